@@ -1,0 +1,28 @@
+// From a URI to a provider: the one place where a program chooses between heap, file, daemon and embedded store.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include <pageserver/memory_provider.hpp>
+#include <pageserver/session.hpp>
+
+namespace pageserver {
+
+/// Opens what `uri` names:
+///
+///     pageserver://HOST[:PORT]/STORE[?access=read|write|fork&view=live|pinned&publish=on_write|on_flush&wait_ms=N&name=WHO]
+///     pageserver+unix:///STORE?socket=PATH[&...]        default port 6553; default access write, publish on_write
+///     file:PATH[?access=read|write]                     access=read never creates the file and takes a shared lock
+///     heap:                                             a new, empty image in this process
+///     store:PATH[?access=...&publish=...]               the store engine in this process
+///
+/// A text without a scheme is a plain path: `file:` with no percent-decoding and no query. Percent-encoding and IPv6
+/// hosts (`[::1]`) are those of RFC 3986. Errors: invalid_argument quotes the part of the URI that is wrong;
+/// unsupported where this build lacks the scheme; else what the provider throws on opening.
+PAGESERVER_EXPORT std::unique_ptr<MemoryProvider> open(std::string_view uri);
+
+/// As open(), for URIs whose scheme has sessions (pageserver, pageserver+unix, store); unsupported for the others.
+PAGESERVER_EXPORT std::unique_ptr<Session> open_session(std::string_view uri);
+
+}  // namespace pageserver

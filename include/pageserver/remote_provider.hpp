@@ -1,0 +1,62 @@
+// A session on a store that a daemon serves, over TCP or a Unix socket.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <pageserver/session.hpp>
+
+namespace pageserver {
+
+/// Where a store is and how to open it. The URI forms of open.hpp are another way to write the same.
+struct RemoteOptions {
+  std::string host;  ///< name or address; empty with `socket_path`
+  std::uint16_t port = 6553;
+  std::string socket_path;  ///< Unix socket; empty for TCP
+  std::string store;
+  Access access = Access::write;
+  View view = View::live;
+  Publish publish = Publish::on_write;
+  std::uint32_t wait_ms = 0;  ///< how long to wait in line for the writer lease
+  std::string name;           ///< what this session calls itself towards others; empty: program name and pid
+  std::chrono::milliseconds connect_timeout{
+      10'000};  ///< name resolution, all addresses, hello and open together (wait_ms on top)
+  std::chrono::milliseconds request_timeout{60'000};  ///< one request, from first byte sent to last byte received
+};
+
+/// Speaks the protocol of proto/PROTOCOL.md, blocking. Requests larger than the server's limit are split, each part
+/// atomic by itself. Never reconnects and never sends anything twice: after connection_lost, timed_out or
+/// protocol_error every call throws that error again, since what was not answered may or may not have been applied.
+/// The same holds in a child after fork(2), whose first call throws connection_lost saying so. A writer's and a fork's
+/// size() and pages() cost no round trip. Every error's text names server, store and operation.
+class PAGESERVER_EXPORT RemoteProvider final : public Session {
+public:
+  /// Connects, says hello and opens the session. Throws busy (someone else writes; the text names them), not_found,
+  /// timed_out, connection_lost (nobody listens), protocol_error, unsupported, limit_exceeded, invalid_argument.
+  explicit RemoteProvider(RemoteOptions options);
+  RemoteProvider(RemoteProvider&&) noexcept;
+  RemoteProvider& operator=(RemoteProvider&&) noexcept;
+  /// Ends the session and waits, at most a second, until the server confirmed that the lease is free.
+  ~RemoteProvider() override;
+
+  std::uint64_t size() override;
+  std::uint64_t pages() override;
+  std::uint64_t grow(std::uint64_t new_pages) override;
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override;
+  void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  void flush() override;
+
+  Version version() override;
+  Refreshed refresh() override;
+  void discard() override;
+  Stat stat() override;
+  void zero(std::uint64_t offset, std::uint64_t length) override;
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override;
+
+private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pageserver

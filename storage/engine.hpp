@@ -1,0 +1,37 @@
+// The store engine: a redo log beside the image, checkpoints, views, forks, recovery. See storage/LOG_FORMAT.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "storage/background.hpp"
+#include "storage/file_system.hpp"
+#include "storage/store.hpp"
+
+namespace pageserver::storage {
+
+/// Bounds in bytes. The defaults suit a daemon with a few stores on one machine.
+struct EngineOptions {
+  bool read_only = false;
+  bool create = true;  ///< make the image when it is missing
+  std::uint32_t file_mode = 0640;
+  std::uint64_t size_bytes_max = 1ull << 40;   ///< of the image; grow() meets it
+  std::uint64_t log_bytes_max = 256ull << 20;  ///< log not yet checkpointed, above which writers wait
+  std::uint64_t segment_bytes = 32ull << 20;   ///< size that a log file is preallocated to
+  std::uint64_t held_bytes_max = 1ull << 30;   ///< log kept only for pins and forks
+  std::uint64_t private_memory_bytes_max = 8ull
+                                           << 20;  ///< of an on_flush session or a fork, above which it spills to disk
+  std::uint64_t fork_bytes_max = 1ull << 30;       ///< private bytes of one fork
+  std::uint64_t forks_bytes_max = 8ull << 30;      ///< private bytes of all forks of this store
+  std::uint64_t checkpoint_step_bytes = 1ull << 20;  ///< copied into the image by one task of the checkpoint lane
+  std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
+};
+
+/// Opens, and where a log is left, recovers. Throws MemoryError: busy (the file is locked), provider_error (no image),
+/// damaged (the log or the pair of image and log can't be trusted; the text says what can be done), and the rest as
+/// FileProvider does. `file_system` and both lanes outlive the store.
+std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& path, Background& sync_lane,
+                                   Background& checkpoint_lane, const EngineOptions& options);
+
+}  // namespace pageserver::storage

@@ -1,0 +1,87 @@
+// The one seam to the operating system's files. Everything in storage/ calls the file system through it, so that a
+// test can make any call fail, tear what it wrote, or forget what was never synced.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pageserver::storage {
+
+/// What a call returned: `value` >= 0 on success, else `error` is an errno and `value` is -1.
+struct [[nodiscard]] IoResult {
+  std::int64_t value = 0;
+  int error = 0;
+  bool ok() const noexcept { return error == 0; }
+};
+
+struct FileStatus {
+  std::uint64_t size_bytes = 0;
+  std::uint64_t allocated_bytes = 0;
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t links = 0;
+  std::int64_t birth_ns = 0;  ///< 0 where the file system does not say
+  std::int64_t modified_ns = 0;
+  std::uint32_t mode = 0;  ///< type and permission bits as in stat(2)
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+enum class Lock : std::uint8_t { shared, exclusive };
+
+/// The calls that we need, each as thin as the system call it stands for: no loops over short transfers or EINTR, no
+/// messages, no locks of its own. A file is the descriptor that open() returned. Callers loop and explain
+/// (file_io.hpp).
+///
+/// Threads: any, also on one descriptor, as with the system calls themselves.
+class FileSystem {
+public:
+  FileSystem() = default;
+  FileSystem(const FileSystem&) = delete;
+  FileSystem& operator=(const FileSystem&) = delete;
+  virtual ~FileSystem() = default;
+
+  /// open(2), with O_CLOEXEC always added. The value is the descriptor.
+  virtual IoResult open(const std::string& path, int flags, std::uint32_t mode) = 0;
+  /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS: `name` can't leave the open directory `directory`.
+  virtual IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) = 0;
+  virtual void close(int file) noexcept = 0;
+
+  virtual IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) = 0;
+  virtual IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) = 0;
+  virtual IoResult truncate(int file, std::uint64_t size_bytes) = 0;
+  /// fallocate(2) with FALLOC_FL_KEEP_SIZE: reserves blocks, changes neither size nor content.
+  virtual IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) = 0;
+  /// fallocate(2) with PUNCH_HOLE and KEEP_SIZE: the range reads as zeros and takes no room.
+  virtual IoResult punch_hole(int file, std::uint64_t offset, std::uint64_t length) = 0;
+  /// lseek(2) with SEEK_DATA, SEEK_HOLE: ENXIO past the last data.
+  virtual IoResult seek_data(int file, std::uint64_t offset) = 0;
+  virtual IoResult seek_hole(int file, std::uint64_t offset) = 0;
+  /// fdatasync(2): the content and the size are durable.
+  virtual IoResult sync_data(int file) = 0;
+  /// fsync(2); on a directory's descriptor: its entries are durable.
+  virtual IoResult sync(int file) = 0;
+
+  virtual IoResult status(int file, FileStatus& status) = 0;
+  /// statx(2) of a path, not following a symbolic link in the last component.
+  virtual IoResult status_of(const std::string& path, FileStatus& status) = 0;
+  /// fstatfs(2): the value is the file system's magic number.
+  virtual IoResult file_system_type(int file) = 0;
+  /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it.
+  virtual IoResult lock(int file, Lock lock) = 0;
+
+  virtual IoResult rename(const std::string& from, const std::string& to) = 0;
+  virtual IoResult remove(const std::string& path) = 0;
+  virtual IoResult remove_beneath(int directory, const std::string& name) = 0;
+  /// The names in a directory, in no order, without "." and "..".
+  virtual IoResult list(const std::string& directory, std::vector<std::string>& names) = 0;
+};
+
+/// The operating system's own files.
+FileSystem& posix_file_system();
+
+}  // namespace pageserver::storage

@@ -1,0 +1,100 @@
+// What stands between sessions and bytes at rest: a store and the sessions on it. The daemon and the embedded provider
+// drive this interface; what is behind it names no socket and knows no clock.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <pageserver/error.hpp>
+#include <pageserver/session.hpp>
+
+namespace pageserver::storage {
+
+struct SessionRequest {
+  Access access = Access::write;
+  View view = View::live;
+  Publish publish = Publish::on_write;
+  std::string name;                 ///< what the session calls itself
+  std::string address;              ///< where it comes from
+  std::int64_t opened_unix_ms = 0;  ///< the caller's clock; a store has none
+  bool wait_in_line = false;        ///< write access only: wait for the lease instead of busy
+};
+
+/// One session. Destroying it ends the session: private bytes are dropped, pins and the lease are released.
+///
+/// Threads: calls on one session come one at a time, and after flush() the next call comes only once `done` ran.
+/// Different sessions of one store are called from any threads at the same time. Every call may throw MemoryError and
+/// then has changed nothing. None waits for a sync, a checkpoint or another session; reads may wait for the disk.
+class StoreSession {
+public:
+  /// `error` is null on success. May run inside the call or later on another thread, exactly once, unless the session
+  /// is destroyed first: then it does not run once the destructor has returned.
+  using Done = std::function<void(std::exception_ptr error)>;
+  /// Runs once, on another thread, when the session lost its lease or its version for a reason that is not its own.
+  using Notice = std::function<void(const MemoryError& reason)>;
+
+  StoreSession() = default;
+  StoreSession(const StoreSession&) = delete;
+  StoreSession& operator=(const StoreSession&) = delete;
+  virtual ~StoreSession() = default;
+
+  virtual std::uint64_t pages() = 0;
+  virtual Version version() = 0;
+  /// The writer lease's epoch; 0 for sessions that are not writers.
+  virtual std::uint64_t epoch() const = 0;
+
+  virtual std::uint64_t grow(std::uint64_t new_pages) = 0;
+  virtual void read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
+  virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
+  virtual void zero(std::uint64_t offset, std::uint64_t length) = 0;
+  /// At most `ranges_max` ranges; `described_until` is the offset up to which the answer is complete.
+  virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
+                                             std::uint64_t& described_until) = 0;
+  virtual void flush(Done done) = 0;
+  virtual void discard() = 0;
+  virtual Refreshed refresh() = 0;
+
+  /// True: write, zero and grow may be called now. False: the log is at its bound; `room` runs once, on another
+  /// thread, when it is worth asking again. A caller that does not ask gets limit_exceeded or no_space instead.
+  virtual bool may_write(std::function<void()> room) = 0;
+  virtual void on_notice(Notice notice) = 0;
+  /// For HolderStat::idle_ms: the caller notes the time of a session's last request here. Cheap.
+  virtual void note_request(std::int64_t unix_ms) noexcept = 0;
+};
+
+/// A named image with its sessions. Thread-safe.
+class Store {
+public:
+  using Opened = std::function<void(std::unique_ptr<StoreSession> session, std::exception_ptr error)>;
+
+  Store() = default;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+  /// Ends without promises kept beyond what was answered: as a kill would. Call close() first for a clean stop.
+  virtual ~Store() = default;
+
+  /// Opens a session; `opened` runs exactly once, inside the call or later on another thread. The value names a place
+  /// in the line for cancel_wait(), or is 0 when `opened` already ran.
+  virtual std::uint64_t open_session(SessionRequest request, Opened opened) = 0;
+  /// Gives up a place in the line: `opened` runs with busy, unless it ran already.
+  virtual void cancel_wait(std::uint64_t place) = 0;
+
+  /// `now_unix_ms` is the caller's clock, for idle_ms.
+  virtual Stat stat(std::int64_t now_unix_ms) = 0;
+  /// Takes the lease from the writer, whose requests answer lease_lost from now on. `reason` goes into its error's
+  /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match).
+  virtual std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) = 0;
+  virtual bool read_only() const = 0;
+
+  /// A clean stop: no session is open any more. Makes everything published durable in the image, removes what lies
+  /// beside it, unlocks. Throws what went wrong; the promises then rest on the log, which the text names.
+  virtual void close() = 0;
+};
+
+}  // namespace pageserver::storage
