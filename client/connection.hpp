@@ -1,0 +1,315 @@
+// One connection to a daemon: many requests in flight, completions by callback, no thread of its own.
+#pragma once
+
+#include <sys/types.h>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <pageserver/error.hpp>
+
+#include "client/endpoint.hpp"
+#include "client/operations.hpp"
+#include "client/receive_buffer.hpp"
+#include "client/send_queue.hpp"
+#include "proto/codec.hpp"
+#include "proto/framing.hpp"
+
+namespace pageserver::client {
+
+using Clock = std::chrono::steady_clock;
+using Deadline = Clock::time_point;
+inline constexpr Deadline never = Deadline::max();
+
+struct ConnectionOptions {
+  std::chrono::milliseconds connect_timeout{10'000};  ///< name resolution, all addresses and hello together
+  std::chrono::milliseconds request_timeout{60'000};  ///< of each request that names no other
+  std::string client_name;  ///< program and version, for the daemon's log; empty: "libpageserver VERSION"
+};
+
+/// What the daemon announced in its hello.
+struct ServerInfo {
+  std::uint16_t version = 0;
+  std::uint64_t features = 0;
+  std::uint32_t payload_bytes_max = 0;
+  std::uint32_t request_bytes_max = 0;  ///< the most data in one read or write
+  std::uint32_t requests_in_flight_max = 1;
+  std::uint32_t buffered_bytes_max = 0;
+  std::uint64_t connection_id = 0;
+  std::string name;
+};
+
+/// How a request ended: with its answer, or with an error. Texts and spans in the answer live until the completion
+/// returns.
+template <class Answer>
+class Outcome {
+public:
+  explicit Outcome(const MemoryError& error) : error_{&error} {}
+  explicit Outcome(const Answer& answer) : answer_{&answer} {}
+
+  bool ok() const { return error_ == nullptr; }
+  const MemoryError* error() const { return error_; }
+  /// The answer; throws a copy of the error when there is none.
+  const Answer& value() const {
+    if (error_ != nullptr) throw MemoryError{*error_};
+    return *answer_;
+  }
+
+private:
+  const MemoryError* error_ = nullptr;
+  const Answer* answer_ = nullptr;
+};
+
+/// The asynchronous core of every client. `submit*` queues a request; advance(), progress() and run_until() move bytes
+/// and run completions on the calling thread, never inside submit. Requests go out in the order submitted; those over
+/// the daemon's announced limits wait here. It reads whenever it writes, so both ends can't be blocked in sending.
+///
+/// Errors: an answer with an error status is that request's Outcome and nothing more. connection_lost, timed_out and
+/// protocol_error end the connection: every request still queued or in flight gets that error, and every later call
+/// that submits throws it. After the daemon's notice that the lease is lost, later requests throw lease_lost.
+/// In a child after fork(2) every call throws connection_lost, and the destructor leaves the parent's connection alone.
+///
+/// Completions: run once each, in the order of answers; may submit; may throw, which passes through the call that
+/// ran them and leaves the connection intact. Those still outstanding at destruction never run.
+///
+/// Threads: one at a time. (RemoteProvider adds the lock.)
+class Connection {
+public:
+  /// Connects to the first of the endpoint's addresses that answers, and says hello. Throws connection_lost (nobody
+  /// listens; the text names every address tried), timed_out, protocol_error, unsupported, limit_exceeded.
+  Connection(const Endpoint& endpoint, const ConnectionOptions& options);
+  /// Takes over a connected stream socket and says hello within the connect timeout. `endpoint` is for messages.
+  Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  const ServerInfo& server() const { return server_; }
+  const Endpoint& endpoint() const { return endpoint_; }
+  /// Sets what error texts begin with: "pageserver://HOST:PORT/STORE" once a store is open.
+  void name_store(std::string_view store) { context_ = endpoint_.uri(store); }
+  const std::string& context() const { return context_; }
+
+  /// Queues a request. `done` is called as `done(const Outcome<AnswerTo<Request>>&)`. For reads and writes with their
+  /// data use submit_read() and submit_write().
+  template <class Request, class F>
+  void submit(const Request& request, F done, std::chrono::milliseconds timeout = {}) {
+    constexpr proto::Operation operation = OperationOf<Request>::value;
+    check_usable(operation);
+    proto::encode(send_.tail(), next_id_, request);
+    enqueue(operation, {}, 0, wrap<Request>(std::move(done)), timeout);
+  }
+
+  /// Queues a read of `into.size()` bytes, at most server().request_bytes_max, straight into `into`, which must live
+  /// until `done(const Outcome<proto::ReadAnswer>&)`; its answer's `data` is `into`.
+  template <class F>
+  void submit_read(std::uint64_t offset, std::span<std::byte> into, F done) {
+    check_usable(proto::Operation::read);
+    proto::encode(send_.tail(), next_id_, proto::ReadRequest{offset, static_cast<std::uint32_t>(into.size())});
+    enqueue(proto::Operation::read, into, into.size(), wrap_read(std::move(done), into), {});
+  }
+
+  /// Queues a write of at most server().request_bytes_max bytes. `data` is not copied when it is large: it must live,
+  /// unchanged, until `done(const Outcome<proto::WriteAnswer>&)`.
+  template <class F>
+  void submit_write(std::uint64_t offset, std::span<const std::byte> data, F done) {
+    check_usable(proto::Operation::write);
+    encode_write(offset, data);
+    enqueue(proto::Operation::write, {}, 0, wrap<proto::WriteRequest>(std::move(done)), {});
+  }
+
+  /// Submits, waits, and hands the answer to `use` while its texts live. Throws the request's error.
+  template <class Request, class Use>
+  void call(const Request& request, Use use, std::chrono::milliseconds timeout = {}) {
+    // Shared, not on this frame: should run_until() throw first, the completion may still run later.
+    auto state = std::make_shared<CallState>();
+    submit(
+        request,
+        [state, &use](const Outcome<AnswerTo<Request>>& outcome) {
+          state->done = true;
+          if (state->abandoned) return;
+          if (outcome.ok())
+            use(outcome.value());
+          else
+            state->error = *outcome.error();
+        },
+        timeout);
+    const Abandon abandon{*state};
+    run_until([&] { return state->done; });
+    if (state->error) throw MemoryError{*state->error};
+  }
+
+  /// True: a request submitted now goes out at once instead of waiting for answers. Who loops while it has room keeps
+  /// its own memory bounded.
+  bool has_room() const;
+  /// Requests submitted whose completion did not run yet.
+  std::size_t outstanding() const { return outstanding_; }
+
+  /// Sends and receives what is possible without waiting and runs what completed. Returns how many did.
+  std::size_t advance();
+  /// advance() until at least one request completed, waiting for the socket; false when `until` passed first, or
+  /// nothing is outstanding.
+  bool progress(Deadline until = never);
+  /// progress() until `done()`; false when `until` passed first. Throws the connection's error when it ended and
+  /// `done()` still doesn't hold.
+  template <class Done>
+  bool run_until(Done done, Deadline until = never) {
+    while (!done()) {
+      if (outstanding_ == 0) throw_if_ended();
+      if (!progress(until) && Clock::now() >= until) return done();
+    }
+    return true;
+  }
+
+  // For those who wait in a poll(2) of their own, on more than this socket.
+  int socket() const { return socket_; }
+  /// The events that the connection waits for now: POLLIN, and POLLOUT while there is something to send.
+  short poll_events() const;
+  /// When the oldest request times out: advance() must be called then at the latest.
+  Deadline next_deadline() const;
+  /// Sends what the socket takes, reads nothing, ends nothing: a failure shows in the next advance().
+  void send_now() noexcept;
+  bool has_unsent() const { return send_.sendable() > 0 || write_failed_ != 0; }
+
+  /// Throws what a submit would throw now.
+  void check_usable(proto::Operation operation) const;
+  /// The error that ended the connection; nothing while it lives.
+  const std::optional<MemoryError>& ended() const { return ended_; }
+  /// True in a process that is not the one that connected.
+  bool is_forked() const noexcept;
+
+  struct Counters {
+    std::uint64_t requests = 0;
+    std::uint64_t answers = 0;
+    std::uint64_t send_calls = 0;
+    std::uint64_t receive_calls = 0;
+    std::uint64_t bytes_sent = 0;
+    std::uint64_t bytes_received = 0;
+  };
+  const Counters& counters() const { return counters_; }
+
+  /// The error that an answer's status means, its text in full: context, operation, message.
+  MemoryError error_of(proto::Operation operation, proto::Status status, std::string_view message) const;
+
+private:
+  struct RawAnswer {
+    const MemoryError* error = nullptr;  // null: ok
+    std::span<const std::byte> payload;
+  };
+  /// Returns a fault when the payload could not be decoded: then the connection ends.
+  using Completion = std::function<std::optional<proto::Fault>(const RawAnswer&)>;
+
+  struct Pending {
+    proto::Operation operation{};
+    bool done = false;
+    std::span<std::byte> into;       // a read's destination
+    std::size_t cost_bytes = 0;      // what it occupies at the daemon: its frame and its answer's
+    std::uint64_t end_position = 0;  // of its frame in the stream of bytes sent
+    std::chrono::milliseconds timeout{};
+    Completion completion;
+  };
+  struct CallState {
+    bool done = false;
+    bool abandoned = false;
+    std::optional<MemoryError> error;
+  };
+  struct Abandon {
+    CallState& state;
+    explicit Abandon(CallState& which) : state{which} {}
+    Abandon(const Abandon&) = delete;
+    Abandon& operator=(const Abandon&) = delete;
+    ~Abandon() { state.abandoned = true; }
+  };
+
+  template <class Request, class F>
+  static Completion wrap(F done) {
+    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<proto::Fault> {
+      using Answer = AnswerTo<Request>;
+      if (raw.error != nullptr) {
+        done(Outcome<Answer>{*raw.error});
+        return std::nullopt;
+      }
+      Answer answer;
+      if (auto fault = proto::decode(raw.payload, answer)) return fault;
+      done(Outcome<Answer>{answer});
+      return std::nullopt;
+    };
+  }
+  template <class F>
+  static Completion wrap_read(F done, std::span<std::byte> into) {
+    return [done = std::move(done), into](const RawAnswer& raw) mutable -> std::optional<proto::Fault> {
+      if (raw.error != nullptr)
+        done(Outcome<proto::ReadAnswer>{*raw.error});
+      else
+        done(Outcome<proto::ReadAnswer>{proto::ReadAnswer{into}});
+      return std::nullopt;
+    };
+  }
+
+  void hello(const ConnectionOptions& options);
+  void accept_hello(const proto::HelloAnswer& answer);
+  void encode_write(std::uint64_t offset, std::span<const std::byte> data);
+  void enqueue(proto::Operation operation, std::span<std::byte> into, std::size_t answer_bytes, Completion completion,
+               std::chrono::milliseconds timeout);
+
+  void admit();
+  void send_some() noexcept;
+  std::size_t receive_some();
+  std::size_t handle_frames();
+  std::size_t handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  std::size_t handle_notice(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  bool start_direct_read();
+  Pending* find(const proto::FrameHeader& header);
+  std::size_t complete(std::uint64_t id, const RawAnswer& raw);
+  void forget_done();
+  void check_timeout();
+
+  void end(Errc code, std::string text);
+  void end_of_stream(int error);
+  std::size_t deliver_end();
+  void throw_if_ended() const;
+
+  Endpoint endpoint_;
+  std::string context_;
+  ServerInfo server_;
+  std::chrono::milliseconds request_timeout_;
+  ::pid_t process_;
+  int socket_ = -1;
+
+  SendQueue send_;
+  ReceiveBuffer receive_;
+  int write_failed_ = 0;  // errno of a send that failed; what the daemon said before is still to be read
+
+  // Requests in the order submitted. The first `admitted_` of them may be sent; ids are consecutive.
+  std::deque<Pending> pending_;
+  std::uint64_t first_id_ = 1;
+  std::uint64_t next_id_ = 1;
+  std::size_t admitted_ = 0;
+  std::size_t in_flight_ = 0;  // admitted and not done
+  std::size_t in_flight_bytes_ = 0;
+  std::size_t outstanding_ = 0;
+  Deadline oldest_since_{};  // when the oldest request became the oldest
+
+  // The answer to a read whose payload is on its way into the caller's buffer.
+  struct Direct {
+    std::uint64_t id = 0;
+    std::span<std::byte> rest;
+  };
+  std::optional<Direct> direct_;
+
+  bool greeted_ = false;
+  std::optional<MemoryError> ended_;
+  std::optional<MemoryError> lease_lost_;
+  std::optional<MemoryError> goodbye_;
+  Counters counters_;
+};
+
+}  // namespace pageserver::client

@@ -1,0 +1,24 @@
+// Where a daemon listens, and how that is written in messages.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pageserver::client {
+
+/// A TCP address or the path of a Unix socket.
+struct Endpoint {
+  std::string host;  ///< name or address without brackets; unused with `socket_path`
+  std::uint16_t port = 6553;
+  std::string socket_path;  ///< not empty: a Unix socket
+
+  bool is_unix() const { return !socket_path.empty(); }
+  /// As a URI, percent-encoded: `pageserver://[::1]:6553/demo`, `pageserver+unix:///demo?socket=/run/p.sock`; without
+  /// a store `pageserver://127.0.0.1:6553`.
+  std::string uri(std::string_view store = {}) const;
+
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+}  // namespace pageserver::client

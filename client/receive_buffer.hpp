@@ -1,0 +1,35 @@
+// Bytes as they come in, until they are whole frames.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace pageserver::client {
+
+/// Threads: one at a time.
+class ReceiveBuffer {
+public:
+  std::span<const std::byte> bytes() const { return {buffer_.get() + begin_, end_ - begin_}; }
+  void consume(std::size_t count);
+  /// Makes room so that bytes() can grow to `count` without another reserve().
+  void reserve(std::size_t count);
+
+  struct Received {
+    std::size_t direct = 0;    ///< bytes that went into `direct`
+    std::size_t buffered = 0;  ///< bytes that were appended to bytes()
+    bool would_block = false;
+    bool end = false;  ///< the peer closed
+    int error = 0;     ///< errno
+  };
+  /// One recvmsg without waiting: fills `direct` first, then the buffer.
+  Received receive(int socket, std::span<std::byte> direct);
+
+private:
+  std::unique_ptr<std::byte[]> buffer_;
+  std::size_t capacity_ = 0;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
+}  // namespace pageserver::client

@@ -1,0 +1,55 @@
+// Bytes on their way out: small frames in one buffer, large data by reference, sent in one gathered call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <vector>
+
+namespace pageserver::client {
+
+/// A stream of bytes with positions that count from 0 since construction. What lies beyond limit() stays here.
+///
+/// Threads: one at a time.
+class SendQueue {
+public:
+  /// Frames are appended here, by proto::encode(); seal() makes them part of the stream.
+  std::vector<std::byte>& tail() { return owned_; }
+  /// Takes what was appended to tail() into the stream, followed by `data` by reference. Returns the stream's end.
+  std::uint64_t seal(std::span<const std::byte> data = {});
+  /// Takes back what was appended to tail() since the last seal().
+  void unseal();
+
+  /// Bytes before this position may be sent.
+  void set_limit(std::uint64_t position) { limit_ = position; }
+  std::uint64_t sendable() const { return limit_ > sent_ ? limit_ - sent_ : 0; }
+
+  struct Sent {
+    std::size_t bytes = 0;
+    std::size_t calls = 0;
+    int error = 0;  ///< errno; 0 also when the socket is full
+  };
+  /// Sends what the socket takes without waiting. Never raises SIGPIPE.
+  Sent send(int socket) noexcept;
+
+  /// Drops everything, the references above all.
+  void clear();
+
+private:
+  struct Piece {
+    std::size_t owned_bytes = 0;          // from owned_, then
+    std::span<const std::byte> external;  // these
+  };
+  void consume(std::size_t bytes) noexcept;
+
+  std::vector<std::byte> owned_;
+  std::size_t owned_begin_ = 0;   // sent of owned_
+  std::size_t owned_sealed_ = 0;  // end of what pieces_ covers
+  std::deque<Piece> pieces_;
+  std::uint64_t end_ = 0;
+  std::uint64_t sent_ = 0;
+  std::uint64_t limit_ = 0;
+};
+
+}  // namespace pageserver::client
