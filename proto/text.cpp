@@ -1,0 +1,153 @@
+#include "proto/text.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "proto/codec.hpp"
+
+namespace pageserver::proto {
+namespace {
+
+bool is_continuation(char byte) noexcept { return (static_cast<unsigned char>(byte) & 0xC0u) == 0x80u; }
+
+/// Bytes of the valid character at the front of `text`, 0 when there is none. Overlong forms, surrogates and values
+/// above U+10FFFF are not valid (RFC 3629, section 4).
+std::size_t character_bytes(std::string_view text) noexcept {
+  const auto at = [&](std::size_t index) { return static_cast<unsigned char>(text[index]); };
+  const unsigned char lead = at(0);
+  if (lead < 0x80) return 1;
+  if (lead < 0xC2 || lead > 0xF4) return 0;
+  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  unsigned char second_min = 0x80;
+  unsigned char second_max = 0xBF;
+  if (lead == 0xE0) second_min = 0xA0;
+  if (lead == 0xED) second_max = 0x9F;
+  if (lead == 0xF0) second_min = 0x90;
+  if (lead == 0xF4) second_max = 0x8F;
+  if (at(1) < second_min || at(1) > second_max) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if (!is_continuation(text[i])) return 0;
+  }
+  return length;
+}
+
+bool is_letter_or_digit(char c) noexcept {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = character_bytes(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+bool is_store_name(std::string_view name) {
+  if (name.empty() || name.size() > store_name_bytes_max || !is_letter_or_digit(name.front())) return false;
+  return std::all_of(name.begin(), name.end(),
+                     [](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+bool has_control_character(std::string_view text) noexcept { return std::any_of(text.begin(), text.end(), is_control); }
+
+std::string_view cut_at_character(std::string_view text, std::size_t bytes_max) noexcept {
+  if (text.size() <= bytes_max) return text;
+  while (bytes_max > 0 && is_continuation(text[bytes_max])) --bytes_max;
+  return text.substr(0, bytes_max);
+}
+
+SendableText::SendableText(std::string_view text, std::size_t bytes_max) : view_(text) {
+  if (!is_utf8(text)) {
+    while (!text.empty()) {
+      const std::size_t length = character_bytes(text);
+      repaired_ += length == 0 ? std::string_view("?") : text.substr(0, length);
+      text.remove_prefix(std::max<std::size_t>(length, 1));
+    }
+    view_ = repaired_;
+  }
+  view_ = cut_at_character(view_, bytes_max);
+}
+
+std::string quoted(std::string_view text) {
+  constexpr std::size_t shown_max = store_name_bytes_max;
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string result = "\"";
+  for (const char c : text.substr(0, shown_max)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (is_control(c) || byte >= 0x80) {
+      result += "\\x";
+      result += digits[byte >> 4];
+      result += digits[byte & 15u];
+    } else {
+      if (c == '"' || c == '\\') result += '\\';
+      result += c;
+    }
+  }
+  return result + (text.size() > shown_max ? "...\"" : "\"");
+}
+
+std::string to_string(Operation operation) {
+  switch (operation) {
+    case Operation::hello: return "hello";
+    case Operation::ping: return "ping";
+    case Operation::list: return "list";
+    case Operation::create: return "create";
+    case Operation::remove: return "remove";
+    case Operation::open: return "open";
+    case Operation::size: return "size";
+    case Operation::grow: return "grow";
+    case Operation::read: return "read";
+    case Operation::write: return "write";
+    case Operation::zero: return "zero";
+    case Operation::data_ranges: return "data_ranges";
+    case Operation::flush: return "flush";
+    case Operation::discard: return "discard";
+    case Operation::refresh: return "refresh";
+    case Operation::stat: return "stat";
+    case Operation::break_lease: return "break_lease";
+    case Operation::close: return "close";
+    case Operation::lease_lost: return "lease_lost";
+    case Operation::goodbye: return "goodbye";
+  }
+  return "operation " + std::to_string(static_cast<unsigned>(operation));
+}
+
+std::string to_string(Status status) {
+  switch (status) {
+    case Status::ok: return "ok";
+    case Status::out_of_bounds: return "out_of_bounds";
+    case Status::provider_error: return "provider_error";
+    case Status::busy: return "busy";
+    case Status::lease_lost: return "lease_lost";
+    case Status::read_only: return "read_only";
+    case Status::snapshot_too_old: return "snapshot_too_old";
+    case Status::no_space: return "no_space";
+    case Status::limit_exceeded: return "limit_exceeded";
+    case Status::not_found: return "not_found";
+    case Status::already_exists: return "already_exists";
+    case Status::protocol_error: return "protocol_error";
+    case Status::stopping: return "stopping";
+    case Status::timed_out: return "timed_out";
+    case Status::unsupported: return "unsupported";
+    case Status::invalid_argument: return "invalid_argument";
+    case Status::permission_denied: return "permission_denied";
+    case Status::damaged: return "damaged";
+  }
+  return "status " + std::to_string(static_cast<unsigned>(status));
+}
+
+bool is_known(Operation operation) {
+  const auto number = static_cast<std::uint16_t>(operation);
+  return (number >= static_cast<std::uint16_t>(Operation::hello) &&
+          number <= static_cast<std::uint16_t>(Operation::close)) ||
+         operation == Operation::lease_lost || operation == Operation::goodbye;
+}
+
+}  // namespace pageserver::proto
