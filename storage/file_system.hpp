@@ -69,6 +69,11 @@ public:
   virtual IoResult status(int file, FileStatus& status) = 0;
   /// statx(2) of a path, not following a symbolic link in the last component.
   virtual IoResult status_of(const std::string& path, FileStatus& status) = 0;
+  /// realpath(3): `path` without symbolic links. A file system that has none may leave it as it is.
+  virtual IoResult real_path(const std::string& path, std::string& resolved) {
+    resolved = path;
+    return {};
+  }
   /// fstatfs(2): the value is the file system's magic number.
   virtual IoResult file_system_type(int file) = 0;
   /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it.

@@ -4,14 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <pageserver/memory_provider.hpp>
 
 namespace pageserver {
 
 /// An image that lives and dies with the object. flush() succeeds and does nothing. Growing past what the process
-/// can allocate is no_space and changes nothing.
+/// can allocate is no_space and changes nothing. Pages take memory once they are written to.
 class PAGESERVER_EXPORT HeapProvider final : public MemoryProvider {
 public:
   HeapProvider();
@@ -27,7 +26,10 @@ public:
   void flush() override;
 
 private:
-  std::vector<std::byte> image_;
+  void release() noexcept;
+
+  std::byte* image_ = nullptr;
+  std::uint64_t size_ = 0;
 };
 
 }  // namespace pageserver
