@@ -65,6 +65,10 @@ Decoded decode(std::span<const std::byte> payload, HelloRequest& message) {
     in.refuse(Status::protocol_error, "version range " + std::to_string(message.version_min) + " to " +
                                           std::to_string(message.version_max) + " is not a range from 1 upwards");
   }
+  if (message.payload_bytes_max < client_payload_bytes_min) {
+    in.refuse(Status::invalid_argument, "announces payload_bytes_max=" + std::to_string(message.payload_bytes_max) +
+                                            ", at least " + std::to_string(client_payload_bytes_min) + " is needed");
+  }
   if (credentials_bytes != 0) {
     in.refuse(Status::unsupported, "carries " + std::to_string(credentials_bytes) +
                                        " bytes of credentials, but version 1 has no authentication: send none");
