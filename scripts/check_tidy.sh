@@ -1,0 +1,47 @@
+#!/bin/bash
+# Runs clang-tidy 14 (.clang-tidy) over the sources of the product that it can parse: clang 14 can't compile Asio's
+# coroutines against libstdc++ 12, so files that include Asio are left out. Needs the tree build/dev, built.
+# A file that passed is not looked at again until it, something that it includes, or .clang-tidy changes.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+tree=build/dev stamps=build/tidy
+[ -f "$tree/compile_commands.json" ] || { echo "no $tree: run ./test.sh dev first"; exit 1; }
+mkdir -p "$stamps"
+
+# "SOURCE DEPENDENCY..." for each compiled source of the product that does not include Asio.
+parsable() {
+  ninja -C "$tree" -t deps | awk -v root="$PWD/" '
+    function flush() { if (source != "" && !asio) print source deps; source = deps = ""; asio = 0 }
+    /^[^ ]/ { flush(); next }
+    /^ / {
+      path = $1
+      if (path ~ /\/asio(\/|\.hpp$)/) asio = 1
+      if (index(path, root) == 1) path = substr(path, length(root) + 1); else if (path ~ /^\//) next
+      sub(/^(\.\.\/)+/, "", path)
+      if (source == "" && path ~ /\.cpp$/) { source = path; if (source !~ /^(storage|proto|client|server)\//) source = "" }
+      else deps = deps " " path
+    }
+    END { flush() }' | sort -u
+}
+
+todo=() all=0
+while read -r source deps; do
+  all=$((all + 1))
+  stamp=$stamps/${source//\//_}
+  # shellcheck disable=SC2086 # a list of paths without blanks
+  if [ ! -e "$stamp" ] || [ -n "$(find "$source" .clang-tidy $deps -newer "$stamp" -print -quit 2>&1)" ]; then
+    todo+=("$source")
+  fi
+done < <(parsable)
+[ "$all" -gt 0 ] || { echo "no source found to look at"; exit 1; }
+
+export tree stamps
+# shellcheck disable=SC2016 # for the inner shell
+printf '%s\n' "${todo[@]}" | xargs -r -P "$(nproc)" -I{} bash -c '
+  if out=$(clang-tidy-14 -p "$tree" --quiet --extra-arg=-Wno-unknown-warning-option "$1" 2>&1); then
+    touch "$stamps/${1//\//_}"
+  else
+    printf "%s\n" "$out" | grep -vE "^[0-9]+ warnings|^Suppressed|^Use -header"
+    exit 1
+  fi' _ {}
+echo "tidy: $all files, ${#todo[@]} of them looked at"

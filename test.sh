@@ -1,0 +1,136 @@
+#!/bin/bash
+# Installs what is missing, builds, and runs the tests.
+#   ./test.sh              everything: what CI runs
+#   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
+#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz container coverage
+# The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
+# Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+exec </dev/null
+
+jobs=${JOBS:-$(nproc)}
+logs=build/logs
+passed=0 failed=0 skipped=0 summary=()
+wrap=()  # what build tools and tests are started through
+# Labels of tests that `quick` leaves out, and of those that a sanitizer makes slow without finding more: what measures,
+# what repeats by the thousand, what builds other projects.
+slow_labels='^(slow|replay|crash|kill|install|fuzz)$'
+plain_labels='^(replay|install|resources)$'
+
+say() { printf '\n== %s\n' "$*"; }
+add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
+
+# check NAME COMMAND...: a command that is one test; its output is shown when it fails.
+check() {
+  local name=$1 log=$logs/$1.log
+  shift
+  if "$@" >"$log" 2>&1; then
+    tail -n 1 "$log"
+    add 1 0 0
+  else
+    tail -n 100 "$log"
+    echo "FAILED: $name (all of it: $log)"
+    add 0 1 0
+  fi
+}
+
+# build PRESET [CMAKE_ARGUMENT...]: a tree that does not build is a failed test.
+build() {
+  local preset=$1 log=$logs/$1-build.log
+  shift
+  if cmake --preset "$preset" "$@" >"$log" 2>&1 &&
+    "${wrap[@]}" cmake --build --preset "$preset" -j "$jobs" >>"$log" 2>&1; then
+    return 0
+  fi
+  grep -E -A 12 'error|FAILED|Error' "$log" | head -n 80
+  echo "FAILED: build of $preset (all of it: $log)"
+  add 0 1 0
+  return 1
+}
+
+# run_tests PRESET [CTEST_ARGUMENT...]: counts come from ctest's own report, test by test.
+run_tests() {
+  local tree=$PWD/build/$1 log=$logs/$1-tests.log report=$PWD/$logs/$1-tests.xml status run fail skip other
+  shift
+  rm -f "$report"
+  "${wrap[@]}" ctest --test-dir "$tree" -j "$jobs" --output-on-failure --no-tests=error --output-junit "$report" "$@" 2>&1 |
+    tee "$log" | grep --line-buffered -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ +Test .* Passed )|^(Test project|Internal ctest)'
+  status=${PIPESTATUS[0]}
+  count() { grep -cE "<testcase .*status=\"$1\"" "$report" 2>/dev/null; }
+  run=$(count run) fail=$(count fail) skip=$(grep -c '<skipped message="SKIP_' "$report" 2>/dev/null)
+  other=$(($(grep -c '<testcase ' "$report" 2>/dev/null) - run - fail - skip))
+  fail=$((fail + other))
+  if [ "$((run + fail))" = 0 ] || { [ "$status" != 0 ] && [ "$fail" = 0 ]; }; then
+    echo "FAILED: ctest ended with status $status, $run tests run (all of it: $log)"
+    fail=$((fail + 1))
+  fi
+  add "$run" "$fail" "$skip"
+}
+
+stage_format() { check format scripts/check_format.sh; }
+stage_scripts() { check scripts scripts/check_scripts.sh; }
+stage_dev() { build dev && run_tests dev; }
+stage_quick() { build dev && run_tests dev -LE "$slow_labels"; }
+stage_release() { build release && check release scripts/check_release.sh build/release; }
+stage_tidy() { check tidy scripts/check_tidy.sh; }
+stage_asan() {
+  build asan &&
+    ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
+      run_tests asan -LE "$plain_labels"
+}
+stage_tsan() {
+  # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
+  [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
+  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_tests tsan -LE "$plain_labels"
+  wrap=()
+}
+stage_fuzz() { build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz; }
+stage_coverage() {
+  build coverage || return
+  find build/coverage -name '*.gcda' -delete
+  run_tests coverage -LE "$plain_labels"
+  check coverage scripts/coverage_report.sh build/coverage
+}
+
+# The container test says by itself what it counted.
+stage_container() {
+  local log=$logs/container.log counts
+  tests/container/container_test.sh 2>&1 | tee "$log"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  # shellcheck disable=SC2086 # three numbers
+  add ${counts:-0 1 0}
+}
+
+stages=("$@")
+case "${1:-all}" in
+  all) stages=(format scripts dev release tidy asan tsan fuzz container) ;;
+  quick) stages=(format scripts quick) ;;
+esac
+for stage in "${stages[@]}"; do
+  declare -F "stage_$stage" >/dev/null ||
+    { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
+done
+
+docker/install-packages.sh build test || { echo "0 passed, 1 failed"; exit 1; }
+mkdir -p "$logs"
+touch "$logs/began"
+for stage in "${stages[@]}"; do
+  say "$stage"
+  began=$SECONDS before=("$passed" "$failed" "$skipped")
+  "stage_$stage"
+  summary+=("$(printf '%-10s %5d s %6d passed %4d failed %4d skipped' "$stage" $((SECONDS - began)) \
+    $((passed - before[0])) $((failed - before[1])) $((skipped - before[2])))")
+done
+
+say "summary"
+printf '%s\n' "${summary[@]}"
+for report in "$logs"/*-tests.xml; do
+  [ ! "$report" -nt "$logs/began" ] || sed -nE 's/^.*<testcase name="([^"]*)".*status="fail".*$/FAILED: \1/p' "$report"
+done
+echo "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+[ "$((passed + failed))" -gt 0 ] || failed=1
+line="$passed passed, $failed failed"
+[ "$skipped" = 0 ] || line+=", $skipped skipped"
+echo "$line"
+[ "$failed" = 0 ]
