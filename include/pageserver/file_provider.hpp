@@ -10,6 +10,10 @@
 
 namespace pageserver {
 
+namespace storage {
+struct FileProviderAccess;
+}
+
 /// Opens or creates one file and keeps it locked while it is open: exclusively for Access::write, shared for
 /// Access::read. The kernel releases the lock when the process dies. A file held by someone else is busy, and the text
 /// says by whom as well as can be known.
@@ -42,7 +46,12 @@ public:
   friend PAGESERVER_EXPORT std::ostream& operator<<(std::ostream& out, const FileProvider& provider);
 
 private:
+  friend struct storage::FileProviderAccess;
   struct State;
+
+  explicit FileProvider(std::unique_ptr<State> state) noexcept;
+  State& state() const;
+
   std::unique_ptr<State> state_;
 };
 
