@@ -1,0 +1,186 @@
+#include "tests/unit/proto/describe.hpp"
+
+namespace pageserver::proto::test {
+namespace {
+
+class Writer {
+public:
+  template <class Integer>
+  Writer& number(const std::string& key, Integer value) {
+    return line(key, std::to_string(value));
+  }
+  template <class Enum>
+  Writer& choice(const std::string& key, Enum value) {
+    return number(key, static_cast<unsigned>(value));
+  }
+  Writer& text(const std::string& key, std::string_view value) { return line(key, "\"" + std::string(value) + "\""); }
+  Writer& flag(const std::string& key, bool value) { return line(key, value ? "true" : "false"); }
+  Writer& bytes(const std::string& key, std::span<const std::byte> value) {
+    return line(key, value.empty() ? "empty" : hex(value));
+  }
+  Writer& version(const Version& value) {
+    return number("incarnation", value.incarnation).number("number", value.number);
+  }
+  Writer& ranges(const std::string& key, const std::vector<Range>& value) {
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      const std::string prefix = key + "." + std::to_string(i);
+      number(prefix + ".offset", value[i].offset).number(prefix + ".length", value[i].length);
+    }
+    return *this;
+  }
+  Writer& holder(const std::string& key, const std::optional<Holder>& value) {
+    if (!value) return line(key, "absent");
+    return text(key + ".name", value->name)
+        .text(key + ".address", value->address)
+        .number(key + ".since_unix_ms", value->since_unix_ms)
+        .number(key + ".idle_ms", value->idle_ms)
+        .number(key + ".epoch", value->epoch)
+        .number(key + ".version_number", value->version_number)
+        .choice(key + ".access", value->access)
+        .choice(key + ".view", value->view)
+        .choice(key + ".publish", value->publish);
+  }
+  Lines take() { return std::move(lines_); }
+
+private:
+  Writer& line(const std::string& key, const std::string& value) {
+    lines_.push_back(key + " " + value);
+    return *this;
+  }
+  Lines lines_;
+};
+
+}  // namespace
+
+std::string hex(std::span<const std::byte> bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string result;
+  for (const std::byte b : bytes) {
+    if (!result.empty()) result += ' ';
+    result += digits[std::to_integer<unsigned>(b) >> 4];
+    result += digits[std::to_integer<unsigned>(b) & 15u];
+  }
+  return result;
+}
+
+Lines describe(const HelloRequest& m) {
+  return Writer()
+      .number("version_min", m.version_min)
+      .number("version_max", m.version_max)
+      .number("payload_bytes_max", m.payload_bytes_max)
+      .number("features", m.features)
+      .text("client_name", m.client_name)
+      .text("credentials", m.credentials)
+      .take();
+}
+
+Lines describe(const HelloAnswer& m) {
+  return Writer()
+      .number("version", m.version)
+      .number("payload_bytes_max", m.payload_bytes_max)
+      .number("features", m.features)
+      .number("request_bytes_max", m.request_bytes_max)
+      .number("requests_in_flight_max", m.requests_in_flight_max)
+      .number("buffered_bytes_max", m.buffered_bytes_max)
+      .number("connection_id", m.connection_id)
+      .text("server_name", m.server_name)
+      .take();
+}
+
+Lines describe(const PingRequest& m) { return Writer().bytes("echo", m.echo).take(); }
+Lines describe(const PingAnswer& m) { return Writer().bytes("echo", m.echo).take(); }
+Lines describe(const ListRequest& m) { return Writer().text("after", m.after).take(); }
+
+Lines describe(const ListAnswer& m) {
+  Writer out;
+  out.flag("more", m.more);
+  for (std::size_t i = 0; i < m.entries.size(); ++i) {
+    const std::string prefix = "entries." + std::to_string(i);
+    out.text(prefix + ".store", m.entries[i].store)
+        .number(prefix + ".pages", m.entries[i].pages)
+        .flag(prefix + ".read_only", m.entries[i].read_only)
+        .flag(prefix + ".open", m.entries[i].open);
+  }
+  return out.take();
+}
+
+Lines describe(const CreateRequest& m) { return Writer().text("store", m.store).number("pages", m.pages).take(); }
+Lines describe(const RemoveRequest& m) { return Writer().text("store", m.store).take(); }
+
+Lines describe(const OpenRequest& m) {
+  return Writer()
+      .choice("access", m.access)
+      .choice("view", m.view)
+      .choice("publish", m.publish)
+      .number("wait_ms", m.wait_ms)
+      .text("store", m.store)
+      .text("session_name", m.session_name)
+      .take();
+}
+
+Lines describe(const OpenAnswer& m) {
+  return Writer()
+      .number("session_id", m.session_id)
+      .number("epoch", m.epoch)
+      .number("pages", m.pages)
+      .version(m.version)
+      .number("size_bytes_max", m.size_bytes_max)
+      .take();
+}
+
+Lines describe(const SizeAnswer& m) { return Writer().number("pages", m.pages).version(m.version).take(); }
+Lines describe(const GrowRequest& m) { return Writer().number("new_pages", m.new_pages).take(); }
+Lines describe(const GrowAnswer& m) { return Writer().number("previous_pages", m.previous_pages).take(); }
+Lines describe(const ReadRequest& m) { return Writer().number("offset", m.offset).number("length", m.length).take(); }
+Lines describe(const ReadAnswer& m) { return Writer().bytes("data", m.data).take(); }
+Lines describe(const WriteRequest& m) { return Writer().number("offset", m.offset).bytes("data", m.data).take(); }
+Lines describe(const ZeroRequest& m) { return Writer().number("offset", m.offset).number("length", m.length).take(); }
+
+Lines describe(const DataRangesRequest& m) {
+  return Writer().number("offset", m.offset).number("length", m.length).take();
+}
+
+Lines describe(const DataRangesAnswer& m) {
+  return Writer().number("described_until", m.described_until).ranges("ranges", m.ranges).take();
+}
+
+Lines describe(const FlushAnswer& m) { return Writer().version(m.version).take(); }
+Lines describe(const DiscardAnswer& m) { return Writer().number("pages", m.pages).version(m.version).take(); }
+
+Lines describe(const RefreshAnswer& m) {
+  return Writer()
+      .number("pages", m.pages)
+      .version(m.version)
+      .flag("everything", m.everything)
+      .ranges("changed", m.changed)
+      .take();
+}
+
+Lines describe(const StatAnswer& m) {
+  return Writer()
+      .number("pages", m.pages)
+      .version(m.version)
+      .number("writers_waiting", m.writers_waiting)
+      .number("sessions_live", m.sessions_live)
+      .number("sessions_pinned", m.sessions_pinned)
+      .number("sessions_write", m.sessions_write)
+      .number("sessions_fork", m.sessions_fork)
+      .number("size_bytes_max", m.size_bytes_max)
+      .number("log_bytes", m.log_bytes)
+      .number("checkpoint_lag_bytes", m.checkpoint_lag_bytes)
+      .number("held_bytes", m.held_bytes)
+      .number("fork_bytes", m.fork_bytes)
+      .flag("read_only", m.read_only)
+      .text("store", m.store)
+      .text("last_sync_error", m.last_sync_error)
+      .text("image_warning", m.image_warning)
+      .holder("writer", m.writer)
+      .holder("oldest_holder", m.oldest_holder)
+      .take();
+}
+
+Lines describe(const BreakLeaseRequest& m) { return Writer().number("epoch", m.epoch).take(); }
+Lines describe(const BreakLeaseAnswer& m) { return Writer().holder("broken", m.broken).take(); }
+Lines describe(const ErrorText& m) { return Writer().text("message", m.message).take(); }
+
+}  // namespace pageserver::proto::test
