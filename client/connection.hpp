@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "client/operations.hpp"
 #include "client/receive_buffer.hpp"
 #include "client/send_queue.hpp"
+#include "client/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
 
@@ -28,6 +30,9 @@ namespace pageserver::client {
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 inline constexpr Deadline never = Deadline::max();
+
+/// The time left, at least zero, as poll(2) and its kin take it.
+timespec timespec_until(Deadline deadline);
 
 struct ConnectionOptions {
   std::chrono::milliseconds connect_timeout{10'000};  ///< name resolution, all addresses and hello together
@@ -77,8 +82,8 @@ private:
 /// that submits throws it. After the daemon's notice that the lease is lost, later requests throw lease_lost.
 /// In a child after fork(2) every call throws connection_lost, and the destructor leaves the parent's connection alone.
 ///
-/// Completions: run once each, in the order of answers; may submit; may throw, which passes through the call that
-/// ran them and leaves the connection intact. Those still outstanding at destruction never run.
+/// Completions: run once each, in the order of answers; may submit, but not wait; may throw, which passes through the
+/// call that ran them and leaves the connection intact. Those still outstanding at destruction never run.
 ///
 /// Threads: one at a time. (RemoteProvider adds the lock.)
 class Connection {
@@ -93,6 +98,8 @@ public:
   ~Connection();
 
   const ServerInfo& server() const { return server_; }
+  /// When the constructor began.
+  Deadline opened_at() const { return opened_at_; }
   const Endpoint& endpoint() const { return endpoint_; }
   /// Sets what error texts begin with: "pageserver://HOST:PORT/STORE" once a store is open.
   void name_store(std::string_view store) { context_ = endpoint_.uri(store); }
@@ -103,27 +110,25 @@ public:
   template <class Request, class F>
   void submit(const Request& request, F done, std::chrono::milliseconds timeout = {}) {
     constexpr proto::Operation operation = OperationOf<Request>::value;
-    check_usable(operation);
-    proto::encode(send_.tail(), next_id_, request);
-    enqueue(operation, {}, 0, wrap<Request>(std::move(done)), timeout);
+    proto::encode(begin(operation), next_id_, request);
+    enqueue(operation, wrap<Request>(std::move(done)), timeout, {}, {});
   }
 
   /// Queues a read of `into.size()` bytes, at most server().request_bytes_max, straight into `into`, which must live
   /// until `done(const Outcome<proto::ReadAnswer>&)`; its answer's `data` is `into`.
   template <class F>
   void submit_read(std::uint64_t offset, std::span<std::byte> into, F done) {
-    check_usable(proto::Operation::read);
-    proto::encode(send_.tail(), next_id_, proto::ReadRequest{offset, static_cast<std::uint32_t>(into.size())});
-    enqueue(proto::Operation::read, into, into.size(), wrap_read(std::move(done), into), {});
+    proto::encode(begin(proto::Operation::read), next_id_,
+                  proto::ReadRequest{offset, static_cast<std::uint32_t>(into.size())});
+    enqueue(proto::Operation::read, wrap_read(std::move(done), into), {}, into, {});
   }
 
   /// Queues a write of at most server().request_bytes_max bytes. `data` is not copied when it is large: it must live,
   /// unchanged, until `done(const Outcome<proto::WriteAnswer>&)`.
   template <class F>
   void submit_write(std::uint64_t offset, std::span<const std::byte> data, F done) {
-    check_usable(proto::Operation::write);
-    encode_write(offset, data);
-    enqueue(proto::Operation::write, {}, 0, wrap<proto::WriteRequest>(std::move(done)), {});
+    const auto by_reference = encode_write(offset, data);
+    enqueue(proto::Operation::write, wrap<proto::WriteRequest>(std::move(done)), {}, {}, by_reference);
   }
 
   /// Submits, waits, and hands the answer to `use` while its texts live. Throws the request's error.
@@ -155,8 +160,8 @@ public:
 
   /// Sends and receives what is possible without waiting and runs what completed. Returns how many did.
   std::size_t advance();
-  /// advance() until at least one request completed, waiting for the socket; false when `until` passed first, or
-  /// nothing is outstanding.
+  /// advance() until at least one request completed, waiting for the socket. False when `until` passed first, or the
+  /// connection had ended with nothing outstanding. Give `until` when nothing is outstanding: it waits for notices.
   bool progress(Deadline until = never);
   /// progress() until `done()`; false when `until` passed first. Throws the connection's error when it ended and
   /// `done()` still doesn't hold.
@@ -170,7 +175,7 @@ public:
   }
 
   // For those who wait in a poll(2) of their own, on more than this socket.
-  int socket() const { return socket_; }
+  int socket() const { return socket_.get(); }
   /// The events that the connection waits for now: POLLIN, and POLLOUT while there is something to send.
   short poll_events() const;
   /// When the oldest request times out: advance() must be called then at the latest.
@@ -178,6 +183,9 @@ public:
   /// Sends what the socket takes, reads nothing, ends nothing: a failure shows in the next advance().
   void send_now() noexcept;
   bool has_unsent() const { return send_.sendable() > 0 || write_failed_ != 0; }
+
+  /// Gives up the socket without a word to the daemon. For a child after fork(2), where it is the parent's.
+  void abandon() noexcept { socket_.reset(); }
 
   /// Throws what a submit would throw now.
   void check_usable(proto::Operation operation) const;
@@ -254,35 +262,46 @@ private:
     };
   }
 
-  void hello(const ConnectionOptions& options);
-  void accept_hello(const proto::HelloAnswer& answer);
-  void encode_write(std::uint64_t offset, std::span<const std::byte> data);
-  void enqueue(proto::Operation operation, std::span<std::byte> into, std::size_t answer_bytes, Completion completion,
-               std::chrono::milliseconds timeout);
+  proto::Bytes& begin(proto::Operation operation);
+  /// Returns the part of the frame that is sent by reference; empty when all of it was copied.
+  std::span<const std::byte> encode_write(std::uint64_t offset, std::span<const std::byte> data);
+  void enqueue(proto::Operation operation, Completion completion, std::chrono::milliseconds timeout,
+               std::span<std::byte> into, std::span<const std::byte> by_reference);
 
+  // connection.cpp: what goes out, time, the end.
+  void hello(Deadline deadline, const std::string& client_name);
+  void accept_hello(const proto::HelloAnswer& answer);
   void admit();
   void send_some() noexcept;
-  std::size_t receive_some();
-  std::size_t handle_frames();
-  std::size_t handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload);
-  std::size_t handle_notice(const proto::FrameHeader& header, std::span<const std::byte> payload);
-  bool start_direct_read();
-  Pending* find(const proto::FrameHeader& header);
-  std::size_t complete(std::uint64_t id, const RawAnswer& raw);
-  void forget_done();
+  void wait_for_socket(Deadline until) const;
   void check_timeout();
-
-  void end(Errc code, std::string text);
-  void end_of_stream(int error);
+  void end(Errc code, std::string_view operation, std::string_view message);
   std::size_t deliver_end();
   void throw_if_ended() const;
 
+  // connection_frames.cpp: what comes in.
+  std::size_t receive_some();
+  std::size_t handle_frames();
+  std::size_t handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  std::size_t handle_error(std::uint64_t id, proto::Operation operation, proto::Status status,
+                           std::span<const std::byte> payload);
+  std::size_t handle_notice(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  bool start_direct(const proto::FrameHeader& header, std::span<const std::byte> bytes);
+  std::optional<std::string> what_is_wrong(const proto::FrameHeader& header) const;
+  Pending& pending(std::uint64_t id) { return pending_[static_cast<std::size_t>(id - first_id_)]; }
+  const Pending& pending(std::uint64_t id) const { return pending_[static_cast<std::size_t>(id - first_id_)]; }
+  std::size_t complete(std::uint64_t id, const RawAnswer& raw);
+  std::size_t end_protocol(std::string_view message);
+  std::size_t end_of_stream(int error);
+  void forget_done();
+
+  const Deadline opened_at_ = Clock::now();
   Endpoint endpoint_;
   std::string context_;
   ServerInfo server_;
   std::chrono::milliseconds request_timeout_;
   ::pid_t process_;
-  int socket_ = -1;
+  UniqueFd socket_;
 
   SendQueue send_;
   ReceiveBuffer receive_;
@@ -308,7 +327,6 @@ private:
   bool greeted_ = false;
   std::optional<MemoryError> ended_;
   std::optional<MemoryError> lease_lost_;
-  std::optional<MemoryError> goodbye_;
   Counters counters_;
 };
 

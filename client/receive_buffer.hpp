@@ -18,6 +18,7 @@ public:
   struct Received {
     std::size_t direct = 0;    ///< bytes that went into `direct`
     std::size_t buffered = 0;  ///< bytes that were appended to bytes()
+    bool filled = false;       ///< there was no room for more
     bool would_block = false;
     bool end = false;  ///< the peer closed
     int error = 0;     ///< errno

@@ -18,11 +18,14 @@ public:
   std::vector<std::byte>& tail() { return owned_; }
   /// Takes what was appended to tail() into the stream, followed by `data` by reference. Returns the stream's end.
   std::uint64_t seal(std::span<const std::byte> data = {});
+  std::size_t unsealed_bytes() const { return owned_.size() - owned_sealed_; }
   /// Takes back what was appended to tail() since the last seal().
   void unseal();
 
   /// Bytes before this position may be sent.
   void set_limit(std::uint64_t position) { limit_ = position; }
+  /// What was sent: a frame that ends at or before it is out.
+  std::uint64_t sent() const { return sent_; }
   std::uint64_t sendable() const { return limit_ > sent_ ? limit_ - sent_ : 0; }
 
   struct Sent {

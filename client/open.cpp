@@ -1,0 +1,65 @@
+#include <pageserver/open.hpp>
+
+#include <string>
+#include <utility>
+
+#include <pageserver/error.hpp>
+#include <pageserver/file_provider.hpp>
+#include <pageserver/heap_provider.hpp>
+#include <pageserver/remote_provider.hpp>
+
+#include "client/uri.hpp"
+
+namespace pageserver {
+namespace {
+
+using client::Scheme;
+using client::Uri;
+
+RemoteOptions remote_options(Uri uri) {
+  RemoteOptions options;
+  options.host = std::move(uri.endpoint.host);
+  options.port = uri.endpoint.port;
+  options.socket_path = std::move(uri.endpoint.socket_path);
+  options.store = std::move(uri.store);
+  options.access = uri.access;
+  options.view = uri.view;
+  options.publish = uri.publish;
+  options.wait_ms = uri.wait_ms;
+  options.name = std::move(uri.name);
+  options.connect_timeout = uri.connect_timeout;
+  options.request_timeout = uri.request_timeout;
+  return options;
+}
+
+/// The one place where the store engine becomes a session of this process.
+std::unique_ptr<Session> open_embedded(const Uri& uri) {
+  throw MemoryError{Errc::unsupported, "open store:" + uri.path + ": this build has no embedded store engine; serve " +
+                                           "the file with pageserverd, or open file:" + uri.path};
+}
+
+std::unique_ptr<Session> open_session_at(Uri uri, std::string_view text) {
+  switch (uri.scheme) {
+    case Scheme::tcp:
+    case Scheme::unix_socket: return std::make_unique<RemoteProvider>(remote_options(std::move(uri)));
+    case Scheme::store: return open_embedded(uri);
+    case Scheme::heap:
+    case Scheme::file: break;
+  }
+  throw MemoryError{Errc::unsupported, "open_session \"" + std::string{text} +
+                                           "\": a plain file or heap image has no sessions; use open(), or a URI " +
+                                           "with the scheme pageserver, pageserver+unix or store"};
+}
+
+}  // namespace
+
+std::unique_ptr<MemoryProvider> open(std::string_view uri) {
+  auto parsed = client::parse_uri(uri);
+  if (parsed.scheme == Scheme::heap) return std::make_unique<HeapProvider>();
+  if (parsed.scheme == Scheme::file) return std::make_unique<FileProvider>(parsed.path, parsed.access);
+  return open_session_at(std::move(parsed), uri);
+}
+
+std::unique_ptr<Session> open_session(std::string_view uri) { return open_session_at(client::parse_uri(uri), uri); }
+
+}  // namespace pageserver
