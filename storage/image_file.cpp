@@ -36,7 +36,7 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
     : file_{std::move(other.file_)},
       given_path_{std::move(other.given_path_)},
       read_only_{other.read_only_},
-      entry_durable_{other.entry_durable_},
+      entry_durable_{other.entry_durable_.load()},
       size_{other.size_.exchange(0)},
       backed_{std::move(other.backed_)},
       reservable_{other.reservable_},

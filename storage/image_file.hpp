@@ -47,6 +47,8 @@ public:
   /// As it was given to open().
   const std::string& path() const noexcept { return given_path_; }
   bool read_only() const noexcept { return read_only_; }
+  /// False until the first sync() of a file that open() created.
+  bool entry_durable() const noexcept { return entry_durable_; }
   const File& file() const noexcept { return file_; }
 
   /// Sparse: sets the size and writes nothing. `size_bytes_max` is the caller's limit. Returns the previous pages.
@@ -79,7 +81,7 @@ private:
   File file_;
   std::string given_path_;
   bool read_only_ = false;
-  bool entry_durable_ = true;
+  std::atomic<bool> entry_durable_{true};
   std::atomic<std::uint64_t> size_{0};
   std::vector<bool> backed_;  // pages whose blocks are known to be reserved; shorter than the image where not known
   bool reservable_ = true;
