@@ -1,0 +1,42 @@
+// What every decoder promises, as a fuzz target checks it.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "tests/unit/proto/all_messages.hpp"
+
+namespace pageserver::proto::fuzz {
+
+/// As assert, but in every build.
+inline void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "violated: %s\n", what);
+  std::abort();
+}
+
+inline void check_fault(const Fault& fault) {
+  require(fault.status != Status::ok, "a fault has a status");
+  require(!fault.message.empty(), "a fault has a text");
+  require(fault.message.size() <= message_bytes_max, "a fault's text fits into an error answer");
+  require(is_utf8(fault.message), "a fault's text is UTF-8");
+}
+
+/// Input: the operation's number in one byte, then a payload. What decodes must encode to the same bytes again.
+template <class Entries>
+void check_payload(std::span<const std::byte> input) {
+  if (input.empty()) return;
+  const auto payload = input.subspan(1);
+  test::with_operation<Entries>(static_cast<Operation>(input[0]), [&](auto entry) {
+    typename decltype(entry)::Message message;
+    if (const Decoded fault = decode(payload, message)) return check_fault(*fault);
+    Bytes frame;
+    encode(frame, 1, message);
+    require(frame.size() == frame_header_bytes + payload.size() &&
+                std::equal(payload.begin(), payload.end(), frame.begin() + frame_header_bytes),
+            "what decodes encodes to the same bytes");
+  });
+}
+
+}  // namespace pageserver::proto::fuzz
