@@ -1,0 +1,150 @@
+#include "tests/crash/simulated_inode.hpp"
+
+#include <algorithm>
+
+namespace pageserver::test {
+namespace {
+
+constexpr std::size_t earlier_max = 3;  // contents of one sector that are remembered; enough to tear what is rewritten
+
+}  // namespace
+
+std::vector<std::byte> SimulatedInode::sector_of(const BlockBytes& bytes, std::uint64_t sector) {
+  std::vector<std::byte> data(sector_size);
+  const std::uint64_t offset = sector * sector_size;
+  if (offset < bytes.size()) {
+    bytes.read(offset, std::span(data).first(
+                           static_cast<std::size_t>(std::min<std::uint64_t>(sector_size, bytes.size() - offset))));
+  }
+  return data;
+}
+
+void SimulatedInode::put_sector(BlockBytes& bytes, std::uint64_t sector, std::span<const std::byte> data) {
+  const std::uint64_t offset = sector * sector_size;
+  if (offset >= bytes.size()) return;
+  bytes.write(offset,
+              data.first(static_cast<std::size_t>(std::min<std::uint64_t>(data.size(), bytes.size() - offset))));
+}
+
+void SimulatedInode::note_dirty(std::uint64_t offset, std::uint64_t length) {
+  if (length == 0) return;
+  ++change_;
+  for (std::uint64_t sector = offset / sector_size; sector * sector_size < offset + length; ++sector) {
+    auto [at, fresh] = dirty_.try_emplace(sector);
+    if (!fresh && at->second.earlier.size() < earlier_max) at->second.earlier.push_back(sector_of(content_, sector));
+    at->second.changed = change_;
+  }
+}
+
+void SimulatedInode::write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns) {
+  modified_ns_ = now_ns;
+  if (offset + data.size() > size()) resize(offset + data.size(), now_ns);
+  note_dirty(offset, data.size());
+  content_.write(offset, data);
+  allocate(offset, data.size());
+}
+
+void SimulatedInode::resize(std::uint64_t size, std::int64_t now_ns) {
+  modified_ns_ = now_ns;
+  if (size == content_.size()) return;
+  const std::uint64_t old = content_.size();
+  // What is cut off reads as zeros if the file grows again, and the disk does not know that yet.
+  if (size < old) {
+    note_dirty(size, old - size);
+    const std::uint64_t from = (size + BlockBytes::block_size - 1) / BlockBytes::block_size * BlockBytes::block_size;
+    release(from, std::max(old, from) - from);
+  }
+  ++change_;
+  earlier_sizes_.push_back(old);
+  content_.resize(size);
+}
+
+void SimulatedInode::zero(std::uint64_t offset, std::uint64_t length, std::int64_t now_ns) {
+  modified_ns_ = now_ns;
+  if (offset >= size()) return;
+  length = std::min(length, size() - offset);
+  note_dirty(offset, length);
+  content_.zero(offset, length);
+}
+
+std::uint64_t SimulatedInode::blocks_missing(std::uint64_t offset, std::uint64_t length) const {
+  std::uint64_t missing = 0;
+  for (std::uint64_t at = offset / BlockBytes::block_size; at * BlockBytes::block_size < offset + length; ++at) {
+    if (at >= allocated_.size() || !allocated_[at]) ++missing;
+  }
+  return length == 0 ? 0 : missing;
+}
+
+void SimulatedInode::allocate(std::uint64_t offset, std::uint64_t length) {
+  if (length == 0) return;
+  const std::uint64_t end = (offset + length + BlockBytes::block_size - 1) / BlockBytes::block_size;
+  if (allocated_.size() < end) allocated_.resize(end);
+  for (std::uint64_t at = offset / BlockBytes::block_size; at < end; ++at) {
+    if (!allocated_[at]) ++blocks_;
+    allocated_[at] = true;
+  }
+}
+
+void SimulatedInode::release(std::uint64_t offset, std::uint64_t length) {
+  const std::uint64_t first = (offset + BlockBytes::block_size - 1) / BlockBytes::block_size;
+  for (std::uint64_t at = first; (at + 1) * BlockBytes::block_size <= offset + length && at < allocated_.size(); ++at) {
+    if (allocated_[at]) --blocks_;
+    allocated_[at] = false;
+  }
+}
+
+void SimulatedInode::finish_sync(const Sync& sync) {
+  durable_.resize(std::max(durable_.size(), sync.content.size()));
+  for (auto at = dirty_.begin(); at != dirty_.end();) {
+    put_sector(durable_, at->first, sector_of(sync.content, at->first));
+    if (at->second.changed <= sync.started) {
+      at = dirty_.erase(at);
+    } else {
+      at->second.earlier.clear();
+      ++at;
+    }
+  }
+  durable_.resize(sync.content.size());
+  earlier_sizes_.clear();
+}
+
+void SimulatedInode::fail_sync(Random& random) {
+  durable_.resize(content_.size());
+  for (const auto& [sector, dirty] : dirty_) {
+    if (random.one_in(2)) put_sector(durable_, sector, sector_of(content_, sector));
+  }
+  dirty_.clear();
+  earlier_sizes_.clear();
+}
+
+void SimulatedInode::crash(Crash crash, Random& random) {
+  if (crash == Crash::kill) return;
+  std::uint64_t size = durable_.size();
+  if (crash == Crash::power_kept) size = content_.size();
+  if (crash == Crash::power && content_.size() != size) {
+    const std::uint64_t choice = random.below(earlier_sizes_.size() + 2);
+    if (choice == 0) size = content_.size();
+    if (choice > 1) size = earlier_sizes_[choice - 2];
+  }
+  // A sector past the chosen end can't be on the disk; a revived tail keeps what the disk had.
+  BlockBytes left = durable_;
+  if (left.size() < size) left.resize(size);
+  for (const auto& [sector, dirty] : dirty_) {
+    if (crash == Crash::power_lost) break;
+    if (crash == Crash::power_kept) {
+      put_sector(left, sector, sector_of(content_, sector));
+      continue;
+    }
+    const std::uint64_t choice = random.below(dirty.earlier.size() + 3);
+    if (choice == 0) continue;
+    const bool newest = choice <= 2;
+    put_sector(left, sector, newest ? sector_of(content_, sector) : dirty.earlier[choice - 3]);
+  }
+  left.resize(size);
+  durable_ = left;
+  content_ = left;
+  dirty_.clear();
+  earlier_sizes_.clear();
+}
+
+}  // namespace pageserver::test

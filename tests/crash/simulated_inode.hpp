@@ -1,0 +1,86 @@
+// One file of the simulated disk: what the processes see, and what would be left after a loss of power.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "tests/crash/block_bytes.hpp"
+#include "tests/crash/random.hpp"
+
+namespace pageserver::test {
+
+/// What of the unsynced state a crash leaves.
+enum class Crash : std::uint8_t {
+  kill,        ///< only the processes die: the page cache, and so everything written, stays (and stays unsynced)
+  power,       ///< each unsynced sector, size and directory entry is kept or lost by itself
+  power_lost,  ///< everything unsynced is lost
+  power_kept,  ///< everything unsynced happens to be on the disk already
+};
+
+/// A file's content twice: as the page cache has it and as the disk has it. Sectors (512 bytes) differ between the two
+/// from a write to a sync; the disk may hold any of the contents that a sector had since the last sync.
+class SimulatedInode {
+public:
+  static constexpr std::uint64_t sector_size = 512;
+
+  explicit SimulatedInode(std::uint64_t number, std::int64_t birth_ns, std::uint32_t mode)
+      : number_(number), birth_ns_(birth_ns), modified_ns_(birth_ns), mode_(mode) {}
+
+  std::uint64_t number() const { return number_; }
+  std::int64_t birth_ns() const { return birth_ns_; }
+  std::int64_t modified_ns() const { return modified_ns_; }
+  std::uint32_t mode() const { return mode_; }
+  std::uint64_t size() const { return content_.size(); }
+  const BlockBytes& content() const { return content_; }
+  const BlockBytes& durable() const { return durable_; }
+
+  /// Extends the file where the range lies past its end.
+  void write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns);
+  void resize(std::uint64_t size, std::int64_t now_ns);
+  void zero(std::uint64_t offset, std::uint64_t length, std::int64_t now_ns);
+
+  /// Room on the disk, in blocks of BlockBytes::block_size.
+  std::uint64_t blocks_missing(std::uint64_t offset, std::uint64_t length) const;
+  void allocate(std::uint64_t offset, std::uint64_t length);
+  void release(std::uint64_t offset, std::uint64_t length);
+  std::uint64_t blocks() const { return blocks_; }
+
+  /// A sync takes what is dirty at its start; what is written before its end stays dirty.
+  struct Sync {
+    BlockBytes content;
+    std::uint64_t started = 0;
+  };
+  Sync start_sync() const { return {content_, change_}; }
+  void finish_sync(const Sync& sync);
+  /// A sync that failed as on Linux: each dirty sector is now clean for the page cache, and on the disk or not.
+  void fail_sync(Random& random);
+
+  /// Leaves what the crash leaves; the page cache and the disk are equal then, but after Crash::kill.
+  void crash(Crash crash, Random& random);
+  bool dirty() const { return !dirty_.empty() || durable_.size() != content_.size(); }
+
+private:
+  struct Dirty {
+    std::uint64_t changed = 0;                    ///< the last change
+    std::vector<std::vector<std::byte>> earlier;  ///< contents since the last sync, without the newest
+  };
+  void note_dirty(std::uint64_t offset, std::uint64_t length);
+  static std::vector<std::byte> sector_of(const BlockBytes& bytes, std::uint64_t sector);
+  static void put_sector(BlockBytes& bytes, std::uint64_t sector, std::span<const std::byte> data);
+
+  std::uint64_t number_;
+  std::int64_t birth_ns_;
+  std::int64_t modified_ns_;
+  std::uint32_t mode_;
+  BlockBytes content_;
+  BlockBytes durable_;
+  std::map<std::uint64_t, Dirty> dirty_;
+  std::vector<std::uint64_t> earlier_sizes_;  ///< since the last sync, without the newest
+  std::vector<bool> allocated_;
+  std::uint64_t blocks_ = 0;
+  std::uint64_t change_ = 0;
+};
+
+}  // namespace pageserver::test

@@ -1,0 +1,325 @@
+#include "tests/crash/simulation.hpp"
+
+#include <algorithm>
+
+namespace pageserver::test {
+
+using storage::EngineOptions;
+using storage::SessionRequest;
+
+namespace {
+
+const std::string folder = "/data";
+const std::string image_path = "/data/store.img";
+constexpr std::size_t trace_length = 40;
+constexpr unsigned lane_steps_max = 5000;
+
+Crash worse(Crash first, Crash second) {
+  return first == Crash::kill && second == Crash::kill ? Crash::kill : Crash::power;
+}
+
+/// The whole image as a session sees it.
+BlockBytes read_whole(storage::StoreSession& session) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(session.pages() * page_size));
+  if (!bytes.empty()) session.read(0, bytes);
+  BlockBytes image;
+  image.resize(bytes.size());
+  image.write(0, bytes);
+  return image;
+}
+
+std::unique_ptr<storage::StoreSession> open_live(storage::Store& store) {
+  std::unique_ptr<storage::StoreSession> session;
+  SessionRequest request;
+  request.access = Access::read;
+  store.open_session(request, [&](std::unique_ptr<storage::StoreSession> opened, std::exception_ptr error) {
+    if (error) std::rethrow_exception(error);
+    session = std::move(opened);
+  });
+  return session;
+}
+
+}  // namespace
+
+void SimulationCounters::add(const SimulationCounters& other) {
+  static_assert(sizeof(SimulationCounters) % sizeof(std::uint64_t) == 0);
+  // Every member is a std::uint64_t, so that none can be forgotten here.
+  auto* mine = reinterpret_cast<std::uint64_t*>(this);
+  const auto* theirs = reinterpret_cast<const std::uint64_t*>(&other);
+  for (std::size_t at = 0; at < sizeof(SimulationCounters) / sizeof(std::uint64_t); ++at) mine[at] += theirs[at];
+}
+
+Simulation::Simulation(SimulationOptions options)
+    : options_(std::move(options)), random_(options_.seed), crash_random_(options_.seed ^ 0xc0ffee) {
+  engine_options_.size_bytes_max = 8 * page_size;
+  engine_options_.log_bytes_max = 192 << 10;
+  engine_options_.segment_bytes = 48 << 10;
+  engine_options_.held_bytes_max = 64 << 10;
+  engine_options_.private_memory_bytes_max = 8 << 10;
+  engine_options_.fork_bytes_max = 64 << 10;
+  engine_options_.forks_bytes_max = 96 << 10;
+  engine_options_.checkpoint_step_bytes = 16 << 10;
+  disk_ = std::make_unique<SimulatedFileSystem>(random_.next());
+  disk_->make_directory(folder);
+}
+
+Simulation::~Simulation() {
+  disk_->observe = nullptr;
+  disk_->fault = nullptr;
+  drop_sessions();
+  store_.reset();
+}
+
+void Simulation::run() {
+  for (unsigned life_number = 0; life_number < options_.lives; ++life_number) life();
+}
+
+void Simulation::fail(const std::string& what) {
+  if (!failure_.empty()) return;
+  failure_ = "seed " + std::to_string(options_.seed) + ", call " + std::to_string(call_base_ + disk_->calls()) + ": " +
+             what + "\nwhat happened before, oldest first:";
+  for (const std::string& event : trace_) failure_ += "\n  " + event;
+}
+
+void Simulation::throw_if_failed() {
+  if (!failure_.empty()) throw Violation(failure_);
+}
+
+void Simulation::trace(std::string event) {
+  trace_.push_back(std::to_string(call_base_ + disk_->calls()) + " " + std::move(event));
+  if (trace_.size() > trace_length) trace_.pop_front();
+}
+
+void Simulation::life() {
+  ++counters_.lives;
+  faults_before_life_ = counters_.faults;
+  if (!open_again(life_crash_)) throw_if_failed();
+  if (options_.faults.capacity_slack_blocks != 0) {
+    disk_->capacity_blocks = disk_->blocks() + options_.faults.capacity_slack_blocks;
+  }
+  for (unsigned action = 0; action < options_.actions && failure_.empty(); ++action) act(false);
+  throw_if_failed();
+  end_life();
+  throw_if_failed();
+}
+
+bool Simulation::open_again(Crash crash) {
+  disk_->short_transfer_one_in = 20;
+  disk_->observe = [this](const CallInfo& info) { observe(info); };
+  disk_->fault = [this](const CallInfo& info) { return fault(info); };
+  in_store_call_ = opening_ = true;
+  for (bool again = false; !store_; again = true) {
+    engine_options_.salt = random_.next();
+    try {
+      store_ = options_.open_store(*disk_, image_path, sync_lane_, checkpoint_lane_, engine_options_);
+      const auto session = open_live(*store_);
+      const BlockBytes image = read_whole(*session);
+      if (!model_.adopt(image, crash)) fail("opening answers a wrong " + model_.describe(image, crash));
+      model_.set_number(session->version().number);
+      trace("opened as state " + std::to_string(model_.newest()) + ", number " +
+            std::to_string(session->version().number));
+    } catch (const MemoryError& error) {
+      store_.reset();
+      sync_lane_.clear();
+      checkpoint_lane_.clear();
+      trace(std::string("opening failed: ") + error.what());
+      if (!faulted_life() || again) {
+        fail(std::string("opening refused: ") + error.what());
+        return false;
+      }
+      options_.faults = {};
+    }
+  }
+  in_store_call_ = opening_ = false;
+  return failure_.empty();
+}
+
+void Simulation::drop_sessions() {
+  in_store_call_ = true;
+  actors_.clear();
+  line_.clear();
+  in_store_call_ = false;
+}
+
+bool Simulation::step_lanes() {
+  const std::uint64_t first = random_.below(2);
+  SteppedBackground* lanes[] = {&sync_lane_, &checkpoint_lane_};
+  return lanes[first]->step() || lanes[1 - first]->step();
+}
+
+void Simulation::end_life() {
+  if (faulted_life()) options_.faults = {};  // one life with faults, then it must come back without
+  const std::uint64_t way = random_.below(4);
+  life_crash_ = Crash::kill;
+  std::unique_ptr<SimulatedFileSystem> next;
+  if (way == 0 && stop_cleanly()) {
+    next = disk_->after(Crash::power_lost, random_.next());
+    ++counters_.clean_stops;
+    model_.flushed(model_.newest());
+  } else if (failure_.empty()) {
+    life_crash_ = way == 1 ? Crash::kill : random_.one_in(4) ? Crash::power_lost : Crash::power;
+    trace(life_crash_ == Crash::kill ? "kill" : "loss of power");
+    next = disk_->after(life_crash_, random_.next());
+    ++counters_.crashes;
+  }
+  disk_->observe = nullptr;
+  disk_->fault = nullptr;
+  drop_sessions();
+  store_.reset();
+  sync_lane_.clear();
+  checkpoint_lane_.clear();
+  if (!next) return;
+  call_base_ += disk_->calls();
+  disk_ = std::move(next);
+}
+
+bool Simulation::stop_cleanly() {
+  disk_->capacity_blocks.reset();
+  unsigned steps = 0;
+  while (step_lanes()) {
+    if (++steps > lane_steps_max) {
+      fail("the lanes never come to rest");
+      return false;
+    }
+  }
+  drop_sessions();
+  while (step_lanes() && ++steps <= 2 * lane_steps_max) {
+  }
+  follow_version();
+  if (model_.has_pending()) model_.fail();
+  in_store_call_ = true;
+  bool closed = false;
+  try {
+    trace("close");
+    store_->close();
+    closed = true;
+  } catch (const MemoryError& error) {
+    trace(std::string("closing failed: ") + error.what());
+    ++counters_.failed_closes;
+    if (!faulted_life()) fail(std::string("closing failed: ") + error.what());
+  }
+  in_store_call_ = false;
+  if (!closed) return false;
+  store_.reset();
+  if (disk_->names(folder) != std::vector<std::string>{"store.img"}) {
+    std::string text = "a clean stop leaves";
+    for (const std::string& name : disk_->names(folder)) text += " " + name;
+    fail(text);
+  } else {
+    const SimulatedInode* image = disk_->find(image_path);
+    if (image->content().hash() != model_.newest_image().hash()) fail("a clean stop leaves another image");
+  }
+  if (disk_->open_files() != 0) fail("a closed store leaves files open");
+  const auto left = disk_->after(Crash::power_lost, 1);
+  const SimulatedInode* image = left->find(image_path);
+  if (left->names(folder).size() != 1 || image == nullptr || image->content().hash() != model_.newest_image().hash()) {
+    fail("a clean stop is undone by a loss of power");
+  }
+  return failure_.empty();
+}
+
+void Simulation::count(const CallInfo& info) {
+  if (info.middle) return;
+  ++counters_.calls;
+  const bool image = info.path == image_path;
+  const bool log = info.path.find(".log.") != std::string::npos;
+  if (image && info.call == Call::write) ++counters_.checkpoint_writes;
+  if (image && (info.call == Call::sync_data || info.call == Call::sync_file)) ++counters_.checkpoint_syncs;
+  if (log && (info.call == Call::remove || info.call == Call::rename) && !in_store_call_) ++counters_.recycled;
+  if (!image && !log && info.call == Call::write) ++counters_.spill_writes;
+}
+
+int Simulation::fault(const CallInfo& info) {
+  const std::uint64_t index = call_base_ + info.index;
+  const FaultPlan& plan = options_.faults;
+  if (plan.error == 0 || index < plan.first_call || index > plan.last_call) return 0;
+  if ((plan.kinds >> static_cast<unsigned>(info.call) & 1) == 0) return 0;
+  ++counters_.faults;
+  trace(std::string("fault ") + std::to_string(plan.error) + " in " + to_string(info.call) + " " + info.path);
+  return plan.error;
+}
+
+void Simulation::observe(const CallInfo& info) {
+  count(info);
+  if (!failure_.empty()) return;
+  if (!info.middle && info.call != Call::read && info.call != Call::status) {
+    trace(std::string("  ") + to_string(info.call) + " " + info.path + " " + std::to_string(info.offset) + "+" +
+          std::to_string(info.length));
+  }
+  if (options_.crash_check_one_in != 0 && crash_random_.one_in(options_.crash_check_one_in)) {
+    if (options_.every_crash_kind) {
+      for (const Crash crash : {Crash::kill, Crash::power, Crash::power_lost, Crash::power_kept}) try_crash(crash);
+    } else {
+      static constexpr Crash kinds[] = {Crash::kill,  Crash::kill,       Crash::power,     Crash::power,
+                                        Crash::power, Crash::power_lost, Crash::power_kept};
+      try_crash(kinds[crash_random_.below(std::size(kinds))]);
+    }
+  }
+  if (in_store_call_ || hook_depth_ > 0 || !failure_.empty()) return;
+  ++hook_depth_;
+  const bool in_lane = sync_lane_.running() || checkpoint_lane_.running();
+  const bool session_calls = std::any_of(actors_.begin(), actors_.end(), [](const auto& one) { return one->in_call; });
+  const bool sync =
+      info.middle ? info.call == Call::sync_data || info.call == Call::sync_file : info.call == Call::sync_directory;
+  // A sync holds nobody up: anything may happen meanwhile. Inside an append or a copy only readers are let in, since
+  // the writer's own order is its lock.
+  if (sync && random_.one_in(2)) {
+    for (std::uint64_t more = 1 + random_.below(4); more > 0; --more) act(!in_lane || session_calls);
+    ++counters_.interleaved;
+  } else if (info.call == Call::write && random_.one_in(4)) {
+    act(true);
+    ++counters_.interleaved;
+  }
+  --hook_depth_;
+}
+
+void Simulation::try_crash(Crash crash) {
+  const auto disk = disk_->after(crash, crash_random_.next());
+  ++counters_.crashes;
+  check_recovery(*disk, opening_ ? worse(life_crash_, crash) : crash, 0);
+}
+
+void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned depth) {
+  SteppedBackground sync_lane, checkpoint_lane;
+  EngineOptions engine_options = engine_options_;
+  engine_options.salt = crash_random_.next();
+  if (depth == 0 && (options_.every_recovery_call || crash_random_.one_in(8))) {
+    const std::uint64_t chosen = crash_random_.below(recovery_calls_);
+    disk.observe = [&, chosen](const CallInfo& info) {
+      if (!failure_.empty() || !(options_.every_recovery_call || info.index == chosen)) return;
+      static constexpr Crash kinds[] = {Crash::kill, Crash::power, Crash::power_lost, Crash::power_kept};
+      const Crash second = kinds[crash_random_.below(4)];
+      const auto again = disk.after(second, crash_random_.next());
+      ++counters_.recoveries_after_recovery;
+      check_recovery(*again, worse(crash, second), 1);
+    };
+  }
+  const char* when = depth == 0 ? "" : " (after a crash in recovery)";
+  try {
+    auto store = options_.open_store(disk, image_path, sync_lane, checkpoint_lane, engine_options);
+    if (disk.observe) recovery_calls_ = std::max<std::uint64_t>(disk.calls(), 2);
+    disk.observe = nullptr;
+    auto session = open_live(*store);
+    const BlockBytes image = read_whole(*session);
+    if (!model_.allows(image, crash)) fail("a crash here leaves a wrong " + model_.describe(image, crash) + when);
+    ++counters_.recoveries;
+    session.reset();
+    if (crash_random_.one_in(4)) {
+      while (sync_lane.step() || checkpoint_lane.step()) {
+      }
+      store->close();
+      store.reset();
+      const auto left = disk.after(Crash::power_lost, 1);
+      const SimulatedInode* file = left->find(image_path);
+      if (file == nullptr || left->names(folder).size() != 1 || file->content().hash() != image.hash()) {
+        fail(std::string("a clean stop after a crash here loses what recovery found") + when);
+      }
+    }
+  } catch (const MemoryError& error) {
+    fail(std::string(crash == Crash::kill ? "after a kill" : "after a loss of power") + " here, opening fails" + when +
+         ": " + error.what());
+  }
+  disk.observe = nullptr;
+}
+
+}  // namespace pageserver::test

@@ -1,0 +1,157 @@
+// A store, several sessions on it, a scheduler, a model of what is promised, and a disk that fails: one thread, no
+// real time, everything drawn from one seed.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "storage/engine.hpp"
+#include "tests/crash/model.hpp"
+#include "tests/crash/simulated_file_system.hpp"
+#include "tests/crash/stepped_background.hpp"
+
+namespace pageserver::test {
+
+using OpenStore = std::function<std::unique_ptr<storage::Store>(
+    storage::FileSystem&, const std::string& path, storage::Background& sync_lane, storage::Background& checkpoint_lane,
+    const storage::EngineOptions&)>;
+
+/// How the disk misbehaves, besides crashing.
+struct FaultPlan {
+  std::uint64_t first_call = ~0ull;  ///< calls `first_call` to `last_call` fail, if they are of a chosen kind
+  std::uint64_t last_call = 0;
+  int error = 0;
+  std::uint32_t kinds = ~0u;                ///< bit (1 << Call)
+  std::uint64_t capacity_slack_blocks = 0;  ///< not 0: the disk is full that many blocks above what is in use
+};
+
+struct SimulationOptions {
+  std::uint64_t seed = 1;
+  unsigned lives = 3;                ///< from an opening to a clean stop, a kill or a loss of power
+  unsigned actions = 250;            ///< of the sessions, in each life
+  unsigned crash_check_one_in = 1;   ///< a crash is tried before (and in the middle of) each call, or of one in n
+  bool every_crash_kind = false;     ///< at each such call all kinds of crash, not one drawn from the seed
+  bool every_recovery_call = false;  ///< and a second crash at each call of each recovery, not of some
+  FaultPlan faults;
+  OpenStore open_store;
+};
+
+/// What happened, so that a test can assert that it tried what it claims to.
+struct SimulationCounters {
+  std::uint64_t calls = 0, publishes = 0, flushes = 0, transactions = 0, checkpoint_writes = 0, checkpoint_syncs = 0;
+  std::uint64_t grows = 0, spill_writes = 0, leases = 0, lease_waits = 0, breaks = 0, evictions = 0, recycled = 0;
+  std::uint64_t writer_waits = 0, fork_limits = 0, refreshes = 0, discards = 0, reads = 0, interleaved = 0;
+  std::uint64_t crashes = 0, recoveries = 0, recoveries_after_recovery = 0, clean_stops = 0, faults = 0, errors = 0;
+  std::uint64_t lives = 0, failed_closes = 0;
+  void add(const SimulationCounters& other);
+};
+
+/// A broken promise. The text has seed, call index and what happened last.
+struct Violation : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class Simulation {
+public:
+  explicit Simulation(SimulationOptions options);
+  ~Simulation();
+  /// Throws Violation.
+  void run();
+  const SimulationCounters& counters() const { return counters_; }
+
+private:
+  enum class Kind : std::uint8_t { write_through, transaction, live, pinned, fork };
+  struct Actor {
+    std::unique_ptr<storage::StoreSession> session;
+    Kind kind = Kind::live;
+    std::string name;
+    std::size_t base = 0;  ///< pinned and fork: index in the model
+    BlockBytes own;        ///< fork, and transaction while `has_own`: the image that it sees
+    bool has_own = false;
+    std::uint64_t own_bytes = 0;  ///< written since the last reset, an upper bound of what the engine keeps
+    bool in_call = false, flushing = false, lost_lease = false, too_old = false;
+    unsigned notices = 0;
+  };
+  struct Waiter {
+    std::unique_ptr<storage::StoreSession> session;
+    Kind kind = Kind::write_through;
+    std::uint64_t place = 0;
+    bool answered = false, cancelled = false, busy = false;
+  };
+  using ActorPointer = std::shared_ptr<Actor>;
+
+  // simulation.cpp: lives, crashes and what is called in the middle of calls
+  void life();
+  bool open_again(Crash crash);
+  void end_life();
+  bool stop_cleanly();
+  void drop_sessions();
+  void observe(const CallInfo& info);
+  int fault(const CallInfo& info);
+  void count(const CallInfo& info);
+  void try_crash(Crash crash);
+  void check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned depth);
+  void fail(const std::string& what);
+  void trace(std::string event);
+  void throw_if_failed();
+  bool step_lanes();
+
+  // simulation_actions.cpp: what sessions do
+  void act(bool readers_only);
+  void open_session();
+  void opened(Waiter& waiter, std::unique_ptr<storage::StoreSession> session, std::exception_ptr error);
+  void add_actor(std::unique_ptr<storage::StoreSession> session, Kind kind);
+  void close_session(const ActorPointer& actor);
+  void break_lease();
+  void cancel_waiter();
+  void collect_granted();
+  void act_as(const ActorPointer& actor, bool reads_only);
+  void read(Actor& actor);
+  void read_ranges(Actor& actor);
+  void change(Actor& actor);
+  void grow(Actor& actor);
+  void flush(const ActorPointer& actor);
+  void flush_done(Actor& actor, std::size_t newest, std::uint64_t transaction, std::exception_ptr error);
+  void discard(Actor& actor);
+  void refresh(Actor& actor);
+  void check_stat();
+  void read_failed(Actor& actor, const MemoryError& error, std::uint64_t faults_before, const char* what);
+  /// Brings the model up to a publish that became visible between its start and its answer.
+  void follow_version();
+  const BlockBytes& seen_by(const Actor& actor);
+  void publish(Actor& actor, BlockBytes image, const std::function<void()>& call, const char* what);
+  void change_own(Actor& actor, const BlockBytes& image, std::uint64_t bytes, const std::function<void()>& call,
+                  const char* what);
+  ByteRange pick_range(std::uint64_t size, std::uint64_t length_max);
+  ActorPointer writer() const;
+  void refused(Actor& actor, const MemoryError& error, bool may_be_full, const char* what);
+  bool faulted_life() const { return counters_.faults != faults_before_life_ || disk_->capacity_blocks.has_value(); }
+
+  SimulationOptions options_;
+  storage::EngineOptions engine_options_;
+  Random random_;
+  Random crash_random_;  ///< apart, so that the workload is the same whatever crashes are tried
+  std::unique_ptr<SimulatedFileSystem> disk_;
+  SteppedBackground sync_lane_, checkpoint_lane_;
+  std::unique_ptr<storage::Store> store_;
+  Model model_;
+  std::vector<ActorPointer> actors_;
+  std::deque<std::shared_ptr<Waiter>> line_;
+  SimulationCounters counters_;
+  std::deque<std::string> trace_;
+  std::string failure_;
+  std::uint64_t faults_before_life_ = 0, call_base_ = 0, session_count_ = 0;
+  std::uint64_t recovery_calls_ = 20;
+  unsigned hook_depth_ = 0;
+  bool in_store_call_ = false, opening_ = false;
+  Crash life_crash_ = Crash::kill;  ///< what this life was opened after
+  /// Transactions that are answered before the next writer is let in, numbered.
+  std::uint64_t transaction_ = 0, committed_transaction_ = 0;
+  bool pending_transaction_ = false;
+};
+
+}  // namespace pageserver::test

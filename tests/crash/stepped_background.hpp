@@ -1,0 +1,38 @@
+// A lane whose tasks run when the test says so.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <utility>
+
+#include "storage/background.hpp"
+
+namespace pageserver::test {
+
+/// Not thread-safe. A task that runs may call others' code that steps the same lane again; a lane runs one task at a
+/// time, so that inner step does nothing.
+class SteppedBackground final : public storage::Background {
+public:
+  void submit(std::function<void()> task) override { queue_.push_back(std::move(task)); }
+
+  bool idle() const { return queue_.empty(); }
+  bool running() const { return running_; }
+  /// Runs the first task. False when there was none or one is running.
+  bool step() {
+    if (running_ || queue_.empty()) return false;
+    std::function<void()> task = std::move(queue_.front());
+    queue_.pop_front();
+    running_ = true;
+    task();
+    running_ = false;
+    return true;
+  }
+  /// Forgets what was not run, as a kill does.
+  void clear() { queue_.clear(); }
+
+private:
+  std::deque<std::function<void()>> queue_;
+  bool running_ = false;
+};
+
+}  // namespace pageserver::test
