@@ -1,0 +1,63 @@
+// What pagectl does with files beyond the image in them: holes, replacing one whole, what lies beside it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pageserver/session.hpp>
+
+#include "storage/file_io.hpp"
+
+namespace pageserver::pagectl {
+
+/// Whether the path names something; a symbolic link is followed.
+bool exists(const std::string& path);
+/// The path with symbolic links resolved where it names something; else unchanged.
+std::string resolved(const std::string& path);
+
+/// The files of a redo log beside an image (`NAME.log.*`), which may hold publishes that the image lacks.
+std::vector<std::string> pending_logs(const std::string& path);
+
+/// Where a file has data and where only holes, as its file system knows. Through a descriptor of its own, so it is
+/// opened before the provider, and is_at() afterwards tells whether both have the same file.
+class HoleFinder {
+public:
+  /// Nothing where the file can't be opened for reading: the provider explains why.
+  static std::optional<HoleFinder> open(const std::string& path);
+  bool is_at(const std::string& path) const;
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) const;
+
+private:
+  explicit HoleFinder(storage::File file) : file_(std::move(file)) {}
+  storage::File file_;
+};
+
+/// A file that appears under its name only when it is whole: written beside it under a temporary name, then renamed.
+/// Not committed, it is removed: by the destructor, and when a signal ends the process.
+class ReplacementFile {
+public:
+  /// Refuses an existing target unless `overwrite`, and always one that is in use or is no regular file.
+  ReplacementFile(const std::string& target, bool overwrite);
+  ReplacementFile(const ReplacementFile&) = delete;
+  ReplacementFile& operator=(const ReplacementFile&) = delete;
+  ~ReplacementFile();
+
+  /// The file to write, empty at first.
+  const std::string& path() const { return path_; }
+  /// To be called when the content is synced: renames it and syncs the folder.
+  void commit();
+
+private:
+  void check_target();
+
+  std::string target_;
+  std::string path_;
+  bool overwrite_;
+  bool committed_ = false;
+  std::uint32_t mode_ = 0666;
+  storage::File old_;  // locked for as long as we work, so that nobody starts to use it
+};
+
+}  // namespace pageserver::pagectl

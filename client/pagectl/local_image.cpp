@@ -1,0 +1,81 @@
+// A file or the heap as an image: requests are done when they are started.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <pageserver/file_provider.hpp>
+#include <pageserver/heap_provider.hpp>
+
+#include "client/pagectl/files.hpp"
+#include "client/pagectl/image.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+class LocalImage final : public Image {
+public:
+  LocalImage(std::string name, std::unique_ptr<MemoryProvider> provider, std::optional<HoleFinder> holes)
+      : name_(std::move(name)), provider_(std::move(provider)), holes_(std::move(holes)) {}
+
+  const std::string& name() const override { return name_; }
+  std::uint64_t pages() override { return provider_->pages(); }
+  std::uint64_t grow(std::uint64_t new_pages) override { return provider_->grow(new_pages); }
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override { provider_->read(offset, buffer); }
+  void write(std::uint64_t offset, std::span<const std::byte> data) override { provider_->write(offset, data); }
+  void flush() override { provider_->flush(); }
+
+  void start_read(std::uint64_t offset, std::span<std::byte> buffer, Done done) override {
+    run(done, [&] { provider_->read(offset, buffer); });
+  }
+  void start_write(std::uint64_t offset, std::span<const std::byte> data, Done done) override {
+    run(done, [&] { provider_->write(offset, data); });
+  }
+  void start_zero(std::uint64_t offset, std::uint64_t length, Done done) override {
+    static constexpr std::array<std::byte, page_size> zeros{};
+    run(done, [&] {
+      for (std::uint64_t at = 0; at < length;) {
+        const auto part = std::min<std::uint64_t>(length - at, zeros.size());
+        provider_->write(offset + at, std::span(zeros).first(static_cast<std::size_t>(part)));
+        at += part;
+      }
+    });
+  }
+
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
+    if (length == 0) return {};
+    if (!holes_) return {{offset, length}};
+    return holes_->data_ranges(offset, length);
+  }
+
+private:
+  template <class Work>
+  static void run(const Done& done, Work work) {
+    std::exception_ptr error;
+    try {
+      work();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    done(error);
+  }
+
+  std::string name_;
+  std::unique_ptr<MemoryProvider> provider_;
+  std::optional<HoleFinder> holes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Image> make_file_image(const std::string& name, const std::string& path, Access access) {
+  auto holes = HoleFinder::open(path);
+  auto provider = std::make_unique<FileProvider>(path, access);
+  // Renamed in between, it would be another file's holes; without them everything is taken for data.
+  if (holes && !holes->is_at(path)) holes.reset();
+  return std::make_unique<LocalImage>(name, std::move(provider), std::move(holes));
+}
+
+std::unique_ptr<Image> make_heap_image(const std::string& name) {
+  return std::make_unique<LocalImage>(name, std::make_unique<HeapProvider>(), std::nullopt);
+}
+
+}  // namespace pageserver::pagectl

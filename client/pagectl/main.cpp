@@ -1,0 +1,54 @@
+// pagectl: looks at, copies, compares and measures memory images, in files and in daemons.
+#include <cstdlib>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <pageserver/error.hpp>
+
+#include "client/pagectl/cli.hpp"
+#include "client/pagectl/signals.hpp"
+
+namespace {
+
+using namespace pageserver;
+using namespace pageserver::pagectl;
+
+int report(Context& context, Errc code, const std::string& message) {
+  complain(message);
+  // Where one document was asked for, a failure is one too, unless the result is out in part already.
+  if (context.json && !context.out.used()) {
+    context.out.json({{"error", {{"code", std::string(to_string(code))}, {"message", message}}}});
+    context.out.flush();
+  }
+  return code == Errc::invalid_argument ? exit_usage : exit_failed;
+}
+
+int run(Context& context, int argc, char** argv) {
+  try {
+    const int status = run_command_line(context, argc, argv);
+    context.out.flush();
+    return status;
+  } catch (const MemoryError& error) {
+    return report(context, error.errc(), error.what());
+  } catch (const BrokenPipe&) {
+    return exit_failed;
+  } catch (const std::exception& error) {
+    return report(context, Errc::provider_error, error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  watch_signals();
+  Context context;
+  int status = exit_failed;
+  try {
+    status = run(context, argc, argv);
+  } catch (const std::exception&) {
+    // Not even the error could be written.
+  }
+  // Without destroying statics: the thread that waits for signals may be using them.
+  std::_Exit(status);
+}

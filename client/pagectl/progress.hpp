@@ -1,0 +1,37 @@
+// One line on standard error that says how far long work is, with rate and time left. Only on a terminal.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace pageserver::pagectl {
+
+class Progress {
+public:
+  enum class Unit { bytes, count };
+
+  /// Shows nothing unless `wanted` and standard error is a terminal. `total` may be 0: unknown.
+  Progress(bool wanted, std::string title, std::uint64_t total, Unit unit = Unit::bytes);
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  /// Erases the line.
+  ~Progress();
+
+  void update(std::uint64_t done);
+
+private:
+  std::string line(std::uint64_t done, double seconds) const;
+
+  bool shown_;
+  std::string title_;
+  std::uint64_t total_;
+  Unit unit_;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_;
+};
+
+/// Puts what follows on a line of its own, where a progress line is on the screen. Async-signal-safe.
+void end_progress_line() noexcept;
+
+}  // namespace pageserver::pagectl

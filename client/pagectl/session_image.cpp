@@ -1,0 +1,78 @@
+#include "client/pagectl/session_image.hpp"
+
+#include <utility>
+
+#include <pageserver/error.hpp>
+#include <pageserver/open.hpp>
+
+namespace pageserver::pagectl {
+namespace {
+
+template <class Work>
+void run_inline(const Image::Done& done, Work work) {
+  std::exception_ptr error;
+  try {
+    work();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  done(error);
+}
+
+class SessionImage final : public Image {
+public:
+  SessionImage(std::string name, std::unique_ptr<Session> session, bool stable, bool on_flush)
+      : name_(std::move(name)), session_(std::move(session)), stable_(stable), on_flush_(on_flush) {}
+
+  const std::string& name() const override { return name_; }
+  std::uint64_t pages() override { return session_->pages(); }
+  std::uint64_t grow(std::uint64_t new_pages) override { return session_->grow(new_pages); }
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override { session_->read(offset, buffer); }
+  void write(std::uint64_t offset, std::span<const std::byte> data) override { session_->write(offset, data); }
+  void flush() override { session_->flush(); }
+
+  void start_read(std::uint64_t offset, std::span<std::byte> buffer, Done done) override {
+    run_inline(done, [&] { session_->read(offset, buffer); });
+  }
+  void start_write(std::uint64_t offset, std::span<const std::byte> data, Done done) override {
+    run_inline(done, [&] { session_->write(offset, data); });
+  }
+  void start_zero(std::uint64_t offset, std::uint64_t length, Done done) override {
+    run_inline(done, [&] { session_->zero(offset, length); });
+  }
+
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
+    return session_->data_ranges(offset, length);
+  }
+  std::optional<Version> version() override { return session_->version(); }
+  bool is_stable() const override { return stable_; }
+  bool publishes_on_flush() const override { return on_flush_; }
+  std::optional<Stat> stat() override { return session_->stat(); }
+
+private:
+  std::string name_;
+  std::unique_ptr<Session> session_;
+  bool stable_;
+  bool on_flush_;
+};
+
+/// The URI's text again, with what the mode adds to it.
+std::string with_query(const std::string& text, const std::string& more) {
+  return text + (text.find('?') == std::string::npos ? "?" : "&") + more;
+}
+
+}  // namespace
+
+std::unique_ptr<Image> open_session_image(const std::string& name, const client::Uri& uri, bool view_given,
+                                          bool publish_given, const OpenMode& mode) {
+  std::string text = name;
+  if (!uri.access_given) text = with_query(text, uri.access == Access::read ? "access=read" : "access=write");
+  // An embedded store serves this process alone, so a live view is as stable as a pinned one.
+  const bool on_flush =
+      uri.access == Access::write && (publish_given ? uri.publish == Publish::on_flush : mode.one_transaction);
+  if (on_flush && !publish_given) text = with_query(text, "publish=on_flush");
+  static_cast<void>(view_given);
+  return std::make_unique<SessionImage>(name, open_session(text), true, on_flush);
+}
+
+}  // namespace pageserver::pagectl

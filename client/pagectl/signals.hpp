@@ -1,0 +1,17 @@
+// Ctrl-C and SIGTERM: temporary files go, then the process ends with 128 + signal.
+#pragma once
+
+#include <functional>
+#include <string>
+
+namespace pageserver::pagectl {
+
+/// Blocks the signals in this thread and every later one, and starts the thread that waits for them. Called once, first
+/// thing in main. SIGPIPE is ignored: a broken pipe is an error like others.
+void watch_signals();
+
+/// `path` is removed when a signal ends the process, until keep_on_signal().
+void remove_on_signal(const std::string& path);
+void keep_on_signal(const std::string& path);
+
+}  // namespace pageserver::pagectl
