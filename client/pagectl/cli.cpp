@@ -36,7 +36,7 @@ int run_command_line(Context& context, int argc, const char* const* argv) {
   CLI::App app{description, "pagectl"};
   app.footer(footer_text);
   app.set_version_flag("--version", "pagectl " PAGECTL_VERSION, "Print the version");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   add_common_options(app, context);
   std::function<int()> chosen;
   const CommandSink sink{app, context, chosen};
@@ -56,6 +56,10 @@ int run_command_line(Context& context, int argc, const char* const* argv) {
     std::string text = complaint.str();
     while (!text.empty() && text.back() == '\n') text.pop_back();
     complain(text);
+    return exit_usage;
+  }
+  if (!chosen) {
+    complain("a command is needed: see `pagectl --help`");
     return exit_usage;
   }
   return chosen();
