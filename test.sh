@@ -126,7 +126,8 @@ done
 say "summary"
 printf '%s\n' "${summary[@]}"
 for report in "$logs"/*-tests.xml; do
-  [ ! "$report" -nt "$logs/began" ] || sed -nE 's/^.*<testcase name="([^"]*)".*status="fail".*$/FAILED: \1/p' "$report"
+  [ ! "$report" -nt "$logs/began" ] || sed -nE '/status="fail"/s/^.*<testcase name="([^"]*)".*$/FAILED: \1/p' "$report" |
+    sed "s/&quot;/\"/g; s/&apos;/'/g; s/&lt;/</g; s/&gt;/>/g; s/&amp;/\&/g"
 done
 echo "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 [ "$((passed + failed))" -gt 0 ] || failed=1
