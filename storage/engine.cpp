@@ -1,0 +1,195 @@
+// Opening and closing a store, and reports on it.
+#include "storage/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "storage/engine_core.hpp"
+#include "storage/mutation.hpp"
+#include "storage/recovery.hpp"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace pageserver::storage {
+namespace {
+
+/// Two numbers from one random one. Clients see the incarnation, and must not be able to tell the salt from it.
+std::uint64_t derived(std::uint64_t salt, std::uint64_t purpose) noexcept {
+  return XXH3_64bits_withSeed(&salt, sizeof salt, purpose);
+}
+
+LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options) {
+  LogWriter::Options log;
+  log.image_path = image.file().path();
+  log.salt = derived(options.salt, 1);
+  log.segment_bytes = options.segment_bytes;
+  log.file_mode = options.file_mode;
+  log.image = image_identity(image.file().status());
+  return log;
+}
+
+class EngineStore final : public Store {
+public:
+  EngineStore(std::shared_ptr<Engine> engine) : engine_{std::move(engine)} {}
+  ~EngineStore() override { engine_->halt(); }
+
+  std::uint64_t open_session(SessionRequest request, Opened opened) override {
+    return engine_->open_session(std::move(request), std::move(opened));
+  }
+  void cancel_wait(std::uint64_t place) override { engine_->cancel_wait(place); }
+  Stat stat(std::int64_t now_unix_ms) override { return engine_->stat(now_unix_ms); }
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
+    return engine_->break_lease(epoch, reason);
+  }
+  bool read_only() const override { return engine_->read_only(); }
+  void close() override { engine_->close(); }
+
+private:
+  std::shared_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& path, Background& sync_lane,
+                                   Background& checkpoint_lane, const EngineOptions& options) {
+  ImageFileOptions image_options;
+  image_options.read_only = options.read_only;
+  image_options.create = options.create;
+  image_options.file_mode = options.file_mode;
+  // A read-only store can't replay a log, and may not look past it either.
+  image_options.refuse_pending_log = options.read_only;
+  if (!options.read_only) refuse_log_without_image(file_system, path);
+  FileStatus status;
+  const bool created = !exists(file_system, resolved_image_path(file_system, path), status);
+  ImageFile image = ImageFile::open(file_system, path, image_options);
+  if (!options.read_only) recover_image(file_system, image, false);
+  return std::make_unique<EngineStore>(
+      std::make_shared<Engine>(file_system, std::move(image), created, sync_lane, checkpoint_lane, options));
+}
+
+Engine::Engine(FileSystem& file_system, ImageFile image, bool created, Background& sync_lane,
+               Background& checkpoint_lane, const EngineOptions& options)
+    : file_system_{file_system},
+      image_{std::move(image)},
+      sync_lane_{sync_lane},
+      checkpoint_lane_{checkpoint_lane},
+      options_{options},
+      shown_path_{image_->path()},
+      image_path_{image_->file().path()},
+      incarnation_{derived(options.salt, 2)},
+      log_{file_system, log_options(*image_, options)},
+      created_{created} {
+  image_bytes_ = image_->size();
+  pages_ = image_->pages();
+  appended_.version = synced_.version = checkpointed_.version = version_;
+}
+
+std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
+  PrivateBytes::Options bytes;
+  bytes.spill_path = image_path() + ".spill." + std::to_string(state.id);
+  bytes.memory_bytes_max = options_.private_memory_bytes_max;
+  if (state.request.access == Access::fork) {
+    bytes.bytes_max = options_.fork_bytes_max;
+    bytes.bytes_max_name = "fork_bytes_max";
+    bytes.total_bytes = &fork_bytes_;
+    bytes.total_bytes_max = options_.forks_bytes_max;
+    bytes.total_bytes_max_name = "forks_bytes_max";
+  }
+  return std::make_unique<PrivateBytes>(file_system_, std::move(bytes));
+}
+
+Stat Engine::stat(std::int64_t now_unix_ms) {
+  Stat stat;
+  stat.image_warning = look_at_image();
+  const Lock lock{mutex_};
+  stat.store = shown_path_;
+  stat.pages = pages_;
+  stat.version = {incarnation_, version_};
+  stat.read_only = options_.read_only;
+  if (writer_) stat.writer = holder_stat(*writer_, now_unix_ms);
+  stat.writers_waiting = line_.size();
+  stat.sessions_live = sessions_live_;
+  stat.sessions_pinned = sessions_pinned_;
+  stat.sessions_write = sessions_write_;
+  stat.sessions_fork = sessions_fork_;
+  if (!holders_.empty()) {
+    const SessionState& oldest = *holders_.begin()->second;
+    stat.oldest_holder = holder_stat(oldest, now_unix_ms);
+    stat.held_bytes = appended_.position - oldest.held_position;
+  }
+  stat.size_bytes_max = options_.size_bytes_max;
+  if (!segments_.empty()) stat.log_bytes = segments_.back()->end_position - segments_.front()->first_position;
+  stat.checkpoint_lag_bytes = published_position_ - checkpointed_.position;
+  stat.fork_bytes = fork_bytes_.load();
+  stat.last_sync_error = sync_error_;
+  return stat;
+}
+
+void Engine::close() {
+  {
+    Lock lock{mutex_};
+    if (closed_) return;
+    const std::uint64_t open = sessions_live_ + sessions_pinned_ + sessions_write_ + sessions_fork_;
+    if (open != 0)
+      throw MemoryError{Errc::invalid_argument, "close " + quoted(shown_path_) + ": " + std::to_string(open) +
+                                                    " sessions are still open; end them first"};
+    stopping_ = true;
+    idle_.wait(lock, [this] { return tasks_running_ == 0; });
+    round_phase_ = RoundPhase::idle;
+    round_holder_ = 0;
+  }
+  try {
+    finish_log();
+  } catch (const MemoryError& error) {
+    if (segments_.empty()) throw;
+    throw MemoryError{error.errc(), std::string{"close: "} + error.what() + "; the log stays at " +
+                                        quoted(segments_.front()->file.path()) +
+                                        " with everything that was published, and is replayed at the next start"};
+  }
+  halt();
+}
+
+/// Nobody else uses the engine any more.
+void Engine::finish_log() {
+  if (options_.read_only) return;
+  if (!sync_error_.empty()) throw not_durable_error();
+  if (synced_.position < appended_.position) {
+    sync_task();
+    if (!sync_error_.empty()) throw not_durable_error();
+  }
+  checkpoint_error_.reset();
+  if (version_ != checkpointed_.version) {
+    round_phase_ = RoundPhase::scheduled;
+    start_round();
+    round_phase_ = RoundPhase::copying;
+    extend_image();
+    while (copy_step()) {
+    }
+    finish_round();
+    if (!sync_error_.empty()) throw not_durable_error();
+    if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
+  } else if (created_) {
+    image_->sync();  // the directory entry too
+  }
+  cut_log(appended_.position);
+}
+
+void Engine::halt() noexcept {
+  std::deque<Waiting> line;
+  {
+    Lock lock{mutex_};
+    stopping_ = true;
+    closed_ = true;
+    idle_.wait(lock, [this] { return tasks_running_ == 0 && reads_active_[0] + reads_active_[1] == 0; });
+    line = std::exchange(line_, {});
+    image_.reset();  // unlocks
+    segments_.clear();
+    flushes_.clear();
+  }
+  const auto error =
+      std::make_exception_ptr(MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"});
+  for (Waiting& waiting : line) waiting.opened(nullptr, error);
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,225 @@
+// Checkpoints: copying what every holder has passed from the log into the image, on the checkpoint lane, in steps.
+#include <algorithm>
+#include <utility>
+
+#include "storage/engine_core.hpp"
+#include "storage/mutation.hpp"
+
+namespace pageserver::storage {
+
+LogPoint Engine::reachable_point() const {
+  if (holders_.empty() || mutated(Mutation::checkpoint_past_pin)) return {published_position_, version_};
+  const SessionState& oldest = *holders_.begin()->second;
+  return {oldest.held_position, oldest.held_version};
+}
+
+void Engine::consider_checkpoint() {
+  if (round_phase_ != RoundPhase::idle || stopping_ || !sync_error_.empty()) return;
+  const LogPoint reachable = reachable_point();
+  if (reachable.version <= checkpointed_.version) return;
+  const bool wanted = reachable.position - checkpointed_.position > options_.log_bytes_max / 4 || past_log_bound() ||
+                      checkpoint_error_.has_value();
+  if (!wanted) return;
+  round_phase_ = RoundPhase::scheduled;
+  submit(checkpoint_lane_, &Engine::checkpoint_task);
+}
+
+void Engine::checkpoint_task() {
+  try {
+    step_checkpoint();
+  } catch (const MemoryError& error) {
+    fail_round(error);
+  }
+}
+
+void Engine::step_checkpoint() {
+  if (!start_round()) return;
+  {
+    const Lock lock{mutex_};
+    if (round_phase_ == RoundPhase::draining) {
+      // Reads of older versions may still take from the image what this round is going to change.
+      if (reads_active_[read_generation_ ^ 1u] != 0) {
+        waiting_for_reads_ = true;
+        return;
+      }
+      round_phase_ = RoundPhase::copying;
+    }
+    if (round_phase_ != RoundPhase::copying) return;
+  }
+  extend_image();
+  if (!copy_step()) return finish_round();
+  submit(checkpoint_lane_, &Engine::checkpoint_task);
+}
+
+bool Engine::start_round() {
+  const Lock lock{mutex_};
+  if (round_phase_ == RoundPhase::scheduled) {
+    if (reads_active_[read_generation_ ^ 1u] != 0) {
+      waiting_for_reads_ = true;  // left over from a round that failed
+      return false;
+    }
+    round_ = reachable_point();
+    // Pages are only ever added, so what the oldest holder sees is what its version has.
+    round_pages_ = round_.version == version_ ? pages_ : holders_.begin()->second->held_pages;
+    round_holder_ = round_.version;
+    round_cursor_ = 0;
+    read_generation_ ^= 1u;
+    if (synced_.position < round_.position && !mutated(Mutation::checkpoint_past_synced)) {
+      round_phase_ = RoundPhase::syncing;
+      Flush flush;
+      flush.position = round_.position;
+      flush.for_checkpoint = true;
+      flushes_.push_back(std::move(flush));
+      schedule_sync();
+      return false;
+    }
+    round_phase_ = RoundPhase::draining;
+  } else if (round_phase_ == RoundPhase::syncing && synced_.position >= round_.position) {
+    round_phase_ = RoundPhase::draining;
+  }
+  return true;
+}
+
+void Engine::extend_image() {
+  if (image_->pages() >= round_pages_) return;
+  {
+    const ImageChange change{*this};
+    image_->grow(round_pages_ - image_->pages(), ~0ull);
+  }
+  const Lock lock{mutex_};
+  image_bytes_ = image_->size();
+}
+
+bool Engine::copy_step() {
+  std::vector<LogSegmentRef> segments;
+  for (std::uint64_t copied = 0; copied < options_.checkpoint_step_bytes;) {
+    PageCopy copy;
+    {
+      const Lock lock{mutex_};
+      copy.page = index_.next_page(round_cursor_);
+      if (copy.page == no_position) return false;
+      round_cursor_ = copy.page + 1;
+      index_.pieces_at(copy.page, round_.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
+      if (segments.empty()) segments.assign(segments_.begin(), segments_.end());
+      if (all_zero(copy) && !publishing_) {
+        PageCopy newest;
+        index_.pieces_at(copy.page, version_, 0, static_cast<std::uint32_t>(page_size), newest.pieces);
+        copy.may_punch = all_zero(newest);
+        if (copy.may_punch) reserved_pages_.erase(copy.page);
+      }
+    }
+    if (copy.pieces.empty()) continue;
+    const ImageChange change{*this};
+    const bool punched = copy_page(copy, segments, image_->file(), copy_scratch_);
+    if (punched) refill_hole(copy.page);
+    for (const Piece& piece : copy.pieces) copied += piece.end - piece.begin;
+  }
+  return true;
+}
+
+// A writer may have reserved the page's blocks while the hole was made: its flush must still fit.
+void Engine::refill_hole(std::uint64_t page) {
+  {
+    const Lock lock{mutex_};
+    if (!publishing_ && !reserved_pages_.contains(page)) return;
+  }
+  const ImageChange change{*this};
+  static_cast<void>(image_->file().reserve(page * page_size, page_size));
+}
+
+void Engine::finish_round() {
+  if (mutated(Mutation::cut_log_before_image_sync)) cut_log(round_.position);
+  try {
+    if (!mutated(Mutation::drop_image_sync)) image_->file().sync_data();
+  } catch (const MemoryError& error) {
+    fail_round(error);
+    return fail_sync(error);
+  }
+  constexpr std::size_t pages_at_once = 256;
+  for (std::uint64_t page = 0; page != no_position;) {
+    const Lock lock{mutex_};
+    page = index_.drop_until(round_.version, page, pages_at_once);
+  }
+  {
+    const Lock lock{mutex_};
+    checkpointed_ = round_;
+    round_holder_ = 0;
+    small_bytes_ = 0;
+  }
+  cut_log(round_.position);
+  After after;
+  {
+    const Lock lock{mutex_};
+    round_phase_ = RoundPhase::idle;
+    checkpoint_error_.reset();
+    take_rooms(after);
+    consider_checkpoint();
+  }
+  run(after);
+}
+
+void Engine::cut_log(std::uint64_t position) {
+  for (;;) {
+    LogSegmentRef oldest;
+    {
+      const Lock lock{mutex_};
+      // The last segment goes only at a clean stop: it is the one that is appended to.
+      const bool all = stopping_ && position >= appended_.position;
+      if (segments_.empty() || segments_.front()->end_position > position || (segments_.size() == 1 && !all)) return;
+      oldest = segments_.front();
+    }
+    // Each removal is durable before the next, so that a crash never leaves a log with a gap.
+    remove_file(file_system_, oldest->file.path());
+    try {
+      if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system_, oldest->file.path());
+    } catch (const MemoryError& error) {
+      fail_sync(error);
+      throw;
+    }
+    const Lock lock{mutex_};
+    segments_.pop_front();
+  }
+}
+
+void Engine::fail_round(const MemoryError& error) {
+  After after;
+  {
+    const Lock lock{mutex_};
+    round_phase_ = RoundPhase::idle;
+    round_holder_ = 0;
+    checkpoint_error_.emplace(error.errc(), "the log of " + quoted(shown_path_) +
+                                                " can't be copied into the image, so that nothing more " +
+                                                "is accepted; what was flushed is safe in the log. " + error.what());
+    take_rooms(after);
+  }
+  run(after);
+}
+
+void Engine::take_rooms(After& after) {
+  for (auto& [id, waiting] : std::exchange(rooms_, {}))
+    if (auto state = waiting.lock()) after.push_back([state = std::move(state)] { state->callbacks.run_room(); });
+}
+
+std::string Engine::look_at_image() {
+  const std::uint64_t changing_before = image_changing_.load();
+  const std::uint64_t changes_before = image_changes_.load();
+  FileStatus status;
+  const bool seen = file_system_.status(image_->file().descriptor(), status).ok();
+  std::string warning = image_->outside_change();
+  const Lock lock{mutex_};
+  // Our own changes move the time too: only a look with none before, during and since the last look proves anything.
+  const bool quiet = seen && changing_before == 0 && changes_before == image_changes_.load();
+  if (quiet && baseline_changes_ == changes_before && baseline_modified_ns_ != 0 &&
+      status.modified_ns != baseline_modified_ns_ && warning.empty())
+    warning = "the file " + quoted(shown_path_) + " was written to from outside while the store wrote nothing";
+  if (quiet) {
+    baseline_changes_ = changes_before;
+    baseline_modified_ns_ = status.modified_ns;
+  }
+  // A size that is just being set is no change from outside.
+  if (!quiet) warning.clear();
+  if (!warning.empty()) image_warning_ = warning;
+  return image_warning_;
+}
+
+}  // namespace pageserver::storage

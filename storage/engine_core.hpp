@@ -1,0 +1,304 @@
+// The state of one open store, shared by its sessions and its background tasks.
+//
+// One mutex guards everything below except what says otherwise. No call to the file system is made under it. The rest
+// of the order comes from three rules:
+//
+// - One publish at a time: whoever set `publishing_` alone appends to the log, until it is visible or refused. The
+//   lease goes to the next writer only after that.
+// - A read takes its version, the pieces in the log and a reference to their segments in one section, and then reads
+//   files without a lock. It is counted in `reads_active_`.
+// - A checkpoint round to version L copies a byte only where the index has a piece of a version up to L that is synced
+//   in the log. L is not above any holder's version, and nobody reads the image on behalf of an older version: reads
+//   that began before the round are waited for. So no reader takes from the image a byte that a round is writing: its
+//   own pieces cover it. Pieces leave the index after the image is synced, segments leave after that.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "storage/engine.hpp"
+#include "storage/engine_state.hpp"
+#include "storage/image_copy.hpp"
+#include "storage/image_file.hpp"
+#include "storage/log_index.hpp"
+#include "storage/log_segment.hpp"
+
+namespace pageserver::storage {
+
+/// A place in the sequence of publishes.
+struct LogPoint {
+  std::uint64_t position = 0;  ///< end of the log
+  std::uint64_t version = 0;
+};
+
+class Engine : public std::enable_shared_from_this<Engine> {
+public:
+  Engine(FileSystem& file_system, ImageFile image, bool created, Background& sync_lane, Background& checkpoint_lane,
+         const EngineOptions& options);
+
+  // --- engine_sessions.cpp: sessions, the lease and its line
+  std::uint64_t open_session(SessionRequest request, Store::Opened opened);
+  void cancel_wait(std::uint64_t place);
+  void end_session(const SessionRef& state) noexcept;
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason);
+  void on_notice(const SessionRef& state, StoreSession::Notice notice);
+  Refreshed refresh(SessionState& state);
+
+  // --- engine_publish.cpp
+  void publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
+               std::span<const std::byte> data);
+  std::uint64_t publish_grow(const SessionRef& state, std::uint64_t new_pages);
+  void flush(const SessionRef& state, StoreSession::Done done);
+  bool may_write(const SessionRef& state, std::function<void()> room);
+  /// Throws lease_lost when the session's lease was taken.
+  void check_right(const SessionState& state);
+  /// Throws limit_exceeded when so many pages are more than an image may have.
+  void check_growth(std::uint64_t pages, std::uint64_t new_pages) const;
+
+  // --- engine_read.cpp
+  struct Seen {
+    Version version;
+    std::uint64_t pages = 0;  ///< without the session's own
+  };
+  Seen view(const SessionState& state);
+  /// As check_right(), and throws snapshot_too_old when the version that the session holds was given up.
+  void check_readable(const SessionState& state);
+  /// Reads what is published; `private_pages` more pages of zeros follow it.
+  void read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
+  /// What is published and may hold data, see StoreSession::data_ranges(). Ends where the published image ends.
+  std::vector<ByteRange> data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
+                                     std::size_t ranges_max, std::uint64_t& described_until);
+
+  // --- engine.cpp
+  Stat stat(std::int64_t now_unix_ms);
+  bool read_only() const noexcept { return options_.read_only; }
+  const EngineOptions& options() const noexcept { return options_; }
+  std::unique_ptr<PrivateBytes> make_private_bytes(const SessionState& state);
+  void close();
+  void halt() noexcept;
+
+private:
+  using Lock = std::unique_lock<std::mutex>;
+  using Task = void (Engine::*)();
+  /// What is to be called once no lock is held.
+  using After = std::vector<std::function<void()>>;
+
+  struct Waiting {
+    std::uint64_t place;
+    SessionRequest request;
+    Store::Opened opened;
+  };
+  /// A publish under way, as it was when it began.
+  struct Publishing {
+    std::uint64_t version = 0;
+    std::uint64_t pages = 0;
+    std::uint64_t synced_position = 0;
+    std::uint64_t previous_version = 0;
+    std::uint64_t previous_pages = 0;
+    std::uint64_t image_bytes = 0;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> reserve;  ///< first page, count
+    bool unreservable = false;                                     ///< the file system can't reserve
+  };
+  /// A range that is in the log and not yet in the index.
+  struct LoggedRange {
+    LogRange range;
+    std::uint64_t position;
+    std::shared_ptr<const std::byte[]> memory;
+  };
+  /// An on_flush transaction that is appended and waits for its sync.
+  struct Commit {
+    SessionRef state;
+    Publishing publishing;
+    std::vector<LoggedRange> ranges;
+  };
+  struct Flush {
+    std::uint64_t position = 0;
+    SessionRef state;  ///< whose callback is to run; null for the engine's own
+    std::optional<Commit> commit;
+    bool for_checkpoint = false;
+  };
+  struct ReadPart {
+    std::uint64_t offset;  ///< in the caller's buffer
+    std::uint64_t length;
+    std::uint64_t position;     ///< in the log, or in the image
+    const LogSegment* segment;  ///< null: the image
+  };
+  struct ReadPlan {
+    std::vector<ReadPart> parts;
+    std::vector<LogSegmentRef> segments;  ///< keeps what `parts` points to
+    std::uint64_t image_bytes = 0;
+    unsigned generation = 0;
+  };
+  enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
+
+  // engine_sessions.cpp
+  void grant_next(After& after);
+  SessionRef make_state(SessionRequest request);
+  void hold(SessionState& state);
+  void unhold(SessionState& state);
+  void open_reader(SessionRequest request, const Store::Opened& opened);
+  HolderStat holder_stat(const SessionState& state, std::int64_t now_unix_ms) const;
+  MemoryError lost_error(const SessionState& state) const;
+  void evict_holders(After& after);
+
+  // engine_publish.cpp
+  void check_right_locked(const SessionState& state) const;
+  Publishing begin_publish(const Lock& lock, const SessionState& state, std::span<const LogRange> ranges,
+                           std::uint64_t new_pages, bool bounded);
+  LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
+                             const std::function<void(std::uint64_t, std::span<std::byte>)>& data);
+  void appended(const Publishing& publishing, const LogWriter::Appended& appended);
+  void make_visible(const Publishing& publishing, std::span<const LoggedRange> ranges, After& after);
+  void end_publish(After& after);
+  std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
+                               std::span<const std::byte> data, std::uint64_t new_pages);
+  std::vector<LoggedRange> locate(std::span<const LogRange> ranges, std::uint64_t data_position, bool keep_small,
+                                  const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;
+  void begin_commit(const SessionRef& state);
+  void refuse_past_bound();
+  bool past_log_bound() const;
+  std::uint64_t newest_holder() const;
+
+  // engine_sync.cpp
+  void submit(Background& lane, Task task);
+  void run_task(Task task);
+  void schedule_sync();
+  void sync_task();
+  void sync_log(std::span<const LogSegmentRef> segments);
+  std::vector<LogSegmentRef> unsynced_segments() const;
+  void finish_sync(const LogPoint& target, std::span<const LogSegmentRef> segments);
+  void fail_sync(const std::exception& error);
+  MemoryError not_durable_error() const;
+
+  // engine_read.cpp
+  ReadPlan plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer);
+  void run_read(const ReadPlan& plan, std::span<std::byte> buffer) const;
+  void check_readable_locked(const SessionState& state) const;
+  std::vector<ByteRange> image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
+                                    std::size_t ranges_max, std::uint64_t& described_until) const;
+  void read_image(std::uint64_t offset, std::uint64_t image_bytes, std::span<std::byte> buffer) const;
+  unsigned begin_read();
+  void end_read(unsigned generation) noexcept;
+
+  // engine.cpp
+  void finish_log();
+  const std::string& image_path() const noexcept { return image_path_; }
+
+  // engine_checkpoint.cpp
+  LogPoint reachable_point() const;
+  void consider_checkpoint();
+  void checkpoint_task();
+  void step_checkpoint();
+  bool start_round();
+  void extend_image();
+  bool copy_step();
+  void finish_round();
+  void cut_log(std::uint64_t position);
+  void fail_round(const MemoryError& error);
+  void take_rooms(After& after);
+  void refill_hole(std::uint64_t page);
+  std::string look_at_image();
+
+  /// Marks a change to the image file as ours.
+  class ImageChange {
+  public:
+    explicit ImageChange(Engine& engine) : engine_{engine} { ++engine_.image_changing_, ++engine_.image_changes_; }
+    ImageChange(const ImageChange&) = delete;
+    ImageChange& operator=(const ImageChange&) = delete;
+    ~ImageChange() { ++engine_.image_changes_, --engine_.image_changing_; }
+
+  private:
+    Engine& engine_;
+  };
+
+  static void run(After& after);
+
+  FileSystem& file_system_;
+  std::optional<ImageFile> image_;  // nothing once closed
+  Background& sync_lane_;
+  Background& checkpoint_lane_;
+  const EngineOptions options_;
+  const std::string shown_path_;
+  const std::string image_path_;  // without symbolic links
+  const std::uint64_t incarnation_;
+  LogWriter log_;       // used by whoever set publishing_
+  const bool created_;  // the image, by opening it
+
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  bool stopping_ = false;  ///< tasks end as soon as they begin
+  bool closed_ = false;
+  std::uint64_t tasks_running_ = 0;
+  std::atomic<std::uint64_t> fork_bytes_{0};
+
+  // What is published.
+  std::uint64_t version_ = 1;
+  std::uint64_t pages_ = 0;
+  std::uint64_t published_position_ = 0;
+  LogIndex index_;
+  std::deque<LogSegmentRef> segments_;
+  std::uint64_t image_bytes_ = 0;  ///< of the image file
+
+  // Publishing and durability.
+  bool publishing_ = false;
+  LogPoint appended_;
+  LogPoint synced_;
+  bool sync_scheduled_ = false;
+  std::deque<Flush> flushes_;
+  std::string sync_error_;  ///< not empty: nothing becomes durable any more
+  std::unordered_set<std::uint64_t> reserved_pages_;
+  bool reservable_ = true;
+  std::uint64_t small_bytes_ = 0;  ///< appended since the last round and kept in memory
+
+  // Sessions.
+  std::uint64_t next_id_ = 1;
+  std::uint64_t next_epoch_ = 1;
+  SessionRef writer_;
+  std::deque<Waiting> line_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef> holders_;  ///< by held version and id
+  std::unordered_map<std::uint64_t, std::weak_ptr<SessionState>> rooms_;   ///< who waits for room, by id
+  std::uint64_t sessions_live_ = 0;
+  std::uint64_t sessions_pinned_ = 0;
+  std::uint64_t sessions_write_ = 0;
+  std::uint64_t sessions_fork_ = 0;
+
+  // Reads under way, in two generations: a round waits for the one that began before it.
+  std::array<std::uint64_t, 2> reads_active_{};
+  unsigned read_generation_ = 0;
+  bool waiting_for_reads_ = false;  ///< the checkpoint task goes on when the older generation is done
+
+  // Checkpoints.
+  RoundPhase round_phase_ = RoundPhase::idle;
+  LogPoint round_;  ///< what the round under way copies up to
+  std::uint64_t round_pages_ = 0;
+  std::uint64_t round_holder_ = 0;  ///< its version while it lasts, as one more holder; else 0
+  std::uint64_t round_cursor_ = 0;  ///< next page
+  LogPoint checkpointed_;           ///< the synced image holds this
+  std::uint64_t hold_mark_ = 0;     ///< end of the log when a pin or fork last held it back
+  std::optional<MemoryError> checkpoint_error_;
+  std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
+
+  // Changes to the image file that are not ours.
+  std::atomic<std::uint64_t> image_changing_{0};  ///< ours under way
+  std::atomic<std::uint64_t> image_changes_{0};   ///< ours begun and ended
+  std::uint64_t baseline_changes_ = 0;
+  std::int64_t baseline_modified_ns_ = 0;
+  std::string image_warning_;
+};
+
+}  // namespace pageserver::storage

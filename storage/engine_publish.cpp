@@ -1,0 +1,315 @@
+// Publishing: from a writer's request to a record in the log, and from there to a version that everybody sees.
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "storage/bounds.hpp"
+#include "storage/engine_core.hpp"
+#include "storage/mutation.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+/// Ranges up to this size keep their bytes in memory, so that reading a page of many small changes is not many calls.
+constexpr std::uint64_t small_range_bytes_max = 512;
+constexpr std::uint64_t small_bytes_max = 32ull << 20;
+
+}  // namespace
+
+void Engine::check_right_locked(const SessionState& state) const {
+  if (closed_) throw MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"};
+  if (state.right == SessionState::Right::lease_lost && !mutated(Mutation::skip_epoch_check)) throw lost_error(state);
+}
+
+void Engine::check_right(const SessionState& state) {
+  const Lock lock{mutex_};
+  check_right_locked(state);
+}
+
+void Engine::check_growth(std::uint64_t pages, std::uint64_t new_pages) const {
+  const std::uint64_t pages_max = options_.size_bytes_max / page_size;
+  if (new_pages <= pages_max && pages <= pages_max - new_pages) return;
+  throw MemoryError{Errc::limit_exceeded, "grow pages=" + std::to_string(pages) +
+                                              " new_pages=" + std::to_string(new_pages) +
+                                              " exceeds size_bytes_max=" + std::to_string(options_.size_bytes_max) +
+                                              "; raise that limit or ask for less"};
+}
+
+bool Engine::past_log_bound() const {
+  // What pins and forks held back is not the writer's fault and has its own bound.
+  const std::uint64_t held_until = std::max(checkpointed_.position, hold_mark_);
+  return published_position_ - held_until > options_.log_bytes_max ||
+         published_position_ - checkpointed_.position > options_.log_bytes_max + options_.held_bytes_max;
+}
+
+std::uint64_t Engine::newest_holder() const {
+  return std::max(holders_.empty() ? 0 : holders_.rbegin()->first.first, round_holder_);
+}
+
+void Engine::refuse_past_bound() {
+  if (checkpoint_error_) {
+    const MemoryError error = *checkpoint_error_;
+    consider_checkpoint();
+    throw error;
+  }
+  if (!past_log_bound()) return;
+  consider_checkpoint();
+  throw MemoryError{Errc::limit_exceeded, "write to " + quoted(shown_path_) + ": the log holds " +
+                                              std::to_string(published_position_ - checkpointed_.position) +
+                                              " bytes that are not in the image yet, beyond log_bytes_max=" +
+                                              std::to_string(options_.log_bytes_max) +
+                                              "; write again once the checkpoint came further"};
+}
+
+Engine::Publishing Engine::begin_publish(const Lock&, const SessionState& state, std::span<const LogRange> ranges,
+                                         std::uint64_t new_pages, bool bounded) {
+  check_right_locked(state);
+  if (!sync_error_.empty()) throw not_durable_error();
+  if (bounded) refuse_past_bound();
+  if (publishing_) throw MemoryError{Errc::busy, "write to " + quoted(shown_path_) + ": a flush is still under way"};
+  Publishing publishing;
+  publishing.version = version_ + 1;
+  publishing.pages = pages_ + new_pages;
+  publishing.synced_position = synced_.position;
+  publishing.previous_version = version_;
+  publishing.previous_pages = pages_;
+  publishing.image_bytes = image_bytes_;
+  const auto want = [&](std::uint64_t page) {
+    if (reserved_pages_.contains(page)) return;
+    auto& runs = publishing.reserve;
+    if (!runs.empty() && page < runs.back().first + runs.back().second) return;
+    if (!runs.empty() && page == runs.back().first + runs.back().second)
+      ++runs.back().second;
+    else
+      runs.emplace_back(page, 1);
+  };
+  if (reservable_) {
+    for (const LogRange& range : ranges) {
+      const std::uint64_t first = range.offset / page_size;
+      const std::uint64_t end = range.offset + range.length;
+      const std::uint64_t last = (end - 1) / page_size;
+      // A whole page of zeros becomes a hole, and needs no room.
+      if (!range.zero) {
+        for (std::uint64_t page = first; page <= last; ++page) want(page);
+        continue;
+      }
+      if (range.offset % page_size != 0) want(first);
+      if (end % page_size != 0 && (last != first || range.offset % page_size == 0)) want(last);
+    }
+  }
+  publishing_ = true;
+  return publishing;
+}
+
+LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRange> ranges,
+                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) {
+  for (const auto& [page, count] : publishing.reserve) {
+    const ImageChange change{*this};
+    const bool reserved = image_->file().reserve(page * page_size, count * page_size);
+    if (reserved) continue;
+    publishing.reserve.clear();
+    publishing.unreservable = true;
+    break;
+  }
+  LogAppend record;
+  record.version = publishing.version;
+  record.pages = publishing.pages;
+  record.synced_position = publishing.synced_position;
+  record.ranges = ranges;
+  record.data = data;
+  return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
+}
+
+void Engine::appended(const Publishing& publishing, const LogWriter::Appended& appended) {
+  if (appended.new_segment) segments_.push_back(appended.new_segment);
+  segments_.back()->end_position = appended.end_position;
+  appended_ = {appended.end_position, publishing.version};
+  for (const auto& [page, count] : publishing.reserve)
+    for (std::uint64_t i = 0; i < count; ++i) reserved_pages_.insert(page + i);
+  if (publishing.unreservable) reservable_ = false;
+}
+
+void Engine::make_visible(const Publishing& publishing, std::span<const LoggedRange> ranges, After& after) {
+  const std::uint64_t holder = newest_holder();
+  for (const LoggedRange& logged : ranges) {
+    index_.add(logged.range.offset, logged.range.length, publishing.version, logged.position, logged.memory, holder);
+    if (logged.memory) small_bytes_ += logged.range.length;
+  }
+  assert(publishing.version == version_ + 1);
+  version_ = publishing.version;
+  pages_ = publishing.pages;
+  published_position_ = appended_.position;
+  if (!holders_.empty()) hold_mark_ = published_position_;
+  evict_holders(after);
+  consider_checkpoint();
+}
+
+void Engine::end_publish(After& after) {
+  publishing_ = false;
+  grant_next(after);
+}
+
+std::vector<Engine::LoggedRange> Engine::locate(
+    std::span<const LogRange> ranges, std::uint64_t data_position, bool keep_small,
+    const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const {
+  std::vector<LoggedRange> logged;
+  logged.reserve(ranges.size());
+  std::uint64_t data_offset = 0;
+  for (const LogRange& range : ranges) {
+    logged.push_back({range, range.zero ? no_position : data_position + data_offset, nullptr});
+    if (range.zero) continue;
+    if (keep_small && range.length <= small_range_bytes_max) {
+      auto bytes = std::make_shared<std::byte[]>(range.length);
+      data(data_offset, {bytes.get(), range.length});
+      logged.back().memory = std::move(bytes);
+    }
+    data_offset += range.length;
+  }
+  return logged;
+}
+
+std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view action,
+                                     std::span<const LogRange> ranges, std::span<const std::byte> data,
+                                     std::uint64_t new_pages) {
+  Publishing publishing;
+  bool keep_small = false;
+  {
+    const Lock lock{mutex_};
+    check_right_locked(state);
+    for (const LogRange& range : ranges) check_bounds(action, range.offset, range.length, pages_ * page_size);
+    if (ranges.empty()) {
+      check_growth(pages_, new_pages);
+      if (new_pages == 0) return pages_;
+    } else if (ranges.front().length == 0) {
+      return pages_;
+    }
+    publishing = begin_publish(lock, state, ranges, new_pages, true);
+    keep_small = small_bytes_ < small_bytes_max;
+  }
+  After after;
+  const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+    std::memcpy(buffer.data(), data.data() + offset, buffer.size());
+  };
+  try {
+    if (mutated(Mutation::publish_before_append)) {
+      const auto early = locate(ranges, 0, true, fill);
+      const Lock lock{mutex_};
+      make_visible(publishing, early, after);
+    }
+    const auto done = append(publishing, ranges, fill);
+    const auto logged = locate(ranges, done.data_position, keep_small, fill);
+    const Lock lock{mutex_};
+    appended(publishing, done);
+    if (!mutated(Mutation::publish_before_append)) make_visible(publishing, logged, after);
+    end_publish(after);
+  } catch (...) {
+    {
+      const Lock lock{mutex_};
+      if (publishing.unreservable) reservable_ = false;
+      end_publish(after);
+    }
+    run(after);
+    throw;
+  }
+  run(after);
+  return publishing.previous_pages;
+}
+
+void Engine::publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
+                     std::span<const std::byte> data) {
+  publish_ranges(*state, action, ranges, data, 0);
+}
+
+std::uint64_t Engine::publish_grow(const SessionRef& state, std::uint64_t new_pages) {
+  return publish_ranges(*state, "grow", {}, {}, new_pages);
+}
+
+void Engine::begin_commit(const SessionRef& state) {
+  const std::vector<LogRange> ranges = state->bytes->ranges();
+  Commit commit;
+  commit.state = state;
+  bool keep_small = false;
+  {
+    const Lock lock{mutex_};
+    commit.publishing = begin_publish(lock, *state, ranges, state->private_pages, false);
+    keep_small = small_bytes_ < small_bytes_max;
+  }
+  // The stream of data is that of the non-zero ranges, one after the other.
+  std::vector<std::uint64_t> starts;
+  std::vector<LogRange> data_ranges;
+  std::uint64_t data_bytes = 0;
+  for (const LogRange& range : ranges) {
+    if (range.zero) continue;
+    starts.push_back(data_bytes);
+    data_ranges.push_back(range);
+    data_bytes += range.length;
+  }
+  const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+    auto at = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), offset) - starts.begin()) - 1;
+    while (!buffer.empty()) {
+      const std::uint64_t within = offset - starts[at];
+      const std::uint64_t bytes = std::min<std::uint64_t>(buffer.size(), data_ranges[at].length - within);
+      state->bytes->read_over(data_ranges[at].offset + within, buffer.first(bytes));
+      buffer = buffer.subspan(bytes);
+      offset += bytes;
+      ++at;
+    }
+  };
+  try {
+    const auto done = append(commit.publishing, ranges, fill);
+    commit.ranges = locate(ranges, done.data_position, keep_small, fill);
+    const Lock lock{mutex_};
+    appended(commit.publishing, done);
+    Flush flush;
+    flush.position = appended_.position;
+    flush.state = state;
+    flush.commit = std::move(commit);
+    flushes_.push_back(std::move(flush));
+    schedule_sync();
+  } catch (...) {
+    After after;
+    {
+      const Lock lock{mutex_};
+      if (commit.publishing.unreservable) reservable_ = false;
+      end_publish(after);
+    }
+    run(after);
+    throw;
+  }
+}
+
+void Engine::flush(const SessionRef& state, StoreSession::Done done) {
+  state->callbacks.set_done(std::move(done));
+  std::exception_ptr error;
+  try {
+    if (state->is_private()) return begin_commit(state);
+    const Lock lock{mutex_};
+    check_right_locked(*state);
+    if (!sync_error_.empty()) throw not_durable_error();
+    if (synced_.position < appended_.position) {
+      Flush flush;
+      flush.position = appended_.position;
+      flush.state = state;
+      flushes_.push_back(std::move(flush));
+      schedule_sync();
+      return;
+    }
+  } catch (const MemoryError&) {
+    error = std::current_exception();
+  }
+  state->callbacks.run_done(error);
+}
+
+bool Engine::may_write(const SessionRef& state, std::function<void()> room) {
+  const Lock lock{mutex_};
+  // Who would be refused for another reason shall ask and be told.
+  if (!past_log_bound() || checkpoint_error_ || !sync_error_.empty() || closed_ ||
+      state->right != SessionState::Right::whole)
+    return true;
+  state->callbacks.set_room(std::move(room));
+  rooms_[state->id] = state;
+  consider_checkpoint();
+  return false;
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,224 @@
+// Reading: what a version consists of is decided in one short section, files are read after it.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "storage/bounds.hpp"
+#include "storage/engine_core.hpp"
+
+namespace pageserver::storage {
+
+Engine::Seen Engine::view(const SessionState& state) {
+  const Lock lock{mutex_};
+  check_right_locked(state);
+  if (state.holds()) return {{incarnation_, state.held_version}, state.held_pages};
+  return {{incarnation_, version_}, pages_};
+}
+
+void Engine::check_readable_locked(const SessionState& state) const {
+  check_right_locked(state);
+  if (state.right == SessionState::Right::version_given_up) throw lost_error(state);
+}
+
+void Engine::check_readable(const SessionState& state) {
+  const Lock lock{mutex_};
+  check_readable_locked(state);
+}
+
+unsigned Engine::begin_read() {
+  ++reads_active_[read_generation_];
+  return read_generation_;
+}
+
+void Engine::end_read(unsigned generation) noexcept {
+  const Lock lock{mutex_};
+  if (--reads_active_[generation] != 0) return;
+  idle_.notify_all();
+  if (!waiting_for_reads_ || generation == read_generation_) return;
+  waiting_for_reads_ = false;
+  submit(checkpoint_lane_, &Engine::checkpoint_task);
+}
+
+namespace {
+
+/// Ends a read that was begun, whatever happens.
+template <class End>
+struct OnExit {
+  End end;
+  ~OnExit() { end(); }
+};
+
+}  // namespace
+
+void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {
+  ReadPlan plan;
+  {
+    const Lock lock{mutex_};
+    check_readable_locked(state);
+    const bool holds = state.holds();
+    check_bounds("read", offset, buffer.size(), (holds ? state.held_pages : pages_) * page_size);
+    if (buffer.empty()) return;
+    plan = plan_read(holds ? state.held_version : version_, offset, buffer);
+    if (plan.parts.empty()) return;
+    plan.generation = begin_read();
+  }
+  const OnExit exit{[&] { end_read(plan.generation); }};
+  run_read(plan, buffer);
+}
+
+Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer) {
+  ReadPlan plan;
+  plan.image_bytes = image_bytes_;
+  const std::uint64_t end = offset + buffer.size();
+  std::uint64_t at = offset;  // everything below is planned
+  const auto from_image = [&](std::uint64_t until) {
+    if (at < until) plan.parts.push_back({at - offset, until - at, at, nullptr});
+    at = std::max(at, until);
+  };
+  std::vector<Piece> pieces;
+  for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
+       page = index_.next_page(page + 1)) {
+    const std::uint64_t page_offset = page * page_size;
+    const std::uint64_t begin = std::max(offset, page_offset) - page_offset;
+    const std::uint64_t until = std::min(end - page_offset, page_size);
+    pieces.clear();
+    index_.pieces_at(page, version, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(until), pieces);
+    for (const Piece& piece : pieces) {
+      from_image(page_offset + piece.begin);
+      const std::span<std::byte> into = buffer.subspan(page_offset + piece.begin - offset, piece.end - piece.begin);
+      at = page_offset + piece.end;
+      if (piece.zero()) {
+        std::memset(into.data(), 0, into.size());
+      } else if (piece.memory) {
+        std::memcpy(into.data(), piece.memory.get() + piece.memory_offset, into.size());
+      } else {
+        const auto after = std::upper_bound(
+            segments_.begin(), segments_.end(), piece.position,
+            [](std::uint64_t position, const LogSegmentRef& segment) { return position < segment->first_position; });
+        const LogSegmentRef& segment = *std::prev(after);
+        if (plan.segments.empty() || plan.segments.back() != segment) plan.segments.push_back(segment);
+        plan.parts.push_back({page_offset + piece.begin - offset, into.size(), piece.position, segment.get()});
+      }
+    }
+  }
+  from_image(end);
+  return plan;
+}
+
+void Engine::run_read(const ReadPlan& plan, std::span<std::byte> buffer) const {
+  for (const ReadPart& part : plan.parts) {
+    const std::span<std::byte> into = buffer.subspan(part.offset, part.length);
+    if (part.segment != nullptr)
+      part.segment->file.read(part.segment->offset_of(part.position), into);
+    else
+      read_image(part.position, plan.image_bytes, into);
+  }
+}
+
+void Engine::read_image(std::uint64_t offset, std::uint64_t image_bytes, std::span<std::byte> buffer) const {
+  // Pages that were grown and not yet checkpointed lie past the file's end.
+  const std::uint64_t there = offset < image_bytes ? std::min<std::uint64_t>(image_bytes - offset, buffer.size()) : 0;
+  if (there != 0) image_->file().read(offset, buffer.first(there));
+  std::memset(buffer.data() + there, 0, buffer.size() - there);
+}
+
+std::vector<ByteRange> Engine::image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
+                                          std::size_t ranges_max, std::uint64_t& described_until) const {
+  std::vector<ByteRange> ranges;
+  described_until = end;
+  end = std::min(end, image_bytes);
+  const int file = image_->file().descriptor();
+  while (offset < end) {
+    const IoResult data = retried([&] { return file_system_.seek_data(file, offset); });
+    if (data.error == ENXIO) break;
+    if (is_unsupported(data.error)) return {{offset, end - offset}};
+    if (!data.ok()) image_->file().fail("find data in", data.error);
+    const auto begin = std::max(static_cast<std::uint64_t>(data.value), offset);
+    if (begin >= end) break;
+    if (ranges.size() == ranges_max) {
+      described_until = begin;
+      break;
+    }
+    const IoResult hole = retried([&] { return file_system_.seek_hole(file, begin); });
+    if (!hole.ok()) image_->file().fail("find a hole in", hole.error);
+    const auto stop = std::min(static_cast<std::uint64_t>(hole.value), end);
+    ranges.push_back({begin, stop - begin});
+    offset = stop;
+  }
+  return ranges;
+}
+
+std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
+                                           std::size_t ranges_max, std::uint64_t& described_until) {
+  constexpr std::size_t pieces_max = 65536;
+  struct Logged {
+    std::uint64_t begin, end;
+    bool zero;
+  };
+  std::vector<Logged> logged;
+  std::uint64_t end = offset + length;
+  std::uint64_t image_bytes = 0;
+  unsigned generation = 0;
+  {
+    const Lock lock{mutex_};
+    check_readable_locked(state);
+    const bool holds = state.holds();
+    check_bounds("data_ranges", offset, length, (holds ? state.held_pages : pages_) * page_size);
+    const std::uint64_t version = holds ? state.held_version : version_;
+    std::vector<Piece> pieces;
+    for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
+         page = index_.next_page(page + 1)) {
+      if (logged.size() > pieces_max) {
+        end = std::max(offset, page * page_size);
+        break;
+      }
+      pieces.clear();
+      index_.pieces_at(page, version, 0, static_cast<std::uint32_t>(page_size), pieces);
+      for (const Piece& piece : pieces) {
+        const std::uint64_t begin = std::max(offset, page * page_size + piece.begin);
+        const std::uint64_t stop = std::min(end, page * page_size + piece.end);
+        if (begin < stop) logged.push_back({begin, stop, piece.zero()});
+      }
+    }
+    image_bytes = image_bytes_;
+    generation = begin_read();
+  }
+  std::vector<ByteRange> image;
+  {
+    const OnExit exit{[&] { end_read(generation); }};
+    image = image_data(offset, end, image_bytes, ranges_max, described_until);
+  }
+  end = std::min(end, described_until);
+
+  // The image's ranges where the log says nothing, and the log's own data.
+  std::vector<ByteRange> ranges;
+  const auto add = [&](std::uint64_t begin, std::uint64_t stop) {
+    if (begin >= stop) return;
+    if (!ranges.empty() && ranges.back().offset + ranges.back().length >= begin)
+      ranges.back().length = std::max(ranges.back().offset + ranges.back().length, stop) - ranges.back().offset;
+    else
+      ranges.push_back({begin, stop - begin});
+  };
+  auto from = image.begin();
+  const auto add_image = [&](std::uint64_t begin, std::uint64_t stop) {
+    while (from != image.end() && from->offset + from->length <= begin) ++from;
+    for (auto at = from; at != image.end() && at->offset < stop; ++at)
+      add(std::max(begin, at->offset), std::min(stop, at->offset + at->length));
+  };
+  std::uint64_t at = offset;
+  for (const Logged& piece : logged) {
+    if (piece.begin >= end) break;
+    add_image(at, piece.begin);
+    if (!piece.zero) add(piece.begin, std::min(piece.end, end));
+    at = piece.end;
+  }
+  if (at < end) add_image(at, end);
+  described_until = end;
+  if (ranges.size() > ranges_max) {
+    described_until = ranges[ranges_max].offset;
+    ranges.resize(ranges_max);
+  }
+  return ranges;
+}
+
+}  // namespace pageserver::storage

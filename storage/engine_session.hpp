@@ -1,0 +1,40 @@
+// One session of the engine as the store interface shows it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "storage/engine_core.hpp"
+
+namespace pageserver::storage {
+
+class EngineSession final : public StoreSession {
+public:
+  EngineSession(std::shared_ptr<Engine> engine, SessionRef state);
+  ~EngineSession() override;
+
+  std::uint64_t pages() override;
+  Version version() override;
+  std::uint64_t epoch() const override { return state_->epoch; }
+  std::uint64_t grow(std::uint64_t new_pages) override;
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override;
+  void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  void zero(std::uint64_t offset, std::uint64_t length) override;
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
+                                     std::uint64_t& described_until) override;
+  void flush(Done done) override;
+  void discard() override;
+  Refreshed refresh() override;
+  bool may_write(std::function<void()> room) override;
+  void on_notice(Notice notice) override;
+  void note_request(std::int64_t unix_ms) noexcept override;
+
+private:
+  void check_writable(std::string_view action) const;
+  std::uint64_t grow_private(std::uint64_t new_pages);
+
+  std::shared_ptr<Engine> engine_;
+  SessionRef state_;
+};
+
+}  // namespace pageserver::storage

@@ -1,0 +1,48 @@
+#include "storage/engine_state.hpp"
+
+#include <utility>
+
+namespace pageserver::storage {
+
+void SessionCallbacks::set_done(StoreSession::Done done) {
+  const std::lock_guard lock{mutex_};
+  done_ = std::move(done);
+}
+
+void SessionCallbacks::set_notice(StoreSession::Notice notice) {
+  const std::lock_guard lock{mutex_};
+  notice_ = std::move(notice);
+}
+
+void SessionCallbacks::set_room(std::function<void()> room) {
+  const std::lock_guard lock{mutex_};
+  room_ = std::move(room);
+}
+
+void SessionCallbacks::run_done(const std::exception_ptr& error) {
+  const std::lock_guard lock{mutex_};
+  const auto done = std::exchange(done_, nullptr);
+  if (!ended_ && done) done(error);
+}
+
+void SessionCallbacks::run_notice(const MemoryError& reason) {
+  const std::lock_guard lock{mutex_};
+  const auto notice = std::exchange(notice_, nullptr);
+  if (!ended_ && notice) notice(reason);
+}
+
+void SessionCallbacks::run_room() {
+  const std::lock_guard lock{mutex_};
+  const auto room = std::exchange(room_, nullptr);
+  if (!ended_ && room) room();
+}
+
+void SessionCallbacks::end() {
+  const std::lock_guard lock{mutex_};
+  ended_ = true;
+  done_ = nullptr;
+  notice_ = nullptr;
+  room_ = nullptr;
+}
+
+}  // namespace pageserver::storage

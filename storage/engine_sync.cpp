@@ -1,0 +1,120 @@
+// Making the log durable, on the sync lane. Everybody who waits when a sync begins shares it.
+#include <utility>
+
+#include "storage/engine_core.hpp"
+#include "storage/mutation.hpp"
+
+namespace pageserver::storage {
+
+void Engine::submit(Background& lane, Task task) {
+  lane.submit([weak = weak_from_this(), task] {
+    if (const auto engine = weak.lock()) engine->run_task(task);
+  });
+}
+
+void Engine::run_task(Task task) {
+  {
+    const Lock lock{mutex_};
+    if (stopping_) return;
+    ++tasks_running_;
+  }
+  (this->*task)();
+  const Lock lock{mutex_};
+  --tasks_running_;
+  idle_.notify_all();
+}
+
+void Engine::schedule_sync() {
+  if (std::exchange(sync_scheduled_, true)) return;
+  submit(sync_lane_, &Engine::sync_task);
+}
+
+std::vector<LogSegmentRef> Engine::unsynced_segments() const {
+  std::vector<LogSegmentRef> segments;
+  for (const LogSegmentRef& segment : segments_)
+    if (segment->end_position > synced_.position || !segment->entry_synced) segments.push_back(segment);
+  return segments;
+}
+
+void Engine::sync_log(std::span<const LogSegmentRef> segments) {
+  bool new_entry = false;
+  for (const LogSegmentRef& segment : segments) {
+    if (!mutated(Mutation::drop_log_sync)) segment->file.sync_data();
+    new_entry = new_entry || !segment->entry_synced;
+  }
+  if (new_entry && !mutated(Mutation::drop_log_entry_sync)) sync_parent_folder(file_system_, image_->file().path());
+}
+
+void Engine::sync_task() {
+  LogPoint target;
+  std::vector<LogSegmentRef> segments;
+  {
+    const Lock lock{mutex_};
+    sync_scheduled_ = false;
+    if (!sync_error_.empty()) return;
+    target = appended_;
+    segments = unsynced_segments();
+  }
+  try {
+    sync_log(segments);
+  } catch (const MemoryError& error) {
+    return fail_sync(error);
+  }
+  finish_sync(target, segments);
+}
+
+void Engine::finish_sync(const LogPoint& target, std::span<const LogSegmentRef> segments) {
+  After after;
+  {
+    const Lock lock{mutex_};
+    for (const LogSegmentRef& segment : segments) segment->entry_synced = true;
+    synced_ = target;
+    std::deque<Flush> later;
+    for (Flush& flush : flushes_) {
+      if (flush.position > target.position) {
+        later.push_back(std::move(flush));
+        continue;
+      }
+      if (flush.commit) {
+        make_visible(flush.commit->publishing, flush.commit->ranges, after);
+        flush.state->private_pages = 0;
+        // Freed outside the lock: it may close a file.
+        auto emptied = std::exchange(flush.state->bytes, make_private_bytes(*flush.state));
+        after.push_back([bytes = std::shared_ptr<PrivateBytes>{std::move(emptied)}]() mutable { bytes.reset(); });
+        end_publish(after);
+      }
+      if (flush.for_checkpoint) submit(checkpoint_lane_, &Engine::checkpoint_task);
+      if (flush.state) after.push_back([state = flush.state] { state->callbacks.run_done(nullptr); });
+    }
+    flushes_ = std::move(later);
+  }
+  run(after);
+}
+
+void Engine::fail_sync(const std::exception& error) {
+  After after;
+  {
+    const Lock lock{mutex_};
+    if (sync_error_.empty()) sync_error_ = error.what();
+    const auto failure = std::make_exception_ptr(not_durable_error());
+    for (Flush& flush : flushes_) {
+      if (flush.commit) end_publish(after);
+      if (flush.for_checkpoint) {
+        round_phase_ = RoundPhase::idle;
+        round_holder_ = 0;
+      }
+      if (flush.state) after.push_back([state = flush.state, failure] { state->callbacks.run_done(failure); });
+    }
+    flushes_.clear();
+    take_rooms(after);
+    if (mutated(Mutation::success_after_failed_sync)) sync_error_.clear();
+  }
+  run(after);
+}
+
+MemoryError Engine::not_durable_error() const {
+  return {Errc::provider_error, "flush of " + quoted(shown_path_) + ": nothing is durable since a sync failed (" +
+                                    sync_error_ + "); restart to recover from the log, and look after the disk"};
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,38 @@
+// Copying pages from the log into the image: what checkpoints and recovery do.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "storage/file_io.hpp"
+#include "storage/log_index.hpp"
+#include "storage/log_segment.hpp"
+
+namespace pageserver::storage {
+
+/// One page's pieces of one version, in rising order.
+struct PageCopy {
+  std::uint64_t page = 0;
+  std::vector<Piece> pieces;
+  bool may_punch = false;  ///< a page of zeros may become a hole instead of being written
+};
+
+/// True when the page is nothing but zeros.
+bool all_zero(const PageCopy& copy) noexcept;
+
+/// The segment that holds `position`; segments adjoin, in rising order.
+const LogSegmentRef& segment_at(std::span<const LogSegmentRef> segments, std::uint64_t position);
+
+/// Writes the pieces into the image, adjoining ones together. Returns true when it made a hole. Throws MemoryError;
+/// then any part may have been written. `scratch` is reused from call to call.
+bool copy_page(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
+               std::vector<std::byte>& scratch);
+
+/// Removes a log's files from the oldest to the newest, the removal of each durable before the next: a log without its
+/// first segments means the same, one without a segment in the middle would not. Done segments leave `segments`.
+void remove_segments(FileSystem& file_system, std::vector<LogSegmentRef>& segments, std::size_t count);
+
+}  // namespace pageserver::storage

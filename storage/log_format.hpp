@@ -1,0 +1,59 @@
+// The numbers of the redo log's format, and nothing else. LOG_FORMAT.md says what they mean; both change together.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pageserver::storage::log_format {
+
+inline constexpr std::uint32_t format_version = 1;
+
+/// "PSLOGSEG", read as a little-endian number.
+inline constexpr std::uint64_t segment_magic = 0x474553474F4C5350;
+inline constexpr std::size_t segment_header_bytes = 512;
+
+inline constexpr std::size_t segment_magic_at = 0;             // u64
+inline constexpr std::size_t segment_format_at = 8;            // u32
+inline constexpr std::size_t segment_header_bytes_at = 12;     // u32
+inline constexpr std::size_t segment_salt_at = 16;             // u64
+inline constexpr std::size_t segment_number_at = 24;           // u64
+inline constexpr std::size_t segment_first_position_at = 32;   // u64
+inline constexpr std::size_t segment_synced_position_at = 40;  // u64
+inline constexpr std::size_t segment_version_at = 48;          // u64
+inline constexpr std::size_t segment_pages_at = 56;            // u64
+inline constexpr std::size_t segment_image_bytes_at = 64;      // u64
+inline constexpr std::size_t segment_image_inode_at = 72;      // u64
+inline constexpr std::size_t segment_image_birth_ns_at = 80;   // i64
+inline constexpr std::size_t segment_previous_first_at = 88;   // u64
+inline constexpr std::size_t segment_checksum_at = 504;        // u64: XXH3-64 of the bytes before it
+
+/// "PSLR", read as a little-endian number.
+inline constexpr std::uint32_t record_magic = 0x524C5350;
+inline constexpr std::uint32_t record_kind_publish = 1;
+inline constexpr std::size_t record_header_bytes = 80;
+inline constexpr std::uint64_t record_alignment = 8;
+
+inline constexpr std::size_t record_magic_at = 0;              // u32
+inline constexpr std::size_t record_kind_at = 4;               // u32
+inline constexpr std::size_t record_salt_at = 8;               // u64
+inline constexpr std::size_t record_position_at = 16;          // u64
+inline constexpr std::size_t record_version_at = 24;           // u64
+inline constexpr std::size_t record_synced_position_at = 32;   // u64
+inline constexpr std::size_t record_pages_at = 40;             // u64
+inline constexpr std::size_t record_payload_bytes_at = 48;     // u64
+inline constexpr std::size_t record_payload_checksum_at = 56;  // u64: XXH3-64 of the payload
+inline constexpr std::size_t record_range_count_at = 64;       // u32
+inline constexpr std::size_t record_reserved_at = 68;          // u32, zero
+inline constexpr std::size_t record_checksum_at = 72;          // u64: XXH3-64 of the header's bytes before it
+
+/// One entry of the range table that a payload starts with.
+inline constexpr std::size_t range_bytes = 16;
+inline constexpr std::size_t range_offset_at = 0;  // u64
+inline constexpr std::size_t range_length_at = 8;  // u64; the top bit says that the range is zero and has no data
+inline constexpr std::uint64_t range_zero_bit = 1ull << 63;
+
+/// The file name is the image's name, this, and the segment's number in at least ten decimal digits.
+inline constexpr char segment_suffix[] = ".log.";
+inline constexpr int segment_number_digits = 10;
+
+}  // namespace pageserver::storage::log_format

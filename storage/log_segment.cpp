@@ -1,0 +1,149 @@
+#include "storage/log_segment.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+namespace pageserver::storage {
+namespace {
+
+using namespace log_format;
+
+/// Records up to this size are written by one call; larger ones in parts, their header last.
+constexpr std::uint64_t one_write_bytes_max = 16ull << 20;
+constexpr std::uint64_t part_bytes = 1ull << 20;
+constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
+
+}  // namespace
+
+LogWriter::LogWriter(FileSystem& file_system, Options options)
+    : file_system_{file_system}, options_{std::move(options)} {}
+
+LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t image_bytes,
+                                      std::uint64_t previous_version, std::uint64_t previous_pages) {
+  if (record.ranges.size() > std::numeric_limits<std::uint32_t>::max())
+    throw MemoryError{Errc::limit_exceeded, "publish of " + std::to_string(record.ranges.size()) +
+                                                " ranges exceeds 4294967295 ranges in one transaction; flush earlier"};
+  RecordHeader header;
+  header.salt = options_.salt;
+  header.version = record.version;
+  header.synced_position = record.synced_position;
+  header.pages = record.pages;
+  header.payload_bytes = payload_bytes_of(record.ranges);
+  header.range_count = static_cast<std::uint32_t>(record.ranges.size());
+  const std::uint64_t bytes = record_bytes(header.payload_bytes);
+
+  Appended appended;
+  LogSegmentRef segment = current_;
+  if (!segment || end_position_ - segment->first_position + bytes > options_.segment_bytes) {
+    SegmentHeader segment_header;
+    segment_header.salt = options_.salt;
+    segment_header.number = next_number_;
+    segment_header.first_position = end_position_;
+    segment_header.synced_position = record.synced_position;
+    segment_header.version = previous_version;
+    segment_header.pages = previous_pages;
+    segment_header.image_bytes = image_bytes;
+    segment_header.image = options_.image;
+    segment_header.previous_first_position = current_ ? current_->first_position : end_position_;
+    segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_header_bytes + bytes));
+    appended.new_segment = segment;
+  }
+  header.position = appended.new_segment ? end_position_ + segment_header_bytes : end_position_;
+  try {
+    write_record(*segment, record, header);
+  } catch (...) {
+    // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
+    if (appended.new_segment)
+      static_cast<void>(file_system_.remove(segment->file.path()));
+    else
+      static_cast<void>(file_system_.truncate(segment->file.descriptor(), segment->offset_of(header.position)));
+    throw;
+  }
+  if (appended.new_segment) {
+    current_ = segment;
+    ++next_number_;
+  }
+  end_position_ = header.position + bytes;
+  appended.data_position = header.position + record_header_bytes + record.ranges.size() * range_bytes;
+  appended.end_position = end_position_;
+  return appended;
+}
+
+LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
+  auto segment = std::make_shared<LogSegment>();
+  const std::string path = segment_path(options_.image_path, header.number);
+  // A file of this name can only be left from a segment that could not be made: the log was gone when it was opened.
+  segment->file = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, options_.file_mode, "create log");
+  segment->number = header.number;
+  segment->first_position = header.first_position;
+  segment->end_position = header.first_position + segment_header_bytes;
+  try {
+    segment->file.reserve(0, bytes);
+    std::array<std::byte, segment_header_bytes> encoded;
+    encode_segment_header(header, encoded);
+    segment->file.write(0, encoded);
+  } catch (...) {
+    static_cast<void>(file_system_.remove(path));
+    throw;
+  }
+  return segment;
+}
+
+void LogWriter::write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header) {
+  const std::uint64_t bytes = record_bytes(header.payload_bytes);
+  const std::uint64_t table_bytes = record.ranges.size() * range_bytes;
+  const std::uint64_t whole = bytes <= one_write_bytes_max ? bytes : record_header_bytes + table_bytes;
+  if (buffer_.size() < whole) buffer_.resize(whole);
+  const std::span<std::byte> buffer{buffer_.data(), whole};
+  for (std::size_t i = 0; i < record.ranges.size(); ++i)
+    encode_range(record.ranges[i],
+                 std::span<std::byte, range_bytes>{buffer.data() + record_header_bytes + i * range_bytes, range_bytes});
+  if (bytes <= one_write_bytes_max) {
+    const std::uint64_t payload_end = record_header_bytes + header.payload_bytes;
+    if (header.payload_bytes > table_bytes)
+      record.data(0, buffer.subspan(record_header_bytes + table_bytes, header.payload_bytes - table_bytes));
+    std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(payload_end), buffer.end(), std::byte{0});
+    header.payload_checksum = log_checksum(buffer.subspan(record_header_bytes, header.payload_bytes));
+    encode_record_header(header, buffer.first<record_header_bytes>());
+    segment.file.write(segment.offset_of(header.position), buffer);
+  } else {
+    write_in_parts(segment, record, header, buffer_, table_bytes);
+  }
+  if (buffer_.size() > kept_buffer_bytes_max) {
+    buffer_.clear();
+    buffer_.shrink_to_fit();
+  }
+}
+
+void LogWriter::write_in_parts(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
+                               std::vector<std::byte>& start, std::uint64_t table_bytes) {
+  LogChecksum checksum;
+  const std::span<const std::byte> table{start.data() + record_header_bytes, table_bytes};
+  checksum.add(table);
+  const std::uint64_t payload_at = segment.offset_of(header.position) + record_header_bytes;
+  segment.file.write(payload_at, table);
+  const std::uint64_t data_bytes = header.payload_bytes - table_bytes;
+  std::vector<std::byte> part(part_bytes);
+  for (std::uint64_t done = 0; done < data_bytes;) {
+    const std::span<std::byte> now{part.data(), std::min<std::uint64_t>(part_bytes, data_bytes - done)};
+    record.data(done, now);
+    checksum.add(now);
+    segment.file.write(payload_at + table_bytes + done, now);
+    done += now.size();
+  }
+  const std::uint64_t padding = record_bytes(header.payload_bytes) - record_header_bytes - header.payload_bytes;
+  if (padding != 0) {
+    const std::array<std::byte, record_alignment> zeros{};
+    segment.file.write(payload_at + header.payload_bytes, std::span{zeros}.first(padding));
+  }
+  header.payload_checksum = checksum.value();
+  std::array<std::byte, record_header_bytes> encoded;
+  encode_record_header(header, encoded);
+  segment.file.write(segment.offset_of(header.position), encoded);
+}
+
+}  // namespace pageserver::storage

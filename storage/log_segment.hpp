@@ -1,0 +1,80 @@
+// The files of a redo log, and appending to the last of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "storage/file_io.hpp"
+#include "storage/log_codec.hpp"
+
+namespace pageserver::storage {
+
+/// One file of the log. What it covers is `[first_position, end_position)`; the last segment of a log grows.
+struct LogSegment {
+  File file;
+  std::uint64_t number = 0;
+  std::uint64_t first_position = 0;
+  std::uint64_t end_position = 0;
+  bool entry_synced = false;  ///< its directory entry is durable
+
+  std::uint64_t offset_of(std::uint64_t position) const noexcept { return position - first_position; }
+};
+
+using LogSegmentRef = std::shared_ptr<LogSegment>;
+
+/// A record to be appended: what it says, and where its data comes from.
+struct LogAppend {
+  std::uint64_t version = 0;
+  std::uint64_t pages = 0;
+  std::uint64_t synced_position = 0;
+  std::span<const LogRange> ranges;
+  /// Supplies the data of all non-zero ranges as one stream: called with rising, adjoining offsets into it.
+  std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)> data;
+};
+
+/// Appends records, one caller at a time. It decides nothing about durability or visibility.
+class LogWriter {
+public:
+  struct Options {
+    std::string image_path;
+    std::uint64_t salt = 0;
+    std::uint64_t segment_bytes = 0;
+    std::uint32_t file_mode = 0640;
+    ImageIdentity image;
+  };
+  struct Appended {
+    std::uint64_t data_position = 0;  ///< of the first byte of data; the ranges' data adjoins
+    std::uint64_t end_position = 0;   ///< of the log, from now on
+    LogSegmentRef new_segment;        ///< the segment made for this record, or null
+  };
+
+  LogWriter(FileSystem& file_system, Options options);
+
+  /// Writes the record at the log's end. When it throws, nothing was appended: what was written of it is overwritten
+  /// by the next record, and a reader of the log takes it for a torn tail.
+  /// `image_bytes` is the image file's size, for the header of a new segment.
+  Appended append(const LogAppend& record, std::uint64_t image_bytes, std::uint64_t previous_version,
+                  std::uint64_t previous_pages);
+
+  std::uint64_t end_position() const noexcept { return end_position_; }
+
+private:
+  LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);
+  void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);
+  void write_in_parts(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
+                      std::vector<std::byte>& part, std::uint64_t table_bytes);
+
+  FileSystem& file_system_;
+  Options options_;
+  LogSegmentRef current_;
+  std::uint64_t end_position_ = 0;
+  std::uint64_t next_number_ = 1;
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace pageserver::storage

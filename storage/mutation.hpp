@@ -1,0 +1,35 @@
+// Deliberate faults in the engine, switched on by tests that must notice them. Outside those tests this file compiles
+// to nothing: mutated() is a constant.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace pageserver::storage {
+
+enum class Mutation : std::uint8_t {
+  none,
+  drop_log_sync,              ///< a flush does not sync the log's content
+  drop_log_entry_sync,        ///< a flush does not sync the directory entry of a new log segment
+  drop_image_sync,            ///< a checkpoint does not sync the image
+  drop_removal_sync,          ///< the removal of a segment is not synced before the next is removed
+  drop_recovery_log_sync,     ///< recovery copies a log that it did not sync
+  drop_recovery_image_sync,   ///< recovery removes the log before the image is synced
+  publish_before_append,      ///< a publish is visible before its record is whole in the log
+  skip_payload_checksum,      ///< recovery takes a torn record for a whole one
+  skip_header_checksum,       ///< recovery takes any record header for a valid one
+  skip_epoch_check,           ///< a writer that lost its lease still publishes
+  checkpoint_past_pin,        ///< a checkpoint copies what a pin or fork must not see
+  checkpoint_past_synced,     ///< a checkpoint copies what is not synced in the log
+  cut_log_before_image_sync,  ///< segments are removed although the image that replaces them is not synced
+  success_after_failed_sync,  ///< a failed sync is forgotten, and the next one believed
+};
+
+#ifdef PAGESERVER_MUTATIONS
+inline std::atomic<Mutation> active_mutation{Mutation::none};
+inline bool mutated(Mutation mutation) noexcept { return active_mutation.load(std::memory_order_relaxed) == mutation; }
+#else
+constexpr bool mutated(Mutation) noexcept { return false; }
+#endif
+
+}  // namespace pageserver::storage

@@ -1,0 +1,229 @@
+#include "storage/private_bytes.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+namespace pageserver::storage {
+
+PrivateBytes::PrivateBytes(FileSystem& file_system, Options options)
+    : file_system_{file_system}, options_{std::move(options)} {}
+
+PrivateBytes::~PrivateBytes() { clear(); }
+
+void PrivateBytes::clear() noexcept {
+  if (options_.total_bytes != nullptr) options_.total_bytes->fetch_sub(bytes());
+  blocks_.clear();
+  ranges_.clear();
+  memory_blocks_ = 0;
+  spill_.close();
+  spill_slots_ = 0;
+  free_slots_.clear();
+}
+
+void PrivateBytes::charge(std::uint64_t new_blocks) {
+  const std::uint64_t more = new_blocks * block_bytes;
+  if (more == 0) return;
+  const auto refuse = [&](std::uint64_t held, const std::string& name, std::uint64_t limit) {
+    throw MemoryError{Errc::limit_exceeded, "write of " + std::to_string(more) + " further private bytes to " +
+                                                std::to_string(held) + " exceeds " + name + "=" +
+                                                std::to_string(limit) + "; discard, or raise that limit"};
+  };
+  if (more > options_.bytes_max || bytes() > options_.bytes_max - more)
+    refuse(bytes(), options_.bytes_max_name, options_.bytes_max);
+  if (options_.total_bytes == nullptr) return;
+  const std::uint64_t before = options_.total_bytes->fetch_add(more);
+  if (more <= options_.total_bytes_max && before <= options_.total_bytes_max - more) return;
+  options_.total_bytes->fetch_sub(more);
+  refuse(before, options_.total_bytes_max_name, options_.total_bytes_max);
+}
+
+std::uint64_t PrivateBytes::take_slot() {
+  if (!spill_.is_open()) {
+    spill_ = File::open(file_system_, options_.spill_path, O_RDWR | O_CREAT | O_TRUNC, 0600, "create spill file");
+    try {
+      remove_file(file_system_, options_.spill_path);
+    } catch (...) {
+      spill_.close();
+      throw;
+    }
+  }
+  if (free_slots_.empty()) return spill_slots_++;
+  const std::uint64_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void PrivateBytes::write(std::uint64_t offset, std::span<const std::byte> data) {
+  if (data.empty()) return;
+  const std::uint64_t first = offset / block_bytes;
+  const std::uint64_t last = (offset + data.size() - 1) / block_bytes;
+  std::uint64_t new_blocks = 0;
+  for (std::uint64_t number = first; number <= last; ++number) new_blocks += blocks_.contains(number) ? 0u : 1u;
+  charge(new_blocks);
+
+  // All that can fail comes first: new blocks are filled beside the old ones, and spilled ones are never changed in
+  // place. Only then do they take effect.
+  struct Prepared {
+    std::uint64_t number;
+    Block block;
+    bool replaces;  // a spilled block that was there
+  };
+  std::vector<Prepared> prepared;
+  std::uint64_t memory_blocks = memory_blocks_;
+  std::vector<std::uint64_t> slots;
+  try {
+    free_slots_.reserve(static_cast<std::size_t>(spill_slots_ + (last - first + 1)) + free_slots_.size() + 1);
+    blocks_.reserve(blocks_.size() + new_blocks);
+    for (std::uint64_t number = first; number <= last; ++number) {
+      const auto old = blocks_.find(number);
+      if (old != blocks_.end() && old->second.memory) continue;  // changed in place below
+      const std::uint64_t begin = std::max(offset, number * block_bytes);
+      const std::uint64_t end = std::min(offset + data.size(), (number + 1) * block_bytes);
+      auto content = std::make_unique<std::byte[]>(block_bytes);
+      if (old != blocks_.end() && end - begin != block_bytes) read_block(old->second, 0, {content.get(), block_bytes});
+      std::memcpy(content.get() + (begin - number * block_bytes), data.data() + (begin - offset), end - begin);
+      Block block;
+      if ((memory_blocks + 1) * block_bytes <= options_.memory_bytes_max) {
+        block.memory = std::move(content);
+        ++memory_blocks;
+      } else {
+        block.spill_slot = take_slot();
+        slots.push_back(block.spill_slot);
+        spill_.write(block.spill_slot * block_bytes, {content.get(), block_bytes});
+      }
+      prepared.push_back({number, std::move(block), old != blocks_.end()});
+    }
+    set_range(offset, offset + data.size(), false);
+  } catch (...) {
+    for (const std::uint64_t slot : slots) free_slots_.push_back(slot);
+    if (options_.total_bytes != nullptr) options_.total_bytes->fetch_sub(new_blocks * block_bytes);
+    throw;
+  }
+  for (std::uint64_t number = first; number <= last; ++number) {
+    const auto old = blocks_.find(number);
+    if (old == blocks_.end() || !old->second.memory) continue;
+    const std::uint64_t begin = std::max(offset, number * block_bytes);
+    const std::uint64_t end = std::min(offset + data.size(), (number + 1) * block_bytes);
+    std::memcpy(old->second.memory.get() + (begin - number * block_bytes), data.data() + (begin - offset), end - begin);
+  }
+  for (Prepared& one : prepared) {
+    Block& block = blocks_[one.number];
+    if (one.block.memory) ++memory_blocks_;
+    if (one.replaces) release_block(block);
+    block = std::move(one.block);
+  }
+}
+
+void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
+  if (length == 0) return;
+  free_slots_.reserve(static_cast<std::size_t>(spill_slots_) + free_slots_.size());
+  set_range(offset, offset + length, true);
+  // Blocks that no data range touches any more give their room back.
+  std::uint64_t freed = 0;
+  const auto drop = [&](std::unordered_map<std::uint64_t, Block>::iterator found) {
+    release_block(found->second);
+    ++freed;
+    return blocks_.erase(found);
+  };
+  const std::uint64_t first = (offset + block_bytes - 1) / block_bytes;
+  const std::uint64_t end = (offset + length) / block_bytes;
+  if (end <= first) return;
+  if (end - first <= blocks_.size()) {
+    for (std::uint64_t number = first; number < end; ++number)
+      if (const auto found = blocks_.find(number); found != blocks_.end()) drop(found);
+  } else {
+    for (auto at = blocks_.begin(); at != blocks_.end();)
+      at = at->first >= first && at->first < end ? drop(at) : std::next(at);
+  }
+  if (options_.total_bytes != nullptr) options_.total_bytes->fetch_sub(freed * block_bytes);
+}
+
+void PrivateBytes::release_block(Block& block) noexcept {
+  if (block.memory)
+    --memory_blocks_;
+  else
+    free_slots_.push_back(block.spill_slot);  // room was reserved
+}
+
+void PrivateBytes::set_range(std::uint64_t begin, std::uint64_t end, bool zero) {
+  // Nodes first: they are what can fail.
+  std::map<std::uint64_t, Range> fresh;
+  fresh[begin] = {end, zero};
+  auto at = ranges_.upper_bound(begin);
+  if (at != ranges_.begin()) --at;
+  if (at != ranges_.end() && at->first < begin && at->second.end > end) fresh[end] = at->second;
+  if (at != ranges_.end() && at->first < begin && at->second.end > begin) at->second.end = begin;
+  while (at != ranges_.end() && at->first < end) {
+    if (at->first < begin) {
+      ++at;
+      continue;
+    }
+    if (at->second.end > end) {
+      auto node = ranges_.extract(at);
+      node.key() = end;
+      ranges_.insert(std::move(node));
+      break;
+    }
+    at = ranges_.erase(at);
+  }
+  ranges_.merge(fresh);
+  auto middle = ranges_.find(begin);
+  if (const auto next = std::next(middle);
+      next != ranges_.end() && next->first == middle->second.end && next->second.zero == zero) {
+    middle->second.end = next->second.end;
+    ranges_.erase(next);
+  }
+  if (middle == ranges_.begin()) return;
+  if (const auto previous = std::prev(middle); previous->second.end == begin && previous->second.zero == zero) {
+    previous->second.end = middle->second.end;
+    ranges_.erase(middle);
+  }
+}
+
+bool PrivateBytes::covers(std::uint64_t offset, std::uint64_t length) const {
+  std::uint64_t at = offset;
+  for (const LogRange& range : ranges(offset, length)) {
+    if (range.offset > at) return false;
+    at = range.offset + range.length;
+  }
+  return at >= offset + length;
+}
+
+void PrivateBytes::read_block(const Block& block, std::uint64_t within, std::span<std::byte> buffer) const {
+  if (block.memory)
+    std::memcpy(buffer.data(), block.memory.get() + within, buffer.size());
+  else
+    spill_.read(block.spill_slot * block_bytes + within, buffer);
+}
+
+void PrivateBytes::read_over(std::uint64_t offset, std::span<std::byte> buffer) const {
+  for (const LogRange& range : ranges(offset, buffer.size())) {
+    std::uint64_t at = std::max(range.offset, offset);
+    const std::uint64_t end = std::min(range.offset + range.length, offset + buffer.size());
+    if (range.zero) {
+      std::memset(buffer.data() + (at - offset), 0, end - at);
+      continue;
+    }
+    while (at < end) {
+      const std::uint64_t within = at % block_bytes;
+      const std::uint64_t bytes = std::min(block_bytes - within, end - at);
+      read_block(blocks_.at(at / block_bytes), within, buffer.subspan(at - offset, bytes));
+      at += bytes;
+    }
+  }
+}
+
+std::vector<LogRange> PrivateBytes::ranges(std::uint64_t offset, std::uint64_t length) const {
+  std::vector<LogRange> found;
+  auto at = ranges_.upper_bound(offset);
+  if (at != ranges_.begin() && std::prev(at)->second.end > offset) --at;
+  for (; at != ranges_.end() && at->first - std::min(at->first, offset) < length; ++at)
+    found.push_back({at->first, at->second.end - at->first, at->second.zero});
+  return found;
+}
+
+}  // namespace pageserver::storage

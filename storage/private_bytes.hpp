@@ -1,0 +1,82 @@
+// Bytes that one session wrote and nobody else sees: an unpublished transaction, or a fork.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "storage/file_io.hpp"
+#include "storage/log_codec.hpp"
+
+namespace pageserver::storage {
+
+/// An overlay of changed ranges. The bytes live in blocks of 4 KiB, in memory up to a bound and beyond it in a file
+/// that has no name, so that it goes with the process. A call that throws has changed nothing.
+/// Not thread-safe.
+class PrivateBytes {
+public:
+  struct Options {
+    std::string spill_path;  ///< where the file is made; it is removed at once
+    std::uint64_t memory_bytes_max = 0;
+    std::uint64_t bytes_max = ~0ull;                    ///< of this overlay, in blocks; beyond: limit_exceeded
+    std::string bytes_max_name;                         ///< how messages call that limit
+    std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< of all that share a bound; outlives this
+    std::uint64_t total_bytes_max = ~0ull;
+    std::string total_bytes_max_name;
+  };
+
+  PrivateBytes(FileSystem& file_system, Options options);
+  PrivateBytes(const PrivateBytes&) = delete;
+  PrivateBytes& operator=(const PrivateBytes&) = delete;
+  ~PrivateBytes();
+
+  void write(std::uint64_t offset, std::span<const std::byte> data);
+  void zero(std::uint64_t offset, std::uint64_t length);
+  void clear() noexcept;
+
+  bool empty() const noexcept { return ranges_.empty(); }
+  std::uint64_t bytes() const noexcept { return blocks_.size() * block_bytes; }
+  bool spilled() const noexcept { return spill_.is_open(); }
+
+  /// True when every byte of the range is private.
+  bool covers(std::uint64_t offset, std::uint64_t length) const;
+  /// Copies what is private over `buffer`, which holds the bytes at `offset` below.
+  void read_over(std::uint64_t offset, std::span<std::byte> buffer) const;
+  /// The changed ranges in rising order, not overlapping; only those that touch `[offset, offset + length)`.
+  std::vector<LogRange> ranges(std::uint64_t offset = 0, std::uint64_t length = ~0ull) const;
+
+  static constexpr std::uint64_t block_bytes = 4096;
+
+private:
+  struct Range {
+    std::uint64_t end;
+    bool zero;
+  };
+  struct Block {
+    std::unique_ptr<std::byte[]> memory;
+    std::uint64_t spill_slot = 0;  // where memory is null
+  };
+
+  void charge(std::uint64_t new_blocks);
+  std::uint64_t take_slot();
+  void set_range(std::uint64_t begin, std::uint64_t end, bool zero);
+  void release_block(Block& block) noexcept;
+  void read_block(const Block& block, std::uint64_t within, std::span<std::byte> buffer) const;
+
+  FileSystem& file_system_;
+  Options options_;
+  std::map<std::uint64_t, Range> ranges_;  // by begin; adjoining ranges of one kind are one
+  std::unordered_map<std::uint64_t, Block> blocks_;
+  std::uint64_t memory_blocks_ = 0;
+  File spill_;
+  std::uint64_t spill_slots_ = 0;
+  std::vector<std::uint64_t> free_slots_;
+};
+
+}  // namespace pageserver::storage

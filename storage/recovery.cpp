@@ -1,0 +1,175 @@
+#include "storage/recovery.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "storage/image_copy.hpp"
+#include "storage/log_index.hpp"
+#include "storage/log_scan.hpp"
+#include "storage/mutation.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+RecoveryReport report_of(const LogScan& scan, const FileStatus& image) {
+  RecoveryReport report;
+  report.log_found = scan.bytes != 0 || !scan.segments.empty() || !scan.beyond.empty();
+  report.problem = scan.problem;
+  report.log_bytes = scan.bytes;
+  report.segments = scan.segments.size();
+  report.records = scan.records;
+  report.tail_bytes = scan.tail_bytes;
+  report.end_position = scan.end_position;
+  report.synced_position = scan.synced_position;
+  report.image_pages = image.size_bytes / page_size;
+  report.pages = scan.segments.empty() ? report.image_pages : std::max(scan.pages, report.image_pages);
+  return report;
+}
+
+/// A log is replayed only onto the image that it was written for, in a state that it explains.
+void check_pair(const LogScan& scan, const FileStatus& image, const std::string& path, RecoveryReport& report) {
+  if (report.problem || scan.segments.empty()) return;
+  std::string what;
+  const ImageIdentity here = image_identity(image);
+  const ImageIdentity& expected = scan.first->image;
+  if (here.inode != expected.inode)
+    what = "inode " + std::to_string(expected.inode) + ", and this one has inode " + std::to_string(here.inode);
+  else if (here.birth_ns != expected.birth_ns && here.birth_ns != 0 && expected.birth_ns != 0)
+    what = "birth time " + std::to_string(expected.birth_ns) + " ns, and this one has " +
+           std::to_string(here.birth_ns) + " ns";
+  else if (image.size_bytes < scan.image_bytes_min)
+    what = "at least " + std::to_string(scan.image_bytes_min) + " bytes, and this one has " +
+           std::to_string(image.size_bytes);
+  else if (image.size_bytes > scan.pages * page_size)
+    what = "at most " + std::to_string(scan.pages * page_size) + " bytes, and this one has " +
+           std::to_string(image.size_bytes);
+  if (what.empty()) return;
+  report.adoptable = true;
+  report.problem.emplace(
+      Errc::damaged,
+      "the log beside " + quoted(path) + " was written for an image with " + what +
+          "; if image and log were moved or copied together while nothing served them, run: pagectl recover --adopt " +
+          path +
+          "; else restore both together from a copy, or move the log's files away to use the image without them");
+}
+
+LogScan scan_into(FileSystem& file_system, const File& image, int flags, LogIndex* index) {
+  return scan_log(file_system, image.path(), flags, [&](const ScannedRecord& record) {
+    if (index == nullptr) return;
+    std::uint64_t position = record.data_position;
+    for (const LogRange& range : record.ranges) {
+      index->add(range.offset, range.length, record.header.version, range.zero ? no_position : position, nullptr, 0);
+      if (!range.zero) position += range.length;
+    }
+  });
+}
+
+/// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
+/// was forgotten. Writing them again makes the sync below a real one. Only then may the image change: should power
+/// fail in the middle, the same records are found again.
+void make_log_durable(FileSystem& file_system, const LogScan& scan) {
+  std::vector<std::byte> buffer;
+  for (const LogSegmentRef& segment : scan.segments) {
+    if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
+    const std::uint64_t end = segment->offset_of(segment->end_position);
+    std::uint64_t at = scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
+    while (at < end) {
+      buffer.resize(std::min<std::uint64_t>(end - at, 1u << 20));
+      segment->file.read(at, buffer);
+      segment->file.write(at, buffer);
+      at += buffer.size();
+    }
+    if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
+  }
+  if (!scan.segments.empty()) sync_parent_folder(file_system, scan.segments.front()->file.path());
+}
+
+void copy_into_image(ImageFile& image, const LogScan& scan, const LogIndex& index) {
+  if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
+  std::vector<std::byte> scratch;
+  for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(page + 1)) {
+    PageCopy copy;
+    copy.page = page;
+    copy.may_punch = true;
+    index.pieces_at(page, scan.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
+    static_cast<void>(copy_page(copy, scan.segments, image.file(), scratch));
+  }
+  if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
+}
+
+/// What a killed process left of its transactions and forks.
+void remove_spill_files(FileSystem& file_system, const std::string& image_path) {
+  const std::string folder = parent_folder(image_path);
+  const std::string prefix = file_name(image_path) + ".spill.";
+  for (const std::string& name : list_folder(file_system, folder))
+    if (name.starts_with(prefix)) remove_file(file_system, image_path + name.substr(file_name(image_path).size()));
+}
+
+}  // namespace
+
+ImageIdentity image_identity(const FileStatus& status) noexcept { return {status.inode, status.birth_ns}; }
+
+void refuse_log_without_image(FileSystem& file_system, const std::string& path) {
+  FileStatus status;
+  const std::string resolved = resolved_image_path(file_system, path);
+  if (exists(file_system, resolved, status)) return;
+  std::vector<std::string> names;
+  if (!file_system.list(parent_folder(resolved), names).ok()) return;  // opening the image says why
+  const auto files = log_files(file_system, resolved);
+  if (files.empty()) return;
+  throw MemoryError{Errc::damaged, "open " + quoted(path) + ": the image is gone, and its log " +
+                                       quoted(files.front()) +
+                                       " is still there; put the image back beside it, or move the log away"};
+}
+
+RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt) {
+  const File& file = image.file();
+  remove_spill_files(file_system, file.path());
+  const FileStatus status = file.status();
+  LogIndex index;
+  LogScan scan = scan_into(file_system, file, O_RDWR, &index);
+  RecoveryReport report = report_of(scan, status);
+  if (!report.log_found) return report;
+  check_pair(scan, status, image.path(), report);
+  if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
+
+  // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
+  for (auto path = scan.beyond.rbegin(); path != scan.beyond.rend(); ++path) {
+    remove_file(file_system, *path);
+    sync_parent_folder(file_system, *path);
+  }
+  make_log_durable(file_system, scan);
+  copy_into_image(image, scan, index);
+  remove_segments(file_system, scan.segments, scan.segments.size());
+  report.replayed = true;
+  report.image_pages = image.pages();
+  return report;
+}
+
+RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
+  refuse_log_without_image(file_system, path);
+  ImageFileOptions options;
+  options.read_only = true;
+  options.refuse_pending_log = false;
+  const ImageFile image = ImageFile::open(file_system, path, options);
+  const FileStatus status = image.file().status();
+  const LogScan scan = scan_into(file_system, image.file(), O_RDONLY, nullptr);
+  RecoveryReport report = report_of(scan, status);
+  if (report.log_found) check_pair(scan, status, path, report);
+  return report;
+}
+
+RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt) {
+  refuse_log_without_image(file_system, path);
+  ImageFileOptions options;
+  options.create = false;
+  options.refuse_pending_log = false;
+  ImageFile image = ImageFile::open(file_system, path, options);
+  return recover_image(file_system, image, adopt);
+}
+
+}  // namespace pageserver::storage
