@@ -1,0 +1,61 @@
+// Where the answers of one batch of requests are gathered before one send carries them all.
+#pragma once
+
+#include <string_view>
+
+#include <pageserver/error.hpp>
+
+#include "proto/codec.hpp"
+#include "server/byte_buffer.hpp"
+
+namespace pageserver::server {
+
+/// The wire's status for a provider's error.
+proto::Status status_of(Errc code) noexcept;
+
+class Answers {
+public:
+  template <class Answer>
+  void add(std::uint64_t request_id, const Answer& answer) {
+    small_.clear();
+    proto::encode(small_, request_id, answer);
+    take();
+  }
+  void error(std::uint64_t request_id, proto::Operation operation, proto::Status status, std::string_view message) {
+    small_.clear();
+    proto::encode_error(small_, request_id, operation, status, message);
+    take();
+  }
+  void error(const proto::FrameHeader& header, const proto::Fault& fault) {
+    error(header.request_id, header.operation, fault.status, fault.message);
+  }
+  void error(const proto::FrameHeader& header, const MemoryError& error);
+  /// For an error that nobody foresaw: whatever it is, the client hears of it.
+  void error(const proto::FrameHeader& header, std::exception_ptr problem);
+  void notice(proto::Operation operation, proto::Status status, std::string_view message) {
+    small_.clear();
+    proto::encode_notice(small_, operation, status, message);
+    take();
+  }
+  /// An answer with status ok whose payload the caller writes in place. cancel_payload() takes it back.
+  std::span<std::byte> payload(const proto::FrameHeader& header, std::uint32_t payload_bytes);
+  void cancel_payload(std::uint32_t payload_bytes) { out_.shorten(proto::frame_header_bytes + payload_bytes); }
+
+  std::size_t size() const noexcept { return out_.size(); }
+  std::uint32_t count() const noexcept { return count_; }
+  /// What is to be sent; whoever sends it consumes it.
+  ByteBuffer& out() noexcept { return out_; }
+  void start_batch() noexcept { count_ = 0; }
+
+private:
+  void take() {
+    out_.append(small_);
+    ++count_;
+  }
+
+  proto::Bytes small_;
+  ByteBuffer out_;
+  std::uint32_t count_ = 0;
+};
+
+}  // namespace pageserver::server

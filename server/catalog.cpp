@@ -1,0 +1,365 @@
+#include "server/catalog.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <future>
+
+#include "proto/codec.hpp"
+#include "server/directory_files.hpp"
+#include "storage/file_io.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+using storage::file_error;
+using storage::FileStatus;
+using storage::IoResult;
+using storage::quoted;
+using storage::retried;
+
+StoreSettings settings_of(const Config& config, const StoreConfig& store) {
+  StoreSettings settings;
+  settings.name = store.name;
+  settings.path = store.path;
+  settings.read_only = store.read_only;
+  settings.create = store.create && !store.read_only;
+  settings.file_mode = store.mode.value_or(settings.file_mode);
+  settings.size_bytes_max = store.size_bytes_max.value_or(config.limits.size_bytes_max);
+  settings.threads = config.threads;
+  settings.lease_idle_max = config.limits.lease_idle_max;
+  return settings;
+}
+
+MemoryError not_found(const std::string& name) {
+  return {Errc::not_found, "store " + quoted(name) + " is not served here; `pagectl list` names those that are"};
+}
+
+// The directory may hold names that no client could say: they are not stores.
+std::string store_name_of(const std::string& file) {
+  if (!file.ends_with(image_suffix)) return {};
+  std::string name = file.substr(0, file.size() - image_suffix.size());
+  return proto::is_store_name(name) ? name : std::string();
+}
+
+void check_name(const std::string& name) {
+  if (proto::is_store_name(name)) return;
+  throw MemoryError(Errc::invalid_argument,
+                    "store name " + quoted(name) + " is not of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+}
+
+}  // namespace
+
+HostUse::~HostUse() { catalog_.release(host_); }
+
+Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& log)
+    : config_(config),
+      file_system_(file_system),
+      plain_files_(borrow_files(file_system)),
+      log_(log),
+      admin_(std::make_shared<Worker>("admin")) {
+  admin_->start();
+}
+
+Catalog::~Catalog() {
+  admin_->stop();
+  admin_->join();
+  entries_.clear();
+  if (directory_ >= 0) file_system_.close(directory_);
+}
+
+void Catalog::start() {
+  if (config_.directory) {
+    const std::string& path = config_.directory->path;
+    const IoResult opened = retried([&] { return file_system_.open(path, O_RDONLY | O_DIRECTORY, 0); });
+    if (!opened.ok()) throw file_error(file_system_, "open the directory", path, opened.error);
+    directory_ = static_cast<int>(opened.value);
+    std::string resolved;
+    directory_path_ = file_system_.real_path(path, resolved).ok() ? resolved : path;
+    directory_files_ = make_directory_files(file_system_, directory_, directory_path_);
+  }
+  std::vector<std::future<void>> openings;
+  for (const StoreConfig& store : config_.stores) {
+    auto host = std::make_shared<StoreHost>(plain_files_, settings_of(config_, store), log_);
+    entries_[store.name].host = host;
+    auto opening = std::make_shared<std::packaged_task<void()>>([host] { host->opened(); });
+    openings.push_back(opening->get_future());
+    host->next_worker()->post([opening] { (*opening)(); });
+  }
+  std::exception_ptr first;
+  for (std::size_t i = 0; i < openings.size(); ++i) {
+    try {
+      openings[i].get();
+    } catch (const MemoryError& error) {
+      if (!first) {
+        first = std::make_exception_ptr(
+            MemoryError(error.errc(), "store " + quoted(config_.stores[i].name) + ": " + error.what()));
+      }
+    }
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+std::vector<ListedStore> Catalog::configured() const {
+  std::vector<ListedStore> stores;
+  for (const auto& host : hosts()) {
+    const StoreSettings& settings = host->settings();
+    if (settings.on_demand) continue;
+    stores.push_back({settings.name, host->pages_when_open().value_or(0), settings.read_only, true});
+  }
+  return stores;
+}
+
+std::vector<std::shared_ptr<StoreHost>> Catalog::hosts() const {
+  std::vector<std::shared_ptr<StoreHost>> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, entry] : entries_) all.push_back(entry.host);
+  return all;
+}
+
+std::shared_ptr<HostUse> Catalog::use(Entry& entry) {
+  auto use = std::make_shared<HostUse>(*this, entry.host);
+  ++entry.users;
+  return use;
+}
+
+std::shared_ptr<HostUse> Catalog::find(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(name);
+  return found == entries_.end() ? nullptr : use(found->second);
+}
+
+StoreSettings Catalog::directory_settings(const std::string& name) const {
+  StoreSettings settings;
+  settings.name = name;
+  settings.path = directory_path_ + "/" + name + std::string(image_suffix);
+  settings.read_only = config_.directory->read_only;
+  settings.on_demand = true;
+  settings.file_mode = config_.directory->mode;
+  settings.size_bytes_max = config_.limits.size_bytes_max;
+  settings.threads = config_.threads;
+  settings.lease_idle_max = config_.limits.lease_idle_max;
+  return settings;
+}
+
+bool Catalog::directory_has(const std::string& name) const {
+  if (directory_ < 0) return false;
+  FileStatus status;
+  const std::string path = directory_path_ + "/" + name + std::string(image_suffix);
+  // A link is not followed, so one that leads anywhere is not a store.
+  return retried([&] { return file_system_.status_of(path, status); }).ok() && S_ISREG(status.mode);
+}
+
+std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
+  if (auto found = find(name)) return found;
+  if (!proto::is_store_name(name) || !directory_has(name)) throw not_found(name);
+  const std::lock_guard lock(mutex_);
+  if (entries_.size() >= config_.limits.stores) {
+    throw MemoryError(Errc::limit_exceeded,
+                      "open store " + quoted(name) + ": " + std::to_string(entries_.size()) +
+                          " stores are open, limits.stores=" + std::to_string(config_.limits.stores) +
+                          "; close sessions of another store, or raise the limit");
+  }
+  // Only this worker adds entries, so nobody did since find().
+  Entry& entry = entries_[name];
+  entry.host = std::make_shared<StoreHost>(directory_files_, directory_settings(name), log_);
+  return use(entry);
+}
+
+void Catalog::release(const std::shared_ptr<StoreHost>& host) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(host->name());
+  if (found == entries_.end() || found->second.host != host) return;
+  if (--found->second.users != 0 || !host->settings().on_demand || closing_all_) return;
+  host->next_worker()->post([this, host] { close_unused(host); });
+}
+
+// On a worker of the host. A session that comes now finds the store closed and opens it again.
+void Catalog::close_unused(const std::shared_ptr<StoreHost>& host) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(host->name());
+    if (found == entries_.end() || found->second.host != host || found->second.users != 0) return;
+  }
+  try {
+    host->close();
+  } catch (const std::exception& error) {
+    log_.error("store not closed cleanly", {{"store", host->name()}, {"error", error.what()}});
+  }
+  admin_->post([this, host] { retire(host); });
+}
+
+// On the admin worker, which may wait for the host's threads: they have nothing left to do.
+void Catalog::retire(const std::shared_ptr<StoreHost>& host) {
+  std::vector<std::function<void()>> after;
+  Entry gone;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(host->name());
+    if (found == entries_.end() || found->second.host != host) return;
+    after.swap(found->second.after_close);
+    if (found->second.users == 0 && !host->is_open() && !closing_all_) {
+      gone = std::move(found->second);
+      entries_.erase(found);
+    }
+  }
+  for (const auto& task : after) task();
+}
+
+std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t count) {
+  std::map<std::string, ListedStore> stores;
+  for (const auto& host : hosts()) {
+    if (host->name() <= after) continue;
+    const auto pages = host->pages_when_open();
+    if (pages) stores[host->name()] = {host->name(), *pages, host->settings().read_only, true};
+  }
+  if (directory_ >= 0) {
+    for (const std::string& file : storage::list_folder(file_system_, directory_path_)) {
+      const std::string name = store_name_of(file);
+      if (name.empty() || name <= after || stores.contains(name)) continue;
+      FileStatus status;
+      if (!file_system_.status_of(directory_path_ + "/" + file, status).ok() || !S_ISREG(status.mode)) continue;
+      stores[name] = {name, status.size_bytes / page_size, config_.directory->read_only, false};
+    }
+  }
+  std::vector<ListedStore> listed;
+  for (auto& [name, store] : stores) {
+    if (listed.size() == count) break;
+    listed.push_back(std::move(store));
+  }
+  return listed;
+}
+
+void Catalog::create(const std::string& name, std::uint64_t pages) {
+  check_name(name);
+  const std::string what = "create store " + quoted(name);
+  if (!config_.directory || !config_.directory->create) {
+    throw MemoryError(Errc::permission_denied,
+                      what +
+                          ": this daemon lets no client create stores; start it with --directory DIR and "
+                          "\"directory\": {\"create\": true} in its configuration");
+  }
+  const std::uint64_t size_bytes_max = config_.limits.size_bytes_max;
+  if (pages > size_bytes_max / page_size) {
+    throw MemoryError(Errc::limit_exceeded, what + ": pages=" + std::to_string(pages) +
+                                                " exceeds limits.size_bytes_max=" + std::to_string(size_bytes_max) +
+                                                " (" + std::to_string(size_bytes_max / page_size) + " pages)");
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (entries_.contains(name)) throw MemoryError(Errc::already_exists, what + ": there is one already");
+  }
+  const std::string file = name + std::string(image_suffix);
+  const std::string path = directory_path_ + "/" + file;
+  const IoResult made = retried([&] {
+    return file_system_.open_beneath(directory_, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, config_.directory->mode);
+  });
+  if (made.error == EEXIST) throw MemoryError(Errc::already_exists, what + ": there is one already");
+  if (!made.ok()) throw file_error(file_system_, what + " in", path, made.error);
+  storage::File image(file_system_, static_cast<int>(made.value), path);
+  try {
+    image.truncate(pages * page_size);
+    image.sync();
+    const IoResult synced = retried([&] { return file_system_.sync(directory_); });
+    if (!synced.ok()) throw file_error(file_system_, "sync the directory", directory_path_, synced.error);
+  } catch (...) {
+    [[maybe_unused]] const IoResult removed = file_system_.remove_beneath(directory_, file);
+    throw;
+  }
+}
+
+void Catalog::remove(const std::string& name, std::function<void(std::exception_ptr error)> done) {
+  std::exception_ptr error;
+  try {
+    check_name(name);
+    const std::string what = "remove store " + quoted(name);
+    if (!config_.directory || !config_.directory->remove) {
+      throw MemoryError(Errc::permission_denied,
+                        what +
+                            ": this daemon lets no client remove stores; start it with --directory DIR and "
+                            "\"directory\": {\"remove\": true} in its configuration");
+    }
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(name);
+    if (found != entries_.end()) {
+      Entry& entry = found->second;
+      if (!entry.host->settings().on_demand) {
+        throw MemoryError(Errc::permission_denied, what + ": it is configured by name, not served from the directory");
+      }
+      if (entry.users != 0) {
+        throw MemoryError(Errc::busy, what + ": " + std::to_string(entry.users) +
+                                          " sessions are on it; end them first (`pagectl info` shows who they are)");
+      }
+      entry.after_close.push_back([this, name, done] { remove(name, done); });
+      return;
+    }
+    remove_now(name);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  done(error);
+}
+
+void Catalog::remove_now(const std::string& name) {
+  if (!directory_has(name)) throw not_found(name);
+  const std::string file = name + std::string(image_suffix);
+  const std::string path = directory_path_ + "/" + file;
+  {
+    // Someone else's lock means someone else's image: another program may be in the middle of it.
+    const IoResult opened =
+        retried([&] { return file_system_.open_beneath(directory_, file, O_RDONLY | O_NOFOLLOW, 0); });
+    if (!opened.ok()) throw file_error(file_system_, "remove", path, opened.error);
+    const storage::File image(file_system_, static_cast<int>(opened.value), path);
+    if (!retried([&] { return file_system_.lock(image.descriptor(), storage::Lock::exclusive); }).ok()) {
+      throw MemoryError(Errc::busy,
+                        "remove store " + quoted(name) + ": another program has " + quoted(path) + " open and locked");
+    }
+    const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, file); });
+    if (!removed.ok()) throw file_error(file_system_, "remove", path, removed.error);
+  }
+  const std::string log_prefix = file + ".log.";
+  for (const std::string& other : storage::list_folder(file_system_, directory_path_)) {
+    if (!other.starts_with(log_prefix)) continue;
+    const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, other); });
+    if (!removed.ok()) throw file_error(file_system_, "remove", directory_path_ + "/" + other, removed.error);
+  }
+  const IoResult synced = retried([&] { return file_system_.sync(directory_); });
+  if (!synced.ok()) throw file_error(file_system_, "sync the directory", directory_path_, synced.error);
+}
+
+void Catalog::close_all(std::function<void(std::vector<std::string> failures)> done) {
+  struct Closing {
+    std::mutex mutex;
+    std::size_t left = 0;
+    std::vector<std::string> failures;
+    std::function<void(std::vector<std::string>)> done;
+  };
+  auto closing = std::make_shared<Closing>();
+  closing->done = std::move(done);
+  {
+    const std::lock_guard lock(mutex_);
+    closing_all_ = true;
+  }
+  const auto all = hosts();
+  closing->left = all.size();
+  if (all.empty()) return closing->done({});
+  for (const auto& host : all) {
+    host->next_worker()->post([host, closing] {
+      std::string failure;
+      try {
+        host->close();
+      } catch (const std::exception& error) {
+        failure = "store " + quoted(host->name()) + ": " + error.what();
+      }
+      const std::lock_guard lock(closing->mutex);
+      if (!failure.empty()) closing->failures.push_back(std::move(failure));
+      if (--closing->left == 0) closing->done(std::move(closing->failures));
+    });
+  }
+}
+
+}  // namespace pageserver::server

@@ -1,0 +1,106 @@
+// Which stores there are: the configured ones, and the images in the served directory.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "server/config.hpp"
+#include "server/log.hpp"
+#include "server/store_host.hpp"
+#include "server/worker.hpp"
+#include "storage/file_system.hpp"
+
+namespace pageserver::server {
+
+class Catalog;
+
+/// A connection's hold on a store: while one exists the store stays open. Release it after the session has ended.
+class HostUse {
+public:
+  HostUse(Catalog& catalog, std::shared_ptr<StoreHost> host) : catalog_(catalog), host_(std::move(host)) {}
+  HostUse(const HostUse&) = delete;
+  HostUse& operator=(const HostUse&) = delete;
+  ~HostUse();
+
+  StoreHost& host() const noexcept { return *host_; }
+
+private:
+  Catalog& catalog_;
+  std::shared_ptr<StoreHost> host_;
+};
+
+struct ListedStore {
+  std::string name;
+  std::uint64_t pages = 0;
+  bool read_only = false;
+  bool open = false;
+};
+
+/// Thread-safe. What touches the disk says on which worker it belongs.
+class Catalog {
+public:
+  /// `file_system` and `log` outlive the catalog.
+  Catalog(const Config& config, storage::FileSystem& file_system, Log& log);
+  Catalog(const Catalog&) = delete;
+  Catalog& operator=(const Catalog&) = delete;
+  ~Catalog();
+
+  Worker& admin() noexcept { return *admin_; }
+
+  /// Opens the configured stores and the directory, each store on its own worker. Throws MemoryError naming the store.
+  void start();
+  /// For the log's start line: name and pages of each configured store.
+  std::vector<ListedStore> configured() const;
+
+  /// The store when it needs no disk to be found, else null: then resolve() on the admin worker decides.
+  std::shared_ptr<HostUse> find(const std::string& name);
+  /// Admin worker. Throws not_found, limit_exceeded, and what the disk says.
+  std::shared_ptr<HostUse> resolve(const std::string& name);
+  /// Admin worker: up to `count` stores with names greater than `after`, in rising byte order.
+  std::vector<ListedStore> list(const std::string& after, std::size_t count);
+  /// Admin worker. Throws already_exists, permission_denied, limit_exceeded, invalid_argument.
+  void create(const std::string& name, std::uint64_t pages);
+  /// Admin worker. `done` runs there too, perhaps later: a store that is being closed is removed after that.
+  void remove(const std::string& name, std::function<void(std::exception_ptr error)> done);
+
+  /// Closes every store on its own worker. `done` runs once, on some worker, with one line for each that failed.
+  void close_all(std::function<void(std::vector<std::string> failures)> done);
+
+private:
+  friend class HostUse;
+  struct Entry {
+    std::shared_ptr<StoreHost> host;
+    std::size_t users = 0;
+    std::vector<std::function<void()>> after_close;  ///< admin worker
+  };
+
+  std::vector<std::shared_ptr<StoreHost>> hosts() const;
+  std::shared_ptr<HostUse> use(Entry& entry);
+  void release(const std::shared_ptr<StoreHost>& host);
+  void close_unused(const std::shared_ptr<StoreHost>& host);
+  void retire(const std::shared_ptr<StoreHost>& host);
+  void remove_now(const std::string& name);
+  StoreSettings directory_settings(const std::string& name) const;
+  bool directory_has(const std::string& name) const;
+
+  const Config& config_;
+  storage::FileSystem& file_system_;
+  std::shared_ptr<storage::FileSystem> plain_files_;      ///< file_system_ as the hosts hold it
+  std::shared_ptr<storage::FileSystem> directory_files_;  ///< can't leave the directory
+  int directory_ = -1;
+  std::string directory_path_;  ///< resolved, without links
+  Log& log_;
+  std::shared_ptr<Worker> admin_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry> entries_;
+  bool closing_all_ = false;
+};
+
+/// A directory's image files by name: "demo" is "demo.img".
+inline constexpr std::string_view image_suffix = ".img";
+
+}  // namespace pageserver::server

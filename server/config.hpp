@@ -1,0 +1,71 @@
+// Everything that can be configured, with its defaults. Filled from a JSON file (config_json.hpp) and from flags, which
+// win (command_line.hpp).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/log.hpp"
+
+namespace pageserver::server {
+
+inline constexpr std::uint16_t default_port = 6553;
+
+struct ListenAddress {
+  std::string host;  ///< numeric IPv4 or IPv6 without brackets, or "localhost"
+  std::uint16_t port = default_port;
+};
+
+struct UnixListen {
+  std::string path;
+  std::uint32_t mode = 0660;
+};
+
+struct StoreConfig {
+  std::string origin;  ///< "stores[1]" or "--store": where it was said, for messages
+  std::string name;
+  std::string path;
+  bool read_only = false;
+  bool create = true;  ///< make the file when it is missing
+  std::optional<std::uint32_t> mode;
+  std::optional<std::uint64_t> size_bytes_max;
+};
+
+struct DirectoryConfig {
+  std::string path;
+  bool create = false;  ///< clients may create stores
+  bool remove = false;  ///< clients may remove stores
+  bool read_only = false;
+  std::uint32_t mode = 0640;
+};
+
+struct Limits {
+  std::uint32_t connections = 4096;
+  std::uint32_t stores = 256;  ///< open at the same time
+  std::uint64_t size_bytes_max = 1ull << 40;
+  std::uint32_t request_bytes = 1u << 20;   ///< data in one read or write
+  std::uint32_t requests_in_flight = 1024;  ///< of one connection, beyond which the daemon stops reading
+  std::uint32_t buffered_bytes = 4u << 20;  ///< answers of one connection, beyond which the daemon stops reading
+  std::chrono::milliseconds hello_timeout{10'000};
+  std::chrono::milliseconds stall_timeout{60'000};
+  std::chrono::milliseconds lease_idle_max{0};  ///< 0: never
+  std::chrono::milliseconds keepalive{30'000};  ///< until the kernel gives up on a host that is gone
+};
+
+struct Config {
+  std::vector<ListenAddress> listen;
+  std::vector<UnixListen> unix_sockets;
+  std::vector<StoreConfig> stores;
+  std::optional<DirectoryConfig> directory;
+  Limits limits;
+  std::chrono::milliseconds grace{10'000};
+  std::uint32_t threads = 1;  ///< for each store
+  LogFormat log_format = LogFormat::text;
+  LogLevel log_level = LogLevel::info;
+  std::string port_file;
+};
+
+}  // namespace pageserver::server

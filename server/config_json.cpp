@@ -1,0 +1,274 @@
+#include "server/config_json.hpp"
+
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "proto/codec.hpp"
+#include "server/config_values.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+using nlohmann::json;
+
+std::string shown(const json& value) {
+  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+struct Range {
+  std::uint64_t min = 0;
+  std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
+};
+
+// One object of the file. Each get() takes a key; what nobody took is unknown.
+class Section {
+public:
+  Section(const json& object, std::string path, std::vector<std::string>& faults)
+      : object_(object), path_(std::move(path)), faults_(faults) {
+    if (!object_.is_object()) wrong(path_.empty() ? "configuration" : path_, "an object", object_);
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+  ~Section() {
+    if (!object_.is_object()) return;
+    for (const auto& [key, value] : object_.items()) {
+      if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+      std::string fault = path_of(key) + ": unknown key";
+      if (const auto meant = nearest(key, known_)) fault += "; did you mean \"" + *meant + "\"?";
+      faults_.push_back(std::move(fault));
+    }
+  }
+
+  std::string path_of(std::string_view key) const {
+    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+  }
+  const json* find(std::string_view key) {
+    known_.push_back(key);
+    if (!object_.is_object()) return nullptr;
+    const auto found = object_.find(key);
+    return found == object_.end() ? nullptr : &*found;
+  }
+  void fault(std::string_view key, const std::string& what) { faults_.push_back(path_of(key) + ": " + what); }
+  void wrong(const std::string& path, std::string_view expected, const json& got) {
+    faults_.push_back(path + ": expected " + std::string(expected) + ", got " + shown(got));
+  }
+
+  void get(std::string_view key, std::string& out) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_string() || value->get_ref<const std::string&>().empty()) {
+      return wrong(path_of(key), "a text that is not empty", *value);
+    }
+    out = value->get<std::string>();
+    if (out.find('\0') != std::string::npos) wrong(path_of(key), "a text without zero bytes", *value);
+  }
+  void get(std::string_view key, bool& out) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) return wrong(path_of(key), "true or false", *value);
+    out = value->get<bool>();
+  }
+  void get(std::string_view key, std::uint32_t& out, Range range) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_number_unsigned() || !within(value->get<std::uint64_t>(), range)) {
+      return wrong(path_of(key), "a whole number from " + text_of(range), *value);
+    }
+    out = value->get<std::uint32_t>();
+  }
+  template <class Number>
+  void get_size(std::string_view key, Number& out, Range range) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    std::optional<std::uint64_t> size;
+    if (value->is_number_unsigned()) size = value->get<std::uint64_t>();
+    if (value->is_string()) size = parse_size(value->get_ref<const std::string&>());
+    if (!size) return wrong(path_of(key), size_form, *value);
+    if (!within(*size, range)) return wrong(path_of(key), "a size from " + text_of(range), *value);
+    out = static_cast<Number>(*size);
+  }
+  void get(std::string_view key, std::chrono::milliseconds& out, std::uint64_t min) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    std::optional<std::chrono::milliseconds> duration;
+    if (value->is_number_unsigned()) duration = parse_duration(std::to_string(value->get<std::uint64_t>()));
+    if (value->is_string()) duration = parse_duration(value->get_ref<const std::string&>());
+    if (!duration) return wrong(path_of(key), duration_form, *value);
+    if (static_cast<std::uint64_t>(duration->count()) < min) {
+      return wrong(path_of(key), "at least " + std::to_string(min) + " ms", *value);
+    }
+    out = *duration;
+  }
+  bool get_mode(std::string_view key, std::uint32_t& out) {
+    const json* const value = find(key);
+    if (value == nullptr) return false;
+    const auto mode = value->is_string() ? parse_mode(value->get_ref<const std::string&>()) : std::nullopt;
+    if (!mode) {
+      wrong(path_of(key), mode_form, *value);
+      return false;
+    }
+    out = *mode;
+    return true;
+  }
+  template <class Enum>
+  void get_choice(std::string_view key, Enum& out, const std::vector<std::pair<std::string_view, Enum>>& choices) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    std::string expected;
+    for (const auto& [name, choice] : choices) {
+      if (value->is_string() && value->get_ref<const std::string&>() == name) {
+        out = choice;
+        return;
+      }
+      expected += (expected.empty() ? "\"" : " or \"") + std::string(name) + "\"";
+    }
+    wrong(path_of(key), expected, *value);
+  }
+  // Calls `each(element, path)`.
+  template <class Each>
+  void get_list(std::string_view key, Each each) {
+    const json* const value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_array()) return wrong(path_of(key), "a list", *value);
+    for (std::size_t i = 0; i < value->size(); ++i) each((*value)[i], path_of(key) + "[" + std::to_string(i) + "]");
+  }
+
+private:
+  static bool within(std::uint64_t value, Range range) { return value >= range.min && value <= range.max; }
+  static std::string text_of(Range range) { return std::to_string(range.min) + " to " + std::to_string(range.max); }
+
+  const json& object_;
+  const std::string path_;
+  std::vector<std::string>& faults_;
+  std::vector<std::string_view> known_;
+};
+
+void require(Section& section, std::string_view key, const std::string& value, const json& object) {
+  if (value.empty() && object.is_object() && !object.contains(key)) section.fault(key, "is missing");
+}
+
+void read_listen(Section& root, Config& config, std::vector<std::string>& faults) {
+  root.get_list("listen", [&](const json& value, const std::string& path) {
+    const auto address = value.is_string() ? parse_listen(value.get_ref<const std::string&>()) : std::nullopt;
+    if (address) return config.listen.push_back(*address);
+    faults.push_back(path + ": expected " + std::string(listen_form) + ", got " + shown(value));
+  });
+  root.get_list("unix", [&](const json& value, const std::string& path) {
+    UnixListen address;
+    Section section(value, path, faults);
+    section.get("path", address.path);
+    section.get_mode("mode", address.mode);
+    require(section, "path", address.path, value);
+    config.unix_sockets.push_back(address);
+  });
+}
+
+constexpr Range image_range{65536, std::uint64_t{1} << 62};
+
+void read_stores(Section& root, Config& config, std::vector<std::string>& faults) {
+  root.get_list("stores", [&](const json& value, const std::string& path) {
+    StoreConfig store;
+    store.origin = path;
+    Section section(value, path, faults);
+    section.get("name", store.name);
+    section.get("path", store.path);
+    section.get("read_only", store.read_only);
+    section.get("create", store.create);
+    std::uint32_t mode = 0;
+    if (section.get_mode("mode", mode)) store.mode = mode;
+    std::uint64_t size_bytes_max = 0;
+    section.get_size("size_bytes_max", size_bytes_max, image_range);
+    if (size_bytes_max != 0) store.size_bytes_max = size_bytes_max;
+    require(section, "name", store.name, value);
+    require(section, "path", store.path, value);
+    if (!store.name.empty() && !proto::is_store_name(store.name)) {
+      section.wrong(section.path_of("name"), store_name_form, value["name"]);
+    }
+    // A store that is wrong in itself would only cause more faults when compared with others.
+    if (!store.name.empty() && !store.path.empty()) config.stores.push_back(store);
+  });
+  if (const json* const value = root.find("directory")) {
+    DirectoryConfig directory;
+    Section section(*value, "directory", faults);
+    section.get("path", directory.path);
+    section.get("create", directory.create);
+    section.get("remove", directory.remove);
+    section.get("read_only", directory.read_only);
+    section.get_mode("mode", directory.mode);
+    require(section, "path", directory.path, *value);
+    config.directory = directory;
+  }
+}
+
+void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults) {
+  const json* const value = root.find("limits");
+  if (value == nullptr) return;
+  Section section(*value, "limits", faults);
+  section.get("connections", limits.connections, {1, 1'000'000});
+  section.get("stores", limits.stores, {1, 100'000});
+  section.get_size("size_bytes_max", limits.size_bytes_max, image_range);
+  section.get_size("request_bytes", limits.request_bytes, {proto::request_bytes_min, 64u << 20});
+  section.get("requests_in_flight", limits.requests_in_flight, {1, 1'000'000});
+  section.get_size("buffered_bytes", limits.buffered_bytes, {proto::request_bytes_min, 1u << 30});
+  section.get("hello_timeout", limits.hello_timeout, 1);
+  section.get("stall_timeout", limits.stall_timeout, 1);
+  section.get("lease_idle_max", limits.lease_idle_max, 0);
+  section.get("keepalive", limits.keepalive, 0);
+}
+
+void read_log(Section& root, Config& config, std::vector<std::string>& faults) {
+  const json* const value = root.find("log");
+  if (value == nullptr) return;
+  Section section(*value, "log", faults);
+  section.get_choice<LogFormat>("format", config.log_format, {{"text", LogFormat::text}, {"json", LogFormat::json}});
+  section.get_choice<LogLevel>(
+      "level", config.log_level,
+      {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}});
+}
+
+// The library keeps the last of two equal keys and says nothing.
+json parse_json(std::string_view text, std::vector<std::string>& faults) {
+  std::vector<std::set<std::string>> open_objects;
+  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
+    if (event == json::parse_event_t::object_end) open_objects.pop_back();
+    if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
+      faults.push_back(parsed.get<std::string>() + ": this key is there twice in one object");
+    }
+    return true;
+  };
+  return json::parse(text, watch, true, true);
+}
+
+}  // namespace
+
+std::vector<std::string> read_config(std::string_view text, Config& config) {
+  std::vector<std::string> faults;
+  json document;
+  try {
+    document = parse_json(text, faults);
+  } catch (const json::exception& error) {
+    // The library's own prefix says nothing to a user: "[json.exception.parse_error.101] parse error at line 3 ...".
+    const std::string what = error.what();
+    const std::size_t prefix = what.find("] ");
+    faults.push_back("not JSON: " + (prefix == std::string::npos ? what : what.substr(prefix + 2)));
+    return faults;
+  }
+  {
+    Section root(document, "", faults);  // names unknown keys when it goes
+    read_listen(root, config, faults);
+    read_stores(root, config, faults);
+    read_limits(root, config.limits, faults);
+    read_log(root, config, faults);
+    root.get("grace", config.grace, 100);
+    root.get("threads", config.threads, {1, 64});
+    root.get("port_file", config.port_file);
+  }
+  return faults;
+}
+
+}  // namespace pageserver::server

@@ -1,0 +1,170 @@
+#include "server/config_values.hpp"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <map>
+
+#include "proto/codec.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t factor;
+};
+
+template <std::size_t N>
+std::optional<std::uint64_t> parse_with_unit(std::string_view text, const Unit (&units)[N]) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return {};
+  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  for (const Unit& candidate : units) {
+    if (candidate.name != unit) continue;
+    if (number > UINT64_MAX / candidate.factor) return {};
+    return number * candidate.factor;
+  }
+  return {};
+}
+
+bool is_numeric_address(const std::string& host) {
+  unsigned char address[16];
+  return ::inet_pton(AF_INET, host.c_str(), address) == 1 || ::inet_pton(AF_INET6, host.c_str(), address) == 1;
+}
+
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+// The same file by whatever name; one that does not exist yet by its path.
+std::string identity_of(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path resolved = std::filesystem::weakly_canonical(path, error);
+  return error ? path : resolved.string();
+}
+
+void check_stores(const Config& config, std::vector<std::string>& faults) {
+  std::map<std::string, std::string> names;
+  for (std::size_t i = 0; i < config.stores.size(); ++i) {
+    const StoreConfig& store = config.stores[i];
+    const auto [first, is_new] = names.emplace(store.name, store.origin);
+    if (!is_new) {
+      faults.push_back(store.origin + ".name: \"" + store.name + "\" is taken by " + first->second +
+                       "; each store needs a name of its own");
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      const StoreConfig& other = config.stores[j];
+      std::error_code ignored;
+      const bool same = identity_of(store.path) == identity_of(other.path) ||
+                        std::filesystem::equivalent(store.path, other.path, ignored);
+      if (!same) continue;
+      faults.push_back(store.origin + ".path: \"" + store.path + "\" is the same file as " + other.origin +
+                       ".path; one file is one store");
+    }
+  }
+  if (config.stores.size() > config.limits.stores) {
+    faults.push_back("limits.stores: " + std::to_string(config.limits.stores) + " is less than the " +
+                     std::to_string(config.stores.size()) + " stores that are configured");
+  }
+  if (config.stores.empty() && !config.directory) {
+    faults.push_back("stores: nothing to serve; name an image with --store NAME=PATH or a folder with --directory DIR");
+  }
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  static constexpr Unit units[] = {
+      {"", 1}, {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
+  return parse_with_unit(text, units);
+}
+
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
+  static constexpr Unit units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
+  const auto milliseconds = parse_with_unit(text, units);
+  // A year and more is a mistake, and far more would not fit the clock.
+  if (!milliseconds || *milliseconds > 366ull * 24 * 3'600'000) return {};
+  return std::chrono::milliseconds(*milliseconds);
+}
+
+std::optional<std::uint32_t> parse_mode(std::string_view text) {
+  std::uint32_t mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  if (error != std::errc() || end != text.data() + text.size() || mode > 0777) return {};
+  return mode;
+}
+
+std::optional<ListenAddress> parse_listen(std::string_view text) {
+  ListenAddress address;
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const std::size_t close = text.find(']');
+    if (close == std::string_view::npos) return {};
+    address.host = text.substr(1, close - 1);
+    if (address.host.find(':') == std::string::npos) return {};
+    port = text.substr(close + 1);
+  } else {
+    const std::size_t colon = text.find(':');
+    address.host = text.substr(0, colon);
+    if (colon != std::string_view::npos) port = text.substr(colon);
+  }
+  if (address.host != "localhost" && !is_numeric_address(address.host)) return {};
+  if (port.empty()) return address;
+  const char* const end = port.data() + port.size();
+  const auto [last, error] = std::from_chars(port.data() + 1, end, address.port);
+  if (port[0] != ':' || port.size() == 1 || error != std::errc() || last != end) return {};
+  return address;
+}
+
+std::optional<StoreConfig> parse_store(std::string_view text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos || equals + 1 == text.size()) return {};
+  StoreConfig store;
+  store.name = text.substr(0, equals);
+  store.path = text.substr(equals + 1);
+  if (!proto::is_store_name(store.name)) return {};
+  return store;
+}
+
+std::optional<std::string> nearest(std::string_view text, const std::vector<std::string_view>& candidates) {
+  std::optional<std::string> best;
+  std::size_t best_distance = std::max<std::size_t>(2, text.size() / 3) + 1;
+  for (const std::string_view candidate : candidates) {
+    const std::size_t found = distance(text, candidate);
+    if (found >= best_distance) continue;
+    best_distance = found;
+    best = candidate;
+  }
+  return best;
+}
+
+std::vector<std::string> check_config(const Config& config) {
+  std::vector<std::string> faults;
+  check_stores(config, faults);
+  const Limits& limits = config.limits;
+  if (limits.buffered_bytes < limits.request_bytes + proto::payload_overhead_bytes) {
+    faults.push_back("limits.buffered_bytes: " + std::to_string(limits.buffered_bytes) +
+                     " is less than one request: at least limits.request_bytes + " +
+                     std::to_string(proto::payload_overhead_bytes) + " = " +
+                     std::to_string(limits.request_bytes + proto::payload_overhead_bytes));
+  }
+  return faults;
+}
+
+}  // namespace pageserver::server

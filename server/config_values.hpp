@@ -1,0 +1,41 @@
+// Single values of a configuration, from text. Each parser returns nothing for a text that is not one; the caller says
+// where it stood and what was expected.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/config.hpp"
+
+namespace pageserver::server {
+
+/// "64MiB": digits, then B, KiB, MiB, GiB or TiB; digits alone are bytes.
+std::optional<std::uint64_t> parse_size(std::string_view text);
+/// "30s": digits, then ms, s, m or h; digits alone are milliseconds.
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+/// "0640": octal, at most 0777.
+std::optional<std::uint32_t> parse_mode(std::string_view text);
+/// "127.0.0.1:6553", "[::1]:0", "localhost"; without a port the default one.
+std::optional<ListenAddress> parse_listen(std::string_view text);
+/// "NAME=PATH" with a valid store name.
+std::optional<StoreConfig> parse_store(std::string_view text);
+
+inline constexpr std::string_view size_form = "a number of bytes or a text such as \"64MiB\"";
+inline constexpr std::string_view duration_form = "a number of milliseconds or a text such as \"30s\" or \"500ms\"";
+inline constexpr std::string_view mode_form = "an octal text such as \"0640\"";
+inline constexpr std::string_view listen_form =
+    "a numeric address and port such as \"127.0.0.1:6553\" or \"[::1]:6553\"";
+inline constexpr std::string_view store_name_form = "a name of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}";
+
+/// The candidate that `text` was probably meant to be, or nothing.
+std::optional<std::string> nearest(std::string_view text, const std::vector<std::string_view>& candidates);
+
+/// What only shows in the whole: duplicate stores, two stores on one file, limits that contradict each other, nothing
+/// to serve. One line for each fault.
+std::vector<std::string> check_config(const Config& config);
+
+}  // namespace pageserver::server

@@ -1,0 +1,281 @@
+// The coroutine that drives a connection. Coroutines are named functions that take their parameters by value: gcc 12
+// destroys a capturing lambda twice when it stands inside a co_await expression.
+#include "server/connection.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+
+namespace pageserver::server {
+
+namespace {
+
+// So many receives in a row, then the worker's other connections have a turn.
+constexpr int receives_in_a_row = 8;
+// While something is pending, no more than this is read ahead; it is read at all so that a hang-up is noticed.
+constexpr std::size_t read_ahead_bytes_max = 64u << 10;
+// After goodbye the peer's bytes are dropped for so long: closing with unread input would reset the connection, and
+// the reset could overtake the goodbye.
+constexpr std::chrono::milliseconds linger_time{1000};
+
+}  // namespace
+
+struct Connection::Io {
+  Io(asio::io_context& context, int socket) : descriptor(context, socket), timer(context), sleeper(context) {}
+
+  asio::posix::stream_descriptor descriptor;
+  asio::steady_timer timer;  // for the deadline; late by one round at most, see arm()
+  std::optional<std::chrono::steady_clock::time_point> armed_for;
+  asio::steady_timer sleeper;
+  bool woken = false;
+};
+
+struct ConnectionLoop {
+  enum class Until : std::uint8_t { readable, writable, woken };
+
+  // A timer that is armed for an earlier moment is left alone: it wakes the loop, which then arms it anew. So the
+  // deadlines of busy connections, which move with each frame, cost no timer operations.
+  static void arm(const std::shared_ptr<Connection>& self) {
+    Connection::Io& io = *self->io_;
+    if (self->deadline_kind_ == Connection::Deadline::none) return;
+    if (io.armed_for && *io.armed_for <= self->deadline_) return;
+    io.armed_for = self->deadline_;
+    io.timer.expires_at(self->deadline_);
+    io.timer.async_wait([self](const std::error_code& error) {
+      if (error) return;
+      self->io_->armed_for.reset();
+      self->wake();
+    });
+  }
+
+  static asio::awaitable<void> wait(std::shared_ptr<Connection> self, Until until) {
+    arm(self);
+    Connection::Io& io = *self->io_;
+    std::error_code error;
+    if (!io.woken) {
+      if (until == Until::woken) {
+        io.sleeper.expires_after(std::chrono::seconds(1));
+        co_await io.sleeper.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      } else {
+        const auto what = until == Until::readable ? asio::posix::descriptor_base::wait_read
+                                                   : asio::posix::descriptor_base::wait_write;
+        co_await io.descriptor.async_wait(what, asio::redirect_error(asio::use_awaitable, error));
+      }
+    }
+    io.woken = false;
+    self->drained_ = false;
+  }
+
+  static asio::awaitable<void> wait_for_pending(std::shared_ptr<Connection> self) {
+    if (self->pending_.done) co_return;
+    const bool in_line = self->pending_.what == Connection::Waiting::for_session;
+    if (in_line && (self->server_.stopping || self->deadline_passed(Connection::Deadline::line))) {
+      self->give_up_place();
+    }
+    if (in_line && self->end_of_input_) {
+      self->broken_ = true;
+      self->reason_ = "left the line";
+      co_return;
+    }
+    if (self->end_of_input_ || self->input_.size() >= read_ahead_bytes_max) {
+      self->look_for_hang_up();
+      if (!self->broken_ && !(in_line && self->end_of_input_)) co_await wait(self, Until::woken);
+      co_return;
+    }
+    if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
+  }
+
+  static asio::awaitable<void> run(std::shared_ptr<Connection> self) {
+    int in_a_row = 0;
+    self->drained_ = false;
+    if (self->refusal_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
+    if (self->wish_ && self->use_) self->begin_open();
+    for (;;) {
+      self->advance();
+      self->send_output();
+      if (self->broken_) break;
+      if (!self->output_.empty()) {
+        if (self->deadline_passed(Connection::Deadline::output)) {
+          self->deadline_missed();
+          break;
+        }
+        co_await wait(self, Until::writable);
+        continue;
+      }
+      if (self->leaving_ || self->move_to_) break;
+      if (self->pending_.what != Connection::Waiting::nothing) {
+        co_await wait_for_pending(self);
+        continue;
+      }
+      if (self->recheck_input_ && !self->input_.empty()) continue;
+      if (self->end_of_input_) break;
+      if (self->server_.stopping && self->last_look_done_) {
+        self->say_goodbye(proto::Status::stopping, "the server is stopping");
+        continue;
+      }
+      self->last_look_done_ = self->server_.stopping;
+      if (self->deadline_passed(Connection::Deadline::hello) || self->deadline_passed(Connection::Deadline::input)) {
+        self->deadline_missed();
+        continue;
+      }
+      const bool nothing_new = self->drained_ || self->receive() == Connection::Received::nothing;
+      if (nothing_new && !self->server_.stopping) {
+        in_a_row = 0;
+        self->watch_input_progress();
+        co_await wait(self, Until::readable);
+      } else if (++in_a_row == receives_in_a_row) {
+        in_a_row = 0;
+        co_await asio::post(asio::use_awaitable);
+      }
+    }
+    if (self->move_to_ && !self->broken_) co_return;
+    self->end_session();
+    if (self->leaving_ && !self->broken_) co_await linger(self);
+  }
+
+  static asio::awaitable<void> linger(std::shared_ptr<Connection> self) {
+    ::shutdown(self->io_->descriptor.native_handle(), SHUT_WR);
+    self->set_deadline(Connection::Deadline::linger, linger_time);
+    while (!self->broken_ && !self->end_of_input_ && !self->deadline_passed(Connection::Deadline::linger)) {
+      self->input_.release();
+      if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
+    }
+  }
+};
+
+Connection::Connection(ServerContext& server, int socket, std::string address, std::uint64_t id)
+    : server_(server),
+      address_(std::move(address)),
+      id_(id),
+      socket_(socket),
+      accepted_(std::chrono::steady_clock::now()) {}
+
+Connection::~Connection() {
+  if (io_ == nullptr && socket_ >= 0) ::close(socket_);
+}
+
+void Connection::start(std::optional<proto::Fault> refusal) {
+  server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
+  set_deadline(Deadline::hello, server_.config.limits.hello_timeout);
+  refusal_ = std::move(refusal);
+  begin_on(server_.front);
+}
+
+void Connection::begin_on(const std::shared_ptr<Worker>& worker) {
+  {
+    const std::lock_guard lock(worker_mutex_);
+    worker_ = worker;
+  }
+  io_ = std::make_unique<Io>(worker->context(), socket_);
+  auto self = shared_from_this();
+  asio::co_spawn(worker->context(), ConnectionLoop::run(self),
+                 [self](const std::exception_ptr& error) { self->loop_ended(error); });
+}
+
+void Connection::loop_ended(const std::exception_ptr& error) {
+  if (error) {
+    move_to_.reset();
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& problem) {
+      server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", problem.what()}});
+    }
+    answers().out().clear();
+  }
+  if (move_to_ == nullptr || broken_) return finish();
+  // Timers that have expired already may have handlers in the queue; behind them is the moment to leave.
+  io_->timer.cancel();
+  io_->sleeper.cancel();
+  worker()->post([self = shared_from_this()] { self->move_on(); });
+}
+
+void Connection::move_on() {
+  socket_ = io_->descriptor.release();
+  io_.reset();
+  const std::shared_ptr<Worker> target = std::move(move_to_);
+  {
+    const std::lock_guard lock(worker_mutex_);
+    worker_ = target;
+  }
+  target->post([self = shared_from_this(), target] { self->begin_on(target); });
+}
+
+void Connection::finish() {
+  pending_ = {};
+  end_session();
+  use_.reset();
+  io_->timer.cancel();
+  io_->sleeper.cancel();
+  std::error_code ignored;
+  io_->descriptor.close(ignored);
+  server_.log.debug("connection close", {{"connection", id_}, {"address", address_}, {"reason", reason_}});
+  server_.ended(id_);
+}
+
+std::shared_ptr<Worker> Connection::worker() const {
+  const std::lock_guard lock(worker_mutex_);
+  return worker_;
+}
+
+void Connection::post(std::function<void(Connection&)> task) {
+  const std::shared_ptr<Worker> target = worker();
+  if (target == nullptr) return;
+  target->post([self = shared_from_this(), target, task = std::move(task)] {
+    // It may have moved on meanwhile; while this runs here, it can't.
+    if (self->worker() != target || self->io_ == nullptr) return self->post(task);
+    task(*self);
+  });
+}
+
+void Connection::stop() {
+  post([](Connection& self) { self.wake(); });
+}
+
+void Connection::abort() {
+  post([](Connection& self) {
+    self.broken_ = true;
+    self.reason_ = "the grace period is over";
+    self.wake();
+  });
+}
+
+void Connection::wake() {
+  if (io_ == nullptr) return;
+  io_->woken = true;
+  std::error_code ignored;
+  if (io_->descriptor.is_open()) io_->descriptor.cancel(ignored);
+  io_->sleeper.cancel();
+}
+
+std::uint64_t Connection::begin_pending(Waiting what, const proto::FrameHeader& header) {
+  pending_ = {};
+  pending_.what = what;
+  pending_.number = ++pending_number_;
+  pending_.header = header;
+  return pending_.number;
+}
+
+void Connection::complete(std::uint64_t number, std::function<void()> finish) {
+  const auto completed = [this, number](std::function<void()> task) {
+    if (pending_.what == Waiting::nothing || pending_.number != number) return;
+    pending_.done = true;
+    pending_.finish = std::move(task);
+    wake();
+  };
+  const std::shared_ptr<Worker> target = worker();
+  // Inside the call that began it: no need to come back later.
+  if (target->is_this_thread() && starting_) return completed(std::move(finish));
+  target->post([self = shared_from_this(), completed, task = std::move(finish)] { completed(task); });
+}
+
+int Connection::socket() const { return io_ == nullptr ? socket_ : io_->descriptor.native_handle(); }
+
+}  // namespace pageserver::server

@@ -1,0 +1,190 @@
+// One client's connection, from accept to close: hello, requests without a session, and the session.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include <sys/types.h>
+
+#include "proto/framing.hpp"
+#include "server/answers.hpp"
+#include "server/byte_buffer.hpp"
+#include "server/catalog.hpp"
+#include "server/config.hpp"
+#include "server/dispatch.hpp"
+#include "server/log.hpp"
+#include "server/worker.hpp"
+
+namespace pageserver::server {
+
+class Connection;
+
+/// What all connections share. Outlives them.
+struct ServerContext {
+  const Config& config;
+  Log& log;
+  Catalog& catalog;
+  std::shared_ptr<Worker> front;
+  std::atomic<bool> stopping{false};
+  std::atomic<std::uint64_t> next_session_id{1};
+  /// Both from any thread.
+  std::function<void(std::uint64_t connection_id)> ended;
+  std::function<std::shared_ptr<Connection>(std::uint64_t connection_id)> find;
+};
+
+/// Lives on one worker at a time: the front one, and while it has a session one of the store's. One coroutine does all
+/// of its input and output there, so that nothing in here needs a lock; other threads only post to it.
+class Connection : public std::enable_shared_from_this<Connection> {
+public:
+  /// Takes over `socket`, which does not block.
+  Connection(ServerContext& server, int socket, std::string address, std::uint64_t id);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  /// On the front worker. A refused connection is told why and closed.
+  void start(std::optional<proto::Fault> refusal = {});
+  /// Any thread: answers what has arrived, says goodbye and closes.
+  void stop();
+  /// Any thread: closes at once.
+  void abort();
+
+  std::uint64_t id() const noexcept { return id_; }
+
+private:
+  friend struct ConnectionLoop;
+  struct Io;  // Asio's part, so that only connection.cpp compiles it
+
+  enum class Waiting : std::uint8_t { nothing, for_admin, for_session, for_flush, for_room };
+  /// Something that another thread completes. Later requests of the connection wait for it.
+  struct Pending {
+    Waiting what = Waiting::nothing;
+    std::uint64_t number = 0;
+    bool done = false;
+    std::function<void()> finish;  ///< on the connection's worker, once done
+    proto::FrameHeader header;     ///< of the request that it belongs to
+  };
+  struct OpenWish {
+    proto::FrameHeader header;
+    storage::SessionRequest request;
+    std::string store;
+    std::uint32_t wait_ms = 0;
+  };
+  enum class Step : std::uint8_t { taken, not_taken, stop };
+
+  // connection.cpp: input, output, waiting, moving
+  void begin_on(const std::shared_ptr<Worker>& worker);
+  void loop_ended(const std::exception_ptr& error);
+  void move_on();
+  void finish();
+  void post(std::function<void(Connection&)> task);
+  void wake();
+  std::shared_ptr<Worker> worker() const;
+  int socket() const;
+
+  // connection_stream.cpp: bytes in, frames, bytes out; nothing in there waits
+  enum class Received : std::uint8_t { something, nothing, end };
+  void advance();
+  std::size_t process(std::span<const std::byte> bytes);
+  Step take_frame(const proto::Scan& scan);
+  Received receive();
+  Received receive_ahead();
+  Received receive_into_input(std::size_t bytes_max);
+  Received received(ssize_t count);
+  void send_output();
+  bool output_full() const;
+  void look_for_hang_up();
+  void say_goodbye(proto::Status status, const std::string& message);
+  void watch_input_progress();
+  enum class Deadline : std::uint8_t { none, hello, input, output, line, linger };
+  void set_deadline(Deadline kind, std::chrono::milliseconds from_now);
+  bool deadline_passed(Deadline kind) const;
+  void deadline_missed();
+  Answers& answers() const;
+
+  // Pending work
+  std::uint64_t begin_pending(Waiting what, const proto::FrameHeader& header);
+  /// Any thread: `finish` runs on the connection's worker if it still waits for `number`, else it is dropped.
+  void complete(std::uint64_t number, std::function<void()> finish);
+
+  // connection_front.cpp: requests without a session
+  Step take_hello(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  Step take_front(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_list(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_create(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_remove(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_open(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_close(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void go_to_store(std::shared_ptr<HostUse> use);
+  void refused(std::string_view action, const std::string& store, const proto::FrameHeader& header,
+               const std::exception_ptr& error);
+
+  // connection_session.cpp: the session
+  void begin_open();
+  void session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error);
+  void open_failed(const std::exception_ptr& error);
+  void give_up_place();
+  Step take_session(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void begin_flush(const proto::FrameHeader& header);
+  void end_session();
+  void watch_lease();
+  void room_made();
+
+  ServerContext& server_;
+  std::optional<proto::Fault> refusal_;
+  const std::string address_;
+  const std::uint64_t id_;
+  int socket_;  // -1 while io_ owns it
+
+  mutable std::mutex worker_mutex_;
+  std::shared_ptr<Worker> worker_;
+  std::shared_ptr<Worker> move_to_;  // where the loop goes on after it has ended here
+  std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
+
+  ByteBuffer input_;              // frames not yet handled, when there are any
+  ByteBuffer output_;             // answers that the socket did not take, when there are any
+  std::size_t input_needed_ = 0;  // length of the frame at the front of input_, as far as known
+  bool recheck_input_ = false;    // input_ may hold a whole frame
+  bool drained_ = false;          // the last receive took all there was
+  bool end_of_input_ = false;
+  bool broken_ = false;          // the socket failed, or was aborted: nothing can be sent
+  bool leaving_ = false;         // goodbye or close's answer is in the output: send it, then close
+  std::string reason_;           // why it ended, for the log
+  bool last_look_done_ = false;  // stopping: what had arrived was read
+  Deadline deadline_kind_ = Deadline::none;
+  std::chrono::steady_clock::time_point deadline_;
+  std::size_t input_since_deadline_ = 0;
+  std::chrono::steady_clock::time_point accepted_;
+
+  // What hello agreed on
+  bool greeted_ = false;
+  std::uint64_t features_ = 0;
+  std::uint32_t request_bytes_max_ = 0;
+  std::string client_name_;
+
+  Pending pending_;
+  bool starting_ = false;  // inside the call that begins what is pending
+  std::uint64_t pending_number_ = 0;
+  std::optional<OpenWish> wish_;
+  std::uint64_t place_in_line_ = 0;
+  std::uint64_t receives_ = 0;  // system calls, for the log
+  std::uint64_t sends_ = 0;
+
+  // Destroyed in this order: the session, then the hold on its store.
+  std::shared_ptr<HostUse> use_;
+  storage::Store* store_ = nullptr;
+  std::unique_ptr<storage::StoreSession> session_;
+  std::uint64_t session_id_ = 0;
+  std::string session_name_;
+  std::string breaker_;
+  std::optional<std::string> lease_notice_;
+  Counters counters_;
+  std::chrono::steady_clock::time_point session_start_;
+};
+
+}  // namespace pageserver::server

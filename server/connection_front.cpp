@@ -1,0 +1,194 @@
+// Requests of a connection that has no session: hello, and what is about the server and its stores.
+#include "server/connection.hpp"
+#include "server/version.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+using proto::FrameHeader;
+using proto::Operation;
+using proto::Status;
+using Payload = std::span<const std::byte>;
+
+}  // namespace
+
+Connection::Step Connection::take_hello(const FrameHeader& header, Payload payload) {
+  if (header.operation != Operation::hello || proto::check_request_header(header)) {
+    say_goodbye(Status::protocol_error, "the first frame must be a hello request, got " +
+                                            proto::to_string(header.operation) +
+                                            " with flags=" + std::to_string(header.flags));
+    return Step::taken;
+  }
+  proto::HelloRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) {
+    say_goodbye(fault->status, fault->message);
+    return Step::taken;
+  }
+  if (request.version_min > proto::protocol_version || request.version_max < proto::protocol_version) {
+    say_goodbye(Status::unsupported, "hello offers versions " + std::to_string(request.version_min) + " to " +
+                                         std::to_string(request.version_max) + ", this server has version " +
+                                         std::to_string(proto::protocol_version));
+    return Step::taken;
+  }
+  const Limits& limits = server_.config.limits;
+  greeted_ = true;
+  features_ = request.features & proto::features_all;
+  request_bytes_max_ = std::min(limits.request_bytes, request.payload_bytes_max);
+  client_name_ = request.client_name;
+  proto::HelloAnswer answer;
+  answer.features = features_;
+  answer.payload_bytes_max = limits.request_bytes + proto::payload_overhead_bytes;
+  answer.request_bytes_max = limits.request_bytes;
+  answer.requests_in_flight_max = limits.requests_in_flight;
+  answer.buffered_bytes_max = std::max(limits.buffered_bytes, answer.payload_bytes_max);
+  answer.connection_id = id_;
+  answer.server_name = server_name;
+  answers().add(header.request_id, answer);
+  server_.log.debug("hello", {{"connection", id_}, {"address", address_}, {"client", client_name_}});
+  return Step::taken;
+}
+
+Connection::Step Connection::take_front(const FrameHeader& header, Payload payload) {
+  switch (header.operation) {
+    case Operation::ping: answer_ping(header, payload, answers()); break;
+    case Operation::list: take_list(header, payload); break;
+    case Operation::create: take_create(header, payload); break;
+    case Operation::remove: take_remove(header, payload); break;
+    case Operation::open: take_open(header, payload); break;
+    case Operation::close: take_close(header, payload); break;
+    case Operation::hello:
+      answers().error(header.request_id, header.operation, Status::invalid_argument,
+                      "hello: this connection has said hello already");
+      break;
+    default:
+      answers().error(header.request_id, header.operation, Status::invalid_argument,
+                      proto::to_string(header.operation) + ": this connection has no session; open one first");
+  }
+  return Step::taken;
+}
+
+void Connection::take_list(const FrameHeader& header, Payload payload) {
+  proto::ListRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  server_.catalog.admin().post([self = shared_from_this(), number, header, after = std::string(request.after)] {
+    std::vector<ListedStore> stores;
+    std::exception_ptr error;
+    try {
+      // One more than fits, to know whether there are more.
+      stores = self->server_.catalog.list(after, proto::list_entries_max + 1);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    self->complete(number, [connection = self.get(), header, stores, error] {
+      if (error) return connection->answers().error(header, error);
+      proto::ListAnswer answer;
+      answer.more = stores.size() > proto::list_entries_max;
+      for (const ListedStore& store : stores) {
+        if (answer.entries.size() == proto::list_entries_max) break;
+        answer.entries.push_back({store.name, store.pages, store.read_only, store.open});
+      }
+      connection->answers().add(header.request_id, answer);
+    });
+  });
+}
+
+void Connection::take_create(const FrameHeader& header, Payload payload) {
+  proto::CreateRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  server_.catalog.admin().post(
+      [self = shared_from_this(), number, header, name = std::string(request.store), pages = request.pages] {
+        std::exception_ptr error;
+        try {
+          self->server_.catalog.create(name, pages);
+        } catch (...) {
+          error = std::current_exception();
+        }
+        self->complete(number, [connection = self.get(), header, name, pages, error] {
+          if (error) return connection->refused("create", name, header, error);
+          connection->server_.log.info("store created",
+                                       {{"store", name}, {"pages", pages}, {"address", connection->address_}});
+          connection->answers().add(header.request_id, proto::CreateAnswer{});
+        });
+      });
+}
+
+void Connection::take_remove(const FrameHeader& header, Payload payload) {
+  proto::RemoveRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  server_.catalog.admin().post([self = shared_from_this(), number, header, name = std::string(request.store)] {
+    self->server_.catalog.remove(name, [self, number, header, name](const std::exception_ptr& error) {
+      self->complete(number, [connection = self.get(), header, name, error] {
+        if (error) return connection->refused("remove", name, header, error);
+        connection->server_.log.info("store removed", {{"store", name}, {"address", connection->address_}});
+        connection->answers().add(header.request_id, proto::RemoveAnswer{});
+      });
+    });
+  });
+}
+
+void Connection::take_open(const FrameHeader& header, Payload payload) {
+  proto::OpenRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  OpenWish& wish = wish_.emplace();
+  wish.header = header;
+  wish.store = request.store;
+  wish.wait_ms = request.wait_ms;
+  wish.request.access = static_cast<Access>(request.access);
+  wish.request.view = static_cast<View>(request.view);
+  wish.request.publish = static_cast<Publish>(request.publish);
+  wish.request.name = request.session_name.empty() ? std::string_view(client_name_) : request.session_name;
+  wish.request.address = address_;
+  wish.request.opened_unix_ms = now_unix_ms();
+  wish.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
+  // A store that is open already needs no disk to be found.
+  if (auto use = server_.catalog.find(wish.store)) return go_to_store(std::move(use));
+  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  server_.catalog.admin().post([self = shared_from_this(), number, name = wish.store] {
+    std::shared_ptr<HostUse> use;
+    std::exception_ptr error;
+    try {
+      use = self->server_.catalog.resolve(name);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    self->complete(number, [connection = self.get(), use, error] {
+      if (error) return connection->open_failed(error);
+      connection->go_to_store(use);
+    });
+  });
+}
+
+void Connection::go_to_store(std::shared_ptr<HostUse> use) {
+  move_to_ = use->host().next_worker();
+  use_ = std::move(use);
+}
+
+void Connection::take_close(const FrameHeader& header, Payload payload) {
+  proto::CloseRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  reason_ = "closed by the client";
+  // Released before the answer says so.
+  end_session();
+  answers().add(header.request_id, proto::CloseAnswer{});
+  leaving_ = true;
+}
+
+void Connection::refused(std::string_view action, const std::string& store, const FrameHeader& header,
+                         const std::exception_ptr& error) {
+  answers().error(header, error);
+  std::string reason;
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& problem) {
+    reason = problem.what();
+  }
+  server_.log.info(
+      "request refused",
+      {{"action", action}, {"store", store}, {"connection", id_}, {"address", address_}, {"reason", reason}});
+}
+
+}  // namespace pageserver::server

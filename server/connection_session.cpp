@@ -1,0 +1,187 @@
+// The session of a connection: begun, served, ended. All of it on a worker of its store.
+#include "server/connection.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+using proto::FrameHeader;
+using proto::Operation;
+using Payload = std::span<const std::byte>;
+
+std::string_view name_of(Access access) {
+  switch (access) {
+    case Access::read: return "read";
+    case Access::write: return "write";
+    case Access::fork: return "fork";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+void Connection::begin_open() {
+  const std::uint64_t number = begin_pending(Waiting::for_session, wish_->header);
+  try {
+    store_ = &use_->host().opened();
+    // What was opened for a connection that is gone meanwhile is dropped with this, before the hold on its store.
+    struct Opened {
+      std::shared_ptr<HostUse> use;
+      std::unique_ptr<storage::StoreSession> session;
+    };
+    starting_ = true;
+    place_in_line_ = store_->open_session(
+        wish_->request, [self = shared_from_this(), use = use_, number](std::unique_ptr<storage::StoreSession> session,
+                                                                        const std::exception_ptr& error) {
+          auto opened = std::make_shared<Opened>(Opened{use, std::move(session)});
+          self->complete(number, [connection = self.get(), opened, error] {
+            connection->session_opened(std::move(opened->session), error);
+          });
+        });
+    starting_ = false;
+    if (!pending_.done && wish_->request.wait_in_line) {
+      set_deadline(Deadline::line, std::chrono::milliseconds(wish_->wait_ms));
+    }
+  } catch (...) {
+    starting_ = false;
+    pending_ = {};
+    open_failed(std::current_exception());
+  }
+}
+
+void Connection::give_up_place() {
+  if (place_in_line_ == 0) return;
+  store_->cancel_wait(place_in_line_);
+  place_in_line_ = 0;
+  set_deadline(Deadline::none, {});
+}
+
+void Connection::open_failed(const std::exception_ptr& error) {
+  refused("open", wish_->store, wish_->header, error);
+  wish_.reset();
+  place_in_line_ = 0;
+  store_ = nullptr;
+  const bool at_the_store = use_ != nullptr;
+  use_.reset();
+  if (at_the_store) move_to_ = server_.front;
+}
+
+void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error) {
+  if (error) return open_failed(error);
+  place_in_line_ = 0;
+  session_ = std::move(session);
+  session_id_ = server_.next_session_id++;
+  session_start_ = std::chrono::steady_clock::now();
+  counters_ = {};
+  const storage::SessionRequest& request = wish_->request;
+  session_name_ = request.name;
+  breaker_ = "broken by \"" + session_name_ + "\" at " + address_;
+  watch_lease();
+  proto::OpenAnswer answer;
+  answer.session_id = session_id_;
+  answer.epoch = session_->epoch();
+  answer.version = to_wire(session_->version());
+  answer.pages = session_->pages();
+  answer.size_bytes_max = use_->host().settings().size_bytes_max;
+  answers().add(wish_->header.request_id, answer);
+  server_.log.info("session open", {{"session", session_id_},
+                                    {"store", wish_->store},
+                                    {"access", name_of(request.access)},
+                                    {"view", request.view == View::live ? "live" : "pinned"},
+                                    {"publish", request.publish == Publish::on_write ? "on_write" : "on_flush"},
+                                    {"name", session_name_},
+                                    {"address", address_},
+                                    {"client", client_name_},
+                                    {"connection", id_},
+                                    {"epoch", answer.epoch},
+                                    {"pages", answer.pages}});
+  wish_.reset();
+}
+
+void Connection::watch_lease() {
+  session_->on_notice([weak = weak_from_this()](const MemoryError& reason) {
+    if (reason.errc() != Errc::lease_lost) return;
+    const std::shared_ptr<Connection> self = weak.lock();
+    if (self == nullptr) return;
+    self->post([text = std::string(reason.what())](Connection& connection) {
+      if (connection.session_ == nullptr) return;
+      connection.lease_notice_ = text;
+      connection.wake();
+    });
+  });
+}
+
+Connection::Step Connection::take_session(const FrameHeader& header, Payload payload) {
+  if (header.operation == Operation::close) {
+    take_close(header, payload);
+    return Step::taken;
+  }
+  SessionScope scope{*session_, *store_,  use_->host().name(), request_bytes_max_, features_, now_unix_ms(),
+                     breaker_,  counters_};
+  // Small enough for std::function to hold without an allocation: each write hands one in.
+  const auto room = [server = &server_, id = id_] {
+    if (const std::shared_ptr<Connection> self = server->find(id)) self->room_made();
+  };
+  switch (handle_request(scope, header, payload, answers(), room)) {
+    case Next::wait_for_room: begin_pending(Waiting::for_room, header); return Step::not_taken;
+    case Next::answered: break;
+    case Next::flush: begin_flush(header); break;
+    case Next::lease_broken:
+      server_.log.info(
+          "lease broken",
+          {{"store", use_->host().name()}, {"by", session_name_}, {"address", address_}, {"session", session_id_}});
+      break;
+  }
+  ++counters_.requests;
+  return Step::taken;
+}
+
+// Any thread. It may come late, for a wait that is over: then the next one asks once more than it had to.
+void Connection::room_made() {
+  post([](Connection& self) {
+    if (self.pending_.what != Waiting::for_room) return;
+    self.pending_.done = true;
+    self.pending_.finish = [] {};
+    self.wake();
+  });
+}
+
+void Connection::begin_flush(const FrameHeader& header) {
+  const std::uint64_t number = begin_pending(Waiting::for_flush, header);
+  starting_ = true;
+  try {
+    session_->flush([self = shared_from_this(), number, header](const std::exception_ptr& error) {
+      self->complete(number, [connection = self.get(), header, error] {
+        answer_flush(*connection->session_, header, error, connection->answers());
+      });
+    });
+  } catch (...) {
+    pending_ = {};
+    answers().error(header, std::current_exception());
+  }
+  starting_ = false;
+}
+
+void Connection::end_session() {
+  if (pending_.what == Waiting::for_session) give_up_place();
+  pending_ = {};
+  if (session_ != nullptr) {
+    session_.reset();
+    const auto lasted = std::chrono::steady_clock::now() - session_start_;
+    server_.log.info("session close", {{"session", session_id_},
+                                       {"store", use_->host().name()},
+                                       {"name", session_name_},
+                                       {"address", address_},
+                                       {"requests", counters_.requests},
+                                       {"bytes_read", counters_.bytes_read},
+                                       {"bytes_written", counters_.bytes_written},
+                                       {"receives", receives_},
+                                       {"sends", sends_},
+                                       {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
+                                       {"reason", reason_.empty() ? "end of stream" : reason_}});
+  }
+  store_ = nullptr;
+  use_.reset();
+}
+
+}  // namespace pageserver::server

@@ -1,0 +1,260 @@
+// A connection's bytes: received, cut into frames, handed on; answers gathered and sent. Nothing here waits.
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "server/connection.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+constexpr std::size_t receive_bytes = 256u << 10;
+// One send carries at most about so much, so that a client that reads while it sends gets answers early.
+constexpr std::size_t batch_bytes_max = 1u << 20;
+// A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
+constexpr std::size_t progress_bytes = 64u << 10;
+
+// Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it.
+struct Scratch {
+  std::unique_ptr<std::byte[]> input = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
+  Answers answers;
+};
+
+Scratch& scratch() {
+  thread_local Scratch mine;
+  return mine;
+}
+
+}  // namespace
+
+Answers& Connection::answers() const { return scratch().answers; }
+
+// A step of everything that needs no more bytes: completions, notices, frames that are here.
+void Connection::advance() {
+  if (pending_.done) {
+    const std::function<void()> task = std::move(pending_.finish);
+    pending_ = {};
+    set_deadline(Deadline::none, {});
+    task();
+    recheck_input_ = true;
+  }
+  if (lease_notice_) {
+    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, *lease_notice_);
+    lease_notice_.reset();
+  }
+  if (!recheck_input_ || !output_.empty()) return;
+  recheck_input_ = false;
+  if (input_.empty()) return;
+  input_.consume(process(input_.bytes()));
+  if (input_.empty()) input_.release();
+}
+
+bool Connection::output_full() const {
+  const Limits& limits = server_.config.limits;
+  return answers().size() >= std::min<std::size_t>(limits.buffered_bytes, batch_bytes_max) ||
+         answers().count() >= limits.requests_in_flight;
+}
+
+// Returns how many bytes were dealt with. Sets recheck_input_ when it stopped although there may be more to do.
+std::size_t Connection::process(std::span<const std::byte> bytes) {
+  std::size_t taken = 0;
+  answers().start_batch();
+  if (session_) session_->note_request(now_unix_ms());
+  while (taken < bytes.size()) {
+    if (pending_.what != Waiting::nothing || leaving_ || move_to_ || output_full()) {
+      recheck_input_ = true;
+      break;
+    }
+    const std::uint32_t payload_bytes_max =
+        greeted_ ? server_.config.limits.request_bytes + proto::payload_overhead_bytes : proto::hello_payload_bytes_max;
+    const proto::Scan scan = proto::scan_frame(bytes.subspan(taken), payload_bytes_max);
+    if (scan.kind == proto::Scan::Kind::incomplete) {
+      input_needed_ = scan.bytes_needed;
+      break;
+    }
+    if (scan.kind == proto::Scan::Kind::broken) {
+      say_goodbye(scan.fault.status, scan.fault.message);
+      break;
+    }
+    const Step step = take_frame(scan);
+    if (step == Step::not_taken) {
+      recheck_input_ = true;
+      break;
+    }
+    taken += scan.frame_bytes;
+    set_deadline(Deadline::none, {});
+  }
+  return leaving_ ? bytes.size() : taken;
+}
+
+Connection::Step Connection::take_frame(const proto::Scan& scan) {
+  if (!greeted_) return take_hello(scan.header, scan.payload);
+  if (const std::optional<proto::Fault> fault = proto::check_request_header(scan.header)) {
+    answers().error(scan.header, *fault);
+    return Step::taken;
+  }
+  return session_ ? take_session(scan.header, scan.payload) : take_front(scan.header, scan.payload);
+}
+
+Connection::Received Connection::received(ssize_t count) {
+  ++receives_;
+  if (count > 0) {
+    input_since_deadline_ += static_cast<std::size_t>(count);
+    return Received::something;
+  }
+  if (count == 0) {
+    end_of_input_ = true;
+    return Received::end;
+  }
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return Received::nothing;
+  if (errno == EINTR) return Received::something;
+  broken_ = true;
+  reason_ = "the connection was lost";
+  return Received::end;
+}
+
+Connection::Received Connection::receive() {
+  if (!input_.empty()) {
+    // The frame's own buffer, as long as the frame, which is within the limit. Memory that is never written to is
+    // never resident, so a length without bytes costs nothing.
+    input_.reserve(input_needed_ - std::min(input_needed_, input_.size()) + receive_bytes / 4);
+    return receive_into_input(receive_bytes);
+  }
+  std::byte* const data = scratch().input.get();
+  const ssize_t count = ::recv(socket(), data, receive_bytes, MSG_DONTWAIT);
+  const Received result = received(count);
+  if (count > 0) {
+    const std::span<const std::byte> bytes(data, static_cast<std::size_t>(count));
+    drained_ = bytes.size() < receive_bytes;
+    input_.append(bytes.subspan(process(bytes)));
+  }
+  return result;
+}
+
+Connection::Received Connection::receive_into_input(std::size_t bytes_max) {
+  const std::size_t room = std::max<std::size_t>(std::min(bytes_max, input_.room()), 4096);
+  const std::span<std::byte> space = input_.extend(room);
+  const ssize_t count = ::recv(socket(), space.data(), space.size(), MSG_DONTWAIT);
+  const Received result = received(count);  // before anything else changes errno
+  input_.shorten(room - static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+  drained_ = count >= 0 && static_cast<std::size_t>(count) < room;
+  recheck_input_ = recheck_input_ || count > 0;
+  return result;
+}
+
+// While something is pending: only to notice the end, and to let the peer go on sending a little.
+Connection::Received Connection::receive_ahead() {
+  const bool drained = drained_;
+  const Received result = receive_into_input(16u << 10);
+  drained_ = drained;
+  if (input_.empty()) input_.release();
+  return result;
+}
+
+void Connection::look_for_hang_up() {
+  pollfd look{socket(), POLLRDHUP, 0};
+  if (::poll(&look, 1, 0) <= 0) return;
+  if ((look.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+    broken_ = true;
+    reason_ = "the connection was lost";
+  } else if (pending_.what == Waiting::for_session) {
+    end_of_input_ = true;
+  }
+}
+
+void Connection::send_output() {
+  ByteBuffer& fresh = answers().out();
+  if (!output_.empty()) {
+    output_.append(fresh.bytes());
+    fresh.clear();
+  }
+  ByteBuffer& from = output_.empty() ? fresh : output_;
+  while (!from.empty() && !broken_) {
+    const ssize_t count = ::send(socket(), from.bytes().data(), from.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ++sends_;
+    if (count > 0) {
+      from.consume(static_cast<std::size_t>(count));
+      if (deadline_kind_ == Deadline::output) deadline_kind_ = Deadline::none;
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      break;
+    } else if (errno != EINTR) {
+      broken_ = true;
+      reason_ = "the connection was lost";
+    }
+  }
+  if (broken_) {
+    fresh.clear();
+    return;
+  }
+  if (&from == &fresh) {
+    output_.append(fresh.bytes());
+    fresh.clear();
+  }
+  if (output_.empty()) {
+    output_.release();
+  } else if (deadline_kind_ != Deadline::output) {
+    set_deadline(Deadline::output, server_.config.limits.stall_timeout);
+  }
+}
+
+// Called when there is nothing to read. In the middle of a frame the peer has a deadline for going on.
+void Connection::watch_input_progress() {
+  if (!greeted_) return;
+  if (input_.empty()) return set_deadline(Deadline::none, {});
+  if (deadline_kind_ == Deadline::input && input_since_deadline_ < progress_bytes) return;
+  set_deadline(Deadline::input, server_.config.limits.stall_timeout);
+}
+
+void Connection::set_deadline(Deadline kind, std::chrono::milliseconds from_now) {
+  if (kind == Deadline::none) {
+    // The one that only hello ends.
+    if (deadline_kind_ != Deadline::hello || greeted_) deadline_kind_ = kind;
+    return;
+  }
+  deadline_kind_ = kind;
+  deadline_ = std::chrono::steady_clock::now() + from_now;
+  input_since_deadline_ = 0;
+}
+
+bool Connection::deadline_passed(Deadline kind) const {
+  return deadline_kind_ == kind && std::chrono::steady_clock::now() >= deadline_;
+}
+
+void Connection::deadline_missed() {
+  const Limits& limits = server_.config.limits;
+  switch (deadline_kind_) {
+    case Deadline::hello:
+      return say_goodbye(proto::Status::timed_out, "no hello within limits.hello_timeout=" +
+                                                       std::to_string(limits.hello_timeout.count()) + " ms");
+    case Deadline::input:
+      return say_goodbye(proto::Status::timed_out,
+                         "the middle of a frame and no progress within limits.stall_timeout=" +
+                             std::to_string(limits.stall_timeout.count()) + " ms");
+    case Deadline::output:
+      reason_ = "the peer reads no answers";
+      server_.log.info("connection refused", {{"connection", id_},
+                                              {"address", address_},
+                                              {"reason", reason_},
+                                              {"stall_timeout_ms", limits.stall_timeout.count()},
+                                              {"unsent_bytes", output_.size()}});
+      return;
+    case Deadline::none:
+    case Deadline::line:
+    case Deadline::linger: return;
+  }
+}
+
+void Connection::say_goodbye(proto::Status status, const std::string& message) {
+  answers().notice(proto::Operation::goodbye, status, message);
+  leaving_ = true;
+  reason_ = message;
+  if (status != proto::Status::stopping) {
+    server_.log.info(
+        "connection refused",
+        {{"connection", id_}, {"address", address_}, {"status", proto::to_string(status)}, {"reason", message}});
+  }
+}
+
+}  // namespace pageserver::server

@@ -1,0 +1,19 @@
+// A view of the file system in which paths inside one directory can't lead out of it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "storage/file_system.hpp"
+
+namespace pageserver::server {
+
+/// Calls on `PREFIX/NAME` go through the open directory `directory` and follow no symbolic link; NAME has no
+/// separator. Opening or listing PREFIX itself works; any other path is EXDEV. `base` outlives the result, which does
+/// not own `directory`.
+std::shared_ptr<storage::FileSystem> make_directory_files(storage::FileSystem& base, int directory, std::string prefix);
+
+/// `base` itself, in the form in which a store host holds its file system.
+std::shared_ptr<storage::FileSystem> borrow_files(storage::FileSystem& base);
+
+}  // namespace pageserver::server

@@ -1,0 +1,233 @@
+#include "server/dispatch.hpp"
+
+#include <string>
+#include <utility>
+
+namespace pageserver::server {
+
+namespace {
+
+using proto::FrameHeader;
+using proto::Operation;
+using proto::Status;
+using Payload = std::span<const std::byte>;
+
+// Decodes, calls and answers; whatever goes wrong in between is an error answer.
+template <class Request, class Call>
+Next serve(const FrameHeader& header, Payload payload, Answers& answers, Call call) {
+  Request request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) {
+    answers.error(header, *fault);
+    return Next::answered;
+  }
+  try {
+    return call(request);
+  } catch (...) {
+    answers.error(header, std::current_exception());
+  }
+  return Next::answered;
+}
+
+void check_length(const SessionScope& scope, const char* action, std::uint64_t offset, std::uint64_t length) {
+  if (length <= scope.request_bytes_max) return;
+  throw MemoryError(Errc::limit_exceeded, std::string(action) + " offset=" + std::to_string(offset) +
+                                              " length=" + std::to_string(length) + " exceeds request_bytes_max=" +
+                                              std::to_string(scope.request_bytes_max) + "; split the request");
+}
+
+void check_feature(const SessionScope& scope, std::uint64_t feature, const char* name) {
+  if ((scope.features & feature) != 0) return;
+  throw MemoryError(Errc::unsupported, std::string(name) + " was not agreed on in hello: offer its feature bit " +
+                                           std::to_string(feature));
+}
+
+Next serve_grow(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
+                const std::function<void()>& room) {
+  return serve<proto::GrowRequest>(header, payload, answers, [&](const proto::GrowRequest& request) {
+    if (!scope.session.may_write(room)) return Next::wait_for_room;
+    answers.add(header.request_id, proto::GrowAnswer{scope.session.grow(request.new_pages)});
+    return Next::answered;
+  });
+}
+
+Next serve_read(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
+  return serve<proto::ReadRequest>(header, payload, answers, [&](const proto::ReadRequest& request) {
+    check_length(scope, "read", request.offset, request.length);
+    const std::span<std::byte> data = answers.payload(header, request.length);
+    try {
+      scope.session.read(request.offset, data);
+    } catch (...) {
+      answers.cancel_payload(request.length);
+      throw;
+    }
+    scope.counters.bytes_read += request.length;
+    return Next::answered;
+  });
+}
+
+Next serve_write(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
+                 const std::function<void()>& room) {
+  return serve<proto::WriteRequest>(header, payload, answers, [&](const proto::WriteRequest& request) {
+    check_length(scope, "write", request.offset, request.data.size());
+    if (!scope.session.may_write(room)) return Next::wait_for_room;
+    scope.session.write(request.offset, request.data);
+    scope.counters.bytes_written += request.data.size();
+    answers.add(header.request_id, proto::WriteAnswer{});
+    return Next::answered;
+  });
+}
+
+Next serve_zero(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
+                const std::function<void()>& room) {
+  return serve<proto::ZeroRequest>(header, payload, answers, [&](const proto::ZeroRequest& request) {
+    check_feature(scope, proto::feature_zero, "zero");
+    if (!scope.session.may_write(room)) return Next::wait_for_room;
+    scope.session.zero(request.offset, request.length);
+    answers.add(header.request_id, proto::ZeroAnswer{});
+    return Next::answered;
+  });
+}
+
+std::vector<proto::Range> to_wire(const std::vector<ByteRange>& ranges) {
+  std::vector<proto::Range> out;
+  out.reserve(ranges.size());
+  for (const ByteRange& range : ranges) out.push_back({range.offset, range.length});
+  return out;
+}
+
+Next serve_data_ranges(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
+  return serve<proto::DataRangesRequest>(header, payload, answers, [&](const proto::DataRangesRequest& request) {
+    check_feature(scope, proto::feature_data_ranges, "data_ranges");
+    proto::DataRangesAnswer answer;
+    answer.ranges =
+        to_wire(scope.session.data_ranges(request.offset, request.length, proto::ranges_max, answer.described_until));
+    answers.add(header.request_id, answer);
+    return Next::answered;
+  });
+}
+
+Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
+  return serve<proto::RefreshRequest>(header, payload, answers, [&](const proto::RefreshRequest&) {
+    const Refreshed refreshed = scope.session.refresh();
+    proto::RefreshAnswer answer{server::to_wire(refreshed.version), refreshed.pages, refreshed.everything, {}};
+    // "Everything" is always a true answer, if not the best one.
+    if (refreshed.changed.size() > proto::ranges_max) {
+      answer.everything = true;
+    } else if (!answer.everything) {
+      answer.changed = to_wire(refreshed.changed);
+    }
+    answers.add(header.request_id, answer);
+    return Next::answered;
+  });
+}
+
+Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
+  return serve<proto::StatRequest>(header, payload, answers, [&](const proto::StatRequest&) {
+    const Stat stat = scope.store.stat(scope.now_unix_ms);
+    proto::StatAnswer answer;
+    answer.store = scope.store_name;
+    answer.pages = stat.pages;
+    answer.version = server::to_wire(stat.version);
+    answer.read_only = stat.read_only;
+    if (stat.writer) answer.writer = server::to_wire(*stat.writer);
+    answer.writers_waiting = stat.writers_waiting;
+    answer.sessions_live = stat.sessions_live;
+    answer.sessions_pinned = stat.sessions_pinned;
+    answer.sessions_write = stat.sessions_write;
+    answer.sessions_fork = stat.sessions_fork;
+    if (stat.oldest_holder) answer.oldest_holder = server::to_wire(*stat.oldest_holder);
+    answer.size_bytes_max = stat.size_bytes_max;
+    answer.log_bytes = stat.log_bytes;
+    answer.checkpoint_lag_bytes = stat.checkpoint_lag_bytes;
+    answer.held_bytes = stat.held_bytes;
+    answer.fork_bytes = stat.fork_bytes;
+    answer.last_sync_error = stat.last_sync_error;
+    answer.image_warning = stat.image_warning;
+    answers.add(header.request_id, answer);
+    return Next::answered;
+  });
+}
+
+Next serve_break_lease(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
+  return serve<proto::BreakLeaseRequest>(header, payload, answers, [&](const proto::BreakLeaseRequest& request) {
+    const std::optional<HolderStat> broken = scope.store.break_lease(request.epoch, std::string(scope.breaker));
+    proto::BreakLeaseAnswer answer;
+    if (broken) answer.broken = server::to_wire(*broken);
+    answers.add(header.request_id, answer);
+    return broken ? Next::lease_broken : Next::answered;
+  });
+}
+
+}  // namespace
+
+proto::Version to_wire(const Version& version) noexcept { return {version.incarnation, version.number}; }
+
+proto::Holder to_wire(const HolderStat& holder) {
+  return {holder.name,
+          holder.address,
+          holder.since_unix_ms,
+          holder.idle_ms,
+          holder.epoch,
+          static_cast<proto::Access>(holder.access),
+          static_cast<proto::View>(holder.view),
+          static_cast<proto::Publish>(holder.publish),
+          holder.version_number};
+}
+
+void answer_ping(const FrameHeader& header, Payload payload, Answers& answers) {
+  proto::PingRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers.error(header, *fault);
+  answers.add(header.request_id, proto::PingAnswer{request.echo});
+}
+
+void answer_flush(storage::StoreSession& session, const FrameHeader& header, const std::exception_ptr& error,
+                  Answers& answers) {
+  try {
+    if (error) std::rethrow_exception(error);
+    answers.add(header.request_id, proto::FlushAnswer{to_wire(session.version())});
+  } catch (...) {
+    answers.error(header, std::current_exception());
+  }
+}
+
+Next handle_request(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
+                    const std::function<void()>& room) {
+  switch (header.operation) {
+    case Operation::read: return serve_read(scope, header, payload, answers);
+    case Operation::write: return serve_write(scope, header, payload, answers, room);
+    case Operation::grow: return serve_grow(scope, header, payload, answers, room);
+    case Operation::zero: return serve_zero(scope, header, payload, answers, room);
+    case Operation::data_ranges: return serve_data_ranges(scope, header, payload, answers);
+    case Operation::refresh: return serve_refresh(scope, header, payload, answers);
+    case Operation::stat: return serve_stat(scope, header, payload, answers);
+    case Operation::break_lease: return serve_break_lease(scope, header, payload, answers);
+    case Operation::size:
+      return serve<proto::SizeRequest>(header, payload, answers, [&](const proto::SizeRequest&) {
+        answers.add(header.request_id, proto::SizeAnswer{scope.session.pages(), to_wire(scope.session.version())});
+        return Next::answered;
+      });
+    case Operation::discard:
+      return serve<proto::DiscardRequest>(header, payload, answers, [&](const proto::DiscardRequest&) {
+        scope.session.discard();
+        answers.add(header.request_id, proto::DiscardAnswer{scope.session.pages(), to_wire(scope.session.version())});
+        return Next::answered;
+      });
+    case Operation::flush:
+      return serve<proto::FlushRequest>(header, payload, answers,
+                                        [](const proto::FlushRequest&) { return Next::flush; });
+    case Operation::ping: answer_ping(header, payload, answers); return Next::answered;
+    case Operation::hello:
+    case Operation::list:
+    case Operation::create:
+    case Operation::remove:
+    case Operation::open:
+    case Operation::close:
+    case Operation::lease_lost:
+    case Operation::goodbye: break;
+  }
+  answers.error(header.request_id, header.operation, Status::invalid_argument,
+                proto::to_string(header.operation) + " is not for a connection with an open session; use another one");
+  return Next::answered;
+}
+
+}  // namespace pageserver::server

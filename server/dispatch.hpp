@@ -1,0 +1,53 @@
+// From a request's frame to its answer, for the operations of an open session. No sockets, no threads, no clock.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "proto/codec.hpp"
+#include "server/answers.hpp"
+#include "storage/store.hpp"
+
+namespace pageserver::server {
+
+/// For the log line at the end of a session.
+struct Counters {
+  std::uint64_t requests = 0;
+  std::uint64_t bytes_read = 0;     ///< sent to the client as data
+  std::uint64_t bytes_written = 0;  ///< taken from the client as data
+};
+
+/// What a request needs to know beyond itself.
+struct SessionScope {
+  storage::StoreSession& session;
+  storage::Store& store;
+  std::string_view store_name;
+  std::uint32_t request_bytes_max = 0;  ///< the smaller of what the server and this client take
+  std::uint64_t features = 0;           ///< what hello agreed on
+  std::int64_t now_unix_ms = 0;
+  std::string_view breaker;  ///< how a broken lease's owner is told who did it
+  Counters& counters;
+};
+
+enum class Next : std::uint8_t {
+  answered,       ///< the answer is in `answers`
+  flush,          ///< valid; the caller calls session.flush() and answers with answer_flush()
+  wait_for_room,  ///< not yet handled: hand in the same frame again once `room` ran
+  lease_broken,   ///< answered; a line for the log is due
+};
+
+/// `header` has passed proto::check_request_header(). `close` is the connection's own.
+Next handle_request(SessionScope& scope, const proto::FrameHeader& header, std::span<const std::byte> payload,
+                    Answers& answers, const std::function<void()>& room);
+
+void answer_flush(storage::StoreSession& session, const proto::FrameHeader& header, const std::exception_ptr& error,
+                  Answers& answers);
+
+void answer_ping(const proto::FrameHeader& header, std::span<const std::byte> payload, Answers& answers);
+
+/// The library's types as the wire's. Texts and vectors are views of, or moved from, the argument.
+proto::Version to_wire(const Version& version) noexcept;
+proto::Holder to_wire(const HolderStat& holder);
+
+}  // namespace pageserver::server

@@ -1,0 +1,261 @@
+#include "server/listener.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+
+namespace pageserver::server {
+
+namespace {
+
+constexpr int backlog = 1024;
+constexpr int accepts_in_a_row = 64;
+constexpr std::chrono::milliseconds pause_time{100};
+constexpr std::chrono::seconds complaint_interval{10};
+
+[[noreturn]] void fail(const std::string& name, const std::string& why) {
+  throw std::runtime_error("listen on " + name + ": " + why);
+}
+
+void set_option(int socket, int level, int option, int value) {
+  // An option that this kernel lacks costs what it would have given, not the connection.
+  [[maybe_unused]] const int ignored = ::setsockopt(socket, level, option, &value, sizeof value);
+}
+
+void prepare_tcp(int socket, std::chrono::milliseconds keepalive) {
+  set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (keepalive.count() <= 0) return;
+  // Half of the time until the first probe, three probes in the other half.
+  const int seconds = std::max(2, static_cast<int>((keepalive.count() + 999) / 1000));
+  constexpr int probes = 3;
+  const int idle = seconds / 2;
+  set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, (seconds - idle) / probes));
+  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, probes);
+  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(keepalive.count()));
+}
+
+std::string text_of(const sockaddr_storage& address) {
+  char host[INET6_ADDRSTRLEN] = {};
+  if (address.ss_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &address, sizeof v4);
+    ::inet_ntop(AF_INET, &v4.sin_addr, host, sizeof host);
+    return format_address(host, ntohs(v4.sin_port));
+  }
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, &address, sizeof v6);
+  ::inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
+  return format_address(host, ntohs(v6.sin6_port));
+}
+
+// Numeric addresses only, and the one name that means the same everywhere.
+socklen_t parse(const ListenAddress& address, sockaddr_storage& out) {
+  const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
+  sockaddr_in v4{};
+  if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(address.port);
+    std::memcpy(&out, &v4, sizeof v4);
+    return sizeof v4;
+  }
+  sockaddr_in6 v6{};
+  if (::inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1) {
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(address.port);
+    std::memcpy(&out, &v6, sizeof v6);
+    return sizeof v6;
+  }
+  fail(format_address(address.host, address.port), "not a numeric address; write 127.0.0.1, 0.0.0.0, [::1] or [::]");
+}
+
+bool someone_answers(const sockaddr_un& address) {
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (probe < 0) return true;
+  const bool refused =
+      ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
+  ::close(probe);
+  return !refused;
+}
+
+void bind_local(int socket, const sockaddr_un& address, const std::string& name, const std::string& path) {
+  const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+  if (::bind(socket, generic, sizeof address) == 0) return;
+  if (errno != EADDRINUSE) fail(name, std::strerror(errno));
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) {
+    fail(name, "something that is not a socket is in the place");
+  }
+  if (someone_answers(address)) fail(name, "another server is listening there");
+  ::unlink(path.c_str());
+  if (::bind(socket, generic, sizeof address) != 0) fail(name, std::strerror(errno));
+}
+
+}  // namespace
+
+std::string format_address(const std::string& host, std::uint16_t port) {
+  const bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+struct Listener::Io {
+  Io(asio::io_context& context, int socket) : descriptor(context, socket), timer(context) {}
+  asio::posix::stream_descriptor descriptor;
+  asio::steady_timer timer;
+};
+
+Listener::Listener() = default;
+
+Listener::~Listener() { close(); }
+
+std::unique_ptr<Listener> Listener::tcp(const ListenAddress& address, std::chrono::milliseconds keepalive) {
+  std::unique_ptr<Listener> listener(new Listener);
+  const std::string wanted = format_address(address.host, address.port);
+  sockaddr_storage storage{};
+  const socklen_t length = parse(address, storage);
+  listener->keepalive_ = keepalive;
+  listener->socket_ = ::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (listener->socket_ < 0) fail(wanted, std::strerror(errno));
+  set_option(listener->socket_, SOL_SOCKET, SO_REUSEADDR, 1);
+  // [::] and 0.0.0.0 can be listened on side by side.
+  if (storage.ss_family == AF_INET6) set_option(listener->socket_, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (::bind(listener->socket_, reinterpret_cast<const sockaddr*>(&storage), length) != 0 ||
+      ::listen(listener->socket_, backlog) != 0) {
+    const int error = errno;
+    fail(wanted, error == EADDRINUSE ? "the address is in use by another program; choose another port or end it"
+                                     : std::strerror(error));
+  }
+  sockaddr_storage bound{};
+  socklen_t bound_length = sizeof bound;
+  ::getsockname(listener->socket_, reinterpret_cast<sockaddr*>(&bound), &bound_length);
+  listener->name_ = text_of(bound);
+  return listener;
+}
+
+std::unique_ptr<Listener> Listener::local(const UnixListen& address) {
+  std::unique_ptr<Listener> listener(new Listener);
+  listener->is_tcp_ = false;
+  listener->name_ = "unix:" + address.path;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (address.path.size() >= sizeof name.sun_path) {
+    fail(listener->name_, "the path has " + std::to_string(address.path.size()) + " bytes, at most " +
+                              std::to_string(sizeof name.sun_path - 1) + " fit");
+  }
+  std::memcpy(name.sun_path, address.path.c_str(), address.path.size() + 1);
+  listener->socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (listener->socket_ < 0) fail(listener->name_, std::strerror(errno));
+  // Before bind, so that there is no moment with a wider mode; after it, for the bits that the umask took.
+  ::fchmod(listener->socket_, address.mode);
+  bind_local(listener->socket_, name, listener->name_, address.path);
+  listener->path_ = address.path;
+  struct stat status {};
+  if (::lstat(address.path.c_str(), &status) == 0) {
+    listener->device_ = status.st_dev;
+    listener->inode_ = status.st_ino;
+  }
+  if (::chmod(address.path.c_str(), address.mode) != 0 || ::listen(listener->socket_, backlog) != 0) {
+    fail(listener->name_, std::strerror(errno));
+  }
+  return listener;
+}
+
+void Listener::start(Worker& front, Log& log, Accepted accepted) {
+  log_ = &log;
+  accepted_ = std::move(accepted);
+  io_ = std::make_unique<Io>(front.context(), socket_);
+  wait();
+}
+
+void Listener::close() {
+  if (io_ != nullptr) {
+    io_->timer.cancel();
+    std::error_code ignored;
+    io_->descriptor.close(ignored);
+  } else if (socket_ >= 0) {
+    ::close(socket_);
+  }
+  socket_ = -1;
+  if (path_.empty()) return;
+  struct stat status {};
+  const bool ours = ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
+  if (ours) ::unlink(path_.c_str());
+  path_.clear();
+}
+
+void Listener::wait() {
+  io_->descriptor.async_wait(asio::posix::descriptor_base::wait_read, [this](const std::error_code& error) {
+    if (error || socket_ < 0) return;
+    accept_all();
+  });
+}
+
+void Listener::accept_all() {
+  for (int i = 0; i < accepts_in_a_row; ++i) {
+    if (!accept_one()) return;
+  }
+  wait();
+}
+
+bool Listener::accept_one() {
+  const int socket = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (socket >= 0) {
+    if (is_tcp_) prepare_tcp(socket, keepalive_);
+    accepted_(socket, peer_address(socket));
+    return socket_ >= 0;
+  }
+  const int error = errno;
+  if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+    pause(error);
+    return false;
+  }
+  if (error == EAGAIN || error == EWOULDBLOCK) {
+    wait();
+    return false;
+  }
+  return true;  // a connection that was gone before it was accepted
+}
+
+// The connection that can't be accepted stays in the queue, so the socket stays readable: waiting for that would spin.
+void Listener::pause(int error) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_complaint_ >= complaint_interval) {
+    last_complaint_ = now;
+    log_->warn("accept failed", {{"listener", name_},
+                                 {"error", std::strerror(error)},
+                                 {"remedy", "raise the limit of open files, or lower limits.connections"}});
+  }
+  io_->timer.expires_after(pause_time);
+  io_->timer.async_wait([this](const std::error_code& aborted) {
+    if (aborted || socket_ < 0) return;
+    accept_all();
+  });
+}
+
+std::string Listener::peer_address(int socket) const {
+  if (is_tcp_) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    if (::getpeername(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return "gone";
+    return text_of(address);
+  }
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  // Another container's process has no number here.
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 0) return "unix";
+  return "unix pid " + std::to_string(peer.pid);
+}
+
+}  // namespace pageserver::server

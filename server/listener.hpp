@@ -1,0 +1,65 @@
+// A place where clients connect: a TCP address or a Unix socket.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "server/config.hpp"
+#include "server/log.hpp"
+#include "server/worker.hpp"
+
+namespace pageserver::server {
+
+/// Lives on the front worker once started.
+class Listener {
+public:
+  /// A new connection: its socket, which the callee takes over and which does not block, and where it comes from.
+  using Accepted = std::function<void(int socket, std::string address)>;
+
+  /// Binds and listens, or throws std::runtime_error naming the address and what is in the way.
+  static std::unique_ptr<Listener> tcp(const ListenAddress& address, std::chrono::milliseconds keepalive);
+  /// A stale socket file, on which nobody answers, is replaced.
+  static std::unique_ptr<Listener> local(const UnixListen& address);
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+  /// Closes; a Unix socket's file is removed when it is still the one that was made.
+  ~Listener();
+
+  bool is_tcp() const noexcept { return is_tcp_; }
+  /// "127.0.0.1:6553" with the real port, or "unix:PATH".
+  const std::string& name() const noexcept { return name_; }
+
+  void start(Worker& front, Log& log, Accepted accepted);
+  /// Stops accepting: what waits to be accepted is reset.
+  void close();
+
+private:
+  struct Io;
+  Listener();
+  void wait();
+  void accept_all();
+  /// False when there is nothing more to accept now.
+  bool accept_one();
+  void pause(int error);
+  std::string peer_address(int socket) const;
+
+  int socket_ = -1;
+  bool is_tcp_ = true;
+  std::string name_;
+  std::string path_;  // of a Unix socket
+  std::uint64_t device_ = 0;
+  std::uint64_t inode_ = 0;
+  std::chrono::milliseconds keepalive_{0};
+  Log* log_ = nullptr;
+  Accepted accepted_;
+  std::unique_ptr<Io> io_;
+  std::chrono::steady_clock::time_point last_complaint_;
+};
+
+/// "127.0.0.1:80", "[::1]:80".
+std::string format_address(const std::string& host, std::uint16_t port);
+
+}  // namespace pageserver::server

@@ -1,0 +1,50 @@
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <exception>
+#include <iostream>
+
+#include "server/command_line.hpp"
+#include "server/log.hpp"
+#include "server/server.hpp"
+
+namespace {
+
+// Every connection is a descriptor, and the usual soft limit of 1024 exists for the sake of select(2).
+void raise_open_files_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int serve(const pageserver::server::Config& config) {
+  pageserver::server::Log log(config.log_format, config.log_level);
+  pageserver::server::Server server(config, log, pageserver::storage::posix_file_system());
+  server.handle_signals();
+  try {
+    server.start();
+  } catch (const std::exception& error) {
+    log.error("start failed", {{"error", error.what()}});
+    return 1;
+  }
+  return server.run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace pageserver::server;
+  const CommandLine line = read_command_line(argc, argv);
+  if (line.exit_status) return *line.exit_status;
+  if (!line.faults.empty()) {
+    for (const std::string& fault : line.faults) std::cerr << "pageserverd: " << fault << '\n';
+    return 1;
+  }
+  if (line.check_only) {
+    std::cout << "ok\n";
+    return 0;
+  }
+  raise_open_files_limit();
+  return serve(line.config);
+}

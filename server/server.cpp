@@ -1,0 +1,227 @@
+#include "server/server.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "server/version.hpp"
+
+namespace pageserver::server {
+
+namespace {
+
+// Connections over the limit are told why. So many at a time; the others are just closed.
+constexpr std::size_t refused_at_once_max = 64;
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ",") + part;
+  return text;
+}
+
+}  // namespace
+
+struct Server::Io {
+  explicit Io(asio::io_context& context) : signals(context), grace(context) {}
+  asio::signal_set signals;
+  asio::steady_timer grace;
+};
+
+Server::Server(Config config, Log& log, storage::FileSystem& file_system)
+    : config_(std::move(config)),
+      log_(log),
+      front_(std::make_shared<Worker>("front")),
+      catalog_(config_, file_system, log),
+      context_{config_, log, catalog_, front_, {}, {}, {}, {}},
+      io_(std::make_unique<Io>(front_->context())) {
+  context_.next_session_id = 1;
+  context_.ended = [this](std::uint64_t id) { front_->post([this, id] { connection_ended(id); }); };
+  context_.find = [this](std::uint64_t id) { return find(id); };
+}
+
+Server::~Server() = default;
+
+void Server::start() {
+  catalog_.start();
+  for (const ListenAddress& address : config_.listen) {
+    listeners_.push_back(Listener::tcp(address, config_.limits.keepalive));
+  }
+  for (const UnixListen& address : config_.unix_sockets) listeners_.push_back(Listener::local(address));
+  write_port_file();
+  for (const auto& listener : listeners_) {
+    listener->start(*front_, log_, [this](int socket, std::string address) { accepted(socket, std::move(address)); });
+  }
+  log_start();
+}
+
+std::vector<std::string> Server::tcp_addresses() const {
+  std::vector<std::string> addresses;
+  for (const auto& listener : listeners_) {
+    if (listener->is_tcp()) addresses.push_back(listener->name());
+  }
+  return addresses;
+}
+
+// Renamed into place, so that whoever waits for the file finds all of it.
+void Server::write_port_file() const {
+  if (config_.port_file.empty()) return;
+  const std::string temporary = config_.port_file + ".tmp";
+  std::string text;
+  for (const std::string& address : tcp_addresses()) text += address + "\n";
+  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const bool written = file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int error = errno;
+  if (file >= 0) ::close(file);
+  if (!written || ::rename(temporary.c_str(), config_.port_file.c_str()) != 0) {
+    const int last = written ? errno : error;
+    ::unlink(temporary.c_str());
+    throw std::runtime_error("write the port file \"" + config_.port_file + "\": " + std::strerror(last));
+  }
+}
+
+void Server::log_start() const {
+  std::vector<std::string> stores;
+  for (const ListedStore& store : catalog_.configured()) {
+    stores.push_back(store.name + ":" + std::to_string(store.pages) + "pages");
+  }
+  std::vector<std::string> listeners;
+  for (const auto& listener : listeners_) listeners.push_back(listener->name());
+  log_.info("start", {{"version", version},
+                      {"pid", ::getpid()},
+                      {"stores", joined(stores)},
+                      {"directory", config_.directory ? config_.directory->path : std::string()},
+                      {"listeners", joined(listeners)}});
+}
+
+void Server::accepted(int socket, std::string address) {
+  std::shared_ptr<Connection> connection;
+  std::size_t count = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    count = connections_.size();
+    if (count < config_.limits.connections + refused_at_once_max) {
+      const std::uint64_t id = next_connection_++;
+      connection = std::make_shared<Connection>(context_, socket, std::move(address), id);
+      connections_[id] = connection;
+    }
+  }
+  if (connection == nullptr) {
+    ::close(socket);
+    return;
+  }
+  std::optional<proto::Fault> refusal;
+  if (count >= config_.limits.connections) {
+    refusal = proto::Fault{proto::Status::limit_exceeded,
+                           std::to_string(count) + " connections are open, limits.connections=" +
+                               std::to_string(config_.limits.connections) + "; try again later, or raise the limit"};
+  }
+  connection->start(std::move(refusal));
+}
+
+std::shared_ptr<Connection> Server::find(std::uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Connection>> Server::connections() {
+  std::vector<std::shared_ptr<Connection>> all;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, connection] : connections_) all.push_back(connection);
+  return all;
+}
+
+void Server::connection_ended(std::uint64_t id) {
+  bool last = false;
+  {
+    const std::lock_guard lock(mutex_);
+    connections_.erase(id);
+    last = connections_.empty();
+  }
+  if (last && context_.stopping) close_stores();
+}
+
+void Server::handle_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  // There is nothing to read again: a changed configuration takes a restart.
+  ::signal(SIGHUP, SIG_IGN);
+  io_->signals.add(SIGTERM);
+  io_->signals.add(SIGINT);
+  wait_for_signal();
+}
+
+void Server::wait_for_signal() {
+  io_->signals.async_wait([this](const std::error_code& error, int number) {
+    if (error) return;
+    if (context_.stopping) give_up("a second signal");
+    begin_stop(number == SIGINT ? "SIGINT" : "SIGTERM");
+    wait_for_signal();
+  });
+}
+
+int Server::run() {
+  front_->run();
+  front_->drain();
+  return status_;
+}
+
+void Server::stop() {
+  front_->post([this] { begin_stop("stop"); });
+}
+
+void Server::begin_stop(std::string_view why) {
+  if (context_.stopping) return;
+  context_.stopping = true;
+  const auto open = connections();
+  log_.info("stopping", {{"reason", why}, {"connections", open.size()}});
+  for (const auto& listener : listeners_) listener->close();
+  if (!config_.port_file.empty()) ::unlink(config_.port_file.c_str());
+  // Half of the grace is for the clients, the rest for the disk.
+  io_->grace.expires_after(config_.grace / 2);
+  io_->grace.async_wait([this](const std::error_code& error) {
+    if (!error) out_of_grace();
+  });
+  for (const auto& connection : open) connection->stop();
+  if (open.empty()) close_stores();
+}
+
+void Server::out_of_grace() {
+  for (const auto& connection : connections()) connection->abort();
+  io_->grace.expires_after(config_.grace - config_.grace / 2);
+  io_->grace.async_wait([this](const std::error_code& error) {
+    if (!error) give_up("the grace period is over and a store is not closed; its log is replayed at the next start");
+  });
+}
+
+void Server::close_stores() {
+  if (closing_stores_) return;
+  closing_stores_ = true;
+  catalog_.close_all([this](std::vector<std::string> failures) {
+    front_->post([this, failures] {
+      for (const std::string& failure : failures) log_.error("store not closed cleanly", {{"error", failure}});
+      status_ = failures.empty() ? 0 : 1;
+      log_.info("stop", {{"status", status_}});
+      io_->grace.cancel();
+      std::error_code ignored;
+      io_->signals.cancel(ignored);
+      front_->stop();
+    });
+  });
+}
+
+// Ends as a kill would, which loses nothing that was promised.
+void Server::give_up(std::string_view why) {
+  log_.error("stopped at once", {{"reason", why}});
+  std::_Exit(1);
+}
+
+}  // namespace pageserver::server

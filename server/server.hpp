@@ -1,0 +1,68 @@
+// The daemon without its command line: listeners, connections, stores, and an orderly stop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "server/catalog.hpp"
+#include "server/config.hpp"
+#include "server/connection.hpp"
+#include "server/listener.hpp"
+#include "server/log.hpp"
+#include "storage/file_system.hpp"
+
+namespace pageserver::server {
+
+class Server {
+public:
+  /// `log` and `file_system` outlive the server.
+  Server(Config config, Log& log, storage::FileSystem& file_system);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  ~Server();
+
+  /// Opens the stores, binds the listeners, writes the port file. Throws a std::exception whose text is the one line
+  /// that says why not; nothing is left behind then.
+  void start();
+  /// The listeners as the port file and the log name them, with real ports.
+  std::vector<std::string> tcp_addresses() const;
+  /// SIGTERM and SIGINT stop the server; a second one ends the process at once with status 1.
+  void handle_signals();
+  /// Serves on the calling thread until stop(). Returns the process's exit status: 1 when a store could not be closed.
+  int run();
+  /// From any thread.
+  void stop();
+
+private:
+  struct Io;
+  void write_port_file() const;
+  void log_start() const;
+  void accepted(int socket, std::string address);
+  void connection_ended(std::uint64_t id);
+  std::shared_ptr<Connection> find(std::uint64_t id);
+  std::vector<std::shared_ptr<Connection>> connections();
+  void wait_for_signal();
+  void begin_stop(std::string_view why);
+  void close_stores();
+  void out_of_grace();
+  void give_up(std::string_view why);
+
+  const Config config_;
+  Log& log_;
+  std::shared_ptr<Worker> front_;
+  Catalog catalog_;
+  ServerContext context_;
+  std::unique_ptr<Io> io_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::mutex mutex_;
+  std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
+  std::uint64_t next_connection_ = 1;
+  bool closing_stores_ = false;
+  bool stopped_ = false;
+  int status_ = 0;
+};
+
+}  // namespace pageserver::server

@@ -1,0 +1,125 @@
+#include "server/store_host.hpp"
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+
+#include "storage/file_store.hpp"
+#include "storage/thread_background.hpp"
+
+namespace pageserver::server {
+
+std::int64_t now_unix_ms() noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
+                                           storage::Background& sync_lane) {
+  storage::FileStoreOptions options;
+  options.read_only = settings.read_only;
+  options.create = settings.create;
+  options.follow_symlinks = !settings.on_demand;
+  options.file_mode = settings.file_mode;
+  options.size_bytes_max = settings.size_bytes_max;
+  return storage::open_file_store(file_system, settings.path, options, sync_lane);
+}
+
+struct StoreHost::IdleTimer {
+  explicit IdleTimer(asio::io_context& context) : timer(context) {}
+  asio::steady_timer timer;
+};
+
+StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log)
+    : file_system_(std::move(file_system)), settings_(std::move(settings)), log_(log) {
+  for (std::uint32_t i = 0; i < settings_.threads; ++i) {
+    workers_.push_back(std::make_shared<Worker>(settings_.name));
+    workers_.back()->start();
+  }
+}
+
+StoreHost::~StoreHost() {
+  for (const auto& worker : workers_) worker->stop();
+  for (const auto& worker : workers_) worker->join();
+  idle_timer_.reset();
+}
+
+std::shared_ptr<Worker> StoreHost::next_worker() {
+  const std::lock_guard lock(mutex_);
+  return workers_[next_worker_++ % workers_.size()];
+}
+
+storage::Store& StoreHost::opened() {
+  // Held for as long as the opening takes: others that want this store have to wait for it anyway.
+  const std::lock_guard lock(open_mutex_);
+  if (const auto store = current()) return *store;
+  const auto start = std::chrono::steady_clock::now();
+  if (sync_lane_ == nullptr) sync_lane_ = std::make_unique<storage::ThreadBackground>();
+  std::shared_ptr<storage::Store> store = open_store(*file_system_, settings_, *sync_lane_);
+  const Stat stat = store->stat(now_unix_ms());
+  const auto took = std::chrono::steady_clock::now() - start;
+  log_.debug("store opened", {{"store", settings_.name},
+                              {"path", settings_.path},
+                              {"pages", stat.pages},
+                              {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()}});
+  if (!stat.image_warning.empty()) log_.warn("store", {{"store", settings_.name}, {"warning", stat.image_warning}});
+  {
+    const std::lock_guard state_lock(mutex_);
+    store_ = store;
+  }
+  if (settings_.lease_idle_max.count() > 0 && idle_timer_ == nullptr) {
+    idle_timer_ = std::make_unique<IdleTimer>(workers_.front()->context());
+    workers_.front()->post([this] { watch_idle_lease(); });
+  }
+  return *store;
+}
+
+void StoreHost::close() {
+  const std::lock_guard lock(open_mutex_);
+  std::shared_ptr<storage::Store> store;
+  {
+    const std::lock_guard state_lock(mutex_);
+    store = std::move(store_);
+  }
+  if (store == nullptr) return;
+  store->close();
+  log_.debug("store closed", {{"store", settings_.name}});
+}
+
+std::shared_ptr<storage::Store> StoreHost::current() const {
+  const std::lock_guard lock(mutex_);
+  return store_;
+}
+
+bool StoreHost::is_open() const { return current() != nullptr; }
+
+std::optional<std::uint64_t> StoreHost::pages_when_open() const {
+  const auto store = current();
+  if (store == nullptr) return {};
+  return store->stat(now_unix_ms()).pages;
+}
+
+void StoreHost::watch_idle_lease() {
+  const std::chrono::milliseconds limit = settings_.lease_idle_max;
+  if (const auto store = current()) {
+    const Stat stat = store->stat(now_unix_ms());
+    if (stat.writer && stat.writer->idle_ms >= static_cast<std::uint64_t>(limit.count())) {
+      const std::string reason = "no request for " + std::to_string(stat.writer->idle_ms) +
+                                 " ms, more than lease_idle_max=" + std::to_string(limit.count()) + " ms";
+      if (store->break_lease(stat.writer->epoch, reason)) {
+        log_.info("lease broken", {{"store", settings_.name},
+                                   {"holder", stat.writer->name},
+                                   {"address", stat.writer->address},
+                                   {"epoch", stat.writer->epoch},
+                                   {"reason", reason}});
+      }
+    }
+  }
+  // A quarter of the limit, so that a lease outlives it by little; the smallest step keeps an idle daemon idle.
+  const auto step = std::max(limit / 4, std::chrono::milliseconds(10));
+  idle_timer_->timer.expires_after(std::min<std::chrono::milliseconds>(step, std::chrono::seconds(5)));
+  idle_timer_->timer.async_wait([this](const std::error_code& error) {
+    if (!error) watch_idle_lease();
+  });
+}
+
+}  // namespace pageserver::server

@@ -1,0 +1,83 @@
+// One store that the daemon serves, with the threads that do its work: a slow disk delays no other store.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/config.hpp"
+#include "server/log.hpp"
+#include "server/worker.hpp"
+#include "storage/background.hpp"
+#include "storage/file_system.hpp"
+#include "storage/store.hpp"
+
+namespace pageserver::server {
+
+struct StoreSettings {
+  std::string name;
+  std::string path;
+  bool read_only = false;
+  bool create = false;
+  bool on_demand = false;  ///< opened for its first session, closed after its last
+  std::uint32_t file_mode = 0640;
+  std::uint64_t size_bytes_max = 0;
+  std::uint32_t threads = 1;
+  std::chrono::milliseconds lease_idle_max{0};
+};
+
+/// Milliseconds since 1970-01-01 UTC.
+std::int64_t now_unix_ms() noexcept;
+
+class StoreHost {
+public:
+  StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log);
+  StoreHost(const StoreHost&) = delete;
+  StoreHost& operator=(const StoreHost&) = delete;
+  /// Stops the workers. Without close() before, the store ends as by a kill.
+  ~StoreHost();
+
+  const StoreSettings& settings() const noexcept { return settings_; }
+  const std::string& name() const noexcept { return settings_.name; }
+  /// The worker for the next connection, in turn. A connection stays on its worker.
+  std::shared_ptr<Worker> next_worker();
+
+  /// The rest runs on the store's own workers, since each may take as long as the disk does.
+  /// Opens the store when it is not open; throws MemoryError.
+  storage::Store& opened();
+  /// A clean close, when it is open. Throws what Store::close() throws; the store is gone in any case.
+  void close();
+
+  /// From any thread.
+  bool is_open() const;
+  /// Size in pages of the store when it is open, else nothing.
+  std::optional<std::uint64_t> pages_when_open() const;
+
+private:
+  std::shared_ptr<storage::Store> current() const;
+  void watch_idle_lease();
+
+  std::shared_ptr<storage::FileSystem> file_system_;
+  const StoreSettings settings_;
+  Log& log_;
+
+  // Declared so that the store goes first, then its lanes, then the workers.
+  struct IdleTimer;
+  std::vector<std::shared_ptr<Worker>> workers_;
+  std::size_t next_worker_ = 0;
+  std::unique_ptr<IdleTimer> idle_timer_;
+  std::unique_ptr<storage::Background> sync_lane_;
+  std::mutex open_mutex_;     ///< one opening or closing at a time
+  mutable std::mutex mutex_;  ///< of next_worker_ and store_, never held for long
+  std::shared_ptr<storage::Store> store_;
+};
+
+/// What stands behind the daemon's stores.
+std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
+                                           storage::Background& sync_lane);
+
+}  // namespace pageserver::server

@@ -1,0 +1,46 @@
+#include "server/worker.hpp"
+
+#include <pthread.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+
+namespace pageserver::server {
+
+Worker::Worker(std::string name) : name_(std::move(name)), context_(std::make_unique<asio::io_context>(1)) {}
+
+Worker::~Worker() {
+  stop();
+  join();
+}
+
+void Worker::start() {
+  // The thread notes its own id: is_this_thread() is asked only by handlers, which run after that.
+  thread_ = std::thread([this] { run(); });
+}
+
+void Worker::run() {
+  thread_id_ = std::this_thread::get_id();
+  if (thread_.get_id() == thread_id_) ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
+  const auto work = asio::make_work_guard(*context_);
+  context_->run();
+}
+
+void Worker::stop() { context_->stop(); }
+
+void Worker::join() {
+  if (!thread_.joinable()) return;
+  thread_.join();
+  drain();
+}
+
+void Worker::drain() {
+  thread_id_ = std::this_thread::get_id();
+  context_->restart();
+  context_->poll();
+}
+
+void Worker::post(std::function<void()> task) { asio::post(*context_, std::move(task)); }
+
+}  // namespace pageserver::server
