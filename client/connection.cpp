@@ -193,10 +193,10 @@ std::size_t Connection::advance() {
 }
 
 bool Connection::progress(Deadline until) {
-  assert((outstanding_ > 0 || ended_ || until != never) && "nothing could end this wait");
   for (;;) {
     if (advance() > 0) return true;
     if (ended_ || Clock::now() >= until) return false;
+    assert((outstanding_ > 0 || until != never) && "nothing could end this wait");
     wait_for_socket(std::min(until, next_deadline()));
   }
 }

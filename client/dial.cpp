@@ -82,8 +82,7 @@ Addresses resolve(const Endpoint& endpoint, Deadline deadline) {
 }
 
 /// Connects within `limit`; an empty error is success. asio::error::timed_out when the limit passed.
-template <class Protocol>
-UniqueFd connect_one(const typename Protocol::endpoint& address, Clock::duration limit, asio::error_code& error) {
+UniqueFd connect_tcp(const asio::ip::tcp::endpoint& address, Clock::duration limit, asio::error_code& error) {
   // Not Asio's own open(): the descriptor must be closed on exec from its first moment.
   const auto protocol = address.protocol();
   UniqueFd fd{::socket(protocol.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol.protocol())};
@@ -92,9 +91,10 @@ UniqueFd connect_one(const typename Protocol::endpoint& address, Clock::duration
     return fd;
   }
   asio::io_context context{1};
-  typename Protocol::socket socket{context};
-  socket.assign(protocol, fd.release(), error);
+  asio::ip::tcp::socket socket{context};
+  socket.assign(protocol, fd.get(), error);
   if (error) return {};
+  (void)fd.release();
   bool done = false;
   socket.async_connect(address, [&](const asio::error_code& result) {
     error = result;
@@ -137,7 +137,7 @@ UniqueFd dial_tcp(const Endpoint& endpoint, Deadline deadline) {
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const auto left = std::max(deadline - Clock::now(), Clock::duration::zero());
     asio::error_code error;
-    auto fd = connect_one<asio::ip::tcp>(addresses[i], left / (addresses.size() - i), error);
+    auto fd = connect_tcp(addresses[i], left / (addresses.size() - i), error);
     if (!error) {
       set_tcp_options(fd.get());
       return fd;
@@ -149,27 +149,39 @@ UniqueFd dial_tcp(const Endpoint& endpoint, Deadline deadline) {
   fail(endpoint, Errc::connection_lost, "tried " + tried + "; is pageserverd running there?");
 }
 
+/// A Unix socket connects at once or not at all: errno is the answer, EAGAIN a full backlog.
+UniqueFd connect_unix(const std::string& path, int& error) {
+  UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  int result = fd.get();
+  while (result >= 0 &&
+         (result = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address)) < 0 &&
+         errno == EINTR)
+    result = 0;
+  error = result < 0 ? errno : 0;
+  return fd;
+}
+
 UniqueFd dial_unix(const Endpoint& endpoint, Deadline deadline) {
   constexpr std::size_t path_bytes_max = sizeof(sockaddr_un::sun_path) - 1;
-  if (endpoint.socket_path.size() > path_bytes_max)
+  const auto& path = endpoint.socket_path;
+  if (path.size() > path_bytes_max)
     fail(endpoint, Errc::invalid_argument,
-         "the socket's path has " + std::to_string(endpoint.socket_path.size()) + " bytes, at most " +
-             std::to_string(path_bytes_max) + " are possible");
+         "the socket's path has " + std::to_string(path.size()) + " bytes, at most " + std::to_string(path_bytes_max) +
+             " are possible");
   for (;;) {
-    asio::error_code error;
+    int error = 0;
+    auto fd = connect_unix(path, error);
+    if (error == 0) return fd;
+    if (error == EACCES || error == EPERM)
+      fail(endpoint, Errc::permission_denied, system_text(error) + "; see the mode of the socket and of its folders");
+    if (error != EAGAIN) fail(endpoint, Errc::connection_lost, system_text(error) + "; is pageserverd running there?");
     const auto left = deadline - Clock::now();
-    auto fd = connect_one<asio::local::stream_protocol>(asio::local::stream_protocol::endpoint{endpoint.socket_path},
-                                                        std::max(left, Clock::duration::zero()), error);
-    if (!error) return fd;
-    if (left <= Clock::duration::zero() || error == asio::error::timed_out)
+    if (left <= Clock::duration::zero())
       fail(endpoint, Errc::timed_out, "the daemon took no connection in time; see connect_timeout in the URI");
-    // Linux's answer to a full backlog; there is nothing to wait on, so ask again shortly.
-    if (error != asio::error::would_block && error != asio::error::try_again) {
-      const bool denied = error == asio::error::access_denied;
-      fail(endpoint, denied ? Errc::permission_denied : Errc::connection_lost,
-           error.message() +
-               (denied ? "; see the mode of the socket and of its folders" : "; is pageserverd running there?"));
-    }
+    // There is nothing to wait on for room in a backlog, so ask again shortly.
     std::this_thread::sleep_for(std::min<Clock::duration>(left, std::chrono::milliseconds{5}));
   }
 }

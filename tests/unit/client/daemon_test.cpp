@@ -1,0 +1,216 @@
+// The library against the real daemon: what only two real ends can show.
+#include <catch2/catch.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <pageserver/open.hpp>
+#include <pageserver/remote_provider.hpp>
+
+#include "client/connection.hpp"
+#include "tests/support/daemon.hpp"
+
+using namespace pageserver;
+using namespace pageserver::test;
+
+namespace {
+
+std::vector<std::byte> filled(std::size_t size, unsigned seed) {
+  std::vector<std::byte> bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>((i * 13 + seed + (i >> 9)) & 0xff);
+  return bytes;
+}
+
+MemoryError error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const MemoryError& error) {
+    return error;
+  }
+  throw std::runtime_error("nothing was thrown");
+}
+
+bool has(const MemoryError& error, std::string_view part) {
+  return std::string_view{error.what()}.find(part) != std::string_view::npos;
+}
+
+const std::vector<std::string> one_store{"--store", "demo={dir}/demo.img"};
+
+}  // namespace
+
+TEST_CASE("what one session writes, others read, over TCP and Unix socket alike") {
+  Daemon daemon{one_store};
+  auto writer = open_session(daemon.tcp_uri("demo", "name=writer"));
+  auto reader = open_session(daemon.unix_uri("demo", "access=read"));
+  CHECK(writer->grow(40) == 0);
+  const auto data = filled(37 * page_size + 1234, 5);  // several requests long
+  writer->write(99, data);
+  CHECK(reader->pages() == 40);
+  std::vector<std::byte> back(data.size());
+  reader->read(99, back);
+  CHECK((back == data));
+  CHECK(writer->version() >= reader->version());
+  writer->zero(1000, 5 * page_size);
+  reader->read(1000, std::span{back}.first(5 * page_size));
+  CHECK(std::all_of(back.begin(), back.begin() + 5 * page_size, [](std::byte b) { return b == std::byte{0}; }));
+  const auto ranges = reader->data_ranges(0, 40 * page_size);
+  REQUIRE_FALSE(ranges.empty());
+  CHECK(ranges.back().offset + ranges.back().length <= 40 * page_size);
+  const auto stat = reader->stat();
+  REQUIRE(stat.writer);
+  CHECK(stat.writer->name == "writer");
+  CHECK(stat.sessions_live == 1);
+}
+
+TEST_CASE("a second writer is told by whom the store is held; the lease is free when the first is gone") {
+  Daemon daemon{one_store};
+  auto first = open_session(daemon.tcp_uri("demo", "name=first"));
+  const auto error = error_of([&] { (void)open_session(daemon.unix_uri("demo")); });
+  CHECK(error.code() == Errc::busy);
+  CHECK(has(error, "first"));
+  CHECK(has(error, "127.0.0.1"));
+  CHECK(has(error, "/demo"));
+  for (int i = 0; i < 20; ++i) {
+    first.reset();  // returns once the daemon confirmed it
+    first = open_session(i % 2 == 0 ? daemon.unix_uri("demo") : daemon.tcp_uri("demo"));
+  }
+}
+
+TEST_CASE("a writer that waits in line gets the lease when its holder ends") {
+  Daemon daemon{one_store};
+  auto first = open_session(daemon.tcp_uri("demo", "name=first"));
+  std::atomic<bool> opened{false};
+  std::thread second{[&] {
+    try {
+      auto session = open_session(daemon.tcp_uri("demo", "wait_ms=30000&connect_timeout=1s"));
+      opened = session->grow(1) == 0;
+    } catch (const std::exception&) {
+      opened = false;
+    }
+  }};
+  while (first->stat().writers_waiting == 0) std::this_thread::yield();
+  first.reset();
+  second.join();
+  CHECK(opened);
+}
+
+TEST_CASE("a store that is not served is not_found") {
+  Daemon daemon{one_store};
+  const auto error = error_of([&] { (void)open(daemon.tcp_uri("other")); });
+  CHECK(error.code() == Errc::not_found);
+  CHECK(has(error, "other"));
+}
+
+TEST_CASE("a connection without a session lists and pings") {
+  Daemon daemon{one_store};
+  client::Connection connection{client::Endpoint{"127.0.0.1", daemon.port(), ""}, {}};
+  std::vector<std::string> names;
+  connection.call(proto::ListRequest{}, [&](const proto::ListAnswer& answer) {
+    for (const auto& entry : answer.entries) names.emplace_back(entry.store);
+  });
+  CHECK(names == std::vector<std::string>{"demo"});
+  const auto echo = filled(64, 1);
+  bool same = false;
+  connection.call(proto::PingRequest{echo}, [&](const proto::PingAnswer& answer) {
+    same = std::equal(echo.begin(), echo.end(), answer.echo.begin(), answer.echo.end());
+  });
+  CHECK(same);
+  CHECK(connection.server().request_bytes_max >= 1u << 20);
+}
+
+TEST_CASE("deep pipelines of large reads and writes pass through") {
+  Daemon daemon{one_store};
+  { CHECK(open(daemon.tcp_uri("demo"))->grow(64) == 0); }
+  client::Connection connection{client::Endpoint{"", 0, daemon.socket_path()}, {}};
+  proto::OpenRequest request;
+  request.store = "demo";
+  connection.call(request, [](const auto&) {});
+  const auto data = filled(page_size, 9);
+  std::vector<std::vector<std::byte>> into(512, std::vector<std::byte>(page_size));
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < into.size(); ++i) {
+    connection.submit_write(i % 64 * page_size, data, [&](const auto& outcome) { done += outcome.ok(); });
+    connection.submit_read(i % 64 * page_size, into[i], [&](const auto& outcome) { done += outcome.ok(); });
+  }
+  CHECK(connection.run_until([&] { return done == 2 * into.size(); }, client::Clock::now() + patience));
+  for (const auto& buffer : into) REQUIRE((buffer == data));
+}
+
+TEST_CASE("a daemon that is stopped says goodbye, one that is killed does not; both are connection_lost") {
+  Daemon daemon{one_store};
+  auto stopped = open_session(daemon.tcp_uri("demo"));
+  stopped->grow(1);
+  CHECK(daemon.stop() == 0);
+  auto error = error_of([&] { stopped->flush(); });
+  CHECK(error.code() == Errc::connection_lost);
+  CHECK(has(error, "goodbye"));
+  CHECK(error_of([&] { (void)stopped->size(); }).code() == Errc::connection_lost);
+  stopped.reset();
+
+  daemon.start_again();
+  auto killed = open_session(daemon.tcp_uri("demo"));
+  CHECK(killed->pages() == 1);
+  daemon.kill_hard();
+  error = error_of([&] { killed->flush(); });
+  CHECK(error.code() == Errc::connection_lost);
+  error = error_of([&] { (void)open(daemon.tcp_uri("demo")); });
+  CHECK(error.code() == Errc::connection_lost);
+  CHECK(has(error, "is pageserverd running there?"));
+  daemon.start_again();
+  CHECK(open(daemon.tcp_uri("demo"))->pages() == 1);
+}
+
+TEST_CASE("a lease that is broken is lost at once, and the next writer's bytes are safe") {
+  Daemon daemon{one_store};
+  auto old = open_session(daemon.tcp_uri("demo", "name=old"));
+  old->grow(1);
+  client::Connection admin{client::Endpoint{"127.0.0.1", daemon.port(), ""}, {}};
+  proto::OpenRequest request;
+  request.store = "demo";
+  request.access = proto::Access::read;
+  admin.call(request, [](const auto&) {});
+  std::string broken;
+  admin.call(proto::BreakLeaseRequest{}, [&](const proto::BreakLeaseAnswer& answer) {
+    if (answer.broken) broken = answer.broken->name;
+  });
+  CHECK(broken == "old");
+  auto next = open_session(daemon.tcp_uri("demo", "name=next"));
+  next->write(0, filled(100, 1));
+  const auto data = filled(100, 2);
+  const auto error = error_of([&] { old->write(0, data); });
+  CHECK(error.code() == Errc::lease_lost);
+  CHECK(error_of([&] { (void)old->pages(); }).code() == Errc::lease_lost);
+  std::vector<std::byte> back(100);
+  next->read(0, back);
+  CHECK((back == filled(100, 1)));
+}
+
+TEST_CASE("a child after fork leaves the parent's session at the real daemon alone") {
+  Daemon daemon{one_store};
+  auto session = open_session(daemon.tcp_uri("demo"));
+  session->grow(1);
+  const ::pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    int status = 1;
+    try {
+      session->flush();
+    } catch (const MemoryError& error) {
+      status = error.errc() == Errc::connection_lost ? 0 : 2;
+    }
+    // The parent's daemon is not this process's to stop: the session alone is destroyed.
+    session.reset();
+    ::_exit(status);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  session->write(0, filled(10, 3));
+  CHECK(session->stat().writer.has_value());
+}
