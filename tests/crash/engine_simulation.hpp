@@ -1,0 +1,42 @@
+// What the tests of the engine under simulation share.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include "tests/crash/simulation.hpp"
+
+namespace pageserver::test {
+
+/// The store engine, opened as the daemon opens it.
+inline OpenStore engine() { return &storage::open_engine; }
+
+/// How many seeds the broad tests try: 500 unless PAGESERVER_SIM_SEEDS says otherwise.
+inline std::uint64_t simulation_seeds() {
+  const char* text = std::getenv("PAGESERVER_SIM_SEEDS");
+  const std::uint64_t seeds = text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  return seeds == 0 ? 500 : seeds;
+}
+
+/// The first seed of the broad tests, 1 unless PAGESERVER_SIM_FIRST_SEED says otherwise: to run one again.
+inline std::uint64_t simulation_first_seed() {
+  const char* text = std::getenv("PAGESERVER_SIM_FIRST_SEED");
+  const std::uint64_t seed = text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  return seed == 0 ? 1 : seed;
+}
+
+/// The broken promise that a run found, or nothing; what happened in it is added to `counters`.
+inline std::optional<std::string> violation(const SimulationOptions& options, SimulationCounters* counters = nullptr) {
+  Simulation simulation(options);
+  try {
+    simulation.run();
+  } catch (const Violation& found) {
+    return found.what();
+  }
+  if (counters != nullptr) counters->add(simulation.counters());
+  return std::nullopt;
+}
+
+}  // namespace pageserver::test

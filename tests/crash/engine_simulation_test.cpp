@@ -1,0 +1,170 @@
+// The engine on a disk that forgets, tears and fails. A failure prints the seed; the same seed gives the same run:
+//   PAGESERVER_SIM_FIRST_SEED=4711 PAGESERVER_SIM_SEEDS=1 engine_simulation_test "[seeds]"
+#include "tests/crash/engine_simulation.hpp"
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <iostream>
+
+namespace pageserver::test {
+namespace {
+
+SimulationOptions options_for(std::uint64_t seed) {
+  SimulationOptions options;
+  options.seed = seed;
+  options.open_store = engine();
+  return options;
+}
+
+void report(const char* what, const SimulationCounters& counters) {
+  std::cout << what << ": " << counters.calls << " calls, " << counters.publishes << " publishes, "
+            << counters.transactions << " transactions, " << counters.flushes << " flushes, "
+            << counters.checkpoint_writes << " checkpoint writes, " << counters.recycled << " segments recycled, "
+            << counters.spill_writes << " spill writes, " << counters.evictions << " evictions, " << counters.breaks
+            << " breaks, " << counters.leases << " leases, " << counters.lease_waits << " waits in line, "
+            << counters.writer_waits << " waits for room, " << counters.fork_limits << " fork limits, "
+            << counters.crashes << " crashes, " << counters.recoveries << " recoveries, "
+            << counters.recoveries_after_recovery << " of them after a crash in recovery, " << counters.faults
+            << " faults, " << counters.errors << " errors, " << counters.interleaved << " interleavings\n";
+}
+
+std::uint32_t bit(Call call) { return 1u << static_cast<unsigned>(call); }
+
+/// The seeds are shared out over four test cases, which run side by side.
+void try_seeds(std::uint64_t share) {
+  SimulationCounters counters;
+  const std::uint64_t first = simulation_first_seed();
+  for (std::uint64_t seed = first + share; seed < first + simulation_seeds(); seed += 4) {
+    SimulationOptions options = options_for(seed);
+    options.crash_check_one_in = 30;
+    const auto found = violation(options, &counters);
+    INFO(found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("seeds", counters);
+}
+
+}  // namespace
+
+TEST_CASE("a crash at every call leaves what the promises allow") {
+  for (const std::uint64_t seed : {1001u, 1002u}) {
+    SimulationOptions options = options_for(seed);
+    options.lives = 4;
+    options.actions = 500;
+    options.every_crash_kind = true;
+    SimulationCounters counters;
+    const auto found = violation(options, &counters);
+    INFO(found.value_or(""));
+    REQUIRE_FALSE(found);
+    report("every call", counters);
+    // That the workload does what it is for, rather than nothing.
+    CHECK(counters.calls >= 2000);
+    CHECK(counters.crashes >= 4 * 2000);
+    CHECK(counters.recoveries >= 4 * 2000);
+    CHECK(counters.recoveries_after_recovery > 100);
+    CHECK(counters.checkpoint_writes > 20);
+    CHECK(counters.checkpoint_syncs > 5);
+    CHECK(counters.recycled > 5);
+    CHECK(counters.publishes > 200);
+    CHECK(counters.transactions > 10);
+    CHECK(counters.grows > 3);
+    CHECK(counters.spill_writes > 5);
+    CHECK(counters.leases > 10);
+    CHECK(counters.lease_waits > 3);
+    CHECK(counters.breaks > 3);
+    CHECK(counters.evictions > 0);
+    CHECK(counters.refreshes > 10);
+    CHECK(counters.discards > 5);
+    CHECK(counters.interleaved > 50);
+  }
+}
+
+TEST_CASE("a crash at every call of a recovery leaves what the promises allow") {
+  SimulationCounters counters;
+  for (std::uint64_t seed = 2001; seed <= 2010; ++seed) {
+    SimulationOptions options = options_for(seed);
+    options.lives = 2;
+    options.crash_check_one_in = 60;
+    options.every_recovery_call = true;
+    const auto found = violation(options, &counters);
+    INFO(found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("every call of a recovery", counters);
+  CHECK(counters.recoveries_after_recovery > 500);
+}
+
+TEST_CASE("many seeds keep the promises, first quarter", "[seeds]") { try_seeds(0); }
+TEST_CASE("many seeds keep the promises, second quarter", "[seeds]") { try_seeds(1); }
+TEST_CASE("many seeds keep the promises, third quarter", "[seeds]") { try_seeds(2); }
+TEST_CASE("many seeds keep the promises, last quarter", "[seeds]") { try_seeds(3); }
+
+TEST_CASE("an error at any one call loses nothing that was promised") {
+  const int error = GENERATE(EIO, ENOSPC);
+  SimulationCounters counters;
+  SimulationOptions options = options_for(3001);
+  options.lives = 2;
+  options.actions = 150;
+  options.crash_check_one_in = 0;
+  Simulation measured(options);
+  measured.run();
+  const std::uint64_t calls = measured.counters().calls;
+  REQUIRE(calls > 200);
+  for (std::uint64_t call = 0; call < calls; ++call) {
+    options.crash_check_one_in = 50;
+    options.faults.error = error;
+    options.faults.first_call = options.faults.last_call = call;
+    const auto found = violation(options, &counters);
+    INFO("errno " << error << " at call " << call << "\n" << found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("one error", counters);
+  CHECK(counters.faults > calls / 2);
+  CHECK(counters.errors > 10);
+}
+
+TEST_CASE("a disk that fails for a while loses nothing that was promised") {
+  struct Plan {
+    int error;
+    std::uint32_t kinds;
+  };
+  const Plan plan = GENERATE(values<Plan>({
+      {EIO, bit(Call::sync_data) | bit(Call::sync_file) | bit(Call::sync_directory)},
+      {EIO, bit(Call::sync_data)},
+      {EIO, bit(Call::read)},
+      {EIO, bit(Call::write)},
+      {ENOSPC, bit(Call::write) | bit(Call::reserve)},
+      {ENOSPC, bit(Call::open) | bit(Call::reserve)},
+      {EIO, ~0u},
+  }));
+  SimulationCounters counters;
+  for (std::uint64_t seed = 4001; seed <= 4030; ++seed) {
+    SimulationOptions options = options_for(seed);
+    options.crash_check_one_in = 30;
+    options.faults.error = plan.error;
+    options.faults.kinds = plan.kinds;
+    options.faults.first_call = 20 + seed % 30 * 13;
+    options.faults.last_call = options.faults.first_call + seed % 4 * 100;
+    const auto found = violation(options, &counters);
+    INFO("errno " << plan.error << " kinds " << plan.kinds << "\n" << found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("failing for a while", counters);
+  CHECK(counters.faults > 10);
+}
+
+TEST_CASE("a disk that fills up loses nothing that was promised") {
+  SimulationCounters counters;
+  for (std::uint64_t seed = 5001; seed <= 5060; ++seed) {
+    SimulationOptions options = options_for(seed);
+    options.crash_check_one_in = 30;
+    options.faults.capacity_slack_blocks = 1 + seed % 6 * 12;
+    const auto found = violation(options, &counters);
+    INFO(found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("full", counters);
+  CHECK(counters.errors > 100);
+}
+
+}  // namespace pageserver::test

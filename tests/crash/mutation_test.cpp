@@ -1,0 +1,75 @@
+// The simulation is believed because it finds what is wrong: faults built into the engine, one at a time.
+#include "storage/mutation.hpp"
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+#include <iostream>
+#include <utility>
+
+#include "tests/crash/engine_simulation.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using storage::Mutation;
+
+/// Switches a fault on for as long as it lives.
+class Mutated {
+public:
+  explicit Mutated(Mutation mutation) { storage::active_mutation = mutation; }
+  ~Mutated() { storage::active_mutation = Mutation::none; }
+  Mutated(const Mutated&) = delete;
+  Mutated& operator=(const Mutated&) = delete;
+};
+
+/// The seed that shows the fault, or 0.
+std::uint64_t seed_that_finds(Mutation mutation, std::uint64_t seeds, bool failing_syncs) {
+  const Mutated mutated(mutation);
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    SimulationOptions options;
+    options.seed = seed;
+    options.open_store = engine();
+    options.crash_check_one_in = 4;
+    if (failing_syncs) {
+      options.faults.error = EIO;
+      options.faults.kinds = 1u << static_cast<unsigned>(Call::sync_data);
+      options.faults.first_call = 20 + seed * 7;
+      options.faults.last_call = options.faults.first_call + 60;
+    }
+    if (violation(options)) return seed;
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("without a mutation the same runs find nothing") {
+  CHECK(seed_that_finds(Mutation::none, 20, false) == 0);
+  CHECK(seed_that_finds(Mutation::none, 20, true) == 0);
+}
+
+TEST_CASE("the simulation finds each mutation of the engine") {
+  const auto [name, mutation] = GENERATE(table<const char*, Mutation>({
+      {"drop_log_sync", Mutation::drop_log_sync},
+      {"drop_log_entry_sync", Mutation::drop_log_entry_sync},
+      {"drop_image_sync", Mutation::drop_image_sync},
+      {"drop_removal_sync", Mutation::drop_removal_sync},
+      {"drop_recovery_log_sync", Mutation::drop_recovery_log_sync},
+      {"drop_recovery_image_sync", Mutation::drop_recovery_image_sync},
+      {"publish_before_append", Mutation::publish_before_append},
+      {"skip_payload_checksum", Mutation::skip_payload_checksum},
+      {"skip_header_checksum", Mutation::skip_header_checksum},
+      {"skip_epoch_check", Mutation::skip_epoch_check},
+      {"checkpoint_past_pin", Mutation::checkpoint_past_pin},
+      {"checkpoint_past_synced", Mutation::checkpoint_past_synced},
+      {"cut_log_before_image_sync", Mutation::cut_log_before_image_sync},
+      {"success_after_failed_sync", Mutation::success_after_failed_sync},
+  }));
+  INFO(name);
+  const bool failing_syncs = mutation == Mutation::success_after_failed_sync;
+  const std::uint64_t seed = seed_that_finds(mutation, 300, failing_syncs);
+  std::cout << name << " found by seed " << seed << "\n";
+  CHECK(seed != 0);
+}
+
+}  // namespace pageserver::test

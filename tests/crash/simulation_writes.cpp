@@ -1,0 +1,244 @@
+// How the sessions of a simulation write, publish and flush, and what the model makes of it.
+#include <algorithm>
+
+#include "tests/crash/in_call.hpp"
+#include "tests/crash/simulation.hpp"
+
+namespace pageserver::test {
+
+namespace {
+
+std::string range_text(std::uint64_t offset, std::uint64_t length) {
+  return std::to_string(offset) + "+" + std::to_string(length);
+}
+
+}  // namespace
+
+void Simulation::refused(Actor& actor, const MemoryError& error, bool may_be_full, const char* what) {
+  const Errc code = error.errc();
+  trace(actor.name + " " + what + " refused: " + error.what());
+  if (actor.lost_lease) {
+    if (code != Errc::lease_lost) fail(actor.name + " lost its lease and is told " + error.what());
+    return;
+  }
+  if (may_be_full && (code == Errc::limit_exceeded || code == Errc::no_space)) return;
+  if (faulted_life() && (code == Errc::no_space || code == Errc::provider_error || code == Errc::limit_exceeded)) {
+    ++counters_.errors;
+    return;
+  }
+  if (actor.too_old && code == Errc::snapshot_too_old) return;
+  fail(actor.name + " " + what + ": " + error.what());
+}
+
+void Simulation::publish(Actor& actor, BlockBytes image, const std::function<void()>& call, const char* what) {
+  const bool full = !actor.session->may_write([] {});
+  const bool lost = actor.lost_lease;
+  const std::size_t newest = model_.newest();
+  if (!lost) {
+    model_.begin(std::move(image));
+    pending_transaction_ = false;
+  }
+  try {
+    const InCall in_call(actor.in_call);
+    call();
+    if (lost) return fail(actor.name + " publishes though its lease was broken");
+    follow_version();
+    if (model_.has_pending()) return fail(actor.name + " was answered and nothing is visible");
+  } catch (const MemoryError& error) {
+    follow_version();
+    if (!lost && model_.newest() != newest) return fail(actor.name + " got an error for what is visible");
+    if (!lost) model_.fail();
+    refused(actor, error, full, what);
+  }
+}
+
+void Simulation::change_own(Actor& actor, const BlockBytes& image, std::uint64_t bytes,
+                            const std::function<void()>& call, const char* what) {
+  // Past a quarter of the bounds of forks an upper bound of what the engine keeps says nothing more.
+  std::uint64_t fork_bytes = 0;
+  for (const ActorPointer& other : actors_) fork_bytes += other->kind == Kind::fork ? other->own_bytes : 0;
+  const bool may_be_full = actor.kind == Kind::fork && (fork_bytes + bytes) * 4 > engine_options_.fork_bytes_max;
+  try {
+    const InCall in_call(actor.in_call);
+    call();
+    if (actor.lost_lease) return fail(actor.name + " writes though its lease was broken");
+    actor.own = image;
+    actor.has_own = true;
+    actor.own_bytes += bytes + 4096;
+  } catch (const MemoryError& error) {
+    if (may_be_full && error.errc() == Errc::limit_exceeded) ++counters_.fork_limits;
+    if (actor.kind == Kind::fork && error.errc() == Errc::snapshot_too_old && actor.base < model_.newest()) return;
+    refused(actor, error, may_be_full, what);
+  }
+}
+
+void Simulation::change(Actor& actor) {
+  follow_version();
+  if (actor.kind <= Kind::transaction && !actor.lost_lease && !random_.one_in(4) && !actor.session->may_write([] {})) {
+    ++counters_.writer_waits;
+    for (int more = 0; more < 3; ++more) step_lanes();
+    return;
+  }
+  BlockBytes image = seen_by(actor);
+  const ByteRange range = pick_range(image.size(), 20000);
+  const bool zero = random_.one_in(5);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(range.length));
+  for (std::byte& one : bytes) one = static_cast<std::byte>(zero ? 0 : random_.next() >> 32);
+  image.write(range.offset, bytes);
+  trace(actor.name + (zero ? " zero " : " write ") + range_text(range.offset, range.length));
+  const auto call = [&] {
+    if (zero) {
+      actor.session->zero(range.offset, range.length);
+    } else {
+      actor.session->write(range.offset, bytes);
+    }
+  };
+  if (actor.kind == Kind::write_through && range.length > 0) return publish(actor, std::move(image), call, "write");
+  if (actor.kind != Kind::write_through && range.length > 0) {
+    return change_own(actor, image, range.length, call, "write");
+  }
+  try {  // nothing to write: whether that publishes is the engine's own affair, but nothing must change
+    const InCall in_call(actor.in_call);
+    if (actor.kind == Kind::write_through) return;
+    call();
+  } catch (const MemoryError& error) {
+    refused(actor, error, true, "write of nothing");
+  }
+}
+
+void Simulation::grow(Actor& actor) {
+  follow_version();
+  BlockBytes image = seen_by(actor);
+  const std::uint64_t before = image.size() / page_size;
+  const std::uint64_t more = random_.below(3);
+  const bool too_big = image.size() + more * page_size > engine_options_.size_bytes_max;
+  trace(actor.name + " grow " + std::to_string(more));
+  const auto call = [&] {
+    if (actor.session->grow(more) != before) fail(actor.name + " grows from a wrong number of pages");
+  };
+  if (too_big || more == 0) {
+    try {
+      const InCall in_call(actor.in_call);
+      call();
+      if (too_big) fail(actor.name + " grew past size_bytes_max");
+    } catch (const MemoryError& error) {
+      if (too_big && error.errc() == Errc::limit_exceeded) return;
+      if (actor.too_old && error.errc() == Errc::snapshot_too_old) return;
+      refused(actor, error, actor.kind <= Kind::transaction, "grow");
+    }
+    return;
+  }
+  image.resize(image.size() + more * page_size);
+  ++counters_.grows;
+  if (actor.kind == Kind::write_through) return publish(actor, std::move(image), call, "grow");
+  change_own(actor, image, 0, call, "grow");
+}
+
+void Simulation::flush(const ActorPointer& actor) {
+  follow_version();
+  const bool publishes = actor->kind == Kind::transaction && actor->has_own && !actor->lost_lease;
+  if (publishes) {
+    model_.begin(actor->own);
+    pending_transaction_ = true;
+    ++transaction_;
+  }
+  trace(actor->name + " flush");
+  actor->flushing = actor->in_call = true;
+  const std::size_t newest = model_.newest();
+  const std::uint64_t transaction = publishes ? transaction_ : 0;
+  const std::weak_ptr<Actor> weak = actor;
+  try {
+    actor->session->flush([this, weak, newest, transaction](std::exception_ptr error) {
+      if (const auto one = weak.lock()) flush_done(*one, newest, transaction, error);
+    });
+  } catch (const MemoryError&) {
+    flush_done(*actor, newest, transaction, std::current_exception());
+  }
+  actor->in_call = false;
+}
+
+void Simulation::flush_done(Actor& actor, std::size_t newest, std::uint64_t transaction, std::exception_ptr error) {
+  if (!actor.flushing) return fail(actor.name + " got a second answer to its flush");
+  actor.flushing = false;
+  follow_version();
+  if (!error) {
+    trace(actor.name + " flush done");
+    if (transaction != 0 && committed_transaction_ < transaction) {
+      return fail(actor.name + " was told that its transaction is published, and it is not");
+    }
+    if (actor.kind <= Kind::transaction) {
+      model_.flushed(newest);
+      ++counters_.flushes;
+    }
+    if (transaction != 0) {
+      ++counters_.transactions;
+      actor.has_own = false;
+      actor.own_bytes = 0;
+    }
+    return;
+  }
+  if (transaction != 0 && committed_transaction_ >= transaction) {
+    return fail(actor.name + " got an error for a transaction that is visible");
+  }
+  if (transaction != 0 && model_.has_pending() && transaction == transaction_) model_.fail();
+  try {
+    std::rethrow_exception(error);
+  } catch (const MemoryError& reason) {
+    refused(actor, reason, !actor.lost_lease && !actor.session->may_write([] {}), "flush");
+  }
+}
+
+void Simulation::discard(Actor& actor) {
+  trace(actor.name + " discard");
+  ++counters_.discards;
+  try {
+    const InCall in_call(actor.in_call);
+    actor.session->discard();
+    if (actor.lost_lease) return fail(actor.name + " discards though its lease was broken");
+    actor.has_own = false;
+    actor.own_bytes = 0;
+  } catch (const MemoryError& error) {
+    if (actor.kind == Kind::fork && error.errc() == Errc::snapshot_too_old && actor.base < model_.newest()) return;
+    refused(actor, error, false, "discard");
+  }
+}
+
+void Simulation::refresh(Actor& actor) {
+  follow_version();
+  const BlockBytes before = seen_by(actor);
+  const std::uint64_t faults_before = counters_.faults;
+  trace(actor.name + " refresh");
+  try {
+    Refreshed answer;
+    {
+      const InCall in_call(actor.in_call);
+      answer = actor.session->refresh();
+    }
+    if (actor.kind <= Kind::transaction) return fail(actor.name + " is a writer and refreshes");
+    if (actor.has_own) return fail(actor.name + " refreshes though it has private bytes");
+    ++counters_.refreshes;
+    actor.base = model_.newest();
+    actor.too_old = false;
+    const BlockBytes& after = model_.newest_image();
+    if (answer.version.number != model_.number(actor.base) || answer.pages != after.size() / page_size) {
+      return fail(actor.name + " is refreshed to a wrong version");
+    }
+    if (answer.everything) return;
+    // What lies outside the ranges must be the same; what was grown counts as zeros before.
+    BlockBytes patched = before;
+    patched.resize(std::max(before.size(), after.size()));
+    for (const ByteRange& one : answer.changed) {
+      if (one.offset + one.length > after.size()) return fail(actor.name + " is told of changes past the end");
+      std::vector<std::byte> bytes(static_cast<std::size_t>(one.length));
+      after.read(one.offset, bytes);
+      patched.write(one.offset, bytes);
+    }
+    if (patched.hash() != after.hash()) fail(actor.name + " is not told of all changes");
+  } catch (const MemoryError& error) {
+    if (actor.kind <= Kind::transaction && error.errc() == Errc::unsupported) return;
+    if (actor.kind == Kind::fork && actor.has_own && error.errc() == Errc::invalid_argument) return;
+    read_failed(actor, error, faults_before, "refresh");
+  }
+}
+
+}  // namespace pageserver::test
