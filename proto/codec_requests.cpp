@@ -175,6 +175,12 @@ Decoded decode(std::span<const std::byte> payload, OpenRequest& message) {
   if (!in.exactly(open_fixed_bytes + store_bytes + session_name_bytes)) return in.result();
   message.store = in.store_name(store_bytes);
   message.session_name = in.name(session_name_bytes, "session name");
+  if (message.view == View::pinned && message.access != Access::read) {
+    in.refuse(Status::invalid_argument, "asks for view pinned, which only access read has");
+  }
+  if (message.publish == Publish::on_flush && message.access != Access::write) {
+    in.refuse(Status::invalid_argument, "asks for publish on_flush, which only access write has");
+  }
   return in.result();
 }
 

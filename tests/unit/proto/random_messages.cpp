@@ -95,8 +95,8 @@ void RandomMessages::fill(ListAnswer& m) {
 
 void RandomMessages::fill(OpenRequest& m) {
   m.access = static_cast<Access>(below(3));
-  m.view = static_cast<View>(below(2));
-  m.publish = static_cast<Publish>(below(2));
+  m.view = m.access == Access::read && coin() ? View::pinned : View::live;
+  m.publish = m.access == Access::write && coin() ? Publish::on_flush : Publish::on_write;
   m.wait_ms = small<std::uint32_t>();
   m.store = store_name();
   m.session_name = text(name_bytes_max);
