@@ -20,9 +20,11 @@ struct RemoteOptions {
   Publish publish = Publish::on_write;
   std::uint32_t wait_ms = 0;  ///< how long to wait in line for the writer lease
   std::string name;           ///< what this session calls itself towards others; empty: program name and pid
-  std::chrono::milliseconds connect_timeout{
-      10'000};  ///< name resolution, all addresses, hello and open together (wait_ms on top)
-  std::chrono::milliseconds request_timeout{60'000};  ///< one request, from first byte sent to last byte received
+  /// Name resolution, all addresses, hello and open together (wait_ms on top).
+  std::chrono::milliseconds connect_timeout{10'000};
+  /// One request, until its last byte was received; counted from when it is the oldest one without an answer, since
+  /// before the daemon was at work on those sent earlier.
+  std::chrono::milliseconds request_timeout{60'000};
 };
 
 /// Speaks the protocol of proto/PROTOCOL.md, blocking. Requests larger than the server's limit are split, each part
@@ -30,6 +32,9 @@ struct RemoteOptions {
 /// protocol_error every call throws that error again, since what was not answered may or may not have been applied.
 /// The same holds in a child after fork(2), whose first call throws connection_lost saying so. A writer's and a fork's
 /// size() and pages() cost no round trip. Every error's text names server, store and operation.
+///
+/// Threads: several may be inside at once, with all their requests in flight; split calls take effect one after the
+/// other, each as a whole as far as this session's own calls are concerned. Destroying and moving are for one thread.
 class PAGESERVER_EXPORT RemoteProvider final : public Session {
 public:
   /// Connects, says hello and opens the session. Throws busy (someone else writes; the text names them), not_found,

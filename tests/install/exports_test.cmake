@@ -1,0 +1,28 @@
+cmake_minimum_required(VERSION 3.25)
+execute_process(COMMAND ${nm} -DC --defined-only ${library} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" symbols "${symbols}")
+set(count 0)
+foreach(symbol IN LISTS symbols)
+  if(symbol STREQUAL "")
+    continue()
+  endif()
+  string(REGEX REPLACE "^[0-9a-f]+ . " "" name "${symbol}")
+  if(NOT name MATCHES "^((typeinfo|typeinfo name|vtable) for )?pageserver::")
+    message(SEND_ERROR "not ours, and visible: ${name}")
+  elseif(name MATCHES "pageserver::(client|storage|proto|server)::")
+    message(SEND_ERROR "internal, and visible: ${name}")
+  endif()
+  math(EXPR count "${count} + 1")
+endforeach()
+# What the headers promise.
+list(JOIN symbols "\n" all)
+foreach(wanted "pageserver::open(" "pageserver::open_session(" "pageserver::memory_category()"
+    "pageserver::HeapProvider::HeapProvider()" "pageserver::FileProvider::FileProvider(" "pageserver::MemoryError::MemoryError("
+    "pageserver::RemoteProvider::RemoteProvider(" "typeinfo for pageserver::MemoryError"
+    "typeinfo for pageserver::Session" "vtable for pageserver::MemoryProvider")
+  string(FIND "${all}" "${wanted}" at)
+  if(at EQUAL -1)
+    message(SEND_ERROR "missing: ${wanted}")
+  endif()
+endforeach()
+message(STATUS "${count} names are visible")
