@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <future>
 
 #include "proto/codec.hpp"
@@ -35,6 +36,9 @@ StoreSettings settings_of(const Config& config, const StoreConfig& store) {
   return settings;
 }
 
+// A list waits at most so long for stores that are busy.
+constexpr std::chrono::milliseconds list_patience{100};
+
 MemoryError not_found(const std::string& name) {
   return {Errc::not_found, "store " + quoted(name) + " is not served here; `pagectl list` names those that are"};
 }
@@ -54,14 +58,20 @@ void check_name(const std::string& name) {
 
 }  // namespace
 
-HostUse::~HostUse() { catalog_.release(host_); }
+// The catalog keeps the host for as long as it counts this use, so the last reference is never dropped here: this may
+// be one of the host's own threads, which could not wait for itself.
+HostUse::~HostUse() {
+  StoreHost* const host = host_.get();
+  host_.reset();
+  catalog_.release(*host);
+}
 
 Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& log)
     : config_(config),
       file_system_(file_system),
       plain_files_(borrow_files(file_system)),
       log_(log),
-      admin_(std::make_shared<Worker>("admin")) {
+      admin_(std::make_shared<Worker>("admin", log)) {
   admin_->start();
 }
 
@@ -86,7 +96,8 @@ void Catalog::start() {
   for (const StoreConfig& store : config_.stores) {
     auto host = std::make_shared<StoreHost>(plain_files_, settings_of(config_, store), log_);
     entries_[store.name].host = host;
-    auto opening = std::make_shared<std::packaged_task<void()>>([host] { host->opened(); });
+    // Tasks on a host's own threads don't own it: its destructor waits for them.
+    auto opening = std::make_shared<std::packaged_task<void()>>([raw = host.get()] { raw->opened(); });
     openings.push_back(opening->get_future());
     host->next_worker()->post([opening] { (*opening)(); });
   }
@@ -109,7 +120,7 @@ std::vector<ListedStore> Catalog::configured() const {
   for (const auto& host : hosts()) {
     const StoreSettings& settings = host->settings();
     if (settings.on_demand) continue;
-    stores.push_back({settings.name, host->pages_when_open().value_or(0), settings.read_only, true});
+    stores.push_back({settings.name, host->noted_pages(), settings.read_only, true});
   }
   return stores;
 }
@@ -170,39 +181,39 @@ std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
   return use(entry);
 }
 
-void Catalog::release(const std::shared_ptr<StoreHost>& host) {
+void Catalog::release(StoreHost& host) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(host->name());
-  if (found == entries_.end() || found->second.host != host) return;
-  if (--found->second.users != 0 || !host->settings().on_demand || closing_all_) return;
-  host->next_worker()->post([this, host] { close_unused(host); });
+  const auto found = entries_.find(host.name());
+  if (--found->second.users != 0 || !host.settings().on_demand || closing_all_) return;
+  host.next_worker()->post([this, &host] { close_unused(host); });
 }
 
 // On a worker of the host. A session that comes now finds the store closed and opens it again.
-void Catalog::close_unused(const std::shared_ptr<StoreHost>& host) {
+void Catalog::close_unused(StoreHost& host) {
+  const std::string name = host.name();
   {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(host->name());
-    if (found == entries_.end() || found->second.host != host || found->second.users != 0) return;
+    const auto found = entries_.find(name);
+    if (found == entries_.end() || found->second.host.get() != &host || found->second.users != 0) return;
   }
   try {
-    host->close();
+    host.close();
   } catch (const std::exception& error) {
-    log_.error("store not closed cleanly", {{"store", host->name()}, {"error", error.what()}});
+    log_.error("store not closed cleanly", {{"store", name}, {"error", error.what()}});
   }
-  admin_->post([this, host] { retire(host); });
+  admin_->post([this, name, which = &host] { retire(name, which); });
 }
 
 // On the admin worker, which may wait for the host's threads: they have nothing left to do.
-void Catalog::retire(const std::shared_ptr<StoreHost>& host) {
+void Catalog::retire(const std::string& name, const StoreHost* which) {
   std::vector<std::function<void()>> after;
   Entry gone;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(host->name());
-    if (found == entries_.end() || found->second.host != host) return;
+    const auto found = entries_.find(name);
+    if (found == entries_.end() || found->second.host.get() != which) return;
     after.swap(found->second.after_close);
-    if (found->second.users == 0 && !host->is_open() && !closing_all_) {
+    if (found->second.users == 0 && !found->second.host->is_open() && !closing_all_) {
       gone = std::move(found->second);
       entries_.erase(found);
     }
@@ -210,12 +221,39 @@ void Catalog::retire(const std::shared_ptr<StoreHost>& host) {
   for (const auto& task : after) task();
 }
 
+// A store whose disk hangs must not keep the others from being listed: it is asked on its own worker, and shown with
+// the size that it had when it was asked last.
+std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> Catalog::pages_of_open(const std::string& after) {
+  struct Asked {
+    std::mutex mutex;
+    std::condition_variable answered;
+    std::size_t left = 0;
+  };
+  const auto asked = std::make_shared<Asked>();
+  std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> found;
+  for (auto& host : hosts()) {
+    if (host->name() > after && host->is_open()) found.emplace_back(std::move(host), 0);
+  }
+  asked->left = found.size();
+  for (const auto& [host, pages] : found) {
+    host->next_worker()->post([raw = host.get(), asked] {
+      raw->note_pages();
+      const std::lock_guard lock(asked->mutex);
+      if (--asked->left == 0) asked->answered.notify_one();
+    });
+  }
+  {
+    std::unique_lock lock(asked->mutex);
+    asked->answered.wait_for(lock, list_patience, [&] { return asked->left == 0; });
+  }
+  for (auto& [host, pages] : found) pages = host->noted_pages();
+  return found;
+}
+
 std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t count) {
   std::map<std::string, ListedStore> stores;
-  for (const auto& host : hosts()) {
-    if (host->name() <= after) continue;
-    const auto pages = host->pages_when_open();
-    if (pages) stores[host->name()] = {host->name(), *pages, host->settings().read_only, true};
+  for (const auto& [host, pages] : pages_of_open(after)) {
+    stores[host->name()] = {host->name(), pages, host->settings().read_only, true};
   }
   if (directory_ >= 0) {
     for (const std::string& file : storage::list_folder(file_system_, directory_path_)) {
@@ -348,7 +386,7 @@ void Catalog::close_all(std::function<void(std::vector<std::string> failures)> d
   closing->left = all.size();
   if (all.empty()) return closing->done({});
   for (const auto& host : all) {
-    host->next_worker()->post([host, closing] {
+    host->next_worker()->post([host = host.get(), closing] {
       std::string failure;
       try {
         host->close();

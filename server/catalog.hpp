@@ -80,9 +80,10 @@ private:
 
   std::vector<std::shared_ptr<StoreHost>> hosts() const;
   std::shared_ptr<HostUse> use(Entry& entry);
-  void release(const std::shared_ptr<StoreHost>& host);
-  void close_unused(const std::shared_ptr<StoreHost>& host);
-  void retire(const std::shared_ptr<StoreHost>& host);
+  void release(StoreHost& host);
+  void close_unused(StoreHost& host);
+  void retire(const std::string& name, const StoreHost* which);
+  std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> pages_of_open(const std::string& after);
   void remove_now(const std::string& name);
   StoreSettings directory_settings(const std::string& name) const;
   bool directory_has(const std::string& name) const;

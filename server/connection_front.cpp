@@ -39,7 +39,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   proto::HelloAnswer answer;
   answer.features = features_;
   answer.payload_bytes_max = limits.request_bytes + proto::payload_overhead_bytes;
-  answer.request_bytes_max = limits.request_bytes;
+  answer.request_bytes_max = request_bytes_max_;
   answer.requests_in_flight_max = limits.requests_in_flight;
   answer.buffered_bytes_max = std::max(limits.buffered_bytes, answer.payload_bytes_max);
   answer.connection_id = id_;

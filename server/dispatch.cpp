@@ -35,6 +35,9 @@ void check_length(const SessionScope& scope, const char* action, std::uint64_t o
                                               std::to_string(scope.request_bytes_max) + "; split the request");
 }
 
+// A session that lost its lease answers so to everything, also to what asks its store and not itself.
+void check_lease(SessionScope& scope) { static_cast<void>(scope.session.version()); }
+
 void check_feature(const SessionScope& scope, std::uint64_t feature, const char* name) {
   if ((scope.features & feature) != 0) return;
   throw MemoryError(Errc::unsupported, std::string(name) + " was not agreed on in hello: offer its feature bit " +
@@ -123,6 +126,7 @@ Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload paylo
 
 Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::StatRequest>(header, payload, answers, [&](const proto::StatRequest&) {
+    check_lease(scope);
     const Stat stat = scope.store.stat(scope.now_unix_ms);
     proto::StatAnswer answer;
     answer.store = scope.store_name;
@@ -150,6 +154,7 @@ Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload,
 
 Next serve_break_lease(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::BreakLeaseRequest>(header, payload, answers, [&](const proto::BreakLeaseRequest& request) {
+    check_lease(scope);
     const std::optional<HolderStat> broken = scope.store.break_lease(request.epoch, std::string(scope.breaker));
     proto::BreakLeaseAnswer answer;
     if (broken) answer.broken = server::to_wire(*broken);

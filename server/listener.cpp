@@ -213,7 +213,13 @@ bool Listener::accept_one() {
   const int socket = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (socket >= 0) {
     if (is_tcp_) prepare_tcp(socket, keepalive_);
-    accepted_(socket, peer_address(socket));
+    try {
+      accepted_(socket, peer_address(socket));
+    } catch (const std::bad_alloc&) {
+      ::close(socket);
+      pause(ENOMEM);
+      return false;
+    }
     return socket_ >= 0;
   }
   const int error = errno;

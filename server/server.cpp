@@ -39,7 +39,7 @@ struct Server::Io {
 Server::Server(Config config, Log& log, storage::FileSystem& file_system)
     : config_(std::move(config)),
       log_(log),
-      front_(std::make_shared<Worker>("front")),
+      front_(std::make_shared<Worker>("front", log)),
       catalog_(config_, file_system, log),
       context_{config_, log, catalog_, front_, {}, {}, {}, {}},
       io_(std::make_unique<Io>(front_->context())) {
@@ -110,8 +110,9 @@ void Server::accepted(int socket, std::string address) {
     count = connections_.size();
     if (count < config_.limits.connections + refused_at_once_max) {
       const std::uint64_t id = next_connection_++;
-      connection = std::make_shared<Connection>(context_, socket, std::move(address), id);
-      connections_[id] = connection;
+      auto& place = connections_[id];
+      place = std::make_shared<Connection>(context_, socket, std::move(address), id);
+      connection = place;
     }
   }
   if (connection == nullptr) {

@@ -32,7 +32,7 @@ struct StoreHost::IdleTimer {
 StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log)
     : file_system_(std::move(file_system)), settings_(std::move(settings)), log_(log) {
   for (std::uint32_t i = 0; i < settings_.threads; ++i) {
-    workers_.push_back(std::make_shared<Worker>(settings_.name));
+    workers_.push_back(std::make_shared<Worker>(settings_.name, log_));
     workers_.back()->start();
   }
 }
@@ -56,6 +56,7 @@ storage::Store& StoreHost::opened() {
   if (sync_lane_ == nullptr) sync_lane_ = std::make_unique<storage::ThreadBackground>();
   std::shared_ptr<storage::Store> store = open_store(*file_system_, settings_, *sync_lane_);
   const Stat stat = store->stat(now_unix_ms());
+  noted_pages_ = stat.pages;
   const auto took = std::chrono::steady_clock::now() - start;
   log_.debug("store opened", {{"store", settings_.name},
                               {"path", settings_.path},
@@ -92,30 +93,38 @@ std::shared_ptr<storage::Store> StoreHost::current() const {
 
 bool StoreHost::is_open() const { return current() != nullptr; }
 
-std::optional<std::uint64_t> StoreHost::pages_when_open() const {
+void StoreHost::note_pages() {
+  try {
+    if (const auto store = current()) noted_pages_ = store->stat(now_unix_ms()).pages;
+  } catch (const MemoryError&) {
+    // It is being closed, or its disk fails: whoever opens it is told.
+  }
+}
+
+void StoreHost::break_idle_lease() {
   const auto store = current();
-  if (store == nullptr) return {};
-  return store->stat(now_unix_ms()).pages;
+  if (store == nullptr) return;
+  const Stat stat = store->stat(now_unix_ms());
+  const std::int64_t limit = settings_.lease_idle_max.count();
+  if (!stat.writer || stat.writer->idle_ms < static_cast<std::uint64_t>(limit)) return;
+  const std::string reason = "no request for " + std::to_string(stat.writer->idle_ms) +
+                             " ms, more than limits.lease_idle_max=" + std::to_string(limit) + " ms";
+  if (!store->break_lease(stat.writer->epoch, reason)) return;
+  log_.info("lease broken", {{"store", settings_.name},
+                             {"holder", stat.writer->name},
+                             {"address", stat.writer->address},
+                             {"epoch", stat.writer->epoch},
+                             {"reason", reason}});
 }
 
 void StoreHost::watch_idle_lease() {
-  const std::chrono::milliseconds limit = settings_.lease_idle_max;
-  if (const auto store = current()) {
-    const Stat stat = store->stat(now_unix_ms());
-    if (stat.writer && stat.writer->idle_ms >= static_cast<std::uint64_t>(limit.count())) {
-      const std::string reason = "no request for " + std::to_string(stat.writer->idle_ms) +
-                                 " ms, more than lease_idle_max=" + std::to_string(limit.count()) + " ms";
-      if (store->break_lease(stat.writer->epoch, reason)) {
-        log_.info("lease broken", {{"store", settings_.name},
-                                   {"holder", stat.writer->name},
-                                   {"address", stat.writer->address},
-                                   {"epoch", stat.writer->epoch},
-                                   {"reason", reason}});
-      }
-    }
+  try {
+    break_idle_lease();
+  } catch (const MemoryError&) {
+    // As in note_pages().
   }
   // A quarter of the limit, so that a lease outlives it by little; the smallest step keeps an idle daemon idle.
-  const auto step = std::max(limit / 4, std::chrono::milliseconds(10));
+  const auto step = std::max(settings_.lease_idle_max / 4, std::chrono::milliseconds(10));
   idle_timer_->timer.expires_after(std::min<std::chrono::milliseconds>(step, std::chrono::seconds(5)));
   idle_timer_->timer.async_wait([this](const std::error_code& error) {
     if (!error) watch_idle_lease();

@@ -1,11 +1,11 @@
 // One store that the daemon serves, with the threads that do its work: a slow disk delays no other store.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,14 +52,18 @@ public:
   /// A clean close, when it is open. Throws what Store::close() throws; the store is gone in any case.
   void close();
 
+  /// Asks the store for its size, if it is open.
+  void note_pages();
+
   /// From any thread.
   bool is_open() const;
-  /// Size in pages of the store when it is open, else nothing.
-  std::optional<std::uint64_t> pages_when_open() const;
+  /// Size in pages when it was last asked for.
+  std::uint64_t noted_pages() const noexcept { return noted_pages_; }
 
 private:
   std::shared_ptr<storage::Store> current() const;
   void watch_idle_lease();
+  void break_idle_lease();
 
   std::shared_ptr<storage::FileSystem> file_system_;
   const StoreSettings settings_;
@@ -74,6 +78,7 @@ private:
   std::mutex open_mutex_;     ///< one opening or closing at a time
   mutable std::mutex mutex_;  ///< of next_worker_ and store_, never held for long
   std::shared_ptr<storage::Store> store_;
+  std::atomic<std::uint64_t> noted_pages_{0};
 };
 
 /// What stands behind the daemon's stores.

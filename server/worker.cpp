@@ -6,9 +6,12 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
+#include "server/log.hpp"
+
 namespace pageserver::server {
 
-Worker::Worker(std::string name) : name_(std::move(name)), context_(std::make_unique<asio::io_context>(1)) {}
+Worker::Worker(std::string name, Log& log)
+    : name_(std::move(name)), log_(log), context_(std::make_unique<asio::io_context>(1)) {}
 
 Worker::~Worker() {
   stop();
@@ -24,7 +27,18 @@ void Worker::run() {
   thread_id_ = std::this_thread::get_id();
   if (thread_.get_id() == thread_id_) ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
   const auto work = asio::make_work_guard(*context_);
-  context_->run();
+  run_all();
+}
+
+void Worker::run_all() {
+  for (;;) {
+    try {
+      context_->run();
+      return;
+    } catch (const std::exception& error) {
+      log_.error("internal error", {{"worker", name_}, {"error", error.what()}});
+    }
+  }
 }
 
 void Worker::stop() { context_->stop(); }

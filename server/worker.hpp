@@ -12,9 +12,12 @@ class io_context;
 
 namespace pageserver::server {
 
+class Log;
+
 class Worker {
 public:
-  explicit Worker(std::string name);
+  /// `log` outlives the worker. An exception that escapes a task is logged there, and the loop goes on.
+  Worker(std::string name, Log& log);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   /// Stops and joins first.
@@ -40,7 +43,10 @@ public:
   asio::io_context& context() noexcept { return *context_; }
 
 private:
+  void run_all();
+
   std::string name_;
+  Log& log_;
   std::unique_ptr<asio::io_context> context_;
   std::thread thread_;
   std::thread::id thread_id_;

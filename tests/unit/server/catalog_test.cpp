@@ -1,0 +1,305 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <future>
+
+#include "server/catalog.hpp"
+#include "server/directory_files.hpp"
+#include "tests/support/temp_dir.hpp"
+
+using namespace pageserver;
+using namespace pageserver::server;
+
+namespace {
+
+void make_image(const std::filesystem::path& path, std::uintmax_t bytes) {
+  std::ofstream(path).flush();
+  std::filesystem::resize_file(path, bytes);
+}
+
+struct Fixture {
+  test::TempDir dir;
+  Config config;
+  Log log{LogFormat::text, LogLevel::error};
+  std::optional<Catalog> catalog;
+
+  Catalog& start() {
+    catalog.emplace(config, storage::posix_file_system(), log);
+    catalog->start();
+    return *catalog;
+  }
+  // As the daemon does: on the admin worker.
+  template <class Call>
+  auto on_admin(Call call) {
+    auto task = std::make_shared<std::packaged_task<decltype(call())()>>(std::move(call));
+    auto result = task->get_future();
+    catalog->admin().post([task] { (*task)(); });
+    return result.get();
+  }
+  std::exception_ptr remove(const std::string& name) {
+    std::promise<std::exception_ptr> removed;
+    on_admin([&] {
+      catalog->remove(name, [&](std::exception_ptr error) { removed.set_value(std::move(error)); });
+      return 0;
+    });
+    return removed.get_future().get();
+  }
+  Errc code_of(const std::exception_ptr& error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const MemoryError& memory_error) {
+      message = memory_error.what();
+      return memory_error.errc();
+    }
+    return {};
+  }
+  template <class Call>
+  Errc code_of_call(Call call) {
+    return code_of(on_admin([&]() -> std::exception_ptr {
+      try {
+        call();
+      } catch (...) {
+        return std::current_exception();
+      }
+      return nullptr;
+    }));
+  }
+  std::vector<std::string> closed() {
+    std::promise<std::vector<std::string>> failures;
+    catalog->close_all([&](std::vector<std::string> lines) { failures.set_value(std::move(lines)); });
+    return failures.get_future().get();
+  }
+  void serve_directory(bool create, bool remove) {
+    config.directory = DirectoryConfig{dir.path().string(), create, remove, false, 0600};
+  }
+  std::string message;
+};
+
+}  // namespace
+
+TEST_CASE("configured stores are open from the start and listed with their size") {
+  Fixture f;
+  make_image(f.dir.path() / "a.img", 3 * page_size);
+  f.config.stores = {{"", "b", f.dir.file("b.img"), false, true, {}, {}},
+                     {"", "a", f.dir.file("a.img"), true, false, {}, {}}};
+  Catalog& catalog = f.start();
+  const auto listed = f.on_admin([&] { return catalog.list("", 32); });
+  REQUIRE(listed.size() == 2);
+  CHECK(listed[0].name == "a");
+  CHECK(listed[0].pages == 3);
+  CHECK(listed[0].read_only);
+  CHECK(listed[0].open);
+  CHECK(listed[1].name == "b");
+  CHECK(catalog.configured().size() == 2);
+  CHECK(catalog.find("a") != nullptr);
+  CHECK(catalog.find("c") == nullptr);
+  CHECK(f.closed().empty());
+}
+
+TEST_CASE("a store that can't be opened stops the start and is named") {
+  Fixture f;
+  make_image(f.dir.path() / "bad.img", 100);
+  f.config.stores = {{"", "good", f.dir.file("good.img"), false, true, {}, {}},
+                     {"", "bad", f.dir.file("bad.img"), false, true, {}, {}}};
+  try {
+    f.start();
+    FAIL("started");
+  } catch (const MemoryError& error) {
+    CHECK(error.errc() == Errc::provider_error);
+    CHECK(std::string(error.what()).find("store \"bad\": ") == 0);
+  }
+}
+
+TEST_CASE("a directory that is not there stops the start") {
+  Fixture f;
+  f.config.directory = DirectoryConfig{f.dir.file("missing"), false, false, false, 0600};
+  CHECK_THROWS_AS(f.start(), MemoryError);
+}
+
+TEST_CASE("every image of the directory is a store under its stem, also those that appear later") {
+  Fixture f;
+  f.serve_directory(false, false);
+  make_image(f.dir.path() / "one.img", page_size);
+  make_image(f.dir.path() / "one.img.log.1", 10);
+  make_image(f.dir.path() / "notes.txt", 10);
+  make_image(f.dir.path() / ".hidden.img", page_size);
+  make_image(f.dir.path() / "with space.img", page_size);
+  std::filesystem::create_directory(f.dir.path() / "folder.img");
+  Catalog& catalog = f.start();
+  auto listed = f.on_admin([&] { return catalog.list("", 32); });
+  REQUIRE(listed.size() == 1);
+  CHECK(listed[0].name == "one");
+  CHECK(listed[0].pages == 1);
+  CHECK_FALSE(listed[0].open);
+  make_image(f.dir.path() / "later.img", 2 * page_size);
+  listed = f.on_admin([&] { return catalog.list("", 32); });
+  REQUIRE(listed.size() == 2);
+  CHECK(listed[0].name == "later");
+  CHECK(f.on_admin([&] { return catalog.resolve("later"); }) != nullptr);
+  CHECK(f.code_of_call([&] { catalog.resolve("folder"); }) == Errc::not_found);
+  CHECK(f.message == "store \"folder\" is not served here; `pagectl list` names those that are");
+}
+
+TEST_CASE("a list goes on after a name and stops at its bound") {
+  Fixture f;
+  f.serve_directory(false, false);
+  for (const char* name : {"a.img", "b.img", "c.img", "d.img"}) make_image(f.dir.path() / name, 0);
+  Catalog& catalog = f.start();
+  const auto listed = f.on_admin([&] { return catalog.list("a", 2); });
+  REQUIRE(listed.size() == 2);
+  CHECK(listed[0].name == "b");
+  CHECK(listed[1].name == "c");
+}
+
+TEST_CASE("a directory store is open while it is used, and gone from memory afterwards") {
+  Fixture f;
+  f.serve_directory(false, true);
+  make_image(f.dir.path() / "s.img", page_size);
+  Catalog& catalog = f.start();
+  auto use = f.on_admin([&] { return catalog.resolve("s"); });
+  std::promise<void> opened;
+  use->host().next_worker()->post([&] {
+    use->host().opened();
+    opened.set_value();
+  });
+  opened.get_future().get();
+  CHECK(f.on_admin([&] { return catalog.list("", 9); })[0].open);
+  CHECK(f.code_of(f.remove("s")) == Errc::busy);
+  CHECK(f.message.find("1 sessions are on it") != std::string::npos);
+  use.reset();
+  // The removal waits for the closing that this began.
+  CHECK(f.remove("s") == nullptr);
+  CHECK(f.on_admin([&] { return catalog.list("", 9); }).empty());
+}
+
+TEST_CASE("no more stores are open than the limit says") {
+  Fixture f;
+  f.serve_directory(false, false);
+  f.config.limits.stores = 1;
+  make_image(f.dir.path() / "a.img", 0);
+  make_image(f.dir.path() / "b.img", 0);
+  Catalog& catalog = f.start();
+  const auto first = f.on_admin([&] { return catalog.resolve("a"); });
+  CHECK(f.code_of_call([&] { catalog.resolve("b"); }) == Errc::limit_exceeded);
+  CHECK(f.message.find("limits.stores=1") != std::string::npos);
+  CHECK(f.on_admin([&] { return catalog.resolve("a"); }) != nullptr);
+}
+
+TEST_CASE("stores are created sparse, with the mode, once, and only where that is allowed") {
+  Fixture f;
+  f.serve_directory(true, false);
+  f.config.limits.size_bytes_max = 100 * page_size;
+  Catalog& catalog = f.start();
+  f.on_admin([&] {
+    catalog.create("new", 100);
+    return 0;
+  });
+  CHECK(std::filesystem::file_size(f.dir.path() / "new.img") == 100 * page_size);
+  CHECK(std::filesystem::status(f.dir.path() / "new.img").permissions() == std::filesystem::perms(0600));
+  CHECK(f.code_of_call([&] { catalog.create("new", 1); }) == Errc::already_exists);
+  CHECK(f.code_of_call([&] { catalog.create("big", 101); }) == Errc::limit_exceeded);
+  CHECK(f.message.find("pages=101 exceeds limits.size_bytes_max=6553600 (100 pages)") != std::string::npos);
+  CHECK(f.code_of_call([&] { catalog.create("huge", UINT64_MAX); }) == Errc::limit_exceeded);
+  for (const char* bad : {"", "..", "../x", "a/b", ".x", "x y"}) {
+    INFO(bad);
+    CHECK(f.code_of_call([&] { catalog.create(bad, 1); }) == Errc::invalid_argument);
+  }
+  CHECK(f.code_of(f.remove("new")) == Errc::permission_denied);
+  f.catalog.reset();
+  f.serve_directory(false, true);
+  Catalog& other = f.start();
+  CHECK(f.code_of_call([&] { other.create("x", 1); }) == Errc::permission_denied);
+  CHECK(f.remove("new") == nullptr);
+  CHECK_FALSE(std::filesystem::exists(f.dir.path() / "new.img"));
+  CHECK(f.code_of(f.remove("new")) == Errc::not_found);
+}
+
+TEST_CASE("removing takes the logs of the image along, and nothing else") {
+  Fixture f;
+  f.serve_directory(false, true);
+  for (const char* name : {"a.img", "a.img.log.1", "a.img.log.2", "a.img.other", "b.img.log.1"}) {
+    make_image(f.dir.path() / name, 0);
+  }
+  f.start();
+  CHECK(f.remove("a") == nullptr);
+  CHECK_FALSE(std::filesystem::exists(f.dir.path() / "a.img.log.2"));
+  CHECK(std::filesystem::exists(f.dir.path() / "a.img.other"));
+  CHECK(std::filesystem::exists(f.dir.path() / "b.img.log.1"));
+}
+
+TEST_CASE("an image that another program has locked is not removed") {
+  Fixture f;
+  f.serve_directory(false, true);
+  make_image(f.dir.path() / "a.img", 0);
+  const int file = ::open(f.dir.file("a.img").c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(::flock(file, LOCK_SH) == 0);
+  f.start();
+  CHECK(f.code_of(f.remove("a")) == Errc::busy);
+  ::close(file);
+  CHECK(f.remove("a") == nullptr);
+}
+
+TEST_CASE("a store that is configured by name is not removed") {
+  Fixture f;
+  f.serve_directory(false, true);
+  f.config.stores = {{"", "a", f.dir.file("a.img"), false, true, {}, {}}};
+  f.start();
+  CHECK(f.code_of(f.remove("a")) == Errc::permission_denied);
+}
+
+TEST_CASE("no link leads out of the directory") {
+  Fixture f;
+  const test::TempDir outside;
+  make_image(outside.path() / "secret.img", page_size);
+  f.serve_directory(true, true);
+  std::filesystem::create_symlink(outside.path() / "secret.img", f.dir.path() / "link.img");
+  Catalog& catalog = f.start();
+  CHECK(f.on_admin([&] { return catalog.list("", 9); }).empty());
+  CHECK(f.code_of_call([&] { catalog.resolve("link"); }) == Errc::not_found);
+  CHECK(f.code_of(f.remove("link")) == Errc::not_found);
+  CHECK(f.code_of_call([&] { catalog.create("link", 1); }) == Errc::already_exists);
+  CHECK(std::filesystem::file_size(outside.path() / "secret.img") == page_size);
+}
+
+TEST_CASE("a file that becomes a link between looking and opening is not followed") {
+  Fixture f;
+  const test::TempDir outside;
+  make_image(outside.path() / "secret.img", page_size);
+  make_image(f.dir.path() / "x.img", page_size);
+  f.serve_directory(false, false);
+  Catalog& catalog = f.start();
+  const auto use = f.on_admin([&] { return catalog.resolve("x"); });
+  std::filesystem::remove(f.dir.path() / "x.img");
+  std::filesystem::create_symlink(outside.path() / "secret.img", f.dir.path() / "x.img");
+  std::promise<bool> refused;
+  use->host().next_worker()->post([&] {
+    try {
+      use->host().opened();
+      refused.set_value(false);
+    } catch (const MemoryError&) {
+      refused.set_value(true);
+    }
+  });
+  CHECK(refused.get_future().get());
+}
+
+TEST_CASE("paths out of the directory can't be opened through its file system") {
+  const test::TempDir dir;
+  make_image(dir.path() / "in.img", 0);
+  const int directory = ::open(dir.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const auto files = make_directory_files(storage::posix_file_system(), directory, dir.path().string());
+  const auto inside = files->open(dir.file("in.img"), O_RDONLY, 0);
+  CHECK(inside.ok());
+  files->close(static_cast<int>(inside.value));
+  for (const std::string& path : {dir.file("../etc"), std::string("/etc/passwd"), dir.path().string() + "x/in.img",
+                                  dir.file(".."), std::string("in.img")}) {
+    INFO(path);
+    CHECK(files->open(path, O_RDONLY, 0).error == EXDEV);
+    CHECK(files->remove(path).error == EXDEV);
+    CHECK(files->rename(dir.file("in.img"), path).error == EXDEV);
+  }
+  ::close(directory);
+}

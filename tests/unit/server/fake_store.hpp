@@ -1,0 +1,100 @@
+// A store of one session in memory, whose calls can be made to fail, for tests of dispatch.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "storage/store.hpp"
+
+namespace pageserver::test {
+
+class FakeSession final : public storage::StoreSession {
+public:
+  std::uint64_t pages() override { return image.size() / page_size; }
+  Version version() override { return {77, number}; }
+  std::uint64_t epoch() const override { return 5; }
+  std::uint64_t grow(std::uint64_t new_pages) override {
+    fail_if_told();
+    const std::uint64_t before = pages();
+    image.resize(image.size() + new_pages * page_size);
+    return before;
+  }
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override {
+    fail_if_told();
+    check(offset, buffer.size());
+    std::copy_n(image.begin() + static_cast<std::ptrdiff_t>(offset), buffer.size(), buffer.begin());
+  }
+  void write(std::uint64_t offset, std::span<const std::byte> data) override {
+    fail_if_told();
+    check(offset, data.size());
+    std::copy(data.begin(), data.end(), image.begin() + static_cast<std::ptrdiff_t>(offset));
+    ++number;
+  }
+  void zero(std::uint64_t offset, std::uint64_t length) override {
+    fail_if_told();
+    check(offset, length);
+    std::fill_n(image.begin() + static_cast<std::ptrdiff_t>(offset), length, std::byte{});
+  }
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t,
+                                     std::uint64_t& described_until) override {
+    fail_if_told();
+    described_until = offset + length;
+    return {{offset, length}};
+  }
+  void flush(Done done) override { done(nullptr); }
+  void discard() override { fail_if_told(); }
+  Refreshed refresh() override {
+    fail_if_told();
+    return refreshed;
+  }
+  bool may_write(std::function<void()> room) override {
+    if (has_room) return true;
+    waiting = std::move(room);
+    return false;
+  }
+  void on_notice(Notice) override {}
+  void note_request(std::int64_t) noexcept override {}
+
+  std::vector<std::byte> image;
+  std::uint64_t number = 1;
+  std::optional<MemoryError> error;  ///< thrown by the next call
+  bool out_of_memory = false;
+  bool has_room = true;
+  std::function<void()> waiting;
+  Refreshed refreshed;
+
+private:
+  void fail_if_told() const {
+    if (error) throw *error;
+    if (out_of_memory) throw std::bad_alloc();
+  }
+  void check(std::uint64_t offset, std::uint64_t length) const {
+    if (length <= image.size() && offset <= image.size() - length) return;
+    throw MemoryError(Errc::out_of_bounds, "past the end");
+  }
+};
+
+class FakeStore final : public storage::Store {
+public:
+  std::uint64_t open_session(storage::SessionRequest, Opened) override { return 0; }
+  void cancel_wait(std::uint64_t) override {}
+  Stat stat(std::int64_t now) override {
+    stat_asked_at = now;
+    return report;
+  }
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
+    broken_epoch = epoch;
+    broken_reason = reason;
+    return report.writer;
+  }
+  bool read_only() const override { return false; }
+  void close() override {}
+
+  Stat report;
+  std::int64_t stat_asked_at = 0;
+  std::uint64_t broken_epoch = 0;
+  std::string broken_reason;
+};
+
+}  // namespace pageserver::test
