@@ -60,16 +60,22 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   // A read-only store can't replay a log, and may not look past it either.
   image_options.refuse_pending_log = options.read_only;
   if (!options.read_only) refuse_log_without_image(file_system, path);
-  FileStatus status;
-  const bool created = !exists(file_system, resolved_image_path(file_system, path), status);
   ImageFile image = ImageFile::open(file_system, path, image_options);
-  if (!options.read_only) recover_image(file_system, image, false);
+  if (!options.read_only) {
+    recover_image(file_system, image, false);
+    // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
+    // before a new log does. An empty image may never have been synced itself.
+    if (!mutated(Mutation::drop_open_sync)) {
+      if (image.size() == 0) image.file().sync();
+      sync_parent_folder(file_system, image.file().path());
+    }
+  }
   return std::make_unique<EngineStore>(
-      std::make_shared<Engine>(file_system, std::move(image), created, sync_lane, checkpoint_lane, options));
+      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options));
 }
 
-Engine::Engine(FileSystem& file_system, ImageFile image, bool created, Background& sync_lane,
-               Background& checkpoint_lane, const EngineOptions& options)
+Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
+               const EngineOptions& options)
     : file_system_{file_system},
       image_{std::move(image)},
       sync_lane_{sync_lane},
@@ -78,8 +84,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, bool created, Backgroun
       shown_path_{image_->path()},
       image_path_{image_->file().path()},
       incarnation_{derived(options.salt, 2)},
-      log_{file_system, log_options(*image_, options)},
-      created_{created} {
+      log_{file_system, log_options(*image_, options)} {
   image_bytes_ = image_->size();
   pages_ = image_->pages();
   appended_.version = synced_.version = checkpointed_.version = version_;
@@ -169,8 +174,6 @@ void Engine::finish_log() {
     finish_round();
     if (!sync_error_.empty()) throw not_durable_error();
     if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
-  } else if (created_) {
-    image_->sync();  // the directory entry too
   }
   cut_log(appended_.position);
 }

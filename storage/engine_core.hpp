@@ -48,7 +48,7 @@ struct LogPoint {
 
 class Engine : public std::enable_shared_from_this<Engine> {
 public:
-  Engine(FileSystem& file_system, ImageFile image, bool created, Background& sync_lane, Background& checkpoint_lane,
+  Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
          const EngineOptions& options);
 
   // --- engine_sessions.cpp: sessions, the lease and its line
@@ -236,8 +236,7 @@ private:
   const std::string shown_path_;
   const std::string image_path_;  // without symbolic links
   const std::uint64_t incarnation_;
-  LogWriter log_;       // used by whoever set publishing_
-  const bool created_;  // the image, by opening it
+  LogWriter log_;  // used by whoever set publishing_
 
   std::mutex mutex_;
   std::condition_variable idle_;

@@ -25,8 +25,7 @@ struct FoundSegment {
   Decoded decoded = Decoded::invalid;
   std::uint32_t other_version = 0;
   std::uint64_t file_bytes = 0;
-  bool holds_records = false;  ///< after the cut
-  bool known_start = false;    ///< segment->first_position is known, from its own header or the next one's
+  bool known_start = false;  ///< segment->first_position is known, from its own header or the next one's
 };
 
 MemoryError damaged(const std::string& path, const std::string& what) {
@@ -178,7 +177,7 @@ private:
     file.read(at, table);
     checksum.add(table);
     at += table_bytes;
-    chunk_.resize(chunk_bytes);
+    chunk_.resize(std::max<std::size_t>(chunk_.size(), std::min<std::uint64_t>(header.payload_bytes, chunk_bytes)));
     for (std::uint64_t rest = header.payload_bytes - table_bytes; rest != 0;) {
       const std::span<std::byte> part{chunk_.data(), std::min<std::uint64_t>(rest, chunk_.size())};
       file.read(at, part);
@@ -214,8 +213,9 @@ private:
   }
 
   void look_for_records(FoundSegment& found, std::uint64_t offset) {
-    std::vector<std::byte> bytes(chunk_bytes + record_header_bytes);
     offset = std::max<std::uint64_t>(offset, segment_header_bytes);
+    if (offset >= found.file_bytes) return;
+    std::vector<std::byte> bytes(std::min<std::uint64_t>(chunk_bytes, found.file_bytes - offset) + record_header_bytes);
     for (; offset < found.file_bytes; offset += chunk_bytes) {
       const std::size_t length = found.segment->file.read_up_to(offset, bytes);
       for (std::size_t at = 0; at + record_header_bytes <= length && at < chunk_bytes; at += record_alignment) {
@@ -231,7 +231,6 @@ private:
           found.segment->first_position = start;
           found.known_start = true;
         }
-        found.holds_records = true;
         note_synced(header.synced_position);
       }
     }
@@ -244,12 +243,6 @@ private:
     const std::string remedy =
         "; restore the image and its log together from a copy, or move the log's files away to use the image without "
         "what they hold";
-    // A header is one sector and written before any record of its segment: it is whole, or there is nothing of it.
-    for (std::size_t i = index; i < found_.size(); ++i) {
-      if (found_[i].decoded != Decoded::invalid || !found_[i].holds_records) continue;
-      problem(damaged(found_[i].segment->file.path(), "its header is damaged, and records follow it" + remedy));
-      return;
-    }
     if (!found.known_start) {
       // The start of a segment that says nothing is known unless it is the last.
       if (index + 1 < found_.size() && scan_.synced_position != 0)

@@ -13,11 +13,11 @@ enum class Mutation : std::uint8_t {
   drop_log_entry_sync,        ///< a flush does not sync the directory entry of a new log segment
   drop_image_sync,            ///< a checkpoint does not sync the image
   drop_removal_sync,          ///< the removal of a segment is not synced before the next is removed
+  drop_open_sync,             ///< opening does not sync the entries of a new image or of a log that is gone
   drop_recovery_log_sync,     ///< recovery copies a log that it did not sync
   drop_recovery_image_sync,   ///< recovery removes the log before the image is synced
   publish_before_append,      ///< a publish is visible before its record is whole in the log
   skip_payload_checksum,      ///< recovery takes a torn record for a whole one
-  skip_header_checksum,       ///< recovery takes any record header for a valid one
   skip_epoch_check,           ///< a writer that lost its lease still publishes
   checkpoint_past_pin,        ///< a checkpoint copies what a pin or fork must not see
   checkpoint_past_synced,     ///< a checkpoint copies what is not synced in the log
