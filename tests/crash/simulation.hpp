@@ -142,6 +142,7 @@ private:
   std::vector<ActorPointer> actors_;
   std::deque<std::shared_ptr<Waiter>> line_;
   SimulationCounters counters_;
+  const std::size_t trace_length_;
   std::deque<std::string> trace_;
   std::string failure_;
   std::uint64_t faults_before_life_ = 0, call_base_ = 0, session_count_ = 0;

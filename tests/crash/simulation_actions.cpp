@@ -30,12 +30,13 @@ void Simulation::act(bool readers_only) {
     if (actor->in_call || actor->flushing) continue;
     if (readers_only && actor->kind <= Kind::transaction) continue;
     // The writer acts as often as all others together.
-    const std::size_t weight = !readers_only && actor->kind <= Kind::transaction ? actors_.size() : 1;
+    const bool writes = actor->kind <= Kind::transaction && !actor->lost_lease;
+    const std::size_t weight = writes ? actors_.size() : 1;
     free.insert(free.end(), weight, actor);
   }
   if (free.empty()) return readers_only ? void() : void(step_lanes());
   const ActorPointer actor = free[random_.below(free.size())];
-  if (!readers_only && random_.one_in(30)) return close_session(actor);
+  if (!readers_only && random_.one_in(actor->lost_lease ? 3 : 30)) return close_session(actor);
   act_as(actor, readers_only);
 }
 
@@ -135,7 +136,7 @@ void Simulation::opened(Waiter& waiter, std::unique_ptr<storage::StoreSession> s
     std::rethrow_exception(error);
   } catch (const MemoryError& reason) {
     waiter.busy = reason.errc() == Errc::busy;
-    if (!waiter.busy && !faulted_life()) fail(std::string("opening a session: ") + reason.what());
+    if (!waiter.busy && !waiter.cancelled && !faulted_life()) fail(std::string("opening a session: ") + reason.what());
   }
 }
 
