@@ -201,11 +201,13 @@ void add_work_commands(const CommandSink& sink) {
                              run_check);
   check.text("FILE", &FileOptions::file, "Image file");
 
-  Command<FileOptions> recover(sink, "recover", "Bring an image up to date with the log beside it",
-                               "For use while no daemon serves the file; a daemon does the same when it starts.\n\n"
-                               "Example:\n  pagectl recover /var/lib/pageserver/demo.img",
-                               run_recover);
-  recover.text("FILE", &FileOptions::file, "Image file");
+  Command<RecoverOptions> recover(sink, "recover", "Bring an image up to date with the log beside it",
+                                  "For use while no daemon serves the file; a daemon does the same when it starts.\n\n"
+                                  "Example:\n  pagectl recover /var/lib/pageserver/demo.img",
+                                  run_recover);
+  recover.text("FILE", &RecoverOptions::file, "Image file");
+  recover.flag("--adopt", &RecoverOptions::adopt,
+               "Accept an image and a log that were moved or copied together while nothing served them");
 }
 
 }  // namespace pageserver::pagectl

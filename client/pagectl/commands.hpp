@@ -113,6 +113,11 @@ struct FileOptions {
   std::string file;
 };
 int run_check(Context& context, const FileOptions& options);
-int run_recover(Context& context, const FileOptions& options);
+
+struct RecoverOptions {
+  std::string file;
+  bool adopt = false;
+};
+int run_recover(Context& context, const RecoverOptions& options);
 
 }  // namespace pageserver::pagectl

@@ -1,0 +1,179 @@
+// The commands against a real daemon, over TCP and over a Unix socket.
+#include "tests/pagectl/served.hpp"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "tests/pagectl/proxy.hpp"
+#include "tests/pagectl/tool.hpp"
+
+using namespace pageserver::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+/// A session that holds the writer lease: write waits for its input, which does not come.
+class Writer {
+public:
+  explicit Writer(const std::string& uri)
+      : process_({"bash", "-c", "mkfifo \"$2\" && exec \"$0\" write \"$1\" 0 <> \"$2\"", pagectl_program(), uri,
+                  fifo_.file("input")}) {}
+  Process& process() { return process_; }
+
+private:
+  TempDir fifo_;
+  Process process_;
+};
+
+}  // namespace
+
+TEST_CASE("list shows every store with its size") {
+  const Served served;
+  const auto document = pagectl_json({"list", served.daemon->server_uri()});
+  REQUIRE(document["stores"].size() == 1);
+  CHECK(document["stores"][0]["store"] == "demo");
+  CHECK(document["stores"][0]["pages"] == 4);
+  CHECK(document["stores"][0]["size_bytes"] == 4 * page_bytes);
+  // As people type it.
+  const auto text = pagectl({"list", "127.0.0.1:" + std::to_string(served.daemon->port())});
+  CHECK(text.status == 0);
+  CHECK_THAT(text.out, Catch::Matchers::StartsWith("demo ") && Contains("4 pages") && Contains("256.0 KiB"));
+  CHECK(pagectl({"list", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).out == text.out);
+}
+
+TEST_CASE("a list of many stores is complete and in order") {
+  const Served served;
+  for (int i = 100; i < 180; ++i) write_file(served.dir.file("stores/s" + std::to_string(i) + ".img"), "");
+  const auto document = pagectl_json({"list", served.daemon->server_uri()});
+  REQUIRE(document["stores"].size() == 81);
+  CHECK(document["stores"][0]["store"] == "demo");
+  CHECK(document["stores"][80]["store"] == "s179");
+}
+
+TEST_CASE("ping answers for a daemon that is there and fails for one that is not") {
+  Served served;
+  const auto server = served.daemon->server_uri();
+  CHECK(pagectl({"ping", server}).status == 0);
+  CHECK(pagectl({"ping", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).status == 0);
+  const auto document = pagectl_json({"ping", server});
+  CHECK(document["round_trip_ms"] > 0);
+  CHECK_THAT(document["server_name"].get<std::string>(), Contains("pageserverd"));
+  CHECK(served.daemon->stop() == 0);
+  const auto gone = pagectl({"ping", server});
+  CHECK(gone.status == 1);
+  CHECK_THAT(gone.err, Contains("refused"));
+}
+
+TEST_CASE("ping --wait waits for a daemon that is being started") {
+  Served served;
+  const std::string server = "pageserver+unix:///?socket=" + served.daemon->socket_path();
+  CHECK(served.daemon->stop() == 0);
+  Process ping({pagectl_program(), "ping", server, "--wait", "30000"});
+  served.daemon->start_again();
+  CHECK(ping.wait() == 0);
+  CHECK(pagectl({"ping", "127.0.0.1:1", "--wait", "200"}).status == 1);
+}
+
+TEST_CASE("a store is created, used and removed") {
+  const Served served;
+  for (const auto& uri : served.uris("fresh")) {
+    CHECK(pagectl_json({"create", uri, "--pages", "2"})["pages"] == 2);
+    CHECK(pagectl({"create", uri}).status == 1);
+    CHECK(pagectl({"write", uri, "100"}, "hello").status == 0);
+    CHECK(pagectl({"read", uri, "98", "8"}).out == std::string("\0\0hello\0", 8));
+    CHECK(std::filesystem::file_size(served.dir.file("stores/fresh.img")) == 2 * page_bytes);
+    CHECK(pagectl({"remove", uri}).status == 0);
+    CHECK_FALSE(std::filesystem::exists(served.dir.file("stores/fresh.img")));
+    const auto gone = pagectl({"info", uri});
+    CHECK(gone.status == 1);
+    CHECK_THAT(gone.err, Contains("fresh"));
+  }
+  CHECK(pagectl({"remove", served.daemon->tcp_uri("demo")}).status == 1);
+  CHECK(std::filesystem::exists(served.dir.file("demo.img")));
+}
+
+TEST_CASE("read, write, grow, hash and diff work on a store as on a file") {
+  Served served(20);
+  auto expected = random_bytes(20, 1);
+  for (const auto& uri : served.uris("demo")) {
+    CHECK(pagectl({"read", uri, "1000", "1200000"}).out == expected.substr(1000, 1'200'000));
+    CHECK(pagectl({"diff", uri, served.daemon->tcp_uri("demo")}).status == 0);
+    const auto data = random_bytes(17, expected.size());
+    CHECK(pagectl_json({"write", uri, "77777"}, data)["bytes"] == data.size());
+    expected.replace(77'777, data.size(), data);
+    CHECK(pagectl_json({"grow", uri, "2"})["previous_pages"] == expected.size() / page_bytes);
+    expected += std::string(2 * page_bytes, '\0');
+    write_file(served.dir.file("expected.img"), expected);
+    CHECK(pagectl({"hash", uri}).out == pagectl({"hash", served.dir.file("expected.img")}).out);
+    CHECK(pagectl({"diff", uri, served.dir.file("expected.img")}).status == 0);
+    patch_file(served.dir.file("expected.img"), 5 * page_bytes, "?????????");
+    CHECK(pagectl({"diff", served.dir.file("expected.img"), uri}).out == "page 5\n");
+    const auto past = pagectl({"read", uri, std::to_string(expected.size()), "1"});
+    CHECK(past.status == 1);
+    CHECK(past.out.empty());
+  }
+  CHECK(served.daemon->stop() == 0);
+  CHECK(read_file(served.dir.file("demo.img")) == expected);
+}
+
+TEST_CASE("info and lease show the writer, and a broken lease ends it") {
+  const Served served;
+  const auto uri = served.daemon->tcp_uri("demo");
+  const auto idle = pagectl_json({"info", uri});
+  CHECK(idle["store"] == "demo");
+  CHECK(idle["pages"] == 4);
+  CHECK(idle["size_bytes"] == 4 * page_bytes);
+  CHECK(idle["version"]["incarnation"].get<std::string>().size() == 16);
+  CHECK(idle["writer"].is_null());
+  CHECK(idle["sessions"]["live"] == 1);
+  CHECK(pagectl_json({"lease", uri})["writer"].is_null());
+  CHECK(pagectl({"lease", uri, "--break"}).out == "nothing to break\nwriter: none\n");
+
+  Writer writer(served.daemon->tcp_uri("demo", "name=the%20other"));
+  served.daemon->wait_for_log("the other");
+  const auto info = pagectl_json({"info", uri});
+  CHECK(info["writer"]["name"] == "the other");
+  CHECK_THAT(info["writer"]["address"].get<std::string>(), Contains("127.0.0.1:"));
+  CHECK_THAT(info["writer"]["since"].get<std::string>(), Catch::Matchers::Matches("20..-..-..T..:..:..Z"));
+  CHECK(info["sessions"]["write"] == 1);
+  CHECK_THAT(pagectl({"info", uri}).out, Contains("the other at 127.0.0.1:"));
+
+  const auto busy = pagectl({"write", uri, "0"}, "x");
+  CHECK(busy.status == 1);
+  CHECK_THAT(busy.err, Contains("the other"));
+
+  const auto broken = pagectl_json({"lease", uri, "--break"});
+  CHECK(broken["broken"]["name"] == "the other");
+  CHECK(broken["writer"].is_null());
+  CHECK(pagectl({"write", uri, "0"}, "x").status == 0);
+}
+
+TEST_CASE("a session of the tool is named after the command") {
+  const Served served;
+  CHECK(pagectl({"hash", served.daemon->tcp_uri("demo")}).status == 0);
+  CHECK_THAT(served.daemon->log(), Contains("pagectl hash"));
+}
+
+TEST_CASE("bench measures a store, with many requests in flight") {
+  const Served served;
+  for (const auto& uri : served.uris("demo")) {
+    const auto report = pagectl_json({"bench", uri, "--size", "8,64KiB", "--depth", "1,32", "--count", "300"});
+    REQUIRE(report["runs"].size() == 4);
+    for (const auto& run : report["runs"]) CHECK(run["requests"] == 300);
+  }
+  CHECK(read_file(served.dir.file("demo.img")) == random_bytes(4, 1));
+  CHECK(pagectl({"bench", served.daemon->tcp_uri("demo"), "--write", "50", "--count", "200", "--depth", "8"}).status ==
+        0);
+  CHECK(read_file(served.dir.file("demo.img")) != random_bytes(4, 1));
+}
+
+TEST_CASE("a daemon that goes away in the middle is an error that names it") {
+  Served served(64);
+  StallingProxy proxy(served.daemon->port(), 1'000'000);
+  Process hash({pagectl_program(), "hash", "pageserver://127.0.0.1:" + std::to_string(proxy.port()) + "/demo"});
+  proxy.wait_until_stalled();
+  proxy.cut();
+  CHECK(hash.wait() == 1);
+  CHECK_THAT(hash.err_so_far(), Contains("demo"));
+  CHECK(hash.out_so_far().empty());
+}

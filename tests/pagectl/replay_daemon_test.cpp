@@ -1,0 +1,51 @@
+// The engine's recorded workloads through the daemon: every read right, and the file on disk byte for byte the
+// engine's.
+#include <catch2/catch.hpp>
+
+#include "tests/pagectl/served.hpp"
+
+using namespace pageserver::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+nlohmann::json replay(const TraceCase& trace, const std::string& uri, const std::string& depth = "1") {
+  return pagectl_json({"replay", engine_fixture(std::string(trace.name) + ".wdtr.zst"), uri, "--depth", depth}, {},
+                      std::chrono::seconds(240));
+}
+
+void replay_and_compare(const TraceCase& trace, bool over_tcp, const std::string& depth) {
+  Served served;
+  const auto uri = over_tcp ? served.daemon->tcp_uri("again") : served.daemon->unix_uri("again");
+  REQUIRE(pagectl({"create", uri}).status == 0);
+  if (trace.starts_from_image) {
+    unpack("small_crud.img", served.dir.file("start.img"));
+    REQUIRE(pagectl({"copy", "--check", served.dir.file("start.img"), uri}).status == 0);
+  }
+  const auto report = replay(trace, uri, depth);
+  CHECK(report["operations"] == trace.records);
+  CHECK(report["hash"] == trace.hash);
+  CHECK(pagectl({"hash", uri}).out == std::string(trace.hash) + "\n");
+  CHECK(served.daemon->stop() == 0);
+  CHECK(sha256_of(served.dir.file("stores/again.img")) == trace.sha256);
+}
+
+}  // namespace
+
+TEST_CASE("small_crud through the daemon leaves the engine's own image") { replay_and_compare(small_crud, true, "1"); }
+
+TEST_CASE("reopen through the daemon leaves the engine's own image") { replay_and_compare(reopen, true, "1"); }
+
+TEST_CASE("blob through the daemon leaves the engine's own image") { replay_and_compare(blob, true, "1"); }
+
+TEST_CASE("small_crud over a Unix socket, many requests in flight, leaves the engine's own image") {
+  replay_and_compare(small_crud, false, "64");
+}
+
+TEST_CASE("a store that a trace does not start from is refused, and left alone") {
+  const Served served;
+  const auto result = pagectl({"replay", engine_fixture("small_crud.wdtr.zst"), served.daemon->tcp_uri("demo")});
+  CHECK(result.status == 2);
+  CHECK_THAT(result.err, Contains("size=262144"));
+  CHECK(read_file(served.dir.file("demo.img")) == random_bytes(4, 1));
+}
