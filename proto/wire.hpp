@@ -67,7 +67,7 @@ inline constexpr std::uint64_t feature_zero = 1;         ///< the operation `zer
 inline constexpr std::uint64_t feature_data_ranges = 2;  ///< the operation `data_ranges`
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges;
 
-inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what every server's request_bytes_max is at least
+inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what a server's request_bytes_max is at least
 inline constexpr std::uint32_t hello_payload_bytes_max = 4096;    ///< of any frame before hello was answered
 inline constexpr std::uint32_t payload_overhead_bytes = 4096;     ///< payload_bytes_max is request_bytes_max plus this
 inline constexpr std::uint32_t client_payload_bytes_min = 69632;  ///< what a client's payload_bytes_max is at least
