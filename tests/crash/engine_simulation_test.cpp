@@ -47,10 +47,11 @@ void try_seeds(std::uint64_t share) {
 }  // namespace
 
 TEST_CASE("a crash at every call leaves what the promises allow") {
+  std::uint64_t waits_for_room = 0;
   for (const std::uint64_t seed : {1001u, 1002u}) {
     SimulationOptions options = options_for(seed);
     options.lives = 4;
-    options.actions = 500;
+    options.actions = 700;
     options.every_crash_kind = true;
     SimulationCounters counters;
     const auto found = violation(options, &counters);
@@ -64,8 +65,8 @@ TEST_CASE("a crash at every call leaves what the promises allow") {
     CHECK(counters.recoveries_after_recovery > 100);
     CHECK(counters.checkpoint_writes > 20);
     CHECK(counters.checkpoint_syncs > 5);
-    CHECK(counters.recycled > 5);
-    CHECK(counters.publishes > 200);
+    CHECK(counters.recycled > 2);
+    CHECK(counters.publishes > 100);
     CHECK(counters.transactions > 10);
     CHECK(counters.grows > 3);
     CHECK(counters.spill_writes > 5);
@@ -76,7 +77,9 @@ TEST_CASE("a crash at every call leaves what the promises allow") {
     CHECK(counters.refreshes > 10);
     CHECK(counters.discards > 5);
     CHECK(counters.interleaved > 50);
+    waits_for_room += counters.writer_waits;
   }
+  CHECK(waits_for_room > 0);
 }
 
 TEST_CASE("a crash at every call of a recovery leaves what the promises allow") {

@@ -117,6 +117,7 @@ void Simulation::trace(std::string event) {
 void Simulation::life() {
   ++counters_.lives;
   faults_before_life_ = counters_.faults;
+  slow_checkpoints_ = random_.one_in(3);  // so that the log reaches its bound
   if (!open_again(life_crash_)) throw_if_failed();
   if (options_.faults.capacity_slack_blocks != 0) {
     disk_->capacity_blocks = disk_->blocks() + options_.faults.capacity_slack_blocks;
@@ -167,6 +168,7 @@ void Simulation::drop_sessions() {
 }
 
 bool Simulation::step_lanes() {
+  if (slow_checkpoints_ && !random_.one_in(12)) return sync_lane_.step();
   const std::uint64_t first = random_.below(2);
   SteppedBackground* lanes[] = {&sync_lane_, &checkpoint_lane_};
   return lanes[first]->step() || lanes[1 - first]->step();
@@ -200,6 +202,7 @@ void Simulation::end_life() {
 
 bool Simulation::stop_cleanly() {
   disk_->capacity_blocks.reset();
+  slow_checkpoints_ = false;
   unsigned steps = 0;
   while (step_lanes()) {
     if (++steps > lane_steps_max) {
@@ -244,7 +247,7 @@ bool Simulation::stop_cleanly() {
 }
 
 void Simulation::count(const CallInfo& info) {
-  if (info.middle) return;
+  if (info.middle || info.call == Call::status) return;  // looking at a file's status changes nothing
   ++counters_.calls;
   const bool image = info.path == image_path;
   const bool log = info.path.find(".log.") != std::string::npos;
@@ -271,7 +274,8 @@ void Simulation::observe(const CallInfo& info) {
     trace(std::string("  ") + to_string(info.call) + " " + info.path + " " + std::to_string(info.offset) + "+" +
           std::to_string(info.length));
   }
-  if (options_.crash_check_one_in != 0 && crash_random_.one_in(options_.crash_check_one_in)) {
+  if (options_.crash_check_one_in != 0 && info.call != Call::status &&
+      crash_random_.one_in(options_.crash_check_one_in)) {
     if (options_.every_crash_kind) {
       for (const Crash crash : {Crash::kill, Crash::power, Crash::power_lost, Crash::power_kept}) try_crash(crash);
     } else {

@@ -146,18 +146,20 @@ void Simulation::flush(const ActorPointer& actor) {
   actor->flushing = actor->in_call = true;
   const std::size_t newest = model_.newest();
   const std::uint64_t transaction = publishes ? transaction_ : 0;
+  const bool had_lease = !actor->lost_lease;
   const std::weak_ptr<Actor> weak = actor;
   try {
-    actor->session->flush([this, weak, newest, transaction](std::exception_ptr error) {
-      if (const auto one = weak.lock()) flush_done(*one, newest, transaction, error);
+    actor->session->flush([this, weak, had_lease, newest, transaction](std::exception_ptr error) {
+      if (const auto one = weak.lock()) flush_done(*one, had_lease, newest, transaction, error);
     });
   } catch (const MemoryError&) {
-    flush_done(*actor, newest, transaction, std::current_exception());
+    flush_done(*actor, had_lease, newest, transaction, std::current_exception());
   }
   actor->in_call = false;
 }
 
-void Simulation::flush_done(Actor& actor, std::size_t newest, std::uint64_t transaction, std::exception_ptr error) {
+void Simulation::flush_done(Actor& actor, bool had_lease, std::size_t newest, std::uint64_t transaction,
+                            std::exception_ptr error) {
   if (!actor.flushing) return fail(actor.name + " got a second answer to its flush");
   actor.flushing = false;
   follow_version();
@@ -184,6 +186,8 @@ void Simulation::flush_done(Actor& actor, std::size_t newest, std::uint64_t tran
   try {
     std::rethrow_exception(error);
   } catch (const MemoryError& reason) {
+    // A flush that was under way when its lease was broken may have failed for a reason of its own.
+    if (had_lease && actor.lost_lease && faulted_life() && reason.errc() != Errc::lease_lost) return;
     refused(actor, reason, !actor.lost_lease && !actor.session->may_write([] {}), "flush");
   }
 }
