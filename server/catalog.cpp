@@ -31,6 +31,7 @@ StoreSettings settings_of(const Config& config, const StoreConfig& store) {
   settings.create = store.create && !store.read_only;
   settings.file_mode = store.mode.value_or(settings.file_mode);
   settings.size_bytes_max = store.size_bytes_max.value_or(config.limits.size_bytes_max);
+  settings.engine = config.limits.engine;
   settings.threads = config.threads;
   settings.lease_idle_max = config.limits.lease_idle_max;
   return settings;
@@ -152,6 +153,7 @@ StoreSettings Catalog::directory_settings(const std::string& name) const {
   settings.on_demand = true;
   settings.file_mode = config_.directory->mode;
   settings.size_bytes_max = config_.limits.size_bytes_max;
+  settings.engine = config_.limits.engine;
   settings.threads = config_.threads;
   settings.lease_idle_max = config_.limits.lease_idle_max;
   return settings;

@@ -42,6 +42,15 @@ struct DirectoryConfig {
   std::uint32_t mode = 0640;
 };
 
+/// Bounds of each store's engine, in bytes. The defaults are those of storage/engine.hpp.
+struct EngineLimits {
+  std::uint64_t log_bytes = 256ull << 20;           ///< log not yet in the image, above which the writer waits
+  std::uint64_t held_bytes = 1ull << 30;            ///< log kept only for pins and forks
+  std::uint64_t private_memory_bytes = 8ull << 20;  ///< of a transaction or a fork, above which it spills to disk
+  std::uint64_t fork_bytes = 1ull << 30;            ///< private bytes of one fork
+  std::uint64_t forks_bytes = 8ull << 30;           ///< private bytes of all forks of the daemon
+};
+
 struct Limits {
   std::uint32_t connections = 4096;
   std::uint32_t stores = 256;  ///< open at the same time
@@ -53,6 +62,7 @@ struct Limits {
   std::chrono::milliseconds stall_timeout{60'000};
   std::chrono::milliseconds lease_idle_max{0};  ///< 0: never
   std::chrono::milliseconds keepalive{30'000};  ///< until the kernel gives up on a host that is gone
+  EngineLimits engine;
 };
 
 struct Config {

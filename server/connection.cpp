@@ -20,8 +20,8 @@ namespace {
 
 // So many receives in a row, then the worker's other connections have a turn.
 constexpr int receives_in_a_row = 8;
-// While something is pending, no more than this is read ahead; it is read at all so that a hang-up is noticed.
-constexpr std::size_t read_ahead_bytes_max = 64u << 10;
+// At a stop, what has arrived is still carried out, within reason.
+constexpr int last_looks_max = 64;
 // After goodbye the peer's bytes are dropped for so long: closing with unread input would reset the connection, and
 // the reset could overtake the goodbye.
 constexpr std::chrono::milliseconds linger_time{1000};
@@ -85,7 +85,7 @@ struct ConnectionLoop {
       self->reason_ = "left the line";
       co_return;
     }
-    if (self->end_of_input_ || self->input_.size() >= read_ahead_bytes_max) {
+    if (self->end_of_input_ || self->input_.size() >= self->server_.config.limits.buffered_bytes) {
       self->look_for_hang_up();
       if (!self->broken_ && !(in_line && self->end_of_input_)) co_await wait(self, Until::woken);
       co_return;
@@ -96,6 +96,7 @@ struct ConnectionLoop {
   static asio::awaitable<void> run(std::shared_ptr<Connection> self) {
     int in_a_row = 0;
     self->drained_ = false;
+    if (self->on_front()) self->back_on_front();
     if (self->refusal_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
     if (self->wish_ && self->use_) self->begin_open();
     for (;;) {
@@ -117,17 +118,16 @@ struct ConnectionLoop {
       }
       if (self->recheck_input_ && !self->input_.empty()) continue;
       if (self->end_of_input_) break;
-      if (self->server_.stopping && self->last_look_done_) {
-        self->say_goodbye(proto::Status::stopping, "the server is stopping");
+      if (self->server_.stopping) {
+        const bool all_seen = self->receive() == Connection::Received::nothing || ++self->last_looks_ > last_looks_max;
+        if (all_seen && !self->broken_) self->say_goodbye(proto::Status::stopping, "the server is stopping");
         continue;
       }
-      self->last_look_done_ = self->server_.stopping;
       if (self->deadline_passed(Connection::Deadline::hello) || self->deadline_passed(Connection::Deadline::input)) {
         self->deadline_missed();
         continue;
       }
-      const bool nothing_new = self->drained_ || self->receive() == Connection::Received::nothing;
-      if (nothing_new && !self->server_.stopping) {
+      if (self->drained_ || self->receive() == Connection::Received::nothing) {
         in_a_row = 0;
         self->watch_input_progress();
         co_await wait(self, Until::readable);
@@ -138,7 +138,13 @@ struct ConnectionLoop {
     }
     if (self->move_to_ && !self->broken_) co_return;
     self->end_session();
-    if (self->leaving_ && !self->broken_) co_await linger(self);
+    if (!self->leaving_ || self->broken_) co_return;
+    // Not on the store's worker, which may go with the last hold on the store.
+    if (self->on_front()) {
+      co_await linger(self);
+    } else {
+      self->move_to_ = self->server_.front;
+    }
   }
 
   static asio::awaitable<void> linger(std::shared_ptr<Connection> self) {
@@ -219,6 +225,8 @@ void Connection::finish() {
   server_.log.debug("connection close", {{"connection", id_}, {"address", address_}, {"reason", reason_}});
   server_.ended(id_);
 }
+
+bool Connection::on_front() const { return worker() == server_.front; }
 
 std::shared_ptr<Worker> Connection::worker() const {
   const std::lock_guard lock(worker_mutex_);

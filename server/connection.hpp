@@ -85,6 +85,7 @@ private:
   void post(std::function<void(Connection&)> task);
   void wake();
   std::shared_ptr<Worker> worker() const;
+  bool on_front() const;
   int socket() const;
 
   // connection_stream.cpp: bytes in, frames, bytes out; nothing in there waits
@@ -121,6 +122,7 @@ private:
   void take_open(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_close(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void go_to_store(std::shared_ptr<HostUse> use);
+  void back_on_front();
   void refused(std::string_view action, const std::string& store, const proto::FrameHeader& header,
                const std::exception_ptr& error);
 
@@ -152,10 +154,10 @@ private:
   bool recheck_input_ = false;    // input_ may hold a whole frame
   bool drained_ = false;          // the last receive took all there was
   bool end_of_input_ = false;
-  bool broken_ = false;          // the socket failed, or was aborted: nothing can be sent
-  bool leaving_ = false;         // goodbye or close's answer is in the output: send it, then close
-  std::string reason_;           // why it ended, for the log
-  bool last_look_done_ = false;  // stopping: what had arrived was read
+  bool broken_ = false;   // the socket failed, or was aborted: nothing can be sent
+  bool leaving_ = false;  // goodbye or close's answer is in the output: send it, then close
+  std::string reason_;    // why it ended, for the log
+  int last_looks_ = 0;    // stopping: how often what had arrived was read
   Deadline deadline_kind_ = Deadline::none;
   std::chrono::steady_clock::time_point deadline_;
   std::size_t input_since_deadline_ = 0;
@@ -175,7 +177,10 @@ private:
   std::uint64_t receives_ = 0;  // system calls, for the log
   std::uint64_t sends_ = 0;
 
-  // Destroyed in this order: the session, then the hold on its store.
+  std::optional<proto::FrameHeader> close_request_;
+
+  // Destroyed in this order: the session, then the hold on its store. The hold is released on the front worker or when
+  // the connection ends: until then it also keeps the worker that the connection lives on.
   std::shared_ptr<HostUse> use_;
   storage::Store* store_ = nullptr;
   std::unique_ptr<storage::StoreSession> session_;

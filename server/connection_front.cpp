@@ -167,13 +167,22 @@ void Connection::go_to_store(std::shared_ptr<HostUse> use) {
   use_ = std::move(use);
 }
 
+// With a session it is released first, and its hold on the store too, so that once close is answered both are free.
 void Connection::take_close(const FrameHeader& header, Payload payload) {
   proto::CloseRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   reason_ = "closed by the client";
-  // Released before the answer says so.
+  close_request_ = header;
+  if (on_front()) return back_on_front();
   end_session();
-  answers().add(header.request_id, proto::CloseAnswer{});
+  move_to_ = server_.front;
+}
+
+void Connection::back_on_front() {
+  use_.reset();
+  if (!close_request_) return;
+  answers().add(close_request_->request_id, proto::CloseAnswer{});
+  close_request_.reset();
   leaving_ = true;
 }
 

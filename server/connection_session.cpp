@@ -61,9 +61,7 @@ void Connection::open_failed(const std::exception_ptr& error) {
   wish_.reset();
   place_in_line_ = 0;
   store_ = nullptr;
-  const bool at_the_store = use_ != nullptr;
-  use_.reset();
-  if (at_the_store) move_to_ = server_.front;
+  if (!on_front()) move_to_ = server_.front;
 }
 
 void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error) {
@@ -181,7 +179,6 @@ void Connection::end_session() {
                                        {"reason", reason_.empty() ? "end of stream" : reason_}});
   }
   store_ = nullptr;
-  use_.reset();
 }
 
 }  // namespace pageserver::server

@@ -144,10 +144,10 @@ Connection::Received Connection::receive_into_input(std::size_t bytes_max) {
   return result;
 }
 
-// While something is pending: only to notice the end, and to let the peer go on sending a little.
+// While something is pending: to notice the end, and to let the peer go on sending within its bound.
 Connection::Received Connection::receive_ahead() {
   const bool drained = drained_;
-  const Received result = receive_into_input(16u << 10);
+  const Received result = receive_into_input(64u << 10);
   drained_ = drained;
   if (input_.empty()) input_.release();
   return result;

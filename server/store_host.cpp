@@ -1,9 +1,11 @@
 #include "server/store_host.hpp"
 
+#include <random>
+
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
-#include "storage/file_store.hpp"
+#include "storage/engine.hpp"
 #include "storage/thread_background.hpp"
 
 namespace pageserver::server {
@@ -13,15 +15,30 @@ std::int64_t now_unix_ms() noexcept {
       .count();
 }
 
+namespace {
+
+std::uint64_t random_salt() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+}  // namespace
+
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
-                                           storage::Background& sync_lane) {
-  storage::FileStoreOptions options;
+                                           storage::Background& sync_lane, storage::Background& checkpoint_lane) {
+  storage::EngineOptions options;
   options.read_only = settings.read_only;
   options.create = settings.create;
   options.follow_symlinks = !settings.on_demand;
   options.file_mode = settings.file_mode;
   options.size_bytes_max = settings.size_bytes_max;
-  return storage::open_file_store(file_system, settings.path, options, sync_lane);
+  options.log_bytes_max = settings.engine.log_bytes;
+  options.held_bytes_max = settings.engine.held_bytes;
+  options.private_memory_bytes_max = settings.engine.private_memory_bytes;
+  options.fork_bytes_max = settings.engine.fork_bytes;
+  options.forks_bytes_max = settings.engine.forks_bytes;
+  options.salt = random_salt();
+  return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
 
 struct StoreHost::IdleTimer {
@@ -53,8 +70,11 @@ storage::Store& StoreHost::opened() {
   const std::lock_guard lock(open_mutex_);
   if (const auto store = current()) return *store;
   const auto start = std::chrono::steady_clock::now();
-  if (sync_lane_ == nullptr) sync_lane_ = std::make_unique<storage::ThreadBackground>();
-  std::shared_ptr<storage::Store> store = open_store(*file_system_, settings_, *sync_lane_);
+  if (sync_lane_ == nullptr) {
+    sync_lane_ = std::make_unique<storage::ThreadBackground>();
+    checkpoint_lane_ = std::make_unique<storage::ThreadBackground>();
+  }
+  std::shared_ptr<storage::Store> store = open_store(*file_system_, settings_, *sync_lane_, *checkpoint_lane_);
   const Stat stat = store->stat(now_unix_ms());
   noted_pages_ = stat.pages;
   const auto took = std::chrono::steady_clock::now() - start;

@@ -26,6 +26,7 @@ struct StoreSettings {
   bool on_demand = false;  ///< opened for its first session, closed after its last
   std::uint32_t file_mode = 0640;
   std::uint64_t size_bytes_max = 0;
+  EngineLimits engine;
   std::uint32_t threads = 1;
   std::chrono::milliseconds lease_idle_max{0};
 };
@@ -75,6 +76,7 @@ private:
   std::size_t next_worker_ = 0;
   std::unique_ptr<IdleTimer> idle_timer_;
   std::unique_ptr<storage::Background> sync_lane_;
+  std::unique_ptr<storage::Background> checkpoint_lane_;
   std::mutex open_mutex_;     ///< one opening or closing at a time
   mutable std::mutex mutex_;  ///< of next_worker_ and store_, never held for long
   std::shared_ptr<storage::Store> store_;
@@ -83,6 +85,6 @@ private:
 
 /// What stands behind the daemon's stores.
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
-                                           storage::Background& sync_lane);
+                                           storage::Background& sync_lane, storage::Background& checkpoint_lane);
 
 }  // namespace pageserver::server

@@ -64,6 +64,16 @@ public:
     ::setsockopt(client.fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return client;
   }
+  /// On [::1].
+  static RawClient tcp6(std::uint16_t port) {
+    RawClient client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_port = htons(port);
+    address.sin6_addr = in6addr_loopback;
+    client.connect(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    return client;
+  }
   static RawClient local(const std::string& path) {
     RawClient client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
@@ -154,6 +164,8 @@ public:
     return frame;
   }
 
+  /// True when there is something to receive, or the end of the stream, within `limit`.
+  bool readable_within(std::chrono::milliseconds limit) const { return wait_for(POLLIN, limit); }
   /// True when the peer closes within `limit`; frames that come before are dropped.
   bool closed_within(std::chrono::milliseconds limit = patience) {
     const auto deadline = std::chrono::steady_clock::now() + limit;

@@ -1,0 +1,61 @@
+// What the daemon's integration tests share.
+#pragma once
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/daemon.hpp"
+#include "tests/support/raw_client.hpp"
+
+namespace pageserver::test {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;  // memory is not what the program alone takes
+#else
+inline constexpr bool sanitized = false;
+#endif
+
+/// Resident memory of a process in KiB.
+inline std::size_t resident_kib(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; status >> word;) {
+    std::size_t kib = 0;
+    if (word == "VmRSS:" && status >> kib) return kib;
+  }
+  throw std::runtime_error("no VmRSS for process " + std::to_string(pid));
+}
+
+/// A thousand sockets are more than the usual soft limit.
+inline void raise_open_files_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+inline std::vector<std::byte> pattern(std::size_t count, unsigned seed) {
+  std::vector<std::byte> bytes(count);
+  for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<std::byte>((i * 131 + seed * 29 + (i >> 8)) & 0xff);
+  return bytes;
+}
+
+/// Connected, greeted, with a session.
+inline RawClient session_on(const Daemon& daemon, std::string_view store, proto::Access access = proto::Access::write) {
+  RawClient client = RawClient::tcp(daemon.port());
+  client.hello();
+  client.open(store, access);
+  return client;
+}
+
+inline std::size_t count_of(const std::string& text, std::string_view part) {
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++count;
+  return count;
+}
+
+}  // namespace pageserver::test
