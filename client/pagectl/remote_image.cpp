@@ -87,7 +87,10 @@ public:
     });
   }
   void flush() override {
-    connection_->call(proto::FlushRequest{}, [](const proto::FlushAnswer&) {});
+    // It may publish all of a large upload: longer than any other request.
+    const std::chrono::milliseconds timeout = std::max<std::chrono::milliseconds>(uri_.request_timeout, 10min);
+    connection_->call(
+        proto::FlushRequest{}, [](const proto::FlushAnswer&) {}, timeout);
   }
 
   std::uint32_t request_bytes_max() const override { return connection_->server().request_bytes_max; }

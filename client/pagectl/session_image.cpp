@@ -56,6 +56,12 @@ private:
   bool on_flush_;
 };
 
+std::string percent_encoded(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == ' ' ? std::string("%20") : std::string(1, c);
+  return out;
+}
+
 /// The URI's text again, with what the mode adds to it.
 std::string with_query(const std::string& text, const std::string& more) {
   return text + (text.find('?') == std::string::npos ? "?" : "&") + more;
@@ -67,6 +73,7 @@ std::unique_ptr<Image> open_session_image(const std::string& name, const client:
                                           bool publish_given, const OpenMode& mode) {
   std::string text = name;
   if (!uri.access_given) text = with_query(text, uri.access == Access::read ? "access=read" : "access=write");
+  if (uri.name == mode.session_name) text = with_query(text, "name=" + percent_encoded(mode.session_name));
   // An embedded store serves this process alone, so a live view is as stable as a pinned one.
   const bool on_flush =
       uri.access == Access::write && (publish_given ? uri.publish == Publish::on_flush : mode.one_transaction);
