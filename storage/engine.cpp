@@ -56,6 +56,7 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   ImageFileOptions image_options;
   image_options.read_only = options.read_only;
   image_options.create = options.create;
+  image_options.follow_symlinks = options.follow_symlinks;
   image_options.file_mode = options.file_mode;
   // A read-only store can't replay a log, and may not look past it either.
   image_options.refuse_pending_log = options.read_only;
@@ -176,6 +177,7 @@ void Engine::finish_log() {
     if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
   }
   cut_log(appended_.position);
+  remove_spill_files(file_system_, image_path_);  // one whose removal failed when it was made
 }
 
 void Engine::halt() noexcept {

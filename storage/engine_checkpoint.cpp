@@ -159,23 +159,38 @@ void Engine::finish_round() {
 }
 
 void Engine::cut_log(std::uint64_t position) {
-  for (;;) {
-    LogSegmentRef oldest;
-    {
-      const Lock lock{mutex_};
-      // The last segment goes only at a clean stop: it is the one that is appended to.
-      const bool all = stopping_ && position >= appended_.position;
-      if (segments_.empty() || segments_.front()->end_position > position || (segments_.size() == 1 && !all)) return;
-      oldest = segments_.front();
-    }
-    // Each removal is durable before the next, so that a crash never leaves a log with a gap.
-    remove_file(file_system_, oldest->file.path());
+  LogSegmentRef oldest_kept;
+  std::size_t count = 0;
+  {
+    const Lock lock{mutex_};
+    // The last segment goes only at a clean stop: it is the one that is appended to.
+    const std::size_t removable = segments_.size() - (stopping_ || segments_.empty() ? 0 : 1);
+    while (count < removable && segments_[count]->end_position <= position) ++count;
+    if (count == 0) return;
+    oldest_kept = count < segments_.size() ? segments_[count] : segments_.back();
+    // A log of one file needs no mark to be removed.
+    if (oldest_kept == segments_.front()) oldest_kept = nullptr;
+  }
+  const auto must_sync = [this](const auto& action) {
     try {
-      if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system_, oldest->file.path());
+      action();
     } catch (const MemoryError& error) {
       fail_sync(error);
       throw;
     }
+  };
+  if (oldest_kept) must_sync([&] { mark_segment(*oldest_kept); });
+  for (; count != 0; --count) {
+    LogSegmentRef oldest;
+    {
+      const Lock lock{mutex_};
+      oldest = segments_.front();
+    }
+    // Each removal is durable before the next, so that a crash never leaves a log with a gap.
+    remove_file(file_system_, oldest->file.path());
+    must_sync([&] {
+      if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system_, oldest->file.path());
+    });
     const Lock lock{mutex_};
     segments_.pop_front();
   }

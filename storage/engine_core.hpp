@@ -162,12 +162,13 @@ private:
                            std::uint64_t new_pages, bool bounded);
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data);
-  void appended(const Publishing& publishing, const LogWriter::Appended& appended);
+  void appended(const Publishing& publishing, const LogWriter::Appended& appended, std::span<LoggedRange> ranges);
   void make_visible(const Publishing& publishing, std::span<const LoggedRange> ranges, After& after);
   void end_publish(After& after);
   std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
                                std::span<const std::byte> data, std::uint64_t new_pages);
-  std::vector<LoggedRange> locate(std::span<const LogRange> ranges, std::uint64_t data_position, bool keep_small,
+  /// Everything that can fail once a record is whole has to come before: positions are still relative to its data.
+  std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;
   void begin_commit(const SessionRef& state);
   void refuse_past_bound();

@@ -120,7 +120,10 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
   return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
 }
 
-void Engine::appended(const Publishing& publishing, const LogWriter::Appended& appended) {
+void Engine::appended(const Publishing& publishing, const LogWriter::Appended& appended,
+                      std::span<LoggedRange> ranges) {
+  for (LoggedRange& logged : ranges)
+    if (!logged.range.zero) logged.position += appended.data_position;
   if (appended.new_segment) segments_.push_back(appended.new_segment);
   segments_.back()->end_position = appended.end_position;
   appended_ = {appended.end_position, publishing.version};
@@ -150,13 +153,13 @@ void Engine::end_publish(After& after) {
 }
 
 std::vector<Engine::LoggedRange> Engine::locate(
-    std::span<const LogRange> ranges, std::uint64_t data_position, bool keep_small,
+    std::span<const LogRange> ranges, bool keep_small,
     const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const {
   std::vector<LoggedRange> logged;
   logged.reserve(ranges.size());
   std::uint64_t data_offset = 0;
   for (const LogRange& range : ranges) {
-    logged.push_back({range, range.zero ? no_position : data_position + data_offset, nullptr});
+    logged.push_back({range, range.zero ? no_position : data_offset, nullptr});
     if (range.zero) continue;
     if (keep_small && range.length <= small_range_bytes_max) {
       auto bytes = std::make_shared<std::byte[]>(range.length);
@@ -192,14 +195,14 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
   };
   try {
     if (mutated(Mutation::publish_before_append)) {
-      const auto early = locate(ranges, 0, true, fill);
+      const auto early = locate(ranges, true, fill);
       const Lock lock{mutex_};
       make_visible(publishing, early, after);
     }
+    auto logged = locate(ranges, keep_small, fill);
     const auto done = append(publishing, ranges, fill);
-    const auto logged = locate(ranges, done.data_position, keep_small, fill);
     const Lock lock{mutex_};
-    appended(publishing, done);
+    appended(publishing, done, logged);
     if (!mutated(Mutation::publish_before_append)) make_visible(publishing, logged, after);
     end_publish(after);
   } catch (...) {
@@ -256,10 +259,10 @@ void Engine::begin_commit(const SessionRef& state) {
     }
   };
   try {
+    commit.ranges = locate(ranges, keep_small, fill);
     const auto done = append(commit.publishing, ranges, fill);
-    commit.ranges = locate(ranges, done.data_position, keep_small, fill);
     const Lock lock{mutex_};
-    appended(commit.publishing, done);
+    appended(commit.publishing, done, commit.ranges);
     Flush flush;
     flush.position = appended_.position;
     flush.state = state;

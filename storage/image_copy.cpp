@@ -50,12 +50,11 @@ bool copy_page(const PageCopy& copy, std::span<const LogSegmentRef> segments, co
   return false;
 }
 
-void remove_segments(FileSystem& file_system, std::vector<LogSegmentRef>& segments, std::size_t count) {
-  for (; count != 0; --count) {
-    const std::string path = segments.front()->file.path();
-    remove_file(file_system, path);
-    if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system, path);
-    segments.erase(segments.begin());
+void remove_segments(FileSystem& file_system, std::span<const LogSegmentRef> segments) {
+  if (segments.size() > 1) mark_segment(*segments.back());
+  for (const LogSegmentRef& segment : segments) {
+    remove_file(file_system, segment->file.path());
+    if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system, segment->file.path());
   }
 }
 

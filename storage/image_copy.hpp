@@ -31,8 +31,8 @@ const LogSegmentRef& segment_at(std::span<const LogSegmentRef> segments, std::ui
 bool copy_page(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
                std::vector<std::byte>& scratch);
 
-/// Removes a log's files from the oldest to the newest, the removal of each durable before the next: a log without its
-/// first segments means the same, one without a segment in the middle would not. Done segments leave `segments`.
-void remove_segments(FileSystem& file_system, std::vector<LogSegmentRef>& segments, std::size_t count);
+/// Removes a log's files from the oldest to the newest, the removal of each durable before the next, so that a crash in
+/// the middle leaves a log that means the same.
+void remove_segments(FileSystem& file_system, std::span<const LogSegmentRef> segments);
 
 }  // namespace pageserver::storage

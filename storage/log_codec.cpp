@@ -89,6 +89,23 @@ Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& h
   return Decoded::valid;
 }
 
+void encode_mark(const SegmentMark& mark, std::span<std::byte, mark_bytes> bytes) noexcept {
+  put<std::uint64_t>(bytes, mark_magic_at, mark_magic);
+  put(bytes, mark_salt_at, mark.salt);
+  put(bytes, mark_position_at, mark.position);
+  put(bytes, mark_checksum_at, log_checksum(bytes.first(mark_checksum_at)));
+}
+
+Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcept {
+  if (bytes.size() < mark_bytes) return Decoded::empty;
+  if (get<std::uint64_t>(bytes, mark_magic_at) != mark_magic ||
+      get<std::uint64_t>(bytes, mark_checksum_at) != log_checksum(bytes.first(mark_checksum_at)))
+    return all_zero(bytes.first(mark_bytes)) ? Decoded::empty : Decoded::invalid;
+  mark.salt = get<std::uint64_t>(bytes, mark_salt_at);
+  mark.position = get<std::uint64_t>(bytes, mark_position_at);
+  return Decoded::valid;
+}
+
 void encode_record_header(const RecordHeader& header, std::span<std::byte, record_header_bytes> bytes) noexcept {
   put<std::uint32_t>(bytes, record_magic_at, record_magic);
   put<std::uint32_t>(bytes, record_kind_at, record_kind_publish);

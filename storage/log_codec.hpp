@@ -61,6 +61,14 @@ void encode_segment_header(const SegmentHeader& header,
 Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& header,
                               std::uint32_t& other_version) noexcept;
 
+/// Everything below `position` is in the image, and the image is synced.
+struct SegmentMark {
+  std::uint64_t salt = 0;
+  std::uint64_t position = 0;
+};
+void encode_mark(const SegmentMark& mark, std::span<std::byte, log_format::mark_bytes> bytes) noexcept;
+Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcept;
+
 void encode_record_header(const RecordHeader& header,
                           std::span<std::byte, log_format::record_header_bytes> bytes) noexcept;
 Decoded decode_record_header(std::span<const std::byte> bytes, RecordHeader& header) noexcept;

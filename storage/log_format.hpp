@@ -27,6 +27,19 @@ inline constexpr std::size_t segment_image_birth_ns_at = 80;   // i64
 inline constexpr std::size_t segment_previous_first_at = 88;   // u64
 inline constexpr std::size_t segment_checksum_at = 504;        // u64: XXH3-64 of the bytes before it
 
+/// The second sector of a segment, written at most once: everything below a position is in the synced image.
+/// "PSLOGMRK", read as a little-endian number.
+inline constexpr std::uint64_t mark_magic = 0x4B524D474F4C5350;
+inline constexpr std::size_t mark_bytes = 32;
+inline constexpr std::size_t mark_in_segment_at = 512;
+inline constexpr std::size_t mark_magic_at = 0;      // u64
+inline constexpr std::size_t mark_salt_at = 8;       // u64
+inline constexpr std::size_t mark_position_at = 16;  // u64
+inline constexpr std::size_t mark_checksum_at = 24;  // u64: XXH3-64 of the bytes before it
+
+/// Where a segment's first record begins.
+inline constexpr std::size_t segment_records_at = 1024;
+
 /// "PSLR", read as a little-endian number.
 inline constexpr std::uint32_t record_magic = 0x524C5350;
 inline constexpr std::uint32_t record_kind_publish = 1;

@@ -25,7 +25,8 @@ struct FoundSegment {
   Decoded decoded = Decoded::invalid;
   std::uint32_t other_version = 0;
   std::uint64_t file_bytes = 0;
-  bool known_start = false;  ///< segment->first_position is known, from its own header or the next one's
+  std::uint64_t marked_position = 0;  ///< the image holds everything below; 0: says nothing
+  bool known_start = false;           ///< segment->first_position is known, from its own header or the next one's
 };
 
 MemoryError damaged(const std::string& path, const std::string& what) {
@@ -57,7 +58,17 @@ private:
     found.decoded = decode_segment_header(std::span{bytes}.first(length), found.header, found.other_version);
     if (found.decoded == Decoded::valid && found.header.number != found.segment->number)
       found.decoded = Decoded::invalid;
+    SegmentMark mark;
+    std::array<std::byte, mark_bytes> mark_encoded{};
+    const std::size_t mark_length = found.segment->file.read_up_to(mark_in_segment_at, mark_encoded);
+    if (found.decoded == Decoded::valid &&
+        decode_mark(std::span{mark_encoded}.first(mark_length), mark) == Decoded::valid &&
+        mark.salt == found.header.salt) {
+      found.marked_position = mark.position;
+      found.segment->marked = true;
+    }
     if (found.decoded == Decoded::valid) {
+      found.segment->salt = found.header.salt;
       found.segment->first_position = found.header.first_position;
       found.known_start = true;
     }
@@ -96,7 +107,20 @@ private:
     return true;
   }
 
+  /// The segments before the first one here were removed because the image has them, and not lost with their directory
+  /// entries: it or a later one says so.
+  bool may_be_first() const {
+    const FoundSegment& first = found_.front();
+    if (first.segment->number == 1) return true;
+    return std::any_of(found_.begin(), found_.end(), [&](const FoundSegment& found) {
+      return found.marked_position >= first.header.first_position && found.header.salt == first.header.salt &&
+             found.marked_position != 0;
+    });
+  }
+
   void walk() {
+    for (const FoundSegment& found : found_)
+      if (found.decoded == Decoded::valid) note_synced(found.header.synced_position);
     if (found_.front().decoded == Decoded::valid) {
       version_ = scan_.first->version;
       scan_.pages = scan_.first->pages;
@@ -104,18 +128,16 @@ private:
     }
     scan_.end_position = found_.front().segment->first_position;
     std::size_t index = 0;
-    std::uint64_t offset = segment_header_bytes;  // of what comes next in segment `index`
-    bool cut = found_.front().decoded != Decoded::valid;
+    std::uint64_t offset = segment_records_at;  // of what comes next in segment `index`
+    const bool cut = found_.front().decoded != Decoded::valid || !may_be_first();
     if (cut) offset = 0;
-    if (!cut) note_synced(found_.front().header.synced_position);
-    if (!cut) scan_.end_position += segment_header_bytes;
+    if (!cut) scan_.end_position += segment_records_at;
     while (!cut) {
       FoundSegment& found = found_[index];
       if (adjoins(index, offset)) {
         found.segment->end_position = found.segment->first_position + offset;
         ++index;
-        note_synced(found_[index].header.synced_position);
-        offset = segment_header_bytes;
+        offset = segment_records_at;
         scan_.end_position = found_[index].segment->first_position + offset;
         continue;
       }
@@ -207,13 +229,12 @@ private:
   void look_beyond(std::size_t index, std::uint64_t offset) {
     for (std::size_t i = index; i < found_.size(); ++i) {
       FoundSegment& found = found_[i];
-      if (i > index && found.decoded == Decoded::valid) note_synced(found.header.synced_position);
-      look_for_records(found, i == index ? offset : segment_header_bytes);
+      look_for_records(found, i == index ? offset : segment_records_at);
     }
   }
 
   void look_for_records(FoundSegment& found, std::uint64_t offset) {
-    offset = std::max<std::uint64_t>(offset, segment_header_bytes);
+    offset = std::max<std::uint64_t>(offset, segment_records_at);
     if (offset >= found.file_bytes) return;
     std::vector<std::byte> bytes(std::min<std::uint64_t>(chunk_bytes, found.file_bytes - offset) + record_header_bytes);
     for (; offset < found.file_bytes; offset += chunk_bytes) {
@@ -247,6 +268,13 @@ private:
       // The start of a segment that says nothing is known unless it is the last.
       if (index + 1 < found_.size() && scan_.synced_position != 0)
         problem(damaged(path, "its header can't be read, and later segments follow it" + remedy));
+      return;
+    }
+    if (found.decoded == Decoded::valid && offset == 0) {
+      // The segment before is missing. That it was never durable is possible only when nothing in it was synced.
+      if (scan_.synced_position > found.header.previous_first_position)
+        problem(damaged(path, "the segment before it is missing, although everything below position " +
+                                  std::to_string(scan_.synced_position) + " was synced" + remedy));
       return;
     }
     const std::uint64_t cut = found.segment->first_position + offset;

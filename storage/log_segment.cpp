@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "storage/mutation.hpp"
+
 namespace pageserver::storage {
 namespace {
 
@@ -18,6 +20,15 @@ constexpr std::uint64_t part_bytes = 1ull << 20;
 constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
 
 }  // namespace
+
+void mark_segment(LogSegment& segment) {
+  if (segment.marked) return;
+  std::array<std::byte, mark_bytes> encoded;
+  encode_mark({segment.salt, segment.first_position}, encoded);
+  segment.file.write(mark_in_segment_at, encoded);
+  if (!mutated(Mutation::drop_mark_sync)) segment.file.sync_data();
+  segment.marked = true;
+}
 
 LogWriter::LogWriter(FileSystem& file_system, Options options)
     : file_system_{file_system}, options_{std::move(options)} {}
@@ -49,10 +60,10 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     segment_header.image_bytes = image_bytes;
     segment_header.image = options_.image;
     segment_header.previous_first_position = current_ ? current_->first_position : end_position_;
-    segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_header_bytes + bytes));
+    segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_records_at + bytes));
     appended.new_segment = segment;
   }
-  header.position = appended.new_segment ? end_position_ + segment_header_bytes : end_position_;
+  header.position = appended.new_segment ? end_position_ + segment_records_at : end_position_;
   try {
     write_record(*segment, record, header);
   } catch (...) {
@@ -80,7 +91,8 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
   segment->file = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, options_.file_mode, "create log");
   segment->number = header.number;
   segment->first_position = header.first_position;
-  segment->end_position = header.first_position + segment_header_bytes;
+  segment->end_position = header.first_position + segment_records_at;
+  segment->salt = header.salt;
   try {
     segment->file.reserve(0, bytes);
     std::array<std::byte, segment_header_bytes> encoded;

@@ -20,10 +20,16 @@ struct LogSegment {
   std::uint64_t number = 0;
   std::uint64_t first_position = 0;
   std::uint64_t end_position = 0;
+  std::uint64_t salt = 0;
+  bool marked = false;        ///< it says that the image holds everything before it; of the checkpoint lane alone
   bool entry_synced = false;  ///< its directory entry is durable
 
   std::uint64_t offset_of(std::uint64_t position) const noexcept { return position - first_position; }
 };
+
+/// Notes in the segment that everything before it is in the synced image, so that it can be the oldest one, and syncs
+/// that. Done once for each segment.
+void mark_segment(LogSegment& segment);
 
 using LogSegmentRef = std::shared_ptr<LogSegment>;
 

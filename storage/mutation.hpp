@@ -12,6 +12,7 @@ enum class Mutation : std::uint8_t {
   drop_log_sync,              ///< a flush does not sync the log's content
   drop_log_entry_sync,        ///< a flush does not sync the directory entry of a new log segment
   drop_image_sync,            ///< a checkpoint does not sync the image
+  drop_mark_sync,             ///< segments are removed before it is durable that the next may be the oldest
   drop_removal_sync,          ///< the removal of a segment is not synced before the next is removed
   drop_open_sync,             ///< opening does not sync the entries of a new image or of a log that is gone
   drop_recovery_log_sync,     ///< recovery copies a log that it did not sync

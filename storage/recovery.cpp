@@ -79,9 +79,10 @@ void make_log_durable(FileSystem& file_system, const LogScan& scan) {
     std::uint64_t at = scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
     while (at < end) {
       buffer.resize(std::min<std::uint64_t>(end - at, 1u << 20));
-      segment->file.read(at, buffer);
-      segment->file.write(at, buffer);
-      at += buffer.size();
+      const std::size_t there = segment->file.read_up_to(at, buffer);
+      if (there == 0) break;  // a segment without a record may end after its header
+      segment->file.write(at, std::span{buffer}.first(there));
+      at += there;
     }
     if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
   }
@@ -101,14 +102,6 @@ void copy_into_image(ImageFile& image, const LogScan& scan, const LogIndex& inde
   if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
 }
 
-/// What a killed process left of its transactions and forks.
-void remove_spill_files(FileSystem& file_system, const std::string& image_path) {
-  const std::string folder = parent_folder(image_path);
-  const std::string prefix = file_name(image_path) + ".spill.";
-  for (const std::string& name : list_folder(file_system, folder))
-    if (name.starts_with(prefix)) remove_file(file_system, image_path + name.substr(file_name(image_path).size()));
-}
-
 }  // namespace
 
 ImageIdentity image_identity(const FileStatus& status) noexcept { return {status.inode, status.birth_ns}; }
@@ -124,6 +117,13 @@ void refuse_log_without_image(FileSystem& file_system, const std::string& path) 
   throw MemoryError{Errc::damaged, "open " + quoted(path) + ": the image is gone, and its log " +
                                        quoted(files.front()) +
                                        " is still there; put the image back beside it, or move the log away"};
+}
+
+void remove_spill_files(FileSystem& file_system, const std::string& image_path) {
+  const std::string folder = parent_folder(image_path);
+  const std::string prefix = file_name(image_path) + ".spill.";
+  for (const std::string& name : list_folder(file_system, folder))
+    if (name.starts_with(prefix)) remove_file(file_system, image_path + name.substr(file_name(image_path).size()));
 }
 
 RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt) {
@@ -144,7 +144,7 @@ RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool ado
   }
   make_log_durable(file_system, scan);
   copy_into_image(image, scan, index);
-  remove_segments(file_system, scan.segments, scan.segments.size());
+  remove_segments(file_system, scan.segments);
   report.replayed = true;
   report.image_pages = image.pages();
   return report;

@@ -42,6 +42,9 @@ RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool ado
 /// Throws `damaged` when a log lies beside an image that is not there.
 void refuse_log_without_image(FileSystem& file_system, const std::string& path);
 
+/// Removes the files that a killed process spilled transactions and forks to.
+void remove_spill_files(FileSystem& file_system, const std::string& image_path);
+
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;
 

@@ -94,6 +94,9 @@ void SimulatedInode::release(std::uint64_t offset, std::uint64_t length) {
 }
 
 void SimulatedInode::finish_sync(const Sync& sync) {
+  // A sync that began later, and is done, made all of this durable and more.
+  if (sync.started < newest_sync_) return;
+  newest_sync_ = sync.started;
   durable_.resize(std::max(durable_.size(), sync.content.size()));
   for (auto at = dirty_.begin(); at != dirty_.end();) {
     put_sector(durable_, at->first, sector_of(sync.content, at->first));
