@@ -121,15 +121,15 @@ private:
   void walk() {
     for (const FoundSegment& found : found_)
       if (found.decoded == Decoded::valid) note_synced(found.header.synced_position);
-    if (found_.front().decoded == Decoded::valid) {
-      version_ = scan_.first->version;
-      scan_.pages = scan_.first->pages;
-      scan_.image_bytes_min = scan_.first->image_bytes;
-    }
     scan_.end_position = found_.front().segment->first_position;
     std::size_t index = 0;
     std::uint64_t offset = segment_records_at;  // of what comes next in segment `index`
     const bool cut = found_.front().decoded != Decoded::valid || !may_be_first();
+    if (!cut) {
+      version_ = scan_.first->version;
+      scan_.pages = scan_.first->pages;
+      scan_.image_bytes_min = scan_.first->image_bytes;
+    }
     if (cut) offset = 0;
     if (!cut) scan_.end_position += segment_records_at;
     while (!cut) {
