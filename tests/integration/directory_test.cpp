@@ -54,8 +54,8 @@ TEST_CASE("clients create, use and remove stores in the directory when that is a
   CHECK(std::filesystem::is_empty(dir.path() / "stores"));
   CHECK(admin.call(proto::RemoveRequest{"fresh"}).status() == proto::Status::not_found);
   CHECK(admin.try_open("fresh").status() == proto::Status::not_found);
-  CHECK(daemon.log().find(" INFO store created store=fresh pages=3") != std::string::npos);
-  CHECK(daemon.log().find(" INFO store removed store=fresh") != std::string::npos);
+  daemon.wait_for_log(" INFO store created store=fresh pages=3");
+  daemon.wait_for_log(" INFO store removed store=fresh");
 }
 
 TEST_CASE("creating and removing need the configuration's leave") {
@@ -133,7 +133,7 @@ TEST_CASE("directory stores open on first use and close with their last session,
     second.call(proto::CloseRequest{});
   }
   CHECK(daemon.stop() == 0);
-  CHECK(daemon.log().find("store opened store=a") != std::string::npos);
+  daemon.wait_for_log("store opened store=a");
   CHECK(count_of(daemon.log(), "store opened") == count_of(daemon.log(), "store closed"));
 }
 

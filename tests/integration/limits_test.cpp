@@ -35,7 +35,7 @@ TEST_CASE("a connection over the limit is told so, and there is room again when 
   CHECK(goodbye.text().find("limits.connections=3") != std::string::npos);
   CHECK_FALSE(fourth.receive());
   fourth.close();
-  CHECK(limited.daemon->log().find("connection refused") != std::string::npos);
+  limited.daemon->wait_for_log("connection refused");
   clients[0].call(proto::CloseRequest{});
   clients[0].close();
   // The end of the first is noticed a moment after it is seen from here.

@@ -56,7 +56,7 @@ TEST_CASE("a second writer is told who holds the lease and what to do") {
   CHECK(text.find("--break") != std::string::npos);
   // The connection lives, and other access is open to it.
   second.open("demo", proto::Access::read);
-  CHECK(daemon.log().find(" INFO request refused action=open store=demo") != std::string::npos);
+  daemon.wait_for_log(" INFO request refused action=open store=demo");
 }
 
 TEST_CASE("the lease is free once close is answered") {
@@ -176,7 +176,7 @@ TEST_CASE("a broken lease is said to its owner unasked, and every later request 
   CHECK(writer.call(proto::PingRequest{}).status() == proto::Status::ok);
   CHECK(writer.call(proto::CloseRequest{}).status() == proto::Status::ok);
   CHECK(reader.call(proto::BreakLeaseRequest{}).as<proto::BreakLeaseAnswer>().broken == std::nullopt);
-  CHECK(daemon.log().find(" INFO lease broken store=demo by=admin") != std::string::npos);
+  daemon.wait_for_log(" INFO lease broken store=demo by=admin");
 }
 
 TEST_CASE("a writer that is idle longer than lease_idle_max loses the lease, a busy one keeps it") {

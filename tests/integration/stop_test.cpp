@@ -26,7 +26,7 @@ TEST_CASE("SIGTERM says goodbye to every session, flushes, and ends with status 
     client->close();
   }
   CHECK(daemon.process().wait() == 0);
-  CHECK(daemon.log().find(" INFO stop status=0") != std::string::npos);
+  daemon.wait_for_log(" INFO stop status=0");
   std::ifstream image(daemon.file("demo.img"), std::ios::binary);
   image.seekg(65536);
   std::string bytes(65536, '\0');
@@ -92,7 +92,7 @@ TEST_CASE("a client that does not read can't hold up the stop, and a second sign
   daemon.expect_complaint("stopped at once");
   daemon.process().signal(SIGTERM);
   CHECK(daemon.process().wait() == 1);
-  CHECK(daemon.log().find("stopped at once reason=\"a second signal\"") != std::string::npos);
+  daemon.wait_for_log("stopped at once reason=\"a second signal\"");
   CHECK_FALSE(std::filesystem::exists(daemon.socket_path()));
   daemon.start_again();
   RawClient again = session_on(daemon, "demo");
@@ -115,7 +115,7 @@ TEST_CASE("the grace period ends the sessions of clients that do not read") {
   REQUIRE(deaf.send_bytes(batch));
   CHECK(deaf.must_receive().status() == proto::Status::ok);
   CHECK(daemon.stop() == 0);
-  CHECK(daemon.log().find("the grace period is over") != std::string::npos);
+  daemon.wait_for_log("the grace period is over");
 }
 
 TEST_CASE("a session waiting in line is told that the server stops") {
