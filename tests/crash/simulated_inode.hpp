@@ -78,7 +78,7 @@ private:
   BlockBytes durable_;
   std::map<std::uint64_t, Dirty> dirty_;
   std::vector<std::uint64_t> earlier_sizes_;  ///< since the last sync, without the newest
-  std::uint64_t newest_sync_ = 0;  ///< when the newest sync that is done began
+  std::uint64_t newest_sync_ = 0;             ///< when the newest sync that is done began
   std::vector<bool> allocated_;
   std::uint64_t blocks_ = 0;
   std::uint64_t change_ = 0;

@@ -73,13 +73,13 @@ Simulation::Simulation(SimulationOptions options)
       crash_random_(options_.seed ^ 0xc0ffee),
       trace_length_(trace_length()) {
   engine_options_.size_bytes_max = 8 * page_size;
-  engine_options_.log_bytes_max = 64 << 10;
+  engine_options_.log_bytes_max = 32 << 10;
   engine_options_.segment_bytes = 12 << 10;
   engine_options_.held_bytes_max = 32 << 10;
   engine_options_.private_memory_bytes_max = 4 << 10;
   engine_options_.fork_bytes_max = 64 << 10;
   engine_options_.forks_bytes_max = 96 << 10;
-  engine_options_.checkpoint_step_bytes = 16 << 10;
+  engine_options_.checkpoint_step_bytes = 8 << 10;
   disk_ = std::make_unique<SimulatedFileSystem>(random_.next());
   disk_->make_directory(folder);
   // Whole images are read again and again; returning their memory to the system each time takes longer than all else.
