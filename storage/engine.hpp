@@ -14,7 +14,8 @@ namespace pageserver::storage {
 /// Bounds in bytes. The defaults suit a daemon with a few stores on one machine.
 struct EngineOptions {
   bool read_only = false;
-  bool create = true;  ///< make the image when it is missing
+  bool create = true;           ///< make the image when it is missing
+  bool follow_symlinks = true;  ///< false: refuse a path whose last component is a symbolic link
   std::uint32_t file_mode = 0640;
   std::uint64_t size_bytes_max = 1ull << 40;   ///< of the image; grow() meets it
   std::uint64_t log_bytes_max = 256ull << 20;  ///< log not yet checkpointed, above which writers wait
