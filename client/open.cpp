@@ -9,6 +9,7 @@
 #include <pageserver/remote_provider.hpp>
 
 #include "client/uri.hpp"
+#include "storage/embedded_store.hpp"
 
 namespace pageserver {
 namespace {
@@ -32,10 +33,14 @@ RemoteOptions remote_options(Uri uri) {
   return options;
 }
 
-/// The one place where the store engine becomes a session of this process.
 std::unique_ptr<Session> open_embedded(const Uri& uri) {
-  throw MemoryError{Errc::unsupported, "open store:" + uri.path + ": this build has no embedded store engine; serve " +
-                                           "the file with pageserverd, or open file:" + uri.path};
+  storage::EmbeddedOptions options;
+  options.access = uri.access;
+  options.view = uri.view;
+  options.publish = uri.publish;
+  options.wait_ms = uri.wait_ms;
+  options.name = uri.name;
+  return storage::open_embedded_store(uri.path, options);
 }
 
 std::unique_ptr<Session> open_session_at(Uri uri, std::string_view text) {

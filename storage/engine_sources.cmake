@@ -1,5 +1,6 @@
 # The store engine. A list of its own: the simulation of faults compiles these once more, with PAGESERVER_MUTATIONS.
 set(PAGESERVER_ENGINE_SOURCES
+  embedded_store.cpp
   engine.cpp
   engine_checkpoint.cpp
   engine_publish.cpp

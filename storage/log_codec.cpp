@@ -72,6 +72,7 @@ Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& h
     return Decoded::invalid;
   // Asked before the checksum: another version may keep its checksum elsewhere.
   other_version = get<std::uint32_t>(bytes, segment_format_at);
+  if (other_version == 0) return Decoded::invalid;  // there is no such format: the header was torn here
   if (other_version != format_version) return Decoded::other_version;
   if (get<std::uint64_t>(bytes, segment_checksum_at) != log_checksum(bytes.first(segment_checksum_at)) ||
       get<std::uint32_t>(bytes, segment_header_bytes_at) != segment_header_bytes)

@@ -1,0 +1,31 @@
+// The store engine in the program's own process: `store:PATH`. The same sessions and promises as a daemon's, no socket.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <pageserver/session.hpp>
+
+#include "storage/engine.hpp"
+
+namespace pageserver::storage {
+
+struct EmbeddedOptions {
+  Access access = Access::write;
+  View view = View::live;
+  Publish publish = Publish::on_write;
+  std::uint32_t wait_ms = 0;          ///< how long to wait in line for the writer lease
+  std::string name;                   ///< what the session calls itself
+  EngineOptions engine;               ///< of the store; those of its first session hold. `salt` 0: a random one
+  FileSystem* file_system = nullptr;  ///< null: the operating system's
+};
+
+/// Opens a session on the image at `path`. All sessions of this process on one image share one store, which is opened
+/// by the first and closed, leaving the plain image, by the last; should that fail, the log stays and is replayed at
+/// the next opening. Only Access::write creates the image. An image that may not be written is opened for reading.
+///
+/// Errors: as open_engine(); busy when another process has the image, or another session of this one the lease.
+std::unique_ptr<Session> open_embedded_store(const std::string& path, const EmbeddedOptions& options);
+
+}  // namespace pageserver::storage
