@@ -30,19 +30,20 @@ rm -f "$demo/port"
 # A process group of its own: Ctrl-C reaches this script, which then sends the daemon one signal and waits for it.
 set -m
 setpriv --pdeathsig TERM "$bin/pageserverd" --listen "127.0.0.1:$port" --unix "$demo/pageserver.sock" \
-  --store "demo=$demo/demo.img" --port-file "$demo/port" </dev/null &
+  --store "demo=$demo/demo.img" --port-file "$demo/port" </dev/null 2>"$demo/log" &
 daemon=$!
 set +m
-trap 'kill -TERM "$daemon" 2>/dev/null || :' INT TERM HUP
+signalled=
+trap 'signalled=1; kill -TERM "$daemon" 2>/dev/null || :' INT TERM HUP
 
-# Waits for the daemon to end, through every signal that this script passes on, and ends as it did.
+# Waits for the daemon to end and ends as it did. A signal only interrupts a wait.
 wait_for_daemon() {
-  local status=0
-  while kill -0 "$daemon" 2>/dev/null; do
-    status=0
+  local status
+  while :; do
+    signalled='' status=0
     wait "$daemon" || status=$?
+    [ -n "$signalled" ] || exit "$status"
   done
-  exit "$status"
 }
 
 for ((tries = 0; tries < 600; tries++)); do
@@ -50,7 +51,8 @@ for ((tries = 0; tries < 600; tries++)); do
   if ! kill -0 "$daemon" 2>/dev/null; then
     status=0
     wait "$daemon" || status=$?
-    say "the daemon did not start, see above. Port $port taken? Choose another: PORT=$((port + 1000)) ./run.sh"
+    cat "$demo/log" >&2
+    say "the daemon did not start. If port $port is taken, choose another: PORT=$((port + 1000)) ./run.sh"
     exit "$((status == 0 ? 1 : status))"
   fi
   sleep 0.1
@@ -61,20 +63,29 @@ show() {
   printf '\n$ %s\n' "$*"
   "$@"
 }
-tour() {
-  [[ "$("$bin/pagectl" info --json "$uri")" != *'"pages":0,'* ]] || show "$bin/pagectl" grow "$uri" 16
+has_no_pages() { "$bin/pagectl" info --json "$uri" | grep -qE '"pages": ?0[,}]'; }
+say_hello() {
   printf '\n$ echo "hello, page server" | %s write %s 65530\n' "$bin/pagectl" "$uri"
   echo "hello, page server" | "$bin/pagectl" write "$uri" 65530
-  show "$bin/pagectl" read "$uri" 65520 48 --hex
-  show "$bin/pagectl" info "$uri"
-  show "$bin/pagectl" hash "$uri"
-  show "$bin/pagectl" list "$server"
 }
-tour || { kill -TERM "$daemon" 2>/dev/null; say "a command against the daemon failed, see above"; wait "$daemon" || :; exit 1; }
+tour() {
+  { ! has_no_pages || show "$bin/pagectl" grow "$uri" 16; } &&
+    say_hello &&
+    show "$bin/pagectl" read "$uri" 65520 48 --hex &&
+    show "$bin/pagectl" info "$uri" &&
+    show "$bin/pagectl" hash "$uri" &&
+    show "$bin/pagectl" list "$server"
+}
+if ! tour && kill -0 "$daemon" 2>/dev/null; then
+  say "a command against the daemon failed; stopping it. Its log is $demo/log"
+  kill -TERM "$daemon" 2>/dev/null || :
+  wait "$daemon" || :
+  exit 1
+fi
 
 cat <<X2
 
-The store \`demo\` is the file $demo/demo.img, served at $uri until you press Ctrl-C.
+The store \`demo\` is the file $demo/demo.img, served at $uri until you press Ctrl-C; the daemon's log is $demo/log.
 From another terminal, for example:
   $bin/pagectl copy $uri /tmp/backup.img          # one consistent version, while others write
   $bin/pagectl bench $uri                         # what a request costs
