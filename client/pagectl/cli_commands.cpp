@@ -140,9 +140,9 @@ void add_image_commands(const CommandSink& sink) {
       "A store that can pin a version is read as one version; from one that can't, what is published meanwhile is\n"
       "copied in part, and a warning says so. Pages of zeros are neither sent nor stored.\n"
       "To a file: it appears under its name when it is whole and durable, or not at all.\n"
-      "To a store: it must exist and must not be larger than the source; it grows as needed. A daemon that supports\n"
-      "publish=on_flush publishes the upload whole or not at all. With others an upload is not atomic until the\n"
-      "next release: readers see it half done, and one that is interrupted stays half done.\n\n"
+      "To a store: it must exist and must not be larger than the source; it grows as needed. An upload is one\n"
+      "transaction (publish=on_flush): readers see all of it or nothing, and one that is interrupted leaves no trace.\n"
+      "With publish=on_write in the URI, or a daemon that knows nothing else, it is not atomic.\n\n"
       "Example:\n  pagectl copy --check pageserver://127.0.0.1/demo backup.img",
       run_copy);
   copy.text("SRC", &CopyOptions::source, uri_help);

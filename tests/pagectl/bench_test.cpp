@@ -23,7 +23,7 @@ TEST_CASE("bench measures each size and depth and leaves the image alone") {
     CHECK(latency["p99"] <= latency["max"]);
     CHECK(run["requests_per_second"] > 0);
   }
-  CHECK(read_file(dir.file("a.img")) == random_bytes(4, 1));
+  CHECK((read_file(dir.file("a.img")) == random_bytes(4, 1)));
 }
 
 TEST_CASE("bench writes only when told to, and says so") {
@@ -33,7 +33,7 @@ TEST_CASE("bench writes only when told to, and says so") {
   CHECK(result.status == 0);
   CHECK_THAT(result.err, Contains("overwrites"));
   CHECK_THAT(result.out, Contains("p99.9 us"));
-  CHECK(read_file(dir.file("a.img")) != random_bytes(4, 1));
+  CHECK((read_file(dir.file("a.img")) != random_bytes(4, 1)));
 }
 
 TEST_CASE("bench refuses what it can't measure, before it writes") {
@@ -42,7 +42,7 @@ TEST_CASE("bench refuses what it can't measure, before it writes") {
   const auto large = pagectl({"bench", dir.file("a.img"), "--size", "8,128KiB", "--write", "100"});
   CHECK(large.status == 2);
   CHECK_THAT(large.err, Contains("--size 131072 exceeds size=65536"));
-  CHECK(read_file(dir.file("a.img")) == random_bytes(1, 1));
+  CHECK((read_file(dir.file("a.img")) == random_bytes(1, 1)));
   CHECK(pagectl({"bench", dir.file("a.img"), "--size", "0"}).status == 2);
   CHECK(pagectl({"bench", dir.file("a.img"), "--count", "5", "--seconds", "1"}).status == 2);
 }

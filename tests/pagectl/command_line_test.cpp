@@ -100,9 +100,9 @@ TEST_CASE("numbers may be hexadecimal or have a unit") {
   const auto image = dir.file("a.img");
   write_file(image, random_bytes(2, 1));
   const auto expected = read_file(image).substr(65536, 4096);
-  CHECK(pagectl({"read", image, "64KiB", "4096"}).out == expected);
-  CHECK(pagectl({"read", image, "0x10000", "4KiB"}).out == expected);
-  CHECK(pagectl({"read", image, "65536", "0x1000"}).out == expected);
+  CHECK((pagectl({"read", image, "64KiB", "4096"}).out == expected));
+  CHECK((pagectl({"read", image, "0x10000", "4KiB"}).out == expected));
+  CHECK((pagectl({"read", image, "65536", "0x1000"}).out == expected));
 }
 
 TEST_CASE("a reader that goes away ends the tool quietly with 1") {

@@ -18,7 +18,7 @@ TEST_CASE("a copied file has the same bytes") {
     write_file(dir.file("a.img"), random_bytes(pages, pages));
     const auto report = pagectl_json({"copy", "--check", "--force", dir.file("a.img"), dir.file("b.img")});
     INFO(pages << " pages");
-    CHECK(read_file(dir.file("b.img")) == random_bytes(pages, pages));
+    CHECK((read_file(dir.file("b.img")) == random_bytes(pages, pages)));
     CHECK(report["bytes"] == pages * page_bytes);
     CHECK(report["bytes_sent"] == pages * page_bytes);
     CHECK(report["version"].is_null());
@@ -36,7 +36,7 @@ TEST_CASE("zeros take no room in a copy") {
   patch_file(dir.file("a.img"), 100'000, std::string(10'000, 'x'));
   patch_file(dir.file("a.img"), 400 * page_bytes, random_bytes(1, 1));
   const auto report = pagectl_json({"copy", dir.file("a.img"), dir.file("b.img")});
-  CHECK(read_file(dir.file("b.img")) == read_file(dir.file("a.img")));
+  CHECK((read_file(dir.file("b.img")) == read_file(dir.file("a.img"))));
   CHECK(allocated_bytes(dir.file("b.img")) <= 128u * 1024);
   CHECK(report["bytes_sent"] <= 128 * 1024);
 }
@@ -63,9 +63,9 @@ TEST_CASE("a file that is there is replaced only by force, and whole") {
   const auto refused = pagectl({"copy", dir.file("a.img"), dir.file("b.img")});
   CHECK(refused.status == 1);
   CHECK_THAT(refused.err, Contains("--force"));
-  CHECK(read_file(dir.file("b.img")) == random_bytes(9, 2));
+  CHECK((read_file(dir.file("b.img")) == random_bytes(9, 2)));
   CHECK(pagectl({"copy", "--force", dir.file("a.img"), dir.file("b.img")}).status == 0);
-  CHECK(read_file(dir.file("b.img")) == random_bytes(2, 1));
+  CHECK((read_file(dir.file("b.img")) == random_bytes(2, 1)));
   CHECK((std::filesystem::status(dir.file("b.img")).permissions() & std::filesystem::perms::mask) ==
         static_cast<std::filesystem::perms>(0600));
 }
@@ -78,7 +78,7 @@ TEST_CASE("force replaces what a symbolic link points to") {
   std::filesystem::create_symlink("real/b.img", dir.path() / "b.img");
   CHECK(pagectl({"copy", "--force", dir.file("a.img"), dir.file("b.img")}).status == 0);
   CHECK(std::filesystem::is_symlink(dir.path() / "b.img"));
-  CHECK(read_file(dir.file("real/b.img")) == random_bytes(2, 1));
+  CHECK((read_file(dir.file("real/b.img")) == random_bytes(2, 1)));
 }
 
 TEST_CASE("a file in use is not replaced, not even by force") {
@@ -91,9 +91,9 @@ TEST_CASE("a file in use is not replaced, not even by force") {
   ::close(held);
   CHECK(refused.status == 1);
   CHECK_THAT(refused.err, Contains("in use"));
-  CHECK(read_file(dir.file("b.img")) == random_bytes(1, 2));
+  CHECK((read_file(dir.file("b.img")) == random_bytes(1, 2)));
   CHECK(pagectl({"copy", "--force", dir.file("a.img"), dir.file("a.img")}).status == 1);
-  CHECK(read_file(dir.file("a.img")) == random_bytes(2, 1));
+  CHECK((read_file(dir.file("a.img")) == random_bytes(2, 1)));
 }
 
 TEST_CASE("a copy that fails leaves nothing behind") {

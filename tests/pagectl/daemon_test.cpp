@@ -96,7 +96,7 @@ TEST_CASE("read, write, grow, hash and diff work on a store as on a file") {
   Served served(20);
   auto expected = random_bytes(20, 1);
   for (const auto& uri : served.uris("demo")) {
-    CHECK(pagectl({"read", uri, "1000", "1200000"}).out == expected.substr(1000, 1'200'000));
+    CHECK((pagectl({"read", uri, "1000", "1200000"}).out == expected.substr(1000, 1'200'000)));
     CHECK(pagectl({"diff", uri, served.daemon->tcp_uri("demo")}).status == 0);
     const auto data = random_bytes(17, expected.size());
     CHECK(pagectl_json({"write", uri, "77777"}, data)["bytes"] == data.size());
@@ -113,7 +113,7 @@ TEST_CASE("read, write, grow, hash and diff work on a store as on a file") {
     CHECK(past.out.empty());
   }
   CHECK(served.daemon->stop() == 0);
-  CHECK(read_file(served.dir.file("demo.img")) == expected);
+  CHECK((read_file(served.dir.file("demo.img")) == expected));
 }
 
 TEST_CASE("info and lease show the writer, and a broken lease ends it") {
@@ -155,16 +155,17 @@ TEST_CASE("a session of the tool is named after the command") {
 }
 
 TEST_CASE("bench measures a store, with many requests in flight") {
-  const Served served;
+  Served served;
   for (const auto& uri : served.uris("demo")) {
     const auto report = pagectl_json({"bench", uri, "--size", "8,64KiB", "--depth", "1,32", "--count", "300"});
     REQUIRE(report["runs"].size() == 4);
     for (const auto& run : report["runs"]) CHECK(run["requests"] == 300);
   }
-  CHECK(read_file(served.dir.file("demo.img")) == random_bytes(4, 1));
+  CHECK((read_file(served.dir.file("demo.img")) == random_bytes(4, 1)));
   CHECK(pagectl({"bench", served.daemon->tcp_uri("demo"), "--write", "50", "--count", "200", "--depth", "8"}).status ==
         0);
-  CHECK(read_file(served.dir.file("demo.img")) != random_bytes(4, 1));
+  CHECK(served.daemon->stop() == 0);
+  CHECK((read_file(served.dir.file("demo.img")) != random_bytes(4, 1)));
 }
 
 TEST_CASE("a daemon that goes away in the middle is an error that names it") {
@@ -176,4 +177,50 @@ TEST_CASE("a daemon that goes away in the middle is an error that names it") {
   CHECK(hash.wait() == 1);
   CHECK_THAT(hash.err_so_far(), Contains("demo"));
   CHECK(hash.out_so_far().empty());
+}
+
+TEST_CASE("what a killed daemon left is found by check and replayed by recover") {
+  Served served;
+  REQUIRE(pagectl({"write", served.daemon->tcp_uri("demo"), "70000"}, "written before the kill").status == 0);
+  const auto image = served.dir.file("demo.img");
+  const auto in_use = pagectl({"check", image});
+  CHECK(in_use.status == 1);
+  CHECK(pagectl({"recover", image}).status == 1);
+  served.daemon->kill_hard();
+
+  const auto checked = pagectl({"check", image, "--json"});
+  CHECK(checked.status == 1);
+  const auto document = nlohmann::json::parse(checked.out);
+  CHECK(document["ok"] == false);
+  CHECK(document["log_found"] == true);
+  CHECK(document["records"] == 1);
+  CHECK(pagectl({"read", image, "70000", "7"}).status == 1);
+
+  const auto recovered = pagectl_json({"recover", image});
+  CHECK(recovered["recovered"] == true);
+  CHECK(recovered["records"] == 1);
+  auto expected = random_bytes(4, 1);
+  expected.replace(70'000, 23, "written before the kill");
+  CHECK((read_file(image) == expected));
+  CHECK(pagectl_json({"check", image})["ok"] == true);
+  CHECK(pagectl_json({"recover", image})["recovered"] == false);
+}
+
+TEST_CASE("an image and its log that were moved together are recovered only when told to") {
+  Served served;
+  REQUIRE(pagectl({"write", served.daemon->tcp_uri("demo"), "70000"}, "written before the kill").status == 0);
+  served.daemon->kill_hard();
+  std::filesystem::create_directory(served.dir.path() / "moved");
+  for (const auto& name : names_in(served.dir.path())) {
+    if (name.starts_with("demo.img")) {
+      std::filesystem::copy_file(served.dir.file(name), served.dir.file("moved/" + name));
+    }
+  }
+  const auto image = served.dir.file("moved/demo.img");
+  const auto refused = pagectl({"recover", image});
+  CHECK(refused.status == 1);
+  CHECK_THAT(refused.err, Contains("--adopt"));
+  CHECK((read_file(image) == random_bytes(4, 1)));
+  CHECK(pagectl_json({"recover", image, "--adopt"})["recovered"] == true);
+  CHECK(read_file(image).substr(70'000, 7) == "written");
 }

@@ -35,7 +35,7 @@ TEST_CASE("create makes an image of zeros and refuses a file that is there") {
   const TempDir dir;
   const auto image = dir.file("a.img");
   CHECK(pagectl_json({"create", image, "--pages", "3"})["pages"] == 3);
-  CHECK(read_file(image) == std::string(3 * page_bytes, '\0'));
+  CHECK((read_file(image) == std::string(3 * page_bytes, '\0')));
   const auto again = pagectl({"create", image});
   CHECK(again.status == 1);
   CHECK_THAT(again.err, Contains("exists"));
@@ -92,8 +92,8 @@ TEST_CASE("read writes exactly the bytes asked for") {
   const auto image = dir.file("a.img");
   write_file(image, random_bytes(40, 2));
   const auto bytes = read_file(image);
-  CHECK(pagectl({"read", image, "0", std::to_string(bytes.size())}).out == bytes);
-  CHECK(pagectl({"read", image, "65530", "700000"}).out == bytes.substr(65530, 700000));
+  CHECK((pagectl({"read", image, "0", std::to_string(bytes.size())}).out == bytes));
+  CHECK((pagectl({"read", image, "65530", "700000"}).out == bytes.substr(65530, 700000)));
   CHECK(pagectl({"read", image, std::to_string(bytes.size()), "0"}).out.empty());
   const auto past = pagectl({"read", image, std::to_string(bytes.size() - 1), "2"});
   CHECK(past.status == 1);
@@ -146,9 +146,9 @@ TEST_CASE("write puts standard input where it was told, however long it is") {
   CHECK(pagectl_json({"write", image, "12345"}, data)["bytes"] == data.size());
   auto expected = std::string(80 * page_bytes, 'x');
   expected.replace(12345, data.size(), data);
-  CHECK(read_file(image) == expected);
+  CHECK((read_file(image) == expected));
   CHECK(pagectl_json({"write", image, "0"}, "")["bytes"] == 0);
-  CHECK(read_file(image) == expected);
+  CHECK((read_file(image) == expected));
 }
 
 TEST_CASE("write never grows an image and says what was written") {
@@ -178,7 +178,7 @@ TEST_CASE("grow appends zeros and says how many pages there were") {
   const auto grown = pagectl_json({"grow", image, "2"});
   CHECK(grown["previous_pages"] == 1);
   CHECK(grown["pages"] == 3);
-  CHECK(read_file(image) == bytes + std::string(2 * page_bytes, '\0'));
+  CHECK((read_file(image) == bytes + std::string(2 * page_bytes, '\0')));
   const auto absurd = pagectl({"grow", image, "18446744073709551615"});
   CHECK(absurd.status == 1);
   CHECK(std::filesystem::file_size(image) == 3 * page_bytes);
@@ -204,7 +204,7 @@ TEST_CASE("check tells an image from what is none") {
   const auto good = pagectl_json({"check", dir.file("a.img")});
   CHECK(good["ok"] == true);
   CHECK(good["pages"] == 2);
-  CHECK(good["pending_logs"].empty());
+  CHECK(good["log_found"] == false);
 
   write_file(dir.file("bad.img"), random_bytes(1, 1) + "x");
   const auto bad = pagectl({"check", "--json", dir.file("bad.img")});
@@ -227,8 +227,8 @@ TEST_CASE("a log beside the image is found, and nothing touches the image then")
   CHECK(pagectl({"recover", image}).status == 1);
   CHECK(pagectl({"remove", image}).status == 1);
   CHECK(pagectl({"copy", "--force", image, image}).status == 1);
-  CHECK(read_file(image) == random_bytes(1, 1));
-  CHECK(read_file(image + ".log.0001") == "something");
+  CHECK((read_file(image) == random_bytes(1, 1)));
+  CHECK((read_file(image + ".log.0001") == "something"));
 }
 
 TEST_CASE("hash is the XXH3-64 of the image") {

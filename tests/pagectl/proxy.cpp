@@ -75,12 +75,11 @@ void StallingProxy::run(std::uint16_t port, std::uint64_t bytes) {
   const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const auto address = loopback(port);
   bool open = ::connect(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  std::uint64_t upstream = ~std::uint64_t{0};
   std::array<pollfd, 3> all{{{stop_, POLLIN, 0}, {client, POLLIN, 0}, {server, POLLIN, 0}}};
   while (open && bytes > 0 && all[0].revents == 0) {
     ::poll(all.data(), all.size(), -1);
-    if (all[1].revents != 0) open = pass(client, server, upstream);
-    if (open && all[2].revents != 0) open = pass(server, client, bytes);
+    if (all[1].revents != 0) open = pass(client, server, bytes);
+    if (open && bytes > 0 && all[2].revents != 0) open = pass(server, client, bytes);
   }
   if (bytes == 0) set(stalled_);
   ::poll(all.data(), 1, -1);

@@ -8,8 +8,8 @@ namespace pageserver::test {
 
 class StallingProxy {
 public:
-  /// Listens on a loopback port and passes one connection on to 127.0.0.1:`port`. After `bytes` from there to the
-  /// client nothing passes in either direction.
+  /// Listens on a loopback port and passes one connection on to 127.0.0.1:`port`. After `bytes`, both directions
+  /// together, nothing passes any more.
   StallingProxy(std::uint16_t port, std::uint64_t bytes);
   StallingProxy(const StallingProxy&) = delete;
   StallingProxy& operator=(const StallingProxy&) = delete;

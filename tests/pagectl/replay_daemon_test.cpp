@@ -14,18 +14,19 @@ nlohmann::json replay(const TraceCase& trace, const std::string& uri, const std:
                       std::chrono::seconds(240));
 }
 
-void replay_and_compare(const TraceCase& trace, bool over_tcp, const std::string& depth) {
+void replay_and_compare(const TraceCase& trace, bool over_tcp, const std::string& depth,
+                        const std::string& query = {}) {
   Served served;
-  const auto uri = over_tcp ? served.daemon->tcp_uri("again") : served.daemon->unix_uri("again");
+  const auto uri = over_tcp ? served.daemon->tcp_uri("again", query) : served.daemon->unix_uri("again", query);
   REQUIRE(pagectl({"create", uri}).status == 0);
   if (trace.starts_from_image) {
     unpack("small_crud.img", served.dir.file("start.img"));
-    REQUIRE(pagectl({"copy", "--check", served.dir.file("start.img"), uri}).status == 0);
+    REQUIRE(pagectl({"copy", "--check", served.dir.file("start.img"), served.daemon->tcp_uri("again")}).status == 0);
   }
   const auto report = replay(trace, uri, depth);
   CHECK(report["operations"] == trace.records);
   CHECK(report["hash"] == trace.hash);
-  CHECK(pagectl({"hash", uri}).out == std::string(trace.hash) + "\n");
+  CHECK(pagectl({"hash", served.daemon->tcp_uri("again")}).out == std::string(trace.hash) + "\n");
   CHECK(served.daemon->stop() == 0);
   CHECK(sha256_of(served.dir.file("stores/again.img")) == trace.sha256);
 }
@@ -42,10 +43,15 @@ TEST_CASE("small_crud over a Unix socket, many requests in flight, leaves the en
   replay_and_compare(small_crud, false, "64");
 }
 
+TEST_CASE("small_crud and reopen, each flush a commit, leave the engine's own image") {
+  replay_and_compare(small_crud, true, "1", "publish=on_flush");
+  replay_and_compare(reopen, true, "8", "publish=on_flush");
+}
+
 TEST_CASE("a store that a trace does not start from is refused, and left alone") {
   const Served served;
   const auto result = pagectl({"replay", engine_fixture("small_crud.wdtr.zst"), served.daemon->tcp_uri("demo")});
   CHECK(result.status == 2);
   CHECK_THAT(result.err, Contains("size=262144"));
-  CHECK(read_file(served.dir.file("demo.img")) == random_bytes(4, 1));
+  CHECK((read_file(served.dir.file("demo.img")) == random_bytes(4, 1)));
 }

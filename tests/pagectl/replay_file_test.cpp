@@ -115,7 +115,7 @@ TEST_CASE("replay refuses an image that the trace does not start from") {
   const auto not_empty = pagectl({"replay", engine_fixture("small_crud.wdtr.zst"), image});
   CHECK(not_empty.status == 2);
   CHECK_THAT(not_empty.err, Contains("size=65536") && Contains("size=0"));
-  CHECK(read_file(image) == std::string(page_bytes, '\0'));
+  CHECK((read_file(image) == std::string(page_bytes, '\0')));
 
   unpack("small_crud.img", image);
   patch_file(image, 1000, "?");
