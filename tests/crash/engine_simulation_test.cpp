@@ -36,18 +36,22 @@ void try_seeds(std::uint64_t share) {
   const std::uint64_t first = simulation_first_seed();
   for (std::uint64_t seed = first + share; seed < first + simulation_seeds(); seed += 4) {
     SimulationOptions options = options_for(seed);
-    options.crash_check_one_in = 30;
+    options.crash_check_one_in = 10;
     const auto found = violation(options, &counters);
     INFO(found.value_or(""));
     REQUIRE_FALSE(found);
   }
   report("seeds", counters);
+  if (simulation_seeds() < 500) return;
+  CHECK(counters.writer_waits > 0);
+  CHECK(counters.fork_limits > 0);
+  CHECK(counters.evictions > 20);
+  CHECK(counters.clean_stops > 20);
 }
 
 }  // namespace
 
 TEST_CASE("a crash at every call leaves what the promises allow") {
-  std::uint64_t waits_for_room = 0;
   for (const std::uint64_t seed : {1001u, 1002u}) {
     SimulationOptions options = options_for(seed);
     options.lives = 4;
@@ -77,9 +81,7 @@ TEST_CASE("a crash at every call leaves what the promises allow") {
     CHECK(counters.refreshes > 10);
     CHECK(counters.discards > 5);
     CHECK(counters.interleaved > 50);
-    waits_for_room += counters.writer_waits;
   }
-  CHECK(waits_for_room > 0);
 }
 
 TEST_CASE("a crash at every call of a recovery leaves what the promises allow") {
@@ -107,7 +109,7 @@ TEST_CASE("an error at any one call loses nothing that was promised") {
   SimulationCounters counters;
   SimulationOptions options = options_for(3001);
   options.lives = 2;
-  options.actions = 150;
+  options.actions = 400;
   options.crash_check_one_in = 0;
   Simulation measured(options);
   measured.run();

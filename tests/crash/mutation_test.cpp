@@ -54,6 +54,7 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"drop_log_entry_sync", Mutation::drop_log_entry_sync},
       {"drop_image_sync", Mutation::drop_image_sync},
       {"drop_mark_sync", Mutation::drop_mark_sync},
+      {"drop_mark_sync", Mutation::drop_mark_sync},
       {"drop_removal_sync", Mutation::drop_removal_sync},
       {"drop_open_sync", Mutation::drop_open_sync},
       {"drop_open_sync", Mutation::drop_open_sync},
