@@ -107,9 +107,17 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
 }
 
 Stat Engine::stat(std::int64_t now_unix_ms) {
+  {
+    // Counted as a task, so that a close waits for the look at the file.
+    const Lock lock{mutex_};
+    if (stopping_) throw MemoryError{Errc::provider_error, "stat " + quoted(shown_path_) + ": the store is closed"};
+    ++tasks_running_;
+  }
   Stat stat;
   stat.image_warning = look_at_image();
   const Lock lock{mutex_};
+  --tasks_running_;
+  idle_.notify_all();
   stat.store = shown_path_;
   stat.pages = pages_;
   stat.version = {incarnation_, version_};

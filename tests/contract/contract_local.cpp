@@ -1,11 +1,12 @@
-// The contract over the providers of this process: heap, plain file, and the file store behind a small adapter.
+// The contract over the providers of this process: heap, plain file, and the embedded store engine in each of its ways
+// to write.
 #include <pageserver/file_provider.hpp>
 #include <pageserver/heap_provider.hpp>
 
-#include "storage/file_store.hpp"
-#include "storage/thread_background.hpp"
+#include <string>
+
+#include "storage/embedded_store.hpp"
 #include "tests/contract/contract.hpp"
-#include "tests/contract/store_provider.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace pageserver::test {
@@ -25,23 +26,41 @@ struct FileFixture {
   TempDir folder;
 };
 
-struct FileStoreFixture {
+template <Publish publish>
+struct EmbeddedFixture {
   static constexpr bool durable = true;
   std::unique_ptr<MemoryProvider> make() {
-    storage::FileStoreOptions options;
-    return std::make_unique<StoreProvider>(
-        storage::open_file_store(storage::posix_file_system(), folder.file("db.img"), options, lane));
+    storage::EmbeddedOptions options;
+    options.publish = publish;
+    return storage::open_embedded_store(folder.file("db.img"), options);
   }
   std::unique_ptr<MemoryProvider> reopen(std::unique_ptr<MemoryProvider> provider) {
     provider.reset();
     return make();
   }
   TempDir folder;
-  storage::ThreadBackground lane;
+};
+using EmbeddedOnWrite = EmbeddedFixture<Publish::on_write>;
+using EmbeddedOnFlush = EmbeddedFixture<Publish::on_flush>;
+
+/// A fork of an empty store: the same interface, and nothing that lasts.
+struct ForkFixture {
+  static constexpr bool durable = false;
+  std::unique_ptr<MemoryProvider> make() {
+    const std::string path = folder.file("db" + std::to_string(++images) + ".img");
+    storage::open_embedded_store(path, {});
+    storage::EmbeddedOptions options;
+    options.access = Access::fork;
+    return storage::open_embedded_store(path, options);
+  }
+  TempDir folder;
+  int images = 0;
 };
 
 PAGESERVER_CONTRACT(HeapFixture, "heap");
 PAGESERVER_CONTRACT(FileFixture, "file");
-PAGESERVER_CONTRACT(FileStoreFixture, "file store");
+PAGESERVER_CONTRACT(EmbeddedOnWrite, "embedded store");
+PAGESERVER_CONTRACT(EmbeddedOnFlush, "embedded store, on_flush");
+PAGESERVER_CONTRACT(ForkFixture, "fork");
 
 }  // namespace pageserver::test

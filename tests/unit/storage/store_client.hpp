@@ -67,6 +67,13 @@ inline std::shared_ptr<Flushing> start_flush(storage::StoreSession& session) {
   return flushing;
 }
 
+/// A flush that is answered at once, or its error thrown.
+inline void flush_now(storage::StoreSession& session) {
+  const auto flushing = start_flush(session);
+  REQUIRE(flushing->calls == 1);
+  if (flushing->error) std::rethrow_exception(flushing->error);
+}
+
 inline std::vector<std::byte> read_from(storage::StoreSession& session, std::uint64_t offset, std::size_t length) {
   std::vector<std::byte> bytes(length);
   session.read(offset, bytes);

@@ -1,0 +1,12 @@
+# The store engine and the parts that it is made of.
+pageserver_test(test_engine LABEL unit
+  SOURCES
+    engine_durability_test.cpp
+    engine_lease_test.cpp
+    engine_recovery_test.cpp
+    engine_session_test.cpp
+    engine_views_test.cpp
+    log_codec_test.cpp
+    log_index_test.cpp
+    private_bytes_test.cpp
+  LIBRARIES pageserver_storage pageserver_test_support)

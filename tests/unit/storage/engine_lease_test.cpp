@@ -1,0 +1,106 @@
+// The writer lease of the engine: one holder, a fair line, epochs that end with the lease.
+#include "tests/unit/storage/engine_test.hpp"
+
+namespace pageserver::test {
+
+TEST_CASE_METHOD(EngineHarness, "engine: a second writer is busy and told by whom and how many wait") {
+  open();
+  const auto first = writer();
+  const auto waiting = start_opening(store(), session_request(Access::write, "later", true));
+  CHECK(waiting->calls == 0);
+  check_error(thrown_by([&] { writer(); }), Errc::busy, {"\"writer\"", "127.0.0.1:4000", "2026-11-23T03:49:25Z", "1"});
+  CHECK(store().stat(0).writers_waiting == 1);
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: the line of writers is served first come, first served") {
+  open();
+  auto current = writer();
+  std::vector<std::shared_ptr<Opening>> line;
+  for (int i = 0; i < 50; ++i) line.push_back(start_opening(store(), session_request(Access::write, "w", true)));
+  store().cancel_wait(line[7]->place);
+  CHECK(line[7]->calls == 1);
+  CHECK(line[7]->error);
+  store().cancel_wait(line[7]->place);
+  CHECK(line[7]->calls == 1);
+  std::uint64_t epoch = current->epoch();
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (i == 7) continue;
+    REQUIRE(line[i]->calls == 0);
+    current.reset();
+    REQUIRE(line[i]->calls == 1);
+    current = std::move(line[i]->session);
+    REQUIRE(current);
+    CHECK(current->epoch() > epoch);
+    epoch = current->epoch();
+  }
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: after its lease is broken every request of the old writer is lease_lost") {
+  open();
+  const Publish publish = GENERATE(Publish::on_write, Publish::on_flush);
+  auto old = writer(publish);
+  old->grow(1);
+  flush(*old);
+  if (publish == Publish::on_flush) old->write(0, filled(1, 1));
+  int notices = 0;
+  old->on_notice([&](const MemoryError& error) {
+    ++notices;
+    check_error(error, Errc::lease_lost, {"because of the test"});
+  });
+  const auto next = start_opening(store(), session_request(Access::write, "next", true));
+  CHECK_FALSE(store().break_lease(old->epoch() + 1, "wrong epoch"));
+  const auto lost = store().break_lease(old->epoch(), "because of the test");
+  REQUIRE(lost);
+  CHECK(lost->name == "writer");
+  CHECK(notices == 1);
+  REQUIRE(next->session);
+  std::vector<std::byte> one(1);
+  const auto refused = [&](auto call) { check_error(thrown_by(call), Errc::lease_lost, {"because of the test"}); };
+  refused([&] { old->write(0, one); });
+  refused([&] { old->zero(0, 1); });
+  refused([&] { old->grow(1); });
+  refused([&] { old->read(0, one); });
+  refused([&] { old->pages(); });
+  refused([&] { old->version(); });
+  refused([&] { old->discard(); });
+  const auto flushing = start_flush(*old);
+  CHECK(flushing->calls == 1);
+  refused([&] { std::rethrow_exception(flushing->error); });
+  CHECK(read_from(*next->session, 0, 1) == filled(1, 0));
+  next->session->write(0, filled(1, 7));
+  old.reset();
+  CHECK(read_from(*next->session, 0, 1) == filled(1, 7));
+  CHECK(store().break_lease(0, "again")->name == "next");
+  CHECK_FALSE(store().break_lease(0, "nobody"));
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: a commit under way is applied before the next lease is granted") {
+  open();
+  auto old = writer(Publish::on_flush);
+  old->grow(1);
+  const auto flushing = start_flush(*old);
+  const auto next = start_opening(store(), session_request(Access::write, "next", true));
+  SECTION("its lease is broken") { store().break_lease(0, "test"); }
+  SECTION("its session ends") { old.reset(); }
+  CHECK(next->calls == 0);
+  CHECK(reader()->pages() == 0);
+  run_lanes();
+  REQUIRE(next->session);
+  CHECK(next->session->pages() == 1);
+  CHECK(flushing->calls == (old ? 1 : 0));
+}
+
+TEST_CASE_METHOD(EngineHarness,
+                 "engine: closing with sessions open is refused, and a store that ends tells who waits") {
+  open();
+  auto write = writer();
+  const auto waiting = start_opening(store(), session_request(Access::write, "w", true));
+  check_error(thrown_by([&] { store().close(); }), Errc::invalid_argument, {"1 sessions"});
+  kill();
+  CHECK(waiting->calls == 1);
+  CHECK(waiting->error);
+  std::vector<std::byte> none;
+  check_error(thrown_by([&] { write->read(0, none); }), Errc::provider_error, {"closed"});
+}
+
+}  // namespace pageserver::test

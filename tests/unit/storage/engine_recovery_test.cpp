@@ -1,0 +1,241 @@
+// What a killed process leaves, and what becomes of it: replayed, cut, or refused with a reason.
+#include "storage/log_codec.hpp"
+#include "storage/recovery.hpp"
+#include "tests/unit/storage/engine_test.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using storage::RecoveryReport;
+
+/// Changes bytes of a file.
+void patch(const std::string& path, std::uint64_t offset, std::span<const std::byte> bytes) {
+  std::fstream file{path, std::ios::binary | std::ios::in | std::ios::out};
+  REQUIRE(file);
+  file.seekp(static_cast<std::streamoff>(offset));
+  for (const std::byte byte : bytes) file.put(static_cast<char>(byte));
+}
+
+class KilledHarness : public EngineHarness {
+public:
+  /// Records in the log: grow(3), then per step a write of 100 bytes and a flush. Each write's record takes 200 bytes.
+  void leave_log(int writes) {
+    open();
+    const auto write = writer();
+    write->grow(3);
+    flush(*write);
+    for (int i = 0; i < writes; ++i) {
+      write->write(static_cast<std::uint64_t>(i) * 1000, filled(100, i + 1));
+      flush(*write);
+    }
+    // A process that is killed does not destroy its sessions: nothing is written at their end.
+  }
+  static constexpr std::uint64_t first_write_at = 1024 + 80;
+  static constexpr std::uint64_t record = 200;
+  RecoveryReport inspect() { return storage::inspect_log(files, path()); }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(KilledHarness, "recovery: after a kill every answered publish is there, flushed or not") {
+  open();
+  auto write = writer();
+  write->grow(3);
+  write->write(70000, bytes_of("not flushed"));
+  write->zero(70003, 2);
+  write.reset();
+  kill();
+  const RecoveryReport report = inspect();
+  CHECK(report.log_found);
+  CHECK_FALSE(report.problem);
+  CHECK(report.records == 3);
+  CHECK(report.pages == 3);
+  CHECK(report.image_pages == 0);
+  open();
+  CHECK(reader()->pages() == 3);
+  CHECK(read_from(*reader(), 70000, 11) == bytes_of(std::string_view{"not\0\0lushed", 11}));
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: private bytes and spilled files leave no trace") {
+  options.private_memory_bytes_max = 4096;
+  open();
+  const auto write = writer(Publish::on_flush);
+  write->grow(3);
+  write->write(0, filled(100000, 1));
+  make_file(path() + ".spill.77", 100);
+  kill();
+  open();
+  CHECK(reader()->pages() == 0);
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a torn record at the end is cut, and what is before it counts") {
+  leave_log(3);
+  kill();
+  const std::uint64_t last = first_write_at + 2 * record;
+  SECTION("its data") { patch(log(), last + 150, filled(1, 77)); }
+  SECTION("its header") { patch(log(), last + 20, filled(1, 77)); }
+  SECTION("its end") { std::filesystem::resize_file(log(), last + 120); }
+  SECTION("all of it") { std::filesystem::resize_file(log(), last); }
+  open();
+  CHECK(read_from(*reader(), 1000, 100) == filled(100, 2));
+  CHECK(read_from(*reader(), 2000, 100) == filled(100, 0));
+}
+
+TEST_CASE_METHOD(KilledHarness,
+                 "recovery: invalid bytes below the synced position are damage, and nothing is changed") {
+  leave_log(3);
+  kill();
+  const std::uint64_t at = GENERATE(first_write_at + 3, first_write_at + 150, first_write_at + record + 100, 600 + 500);
+  patch(log(), at, filled(1, 77));
+  const auto before = names();
+  const auto image_before = image();
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"db.img.log.0000000001", "was synced", "restore"});
+  check_error(thrown_by([&] { storage::recover_log(files, path(), false); }), Errc::damaged, {});
+  check_error(thrown_by([&] { storage::recover_log(files, path(), true); }), Errc::damaged, {});
+  CHECK(names() == before);
+  CHECK(image() == image_before);
+  const RecoveryReport report = inspect();
+  REQUIRE(report.problem);
+  CHECK_FALSE(report.adoptable);
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a damaged segment header below the synced position is damage") {
+  leave_log(3);
+  kill();
+  SECTION("some bytes") { patch(log(), 40, filled(4, 77)); }
+  SECTION("all of it") { patch(log(), 0, filled(512, 0)); }
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"header", "was synced"});
+}
+
+TEST_CASE_METHOD(KilledHarness,
+                 "recovery: a missing segment in the middle or at the front is damage when it was synced") {
+  options.segment_bytes = 4096;
+  open();
+  auto write = writer();
+  write->grow(3);
+  for (int i = 0; i < 6; ++i) {
+    write->write(0, filled(3500, i + 1));
+    flush(*write);
+  }
+  kill();
+  REQUIRE(names().size() > 5);
+  std::filesystem::remove(log(GENERATE(1, 2, 3)));
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"was synced"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: segments that were cut away are not missed") {
+  options.segment_bytes = 4096;
+  options.log_bytes_max = 8192;
+  open();
+  auto write = writer();
+  write->grow(3);
+  std::vector<std::byte> expected(3 * page_size);
+  for (int i = 0; i < 50; ++i) {
+    if (!write->may_write([] {})) run_lanes();
+    const auto at = static_cast<std::uint64_t>(i * 3001);
+    write->write(at, filled(3500, i + 1));
+    std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(at), 3500, static_cast<std::byte>(i + 1));
+  }
+  CHECK_FALSE(std::filesystem::exists(log(1)));
+  kill();
+  CHECK(inspect().segments > 1);
+  open();
+  CHECK(read_from(*reader(), 0, expected.size()) == expected);
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a log is not replayed onto another image, unless that is adopted") {
+  leave_log(2);
+  kill();
+  std::filesystem::copy_file(path(), path() + ".copy");
+  std::filesystem::rename(path() + ".copy", path());
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"inode", "pagectl recover --adopt"});
+  RecoveryReport report = inspect();
+  REQUIRE(report.problem);
+  CHECK(report.adoptable);
+  check_error(thrown_by([&] { storage::recover_log(files, path(), false); }), Errc::damaged, {"inode"});
+  report = storage::recover_log(files, path(), true);
+  CHECK(report.replayed);
+  CHECK(report.image_pages == 3);
+  open();
+  CHECK(read_from(*reader(), 1000, 100) == filled(100, 2));
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: an image of a size that the log does not explain is refused") {
+  leave_log(2);
+  kill();
+  std::filesystem::resize_file(path(), 5 * page_size);
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"at most 196608 bytes", "327680"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a log whose image is gone is refused, and no image is made") {
+  leave_log(1);
+  kill();
+  std::filesystem::remove(path());
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"the image is gone", "db.img.log.0000000001"});
+  check_error(thrown_by([&] { inspect(); }), Errc::damaged, {});
+  CHECK(names() == std::vector<std::string>{"db.img.log.0000000001"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a log of another format version is refused by version") {
+  leave_log(1);
+  kill();
+  patch(log(), 8, filled(1, 9));
+  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "knows format 1"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a read-only store refuses a pending log by name") {
+  leave_log(1);
+  kill();
+  options.read_only = true;
+  check_error(thrown_by([&] { open(); }), Errc::provider_error, {"db.img.log.0000000001"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: an error in the middle leaves all for the next try") {
+  leave_log(5);
+  kill();
+  const Call call = GENERATE(Call::read, Call::write, Call::sync_data, Call::sync, Call::truncate, Call::remove);
+  for (int skip = 0; skip < 40; ++skip) {
+    files.fail(call, EIO, skip, 1);
+    try {
+      open();
+      break;
+    } catch (const MemoryError& error) {
+      CHECK(error.errc() == Errc::provider_error);
+    }
+  }
+  files.heal(call);
+  open();
+  for (int i = 0; i < 5; ++i)
+    CHECK(read_from(*reader(), static_cast<std::uint64_t>(i) * 1000, 100) == filled(100, i + 1));
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a transaction is there whole or not at all") {
+  open();
+  auto write = writer(Publish::on_flush);
+  write->grow(40);
+  std::uint64_t expected_bytes = 0;
+  for (std::uint64_t at = 0; at < 40; at += 1) {
+    write->write(at * page_size, filled(page_size, 7));
+    expected_bytes += page_size;
+  }
+  flush(*write);
+  kill();
+  const bool torn = GENERATE(false, true);
+  // Nothing states that it was synced, so a torn one is a tail.
+  if (torn) patch(log(), 1024 + 80 + expected_bytes / 2, filled(1, 1));
+  open();
+  CHECK(reader()->pages() == (torn ? 0 : 40));
+  if (!torn) CHECK(read_from(*reader(), 0, 40 * page_size) == filled(40 * page_size, 7));
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: where there is no log there is nothing to do") {
+  open();
+  close();
+  CHECK_FALSE(inspect().log_found);
+  CHECK_FALSE(storage::recover_log(files, path(), false).replayed);
+}
+
+}  // namespace pageserver::test

@@ -1,0 +1,176 @@
+// The log's format, byte by byte: LOG_FORMAT.md and these bytes change together or not at all.
+#include "storage/log_codec.hpp"
+
+#include <array>
+#include <random>
+
+#include "tests/unit/storage/storage_test.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using namespace storage;
+
+std::string hex(std::span<const std::byte> bytes) {
+  std::string text;
+  for (const std::byte byte : bytes) {
+    text += "0123456789abcdef"[static_cast<unsigned>(byte) >> 4];
+    text += "0123456789abcdef"[static_cast<unsigned>(byte) & 15];
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("log format: a segment header has these bytes") {
+  SegmentHeader header;
+  header.salt = 0x1122334455667788;
+  header.number = 3;
+  header.first_position = 0x2000;
+  header.synced_position = 0x1800;
+  header.version = 9;
+  header.pages = 5;
+  header.image_bytes = 0x20000;
+  header.image = {0x77, -2};
+  header.previous_first_position = 0x1000;
+  std::array<std::byte, log_format::segment_header_bytes> bytes;
+  encode_segment_header(header, bytes);
+  CHECK(hex(std::span{bytes}.first(96)) ==
+        "50534c4f47534547"
+        "01000000"
+        "00020000"
+        "8877665544332211"
+        "0300000000000000"
+        "0020000000000000"
+        "0018000000000000"
+        "0900000000000000"
+        "0500000000000000"
+        "0000020000000000"
+        "7700000000000000"
+        "feffffffffffffff"
+        "0010000000000000");
+  CHECK(hex(std::span{bytes}.subspan(96, 408)) == std::string(816, '0'));
+  CHECK(hex(std::span{bytes}.subspan(504)) == "EXPECT_SEGMENT");
+  SegmentHeader decoded;
+  std::uint32_t other = 0;
+  REQUIRE(decode_segment_header(bytes, decoded, other) == Decoded::valid);
+  CHECK(decoded.salt == header.salt);
+  CHECK(decoded.number == header.number);
+  CHECK(decoded.first_position == header.first_position);
+  CHECK(decoded.synced_position == header.synced_position);
+  CHECK(decoded.version == header.version);
+  CHECK(decoded.pages == header.pages);
+  CHECK(decoded.image_bytes == header.image_bytes);
+  CHECK(decoded.image == header.image);
+  CHECK(decoded.previous_first_position == header.previous_first_position);
+}
+
+TEST_CASE("log format: a mark, a record header and a range have these bytes") {
+  std::array<std::byte, log_format::mark_bytes> mark;
+  encode_mark({0x1122334455667788, 0x3000}, mark);
+  CHECK(hex(mark) ==
+        "50534c4f474d524b"
+        "8877665544332211"
+        "0030000000000000"
+        "EXPECT_MARK");
+
+  RecordHeader header;
+  header.salt = 0x1122334455667788;
+  header.position = 0x2400;
+  header.version = 10;
+  header.synced_position = 0x1800;
+  header.pages = 6;
+  header.payload_bytes = 21;
+  header.payload_checksum = 0xabcdef;
+  header.range_count = 1;
+  std::array<std::byte, log_format::record_header_bytes> bytes;
+  encode_record_header(header, bytes);
+  CHECK(hex(bytes) ==
+        "50534c52"
+        "01000000"
+        "8877665544332211"
+        "0024000000000000"
+        "0a00000000000000"
+        "0018000000000000"
+        "0600000000000000"
+        "1500000000000000"
+        "efcdab0000000000"
+        "01000000"
+        "00000000"
+        "EXPECT_RECORD");
+
+  std::array<std::byte, log_format::range_bytes> range;
+  encode_range({7, 5, false}, range);
+  CHECK(hex(range) ==
+        "0700000000000000"
+        "0500000000000000");
+  encode_range({7, 5, true}, range);
+  CHECK(hex(range) ==
+        "0700000000000000"
+        "0500000000000080");
+  CHECK(decode_range(range) == LogRange{7, 5, true});
+  CHECK(record_bytes(21) == 104);
+  CHECK(record_bytes(24) == 104);
+}
+
+TEST_CASE("log format: any changed bit of a header makes it invalid, and zeros are empty") {
+  std::array<std::byte, log_format::record_header_bytes> record;
+  encode_record_header({1, 2, 3, 4, 5, 32, 7, 2}, record);
+  RecordHeader decoded;
+  REQUIRE(decode_record_header(record, decoded) == Decoded::valid);
+  for (std::size_t bit = 0; bit < record.size() * 8; ++bit) {
+    auto changed = record;
+    changed[bit / 8] ^= static_cast<std::byte>(1u << (bit % 8));
+    REQUIRE(decode_record_header(changed, decoded) == Decoded::invalid);
+  }
+  for (std::size_t length = 0; length < record.size(); ++length)
+    REQUIRE(decode_record_header(std::span{record}.first(length), decoded) != Decoded::valid);
+  CHECK(decode_record_header(filled(80, 0), decoded) == Decoded::empty);
+
+  std::array<std::byte, log_format::segment_header_bytes> segment;
+  encode_segment_header({}, segment);
+  SegmentHeader header;
+  std::uint32_t other = 0;
+  for (std::size_t bit = 0; bit < segment.size() * 8; ++bit) {
+    auto changed = segment;
+    changed[bit / 8] ^= static_cast<std::byte>(1u << (bit % 8));
+    REQUIRE(decode_segment_header(changed, header, other) != Decoded::valid);
+  }
+  CHECK(decode_segment_header(filled(512, 0), header, other) == Decoded::empty);
+  CHECK(decode_segment_header({}, header, other) == Decoded::empty);
+  SegmentMark mark;
+  CHECK(decode_mark(filled(32, 0), mark) == Decoded::empty);
+  CHECK(decode_mark(filled(32, 1), mark) == Decoded::invalid);
+}
+
+TEST_CASE("log format: a range count that the payload can't hold is invalid") {
+  std::array<std::byte, log_format::record_header_bytes> record;
+  encode_record_header({1, 2, 3, 4, 5, 31, 7, 2}, record);
+  RecordHeader decoded;
+  CHECK(decode_record_header(record, decoded) == Decoded::invalid);
+}
+
+TEST_CASE("log format: a checksum in parts is that of the whole") {
+  std::mt19937 random{7};
+  std::vector<std::byte> bytes(100000);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  LogChecksum checksum;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t length = std::min<std::size_t>(random() % 5000, bytes.size() - at);
+    checksum.add(std::span{bytes}.subspan(at, length));
+    at += length;
+  }
+  CHECK(checksum.value() == log_checksum(bytes));
+}
+
+TEST_CASE("log format: segment names are the image's name and a number, and nothing else") {
+  CHECK(segment_path("/d/a.img", 12) == "/d/a.img.log.0000000012");
+  CHECK(segment_path("a.img", 12345678901) == "a.img.log.12345678901");
+  CHECK(segment_number("a.img", "a.img.log.0000000012") == 12);
+  CHECK(segment_number("a.img", "a.img.log.12345678901") == 12345678901);
+  for (const char* name : {"a.img", "a.img.log.", "a.img.log.12", "a.img.log.00000000x2", "b.img.log.0000000012",
+                           "a.img.log.00000000012345678901", "a.img.logs0000000012"})
+    CHECK(segment_number("a.img", name) == 0);
+}
+
+}  // namespace pageserver::test
