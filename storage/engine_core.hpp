@@ -70,6 +70,9 @@ public:
   /// Throws limit_exceeded when so many pages are more than an image may have.
   void check_growth(std::uint64_t pages, std::uint64_t new_pages) const;
 
+  /// Throws limit_exceeded when the file system can't have a file of so many pages.
+  void check_file_size(std::uint64_t pages);
+
   // --- engine_read.cpp
   struct Seen {
     Version version;
@@ -245,6 +248,7 @@ private:
   bool closed_ = false;
   std::uint64_t tasks_running_ = 0;
   std::atomic<std::uint64_t> fork_bytes_{0};
+  std::atomic<std::uint64_t> possible_size_bytes_{0};  ///< the file system can have a file of this size
 
   // What is published.
   std::uint64_t version_ = 1;

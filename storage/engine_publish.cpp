@@ -1,6 +1,9 @@
 // Publishing: from a writer's request to a record in the log, and from there to a version that everybody sees.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
 
 #include "storage/bounds.hpp"
@@ -33,6 +36,23 @@ void Engine::check_growth(std::uint64_t pages, std::uint64_t new_pages) const {
                                               " new_pages=" + std::to_string(new_pages) +
                                               " exceeds size_bytes_max=" + std::to_string(options_.size_bytes_max) +
                                               "; raise that limit or ask for less"};
+}
+
+// The size must be one that the file system can have, or a checkpoint would find out when it is too late. Asked of a
+// file without a name, and only of sizes that some file systems can't have.
+void Engine::check_file_size(std::uint64_t pages) {
+  constexpr std::uint64_t common_size_bytes = 2ull << 30;
+  const std::uint64_t bytes = pages * page_size;
+  if (bytes <= std::max(common_size_bytes, possible_size_bytes_.load())) return;
+  const std::string path = image_path_ + ".spill.size";
+  const File probe = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, 0600, "create probe file");
+  remove_file(file_system_, path);
+  const IoResult result = retried([&] { return file_system_.truncate(probe.descriptor(), bytes); });
+  // Linux says EINVAL, too, for a size that the file system can't have.
+  if (!result.ok())
+    throw file_error(file_system_, "grow to pages=" + std::to_string(pages) + " of", shown_path_,
+                     result.error == EINVAL ? EFBIG : result.error);
+  possible_size_bytes_ = bytes;
 }
 
 bool Engine::past_log_bound() const {
@@ -176,6 +196,11 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
                                      std::uint64_t new_pages) {
   Publishing publishing;
   bool keep_small = false;
+  if (new_pages != 0) {
+    const std::uint64_t pages = view(state).pages;
+    check_growth(pages, new_pages);
+    check_file_size(pages + new_pages);
+  }
   {
     const Lock lock{mutex_};
     check_right_locked(state);
@@ -304,12 +329,13 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
 }
 
 bool Engine::may_write(const SessionRef& state, std::function<void()> room) {
+  // Before the engine's mutex, which a callback that runs may want.
+  state->callbacks.set_room(std::move(room));
   const Lock lock{mutex_};
   // Who would be refused for another reason shall ask and be told.
   if (!past_log_bound() || checkpoint_error_ || !sync_error_.empty() || closed_ ||
       state->right != SessionState::Right::whole)
     return true;
-  state->callbacks.set_room(std::move(room));
   rooms_[state->id] = state;
   consider_checkpoint();
   return false;

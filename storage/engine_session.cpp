@@ -31,6 +31,8 @@ std::uint64_t EngineSession::grow(std::uint64_t new_pages) {
 std::uint64_t EngineSession::grow_private(std::uint64_t new_pages) {
   const std::uint64_t previous = pages();
   engine_->check_growth(previous, new_pages);
+  // A fork never becomes a file.
+  if (state_->request.access == Access::write) engine_->check_file_size(previous + new_pages);
   state_->private_pages += new_pages;
   return previous;
 }

@@ -9,6 +9,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine_sessions.cpp
   engine_state.cpp
   engine_sync.cpp
+  file_system_warning.cpp
   image_copy.cpp
   log_codec.cpp
   log_index.cpp

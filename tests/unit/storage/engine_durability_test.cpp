@@ -228,8 +228,8 @@ TEST_CASE_METHOD(EngineHarness,
   auto write = writer();
   write->grow(4);
   write->write(0, filled(page_size, 1));
-  flush(*write);
   files.fail(Call::truncate, ENOSPC);
+  flush(*write);
   write->may_write([] {});
   run_lanes();
   write->may_write([] {});

@@ -10,8 +10,10 @@ TEST_CASE_METHOD(EngineHarness,
   open();
   const auto write = writer();
   write->grow(8);
-  for (std::uint64_t at = 0; at < 8; ++at) write->write(at * page_size, filled(page_size, 1));
-  run_lanes();
+  for (std::uint64_t at = 0; at < 8; ++at) {
+    write->write(at * page_size, filled(page_size, 1));
+    run_lanes();
+  }
   auto pin = reader(View::pinned);
   auto forked = fork();
   for (int round = 2; round < 12; ++round) {

@@ -1,0 +1,54 @@
+#include "storage/file_system_warning.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "storage/file_io.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+struct Kind {
+  std::uint64_t magic;
+  std::string_view name;
+};
+
+// From linux/magic.h and the sources of those that are not in it.
+constexpr std::array<Kind, 11> remote_kinds{{
+    {0x6969, "NFS"},
+    {0x517B, "SMB"},
+    {0xFF534D42, "CIFS"},
+    {0xFE534D42, "SMB2"},
+    {0x65735546, "FUSE"},
+    {0x01021997, "9p (a folder of a virtual machine's host)"},
+    {0x00C36400, "Ceph"},
+    {0x0BD00BD0, "Lustre"},
+    {0x5346414F, "AFS"},
+    {0x786F4256, "VirtualBox's shared folders"},
+    {0x47504653, "GPFS"},
+}};
+
+}  // namespace
+
+std::string file_system_warning(std::uint64_t magic) {
+  const auto* const found = std::find_if(remote_kinds.begin(), remote_kinds.end(),
+                                         [&](const Kind& kind) { return kind.magic == (magic & 0xFFFFFFFF); });
+  if (found == remote_kinds.end()) return {};
+  return "it lies on a network or FUSE file system (" + std::string{found->name} +
+         "): its lock may not keep another host out, a sync may return before the bytes are safe, and an error may "
+         "show "
+         "late; keep images on a disk of this machine";
+}
+
+std::string file_system_warning_of(FileSystem& file_system, const std::string& path) {
+  const IoResult opened = retried([&] { return file_system.open(parent_folder(path), O_RDONLY | O_DIRECTORY, 0); });
+  if (!opened.ok()) return {};
+  const File folder{file_system, static_cast<int>(opened.value), parent_folder(path)};
+  const IoResult type = retried([&] { return file_system.file_system_type(folder.descriptor()); });
+  return type.ok() ? file_system_warning(static_cast<std::uint64_t>(type.value)) : std::string{};
+}
+
+}  // namespace pageserver::storage

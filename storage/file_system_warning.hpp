@@ -1,0 +1,17 @@
+// Which file systems can't keep what a store promises.
+#pragma once
+
+#include <string>
+
+#include "storage/file_system.hpp"
+
+namespace pageserver::storage {
+
+/// Empty for a file system of this machine. For a network or FUSE file system, by its magic number, why locks and
+/// syncs mean less there than the promises need: a message for people.
+std::string file_system_warning(std::uint64_t magic);
+
+/// The same for the file system that holds `path`; empty when that can't be known.
+std::string file_system_warning_of(FileSystem& file_system, const std::string& path);
+
+}  // namespace pageserver::storage
