@@ -23,20 +23,6 @@ using storage::IoResult;
 using storage::quoted;
 using storage::retried;
 
-StoreSettings settings_of(const Config& config, const StoreConfig& store) {
-  StoreSettings settings;
-  settings.name = store.name;
-  settings.path = store.path;
-  settings.read_only = store.read_only;
-  settings.create = store.create && !store.read_only;
-  settings.file_mode = store.mode.value_or(settings.file_mode);
-  settings.size_bytes_max = store.size_bytes_max.value_or(config.limits.size_bytes_max);
-  settings.engine = config.limits.engine;
-  settings.threads = config.threads;
-  settings.lease_idle_max = config.limits.lease_idle_max;
-  return settings;
-}
-
 // A list waits at most so long for stores that are busy.
 constexpr std::chrono::milliseconds list_patience{100};
 
@@ -95,7 +81,7 @@ void Catalog::start() {
   }
   std::vector<std::future<void>> openings;
   for (const StoreConfig& store : config_.stores) {
-    auto host = std::make_shared<StoreHost>(plain_files_, settings_of(config_, store), log_);
+    auto host = std::make_shared<StoreHost>(plain_files_, store_settings(store), log_);
     entries_[store.name].host = host;
     // Tasks on a host's own threads don't own it: its destructor waits for them.
     auto opening = std::make_shared<std::packaged_task<void()>>([raw = host.get()] { raw->opened(); });
@@ -145,17 +131,32 @@ std::shared_ptr<HostUse> Catalog::find(const std::string& name) {
   return found == entries_.end() ? nullptr : use(found->second);
 }
 
-StoreSettings Catalog::directory_settings(const std::string& name) const {
+StoreSettings Catalog::common_settings(std::string name, std::string path) {
   StoreSettings settings;
-  settings.name = name;
-  settings.path = directory_path_ + "/" + name + std::string(image_suffix);
+  settings.name = std::move(name);
+  settings.path = std::move(path);
+  settings.size_bytes_max = config_.limits.size_bytes_max;
+  settings.engine = config_.limits.engine;
+  settings.forks_bytes = &forks_bytes_;
+  settings.threads = config_.threads;
+  settings.lease_idle_max = config_.limits.lease_idle_max;
+  return settings;
+}
+
+StoreSettings Catalog::store_settings(const StoreConfig& store) {
+  StoreSettings settings = common_settings(store.name, store.path);
+  settings.read_only = store.read_only;
+  settings.create = store.create && !store.read_only;
+  settings.file_mode = store.mode.value_or(settings.file_mode);
+  settings.size_bytes_max = store.size_bytes_max.value_or(settings.size_bytes_max);
+  return settings;
+}
+
+StoreSettings Catalog::directory_settings(const std::string& name) {
+  StoreSettings settings = common_settings(name, directory_path_ + "/" + name + std::string(image_suffix));
   settings.read_only = config_.directory->read_only;
   settings.on_demand = true;
   settings.file_mode = config_.directory->mode;
-  settings.size_bytes_max = config_.limits.size_bytes_max;
-  settings.engine = config_.limits.engine;
-  settings.threads = config_.threads;
-  settings.lease_idle_max = config_.limits.lease_idle_max;
   return settings;
 }
 

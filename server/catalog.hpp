@@ -1,6 +1,7 @@
 // Which stores there are: the configured ones, and the images in the served directory.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -85,7 +86,9 @@ private:
   void retire(const std::string& name, const StoreHost* which);
   std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> pages_of_open(const std::string& after);
   void remove_now(const std::string& name);
-  StoreSettings directory_settings(const std::string& name) const;
+  StoreSettings common_settings(std::string name, std::string path);
+  StoreSettings store_settings(const StoreConfig& store);
+  StoreSettings directory_settings(const std::string& name);
   bool directory_has(const std::string& name) const;
 
   const Config& config_;
@@ -95,6 +98,7 @@ private:
   int directory_ = -1;
   std::string directory_path_;  ///< resolved, without links
   Log& log_;
+  std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
   std::shared_ptr<Worker> admin_;
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;

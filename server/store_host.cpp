@@ -6,6 +6,7 @@
 #include <asio/steady_timer.hpp>
 
 #include "storage/engine.hpp"
+#include "storage/file_system_warning.hpp"
 #include "storage/thread_background.hpp"
 
 namespace pageserver::server {
@@ -37,6 +38,7 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.private_memory_bytes_max = settings.engine.private_memory_bytes;
   options.fork_bytes_max = settings.engine.fork_bytes;
   options.forks_bytes_max = settings.engine.forks_bytes;
+  options.forks_bytes = settings.forks_bytes;
   options.salt = random_salt();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
@@ -82,6 +84,8 @@ storage::Store& StoreHost::opened() {
                               {"path", settings_.path},
                               {"pages", stat.pages},
                               {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()}});
+  if (const std::string warning = storage::file_system_warning_of(*file_system_, settings_.path); !warning.empty())
+    log_.warn("store", {{"store", settings_.name}, {"warning", warning}});
   if (!stat.image_warning.empty()) log_.warn("store", {{"store", settings_.name}, {"warning", stat.image_warning}});
   {
     const std::lock_guard state_lock(mutex_);

@@ -27,6 +27,7 @@ struct StoreSettings {
   std::uint32_t file_mode = 0640;
   std::uint64_t size_bytes_max = 0;
   EngineLimits engine;
+  std::atomic<std::uint64_t>* forks_bytes = nullptr;  ///< of the whole daemon; outlives the store
   std::uint32_t threads = 1;
   std::chrono::milliseconds lease_idle_max{0};
 };

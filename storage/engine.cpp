@@ -90,6 +90,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
   image_bytes_ = image_->size();
   pages_ = image_->pages();
   appended_.version = synced_.version = checkpointed_.version = version_;
+  baseline_modified_ns_ = image_->file().status().modified_ns;
 }
 
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
@@ -99,7 +100,8 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   if (state.request.access == Access::fork) {
     bytes.bytes_max = options_.fork_bytes_max;
     bytes.bytes_max_name = "fork_bytes_max";
-    bytes.total_bytes = &fork_bytes_;
+    bytes.total_bytes = options_.forks_bytes != nullptr ? options_.forks_bytes : &fork_bytes_;
+    bytes.part_bytes = options_.forks_bytes != nullptr ? &fork_bytes_ : nullptr;
     bytes.total_bytes_max = options_.forks_bytes_max;
     bytes.total_bytes_max_name = "forks_bytes_max";
   }

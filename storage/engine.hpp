@@ -1,6 +1,7 @@
 // The store engine: a redo log beside the image, checkpoints, views, forks, recovery. See storage/LOG_FORMAT.md.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,7 +25,10 @@ struct EngineOptions {
   std::uint64_t private_memory_bytes_max = 8ull
                                            << 20;  ///< of an on_flush session or a fork, above which it spills to disk
   std::uint64_t fork_bytes_max = 1ull << 30;       ///< private bytes of one fork
-  std::uint64_t forks_bytes_max = 8ull << 30;      ///< private bytes of all forks of this store
+  std::uint64_t forks_bytes_max = 8ull << 30;      ///< private bytes of all forks together
+  /// Where the private bytes of forks are summed up against `forks_bytes_max`; stores that have the same counter share
+  /// that bound. Outlives the store. Null: this store's forks alone.
+  std::atomic<std::uint64_t>* forks_bytes = nullptr;
   std::uint64_t checkpoint_step_bytes = 1ull << 20;  ///< copied into the image by one task of the checkpoint lane
   std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
 };

@@ -15,7 +15,7 @@ PrivateBytes::PrivateBytes(FileSystem& file_system, Options options)
 PrivateBytes::~PrivateBytes() { clear(); }
 
 void PrivateBytes::clear() noexcept {
-  if (options_.total_bytes != nullptr) options_.total_bytes->fetch_sub(bytes());
+  give_back(blocks_.size());
   blocks_.clear();
   ranges_.clear();
   memory_blocks_ = 0;
@@ -36,9 +36,17 @@ void PrivateBytes::charge(std::uint64_t new_blocks) {
     refuse(bytes(), options_.bytes_max_name, options_.bytes_max);
   if (options_.total_bytes == nullptr) return;
   const std::uint64_t before = options_.total_bytes->fetch_add(more);
-  if (more <= options_.total_bytes_max && before <= options_.total_bytes_max - more) return;
-  options_.total_bytes->fetch_sub(more);
-  refuse(before, options_.total_bytes_max_name, options_.total_bytes_max);
+  if (more > options_.total_bytes_max || before > options_.total_bytes_max - more) {
+    options_.total_bytes->fetch_sub(more);
+    refuse(before, options_.total_bytes_max_name, options_.total_bytes_max);
+  }
+  if (options_.part_bytes != nullptr) options_.part_bytes->fetch_add(more);
+}
+
+void PrivateBytes::give_back(std::uint64_t blocks) noexcept {
+  if (options_.total_bytes == nullptr) return;
+  options_.total_bytes->fetch_sub(blocks * block_bytes);
+  if (options_.part_bytes != nullptr) options_.part_bytes->fetch_sub(blocks * block_bytes);
 }
 
 std::uint64_t PrivateBytes::take_slot() {
@@ -100,7 +108,7 @@ void PrivateBytes::write(std::uint64_t offset, std::span<const std::byte> data) 
     set_range(offset, offset + data.size(), false);
   } catch (...) {
     for (const std::uint64_t slot : slots) free_slots_.push_back(slot);
-    if (options_.total_bytes != nullptr) options_.total_bytes->fetch_sub(new_blocks * block_bytes);
+    give_back(new_blocks);
     throw;
   }
   for (std::uint64_t number = first; number <= last; ++number) {
@@ -139,7 +147,7 @@ void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
     for (auto at = blocks_.begin(); at != blocks_.end();)
       at = at->first >= first && at->first < end ? drop(at) : std::next(at);
   }
-  if (options_.total_bytes != nullptr) options_.total_bytes->fetch_sub(freed * block_bytes);
+  give_back(freed);
 }
 
 void PrivateBytes::release_block(Block& block) noexcept {

@@ -29,6 +29,7 @@ public:
     std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< of all that share a bound; outlives this
     std::uint64_t total_bytes_max = ~0ull;
     std::string total_bytes_max_name;
+    std::atomic<std::uint64_t>* part_bytes = nullptr;  ///< the part of `total_bytes` that one store reports, or null
   };
 
   PrivateBytes(FileSystem& file_system, Options options);
@@ -64,6 +65,7 @@ private:
   };
 
   void charge(std::uint64_t new_blocks);
+  void give_back(std::uint64_t blocks) noexcept;
   std::uint64_t take_slot();
   void set_range(std::uint64_t begin, std::uint64_t end, bool zero);
   void release_block(Block& block) noexcept;
