@@ -13,10 +13,14 @@ jobs=${JOBS:-$(nproc)}
 logs=build/logs
 passed=0 failed=0 skipped=0 summary=()
 wrap=()  # what build tools and tests are started through
+# A clone at another path finds what was compiled before.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 # Labels of tests that `quick` leaves out, and of those that a sanitizer makes slow without finding more: what measures,
 # what repeats by the thousand, what builds other projects.
-slow_labels='^(slow|replay|crash|kill|install|fuzz)$'
+slow_labels='^(slow|replay|crash|kill|install|fuzz|resources)$'
 plain_labels='^(replay|install|resources)$'
+# Programs with one thread have nothing to show to ThreadSanitizer, and the simulation's run for long under it.
+single_threaded='^(engine_simulation_test|engine_mutation_test|simulation_harness_test|simulated_file_system_test|proto_test|corpus_|fuzz_|client_uri_test|linearizability_checker_test)'
 
 say() { printf '\n== %s\n' "$*"; }
 add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
@@ -82,7 +86,7 @@ stage_asan() {
 stage_tsan() {
   # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
   [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
-  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_tests tsan -LE "$plain_labels"
+  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_tests tsan -LE "$plain_labels" -E "$single_threaded"
   wrap=()
 }
 stage_fuzz() { build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz; }
