@@ -194,15 +194,25 @@ void Catalog::release(StoreHost& host) {
 // On a worker of the host. A session that comes now finds the store closed and opens it again.
 void Catalog::close_unused(StoreHost& host) {
   const std::string name = host.name();
-  {
+  const auto unused = [this, &name, which = &host] {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(name);
-    if (found == entries_.end() || found->second.host.get() != &host || found->second.users != 0) return;
-  }
+    return found != entries_.end() && found->second.host.get() == which && found->second.users == 0;
+  };
+  if (!unused()) return;
+  std::string failure;
   try {
-    host.close();
+    host.close(unused);
   } catch (const std::exception& error) {
-    log_.error("store not closed cleanly", {{"store", name}, {"error", error.what()}});
+    failure = error.what();
+    log_.error("store not closed cleanly", {{"store", name}, {"error", failure}});
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure.empty())
+      not_closed_.erase(name);
+    else
+      not_closed_[name] = failure;
   }
   admin_->post([this, name, which = &host] { retire(name, which); });
 }
@@ -296,6 +306,12 @@ void Catalog::create(const std::string& name, std::uint64_t pages) {
   }
   const std::string file = name + std::string(image_suffix);
   const std::string path = directory_path_ + "/" + file;
+  // A kill in the middle of a removal may have left the log of an image that is gone.
+  for (const std::string& other : storage::list_folder(file_system_, directory_path_))
+    if (other.starts_with(file + ".log."))
+      throw MemoryError(Errc::damaged,
+                        what + ": " + quoted(directory_path_ + "/" + other) +
+                            " is the log of an image that is gone; put the image back, or remove the log");
   const IoResult made = retried([&] {
     return file_system_.open_beneath(directory_, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, config_.directory->mode);
   });
@@ -324,25 +340,31 @@ void Catalog::remove(const std::string& name, std::function<void(std::exception_
                             ": this daemon lets no client remove stores; start it with --directory DIR and "
                             "\"directory\": {\"remove\": true} in its configuration");
     }
-    const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(name);
-    if (found != entries_.end()) {
-      Entry& entry = found->second;
-      if (!entry.host->settings().on_demand) {
-        throw MemoryError(Errc::permission_denied, what + ": it is configured by name, not served from the directory");
-      }
-      if (entry.users != 0) {
-        throw MemoryError(Errc::busy, what + ": " + std::to_string(entry.users) +
-                                          " sessions are on it; end them first (`pagectl info` shows who they are)");
-      }
-      entry.after_close.push_back([this, name, done] { remove(name, done); });
-      return;
-    }
+    if (wait_until_closed(name, what, [this, name, done] { remove(name, done); })) return;
+    // Only this worker adds entries, so the store can't be opened meanwhile.
     remove_now(name);
+    const std::lock_guard lock(mutex_);
+    not_closed_.erase(name);
   } catch (...) {
     error = std::current_exception();
   }
   done(error);
+}
+
+bool Catalog::wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return false;
+  Entry& entry = found->second;
+  if (!entry.host->settings().on_demand) {
+    throw MemoryError(Errc::permission_denied, what + ": it is configured by name, not served from the directory");
+  }
+  if (entry.users != 0) {
+    throw MemoryError(Errc::busy, what + ": " + std::to_string(entry.users) +
+                                      " sessions are on it; end them first (`pagectl info` shows who they are)");
+  }
+  entry.after_close.push_back(std::move(after));
+  return true;
 }
 
 void Catalog::remove_now(const std::string& name) {
@@ -380,7 +402,13 @@ void Catalog::close_all(std::function<void(std::vector<std::string> failures)> d
     std::function<void(std::vector<std::string>)> done;
   };
   auto closing = std::make_shared<Closing>();
-  closing->done = std::move(done);
+  closing->done = [this, done = std::move(done)](std::vector<std::string> failures) {
+    {
+      const std::lock_guard lock(mutex_);
+      for (const auto& [name, failure] : not_closed_) failures.push_back("store " + quoted(name) + ": " + failure);
+    }
+    done(std::move(failures));
+  };
   {
     const std::lock_guard lock(mutex_);
     closing_all_ = true;

@@ -85,6 +85,8 @@ private:
   void close_unused(StoreHost& host);
   void retire(const std::string& name, const StoreHost* which);
   std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> pages_of_open(const std::string& after);
+  /// True: `after` runs on the admin worker once the store is closed. Throws when it may not be removed.
+  bool wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after);
   void remove_now(const std::string& name);
   StoreSettings common_settings(std::string name, std::string path);
   StoreSettings store_settings(const StoreConfig& store);
@@ -103,6 +105,7 @@ private:
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;
   bool closing_all_ = false;
+  std::map<std::string, std::string> not_closed_;  ///< stores whose last close failed, and why
 };
 
 /// A directory's image files by name: "demo" is "demo.img".
