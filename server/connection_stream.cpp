@@ -61,7 +61,8 @@ bool Connection::output_full() const {
 std::size_t Connection::process(std::span<const std::byte> bytes) {
   std::size_t taken = 0;
   answers().start_batch();
-  if (session_) session_->note_request(now_unix_ms());
+  batch_unix_ms_ = now_unix_ms();
+  if (session_) session_->note_request(batch_unix_ms_);
   while (taken < bytes.size()) {
     if (pending_.what != Waiting::nothing || leaving_ || move_to_ || output_full()) {
       recheck_input_ = true;

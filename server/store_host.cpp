@@ -43,8 +43,15 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
 
-struct StoreHost::IdleTimer {
-  explicit IdleTimer(asio::io_context& context) : timer(context) {}
+namespace {
+
+// How often a store is asked how it is.
+constexpr std::chrono::milliseconds watch_interval{5000};
+
+}  // namespace
+
+struct StoreHost::WatchTimer {
+  explicit WatchTimer(asio::io_context& context) : timer(context) {}
   asio::steady_timer timer;
 };
 
@@ -59,7 +66,7 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
 StoreHost::~StoreHost() {
   for (const auto& worker : workers_) worker->stop();
   for (const auto& worker : workers_) worker->join();
-  idle_timer_.reset();
+  watch_timer_.reset();
 }
 
 std::shared_ptr<Worker> StoreHost::next_worker() {
@@ -86,20 +93,23 @@ storage::Store& StoreHost::opened() {
                               {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()}});
   if (const std::string warning = storage::file_system_warning_of(*file_system_, settings_.path); !warning.empty())
     log_.warn("store", {{"store", settings_.name}, {"warning", warning}});
-  if (!stat.image_warning.empty()) log_.warn("store", {{"store", settings_.name}, {"warning", stat.image_warning}});
+  said_warning_.clear();
+  said_sync_error_.clear();
+  say_what_is_wrong(stat);
   {
     const std::lock_guard state_lock(mutex_);
     store_ = store;
   }
-  if (settings_.lease_idle_max.count() > 0 && idle_timer_ == nullptr) {
-    idle_timer_ = std::make_unique<IdleTimer>(workers_.front()->context());
-    workers_.front()->post([this] { watch_idle_lease(); });
+  if (watch_timer_ == nullptr) {
+    watch_timer_ = std::make_unique<WatchTimer>(workers_.front()->context());
+    workers_.front()->post([this] { watch(); });
   }
   return *store;
 }
 
-void StoreHost::close() {
+void StoreHost::close(const std::function<bool()>& unused) {
   const std::lock_guard lock(open_mutex_);
+  if (unused && !unused()) return;
   std::shared_ptr<storage::Store> store;
   {
     const std::lock_guard state_lock(mutex_);
@@ -125,15 +135,25 @@ void StoreHost::note_pages() {
   }
 }
 
-void StoreHost::break_idle_lease() {
-  const auto store = current();
-  if (store == nullptr) return;
-  const Stat stat = store->stat(now_unix_ms());
+// Loudly, and each thing once: a file that others touch or a disk that fails is for people to see to.
+void StoreHost::say_what_is_wrong(const Stat& stat) {
+  const std::lock_guard lock(mutex_);
+  if (stat.image_warning != said_warning_ && !stat.image_warning.empty()) {
+    log_.warn("store", {{"store", settings_.name}, {"warning", stat.image_warning}});
+  }
+  if (stat.last_sync_error != said_sync_error_ && !stat.last_sync_error.empty()) {
+    log_.error("sync failed", {{"store", settings_.name}, {"error", stat.last_sync_error}});
+  }
+  said_warning_ = stat.image_warning;
+  said_sync_error_ = stat.last_sync_error;
+}
+
+void StoreHost::break_idle_lease(storage::Store& store, const Stat& stat) {
   const std::int64_t limit = settings_.lease_idle_max.count();
-  if (!stat.writer || stat.writer->idle_ms < static_cast<std::uint64_t>(limit)) return;
+  if (limit == 0 || !stat.writer || stat.writer->idle_ms < static_cast<std::uint64_t>(limit)) return;
   const std::string reason = "no request for " + std::to_string(stat.writer->idle_ms) +
                              " ms, more than limits.lease_idle_max=" + std::to_string(limit) + " ms";
-  if (!store->break_lease(stat.writer->epoch, reason)) return;
+  if (!store.break_lease(stat.writer->epoch, reason)) return;
   log_.info("lease broken", {{"store", settings_.name},
                              {"holder", stat.writer->name},
                              {"address", stat.writer->address},
@@ -141,17 +161,25 @@ void StoreHost::break_idle_lease() {
                              {"reason", reason}});
 }
 
-void StoreHost::watch_idle_lease() {
+void StoreHost::watch() {
+  std::chrono::milliseconds step = watch_interval;
+  if (settings_.lease_idle_max.count() > 0) {
+    // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
+    step = std::min(step, std::max(settings_.lease_idle_max / 4, std::chrono::milliseconds(10)));
+  }
   try {
-    break_idle_lease();
+    if (const auto store = current()) {
+      const Stat stat = store->stat(now_unix_ms());
+      noted_pages_ = stat.pages;
+      say_what_is_wrong(stat);
+      break_idle_lease(*store, stat);
+    }
   } catch (const MemoryError&) {
     // As in note_pages().
   }
-  // A quarter of the limit, so that a lease outlives it by little; the smallest step keeps an idle daemon idle.
-  const auto step = std::max(settings_.lease_idle_max / 4, std::chrono::milliseconds(10));
-  idle_timer_->timer.expires_after(std::min<std::chrono::milliseconds>(step, std::chrono::seconds(5)));
-  idle_timer_->timer.async_wait([this](const std::error_code& error) {
-    if (!error) watch_idle_lease();
+  watch_timer_->timer.expires_after(step);
+  watch_timer_->timer.async_wait([this](const std::error_code& error) {
+    if (!error) watch();
   });
 }
 

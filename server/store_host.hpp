@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -52,7 +53,8 @@ public:
   /// Opens the store when it is not open; throws MemoryError.
   storage::Store& opened();
   /// A clean close, when it is open. Throws what Store::close() throws; the store is gone in any case.
-  void close();
+  /// With `unused`: only if that says, while nobody can be opening it, that no session is on it.
+  void close(const std::function<bool()>& unused = {});
 
   /// Asks the store for its size, if it is open.
   void note_pages();
@@ -64,24 +66,27 @@ public:
 
 private:
   std::shared_ptr<storage::Store> current() const;
-  void watch_idle_lease();
-  void break_idle_lease();
+  void watch();
+  void say_what_is_wrong(const Stat& stat);
+  void break_idle_lease(storage::Store& store, const Stat& stat);
 
   std::shared_ptr<storage::FileSystem> file_system_;
   const StoreSettings settings_;
   Log& log_;
 
   // Declared so that the store goes first, then its lanes, then the workers.
-  struct IdleTimer;
+  struct WatchTimer;
   std::vector<std::shared_ptr<Worker>> workers_;
   std::size_t next_worker_ = 0;
-  std::unique_ptr<IdleTimer> idle_timer_;
+  std::unique_ptr<WatchTimer> watch_timer_;
   std::unique_ptr<storage::Background> sync_lane_;
   std::unique_ptr<storage::Background> checkpoint_lane_;
   std::mutex open_mutex_;     ///< one opening or closing at a time
-  mutable std::mutex mutex_;  ///< of next_worker_ and store_, never held for long
+  mutable std::mutex mutex_;  ///< of what any thread may ask for, never held for long
   std::shared_ptr<storage::Store> store_;
   std::atomic<std::uint64_t> noted_pages_{0};
+  std::string said_warning_;  ///< what the log has said already
+  std::string said_sync_error_;
 };
 
 /// What stands behind the daemon's stores.

@@ -19,13 +19,14 @@ Worker::~Worker() {
 }
 
 void Worker::start() {
-  // The thread notes its own id: is_this_thread() is asked only by handlers, which run after that.
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
+    run();
+  });
 }
 
 void Worker::run() {
   thread_id_ = std::this_thread::get_id();
-  if (thread_.get_id() == thread_id_) ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
   const auto work = asio::make_work_guard(*context_);
   run_all();
 }

@@ -1,6 +1,7 @@
 // A thread with an event loop. Everything that belongs to it runs on it, so nothing of it needs a lock.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -49,7 +50,7 @@ private:
   Log& log_;
   std::unique_ptr<asio::io_context> context_;
   std::thread thread_;
-  std::thread::id thread_id_;
+  std::atomic<std::thread::id> thread_id_{};  ///< of whoever runs the loop
 };
 
 }  // namespace pageserver::server
