@@ -91,9 +91,10 @@ public:
   storage::IoResult seek_hole(int file, std::uint64_t offset) override { return real_.seek_hole(file, offset); }
   storage::IoResult sync_data(int file) override {
     if (hold_sync) hold(file);
+    if (fail_sync) return {-1, EIO};
     return real_.sync_data(file);
   }
-  storage::IoResult sync(int file) override { return real_.sync(file); }
+  storage::IoResult sync(int file) override { return fail_sync ? storage::IoResult{-1, EIO} : real_.sync(file); }
   storage::IoResult status(int file, storage::FileStatus& status) override { return real_.status(file, status); }
   storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override {
     return real_.status_of(path, status);
@@ -116,6 +117,7 @@ public:
   std::atomic<bool> hold_open{false};
   std::atomic<bool> hold_data{false};
   std::atomic<bool> hold_sync{false};
+  std::atomic<bool> fail_sync{false};
 
 private:
   void hold(int file) {
@@ -146,7 +148,7 @@ struct InProcess {
     files.gate.open();
     server->stop();
     thread.join();
-    CHECK(status == 0);
+    CHECK(status == expected_status);
   }
   RawClient session(std::string_view store, proto::Access access = proto::Access::write) const {
     RawClient client = RawClient::tcp(port);
@@ -162,6 +164,7 @@ struct InProcess {
   std::uint16_t port = 0;
   std::thread thread;
   int status = -1;
+  int expected_status = 0;
 };
 
 }  // namespace
@@ -280,4 +283,16 @@ TEST_CASE("several threads for a store serve its sessions with the same promises
   done = true;
   for (std::thread& reader : readers) reader.join();
   CHECK_FALSE(torn);
+}
+
+TEST_CASE("a store that can't be closed makes the exit status 1") {
+  InProcess in_process;
+  RawClient writer = in_process.session("slow");
+  writer.grow(1);
+  writer.write(0, pattern(100, 1));
+  in_process.files.fail_sync = true;
+  const Frame refused = writer.call(proto::FlushRequest{});
+  CHECK(refused.status() == proto::Status::provider_error);
+  CHECK(refused.text().find("Input/output error") != std::string::npos);
+  in_process.expected_status = 1;
 }
