@@ -14,11 +14,13 @@ LogPoint Engine::reachable_point() const {
 }
 
 void Engine::consider_checkpoint() {
+  // Above this the index takes more memory than a checkpoint takes time.
+  constexpr std::size_t pieces_max = 131072;
   if (round_phase_ != RoundPhase::idle || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
   if (reachable.version <= checkpointed_.version) return;
   const bool wanted = reachable.position - checkpointed_.position > options_.log_bytes_max / 4 || past_log_bound() ||
-                      checkpoint_error_.has_value();
+                      index_.piece_count() > pieces_max || checkpoint_error_.has_value();
   if (!wanted) return;
   round_phase_ = RoundPhase::scheduled;
   submit(checkpoint_lane_, &Engine::checkpoint_task);
@@ -33,6 +35,12 @@ void Engine::checkpoint_task() {
 }
 
 void Engine::step_checkpoint() {
+  bool begins = false;
+  {
+    const Lock lock{mutex_};
+    begins = round_phase_ == RoundPhase::scheduled;
+  }
+  if (begins) look_at_image();
   if (!start_round()) return;
   {
     const Lock lock{mutex_};

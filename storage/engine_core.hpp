@@ -174,6 +174,7 @@ private:
   std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;
   void begin_commit(const SessionRef& state);
+  void refuse_without_checkpoint();
   void refuse_past_bound();
   bool past_log_bound() const;
   std::uint64_t newest_holder() const;

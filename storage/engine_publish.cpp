@@ -16,6 +16,7 @@ namespace {
 /// Ranges up to this size keep their bytes in memory, so that reading a page of many small changes is not many calls.
 constexpr std::uint64_t small_range_bytes_max = 512;
 constexpr std::uint64_t small_bytes_max = 32ull << 20;
+constexpr std::uint64_t small_overhead_bytes = 64;  // of the allocator and the counters
 
 }  // namespace
 
@@ -66,12 +67,14 @@ std::uint64_t Engine::newest_holder() const {
   return std::max(holders_.empty() ? 0 : holders_.rbegin()->first.first, round_holder_);
 }
 
+void Engine::refuse_without_checkpoint() {
+  if (!checkpoint_error_) return;
+  const MemoryError error = *checkpoint_error_;
+  consider_checkpoint();  // it may go better now; who asks again is let in
+  throw error;
+}
+
 void Engine::refuse_past_bound() {
-  if (checkpoint_error_) {
-    const MemoryError error = *checkpoint_error_;
-    consider_checkpoint();
-    throw error;
-  }
   if (!past_log_bound()) return;
   consider_checkpoint();
   throw MemoryError{Errc::limit_exceeded, "write to " + quoted(shown_path_) + ": the log holds " +
@@ -85,6 +88,7 @@ Engine::Publishing Engine::begin_publish(const Lock&, const SessionState& state,
                                          std::uint64_t new_pages, bool bounded) {
   check_right_locked(state);
   if (!sync_error_.empty()) throw not_durable_error();
+  refuse_without_checkpoint();
   if (bounded) refuse_past_bound();
   if (publishing_) throw MemoryError{Errc::busy, "write to " + quoted(shown_path_) + ": a flush is still under way"};
   Publishing publishing;
@@ -156,7 +160,7 @@ void Engine::make_visible(const Publishing& publishing, std::span<const LoggedRa
   const std::uint64_t holder = newest_holder();
   for (const LoggedRange& logged : ranges) {
     index_.add(logged.range.offset, logged.range.length, publishing.version, logged.position, logged.memory, holder);
-    if (logged.memory) small_bytes_ += logged.range.length;
+    if (logged.memory) small_bytes_ += logged.range.length + small_overhead_bytes;
   }
   assert(publishing.version == version_ + 1);
   version_ = publishing.version;

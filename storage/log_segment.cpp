@@ -49,7 +49,7 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
 
   Appended appended;
   LogSegmentRef segment = current_;
-  if (!segment || end_position_ - segment->first_position + bytes > options_.segment_bytes) {
+  if (!segment || segment_failed_ || end_position_ - segment->first_position + bytes > options_.segment_bytes) {
     SegmentHeader segment_header;
     segment_header.salt = options_.salt;
     segment_header.number = next_number_;
@@ -60,6 +60,7 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     segment_header.image_bytes = image_bytes;
     segment_header.image = options_.image;
     segment_header.previous_first_position = current_ ? current_->first_position : end_position_;
+    segment_failed_ = true;
     segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_records_at + bytes));
     appended.new_segment = segment;
   }
@@ -75,6 +76,7 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     throw;
   }
   if (appended.new_segment) {
+    segment_failed_ = false;
     current_ = segment;
     ++next_number_;
   }

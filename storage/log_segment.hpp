@@ -78,6 +78,10 @@ private:
   FileSystem& file_system_;
   Options options_;
   LogSegmentRef current_;
+  /// The segment after `current_` could not be made, and its removal may not last. Nothing may be appended to
+  /// `current_` any more: a recovery that finds that segment goes on there and never sees what stands behind its
+  /// beginning.
+  bool segment_failed_ = false;
   std::uint64_t end_position_ = 0;
   std::uint64_t next_number_ = 1;
   std::vector<std::byte> buffer_;
