@@ -138,7 +138,7 @@ TEST_CASE("the log beside the image stays below its bound however much is rewrit
   CHECK(highest > log_bytes / 4);  // there was a log to look at
   CHECK(highest <= bound);
   writer.reset();
-  CHECK(bounded.stopped_image(pages) == std::vector<std::byte>(pages * page_size, static_cast<std::byte>(value)));
+  CHECK((bounded.stopped_image(pages) == std::vector<std::byte>(pages * page_size, static_cast<std::byte>(value))));
 }
 
 TEST_CASE("a pin or fork that holds back more than held_bytes is told so, and the writer never is") {
@@ -146,26 +146,26 @@ TEST_CASE("a pin or fork that holds back more than held_bytes is told so, and th
   auto writer = bounded.writer(16);
   writer->write(0, std::vector<std::byte>(mib, std::byte{1}));
   auto oldest = bounded.session(GENERATE(as<std::string>{}, "access=read&view=pinned", "access=fork"));
-  CHECK(read_all(*oldest, 0, mib) == std::vector<std::byte>(mib, std::byte{1}));
+  CHECK((read_all(*oldest, 0, mib) == std::vector<std::byte>(mib, std::byte{1})));
   writer->write(0, std::vector<std::byte>(mib, std::byte{2}));
   auto younger = bounded.session("access=read&view=pinned");
   writer->write(0, std::vector<std::byte>(page_size, std::byte{3}));
-  CHECK(read_all(*oldest, 0, mib) == std::vector<std::byte>(mib, std::byte{1}));  // 1 MiB and a page are held back
+  CHECK((read_all(*oldest, 0, mib) == std::vector<std::byte>(mib, std::byte{1})));  // 1 MiB and a page are held back
   CHECK(writer->stat().held_bytes <= 2 * mib);
   writer->write(mib / 2, std::vector<std::byte>(mib / 2, std::byte{3}));
   writer->write(mib / 2, std::vector<std::byte>(mib / 2, std::byte{3}));
   check_error(error_of([&] { read_all(*oldest, 0, 1); }), Errc::snapshot_too_old, "held_bytes");
-  CHECK(read_all(*younger, 0, mib) == std::vector<std::byte>(mib, std::byte{2}));  // the oldest goes first
+  CHECK((read_all(*younger, 0, mib) == std::vector<std::byte>(mib, std::byte{2})));  // the oldest goes first
   for (int i = 0; i < 100; ++i) {
     writer->write(0, std::vector<std::byte>(mib, std::byte{4}));
     if (i % 10 == 0) CHECK(writer->stat().held_bytes <= 2 * mib);
   }
   check_error(error_of([&] { read_all(*younger, 0, 1); }), Errc::snapshot_too_old, "held_bytes");
   CHECK(younger->refresh().everything);
-  CHECK(read_all(*younger, 0, mib) == std::vector<std::byte>(mib, std::byte{4}));
+  CHECK((read_all(*younger, 0, mib) == std::vector<std::byte>(mib, std::byte{4})));
   writer->flush();
   oldest.reset(), younger.reset(), writer.reset();
-  CHECK(bounded.stopped_image(16) == std::vector<std::byte>(mib, std::byte{4}));
+  CHECK((bounded.stopped_image(16) == std::vector<std::byte>(mib, std::byte{4})));
 }
 
 TEST_CASE("a transaction many times larger than the bounds of memory and log is published whole") {
@@ -180,14 +180,14 @@ TEST_CASE("a transaction many times larger than the bounds of memory and log is 
   writer->discard();
   const std::uint64_t before_kib = process_number(bounded.daemon->pid(), "status", "VmRSS");
   for (std::uint64_t offset = 0; offset < pages * page_size; offset += mib) writer->write(offset, content(offset));
-  CHECK(read_all(*reader, 8 * mib, mib) == std::vector<std::byte>(mib));
-  CHECK(read_all(*writer, 8 * mib, mib) == content(8 * mib));
+  CHECK((read_all(*reader, 8 * mib, mib) == std::vector<std::byte>(mib)));
+  CHECK((read_all(*writer, 8 * mib, mib) == content(8 * mib)));
   writer->flush();
   const std::uint64_t highest_kib = process_number(bounded.daemon->pid(), "status", "VmHWM");
   INFO("before " << before_kib << " KiB, highest " << highest_kib << " KiB");
   if (!sanitized) CHECK(highest_kib <= before_kib + 16 * 1024);
   for (std::uint64_t offset = 0; offset < pages * page_size; offset += mib)
-    REQUIRE(read_all(*reader, offset, mib) == content(offset));
+    REQUIRE((read_all(*reader, offset, mib) == content(offset)));
   // The log may exceed its bound for that, and comes back to it.
   writer->write(0, content(0));
   writer->flush();
@@ -207,7 +207,7 @@ TEST_CASE("a transaction larger than memory that ends without a flush leaves no 
   for (std::uint64_t offset = 0; offset < 16 * mib; offset += mib) writer->write(offset, pattern(mib, 1));
   CHECK(bounded.bytes_beside() == before);  // the spill has no name
   writer.reset();
-  CHECK(bounded.stopped_image(256) == std::vector<std::byte>(16 * mib));
+  CHECK((bounded.stopped_image(256) == std::vector<std::byte>(16 * mib)));
 }
 
 TEST_CASE("a fork that reaches fork_bytes is told which limit, and goes on within it") {
@@ -220,8 +220,8 @@ TEST_CASE("a fork that reaches fork_bytes is told which limit, and goes on withi
               "fork_bytes");
   check_error(error_of([&] { fork->write(mib - 1, std::vector<std::byte>(2, std::byte{5})); }), Errc::limit_exceeded,
               "fork_bytes");
-  CHECK(read_all(*fork, 0, mib) == std::vector<std::byte>(mib, std::byte{2}));  // a refused write changed nothing
-  CHECK(read_all(*fork, mib, page_size) == std::vector<std::byte>(page_size));
+  CHECK((read_all(*fork, 0, mib) == std::vector<std::byte>(mib, std::byte{2})));  // a refused write changed nothing
+  CHECK((read_all(*fork, mib, page_size) == std::vector<std::byte>(page_size)));
   fork->write(5, std::vector<std::byte>(mib - 10, std::byte{3}));  // no further bytes
   auto second = bounded.session("access=fork");
   auto third = bounded.session("access=fork");
@@ -229,20 +229,20 @@ TEST_CASE("a fork that reaches fork_bytes is told which limit, and goes on withi
   check_error(error_of([&] { third->write(0, std::vector<std::byte>(1, std::byte{2})); }), Errc::limit_exceeded,
               "forks_bytes");
   CHECK(writer->stat().fork_bytes == 2 * mib);
-  CHECK(read_all(*third, 0, 1) == std::vector<std::byte>(1, std::byte{1}));
+  CHECK((read_all(*third, 0, 1) == std::vector<std::byte>(1, std::byte{1})));
   second.reset();
   fork->discard();
-  CHECK(read_all(*fork, 0, page_size) == std::vector<std::byte>(page_size, std::byte{1}));
+  CHECK((read_all(*fork, 0, page_size) == std::vector<std::byte>(page_size, std::byte{1})));
   fork->write(0, std::vector<std::byte>(mib, std::byte{4}));
   third->write(0, std::vector<std::byte>(mib, std::byte{4}));
   writer->write(0, std::vector<std::byte>(page_size, std::byte{7}));
-  CHECK(read_all(*bounded.session("access=read"), 0, page_size) == std::vector<std::byte>(page_size, std::byte{7}));
+  CHECK((read_all(*bounded.session("access=read"), 0, page_size) == std::vector<std::byte>(page_size, std::byte{7})));
   fork.reset(), third.reset();
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (writer->stat().sessions_fork != 0) REQUIRE(std::chrono::steady_clock::now() < deadline);
   CHECK(writer->stat().fork_bytes == 0);
   writer.reset();
-  CHECK(bounded.stopped_image(64)[0] == std::byte{7});
+  CHECK((bounded.stopped_image(64)[0] == std::byte{7}));
 }
 
 namespace {
@@ -288,8 +288,8 @@ TEST_CASE("a thousand forks of one image cost what they change") {
   }
   INFO("KiB before " << memory_before << ", opened " << memory_opened << ", written " << memory_written);
   if (!sanitized) {
-    CHECK(memory_opened <= memory_before + 1'000 * 64);  // of which the connections take the most
-    CHECK(memory_written <= memory_opened + 1'000 * 16);
+    CHECK(memory_opened <= memory_before + 1'000 * 16);
+    CHECK(memory_written <= memory_opened + 1'000 * 8);
   }
   CHECK(writer->stat().sessions_fork == 1'000);
   CHECK(writer->stat().fork_bytes <= 1'000 * page_size);
