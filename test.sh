@@ -86,7 +86,7 @@ stage_asan() {
 stage_tsan() {
   # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
   [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
-  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_tests tsan -LE "$plain_labels" -E "$single_threaded"
+  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 run_tests tsan -LE "$plain_labels" -E "$single_threaded"
   wrap=()
 }
 stage_fuzz() { build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz; }
