@@ -21,7 +21,8 @@ constexpr const char* description =
 
 constexpr const char* footer =
     "Without --listen, --unix or a configuration that says so it listens on 127.0.0.1:6553.\n"
-    "Flags win over the configuration file. SIGTERM and SIGINT stop in an orderly way, a second one at once.\n"
+    "Flags win over the configuration file: each list that a flag begins replaces the file's, stores replace by name.\n"
+    "SIGTERM and SIGINT stop in an orderly way, a second one at once.\n"
     "Exit status: 0 stopped in order, 1 could not start or could not close a store, 2 usage.\n\n"
     "Example:\n"
     "  pageserverd --store demo=/var/lib/demo.img --listen 127.0.0.1:6553 --unix /run/pageserver.sock";
@@ -103,10 +104,8 @@ void apply_stores(const Flags& flags, Config& config) {
 }
 
 void apply(const Flags& flags, Config& config, std::vector<std::string>& faults) {
-  if (!flags.listen.empty() || !flags.unix_paths.empty()) {
-    config.listen.clear();
-    config.unix_sockets.clear();
-  }
+  if (!flags.listen.empty()) config.listen.clear();
+  if (!flags.unix_paths.empty()) config.unix_sockets.clear();
   for (const std::string& text : flags.listen) config.listen.push_back(*parse_listen(text));
   for (const std::string& path : flags.unix_paths) config.unix_sockets.push_back({path, UnixListen().mode});
   if (config.listen.empty() && config.unix_sockets.empty()) config.listen.push_back({"127.0.0.1", default_port});

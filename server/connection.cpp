@@ -18,10 +18,8 @@ namespace pageserver::server {
 
 namespace {
 
-// So many receives in a row, then the worker's other connections have a turn.
-constexpr int receives_in_a_row = 8;
-// At a stop, what has arrived is still carried out, within reason.
-constexpr int last_looks_max = 64;
+// So many batches in a row, then the worker's other connections have a turn.
+constexpr int batches_in_a_row = 8;
 // After goodbye the peer's bytes are dropped for so long: closing with unread input would reset the connection, and
 // the reset could overtake the goodbye.
 constexpr std::chrono::milliseconds linger_time{1000};
@@ -76,7 +74,7 @@ struct ConnectionLoop {
 
   static asio::awaitable<void> wait_for_pending(std::shared_ptr<Connection> self) {
     if (self->pending_.done) co_return;
-    const bool in_line = self->pending_.what == Connection::Waiting::for_session;
+    const bool in_line = self->pending_.what == Connection::Waiting::for_session && self->wish_->request.wait_in_line;
     if (in_line && (self->server_.stopping || self->deadline_passed(Connection::Deadline::line))) {
       self->give_up_place();
     }
@@ -116,22 +114,25 @@ struct ConnectionLoop {
         co_await wait_for_pending(self);
         continue;
       }
-      if (self->recheck_input_ && !self->input_.empty()) continue;
-      if (self->end_of_input_) break;
-      if (self->server_.stopping) {
-        const bool all_seen = self->receive() == Connection::Received::nothing || ++self->last_looks_ > last_looks_max;
-        if (all_seen && !self->broken_) self->say_goodbye(proto::Status::stopping, "the server is stopping");
-        continue;
+      const bool more_in_hand = self->recheck_input_ && !self->input_.empty();
+      if (!more_in_hand) {
+        if (self->end_of_input_) break;
+        if (self->server_.stopping) {
+          self->look_a_last_time();
+          continue;
+        }
+        if (self->deadline_passed(Connection::Deadline::hello) || self->deadline_passed(Connection::Deadline::input)) {
+          self->deadline_missed();
+          continue;
+        }
+        if (self->drained_ || self->receive() == Connection::Received::nothing) {
+          in_a_row = 0;
+          self->watch_input_progress();
+          co_await wait(self, Until::readable);
+          continue;
+        }
       }
-      if (self->deadline_passed(Connection::Deadline::hello) || self->deadline_passed(Connection::Deadline::input)) {
-        self->deadline_missed();
-        continue;
-      }
-      if (self->drained_ || self->receive() == Connection::Received::nothing) {
-        in_a_row = 0;
-        self->watch_input_progress();
-        co_await wait(self, Until::readable);
-      } else if (++in_a_row == receives_in_a_row) {
+      if (++in_a_row >= batches_in_a_row) {
         in_a_row = 0;
         co_await asio::post(asio::use_awaitable);
       }

@@ -99,6 +99,7 @@ private:
   Received received(ssize_t count);
   void send_output();
   bool output_full() const;
+  void look_a_last_time();
   void look_for_hang_up();
   void say_goodbye(proto::Status status, const std::string& message);
   void watch_input_progress();

@@ -16,6 +16,9 @@ constexpr std::size_t batch_bytes_max = 1u << 20;
 // A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
 constexpr std::size_t progress_bytes = 64u << 10;
 
+// At a stop, what has arrived is still carried out, within reason.
+constexpr int last_looks_max = 64;
+
 // Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it.
 struct Scratch {
   std::unique_ptr<std::byte[]> input = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
@@ -154,13 +157,18 @@ Connection::Received Connection::receive_ahead() {
   return result;
 }
 
+void Connection::look_a_last_time() {
+  const bool all_seen = receive() == Received::nothing || ++last_looks_ > last_looks_max;
+  if (all_seen && !broken_) say_goodbye(proto::Status::stopping, "the server is stopping");
+}
+
 void Connection::look_for_hang_up() {
   pollfd look{socket(), POLLRDHUP, 0};
   if (::poll(&look, 1, 0) <= 0) return;
   if ((look.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
     broken_ = true;
     reason_ = "the connection was lost";
-  } else if (pending_.what == Waiting::for_session) {
+  } else if (pending_.what == Waiting::for_session && wish_->request.wait_in_line) {
     end_of_input_ = true;
   }
 }
