@@ -129,7 +129,7 @@ serves_a_unix_socket_through_a_bind_mount() {
   mkdir "$work/socket"
   chmod 777 "$work/socket"
   docker run -d --name "$id-unix" --network none "${hardened_daemon[@]}" --user "10001:$(id -g)" -v "$work/socket:/socket" \
-    -v "$id-unix-data:/data" "$image" --config /etc/pageserver/container.json --listen 127.0.0.1:6553 \
+    -v "$id-unix-data:/data" "$image" --config /etc/pageserver/container.json \
     --unix /socket/pageserver.sock
   wait_healthy "$id-unix"
   local socket="socket=$work/socket/pageserver.sock"
