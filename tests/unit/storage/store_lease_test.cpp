@@ -161,6 +161,7 @@ TEST_CASE("a notice asked for after the loss comes all the same") {
   fixture.store->break_lease(0, "x");
   int notices = 0;
   writer->on_notice([&](const MemoryError&) { ++notices; });
+  fixture.lane.run_all();
   CHECK(notices == 1);
 }
 
