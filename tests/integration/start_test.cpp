@@ -161,7 +161,7 @@ TEST_CASE("help and version end with status 0") {
   CHECK(version.out.find("pageserverd ") == 0);
 }
 
-TEST_CASE("--check-config says ok, or everything that is wrong, and serves nothing") {
+TEST_CASE("the flag --check-config says ok, or everything that is wrong, and serves nothing") {
   const TempDir dir;
   const std::string good = write_file(dir, "good.json", R"({"stores": [{"name": "a", "path": "/nowhere/a.img"}]})");
   auto result = daemon_with({"--check-config", "--config", good});
