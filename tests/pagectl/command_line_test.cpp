@@ -35,7 +35,7 @@ TEST_CASE("the help of copy says when an upload is not atomic") {
   CHECK_THAT(pagectl({"copy", "--help"}).out, Contains("not atomic"));
 }
 
-TEST_CASE("--version prints name and version") {
+TEST_CASE("version prints name and number") {
   const auto version = pagectl({"--version"});
   CHECK(version.status == 0);
   CHECK_THAT(version.out, Catch::Matchers::Matches("pagectl [0-9]+\\.[0-9]+\\.[0-9]+\n"));
@@ -126,7 +126,7 @@ TEST_CASE("output that can't be written is an error") {
   }
 }
 
-TEST_CASE("--quiet leaves results and drops the rest") {
+TEST_CASE("quiet leaves results and drops the rest") {
   const TempDir dir;
   const auto image = dir.file("a.img");
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"create", image, "--pages", "1", "-q"},
