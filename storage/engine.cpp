@@ -187,6 +187,8 @@ void Engine::finish_log() {
     if (!sync_error_.empty()) throw not_durable_error();
     if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
   }
+  // Or it would be back once the log is gone, and look like a log whose beginning is missing.
+  if (log_.segment_failed()) sync_parent_folder(file_system_, image_path_);
   cut_log(appended_.position);
   remove_spill_files(file_system_, image_path_);  // one whose removal failed when it was made
 }

@@ -168,6 +168,7 @@ void Engine::finish_round() {
 
 void Engine::cut_log(std::uint64_t position) {
   LogSegmentRef oldest_kept;
+  bool entry_synced = true;
   std::size_t count = 0;
   {
     const Lock lock{mutex_};
@@ -178,6 +179,7 @@ void Engine::cut_log(std::uint64_t position) {
     oldest_kept = count < segments_.size() ? segments_[count] : segments_.back();
     // A log of one file needs no mark to be removed.
     if (oldest_kept == segments_.front()) oldest_kept = nullptr;
+    if (oldest_kept) entry_synced = oldest_kept->entry_synced;
   }
   const auto must_sync = [this](const auto& action) {
     try {
@@ -187,7 +189,12 @@ void Engine::cut_log(std::uint64_t position) {
       throw;
     }
   };
-  if (oldest_kept) must_sync([&] { mark_segment(*oldest_kept); });
+  if (oldest_kept)
+    must_sync([&] {
+      mark_segment(*oldest_kept);
+      // The mark lasts no longer than the file's name.
+      if (!entry_synced && !mutated(Mutation::drop_mark_entry_sync)) sync_parent_folder(file_system_, image_path_);
+    });
   for (; count != 0; --count) {
     LogSegmentRef oldest;
     {

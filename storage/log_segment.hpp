@@ -68,6 +68,8 @@ public:
                   std::uint64_t previous_pages);
 
   std::uint64_t end_position() const noexcept { return end_position_; }
+  /// A segment could not be made, and the removal of its file may not last.
+  bool segment_failed() const noexcept { return segment_failed_; }
 
 private:
   LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);

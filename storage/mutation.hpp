@@ -13,9 +13,11 @@ enum class Mutation : std::uint8_t {
   drop_log_entry_sync,        ///< a flush does not sync the directory entry of a new log segment
   drop_image_sync,            ///< a checkpoint does not sync the image
   drop_mark_sync,             ///< segments are removed before it is durable that the next may be the oldest
+  drop_mark_entry_sync,       ///< the directory entry of the segment that has the mark is not synced either
   drop_removal_sync,          ///< the removal of a segment is not synced before the next is removed
   drop_open_sync,             ///< opening does not sync the entries of a new image or of a log that is gone
   drop_recovery_log_sync,     ///< recovery copies a log that it did not sync
+  drop_recovery_entry_sync,   ///< nor its directory entries, there and gone
   drop_recovery_image_sync,   ///< recovery removes the log before the image is synced
   publish_before_append,      ///< a publish is visible before its record is whole in the log
   skip_payload_checksum,      ///< recovery takes a torn record for a whole one

@@ -71,7 +71,7 @@ LogScan scan_into(FileSystem& file_system, const File& image, int flags, LogInde
 /// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
 /// was forgotten. Writing them again makes the sync below a real one. Only then may the image change: should power
 /// fail in the middle, the same records are found again.
-void make_log_durable(FileSystem& file_system, const LogScan& scan) {
+void make_log_durable(FileSystem& file_system, const std::string& image_path, const LogScan& scan) {
   std::vector<std::byte> buffer;
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
@@ -86,7 +86,7 @@ void make_log_durable(FileSystem& file_system, const LogScan& scan) {
     }
     if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
   }
-  if (!scan.segments.empty()) sync_parent_folder(file_system, scan.segments.front()->file.path());
+  if (!mutated(Mutation::drop_recovery_entry_sync)) sync_parent_folder(file_system, image_path);
 }
 
 void copy_into_image(ImageFile& image, const LogScan& scan, const LogIndex& index) {
@@ -138,11 +138,8 @@ RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool ado
   if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
 
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
-  for (auto path = scan.beyond.rbegin(); path != scan.beyond.rend(); ++path) {
-    remove_file(file_system, *path);
-    sync_parent_folder(file_system, *path);
-  }
-  make_log_durable(file_system, scan);
+  for (auto path = scan.beyond.rbegin(); path != scan.beyond.rend(); ++path) remove_file(file_system, *path);
+  make_log_durable(file_system, file.path(), scan);
   copy_into_image(image, scan, index);
   remove_segments(file_system, scan.segments);
   report.replayed = true;
