@@ -47,6 +47,8 @@ struct OnExit {
   End end;
   ~OnExit() { end(); }
 };
+template <class End>
+OnExit(End) -> OnExit<End>;  // clang 14 has no deduction for aggregates
 
 }  // namespace
 
