@@ -1,6 +1,5 @@
 #include "server/store_host.hpp"
 
-#include <algorithm>
 #include <random>
 
 #include <asio/io_context.hpp>
@@ -35,9 +34,6 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.file_mode = settings.file_mode;
   options.size_bytes_max = settings.size_bytes_max;
   options.log_bytes_max = settings.engine.log_bytes;
-  // Small enough that whole files leave a small log, and at most what the engine takes by itself.
-  options.segment_bytes =
-      std::clamp<std::uint64_t>(settings.engine.log_bytes / 8, 1u << 20, storage::EngineOptions{}.segment_bytes);
   options.held_bytes_max = settings.engine.held_bytes;
   options.private_memory_bytes_max = settings.engine.private_memory_bytes;
   options.fork_bytes_max = settings.engine.fork_bytes;

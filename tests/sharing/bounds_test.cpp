@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::uint64_t mib = 1ull << 20;
 /// The size that a log's file is made with.
-constexpr std::uint64_t segment_bytes = mib;  // an eighth of log_bytes
+constexpr std::uint64_t segment_bytes = 32 * mib;
 
 /// Bytes that a file takes on disk; 0 when it is gone.
 std::uint64_t disk_bytes(const std::filesystem::path& path) {
