@@ -348,7 +348,7 @@ void Catalog::remove(const std::string& name, std::function<void(std::exception_
   } catch (...) {
     error = std::current_exception();
   }
-  done(error);
+  done(std::move(error));
 }
 
 bool Catalog::wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after) {

@@ -112,6 +112,7 @@ private:
   // Pending work
   std::uint64_t begin_pending(Waiting what, const proto::FrameHeader& header);
   /// Any thread: `finish` runs on the connection's worker if it still waits for `number`, else it is dropped.
+  /// An exception is moved into it, not shared: the thread sanitizer does not see how owners agree on who is the last.
   void complete(std::uint64_t number, std::function<void()> finish);
 
   // connection_front.cpp: requests without a session

@@ -81,7 +81,7 @@ void Connection::take_list(const FrameHeader& header, Payload payload) {
     } catch (...) {
       error = std::current_exception();
     }
-    self->complete(number, [connection = self.get(), header, stores, error] {
+    self->complete(number, [connection = self.get(), header, stores = std::move(stores), error = std::move(error)] {
       if (error) return connection->answers().error(header, error);
       proto::ListAnswer answer;
       answer.more = stores.size() > proto::list_entries_max;
@@ -106,7 +106,7 @@ void Connection::take_create(const FrameHeader& header, Payload payload) {
         } catch (...) {
           error = std::current_exception();
         }
-        self->complete(number, [connection = self.get(), header, name, pages, error] {
+        self->complete(number, [connection = self.get(), header, name, pages, error = std::move(error)] {
           if (error) return connection->refused("create", name, header, error);
           connection->server_.log.info("store created",
                                        {{"store", name}, {"pages", pages}, {"address", connection->address_}});
@@ -120,8 +120,8 @@ void Connection::take_remove(const FrameHeader& header, Payload payload) {
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   const std::uint64_t number = begin_pending(Waiting::for_admin, header);
   server_.catalog.admin().post([self = shared_from_this(), number, header, name = std::string(request.store)] {
-    self->server_.catalog.remove(name, [self, number, header, name](const std::exception_ptr& error) {
-      self->complete(number, [connection = self.get(), header, name, error] {
+    self->server_.catalog.remove(name, [self, number, header, name](std::exception_ptr error) {
+      self->complete(number, [connection = self.get(), header, name, error = std::move(error)] {
         if (error) return connection->refused("remove", name, header, error);
         connection->server_.log.info("store removed", {{"store", name}, {"address", connection->address_}});
         connection->answers().add(header.request_id, proto::RemoveAnswer{});
@@ -155,7 +155,7 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
     } catch (...) {
       error = std::current_exception();
     }
-    self->complete(number, [connection = self.get(), use, error] {
+    self->complete(number, [connection = self.get(), use = std::move(use), error = std::move(error)] {
       if (error) return connection->open_failed(error);
       connection->go_to_store(use);
     });

@@ -30,14 +30,14 @@ void Connection::begin_open() {
       std::unique_ptr<storage::StoreSession> session;
     };
     starting_ = true;
-    place_in_line_ = store_->open_session(
-        wish_->request, [self = shared_from_this(), use = use_, number](std::unique_ptr<storage::StoreSession> session,
-                                                                        const std::exception_ptr& error) {
-          auto opened = std::make_shared<Opened>(Opened{use, std::move(session)});
-          self->complete(number, [connection = self.get(), opened, error] {
-            connection->session_opened(std::move(opened->session), error);
-          });
-        });
+    const auto done = [self = shared_from_this(), use = use_, number](std::unique_ptr<storage::StoreSession> session,
+                                                                      std::exception_ptr error) {
+      auto opened = std::make_shared<Opened>(Opened{use, std::move(session)});
+      self->complete(number, [connection = self.get(), opened, error = std::move(error)] {
+        connection->session_opened(std::move(opened->session), error);
+      });
+    };
+    place_in_line_ = store_->open_session(wish_->request, done);
     starting_ = false;
     if (!pending_.done && wish_->request.wait_in_line) {
       set_deadline(Deadline::line, std::chrono::milliseconds(wish_->wait_ms));
@@ -148,8 +148,8 @@ void Connection::begin_flush(const FrameHeader& header) {
   const std::uint64_t number = begin_pending(Waiting::for_flush, header);
   starting_ = true;
   try {
-    session_->flush([self = shared_from_this(), number, header](const std::exception_ptr& error) {
-      self->complete(number, [connection = self.get(), header, error] {
+    session_->flush([self = shared_from_this(), number, header](std::exception_ptr error) {
+      self->complete(number, [connection = self.get(), header, error = std::move(error)] {
         answer_flush(*connection->session_, header, error, connection->answers());
       });
     });
