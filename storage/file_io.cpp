@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -160,6 +161,19 @@ std::vector<std::string> list_folder(FileSystem& file_system, const std::string&
   const auto result = retried([&] { return file_system.list(folder, names); });
   if (!result.ok()) throw file_error(file_system, "list the folder", folder, result.error);
   return names;
+}
+
+std::string text_of_file(FileSystem& file_system, const std::string& path) {
+  const auto opened = retried([&] { return file_system.open(path, O_RDONLY, 0); });
+  if (!opened.ok()) return {};
+  const File file{file_system, static_cast<int>(opened.value), path};
+  std::string text;
+  std::array<std::byte, 4096> buffer{};
+  for (;;) {
+    std::size_t done = 0;
+    if (!read_fully(file_system, file.descriptor(), text.size(), buffer, done).ok() || done == 0) return text;
+    text.append(reinterpret_cast<const char*>(buffer.data()), done);
+  }
 }
 
 }  // namespace pageserver::storage

@@ -101,6 +101,9 @@ void rename_file(FileSystem& file_system, const std::string& from, const std::st
 bool remove_file(FileSystem& file_system, const std::string& path);
 std::vector<std::string> list_folder(FileSystem& file_system, const std::string& folder);
 
+/// The whole of a small file, also of one under /proc, which has no size; empty when it can't be read.
+std::string text_of_file(FileSystem& file_system, const std::string& path);
+
 /// True for errors that say "this file system can't", as fallocate(2) and lseek(2) do.
 bool is_unsupported(int error) noexcept;
 

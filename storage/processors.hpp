@@ -1,0 +1,18 @@
+// How many processors there are to use: whoever polls must not take the one that its peer needs.
+#pragma once
+
+#include <string>
+
+#include "storage/file_system.hpp"
+
+namespace pageserver::storage {
+
+/// Processors that this process can run on at the same time, at least 1: those of its affinity mask, and no more than
+/// the CPU quota of its control group gives, in whole ones.
+unsigned usable_processors();
+
+/// The quota of the control group that /proc/self/cgroup under `root` names (cgroup v1 or v2, with the groups above
+/// it), in whole processors, at least 1; 0 where there is none. `root` is empty for the machine's own files.
+unsigned cgroup_processors(FileSystem& file_system, const std::string& root);
+
+}  // namespace pageserver::storage
