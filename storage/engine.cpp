@@ -204,6 +204,7 @@ void Engine::halt() noexcept {
     image_.reset();  // unlocks
     segments_.clear();
     flushes_.clear();
+    commit_waiting_ = nullptr;
   }
   const auto error =
       std::make_exception_ptr(MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"});

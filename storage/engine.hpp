@@ -30,6 +30,9 @@ struct EngineOptions {
   /// that bound. Outlives the store. Null: this store's forks alone.
   std::atomic<std::uint64_t>* forks_bytes = nullptr;
   std::uint64_t checkpoint_step_bytes = 1ull << 20;  ///< copied into the image by one task of the checkpoint lane
+  /// A transaction of up to so many private bytes is appended by its flush() itself, which is one write; a larger one
+  /// by the sync lane, so that flush() returns at once.
+  std::uint64_t inline_commit_bytes = 1ull << 20;
   std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
 };
 

@@ -161,8 +161,9 @@ private:
 
   // engine_publish.cpp
   void check_right_locked(const SessionState& state) const;
-  Publishing begin_publish(const Lock& lock, const SessionState& state, std::span<const LogRange> ranges,
-                           std::uint64_t new_pages, bool bounded);
+  /// Sets `publishing_`, or throws why this session may not publish now. `bounded`: also past the log's bound.
+  void claim_publish(const SessionState& state, bool bounded);
+  Publishing plan_publish(std::span<const LogRange> ranges, std::uint64_t new_pages) const;
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data);
   void appended(const Publishing& publishing, const LogWriter::Appended& appended, std::span<LoggedRange> ranges);
@@ -174,6 +175,9 @@ private:
   std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;
   void begin_commit(const SessionRef& state);
+  void commit_task();
+  /// Appends what `state` has private, on behalf of whoever set `publishing_` for it. Throws when nothing was appended.
+  void append_commit(const SessionRef& state);
   void refuse_without_checkpoint();
   void refuse_past_bound();
   bool past_log_bound() const;
@@ -261,6 +265,7 @@ private:
 
   // Publishing and durability.
   bool publishing_ = false;
+  SessionRef commit_waiting_;  ///< whose transaction the sync lane is to append
   LogPoint appended_;
   LogPoint synced_;
   bool sync_scheduled_ = false;

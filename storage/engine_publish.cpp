@@ -17,6 +17,8 @@ namespace {
 constexpr std::uint64_t small_range_bytes_max = 512;
 constexpr std::uint64_t small_bytes_max = 32ull << 20;
 constexpr std::uint64_t small_overhead_bytes = 64;  // of the allocator and the counters
+/// A transaction of more ranges is appended on the lane, however few bytes it has.
+constexpr std::size_t inline_ranges_max = 4096;
 
 }  // namespace
 
@@ -84,13 +86,16 @@ void Engine::refuse_past_bound() {
                                               "; write again once the checkpoint came further"};
 }
 
-Engine::Publishing Engine::begin_publish(const Lock&, const SessionState& state, std::span<const LogRange> ranges,
-                                         std::uint64_t new_pages, bool bounded) {
+void Engine::claim_publish(const SessionState& state, bool bounded) {
   check_right_locked(state);
   if (!sync_error_.empty()) throw not_durable_error();
   refuse_without_checkpoint();
   if (bounded) refuse_past_bound();
   if (publishing_) throw MemoryError{Errc::busy, "write to " + quoted(shown_path_) + ": a flush is still under way"};
+  publishing_ = true;
+}
+
+Engine::Publishing Engine::plan_publish(std::span<const LogRange> ranges, std::uint64_t new_pages) const {
   Publishing publishing;
   publishing.version = version_ + 1;
   publishing.pages = pages_ + new_pages;
@@ -121,7 +126,6 @@ Engine::Publishing Engine::begin_publish(const Lock&, const SessionState& state,
       if (end % page_size != 0 && (last != first || range.offset % page_size == 0)) want(last);
     }
   }
-  publishing_ = true;
   return publishing;
 }
 
@@ -215,7 +219,8 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     } else if (ranges.front().length == 0) {
       return pages_;
     }
-    publishing = begin_publish(lock, state, ranges, new_pages, true);
+    publishing = plan_publish(ranges, new_pages);
+    claim_publish(state, true);
     keep_small = small_bytes_ < small_bytes_max;
   }
   After after;
@@ -257,41 +262,71 @@ std::uint64_t Engine::publish_grow(const SessionRef& state, std::uint64_t new_pa
 }
 
 void Engine::begin_commit(const SessionRef& state) {
-  const std::vector<LogRange> ranges = state->bytes->ranges();
-  Commit commit;
-  commit.state = state;
-  bool keep_small = false;
   {
     const Lock lock{mutex_};
-    commit.publishing = begin_publish(lock, *state, ranges, state->private_pages, false);
-    keep_small = small_bytes_ < small_bytes_max;
-  }
-  // The stream of data is that of the non-zero ranges, one after the other.
-  std::vector<std::uint64_t> starts;
-  std::vector<LogRange> data_ranges;
-  std::uint64_t data_bytes = 0;
-  for (const LogRange& range : ranges) {
-    if (range.zero) continue;
-    starts.push_back(data_bytes);
-    data_ranges.push_back(range);
-    data_bytes += range.length;
-  }
-  const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
-    auto at = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), offset) - starts.begin()) - 1;
-    while (!buffer.empty()) {
-      const std::uint64_t within = offset - starts[at];
-      const std::uint64_t bytes = std::min<std::uint64_t>(buffer.size(), data_ranges[at].length - within);
-      state->bytes->read_over(data_ranges[at].offset + within, buffer.first(bytes));
-      buffer = buffer.subspan(bytes);
-      offset += bytes;
-      ++at;
+    claim_publish(*state, false);
+    if (state->bytes->bytes() > options_.inline_commit_bytes || state->bytes->range_count() > inline_ranges_max) {
+      // Others on this thread don't wait for it. It is on the way: the next lease comes after it.
+      commit_waiting_ = state;
+      submit(sync_lane_, &Engine::commit_task);
+      return;
     }
-  };
+  }
+  append_commit(state);
+}
+
+void Engine::commit_task() {
+  SessionRef state;
+  {
+    const Lock lock{mutex_};
+    state = std::exchange(commit_waiting_, nullptr);
+  }
   try {
+    append_commit(state);
+  } catch (const std::exception&) {
+    state->callbacks.run_done(std::current_exception());
+  }
+}
+
+void Engine::append_commit(const SessionRef& state) {
+  Commit commit;
+  commit.state = state;
+  try {
+    const std::vector<LogRange> ranges = state->bytes->ranges();
+    bool keep_small = false;
+    {
+      const Lock lock{mutex_};
+      check_right_locked(*state);
+      if (!sync_error_.empty()) throw not_durable_error();
+      commit.publishing = plan_publish(ranges, state->private_pages);
+      keep_small = small_bytes_ < small_bytes_max;
+    }
+    // The stream of data is that of the non-zero ranges, one after the other.
+    std::vector<std::uint64_t> starts;
+    std::vector<LogRange> data_ranges;
+    std::uint64_t data_bytes = 0;
+    for (const LogRange& range : ranges) {
+      if (range.zero) continue;
+      starts.push_back(data_bytes);
+      data_ranges.push_back(range);
+      data_bytes += range.length;
+    }
+    const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+      auto at = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), offset) - starts.begin()) - 1;
+      while (!buffer.empty()) {
+        const std::uint64_t within = offset - starts[at];
+        const std::uint64_t bytes = std::min<std::uint64_t>(buffer.size(), data_ranges[at].length - within);
+        state->bytes->read_over(data_ranges[at].offset + within, buffer.first(bytes));
+        buffer = buffer.subspan(bytes);
+        offset += bytes;
+        ++at;
+      }
+    };
     commit.ranges = locate(ranges, keep_small, fill);
     const auto done = append(commit.publishing, ranges, fill);
     const Lock lock{mutex_};
     appended(commit.publishing, done, commit.ranges);
+    if (!sync_error_.empty()) throw not_durable_error();  // since the append began: no sync comes any more
     Flush flush;
     flush.position = appended_.position;
     flush.state = state;
@@ -326,7 +361,7 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
       schedule_sync();
       return;
     }
-  } catch (const MemoryError&) {
+  } catch (const std::exception&) {
     error = std::current_exception();
   }
   state->callbacks.run_done(error);

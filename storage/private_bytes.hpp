@@ -43,6 +43,7 @@ public:
 
   bool empty() const noexcept { return ranges_.empty(); }
   std::uint64_t bytes() const noexcept { return blocks_.size() * block_bytes; }
+  std::size_t range_count() const noexcept { return ranges_.size(); }
   bool spilled() const noexcept { return spill_.is_open(); }
 
   /// True when every byte of the range is private.

@@ -80,6 +80,7 @@ Simulation::Simulation(SimulationOptions options)
   engine_options_.fork_bytes_max = 64 << 10;
   engine_options_.forks_bytes_max = 96 << 10;
   engine_options_.checkpoint_step_bytes = 8 << 10;
+  engine_options_.inline_commit_bytes = 8 << 10;  // so that flushes append on the lane as well
   disk_ = std::make_unique<SimulatedFileSystem>(random_.next());
   disk_->make_directory(folder);
   // Whole images are read again and again; returning their memory to the system each time takes longer than all else.
