@@ -2,7 +2,7 @@
 # Builds the daemon and serves: two commands to try it, see README.md.
 #   ./run.sh             a store `demo` on 127.0.0.1:6553, a few commands against it, then serves until Ctrl-C
 #   ./run.sh -- FLAGS    the daemon with your flags instead
-# PORT=N chooses another port; DEMO=DIR another place for the demo's image than build/demo.
+# PORT=N chooses another port (0: one that is free); DEMO=DIR another place for the demo's image than build/demo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 port=${PORT:-6553} demo=${DEMO:-build/demo}
@@ -58,7 +58,8 @@ for ((tries = 0; tries < 600; tries++)); do
   sleep 0.1
 done
 
-server=pageserver://127.0.0.1:$port uri=pageserver://127.0.0.1:$port/demo
+server=pageserver://$(head -n 1 "$demo/port")
+uri=$server/demo
 show() {
   printf '\n$ %s\n' "$*"
   "$@"

@@ -76,7 +76,9 @@ stage_format() { check format scripts/check_format.sh; }
 stage_scripts() { check scripts scripts/check_scripts.sh; }
 stage_dev() { build dev && run_tests dev; }
 stage_quick() { build dev && run_tests dev -LE "$slow_labels"; }
-stage_release() { build release && check release scripts/check_release.sh build/release; }
+stage_release() {
+  build release && check release scripts/check_release.sh build/release && check run scripts/check_run.sh
+}
 stage_tidy() { check tidy scripts/check_tidy.sh; }
 stage_asan() {
   build asan &&

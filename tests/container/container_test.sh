@@ -15,7 +15,6 @@ image_bytes_max=$((120 * 1000 * 1000))
 # As a careful administrator would run it.
 hardened=(--read-only --cap-drop=ALL --security-opt=no-new-privileges --memory 256m --pids-limit 64)
 hardened_daemon=("${hardened[@]}" --health-interval=1s)
-work=$(mktemp -d "${TMPDIR:-/tmp}/$id.XXXXXX")
 passed=0 failed=0 skipped=0
 
 finish() {
@@ -190,12 +189,18 @@ compose_client_uses_the_daemon() {
   "${compose[@]}" down -v
 }
 
-if ! docker info >/dev/null 2>&1; then
-  skip "the container image" "no Docker daemon answers here"
+if ! command -v docker >/dev/null; then
+  skip "the container image" "Docker is not installed"
+  finish
+  exit
+fi
+if ! docker_fault=$(docker info 2>&1 >/dev/null); then
+  skip "the container image" "no Docker daemon answers: ${docker_fault%%$'\n'*}"
   finish
   exit
 fi
 [ -x "$pagectl" ] || { echo "FAILED: no $pagectl: build it first (./test.sh release)"; failed=1; finish; exit 1; }
+work=$(mktemp -d "${TMPDIR:-/tmp}/$id.XXXXXX")
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
