@@ -73,6 +73,10 @@ void Catalog::start() {
   if (config_.directory) {
     const std::string& path = config_.directory->path;
     const IoResult opened = retried([&] { return file_system_.open(path, O_RDONLY | O_DIRECTORY, 0); });
+    if (opened.error == ENOENT) {
+      throw MemoryError(Errc::not_found,
+                        "open the directory " + quoted(path) + ": it does not exist; create it first: mkdir -p");
+    }
     if (!opened.ok()) throw file_error(file_system_, "open the directory", path, opened.error);
     directory_ = static_cast<int>(opened.value);
     std::string resolved;

@@ -50,6 +50,9 @@ CLI::Validator form(std::string_view expected) {
       "");
 }
 
+// The option's type name lists the words already: the validator adds nothing to it.
+CLI::Validator one_of(std::vector<std::string> words) { return CLI::IsMember(std::move(words)).description(""); }
+
 void add_flags(CLI::App& app, Flags& flags, bool& check_only) {
   app.add_option("--config", flags.config_path, "Configuration file (JSON; docker/pageserverd.json shows every key)")
       ->type_name("FILE");
@@ -72,10 +75,10 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only) {
       ->type_name("FILE");
   app.add_option("--log-format", flags.log_format, "Log lines on standard error as text or as JSON")
       ->type_name("text|json")
-      ->check(CLI::IsMember({"text", "json"}));
+      ->check(one_of({"text", "json"}));
   app.add_option("--log-level", flags.log_level, "Least level that is logged")
       ->type_name("debug|info|warn|error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+      ->check(one_of({"debug", "info", "warn", "error"}));
   app.add_flag("--check-config", check_only, "Say `ok`, or all that is wrong with the configuration, and end");
   app.set_version_flag("--version", std::string(server_name));
 }
@@ -153,9 +156,9 @@ CommandLine read_command_line(int argc, char** argv) {
   if (!flags.config_path.empty()) read_file(flags.config_path, result);
   const bool file_is_good = result.faults.empty();
   apply(flags, result.config, result.faults);
-  // With half a file read, what it lacks would be reported as missing.
-  if (file_is_good) {
-    for (std::string& fault : check_config(result.config)) result.faults.push_back(std::move(fault));
+  // With half a file read, what it lacks would be reported as missing; stores that exclude each other do so anyway.
+  for (std::string& fault : file_is_good ? check_config(result.config) : check_stores(result.config)) {
+    result.faults.push_back(std::move(fault));
   }
   return result;
 }

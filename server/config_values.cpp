@@ -59,13 +59,21 @@ std::string identity_of(const std::string& path) {
   return error ? path : resolved.string();
 }
 
-void check_stores(const Config& config, std::vector<std::string>& faults) {
+// Where a key of a store was given: a flag is one text, an entry of the file has keys.
+std::string place_of(const StoreConfig& store, std::string_view key) {
+  return store.origin.starts_with("--") ? store.origin : store.origin + "." + std::string(key);
+}
+
+}  // namespace
+
+std::vector<std::string> check_stores(const Config& config) {
+  std::vector<std::string> faults;
   std::map<std::string, std::string> names;
   for (std::size_t i = 0; i < config.stores.size(); ++i) {
     const StoreConfig& store = config.stores[i];
     const auto [first, is_new] = names.emplace(store.name, store.origin);
     if (!is_new) {
-      faults.push_back(store.origin + ".name: \"" + store.name + "\" is taken by " + first->second +
+      faults.push_back(place_of(store, "name") + ": \"" + store.name + "\" is taken by " + first->second +
                        "; each store needs a name of its own");
     }
     for (std::size_t j = 0; j < i; ++j) {
@@ -74,20 +82,12 @@ void check_stores(const Config& config, std::vector<std::string>& faults) {
       const bool same = identity_of(store.path) == identity_of(other.path) ||
                         std::filesystem::equivalent(store.path, other.path, ignored);
       if (!same) continue;
-      faults.push_back(store.origin + ".path: \"" + store.path + "\" is the same file as " + other.origin +
-                       ".path; one file is one store");
+      faults.push_back(place_of(store, "path") + ": \"" + store.path + "\" is the same file as " +
+                       place_of(other, "path") + "; one file is one store");
     }
   }
-  if (config.stores.size() > config.limits.stores) {
-    faults.push_back("limits.stores: " + std::to_string(config.limits.stores) + " is less than the " +
-                     std::to_string(config.stores.size()) + " stores that are configured");
-  }
-  if (config.stores.empty() && !config.directory) {
-    faults.push_back("stores: nothing to serve; name an image with --store NAME=PATH or a folder with --directory DIR");
-  }
+  return faults;
 }
-
-}  // namespace
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {
   static constexpr Unit units[] = {
@@ -155,8 +155,14 @@ std::optional<std::string> nearest(std::string_view text, const std::vector<std:
 }
 
 std::vector<std::string> check_config(const Config& config) {
-  std::vector<std::string> faults;
-  check_stores(config, faults);
+  std::vector<std::string> faults = check_stores(config);
+  if (config.stores.size() > config.limits.stores) {
+    faults.push_back("limits.stores: " + std::to_string(config.limits.stores) + " is less than the " +
+                     std::to_string(config.stores.size()) + " stores that are configured");
+  }
+  if (config.stores.empty() && !config.directory) {
+    faults.push_back("stores: nothing to serve; name an image with --store NAME=PATH or a folder with --directory DIR");
+  }
   const Limits& limits = config.limits;
   if (limits.buffered_bytes < limits.request_bytes + proto::payload_overhead_bytes) {
     faults.push_back("limits.buffered_bytes: " + std::to_string(limits.buffered_bytes) +

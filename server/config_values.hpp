@@ -34,8 +34,9 @@ inline constexpr std::string_view store_name_form = "a name of the form [A-Za-z0
 /// The candidate that `text` was probably meant to be, or nothing.
 std::optional<std::string> nearest(std::string_view text, const std::vector<std::string_view>& candidates);
 
-/// What only shows in the whole: duplicate stores, two stores on one file, limits that contradict each other, nothing
-/// to serve. One line for each fault.
+/// Duplicate stores and two stores on one file. One line for each fault.
+std::vector<std::string> check_stores(const Config& config);
+/// What only shows in the whole: that, limits that contradict each other, nothing to serve. One line for each fault.
 std::vector<std::string> check_config(const Config& config);
 
 }  // namespace pageserver::server

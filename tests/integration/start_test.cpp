@@ -136,6 +136,13 @@ TEST_CASE("a file that is no image stops the start with its size") {
   CHECK(std::filesystem::file_size(dir.file("x.img")) == 7);
 }
 
+TEST_CASE("a directory that does not exist stops the start with what to do") {
+  const TempDir dir;
+  const auto result = daemon_with({"--listen", "127.0.0.1:0", "--directory", dir.file("missing")});
+  CHECK(result.status == 1);
+  CHECK(result.err.find("it does not exist; create it first: mkdir -p") != std::string::npos);
+}
+
 TEST_CASE("usage errors end with status 2 and say what is wrong") {
   const std::vector<std::vector<std::string>> wrong = {
       {"--nonsense"},          {"positional"},           {"--store", "x"},          {"--listen", "example.org:1"},
@@ -156,6 +163,7 @@ TEST_CASE("help and version end with status 0") {
     INFO(flag);
     CHECK(help.out.find(flag) != std::string::npos);
   }
+  CHECK(help.out.find("{text,json}") == std::string::npos);
   const auto version = daemon_with({"--version"});
   CHECK(version.status == 0);
   CHECK(version.out.find("pageserverd ") == 0);
@@ -181,9 +189,15 @@ TEST_CASE("the flag --check-config says ok, or everything that is wrong, and ser
   result = daemon_with({"--check-config", "--config", dir.file("missing.json")});
   CHECK(result.status == 1);
   CHECK(result.err.find("missing.json: No such file or directory") != std::string::npos);
+  // Also what only shows when entries are compared, beside what is wrong in one of them.
+  const std::string twice = write_file(
+      dir, "twice.json", R"({"stores": [{"name": "a", "path": "/x"}, {"name": "a", "path": "/y"}], "threads": 0})");
+  result = daemon_with({"--check-config", "--config", twice});
+  CHECK(count_of(result.err, "\n") == 2);
+  CHECK(result.err.find("stores[1].name: \"a\" is taken by stores[0]") != std::string::npos);
   CHECK(daemon_with({"--check-config"}).err.find("nothing to serve") != std::string::npos);
   result = daemon_with({"--check-config", "--store", "a=/x", "--store", "a=/y"});
-  CHECK(result.err.find("--store a=/y.name: \"a\" is taken by --store a=/x") != std::string::npos);
+  CHECK(result.err.find("--store a=/y: \"a\" is taken by --store a=/x") != std::string::npos);
 }
 
 TEST_CASE("flags win over the configuration file") {
