@@ -99,6 +99,8 @@ void Engine::extend_image() {
 }
 
 bool Engine::copy_step() {
+  // A hole of many pages is one call. So many at most, and then the step is done.
+  constexpr std::uint64_t punch_pages_max = 16384;
   std::vector<LogSegmentRef> segments;
   for (std::uint64_t copied = 0; copied < options_.checkpoint_step_bytes;) {
     PageCopy copy;
@@ -106,33 +108,53 @@ bool Engine::copy_step() {
       const Lock lock{mutex_};
       copy.page = index_.next_page(round_cursor_);
       if (copy.page == no_position) return false;
-      round_cursor_ = copy.page + 1;
+      const std::uint64_t until = index_.alike_until(copy.page);
+      round_cursor_ = until;
       index_.pieces_at(copy.page, round_.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
+      if (copy.pieces.empty()) continue;
       if (segments.empty()) segments.assign(segments_.begin(), segments_.end());
-      if (all_zero(copy) && !publishing_) {
+      if (all_zero(copy)) {
         PageCopy newest;
         index_.pieces_at(copy.page, version_, 0, static_cast<std::uint32_t>(page_size), newest.pieces);
-        copy.may_punch = all_zero(newest);
-        if (copy.may_punch) reserved_pages_.erase(copy.page);
+        // Up to the first page that the publish under way needs.
+        const auto needed = std::lower_bound(publishing_pages_.begin(), publishing_pages_.end(), copy.page,
+                                             [](const PageRun& run, std::uint64_t page) { return run.end <= page; });
+        const std::uint64_t free_until = needed == publishing_pages_.end() ? no_position : needed->first;
+        copy.may_punch = all_zero(newest) && copy.page < free_until;
+        if (copy.may_punch) {
+          copy.pages = std::min({until, free_until, copy.page + punch_pages_max}) - copy.page;
+          reserved_pages_.remove({copy.page, copy.page + copy.pages});
+        }
+        round_cursor_ = copy.page + copy.pages;
       }
     }
-    if (copy.pieces.empty()) continue;
     const ImageChange change{*this};
-    const bool punched = copy_page(copy, segments, image_->file(), copy_scratch_);
-    if (punched) refill_hole(copy.page);
+    const PagesCopied done = copy_pages(copy, segments, image_->file(), copy_scratch_);
+    if (done.punched) refill_hole({copy.page, copy.page + copy.pages});
     for (const Piece& piece : copy.pieces) copied += piece.end - piece.begin;
+    if (copy.pages == 1) continue;
+    const Lock lock{mutex_};
+    round_cursor_ = copy.page + done.pages;
+    if (done.punched) return true;
   }
   return true;
 }
 
-// A writer may have reserved the page's blocks while the hole was made: its flush must still fit.
-void Engine::refill_hole(std::uint64_t page) {
+// A writer may have reserved blocks of these pages while the hole was made: its flush must still fit.
+void Engine::refill_hole(PageRun run) {
+  std::vector<PageRun> wanted;
   {
     const Lock lock{mutex_};
-    if (!publishing_ && !reserved_pages_.contains(page)) return;
+    reserved_pages_.common(run, wanted);
+    auto needed = std::lower_bound(publishing_pages_.begin(), publishing_pages_.end(), run.first,
+                                   [](const PageRun& one, std::uint64_t page) { return one.end <= page; });
+    for (; needed != publishing_pages_.end() && needed->first < run.end; ++needed)
+      wanted.push_back({std::max(needed->first, run.first), std::min(needed->end, run.end)});
   }
-  const ImageChange change{*this};
-  static_cast<void>(image_->file().reserve(page * page_size, page_size));
+  for (const PageRun& one : wanted) {
+    const ImageChange change{*this};
+    static_cast<void>(image_->file().reserve(one.first * page_size, (one.end - one.first) * page_size));
+  }
 }
 
 void Engine::finish_round() {
@@ -143,10 +165,10 @@ void Engine::finish_round() {
     fail_round(error);
     return fail_sync(error);
   }
-  constexpr std::size_t pages_at_once = 256;
+  constexpr std::size_t entries_at_once = 256;
   for (std::uint64_t page = 0; page != no_position;) {
     const Lock lock{mutex_};
-    page = index_.drop_until(round_.version, page, pages_at_once);
+    page = index_.drop_until(round_.version, page, entries_at_once);
   }
   {
     const Lock lock{mutex_};

@@ -27,7 +27,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -37,6 +36,7 @@
 #include "storage/image_file.hpp"
 #include "storage/log_index.hpp"
 #include "storage/log_segment.hpp"
+#include "storage/page_runs.hpp"
 
 namespace pageserver::storage {
 
@@ -114,8 +114,7 @@ private:
     std::uint64_t previous_version = 0;
     std::uint64_t previous_pages = 0;
     std::uint64_t image_bytes = 0;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> reserve;  ///< first page, count
-    bool unreservable = false;                                     ///< the file system can't reserve
+    bool unreservable = false;  ///< the file system can't reserve
   };
   /// A range that is in the log and not yet in the index.
   struct LoggedRange {
@@ -163,11 +162,16 @@ private:
   void check_right_locked(const SessionState& state) const;
   /// Sets `publishing_`, or throws why this session may not publish now. `bounded`: also past the log's bound.
   void claim_publish(const SessionState& state, bool bounded);
-  Publishing plan_publish(std::span<const LogRange> ranges, std::uint64_t new_pages) const;
+  Publishing plan_publish(std::uint64_t new_pages) const;
+  /// Reserves the image's blocks for the pages that get data and have none yet.
+  void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges);
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data);
   void appended(const Publishing& publishing, const LogWriter::Appended& appended, std::span<LoggedRange> ranges);
-  void make_visible(const Publishing& publishing, std::span<const LoggedRange> ranges, After& after);
+  void stage_commit(const LogPoint& target);
+  void make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after);
+  /// Enters ranges into the index, in about `entries_max` entries, and returns what is left of them.
+  std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max);
   void end_publish(After& after);
   std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
                                std::span<const std::byte> data, std::uint64_t new_pages);
@@ -181,7 +185,7 @@ private:
   void refuse_without_checkpoint();
   void refuse_past_bound();
   bool past_log_bound() const;
-  std::uint64_t newest_holder() const;
+  bool held(std::uint64_t from, std::uint64_t until) const;
 
   // engine_sync.cpp
   void submit(Background& lane, Task task);
@@ -220,7 +224,7 @@ private:
   void cut_log(std::uint64_t position);
   void fail_round(const MemoryError& error);
   void take_rooms(After& after);
-  void refill_hole(std::uint64_t page);
+  void refill_hole(PageRun run);
   std::string look_at_image();
 
   /// Marks a change to the image file as ours.
@@ -259,7 +263,8 @@ private:
   std::uint64_t version_ = 1;
   std::uint64_t pages_ = 0;
   std::uint64_t published_position_ = 0;
-  LogIndex index_;
+  LogIndex index_{[this](std::uint64_t from, std::uint64_t until) { return held(from, until); }};
+  std::uint64_t staged_over_ = 0;  ///< the version that is visible while parts of the next are in the index; else 0
   std::deque<LogSegmentRef> segments_;
   std::uint64_t image_bytes_ = 0;  ///< of the image file
 
@@ -270,8 +275,9 @@ private:
   LogPoint synced_;
   bool sync_scheduled_ = false;
   std::deque<Flush> flushes_;
-  std::string sync_error_;  ///< not empty: nothing becomes durable any more
-  std::unordered_set<std::uint64_t> reserved_pages_;
+  std::string sync_error_;                 ///< not empty: nothing becomes durable any more
+  std::vector<PageRun> publishing_pages_;  ///< of the publish under way: the pages whose blocks it needs
+  PageRuns reserved_pages_;
   bool reservable_ = true;
   std::uint64_t small_bytes_ = 0;  ///< appended since the last round and kept in memory
 

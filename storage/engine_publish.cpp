@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "storage/bounds.hpp"
 #include "storage/engine_core.hpp"
@@ -65,8 +66,11 @@ bool Engine::past_log_bound() const {
          published_position_ - checkpointed_.position > options_.log_bytes_max + options_.held_bytes_max;
 }
 
-std::uint64_t Engine::newest_holder() const {
-  return std::max(holders_.empty() ? 0 : holders_.rbegin()->first.first, round_holder_);
+bool Engine::held(std::uint64_t from, std::uint64_t until) const {
+  const auto within = [&](std::uint64_t version) { return from <= version && version < until; };
+  if ((round_holder_ != 0 && within(round_holder_)) || (staged_over_ != 0 && within(staged_over_))) return true;
+  const auto holder = holders_.lower_bound({from, 0});
+  return holder != holders_.end() && holder->first.first < until;
 }
 
 void Engine::refuse_without_checkpoint() {
@@ -95,7 +99,7 @@ void Engine::claim_publish(const SessionState& state, bool bounded) {
   publishing_ = true;
 }
 
-Engine::Publishing Engine::plan_publish(std::span<const LogRange> ranges, std::uint64_t new_pages) const {
+Engine::Publishing Engine::plan_publish(std::uint64_t new_pages) const {
   Publishing publishing;
   publishing.version = version_ + 1;
   publishing.pages = pages_ + new_pages;
@@ -103,42 +107,42 @@ Engine::Publishing Engine::plan_publish(std::span<const LogRange> ranges, std::u
   publishing.previous_version = version_;
   publishing.previous_pages = pages_;
   publishing.image_bytes = image_bytes_;
-  const auto want = [&](std::uint64_t page) {
-    if (reserved_pages_.contains(page)) return;
-    auto& runs = publishing.reserve;
-    if (!runs.empty() && page < runs.back().first + runs.back().second) return;
-    if (!runs.empty() && page == runs.back().first + runs.back().second)
-      ++runs.back().second;
-    else
-      runs.emplace_back(page, 1);
-  };
-  if (reservable_) {
-    for (const LogRange& range : ranges) {
-      const std::uint64_t first = range.offset / page_size;
-      const std::uint64_t end = range.offset + range.length;
-      const std::uint64_t last = (end - 1) / page_size;
-      // A whole page of zeros becomes a hole, and needs no room.
-      if (!range.zero) {
-        for (std::uint64_t page = first; page <= last; ++page) want(page);
-        continue;
-      }
-      if (range.offset % page_size != 0) want(first);
-      if (end % page_size != 0 && (last != first || range.offset % page_size == 0)) want(last);
-    }
-  }
   return publishing;
+}
+
+void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges) {
+  constexpr std::size_t runs_at_once = 256;
+  std::vector<PageRun> wanted = pages_with_data(ranges);
+  const std::size_t count = wanted.size();
+  {
+    // From now on a checkpoint that makes holes leaves these pages alone, or reserves them again.
+    const Lock lock{mutex_};
+    if (!reservable_) return;
+    publishing_pages_ = std::move(wanted);
+  }
+  std::vector<PageRun> missing;
+  for (std::size_t at = 0; at < count;) {
+    missing.clear();
+    {
+      const Lock lock{mutex_};
+      const std::size_t stop = std::min(count, at + runs_at_once);
+      for (; at < stop; ++at) reserved_pages_.missing(publishing_pages_[at], missing);
+    }
+    if (missing.empty()) continue;
+    for (const PageRun& run : missing) {
+      const ImageChange change{*this};
+      if (image_->file().reserve(run.first * page_size, (run.end - run.first) * page_size)) continue;
+      publishing.unreservable = true;
+      return;
+    }
+    const Lock lock{mutex_};
+    for (const PageRun& run : missing) reserved_pages_.add(run);
+  }
 }
 
 LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRange> ranges,
                                    const std::function<void(std::uint64_t, std::span<std::byte>)>& data) {
-  for (const auto& [page, count] : publishing.reserve) {
-    const ImageChange change{*this};
-    const bool reserved = image_->file().reserve(page * page_size, count * page_size);
-    if (reserved) continue;
-    publishing.reserve.clear();
-    publishing.unreservable = true;
-    break;
-  }
+  reserve_blocks(publishing, ranges);
   LogAppend record;
   record.version = publishing.version;
   record.pages = publishing.pages;
@@ -155,19 +159,36 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
   if (appended.new_segment) segments_.push_back(appended.new_segment);
   segments_.back()->end_position = appended.end_position;
   appended_ = {appended.end_position, publishing.version};
-  for (const auto& [page, count] : publishing.reserve)
-    for (std::uint64_t i = 0; i < count; ++i) reserved_pages_.insert(page + i);
   if (publishing.unreservable) reservable_ = false;
 }
 
-void Engine::make_visible(const Publishing& publishing, std::span<const LoggedRange> ranges, After& after) {
-  const std::uint64_t holder = newest_holder();
-  for (const LoggedRange& logged : ranges) {
-    index_.add(logged.range.offset, logged.range.length, publishing.version, logged.position, logged.memory, holder);
-    if (logged.memory) small_bytes_ += logged.range.length + small_overhead_bytes;
+std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::uint64_t version,
+                                                    std::uint64_t entries_max) {
+  std::uint64_t entries = 0;
+  while (!ranges.empty() && entries < entries_max) {
+    LoggedRange& logged = ranges.front();
+    const std::uint64_t whole = logged.range.length;
+    const std::uint64_t pages_max = entries_max - entries;
+    const std::uint64_t length = logged.range.zero || whole / page_size < pages_max ? whole : pages_max * page_size;
+    index_.add(logged.range.offset, length, version, logged.position, logged.memory);
+    entries += logged.range.zero ? 1 : length / page_size + 1;
+    if (length != whole) {
+      logged.range.offset += length;
+      logged.range.length -= length;
+      logged.position += length;
+      break;
+    }
+    if (logged.memory) small_bytes_ += length + small_overhead_bytes;
+    ranges = ranges.subspan(1);
   }
+  return ranges;
+}
+
+void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after) {
+  static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
   assert(publishing.version == version_ + 1);
   version_ = publishing.version;
+  staged_over_ = 0;
   pages_ = publishing.pages;
   published_position_ = appended_.position;
   if (!holders_.empty()) hold_mark_ = published_position_;
@@ -177,6 +198,7 @@ void Engine::make_visible(const Publishing& publishing, std::span<const LoggedRa
 
 void Engine::end_publish(After& after) {
   publishing_ = false;
+  publishing_pages_.clear();
   grant_next(after);
 }
 
@@ -219,7 +241,7 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     } else if (ranges.front().length == 0) {
       return pages_;
     }
-    publishing = plan_publish(ranges, new_pages);
+    publishing = plan_publish(new_pages);
     claim_publish(state, true);
     keep_small = small_bytes_ < small_bytes_max;
   }
@@ -229,7 +251,7 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
   };
   try {
     if (mutated(Mutation::publish_before_append)) {
-      const auto early = locate(ranges, true, fill);
+      auto early = locate(ranges, true, fill);
       const Lock lock{mutex_};
       make_visible(publishing, early, after);
     }
@@ -298,7 +320,7 @@ void Engine::append_commit(const SessionRef& state) {
       const Lock lock{mutex_};
       check_right_locked(*state);
       if (!sync_error_.empty()) throw not_durable_error();
-      commit.publishing = plan_publish(ranges, state->private_pages);
+      commit.publishing = plan_publish(state->private_pages);
       keep_small = small_bytes_ < small_bytes_max;
     }
     // The stream of data is that of the non-zero ranges, one after the other.

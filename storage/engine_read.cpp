@@ -78,8 +78,10 @@ Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, 
     at = std::max(at, until);
   };
   std::vector<Piece> pieces;
+  std::uint64_t next = 0;
   for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
-       page = index_.next_page(page + 1)) {
+       page = index_.next_page(next)) {
+    next = index_.alike_until(page);
     const std::uint64_t page_offset = page * page_size;
     const std::uint64_t begin = std::max(offset, page_offset) - page_offset;
     const std::uint64_t until = std::min(end - page_offset, page_size);
@@ -87,6 +89,12 @@ Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, 
     index_.pieces_at(page, version, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(until), pieces);
     for (const Piece& piece : pieces) {
       from_image(page_offset + piece.begin);
+      if (next - page > 1) {  // zeros, as far as the pages go
+        const std::uint64_t stop = std::min(end, next * page_size);
+        std::memset(buffer.data() + (at - offset), 0, stop - at);
+        at = stop;
+        break;
+      }
       const std::span<std::byte> into = buffer.subspan(page_offset + piece.begin - offset, piece.end - piece.begin);
       at = page_offset + piece.end;
       if (piece.zero()) {
@@ -168,8 +176,10 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
     check_bounds("data_ranges", offset, length, (holds ? state.held_pages : pages_) * page_size);
     const std::uint64_t version = holds ? state.held_version : version_;
     std::vector<Piece> pieces;
+    std::uint64_t next = 0;
     for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
-         page = index_.next_page(page + 1)) {
+         page = index_.next_page(next)) {
+      next = index_.alike_until(page);
       if (logged.size() > pieces_max) {
         end = std::max(offset, page * page_size);
         break;
@@ -178,7 +188,7 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
       index_.pieces_at(page, version, 0, static_cast<std::uint32_t>(page_size), pieces);
       for (const Piece& piece : pieces) {
         const std::uint64_t begin = std::max(offset, page * page_size + piece.begin);
-        const std::uint64_t stop = std::min(end, page * page_size + piece.end);
+        const std::uint64_t stop = std::min(end, (next - 1) * page_size + piece.end);
         if (begin < stop) logged.push_back({begin, stop, piece.zero()});
       }
     }

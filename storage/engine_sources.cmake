@@ -15,5 +15,6 @@ set(PAGESERVER_ENGINE_SOURCES
   log_index.cpp
   log_scan.cpp
   log_segment.cpp
+  page_runs.cpp
   private_bytes.cpp
   recovery.cpp)

@@ -60,7 +60,35 @@ void Engine::sync_task() {
   } catch (const MemoryError& error) {
     return fail_sync(error);
   }
+  stage_commit(target);
   finish_sync(target, segments);
+}
+
+// Many ranges take long to enter into the index. Readers don't see those of a version that is not visible yet, so that
+// most of them go there in parts, and nobody waits for long.
+void Engine::stage_commit(const LogPoint& target) {
+  constexpr std::uint64_t entries_at_once = 256;
+  std::vector<LoggedRange> ranges;
+  std::uint64_t version = 0;
+  {
+    const Lock lock{mutex_};
+    for (Flush& flush : flushes_) {
+      if (flush.position > target.position || !flush.commit) continue;
+      std::uint64_t entries = 0;
+      for (const LoggedRange& logged : flush.commit->ranges) {
+        entries += logged.range.zero ? 1 : logged.range.length / page_size + 1;
+        if (entries > entries_at_once) break;
+      }
+      if (entries <= entries_at_once) continue;
+      version = flush.commit->publishing.version;
+      ranges = std::exchange(flush.commit->ranges, {});
+      staged_over_ = version_;
+    }
+  }
+  for (std::span<LoggedRange> rest{ranges}; !rest.empty();) {
+    const Lock lock{mutex_};
+    rest = add_to_index(rest, version, entries_at_once);
+  }
 }
 
 void Engine::finish_sync(const LogPoint& target, std::span<const LogSegmentRef> segments) {

@@ -25,10 +25,11 @@ const LogSegmentRef& segment_at(std::span<const LogSegmentRef> segments, std::ui
   return *std::prev(after);
 }
 
-bool copy_page(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
-               std::vector<std::byte>& scratch) {
+PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
+                       std::vector<std::byte>& scratch) {
   const std::uint64_t page_offset = copy.page * page_size;
-  if (copy.may_punch && all_zero(copy) && image.punch_hole(page_offset, page_size)) return true;
+  if (copy.may_punch && all_zero(copy) && image.punch_hole(page_offset, copy.pages * page_size))
+    return {copy.pages, true};
   scratch.resize(page_size);
   for (const Piece& piece : copy.pieces) {
     const std::span<std::byte> into{scratch.data() + piece.begin, piece.end - piece.begin};
@@ -47,7 +48,7 @@ bool copy_page(const PageCopy& copy, std::span<const LogSegmentRef> segments, co
     for (++i; i < copy.pieces.size() && copy.pieces[i].begin == end; ++i) end = copy.pieces[i].end;
     image.write(page_offset + begin, std::span{scratch}.subspan(begin, end - begin));
   }
-  return false;
+  return {1, false};
 }
 
 void remove_segments(FileSystem& file_system, std::span<const LogSegmentRef> segments) {

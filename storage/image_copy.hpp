@@ -16,6 +16,7 @@ namespace pageserver::storage {
 /// One page's pieces of one version, in rising order.
 struct PageCopy {
   std::uint64_t page = 0;
+  std::uint64_t pages = 1;  ///< so many that are the same; more than one only where they are all zeros
   std::vector<Piece> pieces;
   bool may_punch = false;  ///< a page of zeros may become a hole instead of being written
 };
@@ -26,10 +27,15 @@ bool all_zero(const PageCopy& copy) noexcept;
 /// The segment that holds `position`; segments adjoin, in rising order.
 const LogSegmentRef& segment_at(std::span<const LogSegmentRef> segments, std::uint64_t position);
 
-/// Writes the pieces into the image, adjoining ones together. Returns true when it made a hole. Throws MemoryError;
-/// then any part may have been written. `scratch` is reused from call to call.
-bool copy_page(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
-               std::vector<std::byte>& scratch);
+struct PagesCopied {
+  std::uint64_t pages = 0;
+  bool punched = false;  ///< they are a hole now
+};
+
+/// Writes the pieces into the image, adjoining ones together. Where no hole can be made of several pages it writes the
+/// first of them only. Throws MemoryError; then any part may have been written. `scratch` is reused from call to call.
+PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
+                       std::vector<std::byte>& scratch);
 
 /// Removes a log's files from the oldest to the newest, the removal of each durable before the next, so that a crash in
 /// the middle leaves a log that means the same.

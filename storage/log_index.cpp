@@ -2,8 +2,14 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 
 namespace pageserver::storage {
+namespace {
+
+constexpr auto page_bytes = static_cast<std::uint32_t>(page_size);
+
+}  // namespace
 
 Piece Piece::part(std::uint32_t from, std::uint32_t to) const {
   Piece cut = *this;
@@ -16,11 +22,49 @@ Piece Piece::part(std::uint32_t from, std::uint32_t to) const {
   return cut;
 }
 
+LogIndex::Spans::const_iterator LogIndex::find(std::uint64_t page) const {
+  const auto after = spans_.upper_bound(page);
+  if (after == spans_.begin()) return spans_.end();
+  const auto span = std::prev(after);
+  return page < span->second.end ? span : spans_.end();
+}
+
+void LogIndex::split_at(std::uint64_t page) {
+  const auto after = spans_.upper_bound(page);
+  if (after == spans_.begin()) return;
+  const auto span = std::prev(after);
+  if (span->first == page || span->second.end <= page) return;
+  spans_.emplace_hint(after, page, span->second);
+  span->second.end = page;
+  piece_count_ += span->second.live.size() + span->second.old.size();
+}
+
+LogIndex::Span& LogIndex::single(std::uint64_t page) {
+  const auto after = spans_.upper_bound(page);
+  const auto span = after == spans_.begin() ? spans_.end() : std::prev(after);
+  if (span == spans_.end() || span->second.end <= page) {
+    const auto made = spans_.try_emplace(after, page);
+    made->second.end = page + 1;
+    return made->second;
+  }
+  if (span->first == page && span->second.end == page + 1) return span->second;
+  split_at(page);
+  split_at(page + 1);
+  return spans_.find(page)->second;
+}
+
 void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
-                   const std::shared_ptr<const std::byte[]>& memory, std::uint64_t newest_holder) {
+                   const std::shared_ptr<const std::byte[]>& memory) {
   std::uint64_t done = 0;
   while (done < length) {
+    const std::uint64_t page = (offset + done) / page_size;
     const std::uint64_t begin = (offset + done) % page_size;
+    if (position == no_position && begin == 0 && length - done >= page_size) {
+      const std::uint64_t pages = (length - done) / page_size;
+      add_zero_pages(page, page + pages, version);
+      done += pages * page_size;
+      continue;
+    }
     const std::uint64_t bytes = std::min(page_size - begin, length - done);
     Piece piece;
     piece.begin = static_cast<std::uint32_t>(begin);
@@ -29,26 +73,33 @@ void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t ver
     piece.position = position == no_position ? no_position : position + done;
     piece.memory = memory;
     piece.memory_offset = static_cast<std::uint32_t>(done);
-    add_to_page(pages_[(offset + done) / page_size], std::move(piece), newest_holder);
+    add_to_page(single(page), std::move(piece));
     done += bytes;
   }
 }
 
-void LogIndex::add_to_page(Page& page, Piece piece, std::uint64_t newest_holder) {
-  const auto first = std::lower_bound(page.live.begin(), page.live.end(), piece.begin,
+void LogIndex::retire(Span& span, const Piece& piece, std::uint64_t until) {
+  if (!held_ || !held_(piece.version, until)) return;
+  span.old.push_back({piece, until});
+  ++piece_count_;
+  if (span.old.size() < span.look_at) return;
+  // Who needed them may be gone or have moved on.
+  piece_count_ -= std::erase_if(span.old, [&](const OldPiece& old) { return !held_(old.piece.version, old.until); });
+  span.look_at = std::max<std::size_t>(16, 2 * span.old.size());
+}
+
+void LogIndex::add_to_page(Span& span, Piece piece) {
+  const auto first = std::lower_bound(span.live.begin(), span.live.end(), piece.begin,
                                       [](const Piece& live, std::uint32_t begin) { return live.end <= begin; });
   auto last = first;
   std::vector<Piece> replacement;
   replacement.reserve(3);
   std::vector<Piece> right;
-  for (; last != page.live.end() && last->begin < piece.end; ++last) {
+  for (; last != span.live.end() && last->begin < piece.end; ++last) {
     assert(last->version < piece.version || last->version == piece.version);
     if (last->begin < piece.begin) replacement.push_back(last->part(last->begin, piece.begin));
     if (last->end > piece.end) right.push_back(last->part(piece.end, last->end));
-    if (last->version <= newest_holder) {
-      page.old.push_back({last->part(piece.begin, piece.end), piece.version});
-      ++piece_count_;
-    }
+    retire(span, last->part(piece.begin, piece.end), piece.version);
   }
   replacement.push_back(std::move(piece));
   for (Piece& rest : right) replacement.push_back(std::move(rest));
@@ -59,25 +110,57 @@ void LogIndex::add_to_page(Page& page, Piece piece, std::uint64_t newest_holder)
   std::move(replacement.begin(), replacement.begin() + static_cast<std::ptrdiff_t>(common), first);
   const auto after_common = first + static_cast<std::ptrdiff_t>(common);
   if (replaced > common)
-    page.live.erase(after_common, last);
+    span.live.erase(after_common, last);
   else
-    page.live.insert(after_common, std::make_move_iterator(replacement.begin() + static_cast<std::ptrdiff_t>(common)),
+    span.live.insert(after_common, std::make_move_iterator(replacement.begin() + static_cast<std::ptrdiff_t>(common)),
                      std::make_move_iterator(replacement.end()));
 }
 
-void LogIndex::pieces_at(std::uint64_t page_number, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
+void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version) {
+  Piece zeros;
+  zeros.end = page_bytes;
+  zeros.version = version;
+  split_at(first);
+  split_at(end);
+  // What has a past that somebody needs stays an entry of its own; all else becomes one.
+  std::uint64_t from = first;
+  auto at = spans_.lower_bound(first);
+  const auto close = [&](std::uint64_t until) {
+    if (from == until) return;
+    spans_.emplace_hint(at, from, Span{until, {zeros}, {}});
+    ++piece_count_;
+  };
+  while (at != spans_.end() && at->first < end) {
+    Span& span = at->second;
+    for (const Piece& piece : span.live) retire(span, piece, version);
+    piece_count_ -= span.live.size();
+    span.live.clear();
+    if (span.old.empty()) {
+      at = spans_.erase(at);
+      continue;
+    }
+    close(at->first);
+    span.live.push_back(zeros);
+    ++piece_count_;
+    from = span.end;
+    ++at;
+  }
+  close(end);
+}
+
+void LogIndex::pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
                          std::vector<Piece>& pieces) const {
-  const auto found = pages_.find(page_number);
-  if (found == pages_.end()) return;
-  const Page& page = found->second;
+  const auto found = find(page);
+  if (found == spans_.end()) return;
+  const Span& span = found->second;
   const std::size_t count_before = pieces.size();
-  auto live = std::lower_bound(page.live.begin(), page.live.end(), begin,
+  auto live = std::lower_bound(span.live.begin(), span.live.end(), begin,
                                [](const Piece& piece, std::uint32_t from) { return piece.end <= from; });
-  for (; live != page.live.end() && live->begin < end; ++live)
+  for (; live != span.live.end() && live->begin < end; ++live)
     if (live->version <= version) pieces.push_back(live->part(begin, end));
-  if (page.old.empty()) return;
+  if (span.old.empty()) return;
   const std::size_t count_live = pieces.size();
-  for (const OldPiece& old : page.old)
+  for (const OldPiece& old : span.old)
     if (old.piece.version <= version && version < old.until && old.piece.begin < end && begin < old.piece.end)
       pieces.push_back(old.piece.part(begin, end));
   if (pieces.size() != count_live)
@@ -86,19 +169,27 @@ void LogIndex::pieces_at(std::uint64_t page_number, std::uint64_t version, std::
 }
 
 std::uint64_t LogIndex::next_page(std::uint64_t page) const {
-  const auto found = pages_.lower_bound(page);
-  return found == pages_.end() ? no_position : found->first;
+  const auto after = spans_.upper_bound(page);
+  if (after != spans_.begin() && page < std::prev(after)->second.end) return page;
+  return after == spans_.end() ? no_position : after->first;
 }
 
-std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page_number, std::size_t pages_max) {
-  auto at = pages_.lower_bound(page_number);
-  for (std::size_t count = 0; at != pages_.end(); ++count) {
-    if (count == pages_max) return at->first;
-    Page& page = at->second;
-    piece_count_ -= std::erase_if(page.live, [&](const Piece& piece) { return piece.version <= version; });
-    piece_count_ -= std::erase_if(page.old, [&](const OldPiece& old) { return old.piece.version <= version; });
-    if (page.live.empty() && page.old.empty())
-      at = pages_.erase(at);
+std::uint64_t LogIndex::alike_until(std::uint64_t page) const {
+  const auto found = find(page);
+  assert(found != spans_.end());
+  return found->second.end;
+}
+
+std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max) {
+  const auto within = find(page);
+  auto at = within == spans_.end() ? spans_.lower_bound(page) : spans_.find(within->first);
+  for (std::size_t count = 0; at != spans_.end(); ++count) {
+    if (count == entries_max) return at->first;
+    Span& span = at->second;
+    piece_count_ -= std::erase_if(span.live, [&](const Piece& piece) { return piece.version <= version; });
+    piece_count_ -= std::erase_if(span.old, [&](const OldPiece& old) { return old.piece.version <= version; });
+    if (span.live.empty() && span.old.empty())
+      at = spans_.erase(at);
     else
       ++at;
   }
@@ -106,11 +197,11 @@ std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page_num
 }
 
 bool LogIndex::changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) const {
-  for (const auto& [number, page] : pages_) {
-    for (const Piece& piece : page.live) {
+  for (const auto& [first, span] : spans_) {
+    for (const Piece& piece : span.live) {
       if (piece.version <= version) continue;
-      const std::uint64_t offset = number * page_size + piece.begin;
-      const std::uint64_t length = piece.end - piece.begin;
+      const std::uint64_t offset = first * page_size + piece.begin;
+      const std::uint64_t length = (span.end - first - 1) * page_size + (piece.end - piece.begin);
       if (!ranges.empty() && ranges.back().offset + ranges.back().length == offset) {
         ranges.back().length += length;
         continue;

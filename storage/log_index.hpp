@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -31,15 +32,22 @@ struct Piece {
 /// The pieces of all pages. For each byte and version at most one piece covers it: a live one whose version is not
 /// above, or an old one with `version <= v < until`. A byte without a piece is as the image has it.
 ///
-/// Old pieces are kept while something holds a version that needs them, as the newest holder given to add() says.
+/// Old pieces are kept while something may read a version that needs them. Pages that are nothing but zeros, and that
+/// were made so together, are one entry however many they are.
 /// Not thread-safe.
 class LogIndex {
 public:
+  /// True when somebody may read a version v with `from <= v < until`.
+  using Held = std::function<bool(std::uint64_t from, std::uint64_t until)>;
+
+  /// Nobody reads old versions.
+  LogIndex() = default;
+  explicit LogIndex(Held held) : held_{std::move(held)} {}
+
   /// Version `version`, newer than all before, changed `[offset, offset + length)`; the bytes are at `position` in the
-  /// log, or are zeros. Holders keep what they may still read: pieces of versions up to `newest_holder` become old
-  /// instead of vanishing (0: no holder).
+  /// log, or are zeros.
   void add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
-           const std::shared_ptr<const std::byte[]>& memory, std::uint64_t newest_holder);
+           const std::shared_ptr<const std::byte[]>& memory);
 
   /// The pieces of `page` that version `version` consists of within `[begin, end)`, cut to it, in rising order.
   void pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
@@ -48,29 +56,50 @@ public:
   /// The first page at or after `page` that has pieces; no_position when there is none.
   std::uint64_t next_page(std::uint64_t page) const;
 
-  /// Drops the pieces of versions up to `version` from up to `pages_max` pages at or after `page`: the image has them.
-  /// Returns the page to go on with, or no_position.
-  std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t pages_max);
+  /// For a page that has pieces: pages `[page, alike_until(page))` have the same ones. Where that is more than one
+  /// page, they are whole pages of zeros.
+  std::uint64_t alike_until(std::uint64_t page) const;
+
+  /// Drops the pieces of versions up to `version` from up to `entries_max` entries at or after `page`: the image has
+  /// them. Returns the page to go on with, or no_position.
+  std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max);
 
   /// What changed after `version`; false when it can't be said in `ranges_max` ranges.
   bool changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) const;
 
-  bool empty() const noexcept { return pages_.empty(); }
+  bool empty() const noexcept { return spans_.empty(); }
   std::size_t piece_count() const noexcept { return piece_count_; }
+  /// About what all of this takes, without the pieces' own `memory`.
+  std::uint64_t memory_bytes() const noexcept {
+    return piece_count_ * piece_memory_bytes + spans_.size() * span_memory_bytes;
+  }
+
+  static constexpr std::uint64_t piece_memory_bytes = 80;  ///< with the slack of a vector that grows
+  static constexpr std::uint64_t span_memory_bytes = 160;  ///< with what a tree and the allocator add
 
 private:
   struct OldPiece {
     Piece piece;
     std::uint64_t until;
   };
-  struct Page {
+  /// Adjoining pages that have the same pieces. Where there are several pages, each piece is a whole page of zeros.
+  struct Span {
+    std::uint64_t end = 0;    // the page after the last
     std::vector<Piece> live;  // in rising order, not overlapping
     std::vector<OldPiece> old;
+    std::size_t look_at = 16;  // look again for old pieces that nobody needs when there are so many
   };
+  using Spans = std::map<std::uint64_t, Span>;  // by first page
 
-  void add_to_page(Page& page, Piece piece, std::uint64_t newest_holder);
+  Spans::const_iterator find(std::uint64_t page) const;
+  void split_at(std::uint64_t page);
+  Span& single(std::uint64_t page);
+  void add_to_page(Span& span, Piece piece);
+  void add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version);
+  void retire(Span& span, const Piece& piece, std::uint64_t until);
 
-  std::map<std::uint64_t, Page> pages_;
+  Held held_;
+  Spans spans_;
   std::size_t piece_count_ = 0;
 };
 

@@ -62,7 +62,7 @@ LogScan scan_into(FileSystem& file_system, const File& image, int flags, LogInde
     if (index == nullptr) return;
     std::uint64_t position = record.data_position;
     for (const LogRange& range : record.ranges) {
-      index->add(range.offset, range.length, record.header.version, range.zero ? no_position : position, nullptr, 0);
+      index->add(range.offset, range.length, record.header.version, range.zero ? no_position : position, nullptr);
       if (!range.zero) position += range.length;
     }
   });
@@ -92,12 +92,14 @@ void make_log_durable(FileSystem& file_system, const std::string& image_path, co
 void copy_into_image(ImageFile& image, const LogScan& scan, const LogIndex& index) {
   if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
   std::vector<std::byte> scratch;
-  for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(page + 1)) {
+  std::uint64_t next = 0;
+  for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(next)) {
     PageCopy copy;
     copy.page = page;
+    copy.pages = index.alike_until(page) - page;
     copy.may_punch = true;
     index.pieces_at(page, scan.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
-    static_cast<void>(copy_page(copy, scan.segments, image.file(), scratch));
+    next = page + copy_pages(copy, scan.segments, image.file(), scratch).pages;
   }
   if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
 }

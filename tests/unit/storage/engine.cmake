@@ -8,8 +8,10 @@ pageserver_test(test_engine LABEL unit
     engine_session_test.cpp
     engine_threads_test.cpp
     engine_views_test.cpp
+    engine_zero_test.cpp
     log_codec_test.cpp
     log_index_test.cpp
     log_segment_test.cpp
+    page_runs_test.cpp
     private_bytes_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)

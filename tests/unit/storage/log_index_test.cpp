@@ -16,7 +16,7 @@ using namespace storage;
 /// For each byte, which log position it comes from: as a version sees it.
 using Model = std::vector<std::uint64_t>;
 constexpr std::uint64_t from_image = ~0ull - 1;
-constexpr std::uint64_t pages = 3;
+constexpr std::uint64_t pages = 6;
 
 Model seen(const LogIndex& index, std::uint64_t version, const Model& image) {
   Model bytes = image;
@@ -41,10 +41,13 @@ TEST_CASE("log index: holders, the newest version and checkpoints see what a who
   const unsigned seed = GENERATE(1u, 2u, 3u, 4u, 5u, 6u);
   INFO("seed " << seed);
   std::mt19937 random{seed};
-  LogIndex index;
+  std::set<std::uint64_t> holders;
+  LogIndex index{[&](std::uint64_t from, std::uint64_t until) {
+    const auto holder = holders.lower_bound(from);
+    return holder != holders.end() && *holder < until;
+  }};
   Model image(pages * page_size, from_image);
   std::map<std::uint64_t, Model> versions{{1, image}};
-  std::set<std::uint64_t> holders;
   std::uint64_t version = 1;
   std::uint64_t position = 0;
   for (int step = 0; step < 150; ++step) {
@@ -52,13 +55,12 @@ TEST_CASE("log index: holders, the newest version and checkpoints see what a who
     if (what < 6) {
       const std::uint64_t offset = random() % (pages * page_size);
       const std::uint64_t length =
-          std::min<std::uint64_t>(1 + random() % (random() % 3 == 0 ? 70000 : 300), pages * page_size - offset);
+          std::min<std::uint64_t>(1 + random() % (random() % 3 == 0 ? 300000 : 300), pages * page_size - offset);
       const bool zero = random() % 4 == 0;
       Model next = versions.rbegin()->second;
       for (std::uint64_t i = 0; i < length; ++i) next[offset + i] = zero ? no_position : position + i;
       ++version;
-      index.add(offset, length, version, zero ? no_position : position, nullptr,
-                holders.empty() ? 0 : *holders.rbegin());
+      index.add(offset, length, version, zero ? no_position : position, nullptr);
       position += length;
       versions[version] = std::move(next);
       if (holders.count(version - 1) == 0) versions.erase(version - 1);
@@ -75,15 +77,21 @@ TEST_CASE("log index: holders, the newest version and checkpoints see what a who
       REQUIRE(image == versions[reachable]);
       for (std::uint64_t page = 0; page != no_position;) page = index.drop_until(reachable, page, 1);
     }
+    for (std::uint64_t page = index.next_page(0); page != no_position;) {
+      const std::uint64_t until = index.alike_until(page);
+      REQUIRE(until > page);
+      REQUIRE(until <= pages);
+      page = index.next_page(until);
+    }
     for (const auto& [number, expected] : versions) REQUIRE(seen(index, number, image) == expected);
   }
 }
 
 TEST_CASE("log index: what changed since a holder's version is named, adjoining ranges as one") {
-  LogIndex index;
-  index.add(10, 10, 2, 0, nullptr, 0);
-  index.add(page_size - 5, 10, 3, 100, nullptr, 2);
-  index.add(20, 10, 4, 200, nullptr, 2);
+  LogIndex index{[](std::uint64_t from, std::uint64_t until) { return from <= 2 && 2 < until; }};
+  index.add(10, 10, 2, 0, nullptr);
+  index.add(page_size - 5, 10, 3, 100, nullptr);
+  index.add(20, 10, 4, 200, nullptr);
   std::vector<ByteRange> ranges;
   CHECK(index.changed_since(2, 10, ranges));
   CHECK(ranges == std::vector<ByteRange>{{20, 10}, {page_size - 5, 10}});
@@ -96,6 +104,51 @@ TEST_CASE("log index: what changed since a holder's version is named, adjoining 
   index.drop_until(4, 0, 100);
   CHECK(index.empty());
   CHECK(index.piece_count() == 0);
+}
+
+TEST_CASE("log index: zeros over any number of pages are one entry, and so is what is left of them") {
+  LogIndex index;
+  constexpr std::uint64_t many = 1ull << 30;  // 64 TiB
+  index.add(5, 3, 2, 0, nullptr);
+  index.add(0, many * page_size, 3, no_position, nullptr);
+  CHECK(index.piece_count() == 1);
+  CHECK(index.alike_until(0) == many);
+  CHECK(index.alike_until(many / 2) == many);
+  std::vector<Piece> pieces;
+  index.pieces_at(many - 1, 3, 10, 20, pieces);
+  REQUIRE(pieces.size() == 1);
+  CHECK(pieces[0].zero());
+  CHECK(pieces[0].begin == 10);
+  CHECK(pieces[0].end == 20);
+  index.add(1000 * page_size + 7, 1, 4, 500, nullptr);
+  CHECK(index.piece_count() == 5);  // before, in three parts, after
+  CHECK(index.alike_until(0) == 1000);
+  CHECK(index.alike_until(1000) == 1001);
+  CHECK(index.alike_until(1001) == many);
+  std::vector<ByteRange> ranges;
+  CHECK(index.changed_since(2, 10, ranges));
+  CHECK(ranges == std::vector<ByteRange>{{0, many * page_size}});
+  index.add(0, many * page_size, 5, no_position, nullptr);
+  CHECK(index.piece_count() == 1);
+  CHECK(index.drop_until(5, 7, 1) == no_position);
+  CHECK(index.empty());
+}
+
+TEST_CASE("log index: old pieces that nobody needs any more go, whoever still holds others") {
+  std::uint64_t moving = 0;  // a second holder, who moves on after each change
+  LogIndex index{[&](std::uint64_t from, std::uint64_t until) {
+    return (from <= 2 && 2 < until) || (from <= moving && moving < until);
+  }};
+  index.add(0, 100, 2, 0, nullptr);
+  for (std::uint64_t version = 3; version < 10'000; ++version) {
+    index.add(0, 100, version, version * 1000, nullptr);
+    moving = version;
+  }
+  CHECK(index.piece_count() < 50);
+  std::vector<Piece> pieces;
+  index.pieces_at(0, 2, 0, 100, pieces);
+  REQUIRE(pieces.size() == 1);
+  CHECK(pieces[0].version == 2);
 }
 
 }  // namespace pageserver::test
