@@ -1,13 +1,15 @@
 #include "client/connection.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
-#include <unistd.h>
+#include <sys/socket.h>
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 
 #include "client/dial.hpp"
 #include "client/error_mapping.hpp"
+#include "client/process_mark.hpp"
 #include "proto/byte_order.hpp"
 
 namespace pageserver::client {
@@ -22,14 +24,31 @@ constexpr std::size_t write_fixed_bytes = sizeof(std::uint64_t);
 // The largest read that this client asks for, whatever the server would allow.
 constexpr std::uint32_t request_bytes_max = 64u << 20;
 
+// A sleep in recvmsg(2) costs one system call, but ends late for a deadline: only the first of a wait is one.
+constexpr std::chrono::milliseconds blocking_receive_max{20};
+
+/// Sockets are non-blocking call by call, so that one which has nothing else to do may sleep in recvmsg(2).
+void let_receive_block(int socket) {
+  const int flags = ::fcntl(socket, F_GETFL);
+  if (flags >= 0) (void)::fcntl(socket, F_SETFL, flags & ~O_NONBLOCK);
+  timeval limit{};
+  limit.tv_usec = std::chrono::microseconds{blocking_receive_max}.count();
+  (void)::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
 std::string milliseconds_text(std::chrono::milliseconds duration) { return std::to_string(duration.count()) + "ms"; }
 
 }  // namespace
 
 Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& options)
-    : endpoint_{endpoint}, context_{endpoint.uri()}, request_timeout_{options.request_timeout}, process_{::getpid()} {
+    : endpoint_{endpoint},
+      context_{endpoint.uri()},
+      request_timeout_{options.request_timeout},
+      process_{process_mark()},
+      budget_{poll_bound(options.poll_us)} {
   const auto deadline = opened_at_ + options.connect_timeout;
   socket_ = dial(endpoint_, deadline);
+  let_receive_block(socket_.get());
   hello(deadline, options.client_name);
 }
 
@@ -37,8 +56,10 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
     : endpoint_{endpoint},
       context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
-      process_{::getpid()},
-      socket_{socket} {
+      process_{process_mark()},
+      socket_{socket},
+      budget_{poll_bound(options.poll_us)} {
+  let_receive_block(socket_.get());
   hello(opened_at_ + options.connect_timeout, options.client_name);
 }
 
@@ -79,7 +100,7 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
   greeted_ = true;
 }
 
-bool Connection::is_forked() const noexcept { return ::getpid() != process_; }
+bool Connection::is_forked() const noexcept { return process_mark() != process_; }
 
 void Connection::check_usable(proto::Operation operation) const {
   if (is_forked())
@@ -176,12 +197,94 @@ void Connection::send_now() noexcept {
   if (!is_forked() && !ended_) send_some();
 }
 
-std::size_t Connection::advance() {
+std::size_t Connection::push() {
   if (is_forked()) check_usable(proto::Operation::close);
   if (ended_) return deliver_end();
   admit();
   send_some();
-  const std::size_t completed = receive_some();
+  // Frames may be left from a call whose completion threw.
+  return receive_.bytes().empty() ? 0 : handle_frames();
+}
+
+std::size_t Connection::advance() {
+  const std::size_t completed = push();
+  if (ended_) return completed;
+  Arrival arrival;
+  arrival.got = receive_once(false);
+  arrival.calls = 1;
+  return completed + take(arrival);
+}
+
+bool Connection::progress(Deadline until) {
+  for (bool again = false;;) {
+    if (push() > 0) return true;
+    if (ended_) return false;
+    if (Clock::now() >= until) return advance() > 0;
+    assert((outstanding_ > 0 || until != never) && "nothing could end this wait");
+    auto wait = plan_wait(until);
+    if (again) wait.only_sleep();
+    const auto arrival = await(wait);
+    if (take(arrival) > 0) return true;
+    again = arrival.got.would_block;
+  }
+}
+
+Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) const {
+  Wait wait;
+  wait.until = std::min(until, next_deadline());
+  wait.events = poll_events();
+  wait.wake_fd = wake_fd;
+  const bool only_receives = (wait.events & POLLOUT) == 0;
+  wait.adapts = budget_.is_on() && in_flight_ > 0;
+  if (only_receives && wait.adapts) wait.polling = budget_.window();
+  wait.may_block = only_receives;
+  return wait;
+}
+
+ReceiveBuffer::Received Connection::receive_once(bool may_block) {
+  return receive_.receive(socket_.get(), direct_ ? direct_->rest : std::span<std::byte>{}, may_block);
+}
+
+Connection::Arrival Connection::await(const Wait& wait) {
+  Arrival arrival;
+  const auto began = Clock::now();
+  const auto receive = [&](bool may_block) {
+    arrival.got = receive_once(may_block);
+    ++arrival.calls;
+    return !arrival.got.would_block;
+  };
+  const auto end_wait = [&] {
+    // A wait that others cut short says nothing about the daemon.
+    const auto waited = Clock::now() - began;
+    if (wait.adapts && (!arrival.got.would_block || arrival.calls_in_vain > 0)) arrival.waited = waited;
+    return arrival;
+  };
+  if (wait.polling > PollBudget::Duration::zero()) {
+    const auto end = std::min(wait.until, began + wait.polling);
+    do {
+      if (receive(false)) return end_wait();
+      ++arrival.calls_in_vain;
+    } while (Clock::now() < end);
+  }
+  if (wait.may_block && (wait.until == never || wait.until - began > 2 * blocking_receive_max)) {
+    (void)receive(true);
+    return end_wait();
+  }
+  std::array<pollfd, 2> polled{pollfd{socket_.get(), wait.events, 0}, pollfd{wait.wake_fd, POLLIN, 0}};
+  timespec left{};
+  if (wait.until != never) left = timespec_until(wait.until);
+  // Whatever ends it, a signal too, the caller looks at the socket and the clock again.
+  (void)::ppoll(polled.data(), wait.wake_fd < 0 ? 1 : 2, wait.until == never ? nullptr : &left, nullptr);
+  arrival.woken = wait.wake_fd >= 0 && polled[1].revents != 0;
+  (void)receive(false);
+  return end_wait();
+}
+
+std::size_t Connection::take(const Arrival& arrival) {
+  counters_.receive_calls += arrival.calls;
+  counters_.polls_in_vain += arrival.calls_in_vain;
+  if (arrival.waited) budget_.record(*arrival.waited);
+  std::size_t completed = take_received(arrival.got);
   if (ended_) return completed;
   // Answers made room for what waited.
   if (completed > 0) {
@@ -190,15 +293,6 @@ std::size_t Connection::advance() {
   }
   check_timeout();
   return ended_ ? completed + deliver_end() : completed;
-}
-
-bool Connection::progress(Deadline until) {
-  for (;;) {
-    if (advance() > 0) return true;
-    if (ended_ || Clock::now() >= until) return false;
-    assert((outstanding_ > 0 || until != never) && "nothing could end this wait");
-    wait_for_socket(std::min(until, next_deadline()));
-  }
 }
 
 short Connection::poll_events() const {
@@ -216,14 +310,6 @@ timespec timespec_until(Deadline deadline) {
   left.tv_sec = static_cast<decltype(left.tv_sec)>(seconds.count());
   left.tv_nsec = static_cast<decltype(left.tv_nsec)>(std::chrono::nanoseconds{duration - seconds}.count());
   return left;
-}
-
-void Connection::wait_for_socket(Deadline until) const {
-  pollfd polled{socket_.get(), poll_events(), 0};
-  timespec left{};
-  if (until != never) left = timespec_until(until);
-  // Whatever ends it, a signal too, the caller looks at the socket and the clock again.
-  (void)::ppoll(&polled, 1, until == never ? nullptr : &left, nullptr);
 }
 
 void Connection::check_timeout() {

@@ -1,7 +1,6 @@
 // One connection to a daemon: many requests in flight, completions by callback, no thread of its own.
 #pragma once
 
-#include <sys/types.h>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +18,7 @@
 
 #include "client/endpoint.hpp"
 #include "client/operations.hpp"
+#include "client/poll_budget.hpp"
 #include "client/receive_buffer.hpp"
 #include "client/send_queue.hpp"
 #include "client/unique_fd.hpp"
@@ -37,6 +37,8 @@ timespec timespec_until(Deadline deadline);
 struct ConnectionOptions {
   std::chrono::milliseconds connect_timeout{10'000};  ///< name resolution, all addresses and hello together
   std::chrono::milliseconds request_timeout{60'000};  ///< of each request that names no other
+  /// How long at most to poll for an answer before sleeping, in microseconds; empty: see poll_bound().
+  std::optional<std::uint32_t> poll_us;
   std::string client_name;  ///< program and version, for the daemon's log; empty: "libpageserver VERSION"
 };
 
@@ -120,7 +122,7 @@ public:
   void submit_read(std::uint64_t offset, std::span<std::byte> into, F done) {
     proto::encode(begin(proto::Operation::read), next_id_,
                   proto::ReadRequest{offset, static_cast<std::uint32_t>(into.size())});
-    enqueue(proto::Operation::read, wrap_read(std::move(done), into), {}, into, {});
+    enqueue(proto::Operation::read, wrap_read(std::move(done)), {}, into, {});
   }
 
   /// Queues a write of at most server().request_bytes_max bytes. `data` is not copied when it is large: it must live,
@@ -174,6 +176,36 @@ public:
     return true;
   }
 
+  // advance() in its parts, for threads that share a connection: only await() waits, and it may run without their lock.
+  struct Wait {
+    Deadline until;
+    short events = 0;                ///< what the socket is waited for
+    int wake_fd = -1;                ///< ends the wait when it becomes readable
+    PollBudget::Duration polling{};  ///< how long to look without sleeping first
+    bool may_block = false;          ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
+    bool adapts = false;             ///< what it takes is to be known
+    /// For the further waits for the same answer: polling was in vain.
+    void only_sleep() {
+      polling = PollBudget::Duration::zero();
+      may_block = adapts = false;
+    }
+  };
+  struct Arrival {
+    ReceiveBuffer::Received got;
+    std::size_t calls = 0;
+    std::size_t calls_in_vain = 0;  ///< of them, while polling
+    bool woken = false;             ///< by `wake_fd`
+    std::optional<PollBudget::Duration> waited;
+  };
+  /// Sends what can be sent and runs what completed without receiving. Returns how many did.
+  std::size_t push();
+  /// What await() has to wait for now, at most until `until`.
+  Wait plan_wait(Deadline until, int wake_fd = -1) const;
+  /// Waits as planned and receives once. Touches nothing that submit() does: others may submit meanwhile.
+  Arrival await(const Wait& wait);
+  /// Takes in what await() brought, runs what completed, and looks at the clock. Returns how many did.
+  std::size_t take(const Arrival& arrival);
+
   // For those who wait in a poll(2) of their own, on more than this socket.
   int socket() const { return socket_.get(); }
   /// The events that the connection waits for now: POLLIN, and POLLOUT while there is something to send.
@@ -199,6 +231,7 @@ public:
     std::uint64_t answers = 0;
     std::uint64_t send_calls = 0;
     std::uint64_t receive_calls = 0;
+    std::uint64_t polls_in_vain = 0;  ///< of the receive_calls, those that found nothing while polling
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
   };
@@ -252,12 +285,13 @@ private:
     };
   }
   template <class F>
-  static Completion wrap_read(F done, std::span<std::byte> into) {
-    return [done = std::move(done), into](const RawAnswer& raw) mutable -> std::optional<proto::Fault> {
+  static Completion wrap_read(F done) {
+    // Its payload is where it was read to. Not a capture: small completions need no allocation of their own.
+    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<proto::Fault> {
       if (raw.error != nullptr)
         done(Outcome<proto::ReadAnswer>{*raw.error});
       else
-        done(Outcome<proto::ReadAnswer>{proto::ReadAnswer{into}});
+        done(Outcome<proto::ReadAnswer>{proto::ReadAnswer{raw.payload}});
       return std::nullopt;
     };
   }
@@ -273,14 +307,14 @@ private:
   void accept_hello(const proto::HelloAnswer& answer);
   void admit();
   void send_some() noexcept;
-  void wait_for_socket(Deadline until) const;
+  ReceiveBuffer::Received receive_once(bool may_block);
   void check_timeout();
   void end(Errc code, std::string_view operation, std::string_view message);
   std::size_t deliver_end();
   void throw_if_ended() const;
 
   // connection_frames.cpp: what comes in.
-  std::size_t receive_some();
+  std::size_t take_received(const ReceiveBuffer::Received& first);
   std::size_t handle_frames();
   std::size_t handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload);
   std::size_t handle_error(std::uint64_t id, proto::Operation operation, proto::Status status,
@@ -291,6 +325,7 @@ private:
   Pending& pending(std::uint64_t id) { return pending_[static_cast<std::size_t>(id - first_id_)]; }
   const Pending& pending(std::uint64_t id) const { return pending_[static_cast<std::size_t>(id - first_id_)]; }
   std::size_t complete(std::uint64_t id, const RawAnswer& raw);
+  std::size_t complete_read(std::uint64_t id);
   std::size_t end_protocol(std::string_view message);
   std::size_t end_of_stream(int error);
   void forget_done();
@@ -300,11 +335,12 @@ private:
   std::string context_;
   ServerInfo server_;
   std::chrono::milliseconds request_timeout_;
-  ::pid_t process_;
+  std::uint64_t process_;
   UniqueFd socket_;
 
   SendQueue send_;
   ReceiveBuffer receive_;
+  PollBudget budget_;
   int write_failed_ = 0;  // errno of a send that failed; what the daemon said before is still to be read
 
   // Requests in the order submitted. The first `admitted_` of them may be sent; ids are consecutive.

@@ -26,28 +26,26 @@ private:
 
 }  // namespace
 
-std::size_t Connection::receive_some() {
-  // Frames may be left from a call whose completion threw.
-  std::size_t completed = handle_frames();
-  while (!ended_) {
-    const auto got = receive_.receive(socket_.get(), direct_ ? direct_->rest : std::span<std::byte>{});
-    ++counters_.receive_calls;
+std::size_t Connection::take_received(const ReceiveBuffer::Received& first) {
+  std::size_t completed = 0;
+  for (auto got = first;;) {
     counters_.bytes_received += got.direct + got.buffered;
-    if (got.would_block) break;
+    if (got.would_block) return completed;
     if (got.end || got.error != 0) return completed + end_of_stream(got.error);
     if (direct_) {
       direct_->rest = direct_->rest.subspan(got.direct);
       if (direct_->rest.empty()) {
         const std::uint64_t id = direct_->id;
         direct_.reset();
-        completed += complete(id, {});
+        completed += complete_read(id);
       }
     }
     completed += handle_frames();
     // A socket that gave less than there was room for is empty, most likely: no second call to ask.
-    if (!got.filled) break;
+    if (ended_ || !got.filled) return completed;
+    got = receive_once(false);
+    ++counters_.receive_calls;
   }
-  return completed;
 }
 
 std::size_t Connection::handle_frames() {
@@ -111,10 +109,12 @@ std::size_t Connection::handle_frame(const proto::FrameHeader& header, std::span
   if (header.flags == proto::flag_notice) return handle_notice(header, payload);
   if (header.status != proto::Status::ok)
     return handle_error(header.request_id, header.operation, header.status, payload);
-  if (header.operation == proto::Operation::read && !payload.empty())
-    std::memcpy(pending(header.request_id).into.data(), payload.data(), payload.size());
-  return complete(header.request_id, {nullptr, payload});
+  if (header.operation != proto::Operation::read) return complete(header.request_id, {nullptr, payload});
+  if (!payload.empty()) std::memcpy(pending(header.request_id).into.data(), payload.data(), payload.size());
+  return complete_read(header.request_id);
 }
+
+std::size_t Connection::complete_read(std::uint64_t id) { return complete(id, {nullptr, pending(id).into}); }
 
 std::size_t Connection::handle_error(std::uint64_t id, proto::Operation operation, proto::Status status,
                                      std::span<const std::byte> payload) {

@@ -30,6 +30,7 @@ RemoteOptions remote_options(Uri uri) {
   options.name = std::move(uri.name);
   options.connect_timeout = uri.connect_timeout;
   options.request_timeout = uri.request_timeout;
+  options.poll_us = uri.poll_us;
   return options;
 }
 

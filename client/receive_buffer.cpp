@@ -35,7 +35,7 @@ void ReceiveBuffer::reserve(std::size_t count) {
   begin_ = 0;
 }
 
-ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> direct) {
+ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> direct, bool may_block) {
   reserve(bytes().size() + 4096);
   std::array<iovec, 2> vectors{iovec{direct.data(), direct.size()}, iovec{buffer_.get() + end_, capacity_ - end_}};
   const bool skip = direct.empty();
@@ -45,10 +45,10 @@ ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> 
   Received result;
   ssize_t count = 0;
   do {
-    count = ::recvmsg(socket, &message, MSG_DONTWAIT);
-  } while (count < 0 && errno == EINTR);
+    count = ::recvmsg(socket, &message, may_block ? 0 : MSG_DONTWAIT);
+  } while (count < 0 && errno == EINTR && !may_block);
   if (count < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
       result.would_block = true;
     else
       result.error = errno;

@@ -23,8 +23,9 @@ public:
     bool end = false;  ///< the peer closed
     int error = 0;     ///< errno
   };
-  /// One recvmsg without waiting: fills `direct` first, then the buffer.
-  Received receive(int socket, std::span<std::byte> direct);
+  /// One recvmsg: fills `direct` first, then the buffer. Without waiting; or, on a socket that blocks, with: then a
+  /// signal or the socket's own receive timeout end it as would_block.
+  Received receive(int socket, std::span<std::byte> direct, bool may_block = false);
 
 private:
   std::unique_ptr<std::byte[]> buffer_;

@@ -1,8 +1,5 @@
 #include "client/shared_connection.hpp"
 
-#include <poll.h>
-#include <array>
-
 namespace pageserver::client {
 
 void SharedConnection::wait(std::unique_lock<std::mutex>& lock, const Batch& batch) {
@@ -11,7 +8,8 @@ void SharedConnection::wait(std::unique_lock<std::mutex>& lock, const Batch& bat
       drive(lock, batch);
       continue;
     }
-    // The driver may be asleep in poll(2) and not know that there is something to send.
+    // The driver may be asleep and not know that there is something to send.
+    several_threads_ = true;
     connection_.send_now();
     if (connection_.has_unsent()) wakeup_.wake();
     ++waiting_;
@@ -22,28 +20,27 @@ void SharedConnection::wait(std::unique_lock<std::mutex>& lock, const Batch& bat
 
 void SharedConnection::drive(std::unique_lock<std::mutex>& lock, const Batch& batch) {
   driving_ = true;
-  for (;;) {
-    const std::size_t completed = connection_.advance();
-    if (batch.done()) break;
+  std::size_t completed = connection_.push();
+  bool again = false;
+  while (!batch.done()) {
     if (completed > 0 && waiting_ > 0) changed_.notify_all();
-    // What completed may have let something else out: look again before sleeping.
-    if (completed == 0) wait_for_socket(lock);
+    // A thread alone may sleep in recvmsg(2) for some milliseconds, where it can't be woken: so long may the first
+    // thread that comes beside it have to wait, once, to send more than the socket takes.
+    auto wait = connection_.plan_wait(never, wakeup_.fd());
+    if (again) wait.only_sleep();
+    if (several_threads_) wait.may_block = false;
+    lock.unlock();
+    const auto arrival = connection_.await(wait);
+    lock.lock();
+    if (arrival.woken) wakeup_.reset();
+    again = arrival.got.would_block;
+    completed = connection_.take(arrival);
+    // What completed may have let something else out, and another thread may have left something to send.
+    if (!batch.done()) completed += connection_.push();
   }
   driving_ = false;
   // Those whose requests are done return; one of the others drives on.
   if (waiting_ > 0) changed_.notify_all();
-}
-
-void SharedConnection::wait_for_socket(std::unique_lock<std::mutex>& lock) {
-  std::array<pollfd, 2> polled{pollfd{connection_.socket(), connection_.poll_events(), 0},
-                               pollfd{wakeup_.fd(), POLLIN, 0}};
-  const auto deadline = connection_.next_deadline();
-  timespec left{};
-  if (deadline != never) left = timespec_until(deadline);
-  lock.unlock();
-  (void)::ppoll(polled.data(), polled.size(), deadline == never ? nullptr : &left, nullptr);
-  lock.lock();
-  if ((polled[1].revents & POLLIN) != 0) wakeup_.reset();
 }
 
 }  // namespace pageserver::client

@@ -85,14 +85,14 @@ public:
 private:
   void wait(std::unique_lock<std::mutex>& lock, const Batch& batch);
   void drive(std::unique_lock<std::mutex>& lock, const Batch& batch);
-  void wait_for_socket(std::unique_lock<std::mutex>& lock);
 
   std::mutex mutex_;
   std::condition_variable changed_;
   Connection connection_;
   Wakeup wakeup_;
-  bool driving_ = false;     // a thread is in drive(): only it may end the connection, since it polls the socket
-  std::size_t waiting_ = 0;  // threads that wait for the driver
+  bool driving_ = false;          // a thread is in drive(): only it may end the connection, since it polls the socket
+  std::size_t waiting_ = 0;       // threads that wait for the driver
+  bool several_threads_ = false;  // one has met another in here: from then on a driver sleeps where it can be woken
 };
 
 }  // namespace pageserver::client

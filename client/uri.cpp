@@ -11,6 +11,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "client/poll_budget.hpp"
 #include "client/uri_text.hpp"
 #include "proto/codec.hpp"
 
@@ -219,13 +220,13 @@ private:
 
   std::string known_keys() const {
     if (target_ == UriTarget::server)
-      return uri_.scheme == Scheme::unix_socket ? "socket, connect_timeout, request_timeout"
-                                                : "connect_timeout, request_timeout";
+      return uri_.scheme == Scheme::unix_socket ? "socket, connect_timeout, request_timeout, poll_us"
+                                                : "connect_timeout, request_timeout, poll_us";
     switch (uri_.scheme) {
       case Scheme::file: return "access";
       case Scheme::store: return "access, view, publish, wait_ms, name";
-      case Scheme::tcp: return "access, view, publish, wait_ms, name, connect_timeout, request_timeout";
-      default: return "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout";
+      case Scheme::tcp: return "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us";
+      default: return "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us";
     }
   }
 
@@ -261,11 +262,21 @@ private:
       uri_.name = std::move(value);
     } else if (key == "socket") {
       take_socket(item, std::move(value));
+    } else if (key == "poll_us") {
+      take_poll_us(item, value);
     } else {
       const auto duration = parse_duration(value);
       if (!duration) fail(item, "is no duration", "one such as 10s, 500ms or 2m, from 1ms to 24 hours");
       (key == "connect_timeout" ? uri_.connect_timeout : uri_.request_timeout) = *duration;
     }
+  }
+
+  void take_poll_us(std::string_view item, std::string_view value) {
+    if (value == "auto") return;
+    const auto number = parse_number(value, poll_us_max);
+    if (!number)
+      fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(poll_us_max));
+    uri_.poll_us = static_cast<std::uint32_t>(*number);
   }
 
   void take_socket(std::string_view item, std::string path) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,7 +27,8 @@ struct Uri {
   std::string name;  ///< empty: the library's own choice
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds request_timeout{60'000};
-  bool access_given = false;  ///< the text had `access=`
+  std::optional<std::uint32_t> poll_us;  ///< empty: auto
+  bool access_given = false;             ///< the text had `access=`
 
   bool is_remote() const { return scheme == Scheme::tcp || scheme == Scheme::unix_socket; }
 };

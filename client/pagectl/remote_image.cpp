@@ -267,6 +267,7 @@ std::unique_ptr<client::Connection> dial(const client::Uri& uri) {
   client::ConnectionOptions options;
   options.connect_timeout = uri.connect_timeout;
   options.request_timeout = uri.request_timeout;
+  options.poll_us = uri.poll_us;
   options.client_name = "pagectl " PAGECTL_VERSION;
   return std::make_unique<client::Connection>(uri.endpoint, options);
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <pageserver/session.hpp>
@@ -25,6 +26,10 @@ struct RemoteOptions {
   /// One request, until its last byte was received; counted from when it is the oldest one without an answer, since
   /// before the daemon was at work on those sent earlier.
   std::chrono::milliseconds request_timeout{60'000};
+  /// For how many microseconds at most a call looks for its answer before it sleeps, 0 to 1000. It does so only while
+  /// answers come that soon, and never between calls. Empty: the library's own choice, which is 0 where the process
+  /// may use one processor only (by affinity or by the quota of a cgroup).
+  std::optional<std::uint32_t> poll_us;
 };
 
 /// Speaks the protocol of proto/PROTOCOL.md, blocking. Requests larger than the server's limit are split, each part

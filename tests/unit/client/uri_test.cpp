@@ -105,6 +105,14 @@ TEST_CASE("a TCP URI names host, port, store and every option") {
   CHECK(parse_uri("pageserver://h/x?connect_timeout=7").connect_timeout == 7ms);
 }
 
+TEST_CASE("poll_us is auto, off or a bounded number of microseconds") {
+  CHECK_FALSE(parse_uri("pageserver://h/x").poll_us);
+  CHECK_FALSE(parse_uri("pageserver://h/x?poll_us=auto").poll_us);
+  CHECK(parse_uri("pageserver://h/x?poll_us=0").poll_us == 0u);
+  CHECK(parse_uri("pageserver+unix:///x?socket=/s&poll_us=1000").poll_us == 1000u);
+  CHECK(parse_uri("pageserver://h?poll_us=20", Access::read, UriTarget::server).poll_us == 20u);
+}
+
 TEST_CASE("IPv6 hosts stand in brackets") {
   CHECK(parse_uri("pageserver://[::1]/x").endpoint == Endpoint{"::1", 6553, ""});
   CHECK(parse_uri("pageserver://[2001:db8::7]:9/x").endpoint == Endpoint{"2001:db8::7", 9, ""});
@@ -179,6 +187,9 @@ TEST_CASE("a malformed URI is refused, quoting the wrong part and saying what is
       {"pageserver://[::1]7/x", "\"7\" follows the address", "a colon and a port"},
       {"pageserver://a b/x", "\"a b\" is no host", "a name or an address"},
       {"pageserver://h/x?y=1", "\"y\" is no key", "one of access, view"},
+      {"pageserver://h/x?poll_us=1001", "\"poll_us=1001\" is no time", "0 (off) to 1000"},
+      {"pageserver://h/x?poll_us=-1", "\"poll_us=-1\" is no time", "auto"},
+      {"file:x?poll_us=1", "\"poll_us\" is no key", "one of access"},
       {"pageserver://h/x?socket=/s", "\"socket\" is no key", "connect_timeout"},
       {"pageserver://h/x?access", "\"access\" has no value", "KEY=VALUE"},
       {"pageserver://h/x?access=read&&name=a", "\"\" has no value", "KEY=VALUE"},

@@ -1,0 +1,20 @@
+#include "client/poll_budget.hpp"
+
+#include <algorithm>
+
+#include "storage/processors.hpp"
+
+namespace pageserver::client {
+
+std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us) {
+  if (poll_us) return std::chrono::microseconds{std::min(*poll_us, poll_us_max)};
+  return std::chrono::microseconds{storage::usable_processors() > 1 ? poll_us_auto : 0};
+}
+
+void PollBudget::record(Duration waited) {
+  // Cut off, so that one sync of a disk among many short waits does not look like a daemon that became slow.
+  const auto sample = std::min(waited, 2 * bound_);
+  estimate_ += (sample - estimate_) / 8;
+}
+
+}  // namespace pageserver::client

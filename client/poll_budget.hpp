@@ -1,0 +1,41 @@
+// Whether it pays to poll for an answer before sleeping for it. Pure: it is told what each wait took.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace pageserver::client {
+
+/// The longest time that a connection polls, where the URI has `poll_us=auto`, in microseconds.
+inline constexpr std::uint32_t poll_us_auto = 100;
+/// The most that `poll_us=` may ask for, in microseconds.
+inline constexpr std::uint32_t poll_us_max = 1000;
+
+/// What `poll_us` means here: `auto` (empty) is poll_us_auto, and 0 where affinity or a cgroup's quota leaves one
+/// processor, since polling would keep the daemon from answering. A number means itself, at most poll_us_max.
+std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us);
+
+/// Keeps an estimate of how long answers take lately. While that is below the bound, a wait begins with polling for at
+/// most the bound; a few long waits in a row end it, and a few short ones begin it again.
+///
+/// Threads: one at a time.
+class PollBudget {
+public:
+  using Duration = std::chrono::nanoseconds;
+
+  explicit PollBudget(Duration bound) : bound_{bound} {}
+
+  /// For how long the next wait should poll; zero: not at all.
+  Duration window() const { return estimate_ < bound_ ? bound_ : Duration::zero(); }
+  /// False: no wait will ever poll, and record() need not be called.
+  bool is_on() const { return bound_ > Duration::zero(); }
+  /// A wait for an answer, by polling or sleeping, has taken this long.
+  void record(Duration waited);
+
+private:
+  Duration bound_;
+  Duration estimate_{};  // starts at "short": the first waits find out
+};
+
+}  // namespace pageserver::client
