@@ -2,7 +2,8 @@
 # Installs what is missing, builds, and runs the tests.
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
-#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz container coverage
+#   ./test.sh bench        measures against other servers; installs them
+#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz container coverage bench
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
 set -uo pipefail
@@ -81,10 +82,9 @@ stage_release() {
 }
 stage_tidy() { check tidy scripts/check_tidy.sh; }
 stage_asan() {
-  # All seeds and the mutations ran in `dev`: another seed takes other turns, not other code.
   build asan &&
-    PAGESERVER_SIM_SEEDS=100 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
-      run_tests asan -LE "$plain_labels" -E '^engine_mutation_test:'
+    ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
+      run_tests asan -LE "$plain_labels"
 }
 stage_tsan() {
   # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
@@ -111,6 +111,18 @@ stage_container() {
   add ${counts:-0 1 0}
 }
 
+# Measures; whether a bar is reached is information, and in the table. BENCH_FLAGS are for build/bench/bin/pageserver_bench.
+stage_bench() {
+  local log=$logs/bench.log counts
+  docker/install-packages.sh bench || { add 0 1 0; return; }
+  build bench || return
+  # shellcheck disable=SC2086 # several flags
+  build/bench/bin/pageserver_bench ${BENCH_FLAGS:-} 2>&1 | tee "$log"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  # shellcheck disable=SC2086 # three numbers
+  add ${counts:-0 1 0}
+}
+
 stages=("$@")
 case "${1:-all}" in
   all) stages=(format scripts dev release tidy asan tsan fuzz container) ;;
@@ -118,7 +130,7 @@ case "${1:-all}" in
 esac
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null ||
-    { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
+    { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
 done
 
 docker/install-packages.sh build test || { echo "0 passed, 1 failed"; exit 1; }

@@ -1,0 +1,255 @@
+// Reads and writes, one at a time and many in flight.
+#include <pageserver/error.hpp>
+#include <pageserver/open.hpp>
+
+#include <cstdio>
+
+#include "client/uri.hpp"
+#include "storage/log_codec.hpp"
+#include "tests/bench/library_target.hpp"
+#include "tests/bench/load.hpp"
+#include "tests/bench/rows.hpp"
+
+namespace pageserver::bench {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = Bar::Kind;
+
+// Longer than any answer takes: with it both ends never sleep while requests follow each other. It is given, since
+// `auto` polls nowhere where a process has one core, and here each has one.
+constexpr unsigned poll_us = 200;
+
+enum class Rival : std::uint8_t { least, nbdkit, best_nbd, redis };
+enum class What : std::uint8_t { us, requests, bytes, server_cpu };
+
+struct Spec {
+  std::string id;
+  std::string work;
+  Bar bar;
+  What what = What::us;
+  bool write = false;
+  std::uint32_t bytes = 8;
+  std::size_t depth = 1;
+  Transport transport = Transport::tcp;
+  bool poll = false;
+  Rival rival = Rival::least;
+};
+
+std::string unit_of(What what) {
+  switch (what) {
+    case What::us: return "us";
+    case What::requests: return "requests/s";
+    case What::bytes: return "MB/s";
+    case What::server_cpu: return "CPU us";
+  }
+  return {};
+}
+
+double figure_of(const Spec& spec, const LoadResult& result) {
+  switch (spec.what) {
+    case What::us: return result.us_per_request();
+    case What::requests: return result.requests_per_second();
+    case What::bytes: return result.requests_per_second() * spec.bytes / 1e6;
+    case What::server_cpu: return result.server_cpu_us_per_request();
+  }
+  return 0;
+}
+
+Load load_of(const Spec& spec, const Settings& settings, std::size_t round) {
+  Load load;
+  load.write = spec.write;
+  load.bytes = spec.bytes;
+  load.depth = spec.depth;
+  // Writes run longer, so that most of their rounds have a checkpoint in them.
+  load.duration = settings.quick ? 60ms : spec.write ? 600ms : 300ms;
+  load.seed = 4711 + round;
+  return load;
+}
+
+std::string library_uri(const Spec& spec, const Server& server) {
+  std::string query = spec.write ? "access=write&wait_ms=10000" : "access=read";
+  const std::string polling = "&poll_us=" + std::to_string(spec.poll ? poll_us : 0);
+  try {
+    static_cast<void>(client::parse_uri(uri_of(server.address(), spec.transport, "bench", query + polling)));
+    query += polling;
+  } catch (const MemoryError&) {
+    if (spec.poll) throw NotAvailable("this library has no poll_us");
+  }
+  return uri_of(server.address(), spec.transport, "bench", query);
+}
+
+std::vector<Server*> rivals_of(const Spec& spec, Servers& servers, std::vector<std::string>& notes) {
+  switch (spec.rival) {
+    case Rival::least: return {&servers.peer("least", spec.transport)};
+    case Rival::nbdkit: return {&servers.peer("nbdkit", spec.transport)};
+    case Rival::best_nbd: return servers.nbd_peers(spec.transport, notes);
+    case Rival::redis: return {&servers.peer("redis-server", spec.transport)};
+  }
+  return {};
+}
+
+/// What a run of writes appended to the log and what checkpoints took from it, from the daemon's own report.
+class LogWatch {
+public:
+  LogWatch(const Spec& spec, const Server& server) : spec_(spec), session_(open_session(uri(server))) {
+    if (spec.write) before_ = session_->stat();
+  }
+
+  std::string note() {
+    const Stat after = session_->stat();
+    const std::uint64_t writes = after.version.number - before_.version.number;
+    const storage::LogRange range{0, spec_.bytes, false};
+    const double logged = static_cast<double>(writes * storage::record_bytes(storage::payload_bytes_of({&range, 1})));
+    const double lag =
+        static_cast<double>(after.checkpoint_lag_bytes) - static_cast<double>(before_.checkpoint_lag_bytes);
+    char text[120];
+    std::snprintf(text, sizeof text, "%.0f MB appended to the log, %.0f MB of them checkpointed meanwhile",
+                  logged / 1e6, (logged - lag) / 1e6);
+    return text;
+  }
+
+private:
+  static std::string uri(const Server& server) {
+    return uri_of(server.address(), Transport::unix_socket, "bench", "access=read");
+  }
+
+  const Spec& spec_;
+  std::unique_ptr<Session> session_;
+  Stat before_;
+};
+
+Measured measure(const Spec& spec, Servers& servers) {
+  Server& ours = servers.pageserverd(spec.poll ? poll_us : 0);
+  const std::string uri = library_uri(spec, ours);
+  std::vector<std::string> notes;
+  const std::vector<Server*> rivals = rivals_of(spec, servers, notes);
+  const Settings& settings = servers.settings();
+
+  const auto run = [&spec, &settings](std::unique_ptr<Target> target, std::size_t round, pid_t server) {
+    return figure_of(spec, run_load(*target, load_of(spec, settings, round), server));
+  };
+  std::vector<Subject> subjects;
+  subjects.push_back({"pageserverd", [&](std::size_t round) {
+                        return run(spec.depth == 1 ? connect_library(uri) : connect_library_async(uri), round,
+                                   ours.pid());
+                      }});
+  for (const Server* rival : rivals) {
+    subjects.push_back({rival->name(), [&run, &spec, rival](std::size_t round) {
+                          return run(rival->connect(spec.transport, spec.write), round, rival->pid());
+                        }});
+  }
+  if (spec.depth > 1) {
+    subjects.push_back({"pageserverd, the peers' load generator", [&](std::size_t round) {
+                          return run(ours.connect(spec.transport, spec.write), round, ours.pid());
+                        }});
+  }
+  LogWatch log{spec, ours};
+  Measured measured = compare(settings.rounds, unit_of(spec.what),
+                              spec.what == What::requests || spec.what == What::bytes, subjects, rivals.size());
+  measured.notes = notes;
+  if (spec.write) measured.notes.push_back(log.note());
+  return measured;
+}
+
+std::vector<Spec> specs() {
+  constexpr Transport tcp = Transport::tcp;
+  constexpr Transport local = Transport::unix_socket;
+  const Bar least{Kind::at_most, 1.15, "the least"};
+  const Bar polled{Kind::at_most, 0.35, "nbdkit"};
+  const Bar best{Kind::at_least, 0, "the best NBD peer"};
+  const auto at_least_best = [&](double value) { return Bar{Kind::at_least, value, best.of}; };
+  return {
+      {"read_8b_tcp", "8 B reads one at a time, TCP", least, What::us, false, 8, 1, tcp, false, Rival::least},
+      {"read_8b_unix", "8 B reads one at a time, Unix socket", least, What::us, false, 8, 1, local, false,
+       Rival::least},
+      {"read_4k_tcp", "4 KiB reads one at a time, TCP", least, What::us, false, 4096, 1, tcp, false, Rival::least},
+      {"read_4k_unix", "4 KiB reads one at a time, Unix socket", least, What::us, false, 4096, 1, local, false,
+       Rival::least},
+      {"read_8b_tcp_poll", "8 B reads, polling, TCP", polled, What::us, false, 8, 1, tcp, true, Rival::nbdkit},
+      {"read_8b_unix_poll", "8 B reads, polling, Unix socket", polled, What::us, false, 8, 1, local, true,
+       Rival::nbdkit},
+      {"read_4k_tcp_poll", "4 KiB reads, polling, TCP", polled, What::us, false, 4096, 1, tcp, true, Rival::nbdkit},
+      {"read_4k_unix_poll", "4 KiB reads, polling, Unix socket", polled, What::us, false, 4096, 1, local, true,
+       Rival::nbdkit},
+      {"write_8b",
+       "8 B writes one at a time, on_write",
+       {Kind::at_most, 1.3, "nbdkit"},
+       What::us,
+       true,
+       8,
+       1,
+       tcp,
+       false,
+       Rival::nbdkit},
+      {"write_8b_poll",
+       "8 B writes, polling, on_write",
+       {Kind::at_most, 0.4, "nbdkit"},
+       What::us,
+       true,
+       8,
+       1,
+       tcp,
+       true,
+       Rival::nbdkit},
+      {"read_64k_poll", "64 KiB reads one at a time, polling", at_least_best(1.5), What::bytes, false, 65536, 1, tcp,
+       true, Rival::best_nbd},
+      {"write_64k_poll", "64 KiB writes one at a time, polling", at_least_best(1.2), What::bytes, true, 65536, 1, tcp,
+       true, Rival::best_nbd},
+      {"read_8b_x64",
+       "8 B reads, 64 in flight",
+       {Kind::at_least, 1.5, "Redis"},
+       What::requests,
+       false,
+       8,
+       64,
+       tcp,
+       false,
+       Rival::redis},
+      {"write_8b_x64",
+       "8 B writes, 64 in flight, on_write",
+       {Kind::at_least, 1.3, "Redis"},
+       What::requests,
+       true,
+       8,
+       64,
+       tcp,
+       false,
+       Rival::redis},
+      {"read_64k_x16", "64 KiB reads, 16 in flight", at_least_best(1.2), What::bytes, false, 65536, 16, tcp, false,
+       Rival::best_nbd},
+      {"write_64k_x16", "64 KiB writes, 16 in flight, on_write", at_least_best(0.8), What::bytes, true, 65536, 16, tcp,
+       false, Rival::best_nbd},
+      {"cpu_read_8b_x64",
+       "server CPU per 8 B read, 64 in flight",
+       {Kind::at_most, 1, "Redis"},
+       What::server_cpu,
+       false,
+       8,
+       64,
+       tcp,
+       false,
+       Rival::redis},
+      {"cpu_write_8b_x64",
+       "server CPU per 8 B write, 64 in flight",
+       {Kind::at_most, 1, "Redis"},
+       What::server_cpu,
+       true,
+       8,
+       64,
+       tcp,
+       false,
+       Rival::redis},
+  };
+}
+
+}  // namespace
+
+std::vector<Row> request_rows() {
+  std::vector<Row> rows;
+  for (const Spec& spec : specs())
+    rows.push_back({spec.id, spec.work, spec.bar, [spec](Servers& servers) { return measure(spec, servers); }});
+  return rows;
+}
+
+}  // namespace pageserver::bench

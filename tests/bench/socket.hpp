@@ -1,0 +1,49 @@
+// Blocking stream sockets, as every client and server of the benchmark uses them.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace pageserver::bench {
+
+enum class Transport : std::uint8_t { tcp, unix_socket };
+
+/// Where a server listens, both ways.
+struct Address {
+  std::uint16_t port = 0;  ///< on 127.0.0.1
+  std::string socket_path;
+};
+
+/// A connected socket. Calls loop over short transfers and EINTR, and throw std::system_error; the end of the stream
+/// is an error as well.
+class Socket {
+public:
+  Socket(const Address& address, Transport transport);
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket();
+
+  int fd() const noexcept { return fd_; }
+  void send_all(std::span<const std::byte> bytes);
+  /// Sends what the vectors name, all of it; changes them.
+  void send_all(std::span<iovec> parts);
+  /// At least one byte, at most `into.size()`.
+  std::size_t receive_some(std::span<std::byte> into);
+  void receive_all(std::span<std::byte> into);
+
+private:
+  int fd_ = -1;
+};
+
+/// A TCP port of 127.0.0.1 that was free a moment ago.
+std::uint16_t free_port();
+
+/// True when something accepts connections there.
+bool accepts(const Address& address, Transport transport);
+
+}  // namespace pageserver::bench
