@@ -45,7 +45,7 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
       context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
       process_{process_mark()},
-      budget_{poll_bound(options.poll_us)} {
+      budget_{storage::poll_bound(options.poll_us)} {
   const auto deadline = opened_at_ + options.connect_timeout;
   socket_ = dial(endpoint_, deadline);
   let_receive_block(socket_.get());
@@ -58,7 +58,7 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
       request_timeout_{options.request_timeout},
       process_{process_mark()},
       socket_{socket},
-      budget_{poll_bound(options.poll_us)} {
+      budget_{storage::poll_bound(options.poll_us)} {
   let_receive_block(socket_.get());
   hello(opened_at_ + options.connect_timeout, options.client_name);
 }
@@ -259,7 +259,7 @@ Connection::Arrival Connection::await(const Wait& wait) {
     if (wait.adapts && (!arrival.got.would_block || arrival.calls_in_vain > 0)) arrival.waited = waited;
     return arrival;
   };
-  if (wait.polling > PollBudget::Duration::zero()) {
+  if (wait.polling > storage::PollBudget::Duration::zero()) {
     const auto end = std::min(wait.until, began + wait.polling);
     do {
       if (receive(false)) return end_wait();

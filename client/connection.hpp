@@ -18,12 +18,12 @@
 
 #include "client/endpoint.hpp"
 #include "client/operations.hpp"
-#include "client/poll_budget.hpp"
 #include "client/receive_buffer.hpp"
 #include "client/send_queue.hpp"
 #include "client/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
+#include "storage/poll_budget.hpp"
 
 namespace pageserver::client {
 
@@ -37,7 +37,7 @@ timespec timespec_until(Deadline deadline);
 struct ConnectionOptions {
   std::chrono::milliseconds connect_timeout{10'000};  ///< name resolution, all addresses and hello together
   std::chrono::milliseconds request_timeout{60'000};  ///< of each request that names no other
-  /// How long at most to poll for an answer before sleeping, in microseconds; empty: see poll_bound().
+  /// How long at most to poll for an answer before sleeping, in microseconds; empty: see storage::poll_bound().
   std::optional<std::uint32_t> poll_us;
   std::string client_name;  ///< program and version, for the daemon's log; empty: "libpageserver VERSION"
 };
@@ -179,14 +179,14 @@ public:
   // advance() in its parts, for threads that share a connection: only await() waits, and it may run without their lock.
   struct Wait {
     Deadline until;
-    short events = 0;                ///< what the socket is waited for
-    int wake_fd = -1;                ///< ends the wait when it becomes readable
-    PollBudget::Duration polling{};  ///< how long to look without sleeping first
-    bool may_block = false;          ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
-    bool adapts = false;             ///< what it takes is to be known
+    short events = 0;                         ///< what the socket is waited for
+    int wake_fd = -1;                         ///< ends the wait when it becomes readable
+    storage::PollBudget::Duration polling{};  ///< how long to look without sleeping first
+    bool may_block = false;  ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
+    bool adapts = false;     ///< what it takes is to be known
     /// For the further waits for the same answer: polling was in vain.
     void only_sleep() {
-      polling = PollBudget::Duration::zero();
+      polling = storage::PollBudget::Duration::zero();
       may_block = adapts = false;
     }
   };
@@ -195,7 +195,7 @@ public:
     std::size_t calls = 0;
     std::size_t calls_in_vain = 0;  ///< of them, while polling
     bool woken = false;             ///< by `wake_fd`
-    std::optional<PollBudget::Duration> waited;
+    std::optional<storage::PollBudget::Duration> waited;
   };
   /// Sends what can be sent and runs what completed without receiving. Returns how many did.
   std::size_t push();
@@ -340,7 +340,7 @@ private:
 
   SendQueue send_;
   ReceiveBuffer receive_;
-  PollBudget budget_;
+  storage::PollBudget budget_;
   int write_failed_ = 0;  // errno of a send that failed; what the daemon said before is still to be read
 
   // Requests in the order submitted. The first `admitted_` of them may be sent; ids are consecutive.

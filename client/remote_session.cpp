@@ -40,8 +40,8 @@ RemoteOptions checked(RemoteOptions options) {
   if (options.name.empty()) options.name = own_name();
   if (!is_session_name(options.name))
     refuse("the session's name is not at most 255 bytes of UTF-8 without control characters");
-  if (options.poll_us && *options.poll_us > poll_us_max)
-    refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(poll_us_max));
+  if (options.poll_us && *options.poll_us > storage::poll_us_max)
+    refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(storage::poll_us_max));
   if (options.view == View::pinned && options.access != Access::read) refuse("view=pinned is for access=read only");
   if (options.publish == Publish::on_flush && options.access != Access::write)
     refuse("publish=on_flush is for access=write only");

@@ -11,9 +11,9 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/poll_budget.hpp"
 #include "client/uri_text.hpp"
 #include "proto/codec.hpp"
+#include "storage/poll_budget.hpp"
 
 namespace pageserver::client {
 namespace {
@@ -273,9 +273,9 @@ private:
 
   void take_poll_us(std::string_view item, std::string_view value) {
     if (value == "auto") return;
-    const auto number = parse_number(value, poll_us_max);
+    const auto number = parse_number(value, storage::poll_us_max);
     if (!number)
-      fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(poll_us_max));
+      fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(storage::poll_us_max));
     uri_.poll_us = static_cast<std::uint32_t>(*number);
   }
 

@@ -35,6 +35,7 @@ struct Flags {
   std::string directory;
   bool allow_create = false;
   bool allow_remove = false;
+  std::string poll;
   std::string port_file;
   std::string log_format;
   std::string log_level;
@@ -71,6 +72,10 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only) {
       ->type_name("DIR");
   app.add_flag("--allow-create", flags.allow_create, "Clients may create stores in the directory");
   app.add_flag("--allow-remove", flags.allow_remove, "Clients may remove stores from the directory");
+  app.add_option("--poll-us", flags.poll,
+                 "Microseconds to poll for a session's next request before sleeping, while that pays; 0: never")
+      ->type_name("auto|N")
+      ->check(form<parse_poll>(poll_form));
   app.add_option("--port-file", flags.port_file, "File to write ADDRESS:PORT of each TCP listener to, once all serve")
       ->type_name("FILE");
   app.add_option("--log-format", flags.log_format, "Log lines on standard error as text or as JSON")
@@ -125,6 +130,7 @@ void apply(const Flags& flags, Config& config, std::vector<std::string>& faults)
       config.directory->remove |= flags.allow_remove;
     }
   }
+  if (!flags.poll.empty()) config.poll_us = *parse_poll(flags.poll);
   if (!flags.port_file.empty()) config.port_file = flags.port_file;
   if (!flags.log_format.empty()) config.log_format = flags.log_format == "json" ? LogFormat::json : LogFormat::text;
   if (!flags.log_level.empty()) {

@@ -72,7 +72,8 @@ struct Config {
   std::optional<DirectoryConfig> directory;
   Limits limits;
   std::chrono::milliseconds grace{10'000};
-  std::uint32_t threads = 1;  ///< for each store
+  std::uint32_t threads = 1;             ///< for each store
+  std::optional<std::uint32_t> poll_us;  ///< see storage::poll_bound(); empty: "auto"
   LogFormat log_format = LogFormat::text;
   LogLevel log_level = LogLevel::info;
   std::string port_file;

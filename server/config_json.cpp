@@ -6,6 +6,7 @@
 
 #include "proto/codec.hpp"
 #include "server/config_values.hpp"
+#include "storage/poll_budget.hpp"
 
 namespace pageserver::server {
 
@@ -235,6 +236,15 @@ void read_log(Section& root, Config& config, std::vector<std::string>& faults) {
       {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}});
 }
 
+void read_poll(Section& root, Config& config) {
+  const json* const value = root.find("poll_us");
+  if (value == nullptr) return;
+  if (value->is_string() && value->get_ref<const std::string&>() == "auto") return config.poll_us.reset();
+  const auto us = value->is_number_unsigned() ? std::optional{value->get<std::uint64_t>()} : std::nullopt;
+  if (!us || *us > storage::poll_us_max) return root.wrong("poll_us", poll_form, *value);
+  config.poll_us = static_cast<std::uint32_t>(*us);
+}
+
 // The library keeps the last of two equal keys and says nothing.
 json parse_json(std::string_view text, std::vector<std::string>& faults) {
   std::vector<std::set<std::string>> open_objects;
@@ -271,6 +281,7 @@ std::vector<std::string> read_config(std::string_view text, Config& config) {
     read_log(root, config, faults);
     root.get("grace", config.grace, 100);
     root.get("threads", config.threads, {1, 64});
+    read_poll(root, config);
     root.get("port_file", config.port_file);
   }
   return faults;

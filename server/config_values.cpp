@@ -8,6 +8,7 @@
 #include <map>
 
 #include "proto/codec.hpp"
+#include "storage/poll_budget.hpp"
 
 namespace pageserver::server {
 
@@ -108,6 +109,14 @@ std::optional<std::uint32_t> parse_mode(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
   if (error != std::errc() || end != text.data() + text.size() || mode > 0777) return {};
   return mode;
+}
+
+std::optional<std::optional<std::uint32_t>> parse_poll(std::string_view text) {
+  if (text == "auto") return std::optional<std::uint32_t>{};
+  static constexpr Unit units[] = {{"", 1}};
+  const auto us = parse_with_unit(text, units);
+  if (!us || *us > storage::poll_us_max) return {};
+  return static_cast<std::uint32_t>(*us);
 }
 
 std::optional<ListenAddress> parse_listen(std::string_view text) {

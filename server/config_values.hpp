@@ -21,6 +21,8 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 std::optional<std::uint32_t> parse_mode(std::string_view text);
 /// "127.0.0.1:6553", "[::1]:0", "localhost"; without a port the default one.
 std::optional<ListenAddress> parse_listen(std::string_view text);
+/// "auto", or digits: microseconds, at most storage::poll_us_max. The inner value is empty for "auto".
+std::optional<std::optional<std::uint32_t>> parse_poll(std::string_view text);
 /// "NAME=PATH" with a valid store name.
 std::optional<StoreConfig> parse_store(std::string_view text);
 
@@ -29,6 +31,7 @@ inline constexpr std::string_view duration_form = "a number of milliseconds or a
 inline constexpr std::string_view mode_form = "an octal text such as \"0640\"";
 inline constexpr std::string_view listen_form =
     "a numeric address and port such as \"127.0.0.1:6553\" or \"[::1]:6553\"";
+inline constexpr std::string_view poll_form = "\"auto\" or a whole number of microseconds from 0 to 1000";
 inline constexpr std::string_view store_name_form = "a name of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}";
 
 /// The candidate that `text` was probably meant to be, or nothing.

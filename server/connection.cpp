@@ -24,6 +24,22 @@ constexpr int batches_in_a_row = 8;
 // the reset could overtake the goodbye.
 constexpr std::chrono::milliseconds linger_time{1000};
 
+/// Counts the connections of this thread that poll: the more they are, the sooner each of them gives way.
+class Polling {
+public:
+  Polling() { ++count_; }
+  Polling(const Polling&) = delete;
+  Polling& operator=(const Polling&) = delete;
+  ~Polling() { --count_; }
+
+  /// How often to look before giving way: some microseconds for all together.
+  static int tries() { return std::max(1, 8 / count_); }
+
+private:
+  static thread_local int count_;
+};
+thread_local int Polling::count_ = 0;
+
 }  // namespace
 
 struct Connection::Io {
@@ -128,7 +144,24 @@ struct ConnectionLoop {
         if (self->drained_ || self->receive() == Connection::Received::nothing) {
           in_a_row = 0;
           self->watch_input_progress();
-          co_await wait(self, Until::readable);
+          if (self->session_ == nullptr || !self->poll_budget_.is_on()) {
+            co_await wait(self, Until::readable);
+            continue;
+          }
+          const auto began = std::chrono::steady_clock::now();
+          const auto poll_until = began + self->poll_budget_.window();
+          auto found = Connection::Received::nothing;
+          {
+            const Polling one_more;
+            while (found == Connection::Received::nothing && !self->io_->woken &&
+                   std::chrono::steady_clock::now() < poll_until) {
+              found = self->poll_socket(Polling::tries());
+              // Between two looks the worker's other connections have a turn.
+              if (found == Connection::Received::nothing) co_await asio::post(asio::use_awaitable);
+            }
+          }
+          if (found == Connection::Received::nothing) co_await wait(self, Until::readable);
+          self->poll_budget_.record(std::chrono::steady_clock::now() - began);
           continue;
         }
       }
@@ -163,7 +196,8 @@ Connection::Connection(ServerContext& server, int socket, std::string address, s
       address_(std::move(address)),
       id_(id),
       socket_(socket),
-      accepted_(std::chrono::steady_clock::now()) {}
+      accepted_(std::chrono::steady_clock::now()),
+      poll_budget_(server.poll_bound) {}
 
 Connection::~Connection() {
   if (io_ == nullptr && socket_ >= 0) ::close(socket_);

@@ -19,6 +19,7 @@
 #include "server/dispatch.hpp"
 #include "server/log.hpp"
 #include "server/worker.hpp"
+#include "storage/poll_budget.hpp"
 
 namespace pageserver::server {
 
@@ -30,6 +31,7 @@ struct ServerContext {
   Log& log;
   Catalog& catalog;
   std::shared_ptr<Worker> front;
+  std::chrono::nanoseconds poll_bound{};  ///< see storage::poll_bound()
   std::atomic<bool> stopping{false};
   std::atomic<std::uint64_t> next_session_id{1};
   /// Both from any thread.
@@ -94,6 +96,7 @@ private:
   std::size_t process(std::span<const std::byte> bytes);
   Step take_frame(const proto::Scan& scan);
   Received receive();
+  Received poll_socket(int tries);
   Received receive_ahead();
   Received receive_into_input(std::size_t bytes_max);
   Received received(ssize_t count);
@@ -178,7 +181,9 @@ private:
   std::optional<OpenWish> wish_;
   std::uint64_t place_in_line_ = 0;
   std::uint64_t receives_ = 0;  // system calls, for the log
+  std::uint64_t polls_ = 0;     // receives that found nothing while polling
   std::uint64_t sends_ = 0;
+  storage::PollBudget poll_budget_;
 
   std::optional<proto::FrameHeader> close_request_;
 

@@ -174,6 +174,7 @@ void Connection::end_session() {
                                        {"bytes_read", counters_.bytes_read},
                                        {"bytes_written", counters_.bytes_written},
                                        {"receives", receives_},
+                                       {"polls", polls_},
                                        {"sends", sends_},
                                        {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
                                        {"reason", reason_.empty() ? "end of stream" : reason_}});

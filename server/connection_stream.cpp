@@ -137,6 +137,16 @@ Connection::Received Connection::receive() {
   return result;
 }
 
+Connection::Received Connection::poll_socket(int tries) {
+  for (; tries > 0; --tries) {
+    const Received result = receive();
+    if (result != Received::nothing) return result;
+    --receives_;
+    ++polls_;
+  }
+  return Received::nothing;
+}
+
 Connection::Received Connection::receive_into_input(std::size_t bytes_max) {
   const std::size_t room = std::max<std::size_t>(std::min(bytes_max, input_.room()), 4096);
   const std::span<std::byte> space = input_.extend(room);

@@ -41,7 +41,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       log_(log),
       front_(std::make_shared<Worker>("front", log)),
       catalog_(config_, file_system, log),
-      context_{config_, log, catalog_, front_, {}, {}, {}, {}},
+      context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us), {}, {}, {}, {}},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
   context_.ended = [this](std::uint64_t id) { front_->post([this, id] { connection_ended(id); }); };

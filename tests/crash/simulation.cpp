@@ -164,9 +164,7 @@ void Simulation::drop_sessions() {
   in_store_call_ = true;
   for (const auto& waiter : line_) waiter->cancelled = true;
   actors_.clear();
-  // Taken out first: the lease of one that goes may be granted to the next, which looks along the line.
-  auto line = std::exchange(line_, {});
-  line.clear();
+  line_.clear();
   in_store_call_ = false;
 }
 

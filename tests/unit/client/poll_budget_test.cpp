@@ -3,11 +3,13 @@
 
 #include <array>
 
-#include "client/poll_budget.hpp"
+#include "storage/poll_budget.hpp"
 #include "tests/unit/client/wire_peer.hpp"
 
 using namespace pageserver;
 using namespace pageserver::client;
+using storage::poll_bound;
+using storage::PollBudget;
 using namespace pageserver::test;
 using namespace std::chrono_literals;
 
@@ -73,8 +75,8 @@ TEST_CASE("a bound of zero never polls, and no bound exceeds the maximum") {
   CHECK_FALSE(budget.is_on());
   CHECK(budget.window() == 0us);
   CHECK(poll_bound(7) == 7us);
-  CHECK(poll_bound(1'000'000) == std::chrono::microseconds{poll_us_max});
-  CHECK(poll_bound({}) <= std::chrono::microseconds{poll_us_auto});
+  CHECK(poll_bound(1'000'000) == std::chrono::microseconds{storage::poll_us_max});
+  CHECK(poll_bound({}) <= std::chrono::microseconds{storage::poll_us_auto});
 }
 
 TEST_CASE("a request that is waited for alone is one send and one receive") {

@@ -134,6 +134,9 @@ TEST_CASE("each wrong value is refused with its path and what was expected") {
       {R"({"limits": {"hello_timeout": "soon"}})", "limits.hello_timeout: expected a number of milliseconds"},
       {R"({"limits": {"hello_timeout": 0}})", "limits.hello_timeout: expected at least 1 ms, got 0"},
       {R"({"threads": 65})", "threads: expected a whole number from 1 to 64, got 65"},
+      {R"({"poll_us": 1001})", "poll_us: expected \"auto\" or a whole number of microseconds from 0 to 1000, got 1001"},
+      {R"({"poll_us": "often"})", "poll_us: expected \"auto\" or a whole number"},
+      {R"({"poll_us": -1})", "poll_us: expected \"auto\" or a whole number"},
       {R"({"grace": "1ms"})", "grace: expected at least 100 ms"},
       {R"({"log": {"format": "xml"}})", "log.format: expected \"text\" or \"json\", got \"xml\""},
       {R"({"log": {"level": 3}})", "log.level: expected \"debug\" or \"info\" or \"warn\" or \"error\", got 3"},
@@ -207,6 +210,7 @@ TEST_CASE("the example configuration is right and has every key with its default
   CHECK(config.limits.keepalive == defaults.keepalive);
   CHECK(config.grace == Config().grace);
   CHECK(config.threads == Config().threads);
+  CHECK(config.poll_us == Config().poll_us);
   REQUIRE(config.stores.size() == 1);
   CHECK(config.stores[0].size_bytes_max == 64ull << 30);
   REQUIRE(config.directory);

@@ -1,14 +1,14 @@
-#include "client/poll_budget.hpp"
+#include "storage/poll_budget.hpp"
 
 #include <algorithm>
 
 #include "storage/processors.hpp"
 
-namespace pageserver::client {
+namespace pageserver::storage {
 
 std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us) {
   if (poll_us) return std::chrono::microseconds{std::min(*poll_us, poll_us_max)};
-  return std::chrono::microseconds{storage::usable_processors() > 1 ? poll_us_auto : 0};
+  return std::chrono::microseconds{usable_processors() > 1 ? poll_us_auto : 0};
 }
 
 void PollBudget::record(Duration waited) {
@@ -17,4 +17,4 @@ void PollBudget::record(Duration waited) {
   estimate_ += (sample - estimate_) / 8;
 }
 
-}  // namespace pageserver::client
+}  // namespace pageserver::storage

@@ -1,22 +1,23 @@
-// Whether it pays to poll for an answer before sleeping for it. Pure: it is told what each wait took.
+// Whether it pays to poll for what comes next before sleeping for it: at the client answers, at the daemon requests.
+// Pure: it is told what each wait took.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
 
-namespace pageserver::client {
+namespace pageserver::storage {
 
-/// The longest time that a connection polls, where the URI has `poll_us=auto`, in microseconds.
+/// The longest time that a connection polls, where `poll_us` is `auto`, in microseconds.
 inline constexpr std::uint32_t poll_us_auto = 100;
 /// The most that `poll_us=` may ask for, in microseconds.
 inline constexpr std::uint32_t poll_us_max = 1000;
 
 /// What `poll_us` means here: `auto` (empty) is poll_us_auto, and 0 where affinity or a cgroup's quota leaves one
-/// processor, since polling would keep the daemon from answering. A number means itself, at most poll_us_max.
+/// processor, since polling would keep the peer from answering. A number means itself, at most poll_us_max.
 std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us);
 
-/// Keeps an estimate of how long answers take lately. While that is below the bound, a wait begins with polling for at
+/// Keeps an estimate of how long waits take lately. While that is below the bound, a wait begins with polling for at
 /// most the bound; a few long waits in a row end it, and a few short ones begin it again.
 ///
 /// Threads: one at a time.
@@ -30,7 +31,7 @@ public:
   Duration window() const { return estimate_ < bound_ ? bound_ : Duration::zero(); }
   /// False: no wait will ever poll, and record() need not be called.
   bool is_on() const { return bound_ > Duration::zero(); }
-  /// A wait for an answer, by polling or sleeping, has taken this long.
+  /// A wait, by polling or sleeping, has taken this long.
   void record(Duration waited);
 
 private:
@@ -38,4 +39,4 @@ private:
   Duration estimate_{};  // starts at "short": the first waits find out
 };
 
-}  // namespace pageserver::client
+}  // namespace pageserver::storage
