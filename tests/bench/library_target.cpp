@@ -3,6 +3,7 @@
 #include <pageserver/open.hpp>
 
 #include <optional>
+#include <utility>
 
 #include "client/connection.hpp"
 #include "client/uri.hpp"
@@ -31,7 +32,7 @@ private:
 
 class AsyncTarget final : public Target {
 public:
-  explicit AsyncTarget(const client::Uri& uri) : connection_(uri.endpoint, {}) {
+  explicit AsyncTarget(const client::Uri& uri) : connection_(uri.endpoint, options(uri)) {
     proto::OpenRequest open;
     open.access = static_cast<proto::Access>(uri.access);
     open.view = static_cast<proto::View>(uri.view);
@@ -63,6 +64,11 @@ public:
   }
 
 private:
+  static client::ConnectionOptions options(const client::Uri& uri) {
+    client::ConnectionOptions options;
+    options.poll_us = uri.poll_us;
+    return options;
+  }
   void end(const MemoryError* error) {
     ++ended_;
     if (error != nullptr && !error_) error_ = *error;

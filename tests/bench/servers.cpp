@@ -87,6 +87,10 @@ std::string uri_of(const Address& address, Transport transport, std::string_view
   return uri + std::string(query);
 }
 
+Servers::Servers(Settings settings)
+    : settings_(std::move(settings)),
+      daemon_polls_(test::run({program("pageserverd"), "--help"}).out.find("--poll-us") != std::string::npos) {}
+
 Server& Servers::peer(const std::string& name, Transport transport) {
   const std::string key = name + (transport == Transport::tcp || name == "least" ? "" : "-unix");
   if (const auto found = running_.find(key); found != running_.end()) return *found->second;
@@ -120,24 +124,23 @@ std::vector<Server*> Servers::nbd_peers(Transport transport, std::vector<std::st
 Server& Servers::pageserverd(unsigned poll_us) {
   const std::string name = "pageserverd-poll-" + std::to_string(poll_us);
   if (const auto found = running_.find(name); found != running_.end()) return *found->second;
-  std::vector<std::string> flags{"--store", "bench=" + make_image(name + ".img")};
-  const auto help = test::run({program("pageserverd"), "--help"});
-  if (help.out.find("--poll-us") != std::string::npos) {
-    flags.insert(flags.end(), {"--poll-us", std::to_string(poll_us)});
-  } else if (poll_us != 0) {
-    throw NotAvailable("this pageserverd has no --poll-us");
-  }
-  auto server = start_daemon(name, flags);
+  auto server = start_daemon(name, {"--store", "bench=" + make_image(name + ".img")}, poll_us);
   check_image(*server->connect(Transport::unix_socket, false));
   return *(running_[name] = std::move(server));
 }
 
-std::unique_ptr<Server> Servers::start_daemon(const std::string& name, const std::vector<std::string>& flags) const {
+std::unique_ptr<Server> Servers::start_daemon(const std::string& name, const std::vector<std::string>& flags,
+                                              unsigned poll_us) const {
   const Address address{free_port(), file(name + ".sock")};
   std::vector<std::string> arguments{
       program("pageserverd"), "--listen", "127.0.0.1:" + std::to_string(address.port), "--unix", address.socket_path,
       "--log-level",          "warn"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
+  if (daemon_polls_) {
+    arguments.insert(arguments.end(), {"--poll-us", std::to_string(poll_us)});
+  } else if (poll_us != 0) {
+    throw NotAvailable("this pageserverd has no --poll-us");
+  }
   return start_process(name, {arguments, address, make_page_protocol});
 }
 

@@ -64,7 +64,7 @@ std::string uri_of(const Address& address, Transport transport, std::string_view
 /// Starts servers on first use and keeps them.
 class Servers {
 public:
-  explicit Servers(Settings settings) : settings_(std::move(settings)) {}
+  explicit Servers(Settings settings);
 
   const Settings& settings() const noexcept { return settings_; }
 
@@ -76,8 +76,9 @@ public:
   /// A daemon with the store `bench` that polls for so many microseconds.
   Server& pageserverd(unsigned poll_us);
 
-  /// A daemon of a row's own, on TCP and a Unix socket.
-  std::unique_ptr<Server> start_daemon(const std::string& name, const std::vector<std::string>& flags) const;
+  /// A daemon of a row's own, on TCP and a Unix socket. Without polling unless a time is given.
+  std::unique_ptr<Server> start_daemon(const std::string& name, const std::vector<std::string>& flags,
+                                       unsigned poll_us = 0) const;
   /// A peer of a row's own, over TCP.
   std::unique_ptr<Server> start_peer(const std::string& name, const std::string& image) const;
 
@@ -91,6 +92,7 @@ private:
   std::unique_ptr<Server> start_least(const std::string& name) const;
 
   Settings settings_;
+  bool daemon_polls_;  // it has --poll-us
   std::map<std::string, std::unique_ptr<Server>> running_;
 };
 
