@@ -21,7 +21,8 @@ export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 slow_labels='^(slow|replay|crash|kill|install|fuzz|resources)$'
 plain_labels='^(replay|install|resources)$'
 # Where threads meet: what ThreadSanitizer runs. The build preset `tsan` in CMakePresets.json builds the same programs.
-threaded='^(test_storage|test_engine|test_contract_local|test_server_isolation|client_remote_provider_test|client_daemon_test|lease_test|isolation_test|linearizability_socket_test|test_daemon_limits|test_daemon_malformed|test_daemon_session|test_daemon_stop): '
+threaded='^(test_storage|test_engine|test_contract_local|test_server_isolation|client_remote_provider_test|client_daemon_test|lease_test|isolation_test|linearizability_socket_test|test_daemon_limits|test_daemon_malformed|test_daemon_session|test_daemon_stop):'
+single=':(log |private bytes|page runs)'  # of these, what knows no thread
 
 say() { printf '\n== %s\n' "$*"; }
 add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
@@ -82,14 +83,16 @@ stage_release() {
 }
 stage_tidy() { check tidy scripts/check_tidy.sh; }
 stage_asan() {
+  # All seeds and the mutations ran in `dev`: another seed takes other turns, not other code.
   build asan &&
-    ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
-      run_tests asan -LE "$plain_labels"
+    PAGESERVER_SIM_SEEDS=100 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
+      run_tests asan -LE "$plain_labels" -E '^engine_mutation_test:'
 }
 stage_tsan() {
   # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
   [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
-  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 run_tests tsan -R "$threaded"
+  build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 \
+    run_tests tsan -R "$threaded" -E "$single"
   wrap=()
 }
 stage_fuzz() { build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz; }

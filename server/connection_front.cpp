@@ -14,10 +14,13 @@ using Payload = std::span<const std::byte>;
 }  // namespace
 
 Connection::Step Connection::take_hello(const FrameHeader& header, Payload payload) {
-  if (header.operation != Operation::hello || proto::check_request_header(header)) {
-    say_goodbye(Status::protocol_error, "the first frame must be a hello request, got " +
-                                            proto::to_string(header.operation) +
-                                            " with flags=" + std::to_string(header.flags));
+  if (header.operation != Operation::hello) {
+    say_goodbye(Status::protocol_error,
+                "the first frame must be a hello request, got " + proto::to_string(header.operation));
+    return Step::taken;
+  }
+  if (const auto fault = proto::check_request_header(header)) {
+    say_goodbye(Status::protocol_error, fault->message);
     return Step::taken;
   }
   proto::HelloRequest request;

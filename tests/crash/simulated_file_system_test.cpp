@@ -272,7 +272,7 @@ TEST_CASE("what is written during a sync stays unsynced") {
   CHECK(content(disk.files, "/data/a") == "bbb");
 }
 
-TEST_CASE("a full disk writes as much as fits, then ENOSPC; reserved room is there") {
+TEST_CASE("a full disk writes as much as fits, then ENOSPC, and reserved room is there") {
   Disk disk;
   const int file = opened(disk.files, "/data/a");
   REQUIRE(disk.files.reserve(file, 0, 8192).ok());

@@ -249,17 +249,23 @@ TEST_CASE("a hello that is cut at every length, or is none, gets a goodbye that 
     CHECK_FALSE(goodbye.text().empty());
     CHECK_FALSE(client.receive());
   }
+  std::string why;
   const auto goodbye_to = [&](std::span<const std::byte> bytes) {
     RawClient client = RawClient::tcp(siege.daemon.port());
     client.send_bytes(bytes);
     const Frame goodbye = client.must_receive();
     CHECK(goodbye.header.operation == proto::Operation::goodbye);
     CHECK_FALSE(client.receive());
+    why = goodbye.text();
     return goodbye.status();
   };
   CHECK(goodbye_to(bytes_of("GET / HTTP/1.1\r\n\r\n")) == proto::Status::protocol_error);
   CHECK(goodbye_to(frame_of(proto::PingRequest{})) == proto::Status::protocol_error);
   CHECK(goodbye_to(open_frame("victim", proto::Access::read)) == proto::Status::protocol_error);
+  proto::Bytes without_id = whole;
+  std::fill_n(without_id.begin() + 8, 8, std::byte{0});
+  CHECK(goodbye_to(without_id) == proto::Status::protocol_error);
+  CHECK(why.find("request_id=0") != std::string::npos);
   proto::Bytes huge = whole;
   set_payload_bytes(huge, 4097);
   CHECK(goodbye_to(huge) == proto::Status::limit_exceeded);

@@ -68,7 +68,7 @@ TEST_CASE("what one session writes, others read, over TCP and Unix socket alike"
   CHECK(stat.sessions_live == 1);
 }
 
-TEST_CASE("a second writer is told by whom the store is held; the lease is free when the first is gone") {
+TEST_CASE("a second writer is told by whom the store is held, and the lease is free when the first is gone") {
   Daemon daemon{one_store};
   auto first = open_session(daemon.tcp_uri("demo", "name=first"));
   const auto error = error_of([&] { (void)open_session(daemon.unix_uri("demo")); });
@@ -142,7 +142,7 @@ TEST_CASE("deep pipelines of large reads and writes pass through") {
   for (const auto& buffer : into) REQUIRE((buffer == data));
 }
 
-TEST_CASE("a daemon that is stopped says goodbye, one that is killed does not; both are connection_lost") {
+TEST_CASE("a daemon that is stopped says goodbye, one that is killed does not, and both are connection_lost") {
   Daemon daemon{one_store};
   auto stopped = open_session(daemon.tcp_uri("demo"));
   stopped->grow(1);
