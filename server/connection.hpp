@@ -39,6 +39,14 @@ struct ServerContext {
   std::function<std::shared_ptr<Connection>(std::uint64_t connection_id)> find;
 };
 
+/// What a client's open asks for. Not a member type: clang 14 then finds no default constructor.
+struct OpenWish {
+  proto::FrameHeader header;
+  storage::SessionRequest request;
+  std::string store;
+  std::uint32_t wait_ms = 0;
+};
+
 /// Lives on one worker at a time: the front one, and while it has a session one of the store's. One coroutine does all
 /// of its input and output there, so that nothing in here needs a lock; other threads only post to it.
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -70,12 +78,6 @@ private:
     bool done = false;
     std::function<void()> finish;  ///< on the connection's worker, once done
     proto::FrameHeader header;     ///< of the request that it belongs to
-  };
-  struct OpenWish {
-    proto::FrameHeader header;
-    storage::SessionRequest request;
-    std::string store;
-    std::uint32_t wait_ms = 0;
   };
   enum class Step : std::uint8_t { taken, not_taken, stop };
 

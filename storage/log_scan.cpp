@@ -306,6 +306,7 @@ std::vector<std::string> log_files(FileSystem& file_system, const std::string& i
     if (const std::uint64_t number = segment_number(name, entry); number != 0)
       found[number] = segment_path(image_path, number);
   std::vector<std::string> paths;
+  paths.reserve(found.size());
   for (auto& [number, path] : found) paths.push_back(std::move(path));
   return paths;
 }
