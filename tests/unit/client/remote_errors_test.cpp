@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -274,7 +275,7 @@ TEST_CASE("every conversation of a session cut at every byte throws, and never h
   proto::encode(answers[4], 5, proto::FlushAnswer{{9, 2}});
   std::size_t whole = 0;
   for (const auto& answer : answers) whole += answer.size();
-  std::size_t cut = 0;
+  std::atomic<std::size_t> cut = 0;
   FakeDaemon daemon{[&](FakePeer& peer) {
     std::size_t left = cut;
     for (const auto& answer : answers) {
