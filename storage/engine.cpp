@@ -1,6 +1,8 @@
 // Opening and closing a store, and reports on it.
 #include "storage/engine.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -63,23 +65,27 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   image_options.refuse_pending_log = options.read_only;
   if (!options.read_only) refuse_log_without_image(file_system, path);
   ImageFile image = ImageFile::open(file_system, path, image_options);
+  File folder;
   if (!options.read_only) {
     recover_image(file_system, image, false);
+    // Kept open, so that syncing it later needs no descriptor: to be without one must not look like a failed sync.
+    folder = File::open(file_system, parent_folder(image.file().path()), O_RDONLY | O_DIRECTORY, 0, "open the folder");
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
     // before a new log does. An empty image may never have been synced itself.
     if (!mutated(Mutation::drop_open_sync)) {
       if (image.size() == 0) image.file().sync();
-      sync_parent_folder(file_system, image.file().path());
+      folder.sync();
     }
   }
   return std::make_unique<EngineStore>(
-      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options));
+      std::make_shared<Engine>(file_system, std::move(image), std::move(folder), sync_lane, checkpoint_lane, options));
 }
 
-Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
-               const EngineOptions& options)
+Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background& sync_lane,
+               Background& checkpoint_lane, const EngineOptions& options)
     : file_system_{file_system},
       image_{std::move(image)},
+      folder_{std::move(folder)},
       sync_lane_{sync_lane},
       checkpoint_lane_{checkpoint_lane},
       options_{options},
@@ -89,12 +95,13 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
       log_{file_system, log_options(*image_, options)} {
   image_bytes_ = image_->size();
   pages_ = image_->pages();
-  appended_.version = synced_.version = checkpointed_.version = version_;
+  appended_.version = synced_.version = checkpointed_.version = published_.version = version_;
   baseline_modified_ns_ = image_->file().status().modified_ns;
 }
 
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
   PrivateBytes::Options bytes;
+  bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
   bytes.spill_path = image_path() + ".spill." + std::to_string(state.id);
   bytes.memory_bytes_max = options_.private_memory_bytes_max;
   if (state.request.access == Access::fork) {
@@ -133,11 +140,12 @@ Stat Engine::stat(std::int64_t now_unix_ms) {
   if (!holders_.empty()) {
     const SessionState& oldest = *holders_.begin()->second;
     stat.oldest_holder = holder_stat(oldest, now_unix_ms);
-    stat.held_bytes = appended_.position - oldest.held_position;
+    stat.held_bytes = published_.cost - oldest.held_cost;
   }
+  if (waiting_for_reads_) stat.held_bytes = std::max(stat.held_bytes, published_.cost - checkpointed_.cost);
   stat.size_bytes_max = options_.size_bytes_max;
   if (!segments_.empty()) stat.log_bytes = segments_.back()->end_position - segments_.front()->first_position;
-  stat.checkpoint_lag_bytes = published_position_ - checkpointed_.position;
+  stat.checkpoint_lag_bytes = published_.position - checkpointed_.position;
   stat.fork_bytes = fork_bytes_.load();
   stat.last_sync_error = sync_error_;
   return stat;
@@ -178,7 +186,8 @@ void Engine::finish_log() {
   checkpoint_error_.reset();
   if (version_ != checkpointed_.version) {
     round_phase_ = RoundPhase::scheduled;
-    start_round();
+    After nobody;
+    static_cast<void>(start_round(nobody));
     round_phase_ = RoundPhase::copying;
     extend_image();
     while (copy_step()) {
@@ -188,7 +197,7 @@ void Engine::finish_log() {
     if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
   }
   // Or it would be back once the log is gone, and look like a log whose beginning is missing.
-  if (log_.segment_failed()) sync_parent_folder(file_system_, image_path_);
+  if (log_.segment_failed()) folder_.sync();
   cut_log(appended_.position);
   remove_spill_files(file_system_, image_path_);  // one whose removal failed when it was made
 }
@@ -202,6 +211,7 @@ void Engine::halt() noexcept {
     idle_.wait(lock, [this] { return tasks_running_ == 0 && reads_active_[0] + reads_active_[1] == 0; });
     line = std::exchange(line_, {});
     image_.reset();  // unlocks
+    folder_.close();
     segments_.clear();
     flushes_.clear();
     commit_waiting_ = nullptr;

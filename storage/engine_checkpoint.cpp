@@ -8,19 +8,18 @@
 namespace pageserver::storage {
 
 LogPoint Engine::reachable_point() const {
-  if (holders_.empty() || mutated(Mutation::checkpoint_past_pin)) return {published_position_, version_};
+  if (holders_.empty() || mutated(Mutation::checkpoint_past_pin)) return published_;
   const SessionState& oldest = *holders_.begin()->second;
-  return {oldest.held_position, oldest.held_version};
+  return {oldest.held_position, oldest.held_version, oldest.held_cost};
 }
 
 void Engine::consider_checkpoint() {
-  // Above this the index takes more memory than a checkpoint takes time.
-  constexpr std::size_t pieces_max = 131072;
   if (round_phase_ != RoundPhase::idle || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
-  if (reachable.version <= checkpointed_.version) return;
-  const bool wanted = reachable.position - checkpointed_.position > options_.log_bytes_max / 4 || past_log_bound() ||
-                      index_.piece_count() > pieces_max || checkpoint_error_.has_value();
+  // After an error there may be nothing to copy, and files of the log that could not be removed.
+  if (reachable.version <= checkpointed_.version && !checkpoint_error_) return;
+  const bool wanted = reachable.cost - checkpointed_.cost > options_.log_bytes_max / 4 || past_log_bound() ||
+                      checkpoint_error_.has_value();
   if (!wanted) return;
   round_phase_ = RoundPhase::scheduled;
   submit(checkpoint_lane_, &Engine::checkpoint_task);
@@ -41,29 +40,39 @@ void Engine::step_checkpoint() {
     begins = round_phase_ == RoundPhase::scheduled;
   }
   if (begins) look_at_image();
-  if (!start_round()) return;
-  {
+  After after;
+  const bool started = start_round(after);
+  bool copies = false;
+  if (started) {
     const Lock lock{mutex_};
     if (round_phase_ == RoundPhase::draining) {
       // Reads of older versions may still take from the image what this round is going to change.
       if (reads_active_[read_generation_ ^ 1u] != 0) {
-        waiting_for_reads_ = true;
-        return;
+        wait_for_reads(after);
+      } else {
+        round_phase_ = RoundPhase::copying;
       }
-      round_phase_ = RoundPhase::copying;
     }
-    if (round_phase_ != RoundPhase::copying) return;
+    copies = round_phase_ == RoundPhase::copying;
   }
+  run(after);
+  if (!copies) return;
   extend_image();
   if (!copy_step()) return finish_round();
   submit(checkpoint_lane_, &Engine::checkpoint_task);
 }
 
-bool Engine::start_round() {
+// Reads may wait for the disk for long. The writer does not wait for them: see past_log_bound().
+void Engine::wait_for_reads(After& after) {
+  waiting_for_reads_ = true;
+  take_rooms(after);
+}
+
+bool Engine::start_round(After& after) {
   const Lock lock{mutex_};
   if (round_phase_ == RoundPhase::scheduled) {
     if (reads_active_[read_generation_ ^ 1u] != 0) {
-      waiting_for_reads_ = true;  // left over from a round that failed
+      wait_for_reads(after);  // left over from a round that failed
       return false;
     }
     round_ = reachable_point();
@@ -215,7 +224,7 @@ void Engine::cut_log(std::uint64_t position) {
     must_sync([&] {
       mark_segment(*oldest_kept);
       // The mark lasts no longer than the file's name.
-      if (!entry_synced && !mutated(Mutation::drop_mark_entry_sync)) sync_parent_folder(file_system_, image_path_);
+      if (!entry_synced && !mutated(Mutation::drop_mark_entry_sync)) folder_.sync();
     });
   for (; count != 0; --count) {
     LogSegmentRef oldest;
@@ -226,7 +235,7 @@ void Engine::cut_log(std::uint64_t position) {
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
     remove_file(file_system_, oldest->file.path());
     must_sync([&] {
-      if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system_, oldest->file.path());
+      if (!mutated(Mutation::drop_removal_sync)) folder_.sync();
     });
     const Lock lock{mutex_};
     segments_.pop_front();

@@ -44,11 +44,14 @@ namespace pageserver::storage {
 struct LogPoint {
   std::uint64_t position = 0;  ///< end of the log
   std::uint64_t version = 0;
+  /// The position, and all memory that the index ever took for what was published until then: what is bounded is a
+  /// difference of these. 0 where only the rest is known.
+  std::uint64_t cost = 0;
 };
 
 class Engine : public std::enable_shared_from_this<Engine> {
 public:
-  Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
+  Engine(FileSystem& file_system, ImageFile image, File folder, Background& sync_lane, Background& checkpoint_lane,
          const EngineOptions& options);
 
   // --- engine_sessions.cpp: sessions, the lease and its line
@@ -81,7 +84,9 @@ public:
   Seen view(const SessionState& state);
   /// As check_right(), and throws snapshot_too_old when the version that the session holds was given up.
   void check_readable(const SessionState& state);
-  /// Reads what is published; `private_pages` more pages of zeros follow it.
+  /// Reads what is published; past its end it is zeros.
+  void read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
+  /// Reads what is published.
   void read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
   /// What is published and may hold data, see StoreSession::data_ranges(). Ends where the published image ends.
   std::vector<ByteRange> data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
@@ -217,7 +222,8 @@ private:
   void consider_checkpoint();
   void checkpoint_task();
   void step_checkpoint();
-  bool start_round();
+  bool start_round(After& after);
+  void wait_for_reads(After& after);
   void extend_image();
   bool copy_step();
   void finish_round();
@@ -243,6 +249,7 @@ private:
 
   FileSystem& file_system_;
   std::optional<ImageFile> image_;  // nothing once closed
+  File folder_;                     // that holds the image; closed with it
   Background& sync_lane_;
   Background& checkpoint_lane_;
   const EngineOptions options_;
@@ -262,9 +269,10 @@ private:
   // What is published.
   std::uint64_t version_ = 1;
   std::uint64_t pages_ = 0;
-  std::uint64_t published_position_ = 0;
+  LogPoint published_;
   LogIndex index_{[this](std::uint64_t from, std::uint64_t until) { return held(from, until); }};
-  std::uint64_t staged_over_ = 0;  ///< the version that is visible while parts of the next are in the index; else 0
+  std::uint64_t index_growth_ = 0;  ///< see LogPoint::cost
+  std::uint64_t staged_over_ = 0;   ///< the version that is visible while parts of the next are in the index; else 0
   std::deque<LogSegmentRef> segments_;
   std::uint64_t image_bytes_ = 0;  ///< of the image file
 
@@ -305,7 +313,7 @@ private:
   std::uint64_t round_holder_ = 0;  ///< its version while it lasts, as one more holder; else 0
   std::uint64_t round_cursor_ = 0;  ///< next page
   LogPoint checkpointed_;           ///< the synced image holds this
-  std::uint64_t hold_mark_ = 0;     ///< end of the log when a pin or fork last held it back
+  std::uint64_t hold_mark_ = 0;     ///< cost of what was published when a pin or fork last held it back
   std::optional<MemoryError> checkpoint_error_;
   std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
 

@@ -60,10 +60,11 @@ void Engine::check_file_size(std::uint64_t pages) {
 }
 
 bool Engine::past_log_bound() const {
-  // What pins and forks held back is not the writer's fault and has its own bound.
-  const std::uint64_t held_until = std::max(checkpointed_.position, hold_mark_);
-  return published_position_ - held_until > options_.log_bytes_max ||
-         published_position_ - checkpointed_.position > options_.log_bytes_max + options_.held_bytes_max;
+  // What pins and forks hold back, and reads that a checkpoint waits for, is not the writer's fault and has its own
+  // bound.
+  const std::uint64_t held_until = waiting_for_reads_ ? published_.cost : std::max(checkpointed_.cost, hold_mark_);
+  return published_.cost - held_until > options_.log_bytes_max ||
+         published_.cost - checkpointed_.cost > options_.log_bytes_max + options_.held_bytes_max;
 }
 
 bool Engine::held(std::uint64_t from, std::uint64_t until) const {
@@ -84,8 +85,9 @@ void Engine::refuse_past_bound() {
   if (!past_log_bound()) return;
   consider_checkpoint();
   throw MemoryError{Errc::limit_exceeded, "write to " + quoted(shown_path_) + ": the log holds " +
-                                              std::to_string(published_position_ - checkpointed_.position) +
-                                              " bytes that are not in the image yet, beyond log_bytes_max=" +
+                                              std::to_string(published_.cost - checkpointed_.cost) +
+                                              " bytes (with the memory to find them) that are not in the image yet, "
+                                              "beyond log_bytes_max=" +
                                               std::to_string(options_.log_bytes_max) +
                                               "; write again once the checkpoint came further"};
 }
@@ -158,7 +160,7 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
     if (!logged.range.zero) logged.position += appended.data_position;
   if (appended.new_segment) segments_.push_back(appended.new_segment);
   segments_.back()->end_position = appended.end_position;
-  appended_ = {appended.end_position, publishing.version};
+  appended_ = {appended.end_position, publishing.version, 0};
   if (publishing.unreservable) reservable_ = false;
 }
 
@@ -170,7 +172,9 @@ std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> range
     const std::uint64_t whole = logged.range.length;
     const std::uint64_t pages_max = entries_max - entries;
     const std::uint64_t length = logged.range.zero || whole / page_size < pages_max ? whole : pages_max * page_size;
+    const std::uint64_t before = index_.memory_bytes();
     index_.add(logged.range.offset, length, version, logged.position, logged.memory);
+    index_growth_ += std::max(index_.memory_bytes(), before) - before;
     entries += logged.range.zero ? 1 : length / page_size + 1;
     if (length != whole) {
       logged.range.offset += length;
@@ -190,8 +194,8 @@ void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> r
   version_ = publishing.version;
   staged_over_ = 0;
   pages_ = publishing.pages;
-  published_position_ = appended_.position;
-  if (!holders_.empty()) hold_mark_ = published_position_;
+  published_ = {appended_.position, version_, appended_.position + index_growth_};
+  if (!holders_.empty()) hold_mark_ = published_.cost;
   evict_holders(after);
   consider_checkpoint();
 }

@@ -68,6 +68,13 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
   run_read(plan, buffer);
 }
 
+void Engine::read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {
+  const std::uint64_t published = view(state).pages * page_size;
+  const std::uint64_t below = offset < published ? std::min<std::uint64_t>(published - offset, buffer.size()) : 0;
+  if (below != 0) read(state, offset, buffer.first(below));
+  std::memset(buffer.data() + below, 0, buffer.size() - below);
+}
+
 Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer) {
   ReadPlan plan;
   plan.image_bytes = image_bytes_;

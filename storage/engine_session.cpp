@@ -1,7 +1,6 @@
 #include "storage/engine_session.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "storage/bounds.hpp"
@@ -43,12 +42,7 @@ void EngineSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
   check_bounds("read", offset, buffer.size(), (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
   if (buffer.empty()) return;
-  if (!state_->bytes->covers(offset, buffer.size())) {
-    const std::uint64_t published = view.pages * page_size;
-    const std::uint64_t below = offset < published ? std::min<std::uint64_t>(published - offset, buffer.size()) : 0;
-    if (below != 0) engine_->read(*state_, offset, buffer.first(below));
-    std::memset(buffer.data() + below, 0, buffer.size() - below);
-  }
+  if (!state_->bytes->covers(offset, buffer.size())) engine_->read_below(*state_, offset, buffer);
   state_->bytes->read_over(offset, buffer);
 }
 

@@ -77,7 +77,8 @@ void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
 
 void Engine::hold(SessionState& state) {
   state.held_version = version_;
-  state.held_position = published_position_;
+  state.held_position = published_.position;
+  state.held_cost = published_.cost;
   state.held_pages = pages_;
   state.right = SessionState::Right::whole;
   holders_.emplace(std::pair{state.held_version, state.id}, state.shared_from_this());
@@ -195,7 +196,7 @@ void Engine::on_notice(const SessionRef& state, StoreSession::Notice notice) {
 void Engine::evict_holders(After& after) {
   while (!holders_.empty()) {
     const SessionRef oldest = holders_.begin()->second;
-    if (appended_.position - oldest->held_position <= options_.held_bytes_max) return;
+    if (published_.cost - oldest->held_cost <= options_.held_bytes_max) return;
     holders_.erase(holders_.begin());
     oldest->right = SessionState::Right::version_given_up;
     after.push_back([oldest, error = lost_error(*oldest)] { oldest->callbacks.run_notice(error); });

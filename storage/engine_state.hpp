@@ -50,6 +50,7 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   std::string lost_reason;
   std::uint64_t held_version = 0;   ///< of a pin or a fork
   std::uint64_t held_position = 0;  ///< end of the log at that version
+  std::uint64_t held_cost = 0;      ///< see LogPoint::cost
   std::uint64_t held_pages = 0;
 
   // Used by one call of the session at a time, as StoreSession promises, or by the flush that it waits for.

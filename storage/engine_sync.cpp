@@ -42,7 +42,7 @@ void Engine::sync_log(std::span<const LogSegmentRef> segments) {
     if (!mutated(Mutation::drop_log_sync)) segment->file.sync_data();
     new_entry = new_entry || !segment->entry_synced;
   }
-  if (new_entry && !mutated(Mutation::drop_log_entry_sync)) sync_parent_folder(file_system_, image_->file().path());
+  if (new_entry && !mutated(Mutation::drop_log_entry_sync)) folder_.sync();
 }
 
 void Engine::sync_task() {

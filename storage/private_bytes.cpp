@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -15,38 +16,47 @@ PrivateBytes::PrivateBytes(FileSystem& file_system, Options options)
 PrivateBytes::~PrivateBytes() { clear(); }
 
 void PrivateBytes::clear() noexcept {
-  give_back(blocks_.size());
+  give_back(charged_);
   blocks_.clear();
   ranges_.clear();
   memory_blocks_ = 0;
+  zero_ranges_ = 0;
   spill_.close();
   spill_slots_ = 0;
   free_slots_.clear();
 }
 
-void PrivateBytes::charge(std::uint64_t new_blocks) {
-  const std::uint64_t more = new_blocks * block_bytes;
+void PrivateBytes::charge(std::uint64_t more) {
   if (more == 0) return;
   const auto refuse = [&](std::uint64_t held, const std::string& name, std::uint64_t limit) {
     throw MemoryError{Errc::limit_exceeded, "write of " + std::to_string(more) + " further private bytes to " +
                                                 std::to_string(held) + " exceeds " + name + "=" +
                                                 std::to_string(limit) + "; discard, or raise that limit"};
   };
-  if (more > options_.bytes_max || bytes() > options_.bytes_max - more)
-    refuse(bytes(), options_.bytes_max_name, options_.bytes_max);
-  if (options_.total_bytes == nullptr) return;
-  const std::uint64_t before = options_.total_bytes->fetch_add(more);
-  if (more > options_.total_bytes_max || before > options_.total_bytes_max - more) {
-    options_.total_bytes->fetch_sub(more);
-    refuse(before, options_.total_bytes_max_name, options_.total_bytes_max);
+  if (more > options_.bytes_max || charged_ > options_.bytes_max - more)
+    refuse(charged_, options_.bytes_max_name, options_.bytes_max);
+  if (options_.total_bytes != nullptr) {
+    const std::uint64_t before = options_.total_bytes->fetch_add(more);
+    if (more > options_.total_bytes_max || before > options_.total_bytes_max - more) {
+      options_.total_bytes->fetch_sub(more);
+      refuse(before, options_.total_bytes_max_name, options_.total_bytes_max);
+    }
+    if (options_.part_bytes != nullptr) options_.part_bytes->fetch_add(more);
   }
-  if (options_.part_bytes != nullptr) options_.part_bytes->fetch_add(more);
+  charged_ += more;
 }
 
-void PrivateBytes::give_back(std::uint64_t blocks) noexcept {
+void PrivateBytes::give_back(std::uint64_t bytes) noexcept {
+  charged_ -= bytes;
   if (options_.total_bytes == nullptr) return;
-  options_.total_bytes->fetch_sub(blocks * block_bytes);
-  if (options_.part_bytes != nullptr) options_.part_bytes->fetch_sub(blocks * block_bytes);
+  options_.total_bytes->fetch_sub(bytes);
+  if (options_.part_bytes != nullptr) options_.part_bytes->fetch_sub(bytes);
+}
+
+/// Gives back what was charged for the worst case, or is not there any more.
+void PrivateBytes::settle() noexcept {
+  const std::uint64_t due = blocks_.size() * block_bytes + zero_ranges_ * range_memory_bytes;
+  if (charged_ > due) give_back(charged_ - due);
 }
 
 std::uint64_t PrivateBytes::take_slot() {
@@ -65,13 +75,50 @@ std::uint64_t PrivateBytes::take_slot() {
   return slot;
 }
 
+/// True when `[begin, end)` lies in a run of zeros; `strictly`: which goes on on both sides.
+bool PrivateBytes::inside_zeros(std::uint64_t begin, std::uint64_t end, bool strictly) const {
+  auto at = ranges_.upper_bound(begin);
+  if (at == ranges_.begin()) return false;
+  --at;
+  if (!at->second.zero || at->second.end < end) return false;
+  return !strictly || (at->first < begin && end < at->second.end);
+}
+
+void PrivateBytes::fill_block(std::uint64_t number) {
+  const std::uint64_t begin = number * block_bytes;
+  const bool crowded = ranges_.size() * range_memory_bytes >= options_.memory_bytes_max;
+  const std::size_t count_max = crowded ? 1 : ranges_in_block_max;
+  std::size_t count = 0;
+  auto at = ranges_.upper_bound(begin);
+  if (at != ranges_.begin() && std::prev(at)->second.end > begin) --at;
+  for (; at != ranges_.end() && at->first < begin + block_bytes && count < count_max; ++at) ++count;
+  if (count < count_max) return;
+  if (count == 1 && covers(begin, block_bytes)) return;
+  std::vector<std::byte> content(block_bytes);
+  options_.base(begin, content);
+  read_over(begin, content);
+  write_ranges(begin, content);
+}
+
 void PrivateBytes::write(std::uint64_t offset, std::span<const std::byte> data) {
   if (data.empty()) return;
+  if (options_.base) {
+    const std::uint64_t end = offset + data.size();
+    if (offset % block_bytes != 0) fill_block(offset / block_bytes);
+    if (end % block_bytes != 0 && (end / block_bytes != offset / block_bytes || offset % block_bytes == 0))
+      fill_block(end / block_bytes);
+  }
+  write_ranges(offset, data);
+}
+
+void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte> data) {
   const std::uint64_t first = offset / block_bytes;
   const std::uint64_t last = (offset + data.size() - 1) / block_bytes;
   std::uint64_t new_blocks = 0;
   for (std::uint64_t number = first; number <= last; ++number) new_blocks += blocks_.contains(number) ? 0u : 1u;
-  charge(new_blocks);
+  const std::uint64_t more =
+      new_blocks * block_bytes + (inside_zeros(offset, offset + data.size(), true) ? range_memory_bytes : 0);
+  charge(more);
 
   // All that can fail comes first: new blocks are filled beside the old ones, and spilled ones are never changed in
   // place. Only then do they take effect.
@@ -108,7 +155,7 @@ void PrivateBytes::write(std::uint64_t offset, std::span<const std::byte> data) 
     set_range(offset, offset + data.size(), false);
   } catch (...) {
     for (const std::uint64_t slot : slots) free_slots_.push_back(slot);
-    give_back(new_blocks);
+    give_back(more);
     throw;
   }
   for (std::uint64_t number = first; number <= last; ++number) {
@@ -124,30 +171,46 @@ void PrivateBytes::write(std::uint64_t offset, std::span<const std::byte> data) 
     if (one.replaces) release_block(block);
     block = std::move(one.block);
   }
+  settle();
 }
 
 void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
-  if (length == 0) return;
-  free_slots_.reserve(static_cast<std::size_t>(spill_slots_) + free_slots_.size());
-  set_range(offset, offset + length, true);
+  const std::uint64_t stop = offset + length;
+  if (length == 0 || inside_zeros(offset, stop, false)) return;
+  const std::uint64_t first = (offset + block_bytes - 1) / block_bytes;
+  const std::uint64_t end = stop / block_bytes;
+  if (end <= first) {
+    static constexpr std::array<std::byte, 2 * block_bytes> zeros{};
+    return write(offset, std::span{zeros}.first(length));
+  }
   // Blocks that no data range touches any more give their room back.
-  std::uint64_t freed = 0;
+  const auto within = [&](std::uint64_t number) { return number >= first && number < end; };
+  const bool few = end - first <= blocks_.size();
+  bool frees = false;
+  if (few)
+    for (std::uint64_t number = first; number < end && !frees; ++number) frees = blocks_.contains(number);
+  else
+    frees = std::any_of(blocks_.begin(), blocks_.end(), [&](const auto& block) { return within(block.first); });
+  // One that meets a run becomes a part of it.
+  if (!frees && zero_ranges_at(offset, stop) == 0) charge(range_memory_bytes);
+  try {
+    free_slots_.reserve(static_cast<std::size_t>(spill_slots_) + free_slots_.size());
+    set_range(offset, stop, true);
+  } catch (...) {
+    settle();
+    throw;
+  }
   const auto drop = [&](std::unordered_map<std::uint64_t, Block>::iterator found) {
     release_block(found->second);
-    ++freed;
     return blocks_.erase(found);
   };
-  const std::uint64_t first = (offset + block_bytes - 1) / block_bytes;
-  const std::uint64_t end = (offset + length) / block_bytes;
-  if (end <= first) return;
-  if (end - first <= blocks_.size()) {
+  if (few) {
     for (std::uint64_t number = first; number < end; ++number)
       if (const auto found = blocks_.find(number); found != blocks_.end()) drop(found);
   } else {
-    for (auto at = blocks_.begin(); at != blocks_.end();)
-      at = at->first >= first && at->first < end ? drop(at) : std::next(at);
+    for (auto at = blocks_.begin(); at != blocks_.end();) at = within(at->first) ? drop(at) : std::next(at);
   }
-  give_back(freed);
+  settle();
 }
 
 void PrivateBytes::release_block(Block& block) noexcept {
@@ -157,7 +220,22 @@ void PrivateBytes::release_block(Block& block) noexcept {
     free_slots_.push_back(block.spill_slot);  // room was reserved
 }
 
+/// Runs of zeros that overlap or adjoin `[begin, end)`.
+std::size_t PrivateBytes::zero_ranges_at(std::uint64_t begin, std::uint64_t end) const {
+  auto at = ranges_.lower_bound(begin);
+  if (at != ranges_.begin() && std::prev(at)->second.end >= begin) --at;
+  std::size_t count = 0;
+  for (; at != ranges_.end() && at->first <= end; ++at) count += at->second.zero ? 1u : 0u;
+  return count;
+}
+
 void PrivateBytes::set_range(std::uint64_t begin, std::uint64_t end, bool zero) {
+  const std::size_t zeros_before = zero_ranges_at(begin, end);
+  place_range(begin, end, zero);
+  zero_ranges_ += zero_ranges_at(begin, end) - zeros_before;
+}
+
+void PrivateBytes::place_range(std::uint64_t begin, std::uint64_t end, bool zero) {
   // Nodes first: they are what can fail.
   std::map<std::uint64_t, Range> fresh;
   fresh[begin] = {end, zero};

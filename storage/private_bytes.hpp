@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -18,13 +19,19 @@ namespace pageserver::storage {
 
 /// An overlay of changed ranges. The bytes live in blocks of 4 KiB, in memory up to a bound and beyond it in a file
 /// that has no name, so that it goes with the process. A call that throws has changed nothing.
+///
+/// Ranges take memory, too: a block that many of them touch is filled from the image below, and is one range then; once
+/// all of them take as much as the bound of memory, any block that is touched is. Zeros that are no whole blocks are
+/// kept as bytes. So the ranges take at most that bound and 64 bytes for each block and each run of zeros.
 /// Not thread-safe.
 class PrivateBytes {
 public:
   struct Options {
     std::string spill_path;  ///< where the file is made; it is removed at once
     std::uint64_t memory_bytes_max = 0;
-    std::uint64_t bytes_max = ~0ull;                    ///< of this overlay, in blocks; beyond: limit_exceeded
+    /// Reads what is below the overlay. Null: blocks are never filled.
+    std::function<void(std::uint64_t offset, std::span<std::byte> buffer)> base;
+    std::uint64_t bytes_max = ~0ull;                    ///< of this overlay; beyond: limit_exceeded
     std::string bytes_max_name;                         ///< how messages call that limit
     std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< of all that share a bound; outlives this
     std::uint64_t total_bytes_max = ~0ull;
@@ -42,7 +49,8 @@ public:
   void clear() noexcept;
 
   bool empty() const noexcept { return ranges_.empty(); }
-  std::uint64_t bytes() const noexcept { return blocks_.size() * block_bytes; }
+  /// What counts against the bounds: whole blocks, and a range's memory for each run of zeros.
+  std::uint64_t bytes() const noexcept { return charged_; }
   std::size_t range_count() const noexcept { return ranges_.size(); }
   bool spilled() const noexcept { return spill_.is_open(); }
 
@@ -54,6 +62,8 @@ public:
   std::vector<LogRange> ranges(std::uint64_t offset = 0, std::uint64_t length = ~0ull) const;
 
   static constexpr std::uint64_t block_bytes = 4096;
+  static constexpr std::uint64_t range_memory_bytes = 64;
+  static constexpr std::size_t ranges_in_block_max = 64;
 
 private:
   struct Range {
@@ -65,9 +75,15 @@ private:
     std::uint64_t spill_slot = 0;  // where memory is null
   };
 
-  void charge(std::uint64_t new_blocks);
-  void give_back(std::uint64_t blocks) noexcept;
+  void charge(std::uint64_t bytes);
+  void give_back(std::uint64_t bytes) noexcept;
+  void settle() noexcept;
+  bool inside_zeros(std::uint64_t begin, std::uint64_t end, bool strictly) const;
+  std::size_t zero_ranges_at(std::uint64_t begin, std::uint64_t end) const;
+  void fill_block(std::uint64_t number);
+  void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
   std::uint64_t take_slot();
+  void place_range(std::uint64_t begin, std::uint64_t end, bool zero);
   void set_range(std::uint64_t begin, std::uint64_t end, bool zero);
   void release_block(Block& block) noexcept;
   void read_block(const Block& block, std::uint64_t within, std::span<std::byte> buffer) const;
@@ -77,6 +93,8 @@ private:
   std::map<std::uint64_t, Range> ranges_;  // by begin; adjoining ranges of one kind are one
   std::unordered_map<std::uint64_t, Block> blocks_;
   std::uint64_t memory_blocks_ = 0;
+  std::uint64_t zero_ranges_ = 0;
+  std::uint64_t charged_ = 0;
   File spill_;
   std::uint64_t spill_slots_ = 0;
   std::vector<std::uint64_t> free_slots_;

@@ -67,7 +67,7 @@ struct Stat {
   std::uint64_t size_bytes_max = 0;         ///< the limit that grow() meets
   std::uint64_t log_bytes = 0;              ///< redo log beside the image, in bytes
   std::uint64_t checkpoint_lag_bytes = 0;   ///< of them, not yet copied into the image
-  std::uint64_t held_bytes = 0;             ///< log bytes kept only for pins and forks
+  std::uint64_t held_bytes = 0;             ///< log, and memory to find it, kept only for pins and forks
   std::uint64_t fork_bytes = 0;             ///< private bytes of all forks, in memory or spilled
   std::string last_sync_error;              ///< empty when every sync went well
   std::string image_warning;                ///< empty unless the image was touched from outside

@@ -1,6 +1,7 @@
 # The store engine and the parts that it is made of.
 pageserver_test(test_engine LABEL unit
   SOURCES
+    engine_checkpoint_test.cpp
     engine_commit_test.cpp
     engine_durability_test.cpp
     engine_lease_test.cpp

@@ -1,4 +1,5 @@
 // What each kind of session of the engine sees and may do: the table of sessions, line by line.
+#include "storage/log_index.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -209,7 +210,8 @@ TEST_CASE_METHOD(EngineHarness, "engine: stat tells who is there and what the st
   CHECK(stat.sessions_fork == 1);
   REQUIRE(stat.oldest_holder);
   CHECK(stat.oldest_holder->version_number == 2);
-  CHECK(stat.held_bytes == 80 + 16 + 104);
+  CHECK(stat.held_bytes ==
+        80 + 16 + 104 + storage::LogIndex::span_memory_bytes + storage::LogIndex::piece_memory_bytes);
   CHECK(stat.log_bytes == 1024 + 80 + 80 + 16 + 104);
   CHECK(stat.fork_bytes == 4096);
   CHECK(stat.checkpoint_lag_bytes == stat.log_bytes);

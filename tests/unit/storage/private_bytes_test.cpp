@@ -24,9 +24,19 @@ TEST_CASE("private bytes: random writes and zeros read back as from an array, wh
   options.spill_path = folder.file("spill");
   options.memory_bytes_max = memory;
   options.total_bytes = &total;
-  PrivateBytes bytes{files, options};
   constexpr std::size_t size = 300000;
-  std::vector<std::byte> model(size);
+  // The image below, or none: then blocks are never filled.
+  const bool has_base = GENERATE(false, true);
+  std::vector<std::byte> below(size + 4096);
+  if (has_base) {
+    for (std::byte& byte : below) byte = static_cast<std::byte>(random());
+    options.base = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+      if (random() % 10 == 0) throw MemoryError{Errc::provider_error, "the base can't be read"};
+      std::copy_n(below.begin() + static_cast<std::ptrdiff_t>(offset), buffer.size(), buffer.begin());
+    };
+  }
+  PrivateBytes bytes{files, options};
+  std::vector<std::byte> model{below.begin(), below.begin() + size};
   std::vector<bool> changed(size);
   for (int step = 0; step < 400; ++step) {
     const std::size_t offset = random() % size;
@@ -48,18 +58,20 @@ TEST_CASE("private bytes: random writes and zeros read back as from an array, wh
     }
     files.heal(Call::write);
     if (step % 20 == 0) {
-      std::vector<std::byte> read = filled(size, 0);
+      std::vector<std::byte> read{below.begin(), below.begin() + size};
       bytes.read_over(0, read);
       REQUIRE(read == model);
     }
     const std::size_t from = random() % size;
     const std::size_t part = std::min<std::size_t>(random() % 5000, size - from);
-    std::vector<std::byte> read = filled(part, 0);
+    const auto start = below.begin() + static_cast<std::ptrdiff_t>(from);
+    std::vector<std::byte> read{start, start + static_cast<std::ptrdiff_t>(part)};
     bytes.read_over(from, read);
     REQUIRE(std::equal(read.begin(), read.end(), model.begin() + static_cast<std::ptrdiff_t>(from)));
     const auto first = changed.begin() + static_cast<std::ptrdiff_t>(from);
-    REQUIRE(bytes.covers(from, part) ==
-            std::all_of(first, first + static_cast<std::ptrdiff_t>(part), [](bool b) { return b; }));
+    // Filled blocks are covered beyond what was changed.
+    const bool all = std::all_of(first, first + static_cast<std::ptrdiff_t>(part), [](bool b) { return b; });
+    REQUIRE((has_base ? bytes.covers(from, part) >= all : bytes.covers(from, part) == all));
     REQUIRE(total == bytes.bytes());
   }
   std::uint64_t end = 0;
@@ -69,7 +81,8 @@ TEST_CASE("private bytes: random writes and zeros read back as from an array, wh
     end = range.offset + range.length;
     covered += range.length;
   }
-  CHECK(covered == static_cast<std::size_t>(std::count(changed.begin(), changed.end(), true)));
+  const auto changed_bytes = static_cast<std::size_t>(std::count(changed.begin(), changed.end(), true));
+  CHECK((has_base ? covered >= changed_bytes : covered == changed_bytes));
   CHECK(bytes.spilled() == (memory != std::uint64_t{1} << 30));
   bytes.clear();
   CHECK(bytes.empty());
@@ -82,16 +95,76 @@ TEST_CASE("private bytes: adjoining ranges of one kind are one") {
   PrivateBytes::Options options;
   options.memory_bytes_max = 1 << 20;
   PrivateBytes bytes{files, options};
-  bytes.write(10, filled(10, 1));
-  bytes.write(20, filled(10, 2));
-  bytes.zero(30, 5);
-  bytes.zero(0, 10);
-  CHECK(bytes.ranges() == std::vector<LogRange>{{0, 10, true}, {10, 20, false}, {30, 5, true}});
-  bytes.write(0, filled(35, 3));
-  CHECK(bytes.ranges() == std::vector<LogRange>{{0, 35, false}});
-  bytes.zero(10, 5);
-  CHECK(bytes.ranges() == std::vector<LogRange>{{0, 10, false}, {10, 5, true}, {15, 20, false}});
-  CHECK(bytes.ranges(12, 4) == std::vector<LogRange>{{10, 5, true}, {15, 20, false}});
+  constexpr std::uint64_t b = PrivateBytes::block_bytes;
+  bytes.write(b, filled(b, 1));
+  bytes.write(2 * b, filled(b, 2));
+  bytes.zero(3 * b, b + 5);
+  bytes.zero(0, b);
+  CHECK(bytes.ranges() == std::vector<LogRange>{{0, b, true}, {b, 2 * b, false}, {3 * b, b + 5, true}});
+  CHECK(bytes.bytes() == 2 * b + 2 * PrivateBytes::range_memory_bytes);
+  bytes.write(0, filled(4 * b + 5, 3));
+  CHECK(bytes.ranges() == std::vector<LogRange>{{0, 4 * b + 5, false}});
+  bytes.zero(b, b);
+  CHECK(bytes.ranges() == std::vector<LogRange>{{0, b, false}, {b, b, true}, {2 * b, 2 * b + 5, false}});
+  CHECK(bytes.ranges(b + 2, b) == std::vector<LogRange>{{b, b, true}, {2 * b, 2 * b + 5, false}});
+  bytes.zero(10, 5);  // less than a block: bytes
+  CHECK(bytes.ranges(0, 100) == std::vector<LogRange>{{0, b, false}});
+  bytes.zero(b + 10, 5);  // zeros already
+  CHECK(bytes.range_count() == 3);
+}
+
+TEST_CASE("private bytes: a million changes of one byte take a bounded number of ranges") {
+  FaultyFileSystem files;
+  std::uint64_t base_reads = 0;
+  PrivateBytes::Options options;
+  options.memory_bytes_max = 8 << 20;
+  options.base = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+    ++base_reads;
+    std::fill(buffer.begin(), buffer.end(), static_cast<std::byte>(offset / PrivateBytes::block_bytes % 100));
+  };
+  const std::uint64_t stride = GENERATE(2u, 100u);  // many in a block, and few in each of many blocks
+  const bool zeros = GENERATE(false, true);
+  constexpr std::uint64_t changes = 1'000'000;
+  TempDir folder;
+  options.spill_path = folder.file("spill");
+  PrivateBytes overlay{files, options};
+  for (std::uint64_t i = 0; i < changes; ++i)
+    zeros ? overlay.zero(i * stride, 1) : overlay.write(i * stride, filled(1, 200));
+  const std::uint64_t blocks = (changes * stride + PrivateBytes::block_bytes - 1) / PrivateBytes::block_bytes;
+  CHECK(overlay.bytes() == blocks * PrivateBytes::block_bytes);
+  CHECK(overlay.range_count() * PrivateBytes::range_memory_bytes <=
+        options.memory_bytes_max + blocks * PrivateBytes::range_memory_bytes + 4096);
+  CHECK(base_reads <= blocks);
+  for (const std::uint64_t i : {std::uint64_t{0}, changes / 2, changes - 1}) {
+    std::vector<std::byte> read(2);
+    options.base(i * stride, read);
+    const std::byte below = read[1];
+    overlay.read_over(i * stride, read);
+    CHECK(read[0] == static_cast<std::byte>(zeros ? 0 : 200));
+    CHECK(read[1] == below);
+  }
+}
+
+TEST_CASE("private bytes: runs of zeros count against the bound, and zeros over bytes give room back at it") {
+  FaultyFileSystem files;
+  std::atomic<std::uint64_t> total{0};
+  PrivateBytes::Options options;
+  options.memory_bytes_max = 1 << 20;
+  options.bytes_max = 4096;
+  options.bytes_max_name = "the_bound";
+  options.total_bytes = &total;
+  PrivateBytes bytes{files, options};
+  for (std::uint64_t run = 0; run < 64; ++run) bytes.zero(run * 20'000, 10'000);
+  CHECK(total == 4096);
+  check_error(thrown_by([&] { bytes.zero(64 * 20'000, 10'000); }), Errc::limit_exceeded, {"the_bound=4096"});
+  CHECK(bytes.range_count() == 64);
+  bytes.zero(5'000, 20'000);  // joins two: less than before
+  CHECK(total == 4096 - 64);
+  bytes.clear();
+  bytes.write(0, filled(4096, 1));
+  check_error(thrown_by([&] { bytes.zero(8192, 4096); }), Errc::limit_exceeded, {"the_bound=4096"});
+  bytes.zero(0, 4096);
+  CHECK(total == 64);
 }
 
 }  // namespace pageserver::test
