@@ -42,10 +42,12 @@ struct DirectoryConfig {
   std::uint32_t mode = 0640;
 };
 
-/// Bounds of each store's engine, in bytes. The defaults are those of storage/engine.hpp.
+/// Bounds of each store's engine, in bytes but for the pace. The defaults are those of storage/engine.hpp.
 struct EngineLimits {
-  std::uint64_t log_bytes = 256ull << 20;           ///< log not yet in the image, above which the writer waits
-  std::uint64_t held_bytes = 1ull << 30;            ///< log kept only for pins and forks
+  std::uint64_t log_bytes = 256ull << 20;  ///< log not yet in the image, above which the writer waits
+  std::uint32_t checkpoint_pace =
+      4;  ///< bytes copied into the image per byte appended, up to half of that; 0: no limit
+  std::uint64_t held_bytes = 1ull << 30;            ///< log, and memory to find it, kept only for pins and forks
   std::uint64_t private_memory_bytes = 8ull << 20;  ///< of a transaction or a fork, above which it spills to disk
   std::uint64_t fork_bytes = 1ull << 30;            ///< private bytes of one fork
   std::uint64_t forks_bytes = 8ull << 30;           ///< private bytes of all forks of the daemon

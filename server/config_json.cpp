@@ -220,6 +220,7 @@ void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults
   section.get("lease_idle_max", limits.lease_idle_max, 0);
   section.get("keepalive", limits.keepalive, 0);
   section.get_size("log_bytes", limits.engine.log_bytes, {1u << 20, 1ull << 40});
+  section.get("checkpoint_pace", limits.engine.checkpoint_pace, {0, 1'000'000});
   section.get_size("held_bytes", limits.engine.held_bytes, {1u << 20, 1ull << 50});
   section.get_size("private_memory_bytes", limits.engine.private_memory_bytes, {64u << 10, 1ull << 40});
   section.get_size("fork_bytes", limits.engine.fork_bytes, {64u << 10, 1ull << 50});

@@ -155,12 +155,11 @@ private:
   std::shared_ptr<Worker> move_to_;  // where the loop goes on after it has ended here
   std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
 
-  ByteBuffer input_;                // frames not yet handled, when there are any
-  ByteBuffer output_;               // answers that the socket did not take, when there are any
-  std::size_t input_needed_ = 0;    // length of the frame at the front of input_, as far as known
-  std::int64_t batch_unix_ms_ = 0;  // when the bytes in hand were taken up
-  bool recheck_input_ = false;      // input_ may hold a whole frame
-  bool drained_ = false;            // the last receive took all there was
+  ByteBuffer input_;              // frames not yet handled, when there are any
+  ByteBuffer output_;             // answers that the socket did not take, when there are any
+  std::size_t input_needed_ = 0;  // length of the frame at the front of input_, as far as known
+  bool recheck_input_ = false;    // input_ may hold a whole frame
+  bool drained_ = false;          // the last receive took all there was
   bool end_of_input_ = false;
   bool broken_ = false;   // the socket failed, or was aborted: nothing can be sent
   bool leaving_ = false;  // goodbye or close's answer is in the output: send it, then close

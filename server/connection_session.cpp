@@ -68,6 +68,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   if (error) return open_failed(error);
   place_in_line_ = 0;
   session_ = std::move(session);
+  session_->note_request(monotonic_ms());
   session_id_ = server_.next_session_id++;
   session_start_ = std::chrono::steady_clock::now();
   counters_ = {};
@@ -114,7 +115,7 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
     take_close(header, payload);
     return Step::taken;
   }
-  SessionScope scope{*session_, *store_,  use_->host().name(), request_bytes_max_, features_, now_unix_ms(),
+  SessionScope scope{*session_, *store_,  use_->host().name(), request_bytes_max_, features_, monotonic_ms(),
                      breaker_,  counters_};
   // Small enough for std::function to hold without an allocation: each write hands one in.
   const auto room = [server = &server_, id = id_] {

@@ -41,6 +41,7 @@ void Connection::advance() {
     pending_ = {};
     set_deadline(Deadline::none, {});
     task();
+    if (session_) session_->note_request(monotonic_ms());  // it was not idle while it waited
     recheck_input_ = true;
   }
   if (lease_notice_) {
@@ -64,8 +65,7 @@ bool Connection::output_full() const {
 std::size_t Connection::process(std::span<const std::byte> bytes) {
   std::size_t taken = 0;
   answers().start_batch();
-  batch_unix_ms_ = now_unix_ms();
-  if (session_) session_->note_request(batch_unix_ms_);
+  if (session_) session_->note_request(monotonic_ms());
   while (taken < bytes.size()) {
     if (pending_.what != Waiting::nothing || leaving_ || move_to_ || output_full()) {
       recheck_input_ = true;

@@ -127,7 +127,7 @@ Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload paylo
 Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::StatRequest>(header, payload, answers, [&](const proto::StatRequest&) {
     check_lease(scope);
-    const Stat stat = scope.store.stat(scope.now_unix_ms);
+    const Stat stat = scope.store.stat(scope.now_ms);
     proto::StatAnswer answer;
     answer.store = scope.store_name;
     answer.pages = stat.pages;

@@ -25,8 +25,8 @@ struct SessionScope {
   std::string_view store_name;
   std::uint32_t request_bytes_max = 0;  ///< the smaller of what the server and this client take
   std::uint64_t features = 0;           ///< what hello agreed on
-  std::int64_t now_unix_ms = 0;
-  std::string_view breaker;  ///< how a broken lease's owner is told who did it
+  std::int64_t now_ms = 0;              ///< by the monotonic clock
+  std::string_view breaker;             ///< how a broken lease's owner is told who did it
   Counters& counters;
 };
 

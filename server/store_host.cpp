@@ -16,6 +16,11 @@ std::int64_t now_unix_ms() noexcept {
       .count();
 }
 
+std::int64_t monotonic_ms() noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 namespace {
 
 std::uint64_t random_salt() {
@@ -33,12 +38,13 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.follow_symlinks = !settings.on_demand;
   options.file_mode = settings.file_mode;
   options.size_bytes_max = settings.size_bytes_max;
-  options.log_bytes_max = settings.engine.log_bytes;
-  options.held_bytes_max = settings.engine.held_bytes;
-  options.private_memory_bytes_max = settings.engine.private_memory_bytes;
-  options.fork_bytes_max = settings.engine.fork_bytes;
-  options.forks_bytes_max = settings.engine.forks_bytes;
-  options.forks_bytes = settings.forks_bytes;
+  options.log_bytes = settings.engine.log_bytes;
+  options.checkpoint_pace = settings.engine.checkpoint_pace;
+  options.held_bytes = settings.engine.held_bytes;
+  options.private_memory_bytes = settings.engine.private_memory_bytes;
+  options.fork_bytes = settings.engine.fork_bytes;
+  options.forks_bytes = settings.engine.forks_bytes;
+  options.forks_bytes_used = settings.forks_bytes;
   options.salt = random_salt();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
@@ -84,7 +90,7 @@ storage::Store& StoreHost::opened() {
     checkpoint_lane_ = std::make_unique<storage::ThreadBackground>();
   }
   std::shared_ptr<storage::Store> store = open_store(*file_system_, settings_, *sync_lane_, *checkpoint_lane_);
-  const Stat stat = store->stat(now_unix_ms());
+  const Stat stat = store->stat(monotonic_ms());
   noted_pages_ = stat.pages;
   const auto took = std::chrono::steady_clock::now() - start;
   log_.debug("store opened", {{"store", settings_.name},
@@ -129,7 +135,7 @@ bool StoreHost::is_open() const { return current() != nullptr; }
 
 void StoreHost::note_pages() {
   try {
-    if (const auto store = current()) noted_pages_ = store->stat(now_unix_ms()).pages;
+    if (const auto store = current()) noted_pages_ = store->stat(monotonic_ms()).pages;
   } catch (const MemoryError&) {
     // It is being closed, or its disk fails: whoever opens it is told.
   }
@@ -169,7 +175,7 @@ void StoreHost::watch() {
   }
   try {
     if (const auto store = current()) {
-      const Stat stat = store->stat(now_unix_ms());
+      const Stat stat = store->stat(monotonic_ms());
       noted_pages_ = stat.pages;
       say_what_is_wrong(stat);
       break_idle_lease(*store, stat);

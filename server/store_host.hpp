@@ -35,6 +35,8 @@ struct StoreSettings {
 
 /// Milliseconds since 1970-01-01 UTC.
 std::int64_t now_unix_ms() noexcept;
+/// Milliseconds of a clock that nobody sets.
+std::int64_t monotonic_ms() noexcept;
 
 class StoreHost {
 public:

@@ -20,6 +20,11 @@ std::int64_t now_unix_ms() {
       .count();
 }
 
+std::int64_t monotonic_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 std::uint64_t random_salt() {
   std::random_device device;
   return (static_cast<std::uint64_t>(device()) << 32) ^ device();
@@ -152,6 +157,7 @@ std::unique_ptr<StoreSession> open_store_session(Store& store, const EmbeddedOpt
   request.name = options.name;
   request.address = "pid " + std::to_string(getpid());
   request.opened_unix_ms = now_unix_ms();
+  request.opened_ms = monotonic_ms();
   request.wait_in_line = options.wait_ms != 0 && options.access == Access::write;
   const std::uint64_t place =
       store.open_session(std::move(request), [answer](std::unique_ptr<StoreSession> session, std::exception_ptr error) {
@@ -183,7 +189,7 @@ public:
   void discard() override {
     in_turn([&] { session_->discard(); });
   }
-  Stat stat() override { return share_->stat(now_unix_ms()); }
+  Stat stat() override { return share_->stat(monotonic_ms()); }
 
   void read(std::uint64_t offset, std::span<std::byte> buffer) override {
     in_turn([&] { session_->read(offset, buffer); });
@@ -205,7 +211,7 @@ public:
     };
     const auto answer = std::make_shared<Answer>();
     const std::lock_guard lock{mutex_};
-    session_->note_request(now_unix_ms());
+    session_->note_request(monotonic_ms());
     session_->flush([answer](std::exception_ptr error) {
       answer->error = std::move(error);
       answer->given.set();
@@ -237,7 +243,7 @@ private:
   template <class Call>
   auto in_turn(const Call& call) -> decltype(call()) {
     const std::lock_guard lock{mutex_};
-    session_->note_request(now_unix_ms());
+    session_->note_request(monotonic_ms());
     return call();
   }
 
@@ -245,7 +251,7 @@ private:
   template <class Call>
   auto changing(const Call& call) -> decltype(call()) {
     const std::lock_guard lock{mutex_};
-    session_->note_request(now_unix_ms());
+    session_->note_request(monotonic_ms());
     for (;;) {
       const auto room = std::make_shared<Signal>();
       if (session_->may_write([room] { room->set(); })) return call();

@@ -25,7 +25,9 @@ LogWriter::Options log_options(const ImageFile& image, const EngineOptions& opti
   LogWriter::Options log;
   log.image_path = image.file().path();
   log.salt = derived(options.salt, 1);
-  log.segment_bytes = options.segment_bytes;
+  log.segment_bytes = options.segment_bytes != 0
+                          ? options.segment_bytes
+                          : std::clamp<std::uint64_t>(options.log_bytes / 8, 1ull << 20, 32ull << 20);
   log.file_mode = options.file_mode;
   log.image = image_identity(image.file().status());
   return log;
@@ -40,7 +42,7 @@ public:
     return engine_->open_session(std::move(request), std::move(opened));
   }
   void cancel_wait(std::uint64_t place) override { engine_->cancel_wait(place); }
-  Stat stat(std::int64_t now_unix_ms) override { return engine_->stat(now_unix_ms); }
+  Stat stat(std::int64_t now_ms) override { return engine_->stat(now_ms); }
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
     return engine_->break_lease(epoch, reason);
   }
@@ -103,19 +105,19 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   PrivateBytes::Options bytes;
   bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
   bytes.spill_path = image_path() + ".spill." + std::to_string(state.id);
-  bytes.memory_bytes_max = options_.private_memory_bytes_max;
+  bytes.memory_bytes_max = options_.private_memory_bytes;
   if (state.request.access == Access::fork) {
-    bytes.bytes_max = options_.fork_bytes_max;
-    bytes.bytes_max_name = "fork_bytes_max";
-    bytes.total_bytes = options_.forks_bytes != nullptr ? options_.forks_bytes : &fork_bytes_;
-    bytes.part_bytes = options_.forks_bytes != nullptr ? &fork_bytes_ : nullptr;
-    bytes.total_bytes_max = options_.forks_bytes_max;
-    bytes.total_bytes_max_name = "forks_bytes_max";
+    bytes.bytes_max = options_.fork_bytes;
+    bytes.bytes_max_name = "limits.fork_bytes";
+    bytes.total_bytes = options_.forks_bytes_used != nullptr ? options_.forks_bytes_used : &fork_bytes_;
+    bytes.part_bytes = options_.forks_bytes_used != nullptr ? &fork_bytes_ : nullptr;
+    bytes.total_bytes_max = options_.forks_bytes;
+    bytes.total_bytes_max_name = "limits.forks_bytes";
   }
   return std::make_unique<PrivateBytes>(file_system_, std::move(bytes));
 }
 
-Stat Engine::stat(std::int64_t now_unix_ms) {
+Stat Engine::stat(std::int64_t now_ms) {
   {
     // Counted as a task, so that a close waits for the look at the file.
     const Lock lock{mutex_};
@@ -127,11 +129,13 @@ Stat Engine::stat(std::int64_t now_unix_ms) {
   const Lock lock{mutex_};
   --tasks_running_;
   idle_.notify_all();
+  // Whoever wrote may have stopped.
+  resume_round(published_.position == std::exchange(stat_position_, published_.position));
   stat.store = shown_path_;
   stat.pages = pages_;
   stat.version = {incarnation_, version_};
   stat.read_only = options_.read_only;
-  if (writer_) stat.writer = holder_stat(*writer_, now_unix_ms);
+  if (writer_) stat.writer = holder_stat(*writer_, now_ms);
   stat.writers_waiting = line_.size();
   stat.sessions_live = sessions_live_;
   stat.sessions_pinned = sessions_pinned_;
@@ -139,7 +143,7 @@ Stat Engine::stat(std::int64_t now_unix_ms) {
   stat.sessions_fork = sessions_fork_;
   if (!holders_.empty()) {
     const SessionState& oldest = *holders_.begin()->second;
-    stat.oldest_holder = holder_stat(oldest, now_unix_ms);
+    stat.oldest_holder = holder_stat(oldest, now_ms);
     stat.held_bytes = published_.cost - oldest.held_cost;
   }
   if (waiting_for_reads_) stat.held_bytes = std::max(stat.held_bytes, published_.cost - checkpointed_.cost);
@@ -163,6 +167,7 @@ void Engine::close() {
     idle_.wait(lock, [this] { return tasks_running_ == 0; });
     round_phase_ = RoundPhase::idle;
     round_holder_ = 0;
+    round_paused_ = false;
   }
   try {
     finish_log();

@@ -18,8 +18,8 @@ void Engine::consider_checkpoint() {
   const LogPoint reachable = reachable_point();
   // After an error there may be nothing to copy, and files of the log that could not be removed.
   if (reachable.version <= checkpointed_.version && !checkpoint_error_) return;
-  const bool wanted = reachable.cost - checkpointed_.cost > options_.log_bytes_max / 4 || past_log_bound() ||
-                      checkpoint_error_.has_value();
+  const bool wanted =
+      reachable.cost - checkpointed_.cost > options_.log_bytes / 4 || past_log_bound() || checkpoint_error_.has_value();
   if (!wanted) return;
   round_phase_ = RoundPhase::scheduled;
   submit(checkpoint_lane_, &Engine::checkpoint_task);
@@ -58,7 +58,28 @@ void Engine::step_checkpoint() {
   run(after);
   if (!copies) return;
   extend_image();
+  {
+    const Lock lock{mutex_};
+    step_position_ = published_.position;
+  }
   if (!copy_step()) return finish_round();
+  pace_round();
+}
+
+// Nothing waits here, so that a store that closes need not wait either: the next step comes now, or with a publish.
+void Engine::pace_round() {
+  const Lock lock{mutex_};
+  pace_bytes_ -= static_cast<std::int64_t>(options_.checkpoint_step_bytes);
+  round_paused_ = true;
+  resume_round(published_.position == step_position_);
+}
+
+/// `anyway`: nobody writes whom it could be in the way of.
+void Engine::resume_round(bool anyway) {
+  if (!round_paused_) return;
+  const bool half_full = published_.cost - checkpointed_.cost > options_.log_bytes / 2;
+  if (!anyway && options_.checkpoint_pace != 0 && pace_bytes_ <= 0 && !half_full) return;
+  round_paused_ = false;
   submit(checkpoint_lane_, &Engine::checkpoint_task);
 }
 
@@ -80,6 +101,8 @@ bool Engine::start_round(After& after) {
     round_pages_ = round_.version == version_ ? pages_ : holders_.begin()->second->held_pages;
     round_holder_ = round_.version;
     round_cursor_ = 0;
+    pace_bytes_ = static_cast<std::int64_t>(options_.checkpoint_step_bytes);
+    round_paused_ = false;
     read_generation_ ^= 1u;
     if (synced_.position < round_.position && !mutated(Mutation::checkpoint_past_synced)) {
       round_phase_ = RoundPhase::syncing;
@@ -190,6 +213,7 @@ void Engine::finish_round() {
   {
     const Lock lock{mutex_};
     round_phase_ = RoundPhase::idle;
+    cleared_cost_ = round_.cost;  // not before: the files take room until they are gone
     checkpoint_error_.reset();
     take_rooms(after);
     consider_checkpoint();
@@ -248,6 +272,7 @@ void Engine::fail_round(const MemoryError& error) {
     const Lock lock{mutex_};
     round_phase_ = RoundPhase::idle;
     round_holder_ = 0;
+    round_paused_ = false;
     checkpoint_error_.emplace(error.errc(), "the log of " + quoted(shown_path_) +
                                                 " can't be copied into the image, so that nothing more " +
                                                 "is accepted; what was flushed is safe in the log. " + error.what());

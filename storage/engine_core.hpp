@@ -93,7 +93,7 @@ public:
                                      std::size_t ranges_max, std::uint64_t& described_until);
 
   // --- engine.cpp
-  Stat stat(std::int64_t now_unix_ms);
+  Stat stat(std::int64_t now_ms);
   bool read_only() const noexcept { return options_.read_only; }
   const EngineOptions& options() const noexcept { return options_; }
   std::unique_ptr<PrivateBytes> make_private_bytes(const SessionState& state);
@@ -110,6 +110,7 @@ private:
     std::uint64_t place;
     SessionRequest request;
     Store::Opened opened;
+    bool waited;  ///< was not let in at once
   };
   /// A publish under way, as it was when it began.
   struct Publishing {
@@ -159,7 +160,7 @@ private:
   void hold(SessionState& state);
   void unhold(SessionState& state);
   void open_reader(SessionRequest request, const Store::Opened& opened);
-  HolderStat holder_stat(const SessionState& state, std::int64_t now_unix_ms) const;
+  HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const;
   MemoryError lost_error(const SessionState& state) const;
   void evict_holders(After& after);
 
@@ -226,6 +227,8 @@ private:
   void wait_for_reads(After& after);
   void extend_image();
   bool copy_step();
+  void pace_round();
+  void resume_round(bool anyway);
   void finish_round();
   void cut_log(std::uint64_t position);
   void fail_round(const MemoryError& error);
@@ -313,8 +316,13 @@ private:
   std::uint64_t round_holder_ = 0;  ///< its version while it lasts, as one more holder; else 0
   std::uint64_t round_cursor_ = 0;  ///< next page
   LogPoint checkpointed_;           ///< the synced image holds this
+  std::uint64_t cleared_cost_ = 0;  ///< as of `checkpointed_`, but once the log's files up to there are gone
   std::uint64_t hold_mark_ = 0;     ///< cost of what was published when a pin or fork last held it back
   std::optional<MemoryError> checkpoint_error_;
+  std::int64_t pace_bytes_ = 0;          ///< that the round may still copy before more is appended
+  std::uint64_t step_position_ = 0;      ///< end of the log when its last step began
+  std::uint64_t stat_position_ = 0;      ///< end of the log when stat() was last called
+  bool round_paused_ = false;            ///< no step is on its way until more is appended
   std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
 
   // Changes to the image file that are not ours.

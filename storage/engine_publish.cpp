@@ -62,9 +62,9 @@ void Engine::check_file_size(std::uint64_t pages) {
 bool Engine::past_log_bound() const {
   // What pins and forks hold back, and reads that a checkpoint waits for, is not the writer's fault and has its own
   // bound.
-  const std::uint64_t held_until = waiting_for_reads_ ? published_.cost : std::max(checkpointed_.cost, hold_mark_);
-  return published_.cost - held_until > options_.log_bytes_max ||
-         published_.cost - checkpointed_.cost > options_.log_bytes_max + options_.held_bytes_max;
+  const std::uint64_t held_until = waiting_for_reads_ ? published_.cost : std::max(cleared_cost_, hold_mark_);
+  return published_.cost - held_until > options_.log_bytes ||
+         published_.cost - cleared_cost_ > options_.log_bytes + options_.held_bytes;
 }
 
 bool Engine::held(std::uint64_t from, std::uint64_t until) const {
@@ -85,10 +85,10 @@ void Engine::refuse_past_bound() {
   if (!past_log_bound()) return;
   consider_checkpoint();
   throw MemoryError{Errc::limit_exceeded, "write to " + quoted(shown_path_) + ": the log holds " +
-                                              std::to_string(published_.cost - checkpointed_.cost) +
+                                              std::to_string(published_.cost - cleared_cost_) +
                                               " bytes (with the memory to find them) that are not in the image yet, "
-                                              "beyond log_bytes_max=" +
-                                              std::to_string(options_.log_bytes_max) +
+                                              "beyond limits.log_bytes=" +
+                                              std::to_string(options_.log_bytes) +
                                               "; write again once the checkpoint came further"};
 }
 
@@ -194,10 +194,13 @@ void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> r
   version_ = publishing.version;
   staged_over_ = 0;
   pages_ = publishing.pages;
+  const std::uint64_t record_bytes_published = appended_.position - published_.position;
   published_ = {appended_.position, version_, appended_.position + index_growth_};
   if (!holders_.empty()) hold_mark_ = published_.cost;
   evict_holders(after);
   consider_checkpoint();
+  pace_bytes_ += static_cast<std::int64_t>(options_.checkpoint_pace * record_bytes_published);
+  resume_round(false);
 }
 
 void Engine::end_publish(After& after) {

@@ -135,8 +135,8 @@ bool EngineSession::may_write(std::function<void()> room) {
 
 void EngineSession::on_notice(Notice notice) { engine_->on_notice(state_, std::move(notice)); }
 
-void EngineSession::note_request(std::int64_t unix_ms) noexcept {
-  state_->last_request_unix_ms.store(unix_ms, std::memory_order_relaxed);
+void EngineSession::note_request(std::int64_t now_ms) noexcept {
+  state_->last_request_ms.store(now_ms, std::memory_order_relaxed);
 }
 
 }  // namespace pageserver::storage

@@ -27,7 +27,7 @@ public:
   Refreshed refresh() override;
   bool may_write(std::function<void()> room) override;
   void on_notice(Notice notice) override;
-  void note_request(std::int64_t unix_ms) noexcept override;
+  void note_request(std::int64_t now_ms) noexcept override;
 
 private:
   void check_writable(std::string_view action) const;

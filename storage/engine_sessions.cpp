@@ -1,5 +1,6 @@
 // Sessions of the engine: opening and ending them, the writer lease and its line, what pins and forks hold.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "storage/engine_core.hpp"
@@ -15,7 +16,7 @@ void Engine::run(After& after) {
 
 SessionRef Engine::make_state(SessionRequest request) {
   auto state = std::make_shared<SessionState>();
-  state->last_request_unix_ms = request.opened_unix_ms;
+  state->last_request_ms = request.opened_ms;
   state->request = std::move(request);
   state->id = next_id_++;
   return state;
@@ -43,11 +44,11 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
     const bool taken = writer_ != nullptr || publishing_ || !line_.empty();
     if (taken && !request.wait_in_line) {
-      const HolderStat holder = writer_ ? holder_stat(*writer_, request.opened_unix_ms) : HolderStat{};
+      const HolderStat holder = writer_ ? holder_stat(*writer_, request.opened_ms) : HolderStat{};
       refused = std::make_exception_ptr(lease_busy_error(shown_path_, holder, line_.size()));
     } else {
       place = next_id_++;
-      line_.push_back({place, std::move(request), opened});
+      line_.push_back({place, std::move(request), opened, taken});
       if (!taken) {
         place = 0;
         grant_next(after);
@@ -91,6 +92,8 @@ void Engine::grant_next(After& after) {
   Waiting next = std::move(line_.front());
   line_.pop_front();
   writer_ = make_state(std::move(next.request));
+  // How long it stood in line was no idleness of its own.
+  if (next.waited) writer_->last_request_ms = std::numeric_limits<std::int64_t>::max();
   writer_->epoch = next_epoch_++;
   if (writer_->request.publish == Publish::on_flush) writer_->bytes = make_private_bytes(*writer_);
   ++sessions_write_;
@@ -108,7 +111,7 @@ void Engine::cancel_wait(std::uint64_t place) {
         std::find_if(line_.begin(), line_.end(), [&](const Waiting& waiting) { return waiting.place == place; });
     if (found == line_.end()) return;
     opened = std::move(found->opened);
-    const HolderStat holder = writer_ ? holder_stat(*writer_, found->request.opened_unix_ms) : HolderStat{};
+    const HolderStat holder = writer_ ? holder_stat(*writer_, found->request.opened_ms) : HolderStat{};
     line_.erase(found);
     error = std::make_exception_ptr(lease_busy_error(shown_path_, holder, line_.size()));
   }
@@ -124,6 +127,7 @@ void Engine::end_session(const SessionRef& state) noexcept {
     if (state->request.access == Access::write) {
       --sessions_write_;
       if (writer_ == state) writer_ = nullptr;
+      resume_round(writer_ == nullptr);
       grant_next(after);
     } else {
       if (state->holds()) {
@@ -139,13 +143,14 @@ void Engine::end_session(const SessionRef& state) noexcept {
   run(after);
 }
 
-HolderStat Engine::holder_stat(const SessionState& state, std::int64_t now_unix_ms) const {
+HolderStat Engine::holder_stat(const SessionState& state, std::int64_t now_ms) const {
   HolderStat holder;
   holder.name = state.request.name;
   holder.address = state.request.address;
   holder.since_unix_ms = state.request.opened_unix_ms;
-  const std::int64_t idle = now_unix_ms - state.last_request_unix_ms.load(std::memory_order_relaxed);
-  holder.idle_ms = idle > 0 ? static_cast<std::uint64_t>(idle) : 0;
+  const std::int64_t last = state.last_request_ms.load(std::memory_order_relaxed);
+  const bool waits = state.callbacks.done_awaited() || rooms_.contains(state.id);
+  holder.idle_ms = waits || now_ms <= last ? 0 : static_cast<std::uint64_t>(now_ms - last);
   holder.epoch = state.epoch;
   holder.access = state.request.access;
   holder.view = state.request.view;
@@ -159,8 +164,8 @@ MemoryError Engine::lost_error(const SessionState& state) const {
     return lease_lost_error(shown_path_, state.epoch, state.lost_reason);
   return {Errc::snapshot_too_old,
           "version " + std::to_string(state.held_version) + " of " + quoted(shown_path_) +
-              " was given up: what pins and forks hold back exceeds held_bytes_max=" +
-              std::to_string(options_.held_bytes_max) +
+              " was given up: what pins and forks hold back exceeds limits.held_bytes=" +
+              std::to_string(options_.held_bytes) +
               (state.request.access == Access::fork ? "; open the fork again, or raise that limit"
                                                     : "; refresh the session, or raise that limit")};
 }
@@ -172,7 +177,7 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
     const Lock lock{mutex_};
     if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
     const SessionRef state = std::exchange(writer_, nullptr);
-    lost = holder_stat(*state, state->last_request_unix_ms);
+    lost = holder_stat(*state, state->last_request_ms);
     state->right = SessionState::Right::lease_lost;
     state->lost_reason = reason;
     rooms_.erase(state->id);
@@ -196,7 +201,7 @@ void Engine::on_notice(const SessionRef& state, StoreSession::Notice notice) {
 void Engine::evict_holders(After& after) {
   while (!holders_.empty()) {
     const SessionRef oldest = holders_.begin()->second;
-    if (published_.cost - oldest->held_cost <= options_.held_bytes_max) return;
+    if (published_.cost - oldest->held_cost <= options_.held_bytes) return;
     holders_.erase(holders_.begin());
     oldest->right = SessionState::Right::version_given_up;
     after.push_back([oldest, error = lost_error(*oldest)] { oldest->callbacks.run_notice(error); });

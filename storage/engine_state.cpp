@@ -7,6 +7,7 @@ namespace pageserver::storage {
 void SessionCallbacks::set_done(StoreSession::Done done) {
   const std::lock_guard lock{mutex_};
   done_ = std::move(done);
+  done_awaited_ = true;
 }
 
 void SessionCallbacks::set_notice(StoreSession::Notice notice) {
@@ -22,6 +23,7 @@ void SessionCallbacks::set_room(std::function<void()> room) {
 void SessionCallbacks::run_done(const std::exception_ptr& error) {
   const std::lock_guard lock{mutex_};
   const auto done = std::exchange(done_, nullptr);
+  done_awaited_ = false;
   if (!ended_ && done) done(error);
 }
 

@@ -26,11 +26,14 @@ public:
   void run_notice(const MemoryError& reason);
   void run_room();
   void end();
+  /// True from set_done() until it is run.
+  bool done_awaited() const noexcept { return done_awaited_.load(std::memory_order_relaxed); }
 
 private:
   // Recursive: a callback may end the session that it belongs to.
   std::recursive_mutex mutex_;
   bool ended_ = false;
+  std::atomic<bool> done_awaited_{false};
   StoreSession::Done done_;
   StoreSession::Notice notice_;
   std::function<void()> room_;
@@ -41,8 +44,8 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
 
   SessionRequest request;
   std::uint64_t id = 0;
-  std::uint64_t epoch = 0;  ///< of a writer's lease
-  std::atomic<std::int64_t> last_request_unix_ms{0};
+  std::uint64_t epoch = 0;                       ///< of a writer's lease
+  std::atomic<std::int64_t> last_request_ms{0};  ///< by the caller's monotonic clock
   SessionCallbacks callbacks;
 
   // Guarded by the engine's mutex.

@@ -64,6 +64,7 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_records_at + bytes));
     appended.new_segment = segment;
   }
+  const std::uint64_t end_before = end_position_;
   header.position = appended.new_segment ? end_position_ + segment_records_at : end_position_;
   try {
     write_record(*segment, record, header);
@@ -76,6 +77,9 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     throw;
   }
   if (appended.new_segment) {
+    // Nothing more comes into the one before: what it was made larger for is given back. It may as well stay.
+    if (current_)
+      static_cast<void>(file_system_.truncate(current_->file.descriptor(), current_->offset_of(end_before)));
     segment_failed_ = false;
     current_ = segment;
     ++next_number_;

@@ -23,6 +23,7 @@ struct SessionRequest {
   std::string name;                 ///< what the session calls itself
   std::string address;              ///< where it comes from
   std::int64_t opened_unix_ms = 0;  ///< the caller's clock; a store has none
+  std::int64_t opened_ms = 0;       ///< the same moment by the caller's monotonic clock, for HolderStat::idle_ms
   bool wait_in_line = false;        ///< write access only: wait for the lease instead of busy
 };
 
@@ -64,8 +65,10 @@ public:
   /// thread, when it is worth asking again. A caller that does not ask gets limit_exceeded or no_space instead.
   virtual bool may_write(std::function<void()> room) = 0;
   virtual void on_notice(Notice notice) = 0;
-  /// For HolderStat::idle_ms: the caller notes the time of a session's last request here. Cheap.
-  virtual void note_request(std::int64_t unix_ms) noexcept = 0;
+  /// For HolderStat::idle_ms: the caller notes here, by its monotonic clock, when a request of the session comes, and
+  /// when one that waited for a flush or for room goes on. Cheap. While it waits the session is not idle, nor before
+  /// the first request after it waited in line.
+  virtual void note_request(std::int64_t now_ms) noexcept = 0;
 };
 
 /// A named image with its sessions. Thread-safe.
@@ -85,8 +88,8 @@ public:
   /// Gives up a place in the line: `opened` runs with busy, unless it ran already.
   virtual void cancel_wait(std::uint64_t place) = 0;
 
-  /// `now_unix_ms` is the caller's clock, for idle_ms.
-  virtual Stat stat(std::int64_t now_unix_ms) = 0;
+  /// `now_ms` is the caller's monotonic clock, for idle_ms.
+  virtual Stat stat(std::int64_t now_ms) = 0;
   /// Takes the lease from the writer, whose requests answer lease_lost from now on. `reason` goes into its error's
   /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match).
   virtual std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) = 0;

@@ -73,12 +73,12 @@ Simulation::Simulation(SimulationOptions options)
       crash_random_(options_.seed ^ 0xc0ffee),
       trace_length_(trace_length()) {
   engine_options_.size_bytes_max = 8 * page_size;
-  engine_options_.log_bytes_max = 32 << 10;
+  engine_options_.log_bytes = 32 << 10;
   engine_options_.segment_bytes = 12 << 10;
-  engine_options_.held_bytes_max = 32 << 10;
-  engine_options_.private_memory_bytes_max = 4 << 10;
-  engine_options_.fork_bytes_max = 64 << 10;
-  engine_options_.forks_bytes_max = 96 << 10;
+  engine_options_.held_bytes = 32 << 10;
+  engine_options_.private_memory_bytes = 4 << 10;
+  engine_options_.fork_bytes = 64 << 10;
+  engine_options_.forks_bytes = 96 << 10;
   engine_options_.checkpoint_step_bytes = 8 << 10;
   engine_options_.inline_commit_bytes = 8 << 10;  // so that flushes append on the lane as well
   disk_ = std::make_unique<SimulatedFileSystem>(random_.next());

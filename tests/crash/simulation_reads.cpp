@@ -126,7 +126,7 @@ void Simulation::check_stat() {
   if (line_.empty() && !model_.has_pending() && stat.writer.has_value() != (writer() != nullptr)) {
     fail("stat() is wrong about the writer");
   }
-  if (stat.fork_bytes > engine_options_.forks_bytes_max) fail("forks take more than they may");
+  if (stat.fork_bytes > engine_options_.forks_bytes) fail("forks take more than they may");
   if (!faulted_life() && !stat.last_sync_error.empty()) fail("a sync error out of nothing: " + stat.last_sync_error);
   if (!faulted_life() && !stat.image_warning.empty()) fail("a warning out of nothing: " + stat.image_warning);
 }

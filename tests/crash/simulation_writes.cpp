@@ -57,7 +57,7 @@ void Simulation::change_own(Actor& actor, const BlockBytes& image, std::uint64_t
   // Past a quarter of the bounds of forks an upper bound of what the engine keeps says nothing more.
   std::uint64_t fork_bytes = 0;
   for (const ActorPointer& other : actors_) fork_bytes += other->kind == Kind::fork ? other->own_bytes : 0;
-  const bool may_be_full = actor.kind == Kind::fork && (fork_bytes + bytes) * 4 > engine_options_.fork_bytes_max;
+  const bool may_be_full = actor.kind == Kind::fork && (fork_bytes + bytes) * 4 > engine_options_.fork_bytes;
   try {
     const InCall in_call(actor.in_call);
     call();

@@ -17,8 +17,8 @@ namespace pageserver::test {
 namespace {
 
 constexpr std::uint64_t mib = 1ull << 20;
-/// The size that a log's file is made with.
-constexpr std::uint64_t segment_bytes = 32 * mib;
+/// The size that a log's file is made with: an eighth of log_bytes, where that is 8 MiB.
+constexpr std::uint64_t segment_bytes = mib;
 
 /// Bytes that a file takes on disk; 0 when it is gone.
 std::uint64_t disk_bytes(const std::filesystem::path& path) {
@@ -116,7 +116,7 @@ TEST_CASE("the log beside the image stays below its bound however much is rewrit
   constexpr std::uint64_t log_bytes = 8 * mib;
   constexpr std::uint64_t chunk = mib / 2;
   // Whoever asked before the bound was reached may write once more; the log's first file goes only as a whole, and the
-  // last is made in full length.
+  // last is made in full length. The others give back what they did not need, here nearly half.
   constexpr std::uint64_t bound = log_bytes + chunk + 2 * segment_bytes;
   Bounded bounded{R"("log_bytes": "8MiB")"};
   constexpr std::uint64_t pages = 64;

@@ -1,4 +1,6 @@
 // Checkpoints against what is in their way: files that can't be removed, descriptors used up, reads that hang.
+#include <sys/stat.h>
+
 #include <future>
 
 #include "storage/thread_background.hpp"
@@ -7,7 +9,7 @@
 namespace pageserver::test {
 
 TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be removed is removed at the next try") {
-  options.log_bytes_max = 64 << 10;
+  options.log_bytes = 64 << 10;
   options.segment_bytes = 16 << 10;
   open();
   auto write = writer();
@@ -33,7 +35,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be removed is
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: to be out of descriptors is no failed sync") {
-  options.log_bytes_max = 64 << 10;
+  options.log_bytes = 64 << 10;
   options.segment_bytes = 16 << 10;
   open();
   auto write = writer();
@@ -69,7 +71,7 @@ TEST_CASE("engine: while a read hangs in the disk and a checkpoint waits for it,
   storage::ThreadBackground sync_lane, checkpoint_lane;
   storage::EngineOptions options;
   options.salt = 1;
-  options.log_bytes_max = 256 << 10;
+  options.log_bytes = 256 << 10;
   options.segment_bytes = 64 << 10;
   const auto store = storage::open_engine(files, folder.file("db.img"), sync_lane, checkpoint_lane, options);
   auto write = open_now(*store, session_request(Access::write, "writer"));
@@ -110,15 +112,15 @@ TEST_CASE("engine: while a read hangs in the disk and a checkpoint waits for it,
     wait_for_room();
     write->write(2 * page_size, filled(1000, 3));
   }
-  CHECK(store->stat(0).checkpoint_lag_bytes <= options.log_bytes_max + 2000);
+  CHECK(store->stat(0).checkpoint_lag_bytes <= options.log_bytes + 2000);
   write.reset();
   live.reset();
   store->close();
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: the memory that finds many small pieces counts as held") {
-  options.held_bytes_max = 4 << 20;
-  options.log_bytes_max = 64 << 20;
+  options.held_bytes = 4 << 20;
+  options.log_bytes = 64 << 20;
   options.segment_bytes = 8 << 20;
   open();
   auto write = writer();
@@ -143,8 +145,8 @@ TEST_CASE_METHOD(EngineHarness, "engine: the memory that finds many small pieces
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a million changes of one byte in a fork stay within bounds, read right") {
-  options.fork_bytes_max = 4 << 20;
-  options.private_memory_bytes_max = 1 << 20;
+  options.fork_bytes = 4 << 20;
+  options.private_memory_bytes = 1 << 20;
   open();
   auto write = writer();
   write->grow(64);
@@ -161,6 +163,96 @@ TEST_CASE_METHOD(EngineHarness, "engine: a million changes of one byte in a fork
   CHECK(forked->data_ranges(0, 64 * page_size, 100, until).size() <= 66);
   CHECK(until == 64 * page_size);
   CHECK(read_from(*reader(), 0, 2'000'000) == filled(2'000'000, 1));
+}
+
+TEST_CASE_METHOD(EngineHarness,
+                 "engine: while somebody writes, a checkpoint copies in proportion to what is appended") {
+  options.log_bytes = 8 << 20;
+  options.checkpoint_step_bytes = page_size;
+  options.checkpoint_pace = GENERATE(2u, 0u);
+  open();
+  auto write = writer();
+  write->grow(64);
+  for (std::uint64_t page = 0; page < 40; ++page) write->write(page * page_size, filled(page_size, 1));
+  start_flush(*write);
+  while (sync_lane.run_one()) {
+  }
+  // Somebody writes in the middle of each step.
+  bool writing = false;
+  std::uint64_t appended = 0, own_writes = 0;
+  files.before(Call::write, [&] {
+    if (std::exchange(writing, true)) return;
+    write->write(50 * page_size + 7, filled(1000, 2));
+    appended += 1000;
+    ++own_writes;
+    writing = false;
+  });
+  const auto copied_pages = [&, before = files.calls(Call::write)] {
+    return files.calls(Call::write) - before - own_writes;
+  };
+  while (checkpoint_lane.run_one()) {
+  }
+  if (options.checkpoint_pace == 0) {
+    CHECK(copied_pages() >= 40);
+    return;
+  }
+  CHECK(copied_pages() <= 3 + 2 * appended / page_size);
+  SECTION("it goes on with what is appended") {
+    for (int i = 0; i < 20; ++i) {
+      const auto pages_before = copied_pages();
+      writing = true;
+      write->write(60 * page_size, filled(page_size, 3));
+      ++own_writes;
+      appended += page_size;
+      writing = false;
+      while (checkpoint_lane.run_one()) {
+      }
+      CHECK(copied_pages() > pages_before);
+      CHECK(copied_pages() <= 4 + 2 * appended / page_size);
+      if (copied_pages() >= 40) break;
+    }
+    CHECK(copied_pages() >= 30);
+  }
+  files.before(Call::write, {});
+  SECTION("it goes on when two looks find that nothing was appended") {
+    static_cast<void>(store().stat(0));
+    static_cast<void>(store().stat(0));
+    run_lanes();
+    CHECK(copied_pages() >= 40);
+  }
+  SECTION("it goes on when the writer's session ends") {
+    write.reset();
+    run_lanes();
+    CHECK(copied_pages() >= 40);
+  }
+  SECTION("it goes on when the log is half full") {
+    for (std::uint64_t page = 0; page < 40; ++page) write->write(page * page_size, filled(page_size, 4));
+    own_writes += 40;
+    while (checkpoint_lane.run_one()) {
+    }
+    CHECK(copied_pages() >= 40);
+  }
+  write.reset();
+  close();
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: a log file gives back what it was made larger for when the next is made") {
+  options.log_bytes = 16 << 20;  // files of 2 MiB
+  open();
+  const auto write = writer();
+  write->grow(64);
+  const auto allocated = [&](int number) {
+    struct stat found {};
+    REQUIRE(::stat(log(number).c_str(), &found) == 0);
+    return static_cast<std::uint64_t>(found.st_blocks) * 512;
+  };
+  write->write(0, filled(1'200'000, 1));
+  if (allocated(1) < 2 << 20) return;  // a file system that does not make room ahead
+  CHECK(allocated(1) <= (2 << 20) + 8192);
+  write->write(0, filled(1'200'000, 2));  // in the second file
+  CHECK(allocated(1) < 1'300'000);
+  CHECK(read_from(*write, 0, 1'200'000) == filled(1'200'000, 2));
 }
 
 }  // namespace pageserver::test

@@ -168,7 +168,7 @@ TEST_CASE_METHOD(EngineHarness,
 
 TEST_CASE_METHOD(EngineHarness,
                  "engine: a commit whose append meets a sync that failed meanwhile is answered with it") {
-  options.log_bytes_max = 64 << 10;
+  options.log_bytes = 64 << 10;
   options.segment_bytes = 64 << 10;
   open();
   auto first = writer();

@@ -118,7 +118,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: a transaction whose sync fails is not v
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a failed sync of the image or of a directory is as final") {
-  options.log_bytes_max = 4096;
+  options.log_bytes = 4096;
   options.segment_bytes = 4096;
   open();
   const auto write = writer();
@@ -194,8 +194,8 @@ TEST_CASE_METHOD(EngineHarness, "engine: a file system that can't reserve or pun
   CHECK(image()[page_size] == std::byte{1});
 }
 
-TEST_CASE_METHOD(EngineHarness, "engine: past log_bytes_max the writer waits for room and the log is cut") {
-  options.log_bytes_max = 128 << 10;
+TEST_CASE_METHOD(EngineHarness, "engine: past log_bytes the writer waits for room and the log is cut") {
+  options.log_bytes = 128 << 10;
   options.segment_bytes = 64 << 10;
   options.checkpoint_step_bytes = 16 << 10;
   open();
@@ -206,13 +206,13 @@ TEST_CASE_METHOD(EngineHarness, "engine: past log_bytes_max the writer waits for
     const auto room = [&] { ++rooms; };
     if (!write->may_write(room)) {
       ++waits;
-      check_error(thrown_by([&] { write->write(0, filled(1, 1)); }), Errc::limit_exceeded, {"log_bytes_max=131072"});
+      check_error(thrown_by([&] { write->write(0, filled(1, 1)); }), Errc::limit_exceeded, {"log_bytes=131072"});
       run_lanes();
       REQUIRE(rooms == waits);
       REQUIRE(write->may_write(room));
     }
     write->write(static_cast<std::uint64_t>(i % 7) * page_size + 1, filled(page_size, i + 1));
-    CHECK(store().stat(0).checkpoint_lag_bytes <= options.log_bytes_max + page_size + 4096);
+    CHECK(store().stat(0).checkpoint_lag_bytes <= options.log_bytes + page_size + 4096);
   }
   CHECK(waits > 20);
   run_lanes();
@@ -222,7 +222,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: past log_bytes_max the writer waits for
 
 TEST_CASE_METHOD(EngineHarness,
                  "engine: a checkpoint that can't finish keeps the log and refuses writes, until it can") {
-  options.log_bytes_max = 64 << 10;
+  options.log_bytes = 64 << 10;
   options.segment_bytes = 64 << 10;
   open();
   auto write = writer();

@@ -103,4 +103,40 @@ TEST_CASE_METHOD(EngineHarness,
   check_error(thrown_by([&] { write->read(0, none); }), Errc::provider_error, {"closed"});
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: a writer is idle only while no request of it is under way") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 64 << 10;
+  open();
+  const auto idle_ms = [&](std::int64_t now_ms) { return store().stat(now_ms).writer->idle_ms; };
+  auto write = writer();
+  CHECK(idle_ms(1'250) == 250);  // since it was opened
+  write->grow(2);
+  write->note_request(2'000);
+  CHECK(idle_ms(2'100) == 100);
+  CHECK(idle_ms(1'900) == 0);
+  SECTION("it waits for a flush") {
+    const auto flushing = start_flush(*write);
+    CHECK(idle_ms(1'000'000) == 0);
+    run_lanes();
+    REQUIRE(flushing->calls == 1);
+    write->note_request(1'000'000);
+    CHECK(idle_ms(1'000'001) == 1);
+  }
+  SECTION("it waits for room") {
+    while (write->may_write([] {})) write->write(0, filled(40'000, 1));
+    CHECK(idle_ms(1'000'000) == 0);
+    run_lanes();
+    write->note_request(1'000'000);
+    CHECK(idle_ms(1'000'001) == 1);
+  }
+  SECTION("it waited in line") {
+    const auto next = start_opening(store(), session_request(Access::write, "next", true));
+    write.reset();
+    REQUIRE(next->session);
+    CHECK(idle_ms(1'000'000) == 0);
+    next->session->note_request(1'000'000);
+    CHECK(idle_ms(1'000'001) == 1);
+  }
+}
+
 }  // namespace pageserver::test

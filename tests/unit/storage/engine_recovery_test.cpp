@@ -58,7 +58,7 @@ TEST_CASE_METHOD(KilledHarness, "recovery: after a kill every answered publish i
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: private bytes and spilled files leave no trace") {
-  options.private_memory_bytes_max = 4096;
+  options.private_memory_bytes = 4096;
   open();
   const auto write = writer(Publish::on_flush);
   write->grow(3);
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(KilledHarness,
 
 TEST_CASE_METHOD(KilledHarness, "recovery: segments that were cut away are not missed") {
   options.segment_bytes = 4096;
-  options.log_bytes_max = 8192;
+  options.log_bytes = 8192;
   open();
   auto write = writer();
   write->grow(3);

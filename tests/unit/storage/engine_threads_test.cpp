@@ -16,11 +16,11 @@ constexpr std::size_t stripe_bytes = 3 * 4096 + 17;
 class ThreadedStore {
 public:
   explicit ThreadedStore(std::uint64_t log_bytes) {
-    options.log_bytes_max = log_bytes;
+    options.log_bytes = log_bytes;
     options.segment_bytes = log_bytes / 4;
     options.checkpoint_step_bytes = 16 << 10;
-    options.held_bytes_max = 4 * log_bytes;
-    options.private_memory_bytes_max = 8 << 10;
+    options.held_bytes = 4 * log_bytes;
+    options.private_memory_bytes = 8 << 10;
     options.salt = 7;
     store =
         storage::open_engine(storage::posix_file_system(), folder.file("db.img"), sync_lane, checkpoint_lane, options);

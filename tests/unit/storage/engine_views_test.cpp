@@ -6,7 +6,7 @@ namespace pageserver::test {
 
 TEST_CASE_METHOD(EngineHarness,
                  "engine: a pinned reader and a fork see one version while all is rewritten and checkpointed") {
-  options.log_bytes_max = 256 << 10;
+  options.log_bytes = 256 << 10;
   options.segment_bytes = 128 << 10;
   open();
   const auto write = writer();
@@ -26,14 +26,14 @@ TEST_CASE_METHOD(EngineHarness,
     REQUIRE(read_from(*forked, 0, 8 * page_size) == filled(8 * page_size, 1));
   }
   const auto held = store().stat(0);
-  CHECK(held.held_bytes > options.log_bytes_max);
+  CHECK(held.held_bytes > options.log_bytes);
   pin.reset();
   forked.reset();
   run_lanes();
   write->write(0, filled(1, 1));
   run_lanes();
   CHECK(store().stat(0).held_bytes == 0);
-  CHECK(store().stat(0).checkpoint_lag_bytes <= options.log_bytes_max);
+  CHECK(store().stat(0).checkpoint_lag_bytes <= options.log_bytes);
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: refresh moves a pin and names what changed") {
@@ -81,9 +81,9 @@ TEST_CASE_METHOD(EngineHarness,
   CHECK(store().stat(0).fork_bytes == 0);
 }
 
-TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes_max the oldest holder is given up, never the writer") {
-  options.held_bytes_max = 100 << 10;
-  options.log_bytes_max = 100 << 10;
+TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes the oldest holder is given up, never the writer") {
+  options.held_bytes = 100 << 10;
+  options.log_bytes = 100 << 10;
   options.segment_bytes = 64 << 10;
   open();
   const auto write = writer();
@@ -103,7 +103,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes_max the oldest holder i
   }
   CHECK(notices == 1);
   std::vector<std::byte> one(1);
-  check_error(thrown_by([&] { forked->read(0, one); }), Errc::snapshot_too_old, {"held_bytes_max=102400", "fork"});
+  check_error(thrown_by([&] { forked->read(0, one); }), Errc::snapshot_too_old, {"held_bytes=102400", "fork"});
   CHECK(read_from(*pin, 0, 1) == filled(1, 1));
   write->write(0, filled(30000, 3));
   check_error(thrown_by([&] { pin->read(0, one); }), Errc::snapshot_too_old, {"refresh"});
@@ -120,21 +120,19 @@ TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes_max the oldest holder i
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: fork bytes are bounded for each and for all, and spill") {
-  options.fork_bytes_max = 20 * 4096;
-  options.forks_bytes_max = 30 * 4096;
-  options.private_memory_bytes_max = 2 * 4096;
+  options.fork_bytes = 20 * 4096;
+  options.forks_bytes = 30 * 4096;
+  options.private_memory_bytes = 2 * 4096;
   open();
   const auto write = writer();
   write->grow(4);
   auto first = fork();
   const auto second = fork();
   first->write(0, filled(20 * 4096, 1));
-  check_error(thrown_by([&] { first->write(20 * 4096, filled(1, 1)); }), Errc::limit_exceeded,
-              {"fork_bytes_max=81920"});
+  check_error(thrown_by([&] { first->write(20 * 4096, filled(1, 1)); }), Errc::limit_exceeded, {"fork_bytes=81920"});
   first->write(5, filled(1, 2));
   second->write(0, filled(10 * 4096, 3));
-  check_error(thrown_by([&] { second->write(10 * 4096, filled(1, 1)); }), Errc::limit_exceeded,
-              {"forks_bytes_max=122880"});
+  check_error(thrown_by([&] { second->write(10 * 4096, filled(1, 1)); }), Errc::limit_exceeded, {"forks_bytes=122880"});
   CHECK(store().stat(0).fork_bytes == 30 * 4096);
   CHECK(read_from(*first, 4, 3) == std::vector<std::byte>{std::byte{1}, std::byte{2}, std::byte{1}});
   first.reset();
@@ -145,7 +143,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: fork bytes are bounded for each and for
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a spill that fails changes nothing and harms nobody else") {
-  options.private_memory_bytes_max = 4096;
+  options.private_memory_bytes = 4096;
   open();
   const auto write = writer();
   write->grow(2);

@@ -52,7 +52,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: zeros over 128 GiB are read, held, desc
 
 TEST_CASE_METHOD(EngineHarness,
                  "engine: a checkpoint of huge zeros goes in bounded steps that leave room for a writer") {
-  options.log_bytes_max = 64 << 10;
+  options.log_bytes = 64 << 10;
   open();
   const auto write = writer();
   write->grow(huge_pages);
@@ -72,7 +72,7 @@ TEST_CASE_METHOD(EngineHarness,
   }
   CHECK(steps > 10);
   CHECK(steps < 200);
-  CHECK(store().stat(0).checkpoint_lag_bytes < options.log_bytes_max);
+  CHECK(store().stat(0).checkpoint_lag_bytes < options.log_bytes);
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: huge zeros are recovered in few calls") {
@@ -112,7 +112,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: where no holes can be made, zeros over 
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a hole leaves the blocks of the pages that a commit on its way needs") {
-  options.log_bytes_max = 64 << 10;
+  options.log_bytes = 64 << 10;
   options.inline_commit_bytes = 0;
   open();
   auto first = writer();

@@ -19,6 +19,7 @@ inline storage::SessionRequest session_request(Access access, std::string name =
   request.name = std::move(name);
   request.address = "127.0.0.1:4000";
   request.opened_unix_ms = 1'795'405'765'000;  // 2026-11-23T03:49:25Z
+  request.opened_ms = 1'000;
   request.wait_in_line = wait;
   return request;
 }

@@ -267,7 +267,7 @@ TEST_CASE_METHOD(Steady, "store: an append that fails is its writer's error alon
 
 TEST_CASE_METHOD(EngineHarness,
                  "store: a checkpoint that finds no room keeps the log, and what was flushed comes back") {
-  options.log_bytes_max = 256 << 10;
+  options.log_bytes = 256 << 10;
   options.segment_bytes = 128 << 10;
   open();
   auto session = writer();

@@ -175,22 +175,22 @@ TEST_CASE_METHOD(Threaded,
 }
 
 TEST_CASE_METHOD(Threaded, "promise: ten thousand writes are answered while a pinned reader stands still") {
-  options.log_bytes_max = 1 << 20;
+  options.log_bytes = 1 << 20;
   options.segment_bytes = 1 << 20;
-  options.held_bytes_max = GENERATE(std::uint64_t{1} << 20, std::uint64_t{1} << 30);
+  options.held_bytes = GENERATE(std::uint64_t{1} << 20, std::uint64_t{1} << 30);
   auto& store = open({});
   const auto writer = prepared_writer(8);
   const auto pin = session(Access::read, View::pinned);
   const auto branch = session(Access::fork);
   for (int i = 0; i < many; ++i)
     write_with_room(*writer, static_cast<std::uint64_t>(i) * 50 % (7 * page_size), filled(1'000, 2));
-  CHECK(store.stat(0).held_bytes <= options.held_bytes_max);
-  if (options.held_bytes_max > (1 << 20)) {
+  CHECK(store.stat(0).held_bytes <= options.held_bytes);
+  if (options.held_bytes > (1 << 20)) {
     CHECK(wrong_reads(*pin, 8, 100, 1, 1) == 0);
     CHECK(wrong_reads(*branch, 8, 100, 1, 1) == 0);
   } else {
     for (auto* holder : {pin.get(), branch.get()})
-      check_error(thrown_by([&] { read_from(*holder, 0, 1); }), Errc::snapshot_too_old, {"held_bytes_max=1048576"});
+      check_error(thrown_by([&] { read_from(*holder, 0, 1); }), Errc::snapshot_too_old, {"held_bytes=1048576"});
   }
 }
 
@@ -213,7 +213,7 @@ TEST_CASE_METHOD(Threaded, "promise: ten thousand writes are answered while a re
 
 TEST_CASE_METHOD(Threaded, "promise: a checkpoint that is held delays neither reads nor writes nor flushes") {
   const Call held = GENERATE(Call::write, Call::sync_data);  // into the image, and of the image
-  options.log_bytes_max = 16 << 20;
+  options.log_bytes = 16 << 20;
   options.segment_bytes = 4 << 20;
   open({held});
   gate.close(thread_of(checkpoint_lane));
