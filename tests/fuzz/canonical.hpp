@@ -2,19 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 
+#include "tests/fuzz/require.hpp"
 #include "tests/unit/proto/all_messages.hpp"
 
 namespace pageserver::proto::fuzz {
 
-/// As assert, but in every build.
-inline void require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using pageserver::fuzz::require;
 
 inline void check_fault(const Fault& fault) {
   require(fault.status != Status::ok, "a fault has a status");

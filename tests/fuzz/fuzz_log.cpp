@@ -1,0 +1,209 @@
+// The redo log: whatever lies beside an image, reading it ends, harms nothing and means one thing; what can be replayed
+// is replayed whole and then gone.
+//
+// An input is: one byte of flags, a first segment number, two lengths, and then the segments' bytes.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/log_scan.hpp"
+#include "storage/recovery.hpp"
+#include "tests/fuzz/require.hpp"
+
+using namespace pageserver;
+using namespace pageserver::storage;
+using namespace pageserver::storage::log_format;
+
+namespace {
+
+using LogBytes = std::vector<std::byte>;
+
+const std::string folder = "/f";
+const std::string image_path = "/f/a.img";
+constexpr std::uint64_t inode = 7;
+
+/// An image of which only the size is kept, and its log.
+class MemoryFiles final : public FileSystem {
+public:
+  std::uint64_t image_bytes = 0;
+  std::map<std::string, std::shared_ptr<LogBytes>> logs;
+
+  IoResult open(const std::string& path, int, std::uint32_t) override {
+    if (path == folder || path == image_path) return opened(nullptr, path == folder);
+    const auto found = logs.find(path);
+    return found == logs.end() ? IoResult{-1, ENOENT} : opened(found->second, false);
+  }
+  IoResult open_beneath(int, const std::string&, int, std::uint32_t) override { return {-1, ENOENT}; }
+  void close(int file) noexcept override { open_.erase(file); }
+  IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
+    const auto& log = open_.at(file).log;
+    const std::uint64_t size = log ? log->size() : image_bytes;
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(size - std::min(size, offset), buffer.size()));
+    std::fill_n(buffer.begin(), count, std::byte{0});
+    if (log && count != 0) std::memcpy(buffer.data(), log->data() + offset, count);
+    return {static_cast<std::int64_t>(count), 0};
+  }
+  IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
+    if (const auto& log = open_.at(file).log) {
+      fuzz::require(offset <= log->size() && data.size() <= log->size() - offset, "a log is never made longer");
+      std::copy(data.begin(), data.end(), log->begin() + static_cast<std::ptrdiff_t>(offset));
+    } else {
+      fuzz::require(offset <= image_bytes && data.size() <= image_bytes - offset, "a write is within the image");
+    }
+    return {static_cast<std::int64_t>(data.size()), 0};
+  }
+  IoResult truncate(int file, std::uint64_t size) override {
+    fuzz::require(!open_.at(file).log && size >= image_bytes, "only the image is resized, and never made shorter");
+    image_bytes = size;
+    return {};
+  }
+  IoResult reserve(int, std::uint64_t, std::uint64_t) override { return {}; }
+  IoResult punch_hole(int, std::uint64_t, std::uint64_t) override { return {}; }
+  IoResult seek_data(int, std::uint64_t) override { return {-1, ENXIO}; }
+  IoResult seek_hole(int, std::uint64_t offset) override { return {static_cast<std::int64_t>(offset), 0}; }
+  IoResult sync_data(int) override { return {}; }
+  IoResult sync(int) override { return {}; }
+  IoResult status(int file, FileStatus& status) override {
+    const auto& log = open_.at(file).log;
+    describe(log ? log->size() : image_bytes, log ? inode + 1 : inode, status);
+    return {};
+  }
+  IoResult status_of(const std::string& path, FileStatus& status) override {
+    if (path != image_path) return {-1, ENOENT};
+    describe(image_bytes, inode, status);
+    return {};
+  }
+  IoResult file_system_type(int) override { return {}; }
+  IoResult lock(int, Lock) override { return {}; }
+  IoResult rename(const std::string&, const std::string&) override { return {-1, EACCES}; }
+  IoResult remove(const std::string& path) override {
+    return logs.erase(path) == 0 ? IoResult{-1, ENOENT} : IoResult{};
+  }
+  IoResult remove_beneath(int, const std::string&) override { return {-1, EACCES}; }
+  IoResult list(const std::string&, std::vector<std::string>& names) override {
+    names = {"a.img"};
+    for (const auto& [path, bytes] : logs) names.push_back(path.substr(folder.size() + 1));
+    return {};
+  }
+
+private:
+  struct Open {
+    std::shared_ptr<LogBytes> log;  // null: the image, or the folder
+    bool folder = false;
+  };
+  IoResult opened(std::shared_ptr<LogBytes> log, bool is_folder) {
+    open_[next_] = {std::move(log), is_folder};
+    return {next_++, 0};
+  }
+  static void describe(std::uint64_t size, std::uint64_t number, FileStatus& status) {
+    status = {};
+    status.size_bytes = size;
+    status.inode = number;
+    status.mode = S_IFREG | 0640;
+  }
+  std::map<int, Open> open_;
+  int next_ = 3;
+};
+
+/// Makes the checksums of a segment right, so that changed fields reach what looks at them.
+void repair(LogBytes& bytes, std::uint64_t number) {
+  if (bytes.size() < segment_records_at) return;
+  const auto put = [&](std::size_t at, std::uint64_t value) {
+    for (std::size_t i = 0; i < 8; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
+  };
+  const auto get = [&](std::size_t at) {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < 8; ++i) value |= static_cast<std::uint64_t>(bytes[at + i]) << (8 * i);
+    return value;
+  };
+  const std::span<std::byte> all{bytes};
+  put(segment_number_at, number);
+  put(segment_checksum_at, log_checksum(all.first(segment_checksum_at)));
+  put(mark_in_segment_at + mark_checksum_at, log_checksum(all.subspan(mark_in_segment_at, mark_checksum_at)));
+  for (std::size_t at = segment_records_at; bytes.size() - at >= record_header_bytes;) {
+    const std::uint64_t payload = get(at + record_payload_bytes_at);
+    const std::uint64_t room = bytes.size() - at - record_header_bytes;
+    if (payload <= room)
+      put(at + record_payload_checksum_at, log_checksum(all.subspan(at + record_header_bytes, payload)));
+    put(at + record_checksum_at, log_checksum(all.subspan(at, record_checksum_at)));
+    if (payload > room || record_bytes(payload) > bytes.size() - at) return;
+    at += record_bytes(payload);
+  }
+}
+
+struct Seen {
+  std::uint64_t records = 0, end_position = 0, synced_position = 0, version = 0, pages = 0;
+  std::string problem;
+  friend bool operator==(const Seen&, const Seen&) = default;
+};
+
+Seen scanned(MemoryFiles& files) {
+  Seen seen;
+  std::uint64_t version = 0, pages = 0;
+  const LogScan scan = scan_log(files, image_path, O_RDONLY, [&](const ScannedRecord& record) {
+    fuzz::require(seen.records == 0 || record.header.version == version + 1, "versions rise by one");
+    fuzz::require(seen.records == 0 || record.header.pages >= pages, "an image never shrinks");
+    version = record.header.version;
+    pages = record.header.pages;
+    ++seen.records;
+    for (const LogRange& range : record.ranges)
+      fuzz::require(range.length / page_size <= pages && range.offset / page_size <= pages, "ranges are in the image");
+  });
+  fuzz::require(scan.records == seen.records, "each record that counts is handed out");
+  if (!scan.segments.empty() && !scan.problem)
+    fuzz::require(scan.synced_position <= scan.end_position, "what was synced is there, or it is said");
+  seen.end_position = scan.end_position;
+  seen.synced_position = scan.synced_position;
+  seen.version = scan.version;
+  seen.pages = scan.pages;
+  if (scan.problem) seen.problem = scan.problem->what();
+  return seen;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  constexpr std::size_t prefix = 6;
+  if (size < prefix) return 0;
+  const auto bytes = std::as_bytes(std::span(data, size)).subspan(prefix);
+  const bool repairs = (data[0] & 1) != 0;
+  const std::uint64_t first_number = 1 + data[1] % 3;
+  MemoryFiles files;
+  files.image_bytes = (data[0] >> 4) * page_size;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < 3 && at < bytes.size(); ++i) {
+    const std::size_t asked = i == 2 ? bytes.size() : data[2 + 2 * i] | static_cast<std::size_t>(data[3 + 2 * i]) << 8;
+    const std::size_t length = std::min(asked, bytes.size() - at);
+    auto log = std::make_shared<LogBytes>(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                                          bytes.begin() + static_cast<std::ptrdiff_t>(at + length));
+    if (repairs) repair(*log, first_number + i);
+    files.logs[segment_path(image_path, first_number + i)] = std::move(log);
+    at += length;
+  }
+  const Seen seen = scanned(files);
+  fuzz::require(scanned(files) == seen, "looking again sees the same");
+  std::map<std::string, LogBytes> before;
+  for (const auto& [path, log] : files.logs) before[path] = *log;
+  const std::uint64_t image_before = files.image_bytes;
+  try {
+    recover_log(files, image_path, true);
+  } catch (const MemoryError& error) {
+    if (!seen.problem.empty()) {
+      fuzz::require(error.what() == seen.problem, "a log that can't be trusted is refused for that");
+      fuzz::require(files.logs.size() == before.size() && files.image_bytes == image_before,
+                    "a refusal removes nothing");
+      for (const auto& [path, log] : files.logs) fuzz::require(*log == before[path], "a refusal changes nothing");
+    }
+    return 0;
+  }
+  fuzz::require(seen.problem.empty(), "a log that can't be trusted is refused");
+  fuzz::require(files.logs.empty(), "what was replayed is gone");
+  return 0;
+}
