@@ -8,16 +8,13 @@
 #include <pageserver/heap_provider.hpp>
 #include <pageserver/remote_provider.hpp>
 
+#include "client/remote_options.hpp"
 #include "client/uri.hpp"
 #include "storage/embedded_store.hpp"
 
 namespace pageserver {
-namespace {
 
-using client::Scheme;
-using client::Uri;
-
-RemoteOptions remote_options(Uri uri) {
+RemoteOptions client::remote_options(Uri uri) {
   RemoteOptions options;
   options.host = std::move(uri.endpoint.host);
   options.port = uri.endpoint.port;
@@ -31,8 +28,14 @@ RemoteOptions remote_options(Uri uri) {
   options.connect_timeout = uri.connect_timeout;
   options.request_timeout = uri.request_timeout;
   options.poll_us = uri.poll_us;
+  options.cache_bytes = uri.cache_bytes;
   return options;
 }
+
+namespace {
+
+using client::Scheme;
+using client::Uri;
 
 std::unique_ptr<Session> open_embedded(const Uri& uri) {
   storage::EmbeddedOptions options;
@@ -47,7 +50,7 @@ std::unique_ptr<Session> open_embedded(const Uri& uri) {
 std::unique_ptr<Session> open_session_at(Uri uri, std::string_view text) {
   switch (uri.scheme) {
     case Scheme::tcp:
-    case Scheme::unix_socket: return std::make_unique<RemoteProvider>(remote_options(std::move(uri)));
+    case Scheme::unix_socket: return std::make_unique<RemoteProvider>(client::remote_options(std::move(uri)));
     case Scheme::store: return open_embedded(uri);
     case Scheme::heap:
     case Scheme::file: break;

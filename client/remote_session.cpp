@@ -52,8 +52,7 @@ ConnectionOptions connection_options(const RemoteOptions& options) {
   return {options.connect_timeout, options.request_timeout, options.poll_us, {}};
 }
 
-}  // namespace
-
+/// Keeps what a child after fork(2) must not destroy: its mutex may be locked by a thread that is not there.
 void keep_for_ever(void* object) noexcept {
   // Reachable from here, so that a leak checker sees no leak.
   struct Kept {
@@ -63,6 +62,17 @@ void keep_for_ever(void* object) noexcept {
   static std::atomic<Kept*> first{nullptr};
   auto* const kept = new (std::nothrow) Kept{object, first.load()};
   if (kept != nullptr) first.store(kept);
+}
+
+}  // namespace
+
+void end_session(std::unique_ptr<RemoteSession> session) noexcept {
+  if (!session->is_forked()) {
+    session->close();
+    return;
+  }
+  session->abandon();
+  keep_for_ever(session.release());
 }
 
 RemoteSession::RemoteSession(RemoteOptions options)
@@ -86,6 +96,7 @@ void RemoteSession::open(Deadline deadline) {
       message,
       [this](const proto::OpenAnswer& answer) {
         pages_ = answer.pages;
+        size_bytes_max_ = answer.size_bytes_max;
         held_ = from_proto(answer.version);
       },
       std::max(left, std::chrono::milliseconds{1}));
@@ -129,7 +140,7 @@ proto::SizeAnswer RemoteSession::ask_size() {
   request(proto::SizeRequest{}, [&](const proto::SizeAnswer& answer) {
     size = answer;
     if (options_.access == Access::read) return;
-    pages_ = answer.pages;
+    pages_ = answer.pages + unsent_pages_;
     pages_known_ = true;
   });
   return size;
@@ -166,7 +177,7 @@ void RemoteSession::check_known_bounds(std::string_view action, std::uint64_t of
 
 std::uint64_t RemoteSession::grow(std::uint64_t new_pages) {
   refuse_readers("grow");
-  if (new_pages == 0) return pages("grow");
+  if (new_pages == 0) return RemoteSession::pages("grow");
   std::uint64_t previous = 0;
   request(proto::GrowRequest{new_pages}, [&](const proto::GrowAnswer& answer) {
     previous = answer.previous_pages;
@@ -281,6 +292,18 @@ Stat RemoteSession::stat() {
   Stat stat;
   request(proto::StatRequest{}, [&](const proto::StatAnswer& answer) { stat = from_proto(answer); });
   return stat;
+}
+
+RemoteTraffic RemoteSession::traffic() {
+  RemoteTraffic traffic;
+  shared_.run([&](Connection& connection, Batch&) {
+    const auto& counters = connection.counters();
+    traffic.requests = counters.requests;
+    traffic.round_trips = shared_.round_trips();
+    traffic.bytes_sent = counters.bytes_sent;
+    traffic.bytes_received = counters.bytes_received;
+  });
+  return traffic;
 }
 
 void RemoteSession::zero(std::uint64_t offset, std::uint64_t length) {

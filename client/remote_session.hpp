@@ -17,18 +17,20 @@ public:
   explicit RemoteSession(RemoteOptions options);
   RemoteSession(const RemoteSession&) = delete;
   RemoteSession& operator=(const RemoteSession&) = delete;
+  virtual ~RemoteSession() = default;
 
-  std::uint64_t pages(std::string_view action);
-  std::uint64_t grow(std::uint64_t new_pages);
-  void read(std::uint64_t offset, std::span<std::byte> buffer);
-  void write(std::uint64_t offset, std::span<const std::byte> data);
-  void flush();
-  Version version();
-  Refreshed refresh();
-  void discard();
-  Stat stat();
-  void zero(std::uint64_t offset, std::uint64_t length);
-  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length);
+  virtual std::uint64_t pages(std::string_view action);
+  virtual std::uint64_t grow(std::uint64_t new_pages);
+  virtual void read(std::uint64_t offset, std::span<std::byte> buffer);
+  virtual void write(std::uint64_t offset, std::span<const std::byte> data);
+  virtual void flush();
+  virtual Version version();
+  virtual Refreshed refresh();
+  virtual void discard();
+  virtual Stat stat();
+  virtual void zero(std::uint64_t offset, std::uint64_t length);
+  virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length);
+  virtual RemoteTraffic traffic();
 
   /// Tells the daemon that the session is over and waits a second for its answer. Throws nothing.
   void close() noexcept;
@@ -36,13 +38,12 @@ public:
   void abandon() noexcept { shared_.connection().abandon(); }
   bool is_forked() const noexcept { return shared_.is_forked(); }
 
-private:
+protected:
   template <class Request, class Use>
   void request(const Request& message, Use use);
   /// The pages and version of the session's view, from the daemon.
   proto::SizeAnswer ask_size();
 
-  void open(Deadline deadline);
   void refuse_readers(std::string_view action) const;
   /// Throws out_of_bounds in the words of the local providers, after the store's name.
   void check_bounds(std::string_view action, std::uint64_t offset, std::uint64_t length, std::uint64_t pages) const;
@@ -51,8 +52,6 @@ private:
 
   void submit_reads(Connection& connection, Batch& batch, std::uint64_t offset, std::span<std::byte> buffer) const;
   void submit_writes(Connection& connection, Batch& batch, std::uint64_t offset, std::span<const std::byte> data) const;
-  void read_split_live(std::uint64_t offset, std::span<std::byte> buffer);
-  void write_zeros(std::uint64_t offset, std::uint64_t length);
 
   const RemoteOptions options_;
   SharedConnection shared_;
@@ -62,24 +61,20 @@ private:
   // nobody else changes them; a flush that failed leaves them open to question.
   bool pages_known_ = false;
   std::uint64_t pages_ = 0;
+  std::uint64_t unsent_pages_ = 0;  // of them, those that the daemon was not told of: only a cache keeps some back
+  std::uint64_t size_bytes_max_ = 0;
   Version held_;  // the version that a pin or a fork holds
+
+private:
+  void open(Deadline deadline);
+  void read_split_live(std::uint64_t offset, std::span<std::byte> buffer);
+  void write_zeros(std::uint64_t offset, std::uint64_t length);
 };
 
+/// The session that `options` ask for: with a cache where one was asked for and the session's rights make it coherent.
+std::unique_ptr<RemoteSession> make_remote_session(RemoteOptions options);
+
 /// Ends a session at the end of its provider: closes it, or in a child after fork(2) leaves it to the parent.
-template <class Derived>
-void end_session(std::unique_ptr<Derived> session) noexcept;
-
-/// Keeps what a child after fork(2) must not destroy: its mutex may be locked by a thread that is not there.
-void keep_for_ever(void* object) noexcept;
-
-template <class Derived>
-void end_session(std::unique_ptr<Derived> session) noexcept {
-  if (!session->is_forked()) {
-    session->close();
-    return;
-  }
-  session->abandon();
-  keep_for_ever(session.release());
-}
+void end_session(std::unique_ptr<RemoteSession> session) noexcept;
 
 }  // namespace pageserver::client

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <utility>
@@ -61,7 +62,10 @@ public:
     } catch (...) {
       failed = std::current_exception();
     }
-    if (!batch.done()) wait(lock, batch);
+    if (!batch.done()) {
+      ++round_trips_;
+      wait(lock, batch);
+    }
     if (failed) std::rethrow_exception(failed);
     batch.rethrow();
   }
@@ -77,6 +81,9 @@ public:
     });
   }
 
+  /// How many calls waited for the daemon. Inside run() only.
+  std::uint64_t round_trips() const noexcept { return round_trips_; }
+
   bool is_forked() const noexcept { return connection_.is_forked(); }
   /// Only before or after all threads: for opening and closing.
   Connection& connection() noexcept { return connection_; }
@@ -90,6 +97,7 @@ private:
   std::condition_variable changed_;
   Connection connection_;
   Wakeup wakeup_;
+  std::uint64_t round_trips_ = 0;
   bool driving_ = false;          // a thread is in drive(): only it may end the connection, since it polls the socket
   std::size_t waiting_ = 0;       // threads that wait for the driver
   bool several_threads_ = false;  // one has met another in here: from then on a driver sleeps where it can be woken

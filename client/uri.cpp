@@ -225,8 +225,10 @@ private:
     switch (uri_.scheme) {
       case Scheme::file: return "access";
       case Scheme::store: return "access, view, publish, wait_ms, name";
-      case Scheme::tcp: return "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us";
-      default: return "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us";
+      case Scheme::tcp:
+        return "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, cache_bytes";
+      default:
+        return "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, cache_bytes";
     }
   }
 
@@ -264,6 +266,10 @@ private:
       take_socket(item, std::move(value));
     } else if (key == "poll_us") {
       take_poll_us(item, value);
+    } else if (key == "cache_bytes") {
+      const auto size = value == "off" ? std::uint64_t{0} : parse_size(value);
+      if (!size) fail(item, "is no size", "off, or bytes, or a number with KiB, MiB, GiB or TiB, such as 64MiB");
+      uri_.cache_bytes = *size;
     } else {
       const auto duration = parse_duration(value);
       if (!duration) fail(item, "is no duration", "one such as 10s, 500ms or 2m, from 1ms to 24 hours");

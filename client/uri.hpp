@@ -28,7 +28,8 @@ struct Uri {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds request_timeout{60'000};
   std::optional<std::uint32_t> poll_us;  ///< empty: auto
-  bool access_given = false;             ///< the text had `access=`
+  std::uint64_t cache_bytes = 0;
+  bool access_given = false;  ///< the text had `access=`
 
   bool is_remote() const { return scheme == Scheme::tcp || scheme == Scheme::unix_socket; }
 };

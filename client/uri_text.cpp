@@ -1,6 +1,7 @@
 #include "client/uri_text.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "proto/codec.hpp"
 
@@ -94,6 +95,22 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
   const auto number = parse_number(text.substr(0, text.size() - unit.size()), day_ms / factor);
   if (!number || *number == 0) return std::nullopt;
   return std::chrono::milliseconds{*number * factor};
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    std::uint64_t bytes;
+  };
+  static constexpr Unit units[] = {
+      {"", 1}, {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
+  const auto name = text.substr(std::min(text.find_first_not_of("0123456789"), text.size()));
+  const auto* const unit =
+      std::find_if(std::begin(units), std::end(units), [&](const Unit& each) { return each.name == name; });
+  if (unit == std::end(units)) return std::nullopt;
+  const auto number = parse_number(text.substr(0, text.size() - name.size()), UINT64_MAX / unit->bytes);
+  if (!number) return std::nullopt;
+  return *number * unit->bytes;
 }
 
 std::optional<std::string_view> scheme_of(std::string_view text) {

@@ -1,4 +1,4 @@
-// The letters of RFC 3986: percent-encoding, numbers, durations. Pure.
+// The letters of RFC 3986: percent-encoding, numbers, durations, sizes. Pure.
 #pragma once
 
 #include <chrono>
@@ -25,6 +25,9 @@ std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t m
 
 /// `500ms`, `10s`, `2m`, or a bare number of milliseconds; from 1 ms to 24 hours.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+
+/// Bytes: a number, alone or with B, KiB, MiB, GiB or TiB directly behind it.
+std::optional<std::uint64_t> parse_size(std::string_view text);
 
 /// RFC 3986 `scheme`: what stands before the first colon when it can be one; nothing for a plain path.
 std::optional<std::string_view> scheme_of(std::string_view text);

@@ -24,7 +24,7 @@ constexpr const char* footer_text =
     "  PATH or file:PATH                        a plain image file\n"
     "  heap:                                    an empty image in memory, for replay and bench\n"
     "Keys behind ? of a remote URI: access, view, publish, wait_ms, name, connect_timeout, request_timeout,\n"
-    "  poll_us=auto|0..1000 (look for answers before sleeping)\n"
+    "  poll_us=auto|0..1000 (look for answers before sleeping), cache_bytes=SIZE (keep pages, and writes until flush)\n"
     "SERVER is HOST[:PORT], pageserver://HOST[:PORT] or pageserver+unix:///?socket=PATH.\n"
     "Numbers may be written as 65536, 0x10000 or 64KiB.\n\n"
     "Exit status: 0 done, 1 failed or diff found a difference, 2 usage.\n\n"

@@ -53,6 +53,17 @@ void require_final_image(Context& context, Image& image, const TraceHeader& head
   }
 }
 
+nlohmann::ordered_json traffic_json(const RemoteTraffic& traffic) {
+  return {{"requests", traffic.requests},
+          {"round_trips", traffic.round_trips},
+          {"bytes_sent", traffic.bytes_sent},
+          {"bytes_received", traffic.bytes_received},
+          {"cache_hits", traffic.cache_hits},
+          {"cache_misses", traffic.cache_misses},
+          {"pages_read_ahead", traffic.pages_read_ahead},
+          {"cache_bytes_peak", traffic.cache_bytes_peak}};
+}
+
 std::string summary(const ReplayCounts& counts, double seconds, const std::string& hash) {
   char rate[96];
   std::snprintf(rate, sizeof rate, "%.2f s, %.0f operations per second", seconds,
@@ -86,25 +97,28 @@ int run_replay(Context& context, const ReplayOptions& options) {
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   image->flush();
+  const auto traffic = image->traffic();
   require_final_image(context, *image, trace.header());
 
   const ReplayCounts& counts = replayer.counts();
   if (context.json) {
-    context.out.json({{"trace", options.trace},
-                      {"store", options.uri},
-                      {"depth", options.depth},
-                      {"operations", counts.records},
-                      {"grows", counts.grows},
-                      {"reads", counts.reads},
-                      {"writes", counts.writes},
-                      {"flushes", counts.flushes},
-                      {"out_of_bounds", counts.out_of_bounds},
-                      {"bytes_read", counts.bytes_read},
-                      {"bytes_written", counts.bytes_written},
-                      {"seconds", seconds},
-                      {"operations_per_second", static_cast<double>(counts.records) / seconds},
-                      {"size_bytes", trace.header().final_size_bytes},
-                      {"hash", hex16(trace.header().final_hash)}});
+    nlohmann::ordered_json report{{"trace", options.trace},
+                                  {"store", options.uri},
+                                  {"depth", options.depth},
+                                  {"operations", counts.records},
+                                  {"grows", counts.grows},
+                                  {"reads", counts.reads},
+                                  {"writes", counts.writes},
+                                  {"flushes", counts.flushes},
+                                  {"out_of_bounds", counts.out_of_bounds},
+                                  {"bytes_read", counts.bytes_read},
+                                  {"bytes_written", counts.bytes_written},
+                                  {"seconds", seconds},
+                                  {"operations_per_second", static_cast<double>(counts.records) / seconds},
+                                  {"size_bytes", trace.header().final_size_bytes},
+                                  {"hash", hex16(trace.header().final_hash)}};
+    if (traffic) report["traffic"] = traffic_json(*traffic);
+    context.out.json(report);
   }
   context.note(summary(counts, seconds, hex16(trace.header().final_hash)));
   return exit_done;

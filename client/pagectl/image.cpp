@@ -69,6 +69,7 @@ std::unique_ptr<Image> open_image(const std::string& text, const OpenMode& mode)
     case client::Scheme::tcp:
     case client::Scheme::unix_socket: break;
   }
+  if (uri.cache_bytes > 0) return open_cached_image(text, uri, has_key(text, "view"), has_key(text, "publish"), mode);
   return open_remote_image(text, uri, has_key(text, "view"), has_key(text, "publish"), mode);
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include <pageserver/remote_provider.hpp>
 #include <pageserver/session.hpp>
 
 #include "client/uri.hpp"
@@ -76,6 +77,8 @@ public:
   virtual bool publishes_on_flush() const { return false; }
   /// Nothing where images have no sessions.
   virtual std::optional<Stat> stat() { return std::nullopt; }
+  /// What it has cost so far; nothing but for a session with a cache.
+  virtual std::optional<RemoteTraffic> traffic() { return std::nullopt; }
   /// Takes the lease from the writer with this epoch.
   virtual std::optional<HolderStat> break_lease(std::uint64_t epoch);
 };

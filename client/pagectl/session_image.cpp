@@ -4,6 +4,9 @@
 
 #include <pageserver/error.hpp>
 #include <pageserver/open.hpp>
+#include <pageserver/remote_provider.hpp>
+
+#include "client/remote_options.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -19,7 +22,7 @@ void run_inline(const Image::Done& done, Work work) {
   done(error);
 }
 
-class SessionImage final : public Image {
+class SessionImage : public Image {
 public:
   SessionImage(std::string name, std::unique_ptr<Session> session, bool stable, bool on_flush)
       : name_(std::move(name)), session_(std::move(session)), stable_(stable), on_flush_(on_flush) {}
@@ -56,6 +59,18 @@ private:
   bool on_flush_;
 };
 
+class CachedImage final : public SessionImage {
+public:
+  /// `remote` is the session that `session` owns.
+  CachedImage(std::string name, RemoteProvider& remote, std::unique_ptr<Session> session, bool stable, bool on_flush)
+      : SessionImage(std::move(name), std::move(session), stable, on_flush), remote_(remote) {}
+
+  std::optional<RemoteTraffic> traffic() override { return remote_.traffic(); }
+
+private:
+  RemoteProvider& remote_;
+};
+
 std::string percent_encoded(std::string_view text) {
   std::string out;
   for (const char c : text) out += c == ' ' ? std::string("%20") : std::string(1, c);
@@ -80,6 +95,18 @@ std::unique_ptr<Image> open_session_image(const std::string& name, const client:
   if (on_flush && !publish_given) text = with_query(text, "publish=on_flush");
   static_cast<void>(view_given);
   return std::make_unique<SessionImage>(name, open_session(text), true, on_flush);
+}
+
+std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, bool view_given,
+                                         bool publish_given, const OpenMode& mode) {
+  auto options = client::remote_options(uri);
+  if (uri.access == Access::read && !view_given && mode.one_version) options.view = View::pinned;
+  if (uri.access == Access::write && !publish_given && mode.one_transaction) options.publish = Publish::on_flush;
+  const bool stable = options.access != Access::read || options.view == View::pinned;
+  const bool on_flush = options.publish == Publish::on_flush;
+  auto session = std::make_unique<RemoteProvider>(std::move(options));
+  auto& remote = *session;
+  return std::make_unique<CachedImage>(name, remote, std::move(session), stable, on_flush);
 }
 
 }  // namespace pageserver::pagectl

@@ -13,13 +13,14 @@ namespace pageserver {
 ///
 ///     pageserver://HOST[:PORT]/STORE[?access=read|write|fork&view=live|pinned&publish=on_write|on_flush&wait_ms=N&name=WHO]
 ///     pageserver+unix:///STORE?socket=PATH[&...]        default port 6553; default access write, publish on_write
-///                                                       further keys of both: poll_us=auto|N
+///                                                       further keys of both: poll_us=auto|N&cache_bytes=SIZE
 ///     file:PATH[?access=read|write]                     access=read never creates the file and takes a shared lock
 ///     heap:                                             a new, empty image in this process
 ///     store:PATH[?access=...&publish=...]               the store engine in this process
 ///
-/// `poll_us` is how long, in microseconds (0 to 1000, 0 is off), a call looks for its answer before it sleeps; see
-/// RemoteOptions.
+/// `poll_us` is how long, in microseconds (0 to 1000, 0 is off), a call looks for its answer before it sleeps;
+/// `cache_bytes` the memory for a cache of pages: `off`, or bytes, with KiB, MiB or GiB where wanted. See RemoteOptions
+/// and RemoteProvider.
 ///
 /// A text without a scheme is a plain path: `file:` with no percent-decoding and no query. Percent-encoding and IPv6
 /// hosts (`[::1]`) are those of RFC 3986. Errors: invalid_argument quotes the part of the URI that is wrong;

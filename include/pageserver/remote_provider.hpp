@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,21 @@ struct RemoteOptions {
   /// answers come that soon, and never between calls. Empty: the library's own choice, which is 0 where the process
   /// may use one processor only (by affinity or by the quota of a cgroup).
   std::optional<std::uint32_t> poll_us;
+  /// Memory for a cache of pages, in bytes; 0: none. See RemoteProvider. Less than two pages (131,072) is none either.
+  std::uint64_t cache_bytes = 0;
+};
+
+/// What a session has cost so far, counted since it was opened.
+struct RemoteTraffic {
+  std::uint64_t requests = 0;
+  std::uint64_t round_trips = 0;       ///< calls, or parts of calls, that had to wait for the daemon
+  std::uint64_t bytes_sent = 0;        ///< frames as a whole
+  std::uint64_t bytes_received = 0;    ///< likewise
+  std::uint64_t cache_hits = 0;        ///< pages that a read found in the cache
+  std::uint64_t cache_misses = 0;      ///< pages fetched because a call needed them
+  std::uint64_t pages_read_ahead = 0;  ///< pages fetched before anybody needed them
+  std::uint64_t cache_bytes = 0;       ///< memory that the cache's pages take now
+  std::uint64_t cache_bytes_peak = 0;  ///< the most that it was
 };
 
 /// Speaks the protocol of proto/PROTOCOL.md, blocking. Requests larger than the server's limit are split, each part
@@ -37,6 +53,17 @@ struct RemoteOptions {
 /// protocol_error every call throws that error again, since what was not answered may or may not have been applied.
 /// The same holds in a child after fork(2), whose first call throws connection_lost saying so. A writer's and a fork's
 /// size() and pages() cost no round trip. Every error's text names server, store and operation.
+///
+/// The cache (`cache_bytes`) keeps pages where nobody else can change what the session sees: for a writer, a pinned
+/// reader and a fork. For a live reader it is off by itself, since its every read sees the newest version. Pages are
+/// read ahead when reads run forward. A writer with publish on_write sends each write before the call returns, from the
+/// first byte that differs to the last; one that changes nothing is not sent. With on_flush, and in a fork, written
+/// bytes and grown pages stay here until flush() or until the cache needs room, and only what differs from the page as
+/// it was is sent: an error that the daemon would have answered to the write (no_space, limit_exceeded,
+/// snapshot_too_old) is then thrown by the flush, or by whatever call needed the room, and nothing is lost by it (a
+/// write of several pages that needed it may have been made in part, page by page). out_of_bounds and read_only are
+/// thrown at once. After the daemon's notice that the lease is lost no call is served from the cache: it looks for one
+/// at least every 2 ms. A refresh drops what it found changed. Calls of several threads then run one after the other.
 ///
 /// Threads: several may be inside at once, with all their requests in flight; split calls take effect one after the
 /// other, each as a whole as far as this session's own calls are concerned. Destroying and moving are for one thread.
@@ -63,6 +90,9 @@ public:
   Stat stat() override;
   void zero(std::uint64_t offset, std::uint64_t length) override;
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override;
+
+  /// What the session has cost so far; costs no round trip.
+  RemoteTraffic traffic();
 
 private:
   class Impl;

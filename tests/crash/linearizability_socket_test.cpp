@@ -103,6 +103,7 @@ std::vector<History::Read> read_until_enough(const std::string& uri, unsigned nu
 TEST_CASE("live reads and publishes over sockets are linearizable") {
   const bool transactions = GENERATE(false, true);
   const bool unix_socket = GENERATE(false, true);
+  const bool cache = GENERATE(false, true);  // the writer's; a live reader has none
   Daemon daemon({"--store", "shared={dir}/shared.img"});
   const auto uri = [&](const std::string& query) {
     return unix_socket ? daemon.unix_uri("shared", query) : daemon.tcp_uri("shared", query);
@@ -115,12 +116,14 @@ TEST_CASE("live reads and publishes over sockets are linearizable") {
   History history;
   std::vector<History::Read> reads[reader_count];
   std::vector<std::thread> threads;
-  const std::string writer_uri = uri(transactions ? "access=write&publish=on_flush" : "access=write&publish=on_write");
+  const std::string cached = cache ? "&cache_bytes=1MiB" : "";
+  const std::string writer_uri =
+      uri("access=write&publish=" + std::string(transactions ? "on_flush" : "on_write") + cached);
   threads.emplace_back(
       [&] { history.writes = write_until_enough(writer_uri, transactions, shared, problems[reader_count]); });
   for (unsigned number = 0; number < reader_count; ++number) {
     threads.emplace_back([&, number] {
-      reads[number] = read_until_enough(uri("access=read&view=live"), number, shared, problems[number]);
+      reads[number] = read_until_enough(uri("access=read&view=live" + cached), number, shared, problems[number]);
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -85,7 +85,7 @@ Commits replay_until_killed(const std::string& path, MemoryProvider& image, std:
   return commits;
 }
 
-void kill_at_random_records(const std::string& name, int rounds) {
+void kill_at_random_records(const std::string& name, int rounds, const std::string& query) {
   const std::uint64_t seed = kill_seed();
   INFO("trace " << name << ", PAGESERVER_KILL_SEED=" << seed);
   std::mt19937_64 random{seed};
@@ -98,7 +98,7 @@ void kill_at_random_records(const std::string& name, int rounds) {
     std::atomic<std::uint64_t> progress{0};
     Commits commits;
     {
-      const auto image = open(daemon.unix_uri("s", "publish=on_flush"));
+      const auto image = open(daemon.unix_uri("s", query));
       const std::uint64_t after = 1 + random() % (records - 1);
       INFO("round " << round << ", kill after record " << after);
       const Killer killer{daemon, progress, after, random() % 200'000};
@@ -117,9 +117,19 @@ void kill_at_random_records(const std::string& name, int rounds) {
 }  // namespace
 
 TEST_CASE("small_crud killed at random records is found at a commit") {
-  kill_at_random_records("small_crud", kill_rounds(12));
+  kill_at_random_records("small_crud", kill_rounds(12), "publish=on_flush");
 }
 
-TEST_CASE("blob killed at random records is found at a commit") { kill_at_random_records("blob", kill_rounds(8)); }
+TEST_CASE("small_crud killed at random records, with a cache, is found at a commit") {
+  kill_at_random_records("small_crud", kill_rounds(12), "publish=on_flush&cache_bytes=512KiB");
+}
+
+TEST_CASE("blob killed at random records is found at a commit") {
+  kill_at_random_records("blob", kill_rounds(8), "publish=on_flush");
+}
+
+TEST_CASE("blob killed at random records, with a cache, is found at a commit") {
+  kill_at_random_records("blob", kill_rounds(8), "publish=on_flush&cache_bytes=4MiB");
+}
 
 }  // namespace pageserver::test

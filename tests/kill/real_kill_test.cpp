@@ -80,6 +80,8 @@ std::pair<std::uint64_t, std::uint64_t> run_until_killed(Daemon& daemon, std::mt
 }  // namespace
 
 TEST_CASE("a killed daemon keeps every answered write, and no write in part") {
+  const std::string cache = GENERATE("", "cache_bytes=1MiB");
+  INFO("client " << cache);
   const std::uint64_t seed = kill_seed();
   INFO("PAGESERVER_KILL_SEED=" << seed);
   std::mt19937_64 random{seed};
@@ -90,7 +92,7 @@ TEST_CASE("a killed daemon keeps every answered write, and no write in part") {
   for (int round = 0; round < kill_rounds(20); ++round) {
     INFO("round " << round);
     const auto [answered, attempted] = run_until_killed(
-        daemon, random, daemon.unix_uri("s"), next,
+        daemon, random, daemon.unix_uri("s", cache), next,
         [&](MemoryProvider& image, std::uint64_t number) { image.write(piece.offset, pattern(number, piece)); });
     daemon.start_again();
     const auto image = open(daemon.tcp_uri("s", "access=read"));
@@ -103,6 +105,8 @@ TEST_CASE("a killed daemon keeps every answered write, and no write in part") {
 }
 
 TEST_CASE("a killed daemon keeps every answered flush, and no transaction in part") {
+  const std::string query = GENERATE("publish=on_flush", "publish=on_flush&cache_bytes=1MiB");
+  INFO(query);
   const std::uint64_t seed = kill_seed();
   INFO("PAGESERVER_KILL_SEED=" << seed);
   std::mt19937_64 random{seed};
@@ -111,7 +115,7 @@ TEST_CASE("a killed daemon keeps every answered flush, and no transaction in par
   std::uint64_t next = 1;
   for (int round = 0; round < kill_rounds(20); ++round) {
     INFO("round " << round);
-    const auto [answered, attempted] = run_until_killed(daemon, random, daemon.unix_uri("s", "publish=on_flush"), next,
+    const auto [answered, attempted] = run_until_killed(daemon, random, daemon.unix_uri("s", query), next,
                                                         [&](MemoryProvider& image, std::uint64_t number) {
                                                           for (const ByteRange piece : pieces)
                                                             image.write(piece.offset, pattern(number, piece));
@@ -129,6 +133,8 @@ TEST_CASE("a killed daemon keeps every answered flush, and no transaction in par
 }
 
 TEST_CASE("a killed daemon keeps growth and content of one transaction together") {
+  const std::string query = GENERATE("publish=on_flush", "publish=on_flush&cache_bytes=1MiB");
+  INFO(query);
   const std::uint64_t seed = kill_seed();
   INFO("PAGESERVER_KILL_SEED=" << seed);
   std::mt19937_64 random{seed};
@@ -140,13 +146,12 @@ TEST_CASE("a killed daemon keeps growth and content of one transaction together"
       const auto image = open(daemon.unix_uri("s", "access=read"));
       first_page = image->pages();
     }
-    const auto [answered, attempted] =
-        run_until_killed(daemon, random, daemon.unix_uri("s", "publish=on_flush"), first_page + 1,
-                         [&](MemoryProvider& image, std::uint64_t number) {
-                           const std::uint64_t page = image.grow(1);
-                           image.write(page * page_size, pattern(number, {page * page_size, page_size}));
-                           image.flush();
-                         });
+    const auto [answered, attempted] = run_until_killed(
+        daemon, random, daemon.unix_uri("s", query), first_page + 1, [&](MemoryProvider& image, std::uint64_t number) {
+          const std::uint64_t page = image.grow(1);
+          image.write(page * page_size, pattern(number, {page * page_size, page_size}));
+          image.flush();
+        });
     daemon.start_again();
     const auto image = open(daemon.tcp_uri("s", "access=read"));
     REQUIRE(image->pages() >= answered);

@@ -48,6 +48,31 @@ TEST_CASE("small_crud and reopen, each flush a commit, leave the engine's own im
   replay_and_compare(reopen, true, "8", "publish=on_flush");
 }
 
+TEST_CASE("the traces through a cache, each write published, leave the engine's own image") {
+  replay_and_compare(small_crud, true, "1", "cache_bytes=16MiB");
+  replay_and_compare(reopen, false, "1", "cache_bytes=256KiB");
+}
+
+TEST_CASE("the traces through a cache, each flush a commit, leave the engine's own image") {
+  replay_and_compare(small_crud, false, "1", "publish=on_flush&cache_bytes=16MiB");
+  replay_and_compare(reopen, true, "1", "publish=on_flush&cache_bytes=512KiB");
+  replay_and_compare(blob, false, "1", "publish=on_flush&cache_bytes=16MiB");
+}
+
+TEST_CASE("a commit of the engine costs at most three round trips beyond the pages that were not there") {
+  const Served served;
+  const auto uri = served.daemon->unix_uri("again", "publish=on_flush&cache_bytes=64MiB");
+  REQUIRE(pagectl({"create", uri}).status == 0);
+  const auto report = replay(small_crud, uri);
+  const auto& traffic = report["traffic"];
+  const std::uint64_t flushes = report["flushes"];
+  const std::uint64_t misses = traffic["cache_misses"];
+  REQUIRE(flushes > 10);
+  // Opening, the sizes asked for and the last hash are a few more.
+  CHECK(traffic["round_trips"].get<std::uint64_t>() <= 3 * flushes + misses + 10);
+  CHECK(traffic["bytes_sent"].get<std::uint64_t>() * 4 < report["bytes_written"].get<std::uint64_t>());
+}
+
 TEST_CASE("a store that a trace does not start from is refused, and left alone") {
   const Served served;
   const auto result = pagectl({"replay", engine_fixture("small_crud.wdtr.zst"), served.daemon->tcp_uri("demo")});

@@ -22,6 +22,17 @@ TEST_CASE("oltp through the daemon leaves the engine's own image") {
   CHECK(sha256_of(served.dir.file("stores/again.img")) == oltp.sha256);
 }
 
+TEST_CASE("oltp through a cache, each flush a commit, leaves the engine's own image") {
+  Served served;
+  const auto uri = served.daemon->unix_uri("again", "publish=on_flush&cache_bytes=64MiB");
+  REQUIRE(pagectl({"create", uri}).status == 0);
+  const auto report = pagectl_json({"replay", engine_fixture("oltp.wdtr.zst"), uri}, {}, limit);
+  CHECK(report["operations"] == oltp.records);
+  CHECK(report["hash"] == oltp.hash);
+  CHECK(served.daemon->stop() == 0);
+  CHECK(sha256_of(served.dir.file("stores/again.img")) == oltp.sha256);
+}
+
 TEST_CASE("oltp on a plain file leaves the engine's own image") {
   const TempDir dir;
   const auto report = pagectl_json({"replay", engine_fixture("oltp.wdtr.zst"), dir.file("a.img")}, {}, limit);

@@ -113,6 +113,18 @@ TEST_CASE("poll_us is auto, off or a bounded number of microseconds") {
   CHECK(parse_uri("pageserver://h?poll_us=20", Access::read, UriTarget::server).poll_us == 20u);
 }
 
+TEST_CASE("cache_bytes is off, or bytes with the suffixes of the configuration") {
+  CHECK(parse_uri("pageserver://h/x").cache_bytes == 0);
+  CHECK(parse_uri("pageserver://h/x?cache_bytes=off").cache_bytes == 0);
+  CHECK(parse_uri("pageserver://h/x?cache_bytes=0").cache_bytes == 0);
+  CHECK(parse_uri("pageserver://h/x?cache_bytes=65536").cache_bytes == 65536);
+  CHECK(parse_uri("pageserver://h/x?cache_bytes=3KiB").cache_bytes == 3072);
+  CHECK(parse_uri("pageserver://h/x?cache_bytes=64MiB").cache_bytes == 64u << 20);
+  CHECK(parse_uri("pageserver+unix:///x?socket=/s&cache_bytes=2GiB").cache_bytes == 2ull << 30);
+  CHECK(parse_size("17TiB") == 17ull << 40);
+  CHECK_FALSE(parse_size("16777216TiB"));
+}
+
 TEST_CASE("IPv6 hosts stand in brackets") {
   CHECK(parse_uri("pageserver://[::1]/x").endpoint == Endpoint{"::1", 6553, ""});
   CHECK(parse_uri("pageserver://[2001:db8::7]:9/x").endpoint == Endpoint{"2001:db8::7", 9, ""});
@@ -190,6 +202,9 @@ TEST_CASE("a malformed URI is refused, quoting the wrong part and saying what is
       {"pageserver://h/x?poll_us=1001", "\"poll_us=1001\" is no time", "0 (off) to 1000"},
       {"pageserver://h/x?poll_us=-1", "\"poll_us=-1\" is no time", "auto"},
       {"file:x?poll_us=1", "\"poll_us\" is no key", "one of access"},
+      {"pageserver://h/x?cache_bytes=", "\"cache_bytes=\" is no size", "64MiB"},
+      {"pageserver://h/x?cache_bytes=64M", "\"cache_bytes=64M\" is no size", "64MiB"},
+      {"pageserver://h/x?cache_bytes=-1", "\"cache_bytes=-1\" is no size", "off"},
       {"pageserver://h/x?socket=/s", "\"socket\" is no key", "connect_timeout"},
       {"pageserver://h/x?access", "\"access\" has no value", "KEY=VALUE"},
       {"pageserver://h/x?access=read&&name=a", "\"\" has no value", "KEY=VALUE"},
