@@ -1,56 +1,20 @@
 #include "client/remote_session.hpp"
 
-#include <unistd.h>
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <limits>
 #include <string>
 #include <utility>
 
 #include "client/error_mapping.hpp"
 #include "client/message_conversion.hpp"
-#include "client/uri_text.hpp"
+#include "client/session_opening.hpp"
 #include "storage/bounds.hpp"
 
 namespace pageserver::client {
 namespace {
 
-constexpr std::chrono::seconds close_timeout{1};
 constexpr std::uint64_t offset_max = std::numeric_limits<std::uint64_t>::max();
-
-Endpoint endpoint_of(const RemoteOptions& options) { return {options.host, options.port, options.socket_path}; }
-
-/// What the daemon shows to others where the program gave no name.
-std::string own_name() {
-  const std::string pid = "pid " + std::to_string(::getpid());
-  const std::string named = std::string{program_invocation_short_name} + " " + pid;
-  return is_session_name(named) ? named : pid;
-}
-
-RemoteOptions checked(RemoteOptions options) {
-  const auto refuse = [&](const std::string& message) {
-    throw MemoryError{Errc::invalid_argument, error_text(endpoint_of(options).uri(), "open", message)};
-  };
-  if (options.host.empty() == options.socket_path.empty())
-    refuse("RemoteOptions needs a host or a socket_path, and not both");
-  if (!proto::is_store_name(options.store))
-    refuse("\"" + options.store + "\" is no store's name: expected a letter or digit, then at most 63 letters, " +
-           "digits, dots, underscores and hyphens");
-  if (options.name.empty()) options.name = own_name();
-  if (!is_session_name(options.name))
-    refuse("the session's name is not at most 255 bytes of UTF-8 without control characters");
-  if (options.poll_us && *options.poll_us > storage::poll_us_max)
-    refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(storage::poll_us_max));
-  if (options.view == View::pinned && options.access != Access::read) refuse("view=pinned is for access=read only");
-  if (options.publish == Publish::on_flush && options.access != Access::write)
-    refuse("publish=on_flush is for access=write only");
-  return options;
-}
-
-ConnectionOptions connection_options(const RemoteOptions& options) {
-  return {options.connect_timeout, options.request_timeout, options.poll_us, {}};
-}
 
 /// Keeps what a child after fork(2) must not destroy: its mutex may be locked by a thread that is not there.
 void keep_for_ever(void* object) noexcept {
@@ -77,44 +41,15 @@ void end_session(std::unique_ptr<RemoteSession> session) noexcept {
 
 RemoteSession::RemoteSession(RemoteOptions options)
     : options_{checked(std::move(options))}, shared_{endpoint_of(options_), connection_options(options_)} {
-  // The time that the connection took is part of connect_timeout; open has the rest of it, and the wait in line.
-  open(shared_.connection().opened_at() + options_.connect_timeout + std::chrono::milliseconds{options_.wait_ms});
-}
-
-void RemoteSession::open(Deadline deadline) {
-  auto& connection = shared_.connection();
-  connection.name_store(options_.store);
-  proto::OpenRequest message;
-  message.access = to_proto(options_.access);
-  message.view = to_proto(options_.view);
-  message.publish = to_proto(options_.publish);
-  message.wait_ms = options_.access == Access::write ? options_.wait_ms : 0;
-  message.store = options_.store;
-  message.session_name = options_.name;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-  connection.call(
-      message,
-      [this](const proto::OpenAnswer& answer) {
-        pages_ = answer.pages;
-        size_bytes_max_ = answer.size_bytes_max;
-        held_ = from_proto(answer.version);
-      },
-      std::max(left, std::chrono::milliseconds{1}));
+  const auto opened = open_session_on(shared_.connection(), options_);
+  pages_ = opened.pages;
+  size_bytes_max_ = opened.size_bytes_max;
+  held_ = opened.version;
   pages_known_ = options_.access != Access::read || options_.view == View::pinned;
-  request_bytes_max_ = connection.server().request_bytes_max;
+  request_bytes_max_ = shared_.connection().server().request_bytes_max;
 }
 
-void RemoteSession::close() noexcept {
-  try {
-    auto& connection = shared_.connection();
-    if (connection.ended()) return;
-    bool done = false;
-    connection.submit(proto::CloseRequest{}, [&done](const auto&) { done = true; });
-    connection.run_until([&done] { return done; }, Clock::now() + close_timeout);
-  } catch (...) {
-    // The daemon releases the session when the connection ends, which it does now in any case.
-  }
-}
+void RemoteSession::close() noexcept { close_session_on(shared_.connection()); }
 
 void RemoteSession::fail(Errc code, std::string_view message) const {
   throw MemoryError{code, shared_.connection().context() + ": " + std::string{message}};

@@ -66,7 +66,6 @@ protected:
   Version held_;  // the version that a pin or a fork holds
 
 private:
-  void open(Deadline deadline);
   void read_split_live(std::uint64_t offset, std::span<std::byte> buffer);
   void write_zeros(std::uint64_t offset, std::uint64_t length);
 };

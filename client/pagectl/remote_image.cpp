@@ -1,75 +1,50 @@
-// A store of a daemon as an image: one session over the asynchronous connection.
+// A store of a daemon as an image: one session over the asynchronous client.
 #include <algorithm>
 #include <limits>
 #include <utility>
 
+#include <pageserver/async_session.hpp>
 #include <pageserver/error.hpp>
 
 #include "client/connection.hpp"
-#include "client/message_conversion.hpp"
 #include "client/pagectl/image.hpp"
 #include "client/pagectl/remote.hpp"
+#include "client/remote_options.hpp"
 #include "storage/bounds.hpp"
 
 namespace pageserver::pagectl {
 namespace {
 
 using namespace std::chrono_literals;
-using client::from_proto;
 
-/// From the connection's completion to ours.
-template <class Answer>
-auto forward(Image::Done done) {
-  return [done = std::move(done)](const client::Outcome<Answer>& outcome) {
-    done(outcome.ok() ? nullptr : std::make_exception_ptr(MemoryError(*outcome.error())));
+/// From the session's completion to ours.
+AsyncSession::Done forward(Image::Done done) {
+  return [done = std::move(done)](const MemoryError* error) {
+    done(error == nullptr ? nullptr : std::make_exception_ptr(MemoryError(*error)));
   };
 }
 
 class RemoteImage final : public Image {
 public:
-  RemoteImage(std::string name, const client::Uri& uri) : name_(std::move(name)), uri_(uri), connection_(dial(uri)) {
-    connection_->name_store(uri.store);
-  }
-
-  /// Opens the session with the first of `choices` that the store supports.
-  struct Choice {
-    View view = View::live;
-    Publish publish = Publish::on_write;
-  };
-  void open(const std::vector<Choice>& choices) {
-    for (std::size_t i = 0; i < choices.size(); ++i) {
-      try {
-        return open(choices[i]);
-      } catch (const MemoryError& error) {
-        if (error.errc() != Errc::unsupported || i + 1 == choices.size()) throw;
-      }
-    }
-  }
-
-  ~RemoteImage() override {
-    // With requests in flight something failed: their buffers may be gone, so nothing more is received.
-    if (!opened_ || connection_->ended() || connection_->outstanding() > 0) return;
-    try {
-      connection_->call(
-          proto::CloseRequest{}, [](const proto::CloseAnswer&) {}, 1s);
-    } catch (const std::exception&) {
-      // The daemon ends the session when the connection goes.
-    }
-  }
+  RemoteImage(std::string name, RemoteOptions options, std::chrono::milliseconds request_timeout)
+      : name_(std::move(name)),
+        access_(options.access),
+        view_(options.view),
+        publish_(options.publish),
+        request_timeout_(request_timeout),
+        session_(std::move(options)),
+        pages_(session_.opened().pages),
+        version_(session_.opened().version) {}
 
   const std::string& name() const override { return name_; }
 
   std::uint64_t pages() override {
-    if (uri_.access == Access::read && view_ == View::live) {
-      connection_->call(proto::SizeRequest{}, [&](const proto::SizeAnswer& answer) { pages_ = answer.pages; });
-    }
+    if (is_live()) pages_ = ask_size().pages;
     return pages_;
   }
 
   std::uint64_t grow(std::uint64_t new_pages) override {
-    std::uint64_t previous = 0;
-    connection_->call(proto::GrowRequest{new_pages},
-                      [&](const proto::GrowAnswer& answer) { previous = answer.previous_pages; });
+    const auto previous = ask<std::uint64_t>([&](auto done) { session_.grow(new_pages, std::move(done)); });
     pages_ = previous + new_pages;
     return previous;
   }
@@ -88,113 +63,101 @@ public:
   }
   void flush() override {
     // It may publish all of a large upload: longer than any other request.
-    const std::chrono::milliseconds timeout = std::max<std::chrono::milliseconds>(uri_.request_timeout, 10min);
-    connection_->call(
-        proto::FlushRequest{}, [](const proto::FlushAnswer&) {}, timeout);
+    const std::chrono::milliseconds timeout = std::max<std::chrono::milliseconds>(request_timeout_, 10min);
+    ask<bool>([&](AsyncSession::Result<bool> done) {
+      session_.flush([done = std::move(done)](const MemoryError* error) { done(error, true); }, timeout);
+    });
   }
 
-  std::uint32_t request_bytes_max() const override { return connection_->server().request_bytes_max; }
+  std::uint32_t request_bytes_max() const override { return session_.request_bytes_max(); }
 
   void start_read(std::uint64_t offset, std::span<std::byte> buffer, Done done) override {
-    if (!is_usable(proto::Operation::read, done)) return;
-    connection_->submit_read(offset, buffer, forward<proto::ReadAnswer>(std::move(done)));
+    start(done, [&] { session_.read(offset, buffer, forward(done)); });
   }
   void start_write(std::uint64_t offset, std::span<const std::byte> data, Done done) override {
-    if (!is_usable(proto::Operation::write, done)) return;
-    connection_->submit_write(offset, data, forward<proto::WriteAnswer>(std::move(done)));
+    start(done, [&] { session_.write(offset, data, forward(done)); });
   }
   void start_zero(std::uint64_t offset, std::uint64_t length, Done done) override {
-    if ((connection_->server().features & proto::feature_zero) == 0) {
-      return start_zero_writes(offset, length, std::move(done));
-    }
-    if (!is_usable(proto::Operation::zero, done)) return;
-    connection_->submit(proto::ZeroRequest{offset, length}, forward<proto::ZeroAnswer>(std::move(done)));
+    if (!session_.can_zero()) return start_zero_writes(offset, length, std::move(done));
+    start(done, [&] { session_.zero(offset, length, forward(done)); });
   }
 
-  bool has_pending() const override { return connection_->outstanding() > 0; }
+  bool has_pending() const override { return session_.outstanding() > 0; }
   void advance() override {
-    if (has_pending()) connection_->advance();
+    if (has_pending()) session_.poll();
   }
-  void wait() override {
-    if (has_pending()) connection_->progress();
-  }
-  Poll poll_request() const override {
-    return {connection_->socket(), connection_->poll_events(), connection_->next_deadline()};
-  }
+  void wait() override { session_.wait(); }
+  Poll poll_request() const override { return {session_.socket(), session_.events(), session_.next_deadline()}; }
 
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
     if (length == 0) return {};
-    if ((connection_->server().features & proto::feature_data_ranges) == 0) return {{offset, length}};
+    if (!session_.can_find_data()) return {{offset, length}};
     std::vector<ByteRange> ranges;
     const std::uint64_t end = offset + length;
     while (offset < end) {
-      std::uint64_t described_until = offset;
-      connection_->call(proto::DataRangesRequest{offset, end - offset}, [&](const proto::DataRangesAnswer& answer) {
-        described_until = std::min(answer.described_until, end);
-        for (const auto& range : answer.ranges) ranges.push_back({range.offset, range.length});
-      });
-      if (described_until <= offset) {
-        throw MemoryError(Errc::protocol_error, connection_->context() + ": data_ranges offset=" +
-                                                    std::to_string(offset) + " was answered without progress");
+      const auto part = ask<AsyncSession::DataRanges>(
+          [&](auto done) { session_.data_ranges(offset, end - offset, std::move(done)); });
+      ranges.insert(ranges.end(), part.ranges.begin(), part.ranges.end());
+      if (part.described_until <= offset) {
+        throw MemoryError(Errc::protocol_error,
+                          name_ + ": data_ranges offset=" + std::to_string(offset) + " was answered without progress");
       }
-      offset = described_until;
+      offset = std::min(part.described_until, end);
     }
     return ranges;
   }
 
   std::optional<Version> version() override {
-    if (uri_.access == Access::read && view_ == View::live) {
-      connection_->call(proto::SizeRequest{},
-                        [&](const proto::SizeAnswer& answer) { version_ = from_proto(answer.version); });
-    }
+    if (is_live()) version_ = ask_size().version;
     return version_;
   }
-  bool is_stable() const override { return uri_.access != Access::read || view_ == View::pinned; }
-  bool publishes_on_flush() const override { return uri_.access == Access::write && publish_ == Publish::on_flush; }
+  bool is_stable() const override { return !is_live(); }
+  bool publishes_on_flush() const override { return access_ == Access::write && publish_ == Publish::on_flush; }
 
   std::optional<Stat> stat() override {
-    Stat out;
-    connection_->call(proto::StatRequest{}, [&](const proto::StatAnswer& answer) { out = from_proto(answer); });
-    return out;
+    return ask<Stat>([&](auto done) { session_.stat(std::move(done)); });
   }
   std::optional<HolderStat> break_lease(std::uint64_t epoch) override {
-    std::optional<HolderStat> broken;
-    connection_->call(proto::BreakLeaseRequest{epoch}, [&](const proto::BreakLeaseAnswer& answer) {
-      if (answer.broken) broken = from_proto(*answer.broken);
-    });
-    return broken;
+    return ask<std::optional<HolderStat>>([&](auto done) { session_.break_lease(epoch, std::move(done)); });
   }
 
 private:
-  void open(const Choice& choice) {
-    proto::OpenRequest request;
-    request.access = client::to_proto(uri_.access);
-    request.view = client::to_proto(choice.view);
-    request.publish = client::to_proto(choice.publish);
-    request.wait_ms = uri_.wait_ms;
-    request.store = uri_.store;
-    request.session_name = uri_.name;
-    connection_->call(
-        request,
-        [&](const proto::OpenAnswer& answer) {
-          pages_ = answer.pages;
-          version_ = from_proto(answer.version);
-        },
-        uri_.request_timeout + std::chrono::milliseconds(uri_.wait_ms));
-    view_ = choice.view;
-    publish_ = choice.publish;
-    opened_ = true;
+  bool is_live() const { return access_ == Access::read && view_ == View::live; }
+  AsyncSession::Size ask_size() {
+    return ask<AsyncSession::Size>([&](auto done) { session_.size(std::move(done)); });
   }
 
-  /// A request that can't be submitted any more ends at once, with the reason.
-  bool is_usable(proto::Operation operation, const Done& done) const {
+  /// Starts one operation with a value and waits for it, and for what was started before.
+  template <class Value, class Start>
+  Value ask(Start start_one) {
+    struct Answer {
+      bool done = false;
+      std::optional<MemoryError> error;
+      Value value{};
+    };
+    const auto answer = std::make_shared<Answer>();
+    start_one(AsyncSession::Result<Value>{[answer](const MemoryError* error, const Value& value) {
+      answer->done = true;
+      if (error != nullptr)
+        answer->error = *error;
+      else
+        answer->value = value;
+    }});
+    session_.run_until([&] { return answer->done; });
+    if (answer->error) throw MemoryError(*answer->error);
+    return std::move(answer->value);
+  }
+
+  /// An operation that can't be started any more ends at once, with the reason.
+  template <class Start>
+  void start(const Done& done, Start start_one) {
+    std::exception_ptr refused;
     try {
-      connection_->check_usable(operation);
-      return true;
+      return start_one();
     } catch (const MemoryError&) {
-      done(std::current_exception());
-      return false;
+      refused = std::current_exception();
     }
+    done(refused);
   }
 
   /// The daemon checks each request; a call of several is refused as a whole.
@@ -246,18 +209,18 @@ private:
       start_write(offset + at, std::span(zeros).first(static_cast<std::size_t>(part)),
                   [shared](const std::exception_ptr& error) { shared->end(error); });
       at += part;
-      while (has_pending() && !connection_->has_room()) connection_->progress();
+      while (has_pending() && !session_.has_room()) session_.wait();
     }
     shared->end(nullptr);
   }
 
   std::string name_;
-  client::Uri uri_;
-  std::unique_ptr<client::Connection> connection_;
-  View view_ = View::live;
-  Publish publish_ = Publish::on_write;
-  bool opened_ = false;
-  std::uint64_t pages_ = 0;
+  Access access_;
+  View view_;
+  Publish publish_;
+  std::chrono::milliseconds request_timeout_;
+  AsyncSession session_;
+  std::uint64_t pages_;
   Version version_;
 };
 
@@ -274,15 +237,20 @@ std::unique_ptr<client::Connection> dial(const client::Uri& uri) {
 
 std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, bool view_given,
                                          bool publish_given, const OpenMode& mode) {
-  auto image = std::make_unique<RemoteImage>(name, uri);
-  std::vector<RemoteImage::Choice> choices;
-  if (uri.access == Access::read && !view_given && mode.one_version) choices.push_back({View::pinned, uri.publish});
-  if (uri.access == Access::write && !publish_given && mode.one_transaction) {
-    choices.push_back({uri.view, Publish::on_flush});
+  auto options = client::remote_options(uri);
+  options.client_name = "pagectl " PAGECTL_VERSION;
+  auto wanted = options;
+  if (uri.access == Access::read && !view_given && mode.one_version) wanted.view = View::pinned;
+  if (uri.access == Access::write && !publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
+  if (wanted.view != options.view || wanted.publish != options.publish) {
+    try {
+      return std::make_unique<RemoteImage>(name, wanted, uri.request_timeout);
+    } catch (const MemoryError& error) {
+      // A store that has neither pins nor transactions.
+      if (error.errc() != Errc::unsupported) throw;
+    }
   }
-  choices.push_back({uri.view, uri.publish});
-  image->open(choices);
-  return image;
+  return std::make_unique<RemoteImage>(name, options, uri.request_timeout);
 }
 
 }  // namespace pageserver::pagectl

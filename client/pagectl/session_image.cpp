@@ -100,6 +100,7 @@ std::unique_ptr<Image> open_session_image(const std::string& name, const client:
 std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, bool view_given,
                                          bool publish_given, const OpenMode& mode) {
   auto options = client::remote_options(uri);
+  options.client_name = "pagectl " PAGECTL_VERSION;
   if (uri.access == Access::read && !view_given && mode.one_version) options.view = View::pinned;
   if (uri.access == Access::write && !publish_given && mode.one_transaction) options.publish = Publish::on_flush;
   const bool stable = options.access != Access::read || options.view == View::pinned;

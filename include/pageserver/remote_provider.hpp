@@ -22,6 +22,7 @@ struct RemoteOptions {
   Publish publish = Publish::on_write;
   std::uint32_t wait_ms = 0;  ///< how long to wait in line for the writer lease
   std::string name;           ///< what this session calls itself towards others; empty: program name and pid
+  std::string client_name;    ///< program and version, for the daemon's log; empty: the library's
   /// Name resolution, all addresses, hello and open together (wait_ms on top).
   std::chrono::milliseconds connect_timeout{10'000};
   /// One request, until its last byte was received; counted from when it is the oldest one without an answer, since

@@ -1,4 +1,5 @@
-// What a user writes first: an image in the process, then in a file, then an error told apart by its code.
+// What a user writes first: an image in the process, then in a file, then errors told apart by their codes.
+#include <pageserver/async_session.hpp>
 #include <pageserver/error.hpp>
 #include <pageserver/open.hpp>
 
@@ -19,6 +20,12 @@ int main(int, char** argv) {
       if (error.code() != pageserver::Errc::out_of_bounds) return 2;
       std::cout << uri << ": " << error.what() << '\n';
     }
+  }
+  try {
+    const pageserver::AsyncSession session{"heap:"};
+    return 3;
+  } catch (const std::system_error& error) {
+    if (error.code() != pageserver::Errc::unsupported) return 4;
   }
   return 0;
 }

@@ -1,0 +1,166 @@
+#include <pageserver/async_session.hpp>
+
+#include <string>
+#include <utility>
+
+#include "client/connection.hpp"
+#include "client/error_mapping.hpp"
+#include "client/message_conversion.hpp"
+#include "client/remote_options.hpp"
+#include "client/session_opening.hpp"
+
+namespace pageserver {
+namespace {
+
+using client::from_proto;
+
+RemoteOptions options_of(std::string_view text) {
+  auto uri = client::parse_uri(text);
+  if (!uri.is_remote())
+    throw MemoryError{Errc::unsupported, "open \"" + std::string{text} +
+                                             "\": operations in flight need a daemon; use open(), or a URI with the " +
+                                             "scheme pageserver or pageserver+unix"};
+  return client::remote_options(std::move(uri));
+}
+
+/// From the connection's completion to one without a value.
+auto without_value(AsyncSession::Done done) {
+  return [done = std::move(done)](const auto& outcome) { done(outcome.error()); };
+}
+
+/// ... and to one with a value, which `convert` makes of the answer.
+template <class Value, class Convert>
+auto with_value(AsyncSession::Result<Value> done, Convert convert) {
+  return [done = std::move(done), convert](const auto& outcome) {
+    if (outcome.ok())
+      done(nullptr, convert(outcome.value()));
+    else
+      done(outcome.error(), Value{});
+  };
+}
+
+}  // namespace
+
+class AsyncSession::Impl {
+public:
+  explicit Impl(RemoteOptions given)
+      : options{client::checked(std::move(given))},
+        connection{client::endpoint_of(options), client::connection_options(options)} {
+    const auto answer = client::open_session_on(connection, options);
+    opened = {answer.pages, answer.version};
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    // With operations in flight nothing more is received: their buffers may be gone.
+    if (!connection.is_forked() && connection.outstanding() == 0) client::close_session_on(connection);
+  }
+
+  void check_length(std::string_view operation, std::size_t length) const {
+    const auto most = connection.server().request_bytes_max;
+    if (length > most)
+      throw MemoryError{Errc::limit_exceeded,
+                        client::error_text(connection.context(), operation,
+                                           "length=" + std::to_string(length) + " exceeds request_bytes_max=" +
+                                               std::to_string(most) + " of the daemon; split it")};
+  }
+  bool has(std::uint64_t feature) const noexcept { return (connection.server().features & feature) != 0; }
+
+  RemoteOptions options;
+  client::Connection connection;
+  Size opened;
+};
+
+AsyncSession::AsyncSession(std::string_view uri) : AsyncSession{options_of(uri)} {}
+AsyncSession::AsyncSession(RemoteOptions options) : impl_{std::make_unique<Impl>(std::move(options))} {}
+AsyncSession::AsyncSession(AsyncSession&&) noexcept = default;
+AsyncSession& AsyncSession::operator=(AsyncSession&&) noexcept = default;
+AsyncSession::~AsyncSession() = default;
+
+void AsyncSession::read(std::uint64_t offset, std::span<std::byte> buffer, Done done) {
+  impl_->check_length("read", buffer.size());
+  impl_->connection.submit_read(offset, buffer, without_value(std::move(done)));
+}
+
+void AsyncSession::write(std::uint64_t offset, std::span<const std::byte> data, Done done) {
+  impl_->check_length("write", data.size());
+  impl_->connection.submit_write(offset, data, without_value(std::move(done)));
+}
+
+void AsyncSession::zero(std::uint64_t offset, std::uint64_t length, Done done) {
+  impl_->connection.submit(proto::ZeroRequest{offset, length}, without_value(std::move(done)));
+}
+
+void AsyncSession::grow(std::uint64_t new_pages, Result<std::uint64_t> done) {
+  impl_->connection.submit(proto::GrowRequest{new_pages},
+                           with_value<std::uint64_t>(
+                               std::move(done), [](const proto::GrowAnswer& answer) { return answer.previous_pages; }));
+}
+
+void AsyncSession::flush(Done done, std::chrono::milliseconds timeout) {
+  impl_->connection.submit(proto::FlushRequest{}, without_value(std::move(done)), timeout);
+}
+
+void AsyncSession::discard(Done done) {
+  impl_->connection.submit(proto::DiscardRequest{}, without_value(std::move(done)));
+}
+
+void AsyncSession::refresh(Result<Refreshed> done) {
+  impl_->connection.submit(
+      proto::RefreshRequest{},
+      with_value<Refreshed>(std::move(done), [](const proto::RefreshAnswer& answer) { return from_proto(answer); }));
+}
+
+void AsyncSession::size(Result<Size> done) {
+  impl_->connection.submit(proto::SizeRequest{}, with_value<Size>(std::move(done), [](const proto::SizeAnswer& answer) {
+                             return Size{answer.pages, from_proto(answer.version)};
+                           }));
+}
+
+void AsyncSession::data_ranges(std::uint64_t offset, std::uint64_t length, Result<DataRanges> done) {
+  impl_->connection.submit(proto::DataRangesRequest{offset, length},
+                           with_value<DataRanges>(std::move(done), [](const proto::DataRangesAnswer& answer) {
+                             DataRanges ranges{answer.described_until, {}};
+                             ranges.ranges.reserve(answer.ranges.size());
+                             for (const auto& range : answer.ranges)
+                               ranges.ranges.push_back({range.offset, range.length});
+                             return ranges;
+                           }));
+}
+
+void AsyncSession::stat(Result<Stat> done) {
+  impl_->connection.submit(proto::StatRequest{}, with_value<Stat>(std::move(done), [](const proto::StatAnswer& answer) {
+                             return from_proto(answer);
+                           }));
+}
+
+void AsyncSession::break_lease(std::uint64_t epoch, Result<std::optional<HolderStat>> done) {
+  impl_->connection.submit(
+      proto::BreakLeaseRequest{epoch},
+      with_value<std::optional<HolderStat>>(std::move(done), [](const proto::BreakLeaseAnswer& answer) {
+        return answer.broken ? std::optional{from_proto(*answer.broken)} : std::nullopt;
+      }));
+}
+
+const AsyncSession::Size& AsyncSession::opened() const noexcept { return impl_->opened; }
+std::uint32_t AsyncSession::request_bytes_max() const noexcept { return impl_->connection.server().request_bytes_max; }
+bool AsyncSession::can_zero() const noexcept { return impl_->has(proto::feature_zero); }
+bool AsyncSession::can_find_data() const noexcept { return impl_->has(proto::feature_data_ranges); }
+std::size_t AsyncSession::outstanding() const noexcept { return impl_->connection.outstanding(); }
+bool AsyncSession::has_room() const { return impl_->connection.has_room(); }
+std::size_t AsyncSession::poll() { return impl_->connection.advance(); }
+
+bool AsyncSession::wait(Deadline until) {
+  if (outstanding() == 0 && until == Deadline::max()) return false;
+  return impl_->connection.progress(until);
+}
+
+int AsyncSession::socket() const noexcept { return impl_->connection.socket(); }
+short AsyncSession::events() const { return impl_->connection.poll_events(); }
+AsyncSession::Deadline AsyncSession::next_deadline() const { return impl_->connection.next_deadline(); }
+
+void AsyncSession::throw_if_ended() const {
+  if (impl_->connection.ended()) throw MemoryError{*impl_->connection.ended()};
+}
+
+}  // namespace pageserver
