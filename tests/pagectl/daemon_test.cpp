@@ -137,6 +137,13 @@ TEST_CASE("info and lease show the writer, and a broken lease ends it") {
   CHECK_THAT(info["writer"]["since"].get<std::string>(), Catch::Matchers::Matches("20..-..-..T..:..:..Z"));
   CHECK(info["sessions"]["write"] == 1);
   CHECK_THAT(pagectl({"info", uri}).out, Contains("the other at 127.0.0.1:"));
+  for (const char* key : {"writers_waiting", "oldest_holder", "log_bytes", "checkpoint_lag_bytes", "held_bytes",
+                          "fork_bytes", "last_sync_error", "image_warning"})
+    CHECK(info.contains(key));
+  CHECK(info["writers_waiting"] == 0);
+  CHECK(info["log_bytes"].get<std::uint64_t>() >= info["checkpoint_lag_bytes"].get<std::uint64_t>());
+  CHECK(info["last_sync_error"].is_null());
+  for (const char* key : {"live", "pinned", "write", "fork"}) CHECK(info["sessions"].contains(key));
 
   const auto busy = pagectl({"write", uri, "0"}, "x");
   CHECK(busy.status == 1);

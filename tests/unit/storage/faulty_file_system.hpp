@@ -42,7 +42,7 @@ enum class Call : std::size_t {
 inline constexpr auto call_count = static_cast<std::size_t>(Call::count);
 
 /// Threads: faults are set up before other threads come; everything else from any.
-class FaultyFileSystem final : public storage::FileSystem {
+class FaultyFileSystem : public storage::FileSystem {
 public:
   static constexpr int forever = std::numeric_limits<int>::max();
 
