@@ -116,7 +116,7 @@ stage_container() {
 
 # Measures; whether a bar is reached is information, and in the table. BENCH_FLAGS are for build/bench/bin/pageserver_bench.
 stage_bench() {
-  local log=$logs/bench.log counts
+  local log=$logs/bench.log counts micro
   docker/install-packages.sh bench || { add 0 1 0; return; }
   build bench || return
   # shellcheck disable=SC2086 # several flags
@@ -124,6 +124,10 @@ stage_bench() {
   counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
   # shellcheck disable=SC2086 # three numbers
   add ${counts:-0 1 0}
+  for micro in micro_codec micro_engine; do
+    check "$micro" build/bench/bin/$micro --benchmark_min_time=0.05
+    cat "$logs/$micro.log"
+  done
 }
 
 stages=("$@")

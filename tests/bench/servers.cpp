@@ -121,10 +121,16 @@ std::vector<Server*> Servers::nbd_peers(Transport transport, std::vector<std::st
   return peers;
 }
 
-Server& Servers::pageserverd(unsigned poll_us) {
-  const std::string name = "pageserverd-poll-" + std::to_string(poll_us);
+Server& Servers::pageserverd(unsigned poll_us, std::uint64_t log_bytes) {
+  const std::string name = "pageserverd-" + std::to_string(poll_us) + "-" + std::to_string(log_bytes);
   if (const auto found = running_.find(name); found != running_.end()) return *found->second;
-  auto server = start_daemon(name, {"--store", "bench=" + make_image(name + ".img")}, poll_us);
+  std::vector<std::string> flags{"--store", "bench=" + make_image(name + ".img")};
+  if (log_bytes != 0) {
+    const std::string config = file(name + ".json");
+    std::ofstream(config) << R"({"limits": {"log_bytes": )" << log_bytes << "}}";
+    flags.insert(flags.end(), {"--config", config});
+  }
+  auto server = start_daemon(name, flags, poll_us);
   check_image(*server->connect(Transport::unix_socket, false));
   return *(running_[name] = std::move(server));
 }

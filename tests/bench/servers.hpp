@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -73,8 +74,9 @@ public:
   /// The NBD servers that are installed and serve the image; `notes` gets why others do not. Throws NotAvailable when
   /// none is left.
   std::vector<Server*> nbd_peers(Transport transport, std::vector<std::string>& notes);
-  /// A daemon with the store `bench` that polls for so many microseconds.
-  Server& pageserverd(unsigned poll_us);
+  /// A daemon with the store `bench` that polls for so many microseconds; its log is bounded to `log_bytes`, 0 for the
+  /// daemon's own bound.
+  Server& pageserverd(unsigned poll_us, std::uint64_t log_bytes = 0);
 
   /// A daemon of a row's own, on TCP and a Unix socket. Without polling unless a time is given.
   std::unique_ptr<Server> start_daemon(const std::string& name, const std::vector<std::string>& flags,

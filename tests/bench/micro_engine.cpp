@@ -1,0 +1,124 @@
+// The engine's inner paths, without a socket: a publish, reads with and without the log, its index and checksum.
+#include <benchmark/benchmark.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <pageserver/session.hpp>
+
+#include "storage/embedded_store.hpp"
+#include "storage/log_codec.hpp"
+#include "storage/log_index.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+constexpr std::uint64_t pages = 1024;
+
+/// A store of 64 MiB of which every byte is written and, unless a log is wanted, checkpointed by a clean stop.
+class Image {
+public:
+  explicit Image(std::uint64_t log_bytes = 1ull << 30) { options_.engine.log_bytes = log_bytes; }
+
+  std::unique_ptr<Session> open() const { return open_embedded_store(folder_.file("image.img"), options_); }
+  void fill() const {
+    const auto session = open();
+    session->grow(pages);
+    const std::vector<std::byte> page(page_size, std::byte{7});
+    for (std::uint64_t i = 0; i < pages; ++i) session->write(i * page_size, page);
+  }
+
+private:
+  test::TempDir folder_;
+  EmbeddedOptions options_;
+};
+
+std::uint64_t place(std::mt19937_64& random, std::uint64_t length) {
+  return random() % (pages * page_size / length) * length;
+}
+
+/// With its share of checkpoints, which a small log makes frequent.
+void publish(benchmark::State& state) {
+  const Image image{64ull << 20};
+  image.fill();
+  const auto session = image.open();
+  std::mt19937_64 random{1};
+  const std::vector<std::byte> data(static_cast<std::size_t>(state.range(0)), std::byte{9});
+  for (auto _ : state) session->write(place(random, data.size()), data);
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+
+void read_image(benchmark::State& state) {
+  const Image image;
+  image.fill();
+  const auto session = image.open();
+  std::mt19937_64 random{1};
+  std::vector<std::byte> into(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) session->read(place(random, into.size()), into);
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+
+/// Every page has a piece in the log that no checkpoint has taken.
+void read_with_log(benchmark::State& state) {
+  const Image image;
+  image.fill();
+  const auto session = image.open();
+  const std::vector<std::byte> piece(64, std::byte{9});
+  for (std::uint64_t i = 0; i < pages; ++i) session->write(i * page_size + 1024, piece);
+  std::mt19937_64 random{1};
+  std::vector<std::byte> into(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) session->read(place(random, into.size()), into);
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+
+void index_add(benchmark::State& state) {
+  std::mt19937_64 random{1};
+  LogIndex index;
+  std::uint64_t version = 0;
+  for (auto _ : state) {
+    index.add(place(random, 8), 8, version + 1, version * 128, nullptr);
+    // As a checkpoint does.
+    if (++version % 65536 == 0) {
+      for (std::uint64_t page = 0; page != no_position;) page = index.drop_until(version, page, 256);
+    }
+  }
+}
+
+void index_pieces_at(benchmark::State& state) {
+  std::mt19937_64 random{1};
+  LogIndex index;
+  std::uint64_t version = 0;
+  for (; version < static_cast<std::uint64_t>(state.range(0)); ++version)
+    index.add(place(random, 8), 8, version + 1, version * 128, nullptr);
+  std::vector<Piece> pieces;
+  for (auto _ : state) {
+    pieces.clear();
+    const std::uint64_t offset = place(random, 8);
+    const auto in_page = static_cast<std::uint32_t>(offset % page_size);
+    index.pieces_at(offset / page_size, version, in_page, in_page + 8, pieces);
+    benchmark::DoNotOptimize(pieces.data());
+  }
+}
+
+void checksum(benchmark::State& state) {
+  const std::vector<std::byte> data(static_cast<std::size_t>(state.range(0)), std::byte{7});
+  for (auto _ : state) benchmark::DoNotOptimize(log_checksum(data));
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+
+BENCHMARK(publish)->Arg(8)->Arg(65536)->UseRealTime();
+BENCHMARK(read_image)->Arg(8)->Arg(65536);
+BENCHMARK(read_with_log)->Arg(8)->Arg(65536);
+BENCHMARK(index_add);
+BENCHMARK(index_pieces_at)->Arg(1024)->Arg(65536);
+BENCHMARK(checksum)->Arg(8)->Arg(64)->Arg(65536);
+
+}  // namespace
+}  // namespace pageserver::storage
+
+BENCHMARK_MAIN();
