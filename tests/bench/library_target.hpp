@@ -11,7 +11,7 @@ namespace pageserver::bench {
 /// One blocking call after the other on a Session opened with `uri`.
 std::unique_ptr<Target> connect_library(const std::string& uri);
 
-/// Many requests in flight on the library's asynchronous connection, opened with `uri`.
+/// Many requests in flight on an AsyncSession opened with `uri`.
 std::unique_ptr<Target> connect_library_async(const std::string& uri);
 
 }  // namespace pageserver::bench

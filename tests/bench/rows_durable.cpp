@@ -106,7 +106,7 @@ Measured measure_flush(Servers& servers) {
 /// A file for each replay, with the workload's initial image in it.
 class Images {
 public:
-  Images(const Servers& servers, const Workload& workload) : folder_(servers.file("engine")), workload_(workload) {
+  Images(const std::string& folder, const Workload& workload) : folder_(folder), workload_(workload) {
     std::filesystem::create_directories(folder_);
   }
 
@@ -153,7 +153,7 @@ std::string count_round_trips(const Workload& workload, const Server& daemon, Im
 
 Measured measure_workload(const std::string& name, Servers& servers) {
   const Workload workload = load_workload(name);
-  Images images{servers, workload};
+  Images images{servers.file("images-" + name), workload};
   const auto daemon = servers.start_daemon("engine-" + name, {"--directory", images.folder()});
   const std::string trips = count_round_trips(workload, *daemon, images, servers);
   const auto timed = [&](MemoryProvider& image) {
