@@ -7,9 +7,7 @@
 #include <random>
 #include <system_error>
 
-#include <pageserver/error.hpp>
 #include <pageserver/file_provider.hpp>
-#include <pageserver/heap_provider.hpp>
 #include <pageserver/open.hpp>
 
 #include "tests/bench/counting_relay.hpp"
@@ -27,22 +25,13 @@ constexpr std::string_view cached_writer = "access=write&publish=on_flush&cache_
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::unique_ptr<MemoryProvider> open_cached(const std::string& uri) {
-  try {
-    return open(uri);
-  } catch (const MemoryError& error) {
-    if (error.code() == Errc::invalid_argument) throw NotAvailable("this library has no cache_bytes");
-    throw;
-  }
-}
-
 // --- 1 MiB, then flush
 
 constexpr std::size_t transaction_bytes = 1u << 20;
 constexpr std::size_t part_bytes = 4096;
 
 double cached_flushes(const std::string& uri, std::size_t count, std::size_t round) {
-  const auto image = open_cached(uri);
+  const auto image = open(uri);
   std::mt19937_64 random{round};
   std::vector<std::byte> part(part_bytes);
   const auto start = Clock::now();
@@ -94,7 +83,6 @@ Measured measure_flush(Servers& servers) {
   Server& daemon = servers.pageserverd(0);
   const std::string uri = uri_of(daemon.address(), Transport::tcp, "bench", cached_writer);
   const std::size_t count = servers.settings().quick ? 2 : 40;
-  open_cached(uri);
   const DsyncFile file{servers.make_image("dsync.img")};
   return compare(servers.settings().rounds, "MiB/s", true,
                  {{"pageserverd", [&](std::size_t round) { return cached_flushes(uri, count, round); }},
@@ -131,7 +119,7 @@ private:
 std::string count_round_trips(const Workload& workload, const Server& daemon, Images& images, const Servers& servers) {
   CountingRelay relay{servers.file("relay.sock"), daemon.address()};
   const std::string store = images.next();
-  const auto image = open_cached(uri_of(relay.address(), Transport::unix_socket, store, cached_writer));
+  const auto image = open(uri_of(relay.address(), Transport::unix_socket, store, cached_writer));
   std::vector<std::uint64_t> at_commits{relay.round_trips()};
   replay(workload, *image, [&] { at_commits.push_back(relay.round_trips()); });
   if (!has_final_image(workload, *image)) throw std::runtime_error("the replayed image is not the engine's");
@@ -163,7 +151,7 @@ Measured measure_workload(const std::string& name, Servers& servers) {
   };
   const auto remote = [&](std::size_t) {
     const std::string store = images.next();
-    return timed(*open_cached(uri_of(daemon->address(), Transport::tcp, store, cached_writer)));
+    return timed(*open(uri_of(daemon->address(), Transport::tcp, store, cached_writer)));
   };
   const auto local = [&](std::size_t) {
     images.next();

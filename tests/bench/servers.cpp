@@ -87,10 +87,6 @@ std::string uri_of(const Address& address, Transport transport, std::string_view
   return uri + std::string(query);
 }
 
-Servers::Servers(Settings settings)
-    : settings_(std::move(settings)),
-      daemon_polls_(test::run({program("pageserverd"), "--help"}).out.find("--poll-us") != std::string::npos) {}
-
 Server& Servers::peer(const std::string& name, Transport transport) {
   const std::string key = name + (transport == Transport::tcp || name == "least" ? "" : "-unix");
   if (const auto found = running_.find(key); found != running_.end()) return *found->second;
@@ -142,11 +138,7 @@ std::unique_ptr<Server> Servers::start_daemon(const std::string& name, const std
       program("pageserverd"), "--listen", "127.0.0.1:" + std::to_string(address.port), "--unix", address.socket_path,
       "--log-level",          "warn"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
-  if (daemon_polls_) {
-    arguments.insert(arguments.end(), {"--poll-us", std::to_string(poll_us)});
-  } else if (poll_us != 0) {
-    throw NotAvailable("this pageserverd has no --poll-us");
-  }
+  arguments.insert(arguments.end(), {"--poll-us", std::to_string(poll_us)});
   return start_process(name, {arguments, address, make_page_protocol});
 }
 

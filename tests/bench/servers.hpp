@@ -27,7 +27,7 @@ struct Settings {
   unsigned client_core = 1;
 };
 
-/// The row can't be measured here: a program or a feature is missing. The text names it.
+/// The row can't be measured here: a program is missing. The text names it.
 class NotAvailable : public std::runtime_error {
 public:
   using std::runtime_error::runtime_error;
@@ -65,7 +65,7 @@ std::string uri_of(const Address& address, Transport transport, std::string_view
 /// Starts servers on first use and keeps them.
 class Servers {
 public:
-  explicit Servers(Settings settings);
+  explicit Servers(Settings settings) : settings_(std::move(settings)) {}
 
   const Settings& settings() const noexcept { return settings_; }
 
@@ -94,7 +94,6 @@ private:
   std::unique_ptr<Server> start_least(const std::string& name) const;
 
   Settings settings_;
-  bool daemon_polls_;  // it has --poll-us
   std::map<std::string, std::unique_ptr<Server>> running_;
 };
 
