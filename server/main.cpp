@@ -7,6 +7,7 @@
 #include "server/command_line.hpp"
 #include "server/log.hpp"
 #include "server/server.hpp"
+#include "storage/mapped_file.hpp"
 
 namespace {
 
@@ -46,5 +47,6 @@ int main(int argc, char** argv) {
     return 0;
   }
   raise_open_files_limit();
+  pageserver::storage::enable_mapped_reads();
   return serve(line.config);
 }

@@ -45,6 +45,7 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.fork_bytes = settings.engine.fork_bytes;
   options.forks_bytes = settings.engine.forks_bytes;
   options.forks_bytes_used = settings.forks_bytes;
+  options.map_image = true;
   options.salt = random_salt();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }

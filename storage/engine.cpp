@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "storage/engine_core.hpp"
+#include "storage/file_system_warning.hpp"
 #include "storage/mutation.hpp"
 #include "storage/recovery.hpp"
 
@@ -96,6 +97,11 @@ Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background
       incarnation_{derived(options.salt, 2)},
       log_{file_system, log_options(*image_, options)} {
   image_bytes_ = image_->size();
+  // Where the file may change on another machine, a mapping may show something else than a read.
+  if (options.map_image && mapped_reads_enabled() && file_system_warning_of(file_system, image_path_).empty()) {
+    mapped_image_.emplace(image_->file());
+    image_address_ = mapped_image_->address(image_bytes_);
+  }
   pages_ = image_->pages();
   appended_.version = synced_.version = checkpointed_.version = published_.version = version_;
   baseline_modified_ns_ = image_->file().status().modified_ns;
@@ -215,6 +221,8 @@ void Engine::halt() noexcept {
     closed_ = true;
     idle_.wait(lock, [this] { return tasks_running_ == 0 && reads_active_[0] + reads_active_[1] == 0; });
     line = std::exchange(line_, {});
+    image_address_ = nullptr;
+    mapped_image_.reset();
     image_.reset();  // unlocks
     folder_.close();
     segments_.clear();

@@ -126,8 +126,10 @@ void Engine::extend_image() {
     const ImageChange change{*this};
     image_->grow(round_pages_ - image_->pages(), ~0ull);
   }
+  const std::byte* const address = mapped_image_ ? mapped_image_->address(image_->size()) : nullptr;
   const Lock lock{mutex_};
   image_bytes_ = image_->size();
+  image_address_ = address;
 }
 
 bool Engine::copy_step() {

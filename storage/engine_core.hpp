@@ -36,6 +36,7 @@
 #include "storage/image_file.hpp"
 #include "storage/log_index.hpp"
 #include "storage/log_segment.hpp"
+#include "storage/mapped_file.hpp"
 #include "storage/page_runs.hpp"
 
 namespace pageserver::storage {
@@ -150,6 +151,7 @@ private:
     std::vector<ReadPart> parts;
     std::vector<LogSegmentRef> segments;  ///< keeps what `parts` points to
     std::uint64_t image_bytes = 0;
+    const std::byte* image_address = nullptr;
     unsigned generation = 0;
   };
   enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
@@ -210,7 +212,7 @@ private:
   void check_readable_locked(const SessionState& state) const;
   std::vector<ByteRange> image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
                                     std::size_t ranges_max, std::uint64_t& described_until) const;
-  void read_image(std::uint64_t offset, std::uint64_t image_bytes, std::span<std::byte> buffer) const;
+  void read_image(const ReadPlan& plan, std::uint64_t offset, std::span<std::byte> buffer) const;
   unsigned begin_read();
   void end_read(unsigned generation) noexcept;
 
@@ -277,7 +279,9 @@ private:
   std::uint64_t index_growth_ = 0;  ///< see LogPoint::cost
   std::uint64_t staged_over_ = 0;   ///< the version that is visible while parts of the next are in the index; else 0
   std::deque<LogSegmentRef> segments_;
-  std::uint64_t image_bytes_ = 0;  ///< of the image file
+  std::uint64_t image_bytes_ = 0;             ///< of the image file
+  std::optional<MappedFile> mapped_image_;    ///< used by the constructor and the checkpoint lane alone
+  const std::byte* image_address_ = nullptr;  ///< of `image_bytes_` bytes; null: not mapped
 
   // Publishing and durability.
   bool publishing_ = false;

@@ -54,18 +54,28 @@ OnExit(End) -> OnExit<End>;  // clang 14 has no deduction for aggregates
 
 void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {
   ReadPlan plan;
+  bool all_in_image = false;
   {
     const Lock lock{mutex_};
     check_readable_locked(state);
     const bool holds = state.holds();
     check_bounds("read", offset, buffer.size(), (holds ? state.held_pages : pages_) * page_size);
     if (buffer.empty()) return;
-    plan = plan_read(holds ? state.held_version : version_, offset, buffer);
-    if (plan.parts.empty()) return;
+    all_in_image = !index_.touches(offset / page_size, (offset + buffer.size() - 1) / page_size);
+    if (all_in_image) {  // the common case, without lists
+      plan.image_bytes = image_bytes_;
+      plan.image_address = image_address_;
+    } else {
+      plan = plan_read(holds ? state.held_version : version_, offset, buffer);
+      if (plan.parts.empty()) return;
+    }
     plan.generation = begin_read();
   }
   const OnExit exit{[&] { end_read(plan.generation); }};
-  run_read(plan, buffer);
+  if (all_in_image)
+    read_image(plan, offset, buffer);
+  else
+    run_read(plan, buffer);
 }
 
 void Engine::read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {
@@ -78,6 +88,7 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
 Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer) {
   ReadPlan plan;
   plan.image_bytes = image_bytes_;
+  plan.image_address = image_address_;
   const std::uint64_t end = offset + buffer.size();
   std::uint64_t at = offset;  // everything below is planned
   const auto from_image = [&](std::uint64_t until) {
@@ -128,14 +139,16 @@ void Engine::run_read(const ReadPlan& plan, std::span<std::byte> buffer) const {
     if (part.segment != nullptr)
       part.segment->file.read(part.segment->offset_of(part.position), into);
     else
-      read_image(part.position, plan.image_bytes, into);
+      read_image(plan, part.position, into);
   }
 }
 
-void Engine::read_image(std::uint64_t offset, std::uint64_t image_bytes, std::span<std::byte> buffer) const {
+void Engine::read_image(const ReadPlan& plan, std::uint64_t offset, std::span<std::byte> buffer) const {
   // Pages that were grown and not yet checkpointed lie past the file's end.
-  const std::uint64_t there = offset < image_bytes ? std::min<std::uint64_t>(image_bytes - offset, buffer.size()) : 0;
-  if (there != 0) image_->file().read(offset, buffer.first(there));
+  const std::uint64_t there =
+      offset < plan.image_bytes ? std::min<std::uint64_t>(plan.image_bytes - offset, buffer.size()) : 0;
+  if (there != 0 && !(plan.image_address != nullptr && read_mapped(plan.image_address + offset, buffer.first(there))))
+    image_->file().read(offset, buffer.first(there));
   std::memset(buffer.data() + there, 0, buffer.size() - there);
 }
 

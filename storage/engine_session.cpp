@@ -37,8 +37,8 @@ std::uint64_t EngineSession::grow_private(std::uint64_t new_pages) {
 }
 
 void EngineSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
-  const Engine::Seen view = engine_->view(*state_);
   if (!state_->bytes) return engine_->read(*state_, offset, buffer);
+  const Engine::Seen view = engine_->view(*state_);
   check_bounds("read", offset, buffer.size(), (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
   if (buffer.empty()) return;

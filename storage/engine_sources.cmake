@@ -15,6 +15,7 @@ set(PAGESERVER_ENGINE_SOURCES
   log_index.cpp
   log_scan.cpp
   log_segment.cpp
+  mapped_file.cpp
   page_runs.cpp
   private_bytes.cpp
   recovery.cpp)

@@ -2,6 +2,7 @@
 // test can make any call fail, tear what it wrote, or forget what was never synced.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -78,6 +79,11 @@ public:
   virtual IoResult file_system_type(int file) = 0;
   /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it.
   virtual IoResult lock(int file, Lock lock) = 0;
+
+  /// mmap(2), shared and for reading only, of the file's first `length` bytes, which may lie past its end: those must
+  /// not be touched. ENOTSUP where there is nothing to map: callers then read.
+  virtual IoResult map(int /*file*/, std::uint64_t /*length*/, const std::byte*& /*address*/) { return {-1, ENOTSUP}; }
+  virtual void unmap(const std::byte* /*address*/, std::uint64_t /*length*/) noexcept {}
 
   virtual IoResult rename(const std::string& from, const std::string& to) = 0;
   virtual IoResult remove(const std::string& path) = 0;

@@ -56,6 +56,9 @@ public:
   /// The first page at or after `page` that has pieces; no_position when there is none.
   std::uint64_t next_page(std::uint64_t page) const;
 
+  /// Whether any of the pages `[first, last]` has pieces.
+  bool touches(std::uint64_t first, std::uint64_t last) const { return next_page(first) <= last; }
+
   /// For a page that has pieces: pages `[page, alike_until(page))` have the same ones. Where that is more than one
   /// page, they are whole pages of zeros.
   std::uint64_t alike_until(std::uint64_t page) const;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -130,6 +131,17 @@ public:
 
   IoResult lock(int file, Lock lock) override {
     return result_of(::flock(file, (lock == Lock::exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB));
+  }
+
+  IoResult map(int file, std::uint64_t length, const std::byte*& address) override {
+    void* const mapped = ::mmap(nullptr, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, file, 0);
+    if (mapped == MAP_FAILED) return failure(errno);
+    address = static_cast<const std::byte*>(mapped);
+    return {};
+  }
+
+  void unmap(const std::byte* address, std::uint64_t length) noexcept override {
+    ::munmap(const_cast<std::byte*>(address), length);
   }
 
   IoResult rename(const std::string& from, const std::string& to) override {
