@@ -139,6 +139,12 @@ private:
   void open_failed(const std::exception_ptr& error);
   void give_up_place();
   Step take_session(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  /// Small writes that follow each other are gathered, and then published by one append. Returns false for a frame that
+  /// does not belong to the group: publish it first, then look at the frame again.
+  bool take_into_group(const proto::Scan& scan);
+  /// Answers the group's writes; returns how many bytes of input they took, which is fewer when one has to wait.
+  std::size_t publish_group();
+  std::function<void()> room_callback();
   void begin_flush(const proto::FrameHeader& header);
   void end_session();
   void watch_lease();

@@ -18,6 +18,27 @@ std::string_view name_of(Access access) {
   return "unknown";
 }
 
+// Larger writes gain nothing from company.
+constexpr std::size_t group_payload_bytes_max = 4096 + 64;
+constexpr std::size_t group_writes_max = 64;
+
+/// Writes of one connection that are in hand; what they point to is its input. Empty between two batches, so that all
+/// connections of a worker share it.
+struct WriteGroup {
+  struct Frame {
+    FrameHeader header;
+    Payload payload;
+    std::size_t frame_bytes;
+  };
+  std::vector<Frame> frames;
+  std::vector<storage::StoreSession::Write> writes;
+};
+
+WriteGroup& write_group() {
+  thread_local WriteGroup mine;
+  return mine;
+}
+
 }  // namespace
 
 void Connection::begin_open() {
@@ -117,11 +138,7 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
   }
   SessionScope scope{*session_, *store_,  use_->host().name(), request_bytes_max_, features_, monotonic_ms(),
                      breaker_,  counters_};
-  // Small enough for std::function to hold without an allocation: each write hands one in.
-  const auto room = [server = &server_, id = id_] {
-    if (const std::shared_ptr<Connection> self = server->find(id)) self->room_made();
-  };
-  switch (handle_request(scope, header, payload, answers(), room)) {
+  switch (handle_request(scope, header, payload, answers(), room_callback())) {
     case Next::wait_for_room: begin_pending(Waiting::for_room, header); return Step::not_taken;
     case Next::answered: break;
     case Next::flush: begin_flush(header); break;
@@ -133,6 +150,56 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
   }
   ++counters_.requests;
   return Step::taken;
+}
+
+std::function<void()> Connection::room_callback() {
+  // Small enough for std::function to hold without an allocation: each write hands one in.
+  return [server = &server_, id = id_] {
+    if (const std::shared_ptr<Connection> self = server->find(id)) self->room_made();
+  };
+}
+
+bool Connection::take_into_group(const proto::Scan& scan) {
+  WriteGroup& group = write_group();
+  if (session_ == nullptr || scan.header.operation != Operation::write ||
+      scan.payload.size() > group_payload_bytes_max || proto::check_request_header(scan.header))
+    return false;
+  if (group.frames.size() >= group_writes_max ||
+      answers().count() + group.frames.size() >= server_.config.limits.requests_in_flight)
+    return false;
+  proto::WriteRequest request;
+  if (proto::decode(scan.payload, request)) return false;
+  group.frames.push_back({scan.header, scan.payload, scan.frame_bytes});
+  group.writes.push_back({request.offset, request.data});
+  return true;
+}
+
+std::size_t Connection::publish_group() {
+  WriteGroup& group = write_group();
+  std::size_t taken = 0;
+  bool together = false;
+  try {
+    together =
+        group.frames.size() > 1 && session_->may_write(room_callback()) && session_->write_together(group.writes);
+  } catch (const std::exception&) {
+    // Each for itself: then each is told what is wrong with it.
+  }
+  for (std::size_t i = 0; i < group.frames.size(); ++i) {
+    const WriteGroup::Frame& frame = group.frames[i];
+    if (together) {
+      answers().add(frame.header.request_id, proto::WriteAnswer{});
+      counters_.bytes_written += group.writes[i].data.size();
+      ++counters_.requests;
+    } else if (take_session(frame.header, frame.payload) == Step::not_taken) {
+      recheck_input_ = true;
+      break;
+    }
+    taken += frame.frame_bytes;
+  }
+  group.frames.clear();
+  group.writes.clear();
+  set_deadline(Deadline::none, {});
+  return taken;
 }
 
 // Any thread. It may come late, for a wait that is over: then the next one asks once more than it had to.

@@ -64,19 +64,29 @@ bool Connection::output_full() const {
 // Returns how many bytes were dealt with. Sets recheck_input_ when it stopped although there may be more to do.
 std::size_t Connection::process(std::span<const std::byte> bytes) {
   std::size_t taken = 0;
+  std::size_t ahead = 0;  // bytes behind `taken` that are in the group of writes
   answers().start_batch();
   if (session_) session_->note_request(monotonic_ms());
-  while (taken < bytes.size()) {
+  while (taken + ahead < bytes.size()) {
     if (pending_.what != Waiting::nothing || leaving_ || move_to_ || output_full()) {
       recheck_input_ = true;
       break;
     }
     const std::uint32_t payload_bytes_max =
         greeted_ ? server_.config.limits.request_bytes + proto::payload_overhead_bytes : proto::hello_payload_bytes_max;
-    const proto::Scan scan = proto::scan_frame(bytes.subspan(taken), payload_bytes_max);
+    const proto::Scan scan = proto::scan_frame(bytes.subspan(taken + ahead), payload_bytes_max);
     if (scan.kind == proto::Scan::Kind::incomplete) {
       input_needed_ = scan.bytes_needed;
       break;
+    }
+    if (scan.kind != proto::Scan::Kind::broken && take_into_group(scan)) {
+      ahead += scan.frame_bytes;
+      continue;
+    }
+    if (ahead != 0) {
+      taken += publish_group();
+      ahead = 0;
+      continue;  // the frame behind the group is looked at again: it may have to wait
     }
     if (scan.kind == proto::Scan::Kind::broken) {
       say_goodbye(scan.fault.status, scan.fault.message);
@@ -90,6 +100,7 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
     taken += scan.frame_bytes;
     set_deadline(Deadline::none, {});
   }
+  if (ahead != 0) taken += publish_group();
   return leaving_ ? bytes.size() : taken;
 }
 

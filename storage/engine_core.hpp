@@ -66,6 +66,8 @@ public:
   // --- engine_publish.cpp
   void publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                std::span<const std::byte> data);
+  /// See StoreSession::write_together().
+  bool publish_together(const SessionRef& state, std::span<const StoreSession::Write> writes);
   std::uint64_t publish_grow(const SessionRef& state, std::uint64_t new_pages);
   void flush(const SessionRef& state, StoreSession::Done done);
   bool may_write(const SessionRef& state, std::function<void()> room);
@@ -181,8 +183,10 @@ private:
   /// Enters ranges into the index, in about `entries_max` entries, and returns what is left of them.
   std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max);
   void end_publish(After& after);
+  /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
+  using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
   std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
-                               std::span<const std::byte> data, std::uint64_t new_pages);
+                               const Fill& fill, std::uint64_t new_pages);
   /// Everything that can fail once a record is whole has to come before: positions are still relative to its data.
   std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;

@@ -214,14 +214,31 @@ std::vector<Engine::LoggedRange> Engine::locate(
     const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const {
   std::vector<LoggedRange> logged;
   logged.reserve(ranges.size());
+  const auto is_kept = [&](const LogRange& range) {
+    return keep_small && !range.zero && range.length <= small_range_bytes_max;
+  };
+  // One allocation for up to so many bytes of them: who keeps one of its ranges keeps all of it.
+  constexpr std::uint64_t block_bytes = 4096;
+  std::shared_ptr<std::byte[]> block;
+  std::uint64_t block_left = 0, block_used = 0;
+  std::uint64_t kept_bytes = 0;
+  for (const LogRange& range : ranges) kept_bytes += is_kept(range) ? range.length : 0;
   std::uint64_t data_offset = 0;
   for (const LogRange& range : ranges) {
     logged.push_back({range, range.zero ? no_position : data_offset, nullptr});
     if (range.zero) continue;
-    if (keep_small && range.length <= small_range_bytes_max) {
-      auto bytes = std::make_shared<std::byte[]>(range.length);
-      data(data_offset, {bytes.get(), range.length});
-      logged.back().memory = std::move(bytes);
+    if (is_kept(range)) {
+      if (block_left < range.length) {
+        block_left = std::clamp(kept_bytes, range.length, block_bytes);
+        block_used = 0;
+        block = std::make_shared_for_overwrite<std::byte[]>(block_left);
+      }
+      std::byte* const bytes = block.get() + block_used;
+      data(data_offset, {bytes, range.length});
+      logged.back().memory = std::shared_ptr<const std::byte[]>{block, bytes};
+      block_left -= range.length;
+      block_used += range.length;
+      kept_bytes -= range.length;
     }
     data_offset += range.length;
   }
@@ -229,8 +246,7 @@ std::vector<Engine::LoggedRange> Engine::locate(
 }
 
 std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view action,
-                                     std::span<const LogRange> ranges, std::span<const std::byte> data,
-                                     std::uint64_t new_pages) {
+                                     std::span<const LogRange> ranges, const Fill& fill, std::uint64_t new_pages) {
   Publishing publishing;
   bool keep_small = false;
   if (new_pages != 0) {
@@ -253,9 +269,6 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     keep_small = small_bytes_ < small_bytes_max;
   }
   After after;
-  const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
-    std::memcpy(buffer.data(), data.data() + offset, buffer.size());
-  };
   try {
     if (mutated(Mutation::publish_before_append)) {
       auto early = locate(ranges, true, fill);
@@ -283,11 +296,52 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
 
 void Engine::publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                      std::span<const std::byte> data) {
-  publish_ranges(*state, action, ranges, data, 0);
+  const auto fill = [data](std::uint64_t offset, std::span<std::byte> buffer) {
+    std::memcpy(buffer.data(), data.data() + offset, buffer.size());
+  };
+  publish_ranges(*state, action, ranges, fill, 0);
+}
+
+bool Engine::publish_together(const SessionRef& state, std::span<const StoreSession::Write> writes) {
+  std::vector<StoreSession::Write> sorted{writes.begin(), writes.end()};
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
+  std::vector<LogRange> ranges;
+  ranges.reserve(sorted.size());
+  for (const StoreSession::Write& write : sorted) {
+    const bool overlaps = !ranges.empty() && write.offset - ranges.back().offset < ranges.back().length;
+    if (overlaps || write.data.empty()) return false;
+    ranges.push_back({write.offset, write.data.size(), false});
+  }
+  // The stream is asked for in order, the small ranges' copies one by one and then the record as a whole.
+  std::size_t at = 0;
+  std::uint64_t stream_offset = 0;  // of sorted[at]
+  const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+    if (offset < stream_offset) at = stream_offset = 0;
+    while (!buffer.empty()) {
+      const std::span<const std::byte> data = sorted[at].data;
+      if (offset - stream_offset >= data.size()) {
+        stream_offset += data.size();
+        ++at;
+        continue;
+      }
+      const auto from = data.subspan(offset - stream_offset);
+      const std::size_t bytes = std::min(from.size(), buffer.size());
+      std::memcpy(buffer.data(), from.data(), bytes);
+      buffer = buffer.subspan(bytes);
+      offset += bytes;
+    }
+  };
+  try {
+    publish_ranges(*state, "write", ranges, fill, 0);
+  } catch (const MemoryError&) {
+    return false;
+  }
+  return true;
 }
 
 std::uint64_t Engine::publish_grow(const SessionRef& state, std::uint64_t new_pages) {
-  return publish_ranges(*state, "grow", {}, {}, new_pages);
+  return publish_ranges(
+      *state, "grow", {}, [](std::uint64_t, std::span<std::byte>) {}, new_pages);
 }
 
 void Engine::begin_commit(const SessionRef& state) {

@@ -56,6 +56,11 @@ void EngineSession::write(std::uint64_t offset, std::span<const std::byte> data)
   state_->bytes->write(offset, data);
 }
 
+bool EngineSession::write_together(std::span<const Write> writes) {
+  if (state_->request.access != Access::write || state_->bytes) return false;
+  return engine_->publish_together(state_, writes);
+}
+
 void EngineSession::zero(std::uint64_t offset, std::uint64_t length) {
   check_writable("zero");
   if (!state_->bytes) {

@@ -19,6 +19,7 @@ public:
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
   void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  bool write_together(std::span<const Write> writes) override;
   void zero(std::uint64_t offset, std::uint64_t length) override;
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                      std::uint64_t& described_until) override;

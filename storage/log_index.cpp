@@ -91,6 +91,11 @@ void LogIndex::retire(Span& span, const Piece& piece, std::uint64_t until) {
 void LogIndex::add_to_page(Span& span, Piece piece) {
   const auto first = std::lower_bound(span.live.begin(), span.live.end(), piece.begin,
                                       [](const Piece& live, std::uint32_t begin) { return live.end <= begin; });
+  if (first == span.live.end() || first->begin >= piece.end) {  // nothing there yet
+    span.live.insert(first, std::move(piece));
+    ++piece_count_;
+    return;
+  }
   auto last = first;
   std::vector<Piece> replacement;
   replacement.reserve(3);

@@ -53,6 +53,14 @@ public:
   virtual std::uint64_t grow(std::uint64_t new_pages) = 0;
   virtual void read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
+  struct Write {
+    std::uint64_t offset = 0;
+    std::span<const std::byte> data;
+  };
+  /// The same as write() of each in turn, as one publish with one append, and true. Or false, and nothing has changed:
+  /// where they can't be published together (they overlap, one is out of bounds, the disk refuses), or the session does
+  /// not publish on write. write() of each then says what is to be said.
+  virtual bool write_together(std::span<const Write> /*writes*/) { return false; }
   virtual void zero(std::uint64_t offset, std::uint64_t length) = 0;
   /// At most `ranges_max` ranges; `described_until` is the offset up to which the answer is complete.
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,

@@ -34,6 +34,55 @@ TEST_CASE_METHOD(EngineHarness, "engine: a write on its own is one append, no sy
   CHECK(syncs(files) == syncs_before);
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: writes that come together are one publish and one append") {
+  open();
+  const auto write = writer();
+  write->grow(4);
+  write->write(0, filled(8, 1));
+  const auto writes = files.calls(Call::write);
+  const auto version = write->version();
+  // In no order, of several sizes, over several pages, some at each other's border.
+  std::vector<std::vector<std::byte>> data;
+  for (int i = 0; i < 64; ++i) data.push_back(filled(static_cast<std::size_t>(1 + i * 16), i + 2));
+  std::vector<storage::StoreSession::Write> together;
+  for (std::uint64_t i = 0; i < 64; ++i) together.push_back({(i * 37 % 64) * 4000, data[i]});
+  CHECK(write->write_together(together));
+  CHECK(files.calls(Call::write) == writes + 1);
+  CHECK(write->version().number == version.number + 1);
+  const auto check = [&](storage::StoreSession& session) {
+    for (const auto& one : together)
+      REQUIRE(read_from(session, one.offset, one.data.size()) ==
+              std::vector<std::byte>{one.data.begin(), one.data.end()});
+  };
+  check(*write);
+  kill();
+  open();
+  const auto read = reader();
+  check(*read);
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: writes that can't be published together change nothing") {
+  open();
+  const auto write = writer();
+  write->grow(1);
+  const auto version = write->version();
+  const auto one = filled(8, 1), two = filled(8, 2);
+  using Writes = std::vector<storage::StoreSession::Write>;
+  CHECK_FALSE(write->write_together(Writes{{0, one}, {7, two}}));                             // overlap
+  CHECK_FALSE(write->write_together(Writes{{0, one}, {65536, two}}));                         // out of bounds
+  CHECK_FALSE(write->write_together(Writes{{0, one}, {~0ull, two}}));                         // wraps
+  CHECK_FALSE(write->write_together(Writes{{0, one}, {100, std::span<const std::byte>{}}}));  // empty
+  CHECK(write->version() == version);
+  CHECK(read_from(*write, 0, 200) == std::vector<std::byte>(200));
+  files.fail(Call::write, ENOSPC);
+  CHECK_FALSE(write->write_together(Writes{{0, one}, {100, two}}));
+  CHECK(write->version() == version);
+  const auto fork_session = fork();
+  CHECK_FALSE(fork_session->write_together(Writes{{0, one}, {100, two}}));
+  store().break_lease(0, "test");
+  CHECK_FALSE(write->write_together(Writes{{0, one}, {100, two}}));
+}
+
 TEST_CASE_METHOD(EngineHarness,
                  "engine: while a sync is held, others read and write, and all who flush then share the next") {
   open();
