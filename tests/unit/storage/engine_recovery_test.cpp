@@ -37,6 +37,24 @@ public:
 
 }  // namespace
 
+TEST_CASE_METHOD(KilledHarness, "recovery: the work depends on the log, not on the image") {
+  const auto work = [&](std::uint64_t pages) {
+    std::filesystem::remove(path());
+    open();
+    writer()->grow(pages);
+    close();
+    leave_log(5);
+    kill();
+    const auto before = std::pair{files.calls(Call::read), files.calls(Call::write)};
+    open();
+    const auto after = std::pair{files.calls(Call::read), files.calls(Call::write)};
+    CHECK(read_from(*reader(), 4000, 100) == filled(100, 5));
+    close();
+    return std::pair{after.first - before.first, after.second - before.second};
+  };
+  CHECK(work(1) == work(1'000'000));
+}
+
 TEST_CASE_METHOD(KilledHarness, "recovery: after a kill every answered publish is there, flushed or not") {
   open();
   auto write = writer();
