@@ -34,12 +34,24 @@ void LogIndex::split_at(std::uint64_t page) {
   if (after == spans_.begin()) return;
   const auto span = std::prev(after);
   if (span->first == page || span->second.end <= page) return;
+  forget_shortcuts();
   spans_.emplace_hint(after, page, span->second);
   span->second.end = page;
   piece_count_ += span->second.live.size() + span->second.old.size();
 }
 
 LogIndex::Span& LogIndex::single(std::uint64_t page) {
+  // Not worth its memory while the tree is shallow.
+  if (spans_.size() < 64) return find_single(page);
+  const std::size_t slot = page % shortcut_count;
+  if (!shortcuts_.empty() && shortcuts_[slot].page == page) return *shortcuts_[slot].span;
+  Span& span = find_single(page);
+  if (shortcuts_.empty()) shortcuts_.resize(shortcut_count);
+  shortcuts_[slot] = {page, &span};
+  return span;
+}
+
+LogIndex::Span& LogIndex::find_single(std::uint64_t page) {
   const auto after = spans_.upper_bound(page);
   const auto span = after == spans_.begin() ? spans_.end() : std::prev(after);
   if (span == spans_.end() || span->second.end <= page) {
@@ -141,6 +153,7 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
     piece_count_ -= span.live.size();
     span.live.clear();
     if (span.old.empty()) {
+      forget_shortcuts();
       at = spans_.erase(at);
       continue;
     }
@@ -193,10 +206,12 @@ std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, st
     Span& span = at->second;
     piece_count_ -= std::erase_if(span.live, [&](const Piece& piece) { return piece.version <= version; });
     piece_count_ -= std::erase_if(span.old, [&](const OldPiece& old) { return old.piece.version <= version; });
-    if (span.live.empty() && span.old.empty())
+    if (span.live.empty() && span.old.empty()) {
+      forget_shortcuts();
       at = spans_.erase(at);
-    else
+    } else {
       ++at;
+    }
   }
   return no_position;
 }

@@ -94,15 +94,27 @@ private:
   };
   using Spans = std::map<std::uint64_t, Span>;  // by first page
 
+  /// Where a page of its own was last found: a tree of thousands is a dozen cache misses deep, and this is one.
+  struct Shortcut {
+    std::uint64_t page = no_position;
+    Span* span = nullptr;
+  };
+  static constexpr std::size_t shortcut_count = 4096;
+
   Spans::const_iterator find(std::uint64_t page) const;
+  /// Before an entry goes or ceases to be a single page.
+  void forget_shortcuts() noexcept { shortcuts_.clear(); }
   void split_at(std::uint64_t page);
+  /// The entry of this page alone, made when there is none.
   Span& single(std::uint64_t page);
+  Span& find_single(std::uint64_t page);
   void add_to_page(Span& span, Piece piece);
   void add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version);
   void retire(Span& span, const Piece& piece, std::uint64_t until);
 
   Held held_;
   Spans spans_;
+  std::vector<Shortcut> shortcuts_;  // empty, or shortcut_count of them, by page modulo that
   std::size_t piece_count_ = 0;
 };
 

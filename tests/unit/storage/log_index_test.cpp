@@ -87,6 +87,48 @@ TEST_CASE("log index: holders, the newest version and checkpoints see what a who
   }
 }
 
+TEST_CASE("log index: thousands of pages, in any order, with zeros over many of them and checkpoints between") {
+  const unsigned seed = GENERATE(1u, 2u, 3u);
+  INFO("seed " << seed);
+  std::mt19937 random{seed};
+  constexpr std::uint64_t page_count = 10'000;
+  constexpr std::uint64_t cell_bytes = 8;
+  constexpr std::uint64_t cells = 4;  // of each page, at its quarters
+  const auto begin_of = [](std::uint64_t cell) { return cell * page_size / cells; };
+  LogIndex index;
+  std::map<std::uint64_t, std::uint64_t> expected;  // by page and cell: position, or no_position for zeros
+  std::uint64_t version = 1;
+  for (int step = 0; step < 60'000; ++step) {
+    ++version;
+    const std::uint64_t page = random() % page_count;
+    const auto what = random() % 2000;
+    if (what == 0) {
+      const std::uint64_t end = std::min(page_count, page + 1 + random() % 300);
+      index.add(page * page_size, (end - page) * page_size, version, no_position, nullptr);
+      for (std::uint64_t cell = page * cells; cell < end * cells; ++cell) expected[cell] = no_position;
+    } else if (what == 1) {
+      for (std::uint64_t from = page; from != no_position;) from = index.drop_until(version, from, 16);
+      expected.erase(expected.lower_bound(page * cells), expected.end());
+    } else {
+      const std::uint64_t cell = random() % cells;
+      const std::uint64_t position = static_cast<std::uint64_t>(step) * cell_bytes;
+      index.add(page * page_size + begin_of(cell), cell_bytes, version, position, nullptr);
+      expected[page * cells + cell] = position;
+    }
+  }
+  std::map<std::uint64_t, std::uint64_t> found;
+  for (std::uint64_t page = 0; page < page_count; ++page) {
+    for (std::uint64_t cell = 0; cell < cells; ++cell) {
+      std::vector<Piece> pieces;
+      const auto begin = static_cast<std::uint32_t>(begin_of(cell));
+      index.pieces_at(page, version, begin, begin + 1, pieces);
+      if (!pieces.empty()) found[page * cells + cell] = pieces.front().position;
+    }
+  }
+  const bool same = found == expected;
+  CHECK(same);
+}
+
 TEST_CASE("log index: what changed since a holder's version is named, adjoining ranges as one") {
   LogIndex index{[](std::uint64_t from, std::uint64_t until) { return from <= 2 && 2 < until; }};
   index.add(10, 10, 2, 0, nullptr);
