@@ -97,11 +97,11 @@ TEST_CASE_METHOD(EngineHarness, "engine: a large commit on the way is applied or
   const auto flushing = start_flush(*write);
   const auto next = start_opening(store(), session_request(Access::write, "next", true));
   bool applied = false;
+  bool hooked = false;
   SECTION("the lease is broken before the append") { store().break_lease(0, "test"); }
   SECTION("the lease is broken during the append") {
-    bool broken = false;
     files.before(Call::write, [&] {
-      if (std::exchange(broken, true)) return;
+      if (std::exchange(hooked, true)) return;
       store().break_lease(0, "test");
       CHECK(next->calls == 0);
     });
@@ -112,9 +112,8 @@ TEST_CASE_METHOD(EngineHarness, "engine: a large commit on the way is applied or
     applied = true;
   }
   SECTION("the session ends during the append") {
-    bool ended = false;
     files.before(Call::write, [&] {
-      if (std::exchange(ended, true)) return;
+      if (std::exchange(hooked, true)) return;
       write.reset();
       CHECK(next->calls == 0);
     });
