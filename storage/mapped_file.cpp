@@ -1,5 +1,7 @@
 #include "storage/mapped_file.hpp"
 
+#include <ucontext.h>
+
 #include <csetjmp>
 #include <csignal>
 
@@ -14,8 +16,12 @@ std::atomic<bool> enabled{false};
 // Where a copy of this thread goes on when its source is gone; null outside of a copy.
 thread_local sigjmp_buf* landing = nullptr;
 
-void on_bus_error(int number) {
-  if (landing != nullptr) ::siglongjmp(*landing, 1);
+void on_bus_error(int number, siginfo_t*, void* context) {
+  if (landing != nullptr) {
+    // A jump leaves the signal mask as it is in here: what was blocked before is what shall be again.
+    ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask, nullptr);
+    ::siglongjmp(*landing, 1);
+  }
   // Not ours: the access is tried again, and ends the process as it would have.
   ::signal(number, SIG_DFL);
 }
@@ -27,9 +33,8 @@ constexpr std::uint64_t mapping_bytes_min = 1ull << 30;
 
 void enable_mapped_reads() noexcept {
   struct sigaction action {};
-  action.sa_handler = on_bus_error;
-  // A handler that is left by a jump must not leave the signal blocked.
-  action.sa_flags = SA_NODEFER;
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
   enabled = ::sigaction(SIGBUS, &action, nullptr) == 0;
 }
 
