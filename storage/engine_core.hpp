@@ -149,8 +149,17 @@ private:
     std::uint64_t position;     ///< in the log, or in the image
     const LogSegment* segment;  ///< null: the image
   };
+  /// Few bytes that go over what `parts` read.
+  struct ReadOverlay {
+    std::uint64_t offset;  ///< in the caller's buffer
+    std::uint32_t length;
+    std::uint32_t bytes_at;  ///< in ReadPlan::overlay_bytes; no_overlay_bytes: zeros
+  };
+  static constexpr std::uint32_t no_overlay_bytes = ~0u;
   struct ReadPlan {
-    std::vector<ReadPart> parts;
+    std::vector<ReadPart> parts;  ///< in this order: later ones may lie over those of the image
+    std::vector<ReadOverlay> overlays;
+    std::vector<std::byte> overlay_bytes;
     std::vector<LogSegmentRef> segments;  ///< keeps what `parts` points to
     std::uint64_t image_bytes = 0;
     const std::byte* image_address = nullptr;
@@ -280,8 +289,7 @@ private:
   std::uint64_t pages_ = 0;
   LogPoint published_;
   LogIndex index_{[this](std::uint64_t from, std::uint64_t until) { return held(from, until); }};
-  std::uint64_t index_growth_ = 0;  ///< see LogPoint::cost
-  std::uint64_t staged_over_ = 0;   ///< the version that is visible while parts of the next are in the index; else 0
+  std::uint64_t staged_over_ = 0;  ///< the version that is visible while parts of the next are in the index; else 0
   std::deque<LogSegmentRef> segments_;
   std::uint64_t image_bytes_ = 0;             ///< of the image file
   std::optional<MappedFile> mapped_image_;    ///< used by the constructor and the checkpoint lane alone

@@ -172,9 +172,7 @@ std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> range
     const std::uint64_t whole = logged.range.length;
     const std::uint64_t pages_max = entries_max - entries;
     const std::uint64_t length = logged.range.zero || whole / page_size < pages_max ? whole : pages_max * page_size;
-    const std::uint64_t before = index_.memory_bytes();
     index_.add(logged.range.offset, length, version, logged.position, logged.memory);
-    index_growth_ += std::max(index_.memory_bytes(), before) - before;
     entries += logged.range.zero ? 1 : length / page_size + 1;
     if (length != whole) {
       logged.range.offset += length;
@@ -195,7 +193,7 @@ void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> r
   staged_over_ = 0;
   pages_ = publishing.pages;
   const std::uint64_t record_bytes_published = appended_.position - published_.position;
-  published_ = {appended_.position, version_, appended_.position + index_growth_};
+  published_ = {appended_.position, version_, appended_.position + index_.grown_bytes()};
   if (!holders_.empty()) hold_mark_ = published_.cost;
   evict_holders(after);
   consider_checkpoint();

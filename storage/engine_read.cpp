@@ -67,7 +67,7 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
       plan.image_address = image_address_;
     } else {
       plan = plan_read(holds ? state.held_version : version_, offset, buffer);
-      if (plan.parts.empty()) return;
+      if (plan.parts.empty() && plan.overlays.empty()) return;
     }
     plan.generation = begin_read();
   }
@@ -86,50 +86,60 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
 }
 
 Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer) {
+  // The image's bytes on both sides of so small a gap are read by one call; what belongs into the gap comes over it.
+  constexpr std::uint64_t gap_bytes_max = 4096;
   ReadPlan plan;
   plan.image_bytes = image_bytes_;
   plan.image_address = image_address_;
+  std::vector<ReadPart> from_log;
   const std::uint64_t end = offset + buffer.size();
   std::uint64_t at = offset;  // everything below is planned
   const auto from_image = [&](std::uint64_t until) {
-    if (at < until) plan.parts.push_back({at - offset, until - at, at, nullptr});
-    at = std::max(at, until);
+    if (at >= until) return;
+    ReadPart* const last = plan.parts.empty() ? nullptr : &plan.parts.back();
+    if (last != nullptr && at - (last->position + last->length) <= gap_bytes_max)
+      last->length = until - last->position;
+    else
+      plan.parts.push_back({at - offset, until - at, at, nullptr});
+    at = until;
   };
-  std::vector<Piece> pieces;
   std::uint64_t next = 0;
   for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
        page = index_.next_page(next)) {
     next = index_.alike_until(page);
     const std::uint64_t page_offset = page * page_size;
-    const std::uint64_t begin = std::max(offset, page_offset) - page_offset;
-    const std::uint64_t until = std::min(end - page_offset, page_size);
-    pieces.clear();
-    index_.pieces_at(page, version, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(until), pieces);
-    for (const Piece& piece : pieces) {
-      from_image(page_offset + piece.begin);
-      if (next - page > 1) {  // zeros, as far as the pages go
-        const std::uint64_t stop = std::min(end, next * page_size);
-        std::memset(buffer.data() + (at - offset), 0, stop - at);
-        at = stop;
-        break;
-      }
-      const std::span<std::byte> into = buffer.subspan(page_offset + piece.begin - offset, piece.end - piece.begin);
-      at = page_offset + piece.end;
+    const auto begin = static_cast<std::uint32_t>(std::max(offset, page_offset) - page_offset);
+    const auto until = static_cast<std::uint32_t>(std::min(end - page_offset, page_size));
+    index_.visit(page, version, begin, until, [&](const Piece& piece, std::uint32_t from, std::uint32_t to) {
+      from_image(page_offset + from);
+      at = page_offset + to;
+      if (next - page > 1) at = std::min(end, next * page_size);  // zeros, as far as the pages go
+      const std::span<std::byte> into = buffer.subspan(page_offset + from - offset, at - page_offset - from);
+      const std::uint64_t skipped = from - piece.begin;
       if (piece.zero()) {
-        std::memset(into.data(), 0, into.size());
+        if (into.size() > gap_bytes_max || at == end)
+          std::memset(into.data(), 0, into.size());
+        else
+          plan.overlays.push_back(
+              {page_offset + from - offset, static_cast<std::uint32_t>(into.size()), no_overlay_bytes});
       } else if (piece.memory) {
-        std::memcpy(into.data(), piece.memory.get() + piece.memory_offset, into.size());
+        const std::byte* const bytes = piece.memory.get() + piece.memory_offset + skipped;
+        if (at == end) {
+          std::memcpy(into.data(), bytes, into.size());
+        } else {
+          plan.overlays.push_back({page_offset + from - offset, static_cast<std::uint32_t>(into.size()),
+                                   static_cast<std::uint32_t>(plan.overlay_bytes.size())});
+          plan.overlay_bytes.insert(plan.overlay_bytes.end(), bytes, bytes + into.size());
+        }
       } else {
-        const auto after = std::upper_bound(
-            segments_.begin(), segments_.end(), piece.position,
-            [](std::uint64_t position, const LogSegmentRef& segment) { return position < segment->first_position; });
-        const LogSegmentRef& segment = *std::prev(after);
+        const LogSegmentRef& segment = segment_at(segments_, piece.position + skipped);
         if (plan.segments.empty() || plan.segments.back() != segment) plan.segments.push_back(segment);
-        plan.parts.push_back({page_offset + piece.begin - offset, into.size(), piece.position, segment.get()});
+        from_log.push_back({page_offset + from - offset, into.size(), piece.position + skipped, segment.get()});
       }
-    }
+    });
   }
   from_image(end);
+  plan.parts.insert(plan.parts.end(), from_log.begin(), from_log.end());
   return plan;
 }
 
@@ -140,6 +150,12 @@ void Engine::run_read(const ReadPlan& plan, std::span<std::byte> buffer) const {
       part.segment->file.read(part.segment->offset_of(part.position), into);
     else
       read_image(plan, part.position, into);
+  }
+  for (const ReadOverlay& overlay : plan.overlays) {
+    if (overlay.bytes_at == no_overlay_bytes)
+      std::memset(buffer.data() + overlay.offset, 0, overlay.length);
+    else
+      std::memcpy(buffer.data() + overlay.offset, plan.overlay_bytes.data() + overlay.bytes_at, overlay.length);
   }
 }
 

@@ -24,15 +24,13 @@ struct PageCopy {
 /// True when the page is nothing but zeros.
 bool all_zero(const PageCopy& copy) noexcept;
 
-/// The segment that holds `position`; segments adjoin, in rising order.
-const LogSegmentRef& segment_at(std::span<const LogSegmentRef> segments, std::uint64_t position);
-
 struct PagesCopied {
   std::uint64_t pages = 0;
   bool punched = false;  ///< they are a hole now
 };
 
-/// Writes the pieces into the image, adjoining ones together. Where no hole can be made of several pages it writes the
+/// Writes the pieces into the image, adjoining ones together; many that lie near to each other with what the image has
+/// between them, since each call costs more than the bytes. Where no hole can be made of several pages it writes the
 /// first of them only. Throws MemoryError; then any part may have been written. `scratch` is reused from call to call.
 PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
                        std::vector<std::byte>& scratch);

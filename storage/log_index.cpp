@@ -9,6 +9,21 @@ namespace {
 
 constexpr auto page_bytes = static_cast<std::uint32_t>(page_size);
 
+// A page with fewer pieces finds the place of another one within a few cache lines.
+constexpr std::size_t pieces_to_defer_from = 8;
+// Larger pieces come seldom enough, and let go of what they cover.
+constexpr std::uint32_t deferred_bytes_max = 512;
+// To put them in order is a pass over all pieces of the page, so there may be the more of them the more it has.
+constexpr std::size_t recent_max(std::size_t live) { return 16 + live / 4; }
+
+template <class Spans>
+auto find_in(Spans& spans, std::uint64_t page) {
+  const auto after = spans.upper_bound(page);
+  if (after == spans.begin()) return spans.end();
+  const auto span = std::prev(after);
+  return page < span->second.end ? span : spans.end();
+}
+
 }  // namespace
 
 Piece Piece::part(std::uint32_t from, std::uint32_t to) const {
@@ -20,13 +35,6 @@ Piece Piece::part(std::uint32_t from, std::uint32_t to) const {
   if (!zero()) cut.position += skipped;
   if (memory) cut.memory_offset += skipped;
   return cut;
-}
-
-LogIndex::Spans::const_iterator LogIndex::find(std::uint64_t page) const {
-  const auto after = spans_.upper_bound(page);
-  if (after == spans_.begin()) return spans_.end();
-  const auto span = std::prev(after);
-  return page < span->second.end ? span : spans_.end();
 }
 
 void LogIndex::split_at(std::uint64_t page) {
@@ -67,6 +75,7 @@ LogIndex::Span& LogIndex::find_single(std::uint64_t page) {
 
 void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
                    const std::shared_ptr<const std::byte[]>& memory) {
+  const std::uint64_t bytes_before = memory_bytes();
   std::uint64_t done = 0;
   while (done < length) {
     const std::uint64_t page = (offset + done) / page_size;
@@ -88,6 +97,7 @@ void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t ver
     add_to_page(single(page), std::move(piece));
     done += bytes;
   }
+  note_growth(bytes_before);
 }
 
 void LogIndex::retire(Span& span, const Piece& piece, std::uint64_t until) {
@@ -101,8 +111,69 @@ void LogIndex::retire(Span& span, const Piece& piece, std::uint64_t until) {
 }
 
 void LogIndex::add_to_page(Span& span, Piece piece) {
-  const auto first = std::lower_bound(span.live.begin(), span.live.end(), piece.begin,
-                                      [](const Piece& live, std::uint32_t begin) { return live.end <= begin; });
+  const bool may_defer = span.live.size() >= pieces_to_defer_from && piece.end - piece.begin <= deferred_bytes_max;
+  if (!may_defer) {
+    settle(span);
+    return insert(span, std::move(piece));
+  }
+  span.recent.push_back(std::move(piece));
+  ++piece_count_;
+  if (span.recent.size() >= recent_max(span.live.size())) settle(span);
+}
+
+void LogIndex::settle(Span& span) {
+  if (span.recent.empty()) return;
+  std::stable_sort(span.recent.begin(), span.recent.end(),
+                   [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
+  const auto overlaps = [](const Piece& a, const Piece& b) { return b.begin < a.end; };
+  if (span.recent.size() == 1 ||
+      std::adjacent_find(span.recent.begin(), span.recent.end(), overlaps) != span.recent.end()) {
+    std::stable_sort(span.recent.begin(), span.recent.end(),
+                     [](const Piece& a, const Piece& b) { return a.version < b.version; });
+    piece_count_ -= span.recent.size();
+    for (Piece& piece : span.recent) insert(span, std::move(piece));
+  } else {
+    merge_recent(span);
+  }
+  span.recent.clear();
+}
+
+void LogIndex::merge_recent(Span& span) {
+  std::vector<Piece> merged;
+  merged.reserve(span.live.size() + span.recent.size() + span.recent.size() / 4);
+  auto live = span.live.begin();
+  const auto end = span.live.end();
+  for (Piece& piece : span.recent) {
+    for (; live != end && live->end <= piece.begin; ++live) merged.push_back(std::move(*live));
+    for (; live != end && live->begin < piece.end; ++live) {
+      if (live->begin < piece.begin) merged.push_back(live->part(live->begin, piece.begin));
+      retire(span, live->part(piece.begin, piece.end), piece.version);
+      if (live->end > piece.end) {
+        *live = live->part(piece.end, live->end);
+        break;
+      }
+    }
+    merged.push_back(std::move(piece));
+  }
+  merged.insert(merged.end(), std::make_move_iterator(live), std::make_move_iterator(end));
+  piece_count_ += merged.size();
+  piece_count_ -= span.live.size() + span.recent.size();
+  span.live = std::move(merged);
+}
+
+LogIndex::Span* LogIndex::settled(std::uint64_t page) {
+  const auto found = find_in(spans_, page);
+  if (found == spans_.end()) return nullptr;
+  Span& span = found->second;
+  if (span.recent.empty()) return &span;
+  const std::uint64_t before = memory_bytes();
+  settle(span);
+  note_growth(before);
+  return &span;
+}
+
+void LogIndex::insert(Span& span, Piece piece) {
+  const auto first = first_ending_after(span, piece.begin);
   if (first == span.live.end() || first->begin >= piece.end) {  // nothing there yet
     span.live.insert(first, std::move(piece));
     ++piece_count_;
@@ -144,11 +215,12 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
   auto at = spans_.lower_bound(first);
   const auto close = [&](std::uint64_t until) {
     if (from == until) return;
-    spans_.emplace_hint(at, from, Span{until, {zeros}, {}});
+    spans_.emplace_hint(at, from, Span{until, {zeros}, {}, {}});
     ++piece_count_;
   };
   while (at != spans_.end() && at->first < end) {
     Span& span = at->second;
+    settle(span);
     for (const Piece& piece : span.live) retire(span, piece, version);
     piece_count_ -= span.live.size();
     span.live.clear();
@@ -167,23 +239,9 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
 }
 
 void LogIndex::pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
-                         std::vector<Piece>& pieces) const {
-  const auto found = find(page);
-  if (found == spans_.end()) return;
-  const Span& span = found->second;
-  const std::size_t count_before = pieces.size();
-  auto live = std::lower_bound(span.live.begin(), span.live.end(), begin,
-                               [](const Piece& piece, std::uint32_t from) { return piece.end <= from; });
-  for (; live != span.live.end() && live->begin < end; ++live)
-    if (live->version <= version) pieces.push_back(live->part(begin, end));
-  if (span.old.empty()) return;
-  const std::size_t count_live = pieces.size();
-  for (const OldPiece& old : span.old)
-    if (old.piece.version <= version && version < old.until && old.piece.begin < end && begin < old.piece.end)
-      pieces.push_back(old.piece.part(begin, end));
-  if (pieces.size() != count_live)
-    std::sort(pieces.begin() + static_cast<std::ptrdiff_t>(count_before), pieces.end(),
-              [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
+                         std::vector<Piece>& pieces) {
+  visit(page, version, begin, end,
+        [&](const Piece& piece, std::uint32_t from, std::uint32_t to) { pieces.push_back(piece.part(from, to)); });
 }
 
 std::uint64_t LogIndex::next_page(std::uint64_t page) const {
@@ -193,20 +251,21 @@ std::uint64_t LogIndex::next_page(std::uint64_t page) const {
 }
 
 std::uint64_t LogIndex::alike_until(std::uint64_t page) const {
-  const auto found = find(page);
+  const auto found = find_in(spans_, page);
   assert(found != spans_.end());
   return found->second.end;
 }
 
 std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max) {
-  const auto within = find(page);
-  auto at = within == spans_.end() ? spans_.lower_bound(page) : spans_.find(within->first);
+  auto at = find_in(spans_, page);
+  if (at == spans_.end()) at = spans_.lower_bound(page);
   for (std::size_t count = 0; at != spans_.end(); ++count) {
     if (count == entries_max) return at->first;
     Span& span = at->second;
     piece_count_ -= std::erase_if(span.live, [&](const Piece& piece) { return piece.version <= version; });
     piece_count_ -= std::erase_if(span.old, [&](const OldPiece& old) { return old.piece.version <= version; });
-    if (span.live.empty() && span.old.empty()) {
+    piece_count_ -= std::erase_if(span.recent, [&](const Piece& piece) { return piece.version <= version; });
+    if (span.live.empty() && span.old.empty() && span.recent.empty()) {
       forget_shortcuts();
       at = spans_.erase(at);
     } else {
@@ -216,8 +275,11 @@ std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, st
   return no_position;
 }
 
-bool LogIndex::changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) const {
-  for (const auto& [first, span] : spans_) {
+bool LogIndex::changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) {
+  for (auto& [first, span] : spans_) {
+    const std::uint64_t bytes_before = memory_bytes();
+    settle(span);
+    note_growth(bytes_before);
     for (const Piece& piece : span.live) {
       if (piece.version <= version) continue;
       const std::uint64_t offset = first * page_size + piece.begin;

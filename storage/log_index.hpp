@@ -1,6 +1,7 @@
 // Where in the log the bytes of a version are: what readers ask first, and what checkpoints copy from.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -34,6 +35,9 @@ struct Piece {
 ///
 /// Old pieces are kept while something may read a version that needs them. Pages that are nothing but zeros, and that
 /// were made so together, are one entry however many they are.
+///
+/// Small pieces of a page that has many are only noted when they come, and put in order when somebody asks for the page
+/// or when there are enough of them: to find its place among hundreds costs a piece more than all else of a write.
 /// Not thread-safe.
 class LogIndex {
 public:
@@ -49,9 +53,32 @@ public:
   void add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
            const std::shared_ptr<const std::byte[]>& memory);
 
-  /// The pieces of `page` that version `version` consists of within `[begin, end)`, cut to it, in rising order.
+  /// Calls `see(piece, from, to)` for each piece of `page` that version `version` consists of within `[begin, end)`, in
+  /// rising order: of it, `[from, to)` lies there. The piece is valid until `see` returns.
+  template <class See>
+  void visit(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end, See see) {
+    Span* const span = settled(page);
+    if (span == nullptr) return;
+    const auto cut = [&](const Piece& piece) { see(piece, std::max(piece.begin, begin), std::min(piece.end, end)); };
+    auto live = first_ending_after(*span, begin);
+    if (span->old.empty()) {
+      for (; live != span->live.end() && live->begin < end; ++live)
+        if (live->version <= version) cut(*live);
+      return;
+    }
+    std::vector<const Piece*> found;
+    for (; live != span->live.end() && live->begin < end; ++live)
+      if (live->version <= version) found.push_back(&*live);
+    for (const OldPiece& old : span->old)
+      if (old.piece.version <= version && version < old.until && old.piece.begin < end && begin < old.piece.end)
+        found.push_back(&old.piece);
+    std::sort(found.begin(), found.end(), [](const Piece* a, const Piece* b) { return a->begin < b->begin; });
+    for (const Piece* piece : found) cut(*piece);
+  }
+
+  /// The same as pieces of their own, cut to `[begin, end)`.
   void pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
-                 std::vector<Piece>& pieces) const;
+                 std::vector<Piece>& pieces);
 
   /// The first page at or after `page` that has pieces; no_position when there is none.
   std::uint64_t next_page(std::uint64_t page) const;
@@ -68,7 +95,7 @@ public:
   std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max);
 
   /// What changed after `version`; false when it can't be said in `ranges_max` ranges.
-  bool changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) const;
+  bool changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges);
 
   bool empty() const noexcept { return spans_.empty(); }
   std::size_t piece_count() const noexcept { return piece_count_; }
@@ -76,6 +103,9 @@ public:
   std::uint64_t memory_bytes() const noexcept {
     return piece_count_ * piece_memory_bytes + spans_.size() * span_memory_bytes;
   }
+
+  /// All that memory_bytes() ever grew by, whatever it shrank by between.
+  std::uint64_t grown_bytes() const noexcept { return grown_bytes_; }
 
   static constexpr std::uint64_t piece_memory_bytes = 80;  ///< with the slack of a vector that grows
   static constexpr std::uint64_t span_memory_bytes = 160;  ///< with what a tree and the allocator add
@@ -90,7 +120,8 @@ private:
     std::uint64_t end = 0;    // the page after the last
     std::vector<Piece> live;  // in rising order, not overlapping
     std::vector<OldPiece> old;
-    std::size_t look_at = 16;  // look again for old pieces that nobody needs when there are so many
+    std::vector<Piece> recent;  // newer than `live`, not yet put there, in the order in which they came; of one page
+    std::size_t look_at = 16;   // look again for old pieces that nobody needs when there are so many
   };
   using Spans = std::map<std::uint64_t, Span>;  // by first page
 
@@ -101,7 +132,10 @@ private:
   };
   static constexpr std::size_t shortcut_count = 4096;
 
-  Spans::const_iterator find(std::uint64_t page) const;
+  static std::vector<Piece>::iterator first_ending_after(Span& span, std::uint32_t begin) {
+    return std::lower_bound(span.live.begin(), span.live.end(), begin,
+                            [](const Piece& piece, std::uint32_t at) { return piece.end <= at; });
+  }
   /// Before an entry goes or ceases to be a single page.
   void forget_shortcuts() noexcept { shortcuts_.clear(); }
   void split_at(std::uint64_t page);
@@ -109,6 +143,15 @@ private:
   Span& single(std::uint64_t page);
   Span& find_single(std::uint64_t page);
   void add_to_page(Span& span, Piece piece);
+  void insert(Span& span, Piece piece);
+  /// Puts what is recent into `live`.
+  void settle(Span& span);
+  void merge_recent(Span& span);
+  /// The entry of `page` with nothing recent; null when there is none.
+  Span* settled(std::uint64_t page);
+  void note_growth(std::uint64_t bytes_before) noexcept {
+    grown_bytes_ += std::max(memory_bytes(), bytes_before) - bytes_before;
+  }
   void add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version);
   void retire(Span& span, const Piece& piece, std::uint64_t until);
 
@@ -116,6 +159,7 @@ private:
   Spans spans_;
   std::vector<Shortcut> shortcuts_;  // empty, or shortcut_count of them, by page modulo that
   std::size_t piece_count_ = 0;
+  std::uint64_t grown_bytes_ = 0;
 };
 
 }  // namespace pageserver::storage

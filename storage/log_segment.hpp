@@ -1,9 +1,12 @@
 // The files of a redo log, and appending to the last of them.
 #pragma once
 
+#include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +35,16 @@ struct LogSegment {
 void mark_segment(LogSegment& segment);
 
 using LogSegmentRef = std::shared_ptr<LogSegment>;
+
+/// The segment that holds `position`, of a range of LogSegmentRef that adjoin, in rising order.
+template <class Segments>
+const LogSegmentRef& segment_at(const Segments& segments, std::uint64_t position) {
+  const auto after =
+      std::upper_bound(std::begin(segments), std::end(segments), position,
+                       [](std::uint64_t at, const LogSegmentRef& segment) { return at < segment->first_position; });
+  assert(after != std::begin(segments));
+  return *std::prev(after);
+}
 
 /// A record to be appended: what it says, and where its data comes from.
 struct LogAppend {

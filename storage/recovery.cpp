@@ -89,7 +89,7 @@ void make_log_durable(FileSystem& file_system, const std::string& image_path, co
   if (!mutated(Mutation::drop_recovery_entry_sync)) sync_parent_folder(file_system, image_path);
 }
 
-void copy_into_image(ImageFile& image, const LogScan& scan, const LogIndex& index) {
+void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index) {
   if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
   std::vector<std::byte> scratch;
   std::uint64_t next = 0;

@@ -255,4 +255,35 @@ TEST_CASE_METHOD(EngineHarness, "engine: a log file gives back what it was made 
   CHECK(read_from(*write, 0, 1'200'000) == filled(1'200'000, 2));
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: hundreds of small changes of a page are read, and checkpointed, by one call") {
+  open();
+  auto write = writer();
+  write->grow(2);
+  write->write(0, filled(2 * page_size, 1));
+  write.reset();
+  close();
+  open();
+  write = writer();
+  auto expected = filled(2 * page_size, 1);
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const std::uint64_t offset = i * 40'009 % (page_size - 8);
+    const auto data = i % 10 == 0 ? filled(8, 0) : filled(8, static_cast<unsigned char>(i));
+    write->write(offset, data);
+    std::copy(data.begin(), data.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
+  }
+  const std::uint64_t reads = files.calls(Call::read);
+  CHECK(read_from(*write, 0, 2 * page_size) == expected);
+  CHECK(files.calls(Call::read) - reads == 1);
+  CHECK(read_from(*write, 20'000, 9'000) ==
+        std::vector<std::byte>(expected.begin() + 20'000, expected.begin() + 29'000));
+  write.reset();
+  const bool readable = GENERATE(true, false);
+  const std::uint64_t writes = files.calls(Call::write);
+  if (!readable) files.fail(Call::read, EIO);
+  close();
+  files.heal(Call::read);
+  if (readable) CHECK(files.calls(Call::write) - writes == 1);
+  CHECK(image() == expected);
+}
+
 }  // namespace pageserver::test

@@ -18,7 +18,7 @@ using Model = std::vector<std::uint64_t>;
 constexpr std::uint64_t from_image = ~0ull - 1;
 constexpr std::uint64_t pages = 6;
 
-Model seen(const LogIndex& index, std::uint64_t version, const Model& image) {
+Model seen(LogIndex& index, std::uint64_t version, const Model& image) {
   Model bytes = image;
   for (std::uint64_t page = 0; page < pages; ++page) {
     std::vector<Piece> pieces;
@@ -127,6 +127,72 @@ TEST_CASE("log index: thousands of pages, in any order, with zeros over many of 
   }
   const bool same = found == expected;
   CHECK(same);
+}
+
+TEST_CASE("log index: hundreds of small pieces of a page that is seldom looked at, and who holds what of it") {
+  const unsigned seed = GENERATE(1u, 2u, 3u, 4u);
+  INFO("seed " << seed);
+  std::mt19937 random{seed};
+  std::set<std::uint64_t> holders;
+  LogIndex index{[&](std::uint64_t from, std::uint64_t until) {
+    const auto holder = holders.lower_bound(from);
+    return holder != holders.end() && *holder < until;
+  }};
+  // Few overlaps in one run, nearly nothing else in another.
+  const std::uint64_t width = GENERATE(std::uint64_t{65536}, std::uint64_t{600});
+  Model image(pages * page_size, from_image);
+  Model newest = image;
+  std::map<std::uint64_t, Model> held;
+  std::uint64_t version = 1;
+  for (int step = 0; step < 6000; ++step) {
+    const std::uint64_t length = 1 + random() % 40;
+    const std::uint64_t offset = (random() % 2) * page_size + random() % (width - 40);
+    const bool zero = random() % 5 == 0;
+    ++version;
+    index.add(offset, length, version, zero ? no_position : version * 100, nullptr);
+    for (std::uint64_t i = 0; i < length; ++i) newest[offset + i] = zero ? no_position : version * 100 + i;
+    const auto what = random() % 800;
+    if (what < 2) {
+      holders.insert(version);
+      held[version] = newest;
+    } else if (what == 2 && !holders.empty()) {
+      held.erase(*holders.rbegin());
+      holders.erase(*holders.rbegin());
+    } else if (what == 3) {
+      index.add(0, 2 * page_size, ++version, no_position, nullptr);
+      std::fill_n(newest.begin(), 2 * page_size, no_position);
+    } else if (what == 4) {
+      const std::uint64_t reachable = holders.empty() ? version : *holders.begin();
+      image = holders.empty() ? newest : held[reachable];
+      for (std::uint64_t page = 0; page != no_position;) page = index.drop_until(reachable, page, 1);
+    } else if (what == 5) {
+      std::vector<ByteRange> ranges;
+      REQUIRE(index.changed_since(version - 1, 10, ranges));
+      REQUIRE(ranges.size() <= 1);  // none: a checkpoint has it
+    }
+    if (random() % 500 != 0) continue;
+    REQUIRE((seen(index, version, image) == newest));
+    for (const auto& [number, expected] : held) REQUIRE((seen(index, number, image) == expected));
+  }
+  holders.clear();
+  for (std::uint64_t page = 0; page != no_position;) page = index.drop_until(version, page, 1);
+  CHECK(index.empty());
+  CHECK(index.piece_count() == 0);
+}
+
+TEST_CASE("log index: what it grew by counts all that was ever added, in order or not yet") {
+  LogIndex index;
+  for (std::uint64_t at = 0; at < 1000; ++at) index.add(at * 7919 % 65521, 1, at + 2, at * 10, nullptr);
+  const std::uint64_t grown = index.grown_bytes();
+  CHECK(grown == index.memory_bytes());
+  CHECK(grown >= 1000 * LogIndex::piece_memory_bytes);
+  std::vector<Piece> pieces;
+  index.pieces_at(0, 2000, 0, static_cast<std::uint32_t>(page_size), pieces);
+  CHECK(pieces.size() == 1000);
+  CHECK(index.grown_bytes() == grown);
+  index.drop_until(2000, 0, 100);
+  CHECK(index.memory_bytes() == 0);
+  CHECK(index.grown_bytes() == grown);
 }
 
 TEST_CASE("log index: what changed since a holder's version is named, adjoining ranges as one") {
