@@ -24,6 +24,10 @@ constexpr std::size_t write_fixed_bytes = sizeof(std::uint64_t);
 // The largest read that this client asks for, whatever the server would allow.
 constexpr std::uint32_t request_bytes_max = 64u << 20;
 
+// A read from this size on is received straight into its buffer, one call for one answer. Of smaller ones many come
+// with one call, and to copy them costs less than that.
+constexpr std::size_t ahead_bytes_min = 16u << 10;
+
 // A sleep in recvmsg(2) costs one system call, but ends late for a deadline: only the first of a wait is one.
 constexpr std::chrono::milliseconds blocking_receive_max{20};
 
@@ -210,6 +214,7 @@ std::size_t Connection::advance() {
   const std::size_t completed = push();
   if (ended_) return completed;
   Arrival arrival;
+  look_ahead();
   arrival.got = receive_once(false);
   arrival.calls = 1;
   return completed + take(arrival);
@@ -229,7 +234,8 @@ bool Connection::progress(Deadline until) {
   }
 }
 
-Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) const {
+Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) {
+  look_ahead();
   Wait wait;
   wait.until = std::min(until, next_deadline());
   wait.events = poll_events();
@@ -241,8 +247,20 @@ Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) const {
   return wait;
 }
 
+void Connection::look_ahead() {
+  ahead_ = {};
+  if (!receive_.bytes().empty()) return;
+  std::size_t index = direct_ ? static_cast<std::size_t>(direct_->id - first_id_) + 1 : 0;
+  while (index < admitted_ && pending_[index].done) ++index;
+  if (index == admitted_) return;
+  const Pending& next = pending_[index];
+  if (next.operation == proto::Operation::read && next.into.size() >= ahead_bytes_min)
+    ahead_ = {first_id_ + index, next.into};
+}
+
 ReceiveBuffer::Received Connection::receive_once(bool may_block) {
-  return receive_.receive(socket_.get(), direct_ ? direct_->rest : std::span<std::byte>{}, may_block);
+  return receive_.receive(socket_.get(), direct_ ? direct_->rest : std::span<std::byte>{},
+                          {proto::frame_header_bytes, ahead_.rest}, may_block);
 }
 
 Connection::Arrival Connection::await(const Wait& wait) {
@@ -329,6 +347,7 @@ void Connection::end(Errc code, std::string_view operation, std::string_view mes
   socket_.reset();
   send_.clear();
   direct_.reset();
+  ahead_ = {};
 }
 
 std::size_t Connection::deliver_end() {

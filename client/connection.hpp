@@ -200,7 +200,7 @@ public:
   /// Sends what can be sent and runs what completed without receiving. Returns how many did.
   std::size_t push();
   /// What await() has to wait for now, at most until `until`.
-  Wait plan_wait(Deadline until, int wake_fd = -1) const;
+  Wait plan_wait(Deadline until, int wake_fd = -1);
   /// Waits as planned and receives once. Touches nothing that submit() does: others may submit meanwhile.
   Arrival await(const Wait& wait);
   /// Takes in what await() brought, runs what completed, and looks at the clock. Returns how many did.
@@ -307,6 +307,8 @@ private:
   void accept_hello(const proto::HelloAnswer& answer);
   void admit();
   void send_some() noexcept;
+  /// Sets `ahead_`; before each receive_once(), by whoever may submit.
+  void look_ahead();
   ReceiveBuffer::Received receive_once(bool may_block);
   void check_timeout();
   void end(Errc code, std::string_view operation, std::string_view message);
@@ -320,6 +322,8 @@ private:
   std::size_t handle_error(std::uint64_t id, proto::Operation operation, proto::Status status,
                            std::span<const std::byte> payload);
   std::size_t handle_notice(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  std::size_t take_ahead(std::size_t count);
+  std::uint32_t frame_limit() const;
   bool start_direct(const proto::FrameHeader& header, std::span<const std::byte> bytes);
   std::optional<std::string> what_is_wrong(const proto::FrameHeader& header) const;
   Pending& pending(std::uint64_t id) { return pending_[static_cast<std::size_t>(id - first_id_)]; }
@@ -359,6 +363,8 @@ private:
     std::span<std::byte> rest;
   };
   std::optional<Direct> direct_;
+  // The read that is answered next most likely, if large: its payload need not go through `receive_`. An id of 0: none.
+  Direct ahead_;
 
   bool greeted_ = false;
   std::optional<MemoryError> ended_;

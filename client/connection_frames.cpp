@@ -1,6 +1,7 @@
 // What comes in: bytes to frames, frames to the requests that they answer.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "client/connection.hpp"
 #include "client/error_mapping.hpp"
@@ -10,6 +11,11 @@ namespace {
 
 // Answers other than a read's are far smaller; a daemon that announces more is not taken at its word.
 constexpr std::uint32_t small_payload_bytes_max = 256u << 10;
+
+bool is_read_data(const proto::FrameHeader& header) {
+  return header.flags == proto::flag_answer && header.operation == proto::Operation::read &&
+         header.status == proto::Status::ok;
+}
 
 /// Consumes a frame also when its completion throws.
 class ConsumeAtEnd {
@@ -26,10 +32,14 @@ private:
 
 }  // namespace
 
+std::uint32_t Connection::frame_limit() const {
+  return greeted_ ? server_.request_bytes_max + proto::payload_overhead_bytes : proto::hello_payload_bytes_max;
+}
+
 std::size_t Connection::take_received(const ReceiveBuffer::Received& first) {
   std::size_t completed = 0;
   for (auto got = first;;) {
-    counters_.bytes_received += got.direct + got.buffered;
+    counters_.bytes_received += got.direct + got.buffered + got.ahead;
     if (got.would_block) return completed;
     if (got.end || got.error != 0) return completed + end_of_stream(got.error);
     if (direct_) {
@@ -40,21 +50,37 @@ std::size_t Connection::take_received(const ReceiveBuffer::Received& first) {
         completed += complete_read(id);
       }
     }
+    if (got.ahead != 0) completed += take_ahead(got.ahead);
     completed += handle_frames();
     // A socket that gave less than there was room for is empty, most likely: no second call to ask.
     if (ended_ || !got.filled) return completed;
+    look_ahead();
     got = receive_once(false);
     ++counters_.receive_calls;
   }
+}
+
+std::size_t Connection::take_ahead(std::size_t count) {
+  if (ended_) return 0;
+  const Direct ahead = std::exchange(ahead_, {});
+  const auto scan = proto::scan_frame(receive_.bytes(), frame_limit());
+  const bool expected = scan.kind == proto::Scan::Kind::incomplete && scan.header.request_id == ahead.id &&
+                        is_read_data(scan.header) && !what_is_wrong(scan.header);
+  if (!expected) {
+    receive_.append(ahead.rest.first(count));
+    return 0;
+  }
+  receive_.consume(proto::frame_header_bytes);
+  if (count == ahead.rest.size()) return complete_read(ahead.id);
+  direct_ = Direct{ahead.id, ahead.rest.subspan(count)};
+  return 0;
 }
 
 std::size_t Connection::handle_frames() {
   std::size_t completed = 0;
   while (!ended_ && !direct_) {
     const auto bytes = receive_.bytes();
-    const auto limit =
-        greeted_ ? server_.request_bytes_max + proto::payload_overhead_bytes : proto::hello_payload_bytes_max;
-    const auto scan = proto::scan_frame(bytes, limit);
+    const auto scan = proto::scan_frame(bytes, frame_limit());
     if (scan.kind == proto::Scan::Kind::broken) return completed + end_protocol(scan.fault.message);
     if (scan.kind == proto::Scan::Kind::frame) {
       const ConsumeAtEnd consume{receive_, scan.frame_bytes};
@@ -72,9 +98,7 @@ std::size_t Connection::handle_frames() {
 }
 
 bool Connection::start_direct(const proto::FrameHeader& header, std::span<const std::byte> bytes) {
-  if (header.flags != proto::flag_answer || header.operation != proto::Operation::read ||
-      header.status != proto::Status::ok)
-    return false;
+  if (!is_read_data(header)) return false;
   const auto into = pending(header.request_id).into;
   std::memcpy(into.data(), bytes.data(), bytes.size());
   direct_ = Direct{header.request_id, into.subspan(bytes.size())};
@@ -84,8 +108,8 @@ bool Connection::start_direct(const proto::FrameHeader& header, std::span<const 
 
 std::optional<std::string> Connection::what_is_wrong(const proto::FrameHeader& header) const {
   const auto name = [&] { return proto::to_string(header.operation) + " frame"; };
-  const bool is_read_data = header.operation == proto::Operation::read && header.status == proto::Status::ok;
-  if (!is_read_data && header.payload_bytes > small_payload_bytes_max)
+  const bool read_data = header.operation == proto::Operation::read && header.status == proto::Status::ok;
+  if (!read_data && header.payload_bytes > small_payload_bytes_max)
     return name() + " announces payload_bytes=" + std::to_string(header.payload_bytes) + ", expected at most " +
            std::to_string(small_payload_bytes_max);
   if (header.flags == proto::flag_notice) return std::nullopt;
@@ -98,7 +122,7 @@ std::optional<std::string> Connection::what_is_wrong(const proto::FrameHeader& h
   const auto& request = pending(id);
   if (header.operation != request.operation)
     return name() + " answers request id=" + std::to_string(id) + ", which is a " + proto::to_string(request.operation);
-  if (is_read_data && header.payload_bytes != request.into.size())
+  if (read_data && header.payload_bytes != request.into.size())
     return name() + " has length=" + std::to_string(header.payload_bytes) +
            ", asked for length=" + std::to_string(request.into.size());
   return std::nullopt;

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 
@@ -35,13 +36,23 @@ void ReceiveBuffer::reserve(std::size_t count) {
   begin_ = 0;
 }
 
-ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> direct, bool may_block) {
+void ReceiveBuffer::append(std::span<const std::byte> more) {
+  reserve(bytes().size() + more.size());
+  std::memcpy(buffer_.get() + end_, more.data(), more.size());
+  end_ += more.size();
+}
+
+ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> direct, const Ahead& ahead,
+                                               bool may_block) {
+  assert(ahead.payload.empty() || bytes().empty());
   reserve(bytes().size() + 4096);
-  std::array<iovec, 2> vectors{iovec{direct.data(), direct.size()}, iovec{buffer_.get() + end_, capacity_ - end_}};
-  const bool skip = direct.empty();
+  const std::size_t room = ahead.payload.empty() ? capacity_ - end_ : ahead.header_bytes;
+  std::array<iovec, 3> vectors{iovec{direct.data(), direct.size()}, iovec{buffer_.get() + end_, room},
+                               iovec{ahead.payload.data(), ahead.payload.size()}};
+  const std::size_t skipped = direct.empty() ? 1 : 0;
   msghdr message{};
-  message.msg_iov = skip ? &vectors[1] : vectors.data();
-  message.msg_iovlen = skip ? 1 : 2;
+  message.msg_iov = vectors.data() + skipped;
+  message.msg_iovlen = (ahead.payload.empty() ? 2 : 3) - skipped;
   Received result;
   ssize_t count = 0;
   do {
@@ -55,10 +66,12 @@ ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> 
     return result;
   }
   result.end = count == 0;
-  result.direct = std::min(static_cast<std::size_t>(count), direct.size());
-  result.buffered = static_cast<std::size_t>(count) - result.direct;
+  const auto received = static_cast<std::size_t>(count);
+  result.direct = std::min(received, direct.size());
+  result.buffered = std::min(received - result.direct, room);
+  result.ahead = received - result.direct - result.buffered;
   end_ += result.buffered;
-  result.filled = end_ == capacity_;
+  result.filled = received == direct.size() + room + ahead.payload.size();
   return result;
 }
 

@@ -18,14 +18,23 @@ public:
   struct Received {
     std::size_t direct = 0;    ///< bytes that went into `direct`
     std::size_t buffered = 0;  ///< bytes that were appended to bytes()
+    std::size_t ahead = 0;     ///< bytes that went into `ahead`
     bool filled = false;       ///< there was no room for more
     bool would_block = false;
     bool end = false;  ///< the peer closed
     int error = 0;     ///< errno
   };
-  /// One recvmsg: fills `direct` first, then the buffer. Without waiting; or, on a socket that blocks, with: then a
-  /// signal or the socket's own receive timeout end it as would_block.
-  Received receive(int socket, std::span<std::byte> direct, bool may_block = false);
+  /// Where the payload of the frame that comes next most likely belongs. What comes instead is for the caller to put
+  /// behind bytes() with append().
+  struct Ahead {
+    std::size_t header_bytes = 0;  ///< that come before, and go to bytes(), which is empty
+    std::span<std::byte> payload;  ///< empty: nothing is expected
+  };
+  /// One recvmsg: fills `direct` first, then the buffer; with an `ahead`, `direct`, that header, and its payload.
+  /// Without waiting; or, on a socket that blocks, with: then a signal or the socket's own receive timeout end it as
+  /// would_block.
+  Received receive(int socket, std::span<std::byte> direct, const Ahead& ahead, bool may_block = false);
+  void append(std::span<const std::byte> more);
 
 private:
   std::unique_ptr<std::byte[]> buffer_;

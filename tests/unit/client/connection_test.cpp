@@ -187,6 +187,71 @@ TEST_CASE("an answer to a read goes straight into its buffer, wherever the strea
   }
 }
 
+TEST_CASE("large reads get their bytes, whatever comes where the next one was expected, wherever the stream is cut") {
+  Linked link;
+  auto& connection = *link.connection;
+  constexpr std::size_t bytes = 20'000;
+  const std::array data{pattern(bytes, 1), pattern(bytes, 2)};
+  std::uint64_t id = 2;
+  const auto what = GENERATE(as<std::string>{}, "in order", "the second first", "an error first", "a notice first",
+                             "another answer first");
+  INFO(what);
+  std::vector<std::size_t> cuts{bytes - 1, bytes, bytes + 24, bytes + 25, 2 * bytes, 2 * bytes + 48};
+  for (std::size_t cut = 0; cut < 120; ++cut) cuts.push_back(cut);
+  for (std::size_t cut : cuts) {
+    std::array<std::vector<std::byte>, 2> into{std::vector<std::byte>(bytes), std::vector<std::byte>(bytes)};
+    std::array<int, 3> done{};  // 1: well, -1: with an error
+    for (std::size_t i = 0; i < 2; ++i)
+      connection.submit_read(0, into[i], [&done, i](const auto& outcome) { done[i] = outcome.ok() ? 1 : -1; });
+    connection.submit(proto::PingRequest{}, [&done](const auto& outcome) { done[2] = outcome.ok() ? 1 : -1; });
+    const std::uint64_t first = std::exchange(id, id + 3);
+    proto::Bytes answers;
+    const auto answer = [&](std::size_t i) { proto::encode(answers, first + i, proto::ReadAnswer{data[i]}); };
+    const auto other = [&] { proto::encode(answers, first + 2, proto::PingAnswer{}); };
+    const bool fails = what == "an error first";
+    if (what == "the second first") answer(1);
+    if (fails) proto::encode_error(answers, first, proto::Operation::read, proto::Status::no_space, "no room");
+    if (what == "a notice first") {
+      const auto notice = later_notice();
+      answers.insert(answers.end(), notice.begin(), notice.end());
+    }
+    if (what == "another answer first") other();
+    if (!fails) answer(0);
+    if (what != "the second first") answer(1);
+    if (what != "another answer first") other();
+    cut = std::min(cut, answers.size());
+    connection.advance();
+    link.peer.send(std::span{answers}.first(cut));
+    connection.advance();
+    link.peer.send(std::span{answers}.subspan(cut));
+    while (connection.outstanding() != 0) REQUIRE(connection.progress(Clock::now() + 30s));
+    REQUIRE(done == std::array<int, 3>{fails ? -1 : 1, 1, 1});
+    if (!fails) REQUIRE(into[0] == data[0]);
+    REQUIRE(into[1] == data[1]);
+    (void)link.peer.requests();
+  }
+}
+
+TEST_CASE("a large read's answer that is there takes one receive, and the next one's is not taken apart") {
+  Linked link;
+  auto& connection = *link.connection;
+  std::array<std::vector<std::byte>, 3> into;
+  std::size_t done = 0;
+  proto::Bytes answers;
+  for (std::size_t i = 0; i < into.size(); ++i) {
+    into[i].resize(40'000);
+    connection.submit_read(0, into[i], [&](const auto& outcome) { done += outcome.ok(); });
+    proto::encode(answers, 2 + i, proto::ReadAnswer{pattern(40'000, 3)});
+  }
+  connection.advance();
+  const auto before = connection.counters();
+  link.peer.send(answers);
+  CHECK(connection.advance() == 3);
+  CHECK(done == 3);
+  CHECK(connection.counters().receive_calls - before.receive_calls <= into.size() + 1);
+  for (const auto& buffer : into) CHECK(buffer == pattern(40'000, 3));
+}
+
 TEST_CASE("both ends sending more than the sockets hold does not deadlock") {
   Limits limits;
   limits.requests_in_flight_max = 1000;
