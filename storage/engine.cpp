@@ -29,6 +29,7 @@ LogWriter::Options log_options(const ImageFile& image, const EngineOptions& opti
   log.segment_bytes = options.segment_bytes != 0
                           ? options.segment_bytes
                           : std::clamp<std::uint64_t>(options.log_bytes / 8, 1ull << 20, 32ull << 20);
+  log.files_max = static_cast<std::size_t>(options.log_bytes / log.segment_bytes);
   log.file_mode = options.file_mode;
   log.image = image_identity(image.file().status());
   return log;
@@ -210,7 +211,8 @@ void Engine::finish_log() {
   // Or it would be back once the log is gone, and look like a log whose beginning is missing.
   if (log_.segment_failed()) folder_.sync();
   cut_log(appended_.position);
-  remove_spill_files(file_system_, image_path_);  // one whose removal failed when it was made
+  log_.drop_spares();
+  remove_scratch_files(file_system_, image_path_);  // one whose removal failed when it was made
 }
 
 void Engine::halt() noexcept {

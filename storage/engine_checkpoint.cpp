@@ -226,9 +226,11 @@ void Engine::finish_round() {
 void Engine::cut_log(std::uint64_t position) {
   LogSegmentRef oldest_kept;
   bool entry_synced = true;
+  bool ends = false;
   std::size_t count = 0;
   {
     const Lock lock{mutex_};
+    ends = stopping_;
     // The last segment goes only at a clean stop: it is the one that is appended to.
     const std::size_t removable = segments_.size() - (stopping_ || segments_.empty() ? 0 : 1);
     while (count < removable && segments_[count]->end_position <= position) ++count;
@@ -254,17 +256,26 @@ void Engine::cut_log(std::uint64_t position) {
     });
   for (; count != 0; --count) {
     LogSegmentRef oldest;
+    std::size_t others = 0;
     {
       const Lock lock{mutex_};
       oldest = segments_.front();
+      others = segments_.size() - 1;
     }
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
-    remove_file(file_system_, oldest->file.path());
+    const bool keeps = !ends && log_.wants(*oldest, others);
+    if (keeps)
+      rename_file(file_system_, oldest->file.path(), spare_path(image_path_, oldest->number));
+    else
+      remove_file(file_system_, oldest->file.path());
     must_sync([&] {
       if (!mutated(Mutation::drop_removal_sync)) folder_.sync();
     });
-    const Lock lock{mutex_};
-    segments_.pop_front();
+    {
+      const Lock lock{mutex_};
+      segments_.pop_front();
+    }
+    if (keeps) log_.keep_spare(std::move(oldest));
   }
 }
 

@@ -185,7 +185,8 @@ private:
   /// Reserves the image's blocks for the pages that get data and have none yet.
   void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges);
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
-                             const std::function<void(std::uint64_t, std::span<std::byte>)>& data);
+                             const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
+                             std::span<const std::span<const std::byte>> parts = {});
   void appended(const Publishing& publishing, const LogWriter::Appended& appended, std::span<LoggedRange> ranges);
   void stage_commit(const LogPoint& target);
   void make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after);
@@ -195,7 +196,8 @@ private:
   /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
   using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
   std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
-                               const Fill& fill, std::uint64_t new_pages);
+                               const Fill& fill, std::uint64_t new_pages,
+                               std::span<const std::span<const std::byte>> parts = {});
   /// Everything that can fail once a record is whole has to come before: positions are still relative to its data.
   std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;

@@ -20,6 +20,8 @@ constexpr std::uint64_t small_bytes_max = 32ull << 20;
 constexpr std::uint64_t small_overhead_bytes = 64;  // of the allocator and the counters
 /// A transaction of more ranges is appended on the lane, however few bytes it has.
 constexpr std::size_t inline_ranges_max = 4096;
+/// What one write can take, with its header: IOV_MAX is 1024.
+constexpr std::size_t gathered_parts_max = 1000;
 
 }  // namespace
 
@@ -143,7 +145,8 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
 }
 
 LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRange> ranges,
-                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) {
+                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
+                                   std::span<const std::span<const std::byte>> parts) {
   reserve_blocks(publishing, ranges);
   LogAppend record;
   record.version = publishing.version;
@@ -151,6 +154,7 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
   record.synced_position = publishing.synced_position;
   record.ranges = ranges;
   record.data = data;
+  record.parts = parts;
   return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
 }
 
@@ -244,7 +248,8 @@ std::vector<Engine::LoggedRange> Engine::locate(
 }
 
 std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view action,
-                                     std::span<const LogRange> ranges, const Fill& fill, std::uint64_t new_pages) {
+                                     std::span<const LogRange> ranges, const Fill& fill, std::uint64_t new_pages,
+                                     std::span<const std::span<const std::byte>> parts) {
   Publishing publishing;
   bool keep_small = false;
   if (new_pages != 0) {
@@ -274,7 +279,7 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
       make_visible(publishing, early, after);
     }
     auto logged = locate(ranges, keep_small, fill);
-    const auto done = append(publishing, ranges, fill);
+    const auto done = append(publishing, ranges, fill, parts);
     const Lock lock{mutex_};
     appended(publishing, done, logged);
     if (!mutated(Mutation::publish_before_append)) make_visible(publishing, logged, after);
@@ -297,7 +302,7 @@ void Engine::publish(const SessionRef& state, std::string_view action, std::span
   const auto fill = [data](std::uint64_t offset, std::span<std::byte> buffer) {
     std::memcpy(buffer.data(), data.data() + offset, buffer.size());
   };
-  publish_ranges(*state, action, ranges, fill, 0);
+  publish_ranges(*state, action, ranges, fill, 0, {&data, 1});
 }
 
 bool Engine::publish_together(const SessionRef& state, std::span<const StoreSession::Write> writes) {
@@ -404,7 +409,8 @@ void Engine::append_commit(const SessionRef& state) {
       }
     };
     commit.ranges = locate(ranges, keep_small, fill);
-    const auto done = append(commit.publishing, ranges, fill);
+    const auto parts = state->bytes->parts(ranges, gathered_parts_max);
+    const auto done = append(commit.publishing, ranges, fill, parts);
     const Lock lock{mutex_};
     appended(commit.publishing, done, commit.ranges);
     if (!sync_error_.empty()) throw not_durable_error();  // since the append began: no sync comes any more

@@ -96,6 +96,21 @@ void File::write(std::uint64_t offset, std::span<const std::byte> data) const {
   if (!result.ok()) fail(numbers("write", offset, data.size()), result.error);
 }
 
+void File::write_parts(std::uint64_t offset, std::span<const std::span<const std::byte>> parts) const {
+  const auto result = retried([&] { return file_system_->write_parts_at(descriptor_, offset, parts); });
+  std::uint64_t length = 0;
+  for (const auto& part : parts) length += part.size();
+  if (!result.ok()) fail(numbers("write", offset, length), result.error);
+  // What it left, if anything: part by part.
+  auto done = static_cast<std::uint64_t>(result.value);
+  for (const auto& part : parts) {
+    const std::uint64_t skipped = std::min<std::uint64_t>(done, part.size());
+    if (skipped < part.size()) write(offset + skipped, part.subspan(skipped));
+    done -= skipped;
+    offset += part.size();
+  }
+}
+
 void File::truncate(std::uint64_t size_bytes) const {
   const auto result = retried([&] { return file_system_->truncate(descriptor_, size_bytes); });
   if (!result.ok()) fail("set size=" + std::to_string(size_bytes) + " of", result.error);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <pageserver/error.hpp>
@@ -67,6 +68,8 @@ public:
   bool is_open() const noexcept { return descriptor_ >= 0; }
   int descriptor() const noexcept { return descriptor_; }
   const std::string& path() const noexcept { return path_; }
+  /// The file was renamed.
+  void set_path(std::string path) { path_ = std::move(path); }
   FileSystem& file_system() const noexcept { return *file_system_; }
   void close() noexcept;
 
@@ -75,6 +78,8 @@ public:
   /// Fills `buffer` as far as the file goes; returns the number of bytes.
   std::size_t read_up_to(std::uint64_t offset, std::span<std::byte> buffer) const;
   void write(std::uint64_t offset, std::span<const std::byte> data) const;
+  /// Writes the parts one after the other, by one call.
+  void write_parts(std::uint64_t offset, std::span<const std::span<const std::byte>> parts) const;
   void truncate(std::uint64_t size_bytes) const;
   /// False where the file system can't reserve room.
   bool reserve(std::uint64_t offset, std::uint64_t length) const;

@@ -54,6 +54,12 @@ public:
 
   virtual IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) = 0;
+  /// pwritev(2): the parts one after the other. Where nothing is gained by it, by way of write_at().
+  virtual IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) {
+    std::vector<std::byte> whole;
+    for (const auto& part : parts) whole.insert(whole.end(), part.begin(), part.end());
+    return write_at(file, offset, whole);
+  }
   virtual IoResult truncate(int file, std::uint64_t size_bytes) = 0;
   /// fallocate(2) with FALLOC_FL_KEEP_SIZE: reserves blocks, changes neither size nor content.
   virtual IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) = 0;

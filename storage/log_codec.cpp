@@ -29,6 +29,12 @@ bool all_zero(std::span<const std::byte> bytes) noexcept {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
+std::string digits_of(std::uint64_t number) {
+  std::string digits = std::to_string(number);
+  if (digits.size() < segment_number_digits) digits.insert(0, segment_number_digits - digits.size(), '0');
+  return digits;
+}
+
 }  // namespace
 
 std::uint64_t log_checksum(std::span<const std::byte> bytes) noexcept {
@@ -165,9 +171,11 @@ std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept {
 }
 
 std::string segment_path(const std::string& image_path, std::uint64_t number) {
-  std::string digits = std::to_string(number);
-  if (digits.size() < segment_number_digits) digits.insert(0, segment_number_digits - digits.size(), '0');
-  return image_path + segment_suffix + digits;
+  return image_path + segment_suffix + digits_of(number);
+}
+
+std::string spare_path(const std::string& image_path, std::uint64_t number) {
+  return image_path + spare_suffix + digits_of(number);
 }
 
 std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept {

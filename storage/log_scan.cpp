@@ -236,6 +236,7 @@ private:
   void look_for_records(FoundSegment& found, std::uint64_t offset) {
     offset = std::max<std::uint64_t>(offset, segment_records_at);
     if (offset >= found.file_bytes) return;
+    bool guessed = false;  // the start, from records
     std::vector<std::byte> bytes(std::min<std::uint64_t>(chunk_bytes, found.file_bytes - offset) + record_header_bytes);
     for (; offset < found.file_bytes; offset += chunk_bytes) {
       const std::size_t length = found.segment->file.read_up_to(offset, bytes);
@@ -249,12 +250,14 @@ private:
         const std::uint64_t start = header.position - (offset + at);
         if (found.known_start && start != found.segment->first_position) continue;
         if (!found.known_start) {
-          found.segment->first_position = start;
-          found.known_start = true;
+          // A file that was an earlier segment may still have records of that, with lower positions.
+          found.segment->first_position = guessed ? std::max(found.segment->first_position, start) : start;
+          guessed = true;
         }
         note_synced(header.synced_position);
       }
     }
+    found.known_start = found.known_start || guessed;
   }
 
   /// Tells damage from a tail.

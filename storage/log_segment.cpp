@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <limits>
 #include <utility>
 
@@ -18,6 +19,8 @@ using namespace log_format;
 constexpr std::uint64_t one_write_bytes_max = 16ull << 20;
 constexpr std::uint64_t part_bytes = 1ull << 20;
 constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
+// So much data is cheaper to be handed over where it lies than to be copied beside its header.
+constexpr std::uint64_t gathered_bytes_min = 8192;
 
 }  // namespace
 
@@ -90,20 +93,64 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
   return appended;
 }
 
+bool LogWriter::wants(const LogSegment& segment, std::size_t segments) const {
+  const std::lock_guard lock{spares_mutex_};
+  const std::uint64_t length = segment.end_position - segment.first_position;
+  return segments + spares_.size() < options_.files_max && length <= options_.segment_bytes;
+}
+
+void LogWriter::keep_spare(LogSegmentRef segment) {
+  const std::lock_guard lock{spares_mutex_};
+  segment->file.set_path(spare_path(options_.image_path, segment->number));
+  spares_.push_back(std::move(segment));
+}
+
+void LogWriter::drop_spares() {
+  std::vector<LogSegmentRef> spares;
+  {
+    const std::lock_guard lock{spares_mutex_};
+    spares = std::exchange(spares_, {});
+  }
+  for (const LogSegmentRef& spare : spares) remove_file(file_system_, spare->file.path());
+}
+
+File LogWriter::take_spare(const std::string& path) {
+  LogSegmentRef spare;
+  {
+    const std::lock_guard lock{spares_mutex_};
+    const auto unused =
+        std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
+    if (unused == spares_.end()) return {};
+    spare = std::move(*unused);
+    spares_.erase(unused);
+  }
+  // Whoever read from it is done with that.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (!file_system_.rename(spare->file.path(), path).ok()) {
+    static_cast<void>(file_system_.remove(spare->file.path()));
+    return {};
+  }
+  spare->file.set_path(path);
+  return std::move(spare->file);
+}
+
 LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
   auto segment = std::make_shared<LogSegment>();
   const std::string path = segment_path(options_.image_path, header.number);
   // A file of this name can only be left from a segment that could not be made: the log was gone when it was opened.
-  segment->file = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, options_.file_mode, "create log");
+  segment->file = take_spare(path);
+  const bool used_before = segment->file.is_open();
+  if (!used_before)
+    segment->file = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, options_.file_mode, "create log");
   segment->number = header.number;
   segment->first_position = header.first_position;
   segment->end_position = header.first_position + segment_records_at;
   segment->salt = header.salt;
   try {
     segment->file.reserve(0, bytes);
-    std::array<std::byte, segment_header_bytes> encoded;
-    encode_segment_header(header, encoded);
-    segment->file.write(0, encoded);
+    std::array<std::byte, segment_records_at> encoded{};
+    encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());
+    segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
   } catch (...) {
     static_cast<void>(file_system_.remove(path));
     throw;
@@ -114,13 +161,17 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
 void LogWriter::write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header) {
   const std::uint64_t bytes = record_bytes(header.payload_bytes);
   const std::uint64_t table_bytes = record.ranges.size() * range_bytes;
-  const std::uint64_t whole = bytes <= one_write_bytes_max ? bytes : record_header_bytes + table_bytes;
+  const bool one_write = bytes <= one_write_bytes_max;
+  const bool gathers = one_write && !record.parts.empty() && header.payload_bytes >= gathered_bytes_min;
+  const std::uint64_t whole = one_write && !gathers ? bytes : record_header_bytes + table_bytes;
   if (buffer_.size() < whole) buffer_.resize(whole);
   const std::span<std::byte> buffer{buffer_.data(), whole};
   for (std::size_t i = 0; i < record.ranges.size(); ++i)
     encode_range(record.ranges[i],
                  std::span<std::byte, range_bytes>{buffer.data() + record_header_bytes + i * range_bytes, range_bytes});
-  if (bytes <= one_write_bytes_max) {
+  if (gathers) {
+    write_gathered(segment, record, header, buffer);
+  } else if (one_write) {
     const std::uint64_t payload_end = record_header_bytes + header.payload_bytes;
     if (header.payload_bytes > table_bytes)
       record.data(0, buffer.subspan(record_header_bytes + table_bytes, header.payload_bytes - table_bytes));
@@ -135,6 +186,25 @@ void LogWriter::write_record(const LogSegment& segment, const LogAppend& record,
     buffer_.clear();
     buffer_.shrink_to_fit();
   }
+}
+
+void LogWriter::write_gathered(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
+                               std::span<std::byte> start) {
+  static constexpr std::array<std::byte, record_alignment> zeros{};
+  std::vector<std::span<const std::byte>> parts;
+  parts.reserve(record.parts.size() + 2);
+  parts.push_back(start);
+  LogChecksum checksum;
+  checksum.add(start.subspan(record_header_bytes));
+  for (const auto& part : record.parts) {
+    checksum.add(part);
+    parts.push_back(part);
+  }
+  const std::uint64_t padding = record_bytes(header.payload_bytes) - record_header_bytes - header.payload_bytes;
+  if (padding != 0) parts.push_back(std::span{zeros}.first(padding));
+  header.payload_checksum = checksum.value();
+  encode_record_header(header, start.first<record_header_bytes>());
+  segment.file.write_parts(segment.offset_of(header.position), parts);
 }
 
 void LogWriter::write_in_parts(const LogSegment& segment, const LogAppend& record, RecordHeader& header,

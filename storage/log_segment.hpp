@@ -8,6 +8,7 @@
 #include <functional>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,6 +55,8 @@ struct LogAppend {
   std::span<const LogRange> ranges;
   /// Supplies the data of all non-zero ranges as one stream: called with rising, adjoining offsets into it.
   std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)> data;
+  /// The same stream where it lies in memory, so that it need not be copied; empty: ask `data`.
+  std::span<const std::span<const std::byte>> parts;
 };
 
 /// Appends records, one caller at a time. It decides nothing about durability or visibility.
@@ -63,6 +66,7 @@ public:
     std::string image_path;
     std::uint64_t salt = 0;
     std::uint64_t segment_bytes = 0;
+    std::size_t files_max = 0;  ///< spare ones are kept while the log has no more files with them
     std::uint32_t file_mode = 0640;
     ImageIdentity image;
   };
@@ -80,13 +84,27 @@ public:
   Appended append(const LogAppend& record, std::uint64_t image_bytes, std::uint64_t previous_version,
                   std::uint64_t previous_pages);
 
+  /// Whether a segment that leaves the log, which has `segments` others, may be made a later one: to write over a
+  /// file's blocks takes less than half of the time that new ones take. From any thread, like the next two.
+  bool wants(const LogSegment& segment, std::size_t segments) const;
+  /// Takes over a segment whose file has the name spare_path() and is no part of the log any more. It is used once
+  /// nobody else refers to it, so that nobody reads from it what comes later.
+  void keep_spare(LogSegmentRef segment);
+  /// Closes the spare files, and removes them.
+  void drop_spares();
+
   std::uint64_t end_position() const noexcept { return end_position_; }
   /// A segment could not be made, and the removal of its file may not last.
   bool segment_failed() const noexcept { return segment_failed_; }
 
 private:
   LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);
+  /// A spare file under the name `path`; not open when there is none.
+  File take_spare(const std::string& path);
   void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);
+  /// `start`: the record's header and table.
+  void write_gathered(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
+                      std::span<std::byte> start);
   void write_in_parts(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
                       std::vector<std::byte>& part, std::uint64_t table_bytes);
 
@@ -100,6 +118,9 @@ private:
   std::uint64_t end_position_ = 0;
   std::uint64_t next_number_ = 1;
   std::vector<std::byte> buffer_;
+
+  mutable std::mutex spares_mutex_;
+  std::vector<LogSegmentRef> spares_;
 };
 
 }  // namespace pageserver::storage

@@ -7,9 +7,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -79,6 +82,14 @@ public:
 
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
     return result_of(::pwrite(file, data.data(), data.size(), static_cast<off_t>(offset)));
+  }
+
+  IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) override {
+    std::array<iovec, IOV_MAX> vectors;
+    const std::size_t count = std::min(parts.size(), vectors.size());
+    for (std::size_t i = 0; i < count; ++i)
+      vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};  // only read
+    return result_of(::pwritev(file, vectors.data(), static_cast<int>(count), static_cast<off_t>(offset)));
   }
 
   IoResult truncate(int file, std::uint64_t size_bytes) override {

@@ -138,7 +138,8 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
       if (old != blocks_.end() && old->second.memory) continue;  // changed in place below
       const std::uint64_t begin = std::max(offset, number * block_bytes);
       const std::uint64_t end = std::min(offset + data.size(), (number + 1) * block_bytes);
-      auto content = std::make_unique<std::byte[]>(block_bytes);
+      auto content = end - begin == block_bytes ? std::make_unique_for_overwrite<std::byte[]>(block_bytes)
+                                                : std::make_unique<std::byte[]>(block_bytes);
       if (old != blocks_.end() && end - begin != block_bytes) read_block(old->second, 0, {content.get(), block_bytes});
       std::memcpy(content.get() + (begin - number * block_bytes), data.data() + (begin - offset), end - begin);
       Block block;
@@ -301,6 +302,23 @@ void PrivateBytes::read_over(std::uint64_t offset, std::span<std::byte> buffer) 
       at += bytes;
     }
   }
+}
+
+std::vector<std::span<const std::byte>> PrivateBytes::parts(std::span<const LogRange> ranges,
+                                                            std::size_t parts_max) const {
+  std::vector<std::span<const std::byte>> parts;
+  for (const LogRange& range : ranges) {
+    const std::uint64_t end = range.offset + range.length;
+    for (std::uint64_t at = range.offset; !range.zero && at < end;) {
+      const std::uint64_t within = at % block_bytes;
+      const std::uint64_t bytes = std::min(block_bytes - within, end - at);
+      const std::byte* const memory = blocks_.at(at / block_bytes).memory.get();
+      if (memory == nullptr || parts.size() == parts_max) return {};
+      parts.emplace_back(memory + within, bytes);
+      at += bytes;
+    }
+  }
+  return parts;
 }
 
 std::vector<LogRange> PrivateBytes::ranges(std::uint64_t offset, std::uint64_t length) const {

@@ -58,6 +58,9 @@ public:
   bool covers(std::uint64_t offset, std::uint64_t length) const;
   /// Copies what is private over `buffer`, which holds the bytes at `offset` below.
   void read_over(std::uint64_t offset, std::span<std::byte> buffer) const;
+  /// The data of `ranges`, which are of ranges(), as they lie in memory, zeros left out; valid until the next change.
+  /// Nothing when part of it is on disk, or when it would be more than `parts_max`.
+  std::vector<std::span<const std::byte>> parts(std::span<const LogRange> ranges, std::size_t parts_max) const;
   /// The changed ranges in rising order, not overlapping; only those that touch `[offset, offset + length)`.
   std::vector<LogRange> ranges(std::uint64_t offset = 0, std::uint64_t length = ~0ull) const;
 

@@ -121,16 +121,18 @@ void refuse_log_without_image(FileSystem& file_system, const std::string& path) 
                                        " is still there; put the image back beside it, or move the log away"};
 }
 
-void remove_spill_files(FileSystem& file_system, const std::string& image_path) {
+void remove_scratch_files(FileSystem& file_system, const std::string& image_path) {
   const std::string folder = parent_folder(image_path);
-  const std::string prefix = file_name(image_path) + ".spill.";
+  const std::string spill = file_name(image_path) + ".spill.";
+  const std::string spare = file_name(image_path) + log_format::spare_suffix;
   for (const std::string& name : list_folder(file_system, folder))
-    if (name.starts_with(prefix)) remove_file(file_system, image_path + name.substr(file_name(image_path).size()));
+    if (name.starts_with(spill) || name.starts_with(spare))
+      remove_file(file_system, image_path + name.substr(file_name(image_path).size()));
 }
 
 RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt) {
   const File& file = image.file();
-  remove_spill_files(file_system, file.path());
+  remove_scratch_files(file_system, file.path());
   const FileStatus status = file.status();
   LogIndex index;
   LogScan scan = scan_into(file_system, file, O_RDWR, &index);

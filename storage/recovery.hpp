@@ -42,8 +42,9 @@ RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool ado
 /// Throws `damaged` when a log lies beside an image that is not there.
 void refuse_log_without_image(FileSystem& file_system, const std::string& path);
 
-/// Removes the files that a killed process spilled transactions and forks to.
-void remove_spill_files(FileSystem& file_system, const std::string& image_path);
+/// Removes what a killed process left beside the log: files that transactions and forks were spilled to, and such as
+/// had been segments of the log and waited to be used again.
+void remove_scratch_files(FileSystem& file_system, const std::string& image_path);
 
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;

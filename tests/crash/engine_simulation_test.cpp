@@ -19,13 +19,14 @@ SimulationOptions options_for(std::uint64_t seed) {
 void report(const char* what, const SimulationCounters& counters) {
   std::cout << what << ": " << counters.calls << " calls, " << counters.publishes << " publishes, "
             << counters.transactions << " transactions, " << counters.flushes << " flushes, "
-            << counters.checkpoint_writes << " checkpoint writes, " << counters.recycled << " segments recycled, "
-            << counters.spill_writes << " spill writes, " << counters.evictions << " evictions, " << counters.breaks
-            << " breaks, " << counters.leases << " leases, " << counters.lease_waits << " waits in line, "
-            << counters.writer_waits << " waits for room, " << counters.fork_limits << " fork limits, "
-            << counters.crashes << " crashes, " << counters.recoveries << " recoveries, "
-            << counters.recoveries_after_recovery << " of them after a crash in recovery, " << counters.faults
-            << " faults, " << counters.errors << " errors, " << counters.interleaved << " interleavings\n";
+            << counters.checkpoint_writes << " checkpoint writes, " << counters.recycled << " segments out of the log, "
+            << counters.reused << " of them back in it, " << counters.spill_writes << " spill writes, "
+            << counters.evictions << " evictions, " << counters.breaks << " breaks, " << counters.leases << " leases, "
+            << counters.lease_waits << " waits in line, " << counters.writer_waits << " waits for room, "
+            << counters.fork_limits << " fork limits, " << counters.crashes << " crashes, " << counters.recoveries
+            << " recoveries, " << counters.recoveries_after_recovery << " of them after a crash in recovery, "
+            << counters.faults << " faults, " << counters.errors << " errors, " << counters.interleaved
+            << " interleavings\n";
 }
 
 std::uint32_t bit(Call call) { return 1u << static_cast<unsigned>(call); }
@@ -70,6 +71,7 @@ TEST_CASE("a crash at every call leaves what the promises allow") {
     CHECK(counters.checkpoint_writes > 20);
     CHECK(counters.checkpoint_syncs > 5);
     CHECK(counters.recycled > 2);
+    CHECK(counters.reused > 2);
     CHECK(counters.publishes > 100);
     CHECK(counters.transactions > 10);
     CHECK(counters.grows > 3);

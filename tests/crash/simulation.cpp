@@ -74,7 +74,7 @@ Simulation::Simulation(SimulationOptions options)
       trace_length_(trace_length()) {
   engine_options_.size_bytes_max = 8 * page_size;
   engine_options_.log_bytes = 32 << 10;
-  engine_options_.segment_bytes = 12 << 10;
+  engine_options_.segment_bytes = 7 << 10;
   engine_options_.held_bytes = 32 << 10;
   engine_options_.private_memory_bytes = 4 << 10;
   engine_options_.fork_bytes = 64 << 10;
@@ -257,6 +257,7 @@ void Simulation::count(const CallInfo& info) {
   if (image && info.call == Call::write) ++counters_.checkpoint_writes;
   if (image && (info.call == Call::sync_data || info.call == Call::sync_file)) ++counters_.checkpoint_syncs;
   if (log && (info.call == Call::remove || info.call == Call::rename) && !in_store_call_) ++counters_.recycled;
+  if (info.call == Call::rename && info.path.find(".spare.") != std::string::npos) ++counters_.reused;
   if (!image && !log && info.call == Call::write) ++counters_.spill_writes;
 }
 

@@ -45,7 +45,8 @@ struct SimulationOptions {
 /// What happened, so that a test can assert that it tried what it claims to.
 struct SimulationCounters {
   std::uint64_t calls = 0, publishes = 0, flushes = 0, transactions = 0, checkpoint_writes = 0, checkpoint_syncs = 0;
-  std::uint64_t grows = 0, spill_writes = 0, leases = 0, lease_waits = 0, breaks = 0, evictions = 0, recycled = 0;
+  std::uint64_t grows = 0, spill_writes = 0, leases = 0, lease_waits = 0, breaks = 0, evictions = 0, recycled = 0,
+                reused = 0;
   std::uint64_t writer_waits = 0, fork_limits = 0, refreshes = 0, discards = 0, reads = 0, interleaved = 0;
   std::uint64_t crashes = 0, recoveries = 0, recoveries_after_recovery = 0, clean_stops = 0, faults = 0, errors = 0;
   std::uint64_t lives = 0, failed_closes = 0;

@@ -2,29 +2,33 @@
 #include <sys/stat.h>
 
 #include <future>
+#include <thread>
 
 #include "storage/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
 
-TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be removed is removed at the next try") {
+TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be taken from the log is taken at the next try") {
+  const Call call = GENERATE(Call::rename, Call::remove);
   options.log_bytes = 64 << 10;
   options.segment_bytes = 16 << 10;
   open();
   auto write = writer();
   write->grow(2);
-  for (int i = 0; i < 4; ++i) write->write(0, filled(10'000, i));
+  // A file that is no larger than others waits to be used again; a larger one goes.
+  if (call == Call::remove) write->write(0, filled(30'000, 1));
+  for (int i = 0; i < 2; ++i) write->write(0, filled(10'000, i));
   start_flush(*write);
-  files.fail(Call::remove, EIO, 0, 1);
+  files.fail(call, EIO, 0, 1);
   run_lanes();
   check_error(thrown_by([&] { write->write(0, filled(1, 7)); }), Errc::provider_error,
-              {"can't be copied into the image", "remove"});
+              {"can't be copied into the image", call == Call::rename ? "rename" : "remove"});
   SECTION("by a write, which is let in then") {
     run_lanes();  // nothing is to be copied
     write->write(0, filled(1, 7));
     run_lanes();
-    CHECK(names().size() == 2);
+    CHECK(log_files() == 1);
     CHECK(read_from(*reader(), 0, 1) == filled(1, 7));
   }
   SECTION("by a clean stop") {
@@ -56,7 +60,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: to be out of descriptors is no failed s
     run_lanes();
     files.heal(Call::open);
   }
-  CHECK(files.calls(Call::remove) > 2);
+  CHECK(files.calls(Call::rename) > 2);
   CHECK(store().stat(0).last_sync_error.empty());
   write.reset();
   files.fail(Call::open, EMFILE);
@@ -284,6 +288,76 @@ TEST_CASE_METHOD(EngineHarness, "engine: hundreds of small changes of a page are
   files.heal(Call::read);
   if (readable) CHECK(files.calls(Call::write) - writes == 1);
   CHECK(image() == expected);
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: files that leave the log are used again, and none is left behind") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 16 << 10;
+  open();
+  auto write = writer();
+  write->grow(2);
+  const std::uint64_t removed = files.calls(Call::remove);
+  for (int i = 0; i < 40; ++i) {
+    write->write(0, filled(10'000, i));
+    start_flush(*write);
+    run_lanes();
+    CHECK(log_files() + spare_files() <= 5);  // the log's bound in files, and the one that is written to
+  }
+  CHECK(spare_files() > 0);
+  CHECK(files.calls(Call::remove) == removed);
+  CHECK(files.calls(Call::rename) > 60);  // out of the log, and back into it
+  SECTION("after a clean stop") {
+    write.reset();
+    close();
+  }
+  SECTION("after a kill, with what older segments had behind the last record") {
+    write->write(page_size, filled(3, 77));
+    kill();
+    open();
+    CHECK(spare_files() == 0);
+    CHECK(read_from(*reader(), page_size, 3) == filled(3, 77));
+    close();
+  }
+  CHECK(names() == std::vector<std::string>{"db.img"});
+  const auto found = image();
+  CHECK(std::vector<std::byte>(found.begin(), found.begin() + 10'000) == filled(10'000, 39));
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: a file that somebody still reads from is not used again") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 16 << 10;
+  open();
+  auto write = writer();
+  const auto live = reader();
+  write->grow(2);
+  for (std::uint64_t i = 0; i < 3; ++i) write->write(i == 0 ? 0 : page_size, filled(10'000, 1));
+  start_flush(*write);
+  while (sync_lane.run_one()) {
+  }
+  const auto own_thread = std::this_thread::get_id();
+  std::promise<void> reads, may_read;
+  files.before(Call::read, [&] {
+    if (std::this_thread::get_id() == own_thread) return;
+    reads.set_value();
+    may_read.get_future().wait();
+  });
+  std::future<std::vector<std::byte>> read;
+  files.before(Call::write, [&] {  // the checkpoint's first: it waits for nobody any more
+    if (read.valid()) return;
+    read = std::async(std::launch::async, [&] { return read_from(*live, 0, 10'000); });
+    reads.get_future().wait();
+  });
+  run_lanes();
+  files.before(Call::write, {});
+  REQUIRE(read.valid());
+  CHECK(spare_files() == 2);
+  for (int i = 0; i < 3; ++i) write->write(page_size, filled(10'000, 2));
+  CHECK(spare_files() == 1);
+  may_read.set_value();
+  CHECK(read.get() == filled(10'000, 1));
+  files.before(Call::read, {});
+  write->write(page_size, filled(10'000, 3));
+  CHECK(spare_files() == 0);
 }
 
 }  // namespace pageserver::test

@@ -46,6 +46,8 @@ public:
     std::sort(found.begin(), found.end());
     return found;
   }
+  std::size_t log_files() const { return names_with(".log."); }
+  std::size_t spare_files() const { return names_with(".spare."); }
   /// The image file's bytes.
   std::vector<std::byte> image() const {
     std::ifstream file{path(), std::ios::binary};
@@ -83,6 +85,12 @@ public:
   storage::EngineOptions options;
 
 private:
+  std::size_t names_with(const std::string& part) const {
+    const auto all = names();
+    return static_cast<std::size_t>(std::count_if(
+        all.begin(), all.end(), [&](const std::string& name) { return name.find(part) != std::string::npos; }));
+  }
+
   std::unique_ptr<storage::Store> store_;
 };
 

@@ -79,6 +79,11 @@ public:
   storage::IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
     return faulty(Call::write, [&] { return real_.write_at(file, offset, data.first(shortened(data.size()))); });
   }
+  storage::IoResult write_parts_at(int file, std::uint64_t offset,
+                                   std::span<const std::span<const std::byte>> parts) override {
+    if (transfer_bytes_max_ != unlimited) return FileSystem::write_parts_at(file, offset, parts);
+    return faulty(Call::write, [&] { return real_.write_parts_at(file, offset, parts); });
+  }
   storage::IoResult truncate(int file, std::uint64_t size_bytes) override {
     return faulty(Call::truncate, [&] { return real_.truncate(file, size_bytes); });
   }
@@ -169,7 +174,8 @@ private:
   std::array<bool, call_count> interrupted_{};
   std::array<std::atomic<std::uint64_t>, call_count> counts_{};
   std::array<std::function<void()>, call_count> hooks_{};
-  std::size_t transfer_bytes_max_ = std::numeric_limits<std::size_t>::max();
+  static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+  std::size_t transfer_bytes_max_ = unlimited;
   std::atomic<std::uint64_t> open_files_{0};
 };
 
