@@ -35,6 +35,35 @@ public:
   RecoveryReport inspect() { return storage::inspect_log(files, path()); }
 };
 
+/// Says of every file when it was born, whatever the disk's file system knows of that.
+class BirthFileSystem : public FaultyFileSystem {
+public:
+  storage::IoResult status(int file, storage::FileStatus& status) override {
+    const auto result = FaultyFileSystem::status(file, status);
+    status.birth_ns = birth_ns;
+    return result;
+  }
+  std::int64_t birth_ns = 0;
+};
+
+class BirthHarness : public KilledHarness {
+public:
+  std::unique_ptr<storage::Store> open_born(std::int64_t birth_ns) {
+    born.birth_ns = birth_ns;
+    ++options.salt;
+    return storage::open_engine(born, path(), sync_lane, checkpoint_lane, options);
+  }
+  /// A log with one write, of an image that was made then.
+  void leave_log_born(std::int64_t birth_ns) {
+    const auto store = open_born(birth_ns);
+    const auto write = open_now(*store, session_request(Access::write));
+    write->grow(1);
+    write->write(1000, filled(100, 2));
+    flush(*write);
+  }
+  BirthFileSystem born;
+};
+
 }  // namespace
 
 TEST_CASE_METHOD(KilledHarness, "recovery: the work depends on the log, not on the image") {
@@ -180,11 +209,44 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log is not replayed onto another im
   CHECK(read_from(*reader(), 1000, 100) == filled(100, 2));
 }
 
+TEST_CASE_METHOD(BirthHarness, "recovery: a file that has the image's inode and was made later is another image") {
+  leave_log_born(1000);
+  const auto before = names();
+  check_error(thrown_by([&] { open_born(2000); }), Errc::damaged,
+              {"birth time 1000 ns", "this one has 2000 ns", "pagectl recover --adopt"});
+  const RecoveryReport report = storage::inspect_log(born, path());
+  REQUIRE(report.problem);
+  CHECK(report.adoptable);
+  CHECK(names() == before);
+  CHECK(image().empty());
+  CHECK(storage::recover_log(born, path(), true).replayed);
+  CHECK(read_from(*open_now(*open_born(2000), session_request(Access::read)), 1000, 100) == filled(100, 2));
+}
+
+TEST_CASE_METHOD(BirthHarness, "recovery: a birth time that the file system does not say tells nothing") {
+  const auto [then, now] = GENERATE(table<std::int64_t, std::int64_t>({{0, 2000}, {1000, 0}}));
+  leave_log_born(then);
+  CHECK(read_from(*open_now(*open_born(now), session_request(Access::read)), 1000, 100) == filled(100, 2));
+}
+
 TEST_CASE_METHOD(KilledHarness, "recovery: an image of a size that the log does not explain is refused") {
   leave_log(2);
   kill();
   std::filesystem::resize_file(path(), 5 * page_size);
   check_error(thrown_by([&] { open(); }), Errc::damaged, {"at most 196608 bytes", "327680"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: an image that is smaller than when its log began is refused") {
+  open();
+  writer()->grow(2);
+  close();
+  leave_log(2);
+  kill();
+  std::filesystem::resize_file(path(), page_size);
+  const auto before = names();
+  check_error(thrown_by([&] { open(); }), Errc::damaged, {"at least 131072 bytes", "this one has 65536"});
+  CHECK(names() == before);
+  CHECK(image().size() == page_size);
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: a log whose image is gone is refused, and no image is made") {
