@@ -125,6 +125,18 @@ TEST_CASE("opening without create, or for reading, never makes a file") {
         (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
 }
 
+TEST_CASE("an image that can't be made says why, and no file is there") {
+  const TempDir folder;
+  FaultyFileSystem files;
+  const auto path = folder.file("db.img");
+  for (const auto& [error, code] : {std::pair{ENOSPC, Errc::no_space}, std::pair{EROFS, Errc::read_only}}) {
+    files.fail(Call::open, error, 1);  // the first one finds that it has to be made
+    check_error(thrown_by([&] { open_image(files, path); }), code, {"create " + storage::quoted(path)});
+    CHECK(std::filesystem::is_empty(folder.path()));
+  }
+  CHECK(files.open_files() == 0);
+}
+
 TEST_CASE("an image with a pending log is refused by name") {
   const TempDir folder;
   auto& files = storage::posix_file_system();
