@@ -191,6 +191,30 @@ TEST_CASE_METHOD(EngineHarness, "engine: a failed sync of the image or of a dire
   CHECK(read_from(*write, 0, 1) == filled(1, 1));
 }
 
+TEST_CASE_METHOD(EngineHarness,
+                 "engine: a failed sync while the log is cut is told like any other, and loses nothing") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 16 << 10;
+  open();
+  auto write = writer();
+  write->grow(2);
+  for (int i = 1; i <= 4; ++i) write->write(0, filled(10'000, i));
+  start_flush(*write);
+  while (sync_lane.run_one()) {
+  }
+  SECTION("of the mark that says where the log begins") { files.fail(Call::sync_data, EIO, 1, 1); }
+  SECTION("of the removal of its oldest file") { files.fail(Call::sync, EIO, 0, 1); }
+  run_lanes();
+  CHECK(store().stat(0).last_sync_error.find("EIO") != std::string::npos);
+  check_error(thrown_by([&] { write->write(0, filled(1, 7)); }), Errc::provider_error, {"EIO", "restart"});
+  check_error(thrown_by([&] { flush(*write); }), Errc::provider_error, {"EIO", "restart"});
+  CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 4));
+  write.reset();
+  kill();
+  open();
+  CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 4));
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: no space for the log or the image's blocks publishes nothing") {
   open();
   const Publish publish = GENERATE(Publish::on_write, Publish::on_flush);

@@ -1,6 +1,8 @@
 // Huge ranges of zeros cost one entry, wherever they pass: the request, the index, reads, checkpoints, recovery.
 #include <sys/stat.h>
 
+#include <future>
+
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -9,6 +11,43 @@ namespace {
 constexpr std::uint64_t huge_pages = 1ull << 21;  // 128 GiB
 constexpr std::uint64_t huge_bytes = huge_pages * page_size;
 constexpr std::uint64_t middle = huge_bytes / 2;
+
+std::uint64_t allocated_bytes(const std::string& path) {
+  struct stat found {};
+  REQUIRE(::stat(path.c_str(), &found) == 0);
+  return static_cast<std::uint64_t>(found.st_blocks) * 512;
+}
+
+/// A checkpoint is about to make one hole of 39 pages.
+class HoleHarness : public EngineHarness {
+public:
+  HoleHarness() {
+    options.log_bytes = 128 << 10;
+    open();
+    session = writer();
+    session->grow(40);
+    session->zero(0, 39 * page_size);
+    session->write(39 * page_size, filled(page_size, 3));
+    start_flush(*session);
+    while (sync_lane.run_one()) {
+    }
+  }
+  /// Runs the checkpoint up to the step that makes the hole, `meanwhile` before the hole is there. Returns the bytes
+  /// that the image takes on the disk before and after that step.
+  std::pair<std::uint64_t, std::uint64_t> make_hole(const std::function<void()>& meanwhile) {
+    std::uint64_t before = 0;
+    bool made = false;
+    files.before(Call::punch_hole, [&] {
+      if (std::exchange(made, true)) return;
+      before = allocated_bytes(path());
+      meanwhile();
+    });
+    while (!made) REQUIRE(checkpoint_lane.run_one());
+    files.before(Call::punch_hole, {});
+    return {before, allocated_bytes(path())};
+  }
+  std::unique_ptr<storage::StoreSession> session;
+};
 
 }  // namespace
 
@@ -137,9 +176,33 @@ TEST_CASE_METHOD(EngineHarness, "engine: a hole leaves the blocks of the pages t
   });
   flush(*write);
   CHECK(ran);
-  struct stat found {};
-  REQUIRE(::stat(path().c_str(), &found) == 0);
-  CHECK(static_cast<std::uint64_t>(found.st_blocks) * 512 >= page_size);
+  CHECK(allocated_bytes(path()) >= page_size);
+  CHECK(read_from(*reader(), 7 * page_size, page_size) == filled(page_size, 2));
+}
+
+TEST_CASE_METHOD(HoleHarness,
+                 "engine: the blocks of a page that is written while a hole is made there are reserved again") {
+  const auto [before, after] = make_hole([&] { session->write(7 * page_size, filled(page_size, 2)); });
+  CHECK(after >= before + page_size);
+  CHECK(read_from(*reader(), 7 * page_size, page_size) == filled(page_size, 2));
+}
+
+TEST_CASE_METHOD(HoleHarness, "engine: a hole leaves the blocks of a write that began while it was made") {
+  std::promise<void> begun, go_on;
+  std::atomic<int> reserves{0};
+  files.before(Call::reserve, [&, going = go_on.get_future().share()] {
+    if (reserves++ != 0) return;
+    begun.set_value();
+    going.wait();
+  });
+  std::future<void> writing;
+  const auto [before, after] = make_hole([&] {
+    writing = std::async(std::launch::async, [&] { session->write(7 * page_size, filled(page_size, 2)); });
+    begun.get_future().wait();
+  });
+  CHECK(after >= before + page_size);
+  go_on.set_value();
+  writing.get();
   CHECK(read_from(*reader(), 7 * page_size, page_size) == filled(page_size, 2));
 }
 

@@ -27,4 +27,19 @@ TEST_CASE_METHOD(EngineHarness, "log: after a segment that could not be made, no
   CHECK(read_from(*found, page_size, 40'000) == filled(40'000, 0));
 }
 
+TEST_CASE_METHOD(EngineHarness, "log: a record that is written in parts comes back whole, whatever its length") {
+  const std::size_t length = (16u << 20) + GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{7});
+  open();
+  auto bytes = filled(length, 5);
+  bytes.front() = bytes.back() = std::byte{6};
+  const auto session = writer();
+  session->grow(257);
+  session->write(1, bytes);
+  session->write(0, bytes_of("after"));
+  kill();
+  open();
+  std::copy_n(bytes_of("after").begin() + 1, 4, bytes.begin());
+  CHECK((read_from(*reader(), 1, length) == bytes));
+}
+
 }  // namespace pageserver::test
