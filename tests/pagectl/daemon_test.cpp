@@ -158,7 +158,7 @@ TEST_CASE("info and lease show the writer, and a broken lease ends it") {
 TEST_CASE("a session of the tool is named after the command") {
   const Served served;
   CHECK(pagectl({"hash", served.daemon->tcp_uri("demo")}).status == 0);
-  CHECK_THAT(served.daemon->log(), Contains("pagectl hash"));
+  served.daemon->wait_for_log("pagectl hash");
 }
 
 TEST_CASE("bench measures a store, with many requests in flight") {
