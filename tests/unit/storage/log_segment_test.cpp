@@ -42,4 +42,38 @@ TEST_CASE_METHOD(EngineHarness, "log: a record that is written in parts comes ba
   CHECK((read_from(*reader(), 1, length) == bytes));
 }
 
+TEST_CASE_METHOD(EngineHarness, "log: a transaction of megabytes that was spilled comes back whole") {
+  options.private_memory_bytes = 4096;
+  const std::size_t length = 3'000'001;
+  open();
+  const auto session = writer(Publish::on_flush);
+  session->grow(50);
+  session->write(5, filled(length, 4));
+  flush(*session);
+  kill();
+  open();
+  CHECK((read_from(*reader(), 5, length) == filled(length, 4)));
+}
+
+TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be used again is removed, and a new one is made") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 16 << 10;
+  open();
+  const auto session = writer();
+  session->grow(2);
+  for (int i = 0; i < 12; ++i) {
+    session->write(0, filled(10'000, i));
+    flush(*session);
+  }
+  const auto before = spare_files();
+  REQUIRE(before > 0);
+  files.fail(Call::rename, EIO, 0, 1);
+  session->write(0, filled(10'000, 77));
+  CHECK(spare_files() == before - 1);
+  files.heal(Call::rename);
+  kill();
+  open();
+  CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 77));
+}
+
 }  // namespace pageserver::test
