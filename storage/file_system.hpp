@@ -68,6 +68,9 @@ public:
   /// lseek(2) with SEEK_DATA, SEEK_HOLE: ENXIO past the last data.
   virtual IoResult seek_data(int file, std::uint64_t offset) = 0;
   virtual IoResult seek_hole(int file, std::uint64_t offset) = 0;
+  /// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the disk begins to write what was written there. A hint, which
+  /// promises nothing.
+  virtual void start_writeback(int /*file*/, std::uint64_t /*offset*/, std::uint64_t /*length*/) noexcept {}
   /// fdatasync(2): the content and the size are durable.
   virtual IoResult sync_data(int file) = 0;
   /// fsync(2); on a directory's descriptor: its entries are durable.

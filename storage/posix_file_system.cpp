@@ -118,6 +118,10 @@ public:
     return result_of(::lseek(file, static_cast<off_t>(offset), SEEK_HOLE));
   }
 
+  void start_writeback(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
+    static_cast<void>(
+        ::sync_file_range(file, static_cast<off_t>(offset), static_cast<off_t>(length), SYNC_FILE_RANGE_WRITE));
+  }
   IoResult sync_data(int file) override { return result_of(::fdatasync(file)); }
   IoResult sync(int file) override { return result_of(::fsync(file)); }
 

@@ -8,9 +8,6 @@
 namespace pageserver::pagectl {
 namespace {
 
-/// One look at the ranges covers this much, so that a fragmented image costs bounded memory.
-constexpr std::uint64_t scan_bytes = 1ull << 30;
-
 /// Both lists in rising order; overlapping and touching ranges become one.
 std::vector<ByteRange> united(std::vector<ByteRange> all) {
   std::sort(all.begin(), all.end());
@@ -35,15 +32,18 @@ DataScan::DataScan(std::vector<Image*> images, std::uint64_t begin, std::uint64_
 std::optional<ByteRange> DataScan::next() {
   while (next_ == found_.size()) {
     if (at_ >= end_) return std::nullopt;
-    const std::uint64_t length = std::min(scan_bytes, end_ - at_);
     std::vector<ByteRange> all;
+    std::uint64_t until = end_;  // what all of them have described
     for (auto* image : images_) {
-      auto ranges = image->data_ranges(at_, length);
-      all.insert(all.end(), ranges.begin(), ranges.end());
+      const auto found = image->find_data(at_, until - at_);
+      until = found.described_until;
+      all.insert(all.end(), found.ranges.begin(), found.ranges.end());
     }
+    std::erase_if(all, [&](const ByteRange& range) { return range.offset >= until; });
+    for (auto& range : all) range.length = std::min(range.length, until - range.offset);
     found_ = united(std::move(all));
     next_ = 0;
-    at_ += length;
+    at_ = until;
   }
   return found_[next_++];
 }

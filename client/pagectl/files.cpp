@@ -61,21 +61,30 @@ bool HoleFinder::is_at(const std::string& path) const {
   return ours.device == there.device && ours.inode == there.inode;
 }
 
-std::vector<ByteRange> HoleFinder::data_ranges(std::uint64_t offset, std::uint64_t length) const {
-  std::vector<ByteRange> ranges;
+FoundData HoleFinder::find_data(std::uint64_t offset, std::uint64_t length) const {
   const std::uint64_t end = offset + length;
+  FoundData found{{}, end};
+  auto& ranges = found.ranges;
   while (offset < end) {
     const auto data = files().seek_data(file_.descriptor(), offset);
-    if (data.error == ENXIO) return ranges;
-    if (!data.ok()) return {{offset, end - offset}};  // this file system knows nothing of holes
+    if (data.error == ENXIO) return found;
+    if (!data.ok()) return {{{offset, end - offset}}, end};  // this file system knows nothing of holes
     const auto start = static_cast<std::uint64_t>(data.value);
-    if (start >= end) return ranges;
+    if (start >= end) return found;
+    if (ranges.size() == found_ranges_max) {
+      found.described_until = start;
+      return found;
+    }
     const auto hole = files().seek_hole(file_.descriptor(), start);
     const std::uint64_t stop = hole.ok() ? std::min(static_cast<std::uint64_t>(hole.value), end) : end;
     ranges.push_back({start, stop - start});
     offset = stop;
   }
-  return ranges;
+  return found;
+}
+
+void HoleFinder::start_writeback(std::uint64_t offset, std::uint64_t length) const {
+  files().start_writeback(file_.descriptor(), offset, length);
 }
 
 ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)

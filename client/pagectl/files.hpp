@@ -8,6 +8,7 @@
 
 #include <pageserver/session.hpp>
 
+#include "client/pagectl/found_data.hpp"
 #include "storage/file_io.hpp"
 
 namespace pageserver::pagectl {
@@ -27,7 +28,10 @@ public:
   /// Nothing where the file can't be opened for reading: the provider explains why.
   static std::optional<HoleFinder> open(const std::string& path);
   bool is_at(const std::string& path) const;
-  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) const;
+  /// See Image::find_data().
+  FoundData find_data(std::uint64_t offset, std::uint64_t length) const;
+  /// Lets the disk begin with what was written there, so that a later sync has less to wait for.
+  void start_writeback(std::uint64_t offset, std::uint64_t length) const;
 
 private:
   explicit HoleFinder(storage::File file) : file_(std::move(file)) {}

@@ -14,6 +14,7 @@
 #include <pageserver/remote_provider.hpp>
 #include <pageserver/session.hpp>
 
+#include "client/pagectl/found_data.hpp"
 #include "client/uri.hpp"
 
 namespace pageserver::pagectl {
@@ -65,9 +66,8 @@ public:
   };
   virtual Poll poll_request() const { return {}; }
 
-  /// The parts of the range that may hold something other than zeros, in rising order, not overlapping. May be called
-  /// while requests are in flight.
-  virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) = 0;
+  /// Where `[offset, offset + length)` may hold something other than zeros. May be called while requests are in flight.
+  virtual FoundData find_data(std::uint64_t offset, std::uint64_t length) = 0;
 
   /// The version that reads see; nothing where images have no versions. May be called while requests are in flight.
   virtual std::optional<Version> version() { return std::nullopt; }

@@ -28,7 +28,10 @@ public:
     run(done, [&] { provider_->read(offset, buffer); });
   }
   void start_write(std::uint64_t offset, std::span<const std::byte> data, Done done) override {
-    run(done, [&] { provider_->write(offset, data); });
+    run(done, [&] {
+      provider_->write(offset, data);
+      note_written(offset, data.size());
+    });
   }
   void start_zero(std::uint64_t offset, std::uint64_t length, Done done) override {
     static constexpr std::array<std::byte, page_size> zeros{};
@@ -41,13 +44,22 @@ public:
     });
   }
 
-  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
-    if (length == 0) return {};
-    if (!holes_) return {{offset, length}};
-    return holes_->data_ranges(offset, length);
+  FoundData find_data(std::uint64_t offset, std::uint64_t length) override {
+    if (!holes_) return {{{offset, length}}, offset + length};
+    return holes_->find_data(offset, length);
   }
 
 private:
+  /// Many writes in a row end with a sync: the disk need not wait for that.
+  void note_written(std::uint64_t offset, std::uint64_t length) {
+    constexpr std::uint64_t writeback_bytes = 8u << 20;
+    if (offset != written_end_) written_begin_ = offset;
+    written_end_ = offset + length;
+    if (!holes_ || written_end_ - written_begin_ < writeback_bytes) return;
+    holes_->start_writeback(written_begin_, written_end_ - written_begin_);
+    written_begin_ = written_end_;
+  }
+
   template <class Work>
   static void run(const Done& done, Work work) {
     std::exception_ptr error;
@@ -62,6 +74,8 @@ private:
   std::string name_;
   std::unique_ptr<MemoryProvider> provider_;
   std::optional<HoleFinder> holes_;
+  std::uint64_t written_begin_ = 0;  // of the writes in a row that nothing was started for
+  std::uint64_t written_end_ = 0;
 };
 
 }  // namespace

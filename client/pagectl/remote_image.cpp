@@ -89,22 +89,15 @@ public:
   void wait() override { session_.wait(); }
   Poll poll_request() const override { return {session_.socket(), session_.events(), session_.next_deadline()}; }
 
-  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
-    if (length == 0) return {};
-    if (!session_.can_find_data()) return {{offset, length}};
-    std::vector<ByteRange> ranges;
-    const std::uint64_t end = offset + length;
-    while (offset < end) {
-      const auto part = ask<AsyncSession::DataRanges>(
-          [&](auto done) { session_.data_ranges(offset, end - offset, std::move(done)); });
-      ranges.insert(ranges.end(), part.ranges.begin(), part.ranges.end());
-      if (part.described_until <= offset) {
-        throw MemoryError(Errc::protocol_error,
-                          name_ + ": data_ranges offset=" + std::to_string(offset) + " was answered without progress");
-      }
-      offset = std::min(part.described_until, end);
+  FoundData find_data(std::uint64_t offset, std::uint64_t length) override {
+    if (!session_.can_find_data()) return {{{offset, length}}, offset + length};
+    auto found =
+        ask<AsyncSession::DataRanges>([&](auto done) { session_.data_ranges(offset, length, std::move(done)); });
+    if (found.described_until <= offset) {
+      throw MemoryError(Errc::protocol_error,
+                        name_ + ": data_ranges offset=" + std::to_string(offset) + " was answered without progress");
     }
-    return ranges;
+    return {std::move(found.ranges), std::min(found.described_until, offset + length)};
   }
 
   std::optional<Version> version() override {

@@ -44,8 +44,10 @@ public:
     run_inline(done, [&] { session_->zero(offset, length); });
   }
 
-  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
-    return session_->data_ranges(offset, length);
+  FoundData find_data(std::uint64_t offset, std::uint64_t length) override {
+    // All at once, however many they are.
+    length = std::min<std::uint64_t>(length, 1ull << 30);
+    return {session_->data_ranges(offset, length), offset + length};
   }
   std::optional<Version> version() override { return session_->version(); }
   bool is_stable() const override { return stable_; }

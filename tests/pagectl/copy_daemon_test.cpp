@@ -99,6 +99,21 @@ TEST_CASE("a terabyte with little in it travels in the time of the little") {
   CHECK(allocated_bytes(served.dir.file("out.img")) <= 2u << 20);
 }
 
+TEST_CASE("an image in more pieces than are described at once is copied whole, sparse and without the holes") {
+  Served served;
+  constexpr std::uint64_t pieces = 10'000;
+  const auto path = served.dir.file("stores/pieces.img");
+  make_sparse(path, pieces * 3 * 4096 / page_bytes * page_bytes + page_bytes);
+  for (std::uint64_t i = 0; i < pieces; ++i)
+    patch_file(path, i * 3 * 4096, std::string(4096, static_cast<char>(1 + i % 200)));
+  const auto out = served.dir.file("out.img");
+  const auto again = served.dir.file("again.img");
+  CHECK(pagectl_json({"copy", "--check", served.daemon->tcp_uri("pieces"), out})["bytes_sent"] == pieces * 4096);
+  CHECK(pagectl_json({"copy", "--check", out, again})["bytes_sent"] == pieces * 4096);
+  CHECK(pagectl({"diff", served.daemon->unix_uri("pieces"), again}).status == 0);
+  CHECK((read_file(again) == read_file(path)));
+}
+
 TEST_CASE("a store that is larger than the source is refused, with both sizes") {
   const Served served(10);
   write_file(served.dir.file("in.img"), random_bytes(9, 2));
