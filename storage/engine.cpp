@@ -63,7 +63,6 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   image_options.read_only = options.read_only;
   image_options.create = options.create;
   image_options.follow_symlinks = options.follow_symlinks;
-  image_options.follow_symlinks = options.follow_symlinks;
   image_options.file_mode = options.file_mode;
   // A read-only store can't replay a log, and may not look past it either.
   image_options.refuse_pending_log = options.read_only;
