@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <limits>
 #include <utility>
 
@@ -114,39 +113,33 @@ void LogWriter::drop_spares() {
   for (const LogSegmentRef& spare : spares) remove_file(file_system_, spare->file.path());
 }
 
-File LogWriter::take_spare(const std::string& path) {
-  LogSegmentRef spare;
+bool LogWriter::take_spare(const std::string& path) {
+  std::string spare;
   {
     const std::lock_guard lock{spares_mutex_};
     const auto unused =
         std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
-    if (unused == spares_.end()) return {};
-    spare = std::move(*unused);
+    if (unused == spares_.end()) return false;
+    spare = (*unused)->file.path();
     spares_.erase(unused);
   }
-  // Whoever read from it is done with that.
-  std::atomic_thread_fence(std::memory_order_acquire);
-  if (!file_system_.rename(spare->file.path(), path).ok()) {
-    static_cast<void>(file_system_.remove(spare->file.path()));
-    return {};
-  }
-  spare->file.set_path(path);
-  return std::move(spare->file);
+  if (file_system_.rename(spare, path).ok()) return true;
+  static_cast<void>(file_system_.remove(spare));
+  return false;
 }
 
 LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
   auto segment = std::make_shared<LogSegment>();
   const std::string path = segment_path(options_.image_path, header.number);
   // A file of this name can only be left from a segment that could not be made: the log was gone when it was opened.
-  segment->file = take_spare(path);
-  const bool used_before = segment->file.is_open();
-  if (!used_before)
-    segment->file = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, options_.file_mode, "create log");
+  const bool used_before = take_spare(path);
   segment->number = header.number;
   segment->first_position = header.first_position;
   segment->end_position = header.first_position + segment_records_at;
   segment->salt = header.salt;
   try {
+    segment->file = File::open(file_system_, path, used_before ? O_RDWR : O_RDWR | O_CREAT | O_TRUNC,
+                               options_.file_mode, "create log");
     segment->file.reserve(0, bytes);
     std::array<std::byte, segment_records_at> encoded{};
     encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());

@@ -99,8 +99,8 @@ public:
 
 private:
   LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);
-  /// A spare file under the name `path`; not open when there is none.
-  File take_spare(const std::string& path);
+  /// Gives a spare file the name `path`; false when there is none that nobody refers to.
+  bool take_spare(const std::string& path);
   void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);
   /// `start`: the record's header and table.
   void write_gathered(const LogSegment& segment, const LogAppend& record, RecordHeader& header,

@@ -11,6 +11,10 @@
 
 namespace pageserver::bench {
 
+/// Longer than any answer from memory takes: with it both ends never sleep while requests follow each other. It is
+/// given, since `auto` polls nowhere where a process has one core, and here each has one.
+inline constexpr unsigned poll_us = 200;
+
 struct Bar {
   enum class Kind : std::uint8_t { at_most, at_least, none };
   Kind kind = Kind::none;

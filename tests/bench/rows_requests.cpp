@@ -14,10 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using Kind = Bar::Kind;
 
-// Longer than any answer takes: with it both ends never sleep while requests follow each other. It is given, since
-// `auto` polls nowhere where a process has one core, and here each has one.
-constexpr unsigned poll_us = 200;
-
 enum class Rival : std::uint8_t { least, nbdkit, best_nbd, redis };
 enum class What : std::uint8_t { us, requests, bytes, server_cpu };
 

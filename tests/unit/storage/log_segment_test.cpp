@@ -76,4 +76,26 @@ TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be used again is r
   CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 77));
 }
 
+TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be opened again is not left behind") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 16 << 10;
+  open();
+  auto session = writer();
+  session->grow(2);
+  for (int i = 0; i < 12; ++i) {
+    session->write(0, filled(10'000, i));
+    flush(*session);
+  }
+  const auto before = log_files() + spare_files();
+  REQUIRE(spare_files() > 0);
+  files.fail(Call::open, EMFILE);
+  check_error(thrown_by([&] { session->write(0, filled(10'000, 77)); }), Errc::limit_exceeded, {"EMFILE"});
+  files.heal(Call::open);
+  CHECK(log_files() + spare_files() == before - 1);
+  session->write(0, filled(10'000, 78));
+  session.reset();
+  close();
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
 }  // namespace pageserver::test
