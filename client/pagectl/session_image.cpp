@@ -64,12 +64,21 @@ private:
 class CachedImage final : public SessionImage {
 public:
   /// `remote` is the session that `session` owns.
-  CachedImage(std::string name, RemoteProvider& remote, std::unique_ptr<Session> session, bool stable, bool on_flush)
-      : SessionImage(std::move(name), std::move(session), stable, on_flush), remote_(remote) {}
+  CachedImage(std::string name, const client::Uri& uri, RemoteProvider& remote, std::unique_ptr<Session> session,
+              bool stable, bool on_flush)
+      : SessionImage(std::move(name), std::move(session), stable, on_flush), uri_(uri), remote_(remote) {}
 
   std::optional<RemoteTraffic> traffic() override { return remote_.traffic(); }
+  std::optional<HolderStat> break_lease(std::uint64_t epoch) override {
+    // Only an asynchronous session asks for that.
+    client::Uri asking = uri_;
+    asking.access = Access::read;
+    asking.view = View::live;
+    return open_remote_image(name(), asking, true, true, {})->break_lease(epoch);
+  }
 
 private:
+  client::Uri uri_;
   RemoteProvider& remote_;
 };
 
@@ -109,7 +118,7 @@ std::unique_ptr<Image> open_cached_image(const std::string& name, const client::
   const bool on_flush = options.publish == Publish::on_flush;
   auto session = std::make_unique<RemoteProvider>(std::move(options));
   auto& remote = *session;
-  return std::make_unique<CachedImage>(name, remote, std::move(session), stable, on_flush);
+  return std::make_unique<CachedImage>(name, uri, remote, std::move(session), stable, on_flush);
 }
 
 }  // namespace pageserver::pagectl

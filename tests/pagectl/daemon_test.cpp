@@ -155,6 +155,16 @@ TEST_CASE("info and lease show the writer, and a broken lease ends it") {
   CHECK(pagectl({"write", uri, "0"}, "x").status == 0);
 }
 
+TEST_CASE("a lease is broken through a URI with a cache too") {
+  const std::string query = GENERATE("cache_bytes=1MiB", "access=read&view=pinned&cache_bytes=1MiB");
+  const Served served;
+  Writer writer(served.daemon->tcp_uri("demo", "name=the%20other"));
+  served.daemon->wait_for_log("the other");
+  const auto broken = pagectl_json({"lease", served.daemon->tcp_uri("demo", query), "--break"});
+  CHECK(broken["broken"]["name"] == "the other");
+  CHECK(broken["writer"].is_null());
+}
+
 TEST_CASE("a session of the tool is named after the command") {
   const Served served;
   CHECK(pagectl({"hash", served.daemon->tcp_uri("demo")}).status == 0);
