@@ -17,11 +17,12 @@ wrap=()  # what build tools and tests are started through
 # A clone at another path finds what was compiled before.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 # Labels of tests that `quick` leaves out, and of those that a sanitizer makes slow without finding more: what measures,
-# what repeats by the thousand, what builds other projects.
-slow_labels='^(slow|replay|crash|kill|install|fuzz|resources)$'
-plain_labels='^(replay|install|resources)$'
+# what repeats by the thousand, what builds other projects. `modes` are the tests that run once more against a daemon of
+# several threads, with polling and a cache.
+slow_labels='^(slow|replay|crash|kill|install|fuzz|resources|modes)$'
+plain_labels='^(replay|install|resources|modes)$'
 # Where threads meet: what ThreadSanitizer runs. The build preset `tsan` in CMakePresets.json builds the same programs.
-threaded='^(test_storage|test_engine|test_contract_local|test_server_isolation|client_remote_provider_test|client_daemon_test|lease_test|isolation_test|linearizability_socket_test|test_daemon_limits|test_daemon_malformed|test_daemon_session|test_daemon_stop):'
+threaded='^(test_storage|test_engine|test_contract_local|test_server_isolation|client_remote_provider_test|client_daemon_test|lease_test|isolation_test|linearizability_socket_test|test_daemon_limits|test_daemon_malformed|test_daemon_session|test_daemon_stop)( in threads,[a-z,]*)?:'
 single=':(log |private bytes|page runs|.*random operations match the model)'  # of these, what knows no thread
 
 say() { printf '\n== %s\n' "$*"; }

@@ -5,11 +5,14 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+
+#include "tests/support/test_mode.hpp"
 
 namespace pageserver::test {
 
@@ -116,6 +119,7 @@ void Daemon::start() {
   std::vector<std::string> argv{pageserverd_path(), "--listen",    "127.0.0.1:0",     "--unix",
                                 socket_path(),      "--port-file", port_file.string()};
   for (const std::string& flag : flags_) argv.push_back(replaced(flag, "{dir}", dir().string()));
+  add_mode(argv);
   process_ = std::make_unique<Process>(std::move(argv));
   try {
     wait_for_file(port_file, *process_, inotify);
@@ -134,19 +138,36 @@ void Daemon::start() {
   port_ = static_cast<std::uint16_t>(std::stoul(first.substr(first.rfind(':') + 1)));
 }
 
+// A flag wins over the configuration, so that `--poll-us` of a test's own needs no look.
+void Daemon::add_mode(std::vector<std::string>& argv) {
+  const TestMode mode = TestMode::from_environment();
+  if (!mode.changes_daemon()) return;
+  if (!mode_dir_) mode_dir_.emplace();  // not in `dir()`, which a test may count
+  const std::string file = mode_dir_->file("mode.json");
+  const auto flag = std::find(argv.begin(), argv.end(), "--config");
+  const bool given = flag != argv.end() && flag + 1 != argv.end();
+  std::ostringstream config;
+  if (given) config << std::ifstream(flag[1]).rdbuf();
+  std::ofstream(file) << mode.config_with(config.str());
+  if (given)
+    flag[1] = file;
+  else
+    argv.insert(argv.end(), {"--config", file});
+}
+
 std::string Daemon::socket_path() const { return (dir() / "d.sock").string(); }
 
 std::string Daemon::server_uri() const { return "pageserver://127.0.0.1:" + std::to_string(port_); }
 
 std::string Daemon::tcp_uri(std::string_view store, std::string_view query) const {
   std::string uri = server_uri() + "/" + std::string(store);
-  if (!query.empty()) uri += "?" + std::string(query);
+  if (const std::string all = TestMode::from_environment().query_with(query); !all.empty()) uri += "?" + all;
   return uri;
 }
 
 std::string Daemon::unix_uri(std::string_view store, std::string_view query) const {
   std::string uri = "pageserver+unix:///" + std::string(store) + "?socket=" + encoded(socket_path());
-  if (!query.empty()) uri += "&" + std::string(query);
+  if (const std::string all = TestMode::from_environment().query_with(query); !all.empty()) uri += "&" + all;
   return uri;
 }
 

@@ -17,7 +17,8 @@ std::string pageserverd_path();
 std::string pagectl_path();
 
 /// Starts with `--listen 127.0.0.1:0 --unix DIR/d.sock --port-file DIR/port` before `flags` and returns once it
-/// serves. DIR is `shared_dir`, or a directory of its own. Where a flag names a file, `{dir}` stands for DIR.
+/// serves. DIR is `shared_dir`, or a directory of its own. Where a flag names a file, `{dir}` stands for DIR. In a mode
+/// (test_mode.hpp) it gets that mode's configuration too, and the URIs of its stores that mode's keys.
 ///
 /// The destructor stops it and fails the test for every WARN or ERROR in its log that was not announced by
 /// expect_complaint().
@@ -60,8 +61,10 @@ public:
 
 private:
   void start();
+  void add_mode(std::vector<std::string>& argv);
 
   std::optional<TempDir> own_dir_;
+  std::optional<TempDir> mode_dir_;
   TempDir* dir_;
   std::vector<std::string> flags_;
   std::unique_ptr<Process> process_;
