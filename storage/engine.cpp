@@ -112,6 +112,9 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
   bytes.spill_path = image_path() + ".spill." + std::to_string(state.id);
   bytes.memory_bytes_max = options_.private_memory_bytes;
+  // There is one writer, and any number of forks.
+  if (state.request.access == Access::write)
+    bytes.spare_bytes_max = std::min(options_.private_memory_bytes, 2 * options_.inline_commit_bytes);
   if (state.request.access == Access::fork) {
     bytes.bytes_max = options_.fork_bytes;
     bytes.bytes_max_name = "limits.fork_bytes";

@@ -11,12 +11,15 @@
 namespace pageserver::storage {
 
 PrivateBytes::PrivateBytes(FileSystem& file_system, Options options)
-    : file_system_{file_system}, options_{std::move(options)} {}
+    : file_system_{file_system}, options_{std::move(options)} {
+  spares_.reserve(static_cast<std::size_t>(options_.spare_bytes_max / block_bytes));
+}
 
 PrivateBytes::~PrivateBytes() { clear(); }
 
 void PrivateBytes::clear() noexcept {
   give_back(charged_);
+  for (auto& [number, block] : blocks_) keep_memory(std::move(block.memory));
   blocks_.clear();
   ranges_.clear();
   memory_blocks_ = 0;
@@ -73,6 +76,17 @@ std::uint64_t PrivateBytes::take_slot() {
   const std::uint64_t slot = free_slots_.back();
   free_slots_.pop_back();
   return slot;
+}
+
+std::unique_ptr<std::byte[]> PrivateBytes::take_memory() {
+  if (spares_.empty()) return std::make_unique_for_overwrite<std::byte[]>(block_bytes);
+  auto memory = std::move(spares_.back());
+  spares_.pop_back();
+  return memory;
+}
+
+void PrivateBytes::keep_memory(std::unique_ptr<std::byte[]> memory) noexcept {
+  if (memory && spares_.size() < spares_.capacity()) spares_.push_back(std::move(memory));
 }
 
 /// True when `[begin, end)` lies in a run of zeros; `strictly`: which goes on on both sides.
@@ -138,8 +152,8 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
       if (old != blocks_.end() && old->second.memory) continue;  // changed in place below
       const std::uint64_t begin = std::max(offset, number * block_bytes);
       const std::uint64_t end = std::min(offset + data.size(), (number + 1) * block_bytes);
-      auto content = end - begin == block_bytes ? std::make_unique_for_overwrite<std::byte[]>(block_bytes)
-                                                : std::make_unique<std::byte[]>(block_bytes);
+      auto content = take_memory();
+      if (end - begin != block_bytes) std::memset(content.get(), 0, block_bytes);
       if (old != blocks_.end() && end - begin != block_bytes) read_block(old->second, 0, {content.get(), block_bytes});
       std::memcpy(content.get() + (begin - number * block_bytes), data.data() + (begin - offset), end - begin);
       Block block;
@@ -215,10 +229,12 @@ void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
 }
 
 void PrivateBytes::release_block(Block& block) noexcept {
-  if (block.memory)
+  if (block.memory) {
     --memory_blocks_;
-  else
+    keep_memory(std::move(block.memory));
+  } else {
     free_slots_.push_back(block.spill_slot);  // room was reserved
+  }
 }
 
 /// Runs of zeros that overlap or adjoin `[begin, end)`.

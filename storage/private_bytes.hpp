@@ -36,6 +36,9 @@ public:
     std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< of all that share a bound; outlives this
     std::uint64_t total_bytes_max = ~0ull;
     std::string total_bytes_max_name;
+    /// Of memory that is not needed any more, kept for later writes: to get it from the system again, page by page,
+    /// costs more than to fill it. 0: none.
+    std::uint64_t spare_bytes_max = 0;
     std::atomic<std::uint64_t>* part_bytes = nullptr;  ///< the part of `total_bytes` that one store reports, or null
   };
 
@@ -86,6 +89,9 @@ private:
   void fill_block(std::uint64_t number);
   void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
   std::uint64_t take_slot();
+  /// Of `block_bytes`, with any content.
+  std::unique_ptr<std::byte[]> take_memory();
+  void keep_memory(std::unique_ptr<std::byte[]> memory) noexcept;
   void place_range(std::uint64_t begin, std::uint64_t end, bool zero);
   void set_range(std::uint64_t begin, std::uint64_t end, bool zero);
   void release_block(Block& block) noexcept;
@@ -101,6 +107,7 @@ private:
   File spill_;
   std::uint64_t spill_slots_ = 0;
   std::vector<std::uint64_t> free_slots_;
+  std::vector<std::unique_ptr<std::byte[]>> spares_;
 };
 
 }  // namespace pageserver::storage

@@ -23,6 +23,7 @@ TEST_CASE("private bytes: random writes and zeros read back as from an array, wh
   PrivateBytes::Options options;
   options.spill_path = folder.file("spill");
   options.memory_bytes_max = memory;
+  options.spare_bytes_max = GENERATE(0u, 40000u);
   options.total_bytes = &total;
   constexpr std::size_t size = 300000;
   // The image below, or none: then blocks are never filled.
@@ -61,6 +62,12 @@ TEST_CASE("private bytes: random writes and zeros read back as from an array, wh
       std::vector<std::byte> read{below.begin(), below.begin() + size};
       bytes.read_over(0, read);
       REQUIRE(read == model);
+    }
+    if (step == 200) {
+      // What it keeps of the memory shows nothing of what was there.
+      bytes.clear();
+      std::copy_n(below.begin(), size, model.begin());
+      changed.assign(size, false);
     }
     const std::size_t from = random() % size;
     const std::size_t part = std::min<std::size_t>(random() % 5000, size - from);
