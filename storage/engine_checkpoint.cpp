@@ -18,8 +18,12 @@ void Engine::consider_checkpoint() {
   const LogPoint reachable = reachable_point();
   // After an error there may be nothing to copy, and files of the log that could not be removed.
   if (reachable.version <= checkpointed_.version && !checkpoint_error_) return;
+  // Worth its two syncs.
+  constexpr std::uint64_t crowded_cost_min = 1ull << 20;
+  const std::uint64_t behind = reachable.cost - checkpointed_.cost;
+  const bool slows_reads = std::exchange(read_crowded_, false) && behind >= crowded_cost_min;
   const bool wanted =
-      reachable.cost - checkpointed_.cost > options_.log_bytes / 4 || past_log_bound() || checkpoint_error_.has_value();
+      behind > options_.log_bytes / 4 || slows_reads || past_log_bound() || checkpoint_error_.has_value();
   if (!wanted) return;
   round_phase_ = RoundPhase::scheduled;
   submit(checkpoint_lane_, &Engine::checkpoint_task);

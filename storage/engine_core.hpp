@@ -340,6 +340,7 @@ private:
   std::int64_t pace_bytes_ = 0;          ///< that the round may still copy before more is appended
   std::uint64_t step_position_ = 0;      ///< end of the log when its last step began
   std::uint64_t stat_position_ = 0;      ///< end of the log when stat() was last called
+  bool read_crowded_ = false;            ///< somebody read a page of many pieces
   bool round_paused_ = false;            ///< no step is on its way until more is appended
   std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
 

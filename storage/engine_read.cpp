@@ -88,6 +88,8 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
 Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer) {
   // The image's bytes on both sides of so small a gap are read by one call; what belongs into the gap comes over it.
   constexpr std::uint64_t gap_bytes_max = 4096;
+  // From so many pieces on a read takes longer to put together than the image's bytes to read.
+  constexpr std::size_t crowded_pieces_min = 64;
   ReadPlan plan;
   plan.image_bytes = image_bytes_;
   plan.image_address = image_address_;
@@ -103,6 +105,7 @@ Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, 
       plan.parts.push_back({at - offset, until - at, at, nullptr});
     at = until;
   };
+  std::size_t pieces = 0;
   std::uint64_t next = 0;
   for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
        page = index_.next_page(next)) {
@@ -111,6 +114,7 @@ Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, 
     const auto begin = static_cast<std::uint32_t>(std::max(offset, page_offset) - page_offset);
     const auto until = static_cast<std::uint32_t>(std::min(end - page_offset, page_size));
     index_.visit(page, version, begin, until, [&](const Piece& piece, std::uint32_t from, std::uint32_t to) {
+      ++pieces;
       from_image(page_offset + from);
       at = page_offset + to;
       if (next - page > 1) at = std::min(end, next * page_size);  // zeros, as far as the pages go
@@ -137,6 +141,10 @@ Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, 
         from_log.push_back({page_offset + from - offset, into.size(), piece.position + skipped, segment.get()});
       }
     });
+  }
+  if (pieces >= crowded_pieces_min) {
+    read_crowded_ = true;
+    consider_checkpoint();
   }
   from_image(end);
   plan.parts.insert(plan.parts.end(), from_log.begin(), from_log.end());

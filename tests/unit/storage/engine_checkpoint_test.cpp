@@ -360,4 +360,26 @@ TEST_CASE_METHOD(EngineHarness, "engine: a file that somebody still reads from i
   CHECK(spare_files() == 0);
 }
 
+TEST_CASE_METHOD(EngineHarness,
+                 "engine: what makes reads slow is checkpointed once somebody reads it, and not before") {
+  open();
+  auto write = writer();
+  write->grow(2);
+  for (std::uint64_t i = 0; i < 8000; ++i) write->write(i * 7, filled(5, static_cast<unsigned char>(i)));
+  run_lanes();
+  const std::uint64_t lag = store().stat(0).checkpoint_lag_bytes;
+  CHECK(lag > 8000 * 100);
+  SECTION("a few bytes are no reason") {
+    CHECK(read_from(*write, 7, 5) == filled(5, 1));
+    run_lanes();
+    CHECK(store().stat(0).checkpoint_lag_bytes == lag);
+  }
+  SECTION("a read of many pieces is") {
+    const auto before = read_from(*write, 0, page_size);
+    run_lanes();
+    CHECK(store().stat(0).checkpoint_lag_bytes == 0);
+    CHECK(read_from(*write, 0, page_size) == before);
+  }
+}
+
 }  // namespace pageserver::test
