@@ -56,6 +56,8 @@ using Decoded = std::optional<Fault>;  // empty: decoded
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, DataRangesAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, FlushRequest& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, FlushAnswer& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, CommitRequest& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, CommitAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, DiscardRequest& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, DiscardAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, RefreshRequest& message);
@@ -98,6 +100,8 @@ void encode(Bytes& out, std::uint64_t request_id, const DataRangesRequest& messa
 void encode(Bytes& out, std::uint64_t request_id, const DataRangesAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const FlushRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const FlushAnswer& message);
+void encode(Bytes& out, std::uint64_t request_id, const CommitRequest& message);
+void encode(Bytes& out, std::uint64_t request_id, const CommitAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const DiscardRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const DiscardAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const RefreshRequest& message);

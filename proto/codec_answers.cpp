@@ -44,6 +44,18 @@ void encode_size(Bytes& out, std::uint64_t request_id, Operation operation, std:
   FrameWriter(out, answer_header(operation, request_id, size_bytes)).number(pages).version(version);
 }
 
+/// flush and commit answer the same.
+Decoded decode_version(std::string_view what, std::span<const std::byte> payload, Version& version) {
+  PayloadReader in(what, payload);
+  if (!in.exactly(flush_bytes)) return in.result();
+  version = in.version();
+  return in.result();
+}
+
+void encode_version(Bytes& out, std::uint64_t request_id, Operation operation, const Version& version) {
+  FrameWriter(out, answer_header(operation, request_id, flush_bytes)).version(version);
+}
+
 /// True when `count` ranges are allowed and fill the payload exactly.
 bool ranges_fit(PayloadReader& in, std::size_t fixed_bytes, std::uint32_t count) {
   if (count > ranges_max) {
@@ -240,14 +252,17 @@ void encode(Bytes& out, std::uint64_t request_id, const DataRangesAnswer& messag
 }
 
 Decoded decode(std::span<const std::byte> payload, FlushAnswer& message) {
-  PayloadReader in("flush answer", payload);
-  if (!in.exactly(flush_bytes)) return in.result();
-  message.version = in.version();
-  return in.result();
+  return decode_version("flush answer", payload, message.version);
+}
+void encode(Bytes& out, std::uint64_t request_id, const FlushAnswer& message) {
+  encode_version(out, request_id, Operation::flush, message.version);
 }
 
-void encode(Bytes& out, std::uint64_t request_id, const FlushAnswer& message) {
-  FrameWriter(out, answer_header(Operation::flush, request_id, flush_bytes)).version(message.version);
+Decoded decode(std::span<const std::byte> payload, CommitAnswer& message) {
+  return decode_version("commit answer", payload, message.version);
+}
+void encode(Bytes& out, std::uint64_t request_id, const CommitAnswer& message) {
+  encode_version(out, request_id, Operation::commit, message.version);
 }
 
 Decoded decode(std::span<const std::byte> payload, DiscardAnswer& message) {

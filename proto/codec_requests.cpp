@@ -266,6 +266,11 @@ void encode(Bytes& out, std::uint64_t request_id, const FlushRequest&) {
   encode_nothing(out, request_id, Operation::flush);
 }
 
+Decoded decode(std::span<const std::byte> payload, CommitRequest&) { return decode_nothing("commit request", payload); }
+void encode(Bytes& out, std::uint64_t request_id, const CommitRequest&) {
+  encode_nothing(out, request_id, Operation::commit);
+}
+
 Decoded decode(std::span<const std::byte> payload, DiscardRequest&) {
   return decode_nothing("discard request", payload);
 }

@@ -137,6 +137,10 @@ struct FlushRequest {};
 struct FlushAnswer {
   Version version;
 };  ///< everything up to this version is durable
+struct CommitRequest {};
+struct CommitAnswer {
+  Version version;
+};  ///< as a flush's
 struct DiscardRequest {};
 struct DiscardAnswer {
   std::uint64_t pages = 0;

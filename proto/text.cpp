@@ -113,6 +113,7 @@ std::string to_string(Operation operation) {
     case Operation::stat: return "stat";
     case Operation::break_lease: return "break_lease";
     case Operation::close: return "close";
+    case Operation::commit: return "commit";
     case Operation::lease_lost: return "lease_lost";
     case Operation::goodbye: return "goodbye";
   }
@@ -146,7 +147,7 @@ std::string to_string(Status status) {
 bool is_known(Operation operation) {
   const auto number = static_cast<std::uint16_t>(operation);
   return (number >= static_cast<std::uint16_t>(Operation::hello) &&
-          number <= static_cast<std::uint16_t>(Operation::close)) ||
+          number <= static_cast<std::uint16_t>(Operation::commit)) ||
          operation == Operation::lease_lost || operation == Operation::goodbye;
 }
 

@@ -37,6 +37,7 @@ enum class Operation : std::uint16_t {
   stat = 16,
   break_lease = 17,
   close = 18,
+  commit = 19,
   lease_lost = 128,  // notice
   goodbye = 129,     // notice
 };
@@ -65,7 +66,8 @@ enum class Status : std::uint16_t {
 /// Feature bits of hello. Both ends have a bit, or neither uses what it names.
 inline constexpr std::uint64_t feature_zero = 1;         ///< the operation `zero`
 inline constexpr std::uint64_t feature_data_ranges = 2;  ///< the operation `data_ranges`
-inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges;
+inline constexpr std::uint64_t feature_commit = 4;       ///< the operation `commit`
+inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit;
 
 inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what a server's request_bytes_max is at least
 inline constexpr std::uint32_t hello_payload_bytes_max = 4096;    ///< of any frame before hello was answered

@@ -51,6 +51,7 @@ std::span<std::byte> Answers::payload(const proto::FrameHeader& header, std::uin
   proto::encode_header(frame.first<proto::frame_header_bytes>(),
                        {header.operation, proto::flag_answer, header.request_id, payload_bytes, proto::Status::ok, 0});
   ++count_;
+  last_status_ = proto::Status::ok;
   return frame.subspan(proto::frame_header_bytes);
 }
 

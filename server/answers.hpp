@@ -19,12 +19,12 @@ public:
   void add(std::uint64_t request_id, const Answer& answer) {
     small_.clear();
     proto::encode(small_, request_id, answer);
-    take();
+    take(proto::Status::ok);
   }
   void error(std::uint64_t request_id, proto::Operation operation, proto::Status status, std::string_view message) {
     small_.clear();
     proto::encode_error(small_, request_id, operation, status, message);
-    take();
+    take(status);
   }
   void error(const proto::FrameHeader& header, const proto::Fault& fault) {
     error(header.request_id, header.operation, fault.status, fault.message);
@@ -35,7 +35,7 @@ public:
   void notice(proto::Operation operation, proto::Status status, std::string_view message) {
     small_.clear();
     proto::encode_notice(small_, operation, status, message);
-    take();
+    take(status);
   }
   /// An answer with status ok whose payload the caller writes in place. cancel_payload() takes it back.
   std::span<std::byte> payload(const proto::FrameHeader& header, std::uint32_t payload_bytes);
@@ -43,19 +43,23 @@ public:
 
   std::size_t size() const noexcept { return out_.size(); }
   std::uint32_t count() const noexcept { return count_; }
+  /// Of what was added last.
+  proto::Status last_status() const noexcept { return last_status_; }
   /// What is to be sent; whoever sends it consumes it.
   ByteBuffer& out() noexcept { return out_; }
   void start_batch() noexcept { count_ = 0; }
 
 private:
-  void take() {
+  void take(proto::Status status) {
     out_.append(small_);
     ++count_;
+    last_status_ = status;
   }
 
   proto::Bytes small_;
   ByteBuffer out_;
   std::uint32_t count_ = 0;
+  proto::Status last_status_ = proto::Status::ok;
 };
 
 }  // namespace pageserver::server

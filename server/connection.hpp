@@ -204,6 +204,7 @@ private:
   std::string breaker_;
   std::optional<std::string> lease_notice_;
   Counters counters_;
+  std::optional<FailedChange> failed_change_;
   std::chrono::steady_clock::time_point session_start_;
 };
 

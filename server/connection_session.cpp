@@ -93,6 +93,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   session_id_ = server_.next_session_id++;
   session_start_ = std::chrono::steady_clock::now();
   counters_ = {};
+  failed_change_.reset();
   const storage::SessionRequest& request = wish_->request;
   session_name_ = request.name;
   breaker_ = "broken by \"" + session_name_ + "\" at " + address_;
@@ -136,8 +137,8 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
     take_close(header, payload);
     return Step::taken;
   }
-  SessionScope scope{*session_, *store_,  use_->host().name(), request_bytes_max_, features_, monotonic_ms(),
-                     breaker_,  counters_};
+  SessionScope scope{*session_,      *store_,  use_->host().name(), request_bytes_max_, features_,
+                     monotonic_ms(), breaker_, counters_,           failed_change_};
   switch (handle_request(scope, header, payload, answers(), room_callback())) {
     case Next::wait_for_room: begin_pending(Waiting::for_room, header); return Step::not_taken;
     case Next::answered: break;
@@ -218,7 +219,7 @@ void Connection::begin_flush(const FrameHeader& header) {
   try {
     session_->flush([self = shared_from_this(), number, header](std::exception_ptr error) {
       self->complete(number, [connection = self.get(), header, error = std::move(error)] {
-        answer_flush(*connection->session_, header, error, connection->answers());
+        answer_flush(*connection->session_, header, error, connection->answers(), connection->failed_change_);
       });
     });
   } catch (...) {

@@ -108,6 +108,7 @@ Connection::Step Connection::take_frame(const proto::Scan& scan) {
   if (!greeted_) return take_hello(scan.header, scan.payload);
   if (const std::optional<proto::Fault> fault = proto::check_request_header(scan.header)) {
     answers().error(scan.header, *fault);
+    if (session_) note_answer(scan.header, fault->status, failed_change_);
     return Step::taken;
   }
   return session_ ? take_session(scan.header, scan.payload) : take_front(scan.header, scan.payload);

@@ -109,6 +109,21 @@ Next serve_data_ranges(SessionScope& scope, const FrameHeader& header, Payload p
   });
 }
 
+Next serve_commit(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
+  return serve<proto::CommitRequest>(header, payload, answers, [&](const proto::CommitRequest&) {
+    check_feature(scope, proto::feature_commit, "commit");
+    if (scope.failed_change) {
+      check_lease(scope);
+      const FailedChange& failed = *scope.failed_change;
+      throw MemoryError(Errc::invalid_argument,
+                        "commit: nothing is published, since a " + proto::to_string(failed.operation) + " (request " +
+                            std::to_string(failed.request_id) + ") was answered with " +
+                            proto::to_string(failed.status) + "; send again what is missing and flush, or discard");
+    }
+    return Next::flush;
+  });
+}
+
 Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::RefreshRequest>(header, payload, answers, [&](const proto::RefreshRequest&) {
     const Refreshed refreshed = scope.session.refresh();
@@ -163,6 +178,50 @@ Next serve_break_lease(SessionScope& scope, const FrameHeader& header, Payload p
   });
 }
 
+Next serve_request(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
+                   const std::function<void()>& room) {
+  switch (header.operation) {
+    case Operation::read: return serve_read(scope, header, payload, answers);
+    case Operation::write: return serve_write(scope, header, payload, answers, room);
+    case Operation::grow: return serve_grow(scope, header, payload, answers, room);
+    case Operation::zero: return serve_zero(scope, header, payload, answers, room);
+    case Operation::data_ranges: return serve_data_ranges(scope, header, payload, answers);
+    case Operation::refresh: return serve_refresh(scope, header, payload, answers);
+    case Operation::stat: return serve_stat(scope, header, payload, answers);
+    case Operation::break_lease: return serve_break_lease(scope, header, payload, answers);
+    case Operation::size:
+      return serve<proto::SizeRequest>(header, payload, answers, [&](const proto::SizeRequest&) {
+        answers.add(header.request_id,
+                    proto::SizeAnswer{scope.session.pages(), server::to_wire(scope.session.version())});
+        return Next::answered;
+      });
+    case Operation::discard:
+      return serve<proto::DiscardRequest>(header, payload, answers, [&](const proto::DiscardRequest&) {
+        scope.session.discard();
+        answers.add(header.request_id,
+                    proto::DiscardAnswer{scope.session.pages(), server::to_wire(scope.session.version())});
+        scope.failed_change.reset();
+        return Next::answered;
+      });
+    case Operation::commit: return serve_commit(scope, header, payload, answers);
+    case Operation::flush:
+      return serve<proto::FlushRequest>(header, payload, answers,
+                                        [](const proto::FlushRequest&) { return Next::flush; });
+    case Operation::ping: answer_ping(header, payload, answers); return Next::answered;
+    case Operation::hello:
+    case Operation::list:
+    case Operation::create:
+    case Operation::remove:
+    case Operation::open:
+    case Operation::close:
+    case Operation::lease_lost:
+    case Operation::goodbye: break;
+  }
+  answers.error(header.request_id, header.operation, Status::invalid_argument,
+                proto::to_string(header.operation) + " is not for a connection with an open session; use another one");
+  return Next::answered;
+}
+
 }  // namespace
 
 proto::Version to_wire(const Version& version) noexcept { return {version.incarnation, version.number}; }
@@ -186,53 +245,36 @@ void answer_ping(const FrameHeader& header, Payload payload, Answers& answers) {
 }
 
 void answer_flush(storage::StoreSession& session, const FrameHeader& header, const std::exception_ptr& error,
-                  Answers& answers) {
+                  Answers& answers, std::optional<FailedChange>& failed_change) {
   try {
     if (error) std::rethrow_exception(error);
-    answers.add(header.request_id, proto::FlushAnswer{to_wire(session.version())});
+    const proto::Version version = to_wire(session.version());
+    if (header.operation == Operation::commit) {
+      answers.add(header.request_id, proto::CommitAnswer{version});
+    } else {
+      answers.add(header.request_id, proto::FlushAnswer{version});
+    }
+    failed_change.reset();
   } catch (...) {
     answers.error(header, std::current_exception());
   }
 }
 
+void note_answer(const FrameHeader& header, Status status, std::optional<FailedChange>& failed_change) {
+  if (status == Status::ok || failed_change) return;
+  switch (header.operation) {
+    case Operation::write:
+    case Operation::zero:
+    case Operation::grow: failed_change = FailedChange{header.operation, header.request_id, status}; break;
+    default: break;
+  }
+}
+
 Next handle_request(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
                     const std::function<void()>& room) {
-  switch (header.operation) {
-    case Operation::read: return serve_read(scope, header, payload, answers);
-    case Operation::write: return serve_write(scope, header, payload, answers, room);
-    case Operation::grow: return serve_grow(scope, header, payload, answers, room);
-    case Operation::zero: return serve_zero(scope, header, payload, answers, room);
-    case Operation::data_ranges: return serve_data_ranges(scope, header, payload, answers);
-    case Operation::refresh: return serve_refresh(scope, header, payload, answers);
-    case Operation::stat: return serve_stat(scope, header, payload, answers);
-    case Operation::break_lease: return serve_break_lease(scope, header, payload, answers);
-    case Operation::size:
-      return serve<proto::SizeRequest>(header, payload, answers, [&](const proto::SizeRequest&) {
-        answers.add(header.request_id, proto::SizeAnswer{scope.session.pages(), to_wire(scope.session.version())});
-        return Next::answered;
-      });
-    case Operation::discard:
-      return serve<proto::DiscardRequest>(header, payload, answers, [&](const proto::DiscardRequest&) {
-        scope.session.discard();
-        answers.add(header.request_id, proto::DiscardAnswer{scope.session.pages(), to_wire(scope.session.version())});
-        return Next::answered;
-      });
-    case Operation::flush:
-      return serve<proto::FlushRequest>(header, payload, answers,
-                                        [](const proto::FlushRequest&) { return Next::flush; });
-    case Operation::ping: answer_ping(header, payload, answers); return Next::answered;
-    case Operation::hello:
-    case Operation::list:
-    case Operation::create:
-    case Operation::remove:
-    case Operation::open:
-    case Operation::close:
-    case Operation::lease_lost:
-    case Operation::goodbye: break;
-  }
-  answers.error(header.request_id, header.operation, Status::invalid_argument,
-                proto::to_string(header.operation) + " is not for a connection with an open session; use another one");
-  return Next::answered;
+  const Next next = serve_request(scope, header, payload, answers, room);
+  if (next == Next::answered) note_answer(header, answers.last_status(), scope.failed_change);
+  return next;
 }
 
 }  // namespace pageserver::server

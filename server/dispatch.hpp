@@ -18,6 +18,13 @@ struct Counters {
   std::uint64_t bytes_written = 0;  ///< taken from the client as data
 };
 
+/// A write, zero or grow that was answered with an error.
+struct FailedChange {
+  proto::Operation operation{};
+  std::uint64_t request_id = 0;
+  proto::Status status{};
+};
+
 /// What a request needs to know beyond itself.
 struct SessionScope {
   storage::StoreSession& session;
@@ -28,11 +35,13 @@ struct SessionScope {
   std::int64_t now_ms = 0;              ///< by the monotonic clock
   std::string_view breaker;             ///< how a broken lease's owner is told who did it
   Counters& counters;
+  /// The first one since the last flush, commit or discard that succeeded: what keeps a commit from publishing.
+  std::optional<FailedChange>& failed_change;
 };
 
 enum class Next : std::uint8_t {
   answered,       ///< the answer is in `answers`
-  flush,          ///< valid; the caller calls session.flush() and answers with answer_flush()
+  flush,          ///< a flush or commit that may go on: the caller calls session.flush(), then answer_flush()
   wait_for_room,  ///< not yet handled: hand in the same frame again once `room` ran
   lease_broken,   ///< answered; a line for the log is due
 };
@@ -41,8 +50,12 @@ enum class Next : std::uint8_t {
 Next handle_request(SessionScope& scope, const proto::FrameHeader& header, std::span<const std::byte> payload,
                     Answers& answers, const std::function<void()>& room);
 
+/// Answers a flush or a commit, as `header` says. Forgets the change that failed when it succeeded.
 void answer_flush(storage::StoreSession& session, const proto::FrameHeader& header, const std::exception_ptr& error,
-                  Answers& answers);
+                  Answers& answers, std::optional<FailedChange>& failed_change);
+
+/// For each request of a session that was answered with `status`: remembers the first change that failed.
+void note_answer(const proto::FrameHeader& header, proto::Status status, std::optional<FailedChange>& failed_change);
 
 void answer_ping(const proto::FrameHeader& header, std::span<const std::byte> payload, Answers& answers);
 

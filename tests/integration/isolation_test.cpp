@@ -214,14 +214,19 @@ TEST_CASE("a held sync delays only the one who asked for it") {
   CHECK(writer.must_receive().header.operation == proto::Operation::flush);
 }
 
-TEST_CASE("a flush whose client is gone meanwhile ends its session") {
+TEST_CASE("a flush or commit whose client is gone meanwhile ends its session") {
+  const bool commit = GENERATE(false, true);
   InProcess in_process;
   RawClient writer = in_process.session("slow");
   writer.grow(1);
   writer.write(0, pattern(100, 1));
   in_process.files.hold_sync = true;
   in_process.files.gate.shut();
-  writer.send(proto::FlushRequest{});
+  if (commit) {
+    writer.send(proto::CommitRequest{});
+  } else {
+    writer.send(proto::FlushRequest{});
+  }
   in_process.files.gate.wait_until_held();
   writer.reset();
   in_process.files.gate.open();
@@ -294,5 +299,8 @@ TEST_CASE("a store that can't be closed makes the exit status 1") {
   const Frame refused = writer.call(proto::FlushRequest{});
   CHECK(refused.status() == proto::Status::provider_error);
   CHECK(refused.text().find("Input/output error") != std::string::npos);
+  const Frame commit = writer.call(proto::CommitRequest{});
+  CHECK(commit.header.operation == proto::Operation::commit);
+  CHECK(commit.status() == proto::Status::provider_error);
   in_process.expected_status = 1;
 }

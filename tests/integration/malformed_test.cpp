@@ -93,6 +93,7 @@ std::vector<proto::Bytes> all_requests() {
           frame_of(proto::ZeroRequest{3, 10}),
           frame_of(proto::DataRangesRequest{0, 100}),
           frame_of(proto::FlushRequest{}),
+          frame_of(proto::CommitRequest{}),
           frame_of(proto::DiscardRequest{}),
           frame_of(proto::RefreshRequest{}),
           frame_of(proto::StatRequest{}),

@@ -22,26 +22,26 @@ using Request = Entry<M, Number, false>;
 template <class M, Operation Number>
 using Answer = Entry<M, Number, true>;
 
-using Requests =
-    std::tuple<Request<HelloRequest, Operation::hello>, Request<PingRequest, Operation::ping>,
-               Request<ListRequest, Operation::list>, Request<CreateRequest, Operation::create>,
-               Request<RemoveRequest, Operation::remove>, Request<OpenRequest, Operation::open>,
-               Request<SizeRequest, Operation::size>, Request<GrowRequest, Operation::grow>,
-               Request<ReadRequest, Operation::read>, Request<WriteRequest, Operation::write>,
-               Request<ZeroRequest, Operation::zero>, Request<DataRangesRequest, Operation::data_ranges>,
-               Request<FlushRequest, Operation::flush>, Request<DiscardRequest, Operation::discard>,
-               Request<RefreshRequest, Operation::refresh>, Request<StatRequest, Operation::stat>,
-               Request<BreakLeaseRequest, Operation::break_lease>, Request<CloseRequest, Operation::close>>;
+using Requests = std::tuple<Request<HelloRequest, Operation::hello>, Request<PingRequest, Operation::ping>,
+                            Request<ListRequest, Operation::list>, Request<CreateRequest, Operation::create>,
+                            Request<RemoveRequest, Operation::remove>, Request<OpenRequest, Operation::open>,
+                            Request<SizeRequest, Operation::size>, Request<GrowRequest, Operation::grow>,
+                            Request<ReadRequest, Operation::read>, Request<WriteRequest, Operation::write>,
+                            Request<ZeroRequest, Operation::zero>, Request<DataRangesRequest, Operation::data_ranges>,
+                            Request<FlushRequest, Operation::flush>, Request<DiscardRequest, Operation::discard>,
+                            Request<RefreshRequest, Operation::refresh>, Request<StatRequest, Operation::stat>,
+                            Request<BreakLeaseRequest, Operation::break_lease>, Request<CloseRequest, Operation::close>,
+                            Request<CommitRequest, Operation::commit>>;
 
-using Answers = std::tuple<Answer<HelloAnswer, Operation::hello>, Answer<PingAnswer, Operation::ping>,
-                           Answer<ListAnswer, Operation::list>, Answer<CreateAnswer, Operation::create>,
-                           Answer<RemoveAnswer, Operation::remove>, Answer<OpenAnswer, Operation::open>,
-                           Answer<SizeAnswer, Operation::size>, Answer<GrowAnswer, Operation::grow>,
-                           Answer<ReadAnswer, Operation::read>, Answer<WriteAnswer, Operation::write>,
-                           Answer<ZeroAnswer, Operation::zero>, Answer<DataRangesAnswer, Operation::data_ranges>,
-                           Answer<FlushAnswer, Operation::flush>, Answer<DiscardAnswer, Operation::discard>,
-                           Answer<RefreshAnswer, Operation::refresh>, Answer<StatAnswer, Operation::stat>,
-                           Answer<BreakLeaseAnswer, Operation::break_lease>, Answer<CloseAnswer, Operation::close>>;
+using Answers = std::tuple<
+    Answer<HelloAnswer, Operation::hello>, Answer<PingAnswer, Operation::ping>, Answer<ListAnswer, Operation::list>,
+    Answer<CreateAnswer, Operation::create>, Answer<RemoveAnswer, Operation::remove>,
+    Answer<OpenAnswer, Operation::open>, Answer<SizeAnswer, Operation::size>, Answer<GrowAnswer, Operation::grow>,
+    Answer<ReadAnswer, Operation::read>, Answer<WriteAnswer, Operation::write>, Answer<ZeroAnswer, Operation::zero>,
+    Answer<DataRangesAnswer, Operation::data_ranges>, Answer<FlushAnswer, Operation::flush>,
+    Answer<DiscardAnswer, Operation::discard>, Answer<RefreshAnswer, Operation::refresh>,
+    Answer<StatAnswer, Operation::stat>, Answer<BreakLeaseAnswer, Operation::break_lease>,
+    Answer<CloseAnswer, Operation::close>, Answer<CommitAnswer, Operation::commit>>;
 
 /// Calls `use(Entry{})` for each entry of `Entries`.
 template <class Entries, class Use>

@@ -145,6 +145,7 @@ Lines describe(const DataRangesAnswer& m) {
 }
 
 Lines describe(const FlushAnswer& m) { return Writer().version(m.version).take(); }
+Lines describe(const CommitAnswer& m) { return Writer().version(m.version).take(); }
 Lines describe(const DiscardAnswer& m) { return Writer().number("pages", m.pages).version(m.version).take(); }
 
 Lines describe(const RefreshAnswer& m) {

@@ -30,6 +30,7 @@ Lines describe(const ZeroRequest& message);
 Lines describe(const DataRangesRequest& message);
 Lines describe(const DataRangesAnswer& message);
 Lines describe(const FlushAnswer& message);
+Lines describe(const CommitAnswer& message);
 Lines describe(const DiscardAnswer& message);
 Lines describe(const RefreshAnswer& message);
 Lines describe(const StatAnswer& message);

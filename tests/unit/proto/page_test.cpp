@@ -154,7 +154,8 @@ TEST_CASE("the page's limits are those of wire.hpp") {
 }
 
 TEST_CASE("the page's features are those of wire.hpp") {
-  const std::map<std::string, std::uint64_t> expected = {{"zero", feature_zero}, {"data_ranges", feature_data_ranges}};
+  const std::map<std::string, std::uint64_t> expected = {
+      {"zero", feature_zero}, {"data_ranges", feature_data_ranges}, {"commit", feature_commit}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {

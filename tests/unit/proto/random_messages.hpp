@@ -34,6 +34,7 @@ public:
   void fill(DataRangesRequest& m) { m = {number(), number()}; }
   void fill(DataRangesAnswer& m) { m = {number(), ranges()}; }
   void fill(FlushAnswer& m) { m.version = version(); }
+  void fill(CommitAnswer& m) { m.version = version(); }
   void fill(DiscardAnswer& m) { m = {number(), version()}; }
   void fill(RefreshAnswer& m);
   void fill(StatAnswer& m);

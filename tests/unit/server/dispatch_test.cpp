@@ -13,6 +13,7 @@ struct Fixture {
   test::FakeSession session;
   test::FakeStore store;
   Counters counters;
+  std::optional<FailedChange> failed_change;
   Answers answers;
   std::uint32_t request_bytes_max = 1u << 20;
   std::uint64_t features = proto::features_all;
@@ -32,7 +33,8 @@ struct Fixture {
   proto::Status ask_frame(std::span<const std::byte> frame) {
     const proto::Scan scan = proto::scan_frame(frame, 64u << 20);
     REQUIRE(scan.kind == proto::Scan::Kind::frame);
-    SessionScope scope{session, store, "demo", request_bytes_max, features, 1234, "broken by a test", counters};
+    SessionScope scope{session,  store,        "demo", request_bytes_max, features, 1234, "broken by a test",
+                       counters, failed_change};
     next = handle_request(scope, scan.header, scan.payload, answers, [this] { ++room_made; });
     bytes.assign(answers.out().bytes().begin(), answers.out().bytes().end());
     answers.out().clear();
@@ -44,6 +46,23 @@ struct Fixture {
       CHECK(answer.header.operation == scan.header.operation);
     }
     ++next_id;
+    return answer.header.status;
+  }
+  /// A flush or a commit to its end, as the caller of handle_request() does.
+  template <class Request>
+  proto::Status ask_to_flush(const Request& request, const std::exception_ptr& error = nullptr) {
+    const proto::Status refused = ask(request);
+    if (next != Next::flush) return refused;
+    proto::FrameHeader header;
+    constexpr bool commits = std::is_same_v<Request, proto::CommitRequest>;
+    header.operation = commits ? proto::Operation::commit : proto::Operation::flush;
+    header.request_id = 3;
+    answer_flush(session, header, error, answers, failed_change);
+    bytes.assign(answers.out().bytes().begin(), answers.out().bytes().end());
+    answers.out().clear();
+    answer = proto::scan_frame(bytes, 1000);
+    CHECK(answer.header.operation == header.operation);
+    CHECK(answer.header.request_id == 3);
     return answer.header.status;
   }
   template <class Answer>
@@ -244,13 +263,127 @@ TEST_CASE("a flush is left to the caller, who answers the version or the error")
   proto::FrameHeader header;
   header.operation = proto::Operation::flush;
   header.request_id = 3;
-  answer_flush(f.session, header, nullptr, f.answers);
-  answer_flush(f.session, header, std::make_exception_ptr(MemoryError(Errc::no_space, "full")), f.answers);
+  answer_flush(f.session, header, nullptr, f.answers, f.failed_change);
+  answer_flush(f.session, header, std::make_exception_ptr(MemoryError(Errc::no_space, "full")), f.answers,
+               f.failed_change);
   const auto bytes = f.answers.out().bytes();
   f.answer = proto::scan_frame(bytes, 1000);
   CHECK(f.as<proto::FlushAnswer>().version.number == 1);
   f.answer = proto::scan_frame(bytes.subspan(f.answer.frame_bytes), 1000);
   CHECK(f.answer.header.status == proto::Status::no_space);
+}
+
+TEST_CASE("a commit is left to the caller as a flush is, and answered as a commit") {
+  Fixture f;
+  f.session.number = 8;
+  CHECK(f.ask_to_flush(proto::CommitRequest{}) == proto::Status::ok);
+  CHECK(f.as<proto::CommitAnswer>().version.number == 8);
+  CHECK(f.ask_to_flush(proto::CommitRequest{}, std::make_exception_ptr(MemoryError(Errc::no_space, "full"))) ==
+        proto::Status::no_space);
+  CHECK(f.ask_to_flush(proto::CommitRequest{}) == proto::Status::ok);  // only changes count
+  f.features = proto::feature_zero;
+  CHECK(f.ask(proto::CommitRequest{}) == proto::Status::unsupported);
+}
+
+TEST_CASE("a commit is refused after any change that was answered with an error, and says which was the first") {
+  Fixture f;
+  std::string first;
+  SECTION("a write past the end") {
+    CHECK(f.ask(proto::WriteRequest{2 * page_size, some_bytes(1)}) == proto::Status::out_of_bounds);
+    first = "a write (request 1) was answered with out_of_bounds";
+  }
+  SECTION("a write that is too long") {
+    f.request_bytes_max = 1000;
+    CHECK(f.ask(proto::WriteRequest{0, some_bytes(1001)}) == proto::Status::limit_exceeded);
+    first = "a write (request 1) was answered with limit_exceeded";
+  }
+  SECTION("a write that does not decode") {
+    proto::Bytes frame;
+    proto::encode(frame, 1, proto::WriteRequest{0, {}});
+    frame.pop_back();
+    frame[16] = std::byte{7};  // payload_bytes
+    CHECK(f.ask_frame(frame) == proto::Status::protocol_error);
+    first = "a write (request 1) was answered with protocol_error";
+  }
+  SECTION("a write for which there is no memory") {
+    f.session.out_of_memory = true;
+    CHECK(f.ask(proto::WriteRequest{0, some_bytes(1)}) == proto::Status::limit_exceeded);
+    f.session.out_of_memory = false;
+    first = "a write (request 1) was answered with limit_exceeded";
+  }
+  SECTION("a zero past the end") {
+    CHECK(f.ask(proto::ZeroRequest{2 * page_size, 1}) == proto::Status::out_of_bounds);
+    first = "a zero (request 1) was answered with out_of_bounds";
+  }
+  SECTION("a zero that was not agreed on") {
+    f.features = proto::feature_commit;
+    CHECK(f.ask(proto::ZeroRequest{0, 1}) == proto::Status::unsupported);
+    first = "a zero (request 1) was answered with unsupported";
+  }
+  SECTION("a grow for which there is no space") {
+    f.session.error = MemoryError(Errc::no_space, "full");
+    CHECK(f.ask(proto::GrowRequest{1}) == proto::Status::no_space);
+    f.session.error.reset();
+    first = "a grow (request 1) was answered with no_space";
+  }
+  SECTION("a header that is refused before the request is looked at") {
+    proto::FrameHeader header;
+    header.operation = proto::Operation::write;
+    header.request_id = 77;
+    note_answer(header, proto::Status::protocol_error, f.failed_change);
+    first = "a write (request 77) was answered with protocol_error";
+  }
+  CHECK(f.ask(proto::WriteRequest{0, some_bytes(1)}) == proto::Status::ok);
+  CHECK(f.ask(proto::ZeroRequest{2 * page_size, 5}) != proto::Status::ok);  // not the first
+  for (int i = 0; i < 2; ++i) {
+    CHECK(f.ask_to_flush(proto::CommitRequest{}) == proto::Status::invalid_argument);
+    CHECK(f.text() ==
+          "commit: nothing is published, since " + first + "; send again what is missing and flush, or discard");
+  }
+  CHECK(f.ask_to_flush(proto::FlushRequest{}) == proto::Status::ok);
+  CHECK(f.ask_to_flush(proto::CommitRequest{}) == proto::Status::ok);
+}
+
+TEST_CASE("only a flush or a discard that succeeded makes a commit forget what failed") {
+  Fixture f;
+  const auto fail = [&] { CHECK(f.ask(proto::GrowRequest{1}) == proto::Status::no_space); };
+  const auto refused = [&] { return f.ask_to_flush(proto::CommitRequest{}) == proto::Status::invalid_argument; };
+  f.session.error = MemoryError(Errc::no_space, "full");
+  fail();
+  CHECK(f.ask(proto::DiscardRequest{}) == proto::Status::no_space);
+  CHECK(f.ask_to_flush(proto::FlushRequest{}, std::make_exception_ptr(MemoryError(Errc::no_space, "full"))) ==
+        proto::Status::no_space);
+  CHECK(f.ask(proto::RefreshRequest{}) == proto::Status::no_space);
+  CHECK(f.ask(proto::SizeRequest{}) == proto::Status::ok);
+  CHECK(refused());
+  f.session.error.reset();
+  CHECK(f.ask(proto::RefreshRequest{}) == proto::Status::ok);
+  CHECK(f.ask(proto::WriteRequest{0, some_bytes(8)}) == proto::Status::ok);
+  CHECK(refused());
+  CHECK(f.ask(proto::DiscardRequest{}) == proto::Status::ok);
+  CHECK_FALSE(refused());
+  CHECK(f.ask(proto::GrowRequest{1}) == proto::Status::ok);
+  f.session.error = MemoryError(Errc::no_space, "full");
+  fail();
+  CHECK(refused());
+}
+
+TEST_CASE("what failed and is no change does not keep a commit from publishing") {
+  Fixture f;
+  CHECK(f.ask(proto::ReadRequest{2 * page_size, 1}) == proto::Status::out_of_bounds);
+  CHECK(f.ask(proto::ListRequest{}) == proto::Status::invalid_argument);
+  f.session.error = MemoryError(Errc::no_space, "full");
+  CHECK(f.ask(proto::DiscardRequest{}) == proto::Status::no_space);
+  CHECK(f.ask_to_flush(proto::CommitRequest{}) == proto::Status::ok);
+}
+
+TEST_CASE("a change that waits for room has not failed") {
+  Fixture f;
+  CHECK(f.ask(proto::ReadRequest{2 * page_size, 1}) == proto::Status::out_of_bounds);  // the answer before it
+  f.session.has_room = false;
+  f.ask(proto::WriteRequest{0, some_bytes(10)});
+  REQUIRE(f.next == Next::wait_for_room);
+  CHECK_FALSE(f.failed_change);
 }
 
 TEST_CASE("requests of a connection without a session are not for one that has it") {
