@@ -99,8 +99,17 @@ void CachedSession::write(std::uint64_t offset, std::span<const std::byte> data)
 void CachedSession::flush() {
   const auto lock = enter(proto::Operation::flush);
   if (options_.access != Access::write || !writes_back_) return RemoteSession::flush();
-  send_all();
+  Commit commit;
+  const bool commits = (shared_.connection().server().features & proto::feature_commit) != 0;
+  send(cache_.dirty(), commits ? &commit : nullptr);
+  if (commit.sent && !commit.error) return;
   try {
+    if (commit.error && commit.error->errc() != Errc::invalid_argument) {
+      pages_known_ = false;
+      throw MemoryError{*commit.error};
+    }
+    // Nothing was to be sent; or the commit was refused for a change of before, whose error was thrown by the call that
+    // sent it. What became of that change was sent again now, and taken.
     RemoteSession::flush();
   } catch (...) {
     // Published, or not: the daemon knows what there is now.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 
 #include "client/page_cache.hpp"
 #include "client/remote_session.hpp"
@@ -65,8 +66,14 @@ private:
   void write_through(std::uint64_t offset, std::span<const std::byte> data);
   void write_back(const Piece& piece, const std::byte* data);
   void begin_page(const Piece& piece, const std::byte* data);
-  /// Sends grown pages and what differs in `pages`, and waits. On an error what was not taken is sent again later.
-  void send(const std::vector<Page*>& pages);
+  /// A commit that goes out with the changes before it, in one round trip.
+  struct Commit {
+    bool sent = false;  // there were changes to send with it
+    std::optional<MemoryError> error;
+  };
+  /// Sends grown pages and what differs in `pages`, and waits. On an error what was not taken is sent again later, and
+  /// of it `commit` says nothing: the daemon publishes nothing behind a change that it refused.
+  void send(const std::vector<Page*>& pages, Commit* commit = nullptr);
   void send_all() { send(cache_.dirty()); }
   struct Sending {
     Page* page;

@@ -287,7 +287,7 @@ void CachedSession::make_room(std::size_t buffers, const Page* keep) {
   }
 }
 
-void CachedSession::send(const std::vector<Page*>& pages) {
+void CachedSession::send(const std::vector<Page*>& pages, Commit* commit) {
   std::vector<Sending> sendings;
   sendings.reserve(pages.size());
   bool anything = unsent_pages_ > 0;
@@ -309,6 +309,13 @@ void CachedSession::send(const std::vector<Page*>& pages) {
           batch.add();
         }
         for (auto& sending : sendings) submit_ranges(connection, batch, sending);
+        if (commit == nullptr) return;
+        connection.submit(proto::CommitRequest{}, [&batch, commit](const auto& outcome) {
+          if (!outcome.ok()) commit->error = *outcome.error();
+          batch.finish(nullptr);
+        });
+        batch.add();
+        commit->sent = true;
       });
     } catch (...) {
       failed = std::current_exception();

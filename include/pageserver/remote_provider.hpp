@@ -60,11 +60,12 @@ struct RemoteTraffic {
 /// read ahead when reads run forward. A writer with publish on_write sends each write before the call returns, from the
 /// first byte that differs to the last; one that changes nothing is not sent. With on_flush, and in a fork, written
 /// bytes and grown pages stay here until flush() or until the cache needs room, and only what differs from the page as
-/// it was is sent: an error that the daemon would have answered to the write (no_space, limit_exceeded,
-/// snapshot_too_old) is then thrown by the flush, or by whatever call needed the room, and nothing is lost by it (a
-/// write of several pages that needed it may have been made in part, page by page). out_of_bounds and read_only are
-/// thrown at once. After the daemon's notice that the lease is lost no call is served from the cache: it looks for one
-/// at least every 2 ms. A refresh drops what it found changed. Calls of several threads then run one after the other.
+/// it was is sent, together with the flush in one round trip where the daemon has the operation `commit`. An error that
+/// the daemon would have answered to the write (no_space, limit_exceeded, snapshot_too_old) is then thrown by the
+/// flush, or by whatever call needed the room, and nothing is lost by it (a write of several pages that needed it may
+/// have been made in part, page by page). out_of_bounds and read_only are thrown at once. After the daemon's notice
+/// that the lease is lost no call is served from the cache: it looks for one at least every 2 ms. A refresh drops what
+/// it found changed. Calls of several threads then run one after the other.
 ///
 /// Threads: several may be inside at once, with all their requests in flight; split calls take effect one after the
 /// other, each as a whole as far as this session's own calls are concerned. Destroying and moving are for one thread.

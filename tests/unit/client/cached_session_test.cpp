@@ -22,7 +22,9 @@ constexpr std::uint64_t kib = 1024;
 /// A session with a cache on an image of random-looking bytes.
 struct Cached {
   explicit Cached(Access access, Publish publish = Publish::on_write, std::uint64_t cache_bytes = 64 * page_size,
-                  std::size_t pages = 40, std::function<bool(FakePeer&, const Request&)> before = {}) {
+                  std::size_t pages = 40, std::function<bool(FakePeer&, const Request&)> before = {},
+                  std::uint64_t features = proto::features_all) {
+    image.limits.features = features;
     image.bytes = pattern(pages * page_size);
     image.before = std::move(before);
     daemon.emplace(image);
@@ -97,8 +99,10 @@ TEST_CASE("a live reader has no cache: each read is a request") {
   CHECK(session.traffic().cache_bytes_peak == 0);
 }
 
-TEST_CASE("a page rewritten to change ten bytes sends those, and a commit is two round trips") {
-  Cached cached{Access::write, Publish::on_flush};
+TEST_CASE("a page rewritten to change ten bytes sends those, and a commit is one round trip, or two to an old daemon") {
+  const std::uint64_t features = GENERATE(proto::features_all, proto::features_all & ~proto::feature_commit);
+  const std::uint64_t trips = features == proto::features_all ? 1 : 2;
+  Cached cached{Access::write, Publish::on_flush, 64 * page_size, 40, {}, features};
   cached.read(3 * page_size, page_size);
   cached.read(7 * page_size, page_size);
   const auto before = cached.session->traffic();
@@ -109,7 +113,8 @@ TEST_CASE("a page rewritten to change ten bytes sends those, and a commit is two
   auto after = cached.session->traffic();
   CHECK(cached.daemon_has_all());
   CHECK(after.bytes_sent - before.bytes_sent < 200);
-  CHECK(after.round_trips - before.round_trips <= 2);
+  CHECK(after.round_trips - before.round_trips == trips);
+  CHECK(cached.image.published() == 1);
 
   // Twenty rewrites of two pages, with a grow: still one commit.
   cached.session->grow(1);
@@ -121,8 +126,15 @@ TEST_CASE("a page rewritten to change ten bytes sends those, and a commit is two
   cached.session->flush();
   after = cached.session->traffic();
   CHECK(cached.daemon_has_all());
-  CHECK(after.round_trips - middle.round_trips <= 2);
+  CHECK(after.round_trips - middle.round_trips == trips);
   CHECK(after.bytes_sent - middle.bytes_sent < 4 * kib);
+
+  // Without changes it is a flush, which makes durable what others published.
+  cached.session->flush();
+  CHECK(cached.session->traffic().round_trips - after.round_trips == 1);
+  CHECK(cached.image.published() == 3);
+  CHECK(cached.count(Operation::commit) == (trips == 1 ? 2 : 0));
+  CHECK(cached.count(Operation::flush) == (trips == 1 ? 1 : 3));
 }
 
 TEST_CASE("on_write sends what differs in one write, and nothing where nothing does") {
@@ -301,24 +313,167 @@ TEST_CASE("a notice that nobody waits for ends cached reads soon") {
 
 TEST_CASE("an error that the daemon answers to what was kept back is the flush's, and nothing is lost by it") {
   std::atomic<bool> full{true};
-  Cached cached{Access::write, Publish::on_flush, 64 * page_size, 8, [&](FakePeer& peer, const Request& request) {
+  const bool has_commit = GENERATE(true, false);
+  Cached cached{Access::write,
+                Publish::on_flush,
+                64 * page_size,
+                8,
+                [&](FakePeer& peer, const Request& request) {
                   if (request.header.operation != Operation::write || !full) return false;
                   if (request.as<proto::WriteRequest>().offset < 6 * page_size + 30'000) return false;
                   peer.error(request, proto::Status::no_space, "write: the disk is full");
                   return true;
-                }};
+                },
+                has_commit ? proto::features_all : proto::feature_zero};
   cached.read(0, 8 * page_size);
   cached.rewrite(1, 10, 10);
   cached.rewrite(6, 10, 10);
   cached.rewrite(6, 40'000, 10);
   CHECK(errc_of([&] { cached.session->flush(); }) == Errc::no_space);
-  CHECK(cached.count(Operation::flush) == 0);  // half a transaction is never published
+  CHECK(cached.image.published() == 0);  // half a transaction is never published
+  CHECK(cached.count(Operation::flush) == 0);
+  CHECK(cached.count(Operation::commit) == (has_commit ? 1 : 0));
   cached.read(0, 8 * page_size);
   cached.rewrite(6, 10, 10);  // back to what it was, of which the daemon took half: it has to be told
   full = false;
   cached.session->flush();
   CHECK(cached.count(Operation::flush) == 1);
+  CHECK(cached.image.published() == 1);
   CHECK(cached.daemon_has_all());
+  cached.rewrite(1, 10, 10);
+  const auto before = cached.session->traffic().round_trips;
+  cached.session->flush();
+  CHECK(cached.session->traffic().round_trips - before == (has_commit ? 1 : 2));
+  CHECK(cached.daemon_has_all());
+}
+
+TEST_CASE("a change that failed when room was needed does not keep the next flush from publishing what came of it") {
+  std::atomic<bool> full{true};
+  Cached cached{Access::write, Publish::on_flush, 4 * page_size, 12, [&](FakePeer& peer, const Request& request) {
+                  if (request.header.operation != Operation::write || !full) return false;
+                  peer.error(request, proto::Status::no_space, "write: the disk is full");
+                  return true;
+                }};
+  const auto data = pattern(page_size, 9);
+  std::uint64_t page = 0;
+  Errc failed{};
+  // A write that is refused for lack of room has not been made.
+  while (failed != Errc::no_space) {
+    REQUIRE(page < 12);
+    try {
+      cached.session->write(page * page_size, data);
+      std::copy(data.begin(), data.end(), cached.model.begin() + static_cast<std::ptrdiff_t>(page++ * page_size));
+    } catch (const MemoryError& error) {
+      failed = error.errc();
+    }
+  }
+  CHECK(page >= 2);
+  full = false;
+  cached.session->flush();
+  CHECK(cached.daemon_has_all());
+  CHECK(cached.count(Operation::commit) == 1);
+  CHECK(cached.count(Operation::flush) == 1);
+  CHECK(cached.image.published() == 1);
+}
+
+TEST_CASE("a transaction larger than the cache goes out in parts, and the last of it with the commit") {
+  Cached cached{Access::write, Publish::on_flush, 8 * page_size, 40};
+  for (std::uint64_t page = 0; page < 30; ++page) cached.write(page * page_size, pattern(page_size, 3));
+  CHECK(cached.image.published() == 0);
+  const auto before = cached.session->traffic().round_trips;
+  cached.session->flush();
+  CHECK(cached.session->traffic().round_trips - before == 1);
+  CHECK(cached.image.published() == 1);
+  CHECK(cached.daemon_has_all());
+}
+
+TEST_CASE("more changes than may be in flight are committed in one call, the commit behind all of them") {
+  FakeImage image;
+  image.bytes = pattern(40 * page_size);
+  image.limits.requests_in_flight_max = 4;
+  std::vector<Operation> order;
+  image.before = [&](FakePeer&, const Request& request) {
+    order.push_back(request.header.operation);
+    return false;
+  };
+  FakeDaemon daemon{image};
+  auto options = daemon.options();
+  options.publish = Publish::on_flush;
+  options.cache_bytes = 64 * page_size;
+  RemoteProvider session{options};
+  for (std::uint64_t page = 0; page < 40; ++page) session.write(page * page_size + 9, pattern(100, 5));
+  order.clear();  // the daemon is idle between requests
+  session.flush();
+  CHECK(order.size() == 41);
+  CHECK(order.back() == Operation::commit);
+  CHECK(std::count(order.begin(), order.end(), Operation::write) == 40);
+  CHECK(session.traffic().round_trips == 1);
+  CHECK(image.published() == 1);
+}
+
+TEST_CASE("a commit that fails as a flush does leaves nothing in the cache") {
+  const auto status = GENERATE(proto::Status::no_space, proto::Status::provider_error);
+  std::atomic<bool> fails{true};
+  Cached cached{Access::write, Publish::on_flush, 64 * page_size, 8, [&](FakePeer& peer, const Request& request) {
+                  if (request.header.operation != Operation::commit || !fails) return false;
+                  peer.error(request, status, "the disk is full");
+                  return true;
+                }};
+  cached.read(0, 2 * page_size);
+  cached.session->grow(1);
+  cached.model.resize(9 * page_size);
+  cached.rewrite(1, 10, 10);
+  const auto reads = cached.count(Operation::read);
+  CHECK(errc_of([&] { cached.session->flush(); }) ==
+        (status == proto::Status::no_space ? Errc::no_space : Errc::provider_error));
+  CHECK(cached.count(Operation::flush) == 0);
+  CHECK(cached.session->pages() == 9);
+  CHECK(cached.count(Operation::size) == 1);  // the daemon knows what there is
+  cached.read(0, 2 * page_size);
+  CHECK(cached.count(Operation::read) == reads + 2);
+  fails = false;
+  cached.rewrite(1, 20, 10);
+  cached.session->flush();
+  CHECK(cached.image.published() == 1);
+  CHECK(cached.daemon_has_all());
+}
+
+TEST_CASE("a change's error is the flush's, whatever comes first: it or the commit's refusal") {
+  FakeDaemon daemon{[&](FakePeer& peer) {
+    peer.greet({}, 4);
+    const auto write = peer.expect(Operation::write);
+    const auto commit = peer.expect(Operation::commit);
+    // Answers may come in any order.
+    peer.error(commit, proto::Status::invalid_argument, "commit: a write was refused");
+    peer.error(write, proto::Status::no_space, "write: the disk is full");
+    peer.answer(peer.expect(Operation::write), proto::WriteAnswer{});
+    peer.answer(peer.expect(Operation::commit), proto::CommitAnswer{});
+    peer.wait_for_end();
+  }};
+  auto options = daemon.options();
+  options.publish = Publish::on_flush;
+  options.cache_bytes = 64 * page_size;
+  RemoteProvider session{options};
+  session.write(5, pattern(10));
+  CHECK(errc_of([&] { session.flush(); }) == Errc::no_space);
+  session.flush();
+}
+
+TEST_CASE("a connection that ends behind a commit leaves a session that says so") {
+  FakeDaemon daemon{[&](FakePeer& peer) {
+    peer.greet({}, 4);
+    peer.answer(peer.expect(Operation::write), proto::WriteAnswer{});
+    (void)peer.expect(Operation::commit);
+    peer.close();
+  }};
+  auto options = daemon.options();
+  options.publish = Publish::on_flush;
+  options.cache_bytes = 64 * page_size;
+  RemoteProvider session{options};
+  session.write(5, pattern(10));
+  CHECK(errc_of([&] { session.flush(); }) == Errc::connection_lost);
+  CHECK(errc_of([&] { session.flush(); }) == Errc::connection_lost);
+  CHECK(errc_of([&] { session.write(5, pattern(10)); }) == Errc::connection_lost);
 }
 
 TEST_CASE("bounds and rights are known without asking") {

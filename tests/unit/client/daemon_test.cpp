@@ -191,6 +191,56 @@ TEST_CASE("a lease that is broken is lost at once, and the next writer's bytes a
   CHECK((back == filled(100, 1)));
 }
 
+TEST_CASE("a transaction in a cache is published in one round trip, and all of it or none") {
+  Daemon daemon{one_store};
+  RemoteOptions options;
+  options.host = "127.0.0.1";
+  options.port = daemon.port();
+  options.store = "demo";
+  options.publish = Publish::on_flush;
+  options.cache_bytes = 64 * page_size;
+  RemoteProvider writer{options};
+  auto reader = open_session(daemon.unix_uri("demo", "access=read"));
+  CHECK(writer.grow(8) == 0);
+  for (std::uint64_t page = 0; page < 8; ++page) writer.write(page * page_size + 100, filled(3000, 1));
+  CHECK(reader->pages() == 0);
+  auto before = writer.traffic().round_trips;
+  writer.flush();
+  CHECK(writer.traffic().round_trips - before == 1);
+  CHECK(reader->pages() == 8);
+  const auto version = reader->version();
+
+  // A grow that the daemon refuses was thrown where it was asked for: the rest is published by the next flush.
+  writer.write(5, filled(70, 2));
+  CHECK(error_of([&] { writer.grow(1ull << 40); }).code() == Errc::limit_exceeded);
+  CHECK(reader->version() == version);
+  before = writer.traffic().round_trips;
+  writer.flush();
+  CHECK(writer.traffic().round_trips - before == 2);
+  std::vector<std::byte> back(70);
+  reader->read(5, back);
+  CHECK((back == filled(70, 2)));
+  CHECK(reader->pages() == 8);
+  writer.write(5, filled(70, 3));
+  before = writer.traffic().round_trips;
+  writer.flush();
+  CHECK(writer.traffic().round_trips - before == 1);
+  reader->read(5, back);
+  CHECK((back == filled(70, 3)));
+
+  // And what was not flushed is gone with the lease.
+  writer.write(5, filled(70, 4));
+  client::Connection admin{client::Endpoint{"127.0.0.1", daemon.port(), ""}, {}};
+  proto::OpenRequest request;
+  request.store = "demo";
+  request.access = proto::Access::read;
+  admin.call(request, [](const auto&) {});
+  admin.call(proto::BreakLeaseRequest{}, [](const auto&) {});
+  CHECK(error_of([&] { writer.flush(); }).code() == Errc::lease_lost);
+  reader->read(5, back);
+  CHECK((back == filled(70, 3)));
+}
+
 TEST_CASE("a child after fork leaves the parent's session at the real daemon alone") {
   Daemon daemon{one_store};
   auto session = open_session(daemon.tcp_uri("demo"));

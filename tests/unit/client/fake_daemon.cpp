@@ -61,6 +61,9 @@ void FakePeer::send(std::span<const std::byte> bytes) {
 }
 
 void FakePeer::error(const Request& request, proto::Status status, std::string_view text) {
+  const auto operation = request.header.operation;
+  change_failed = change_failed || operation == proto::Operation::write || operation == proto::Operation::zero ||
+                  operation == proto::Operation::grow;
   proto::Bytes bytes;
   proto::encode_error(bytes, request.header.request_id, request.header.operation, status, text);
   send(bytes);
@@ -168,8 +171,20 @@ void FakeImage::carry_out(FakePeer& peer, const Request& request) {
       const auto length = std::min<std::uint64_t>(ranges.length, page_size);
       return peer.answer(request, proto::DataRangesAnswer{ranges.offset + length, {{ranges.offset, length}}});
     }
-    case proto::Operation::flush: return peer.answer(request, proto::FlushAnswer{version});
-    case proto::Operation::discard: return peer.answer(request, proto::DiscardAnswer{pages, version});
+    case proto::Operation::flush: {
+      peer.change_failed = false;
+      ++published_;
+      return peer.answer(request, proto::FlushAnswer{version});
+    }
+    case proto::Operation::commit: {
+      if (peer.change_failed) return peer.error(request, proto::Status::invalid_argument, "commit: a change failed");
+      ++published_;
+      return peer.answer(request, proto::CommitAnswer{version});
+    }
+    case proto::Operation::discard: {
+      peer.change_failed = false;
+      return peer.answer(request, proto::DiscardAnswer{pages, version});
+    }
     case proto::Operation::refresh: {
       proto::RefreshAnswer answer;
       answer.pages = pages;

@@ -46,6 +46,8 @@ public:
   void wait_for_end();
   int fd() const { return fd_.get(); }
 
+  bool change_failed = false;  ///< error() answered a write, zero or grow
+
 private:
   client::UniqueFd fd_;
   proto::Bytes input_;
@@ -64,6 +66,8 @@ public:
   void serve(FakePeer& peer);
   std::uint64_t count(proto::Operation operation) const { return counts_.at(static_cast<std::size_t>(operation)); }
   std::uint64_t total() const;
+  /// Flushes and commits that succeeded.
+  std::uint64_t published() const { return published_; }
   proto::OpenRequest opened;  ///< without its texts
   std::string opened_name;
   std::string opened_store;
@@ -74,6 +78,7 @@ private:
 
   std::array<std::atomic<std::uint64_t>, 256> counts_{};
   std::uint64_t version_ = 1;
+  std::atomic<std::uint64_t> published_{0};
 };
 
 /// Accepts connections one after the other and runs the script for each on a thread of its own.
