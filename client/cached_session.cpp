@@ -101,15 +101,21 @@ void CachedSession::flush() {
   if (options_.access != Access::write || !writes_back_) return RemoteSession::flush();
   Commit commit;
   const bool commits = (shared_.connection().server().features & proto::feature_commit) != 0;
+  if (!commits) drain();  // a page that was sent ahead and not taken is to be sent again
   send(cache_.dirty(), commits ? &commit : nullptr);
   if (commit.sent && !commit.error) return;
+  const bool refused = commit.error && commit.error->errc() == Errc::invalid_argument;
+  if (refused) {
+    // For a change whose error was thrown by the call that sent it, and of which the rest was sent and taken now; or
+    // for a page that was sent ahead, and is to be sent again.
+    drain();
+    send_all();
+  }
   try {
-    if (commit.error && commit.error->errc() != Errc::invalid_argument) {
+    if (commit.error && !refused) {
       pages_known_ = false;
       throw MemoryError{*commit.error};
     }
-    // Nothing was to be sent; or the commit was refused for a change of before, whose error was thrown by the call that
-    // sent it. What became of that change was sent again now, and taken.
     RemoteSession::flush();
   } catch (...) {
     // Published, or not: the daemon knows what there is now.

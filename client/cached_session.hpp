@@ -57,8 +57,9 @@ private:
   std::vector<Page*> make_loadable(std::uint64_t first, std::uint64_t last);
   void submit_load(Connection& connection, Page& page, Batch* waiter);
   void end_load(Page& page, const MemoryError* error) noexcept;
-  void wait_for_load(Page& page);
-  /// Waits for every read that is under way.
+  /// Waits until no request has the page.
+  void wait_for(Page& page);
+  /// Waits for every read, and every page sent ahead, that is under way.
   void drain() noexcept;
   void read_ahead(std::uint64_t page);
 
@@ -66,9 +67,13 @@ private:
   void write_through(std::uint64_t offset, std::span<const std::byte> data);
   void write_back(const Piece& piece, const std::byte* data);
   void begin_page(const Piece& piece, const std::byte* data);
+  /// Writes go forward: the page before `page`, if it was written whole and is not needed to tell what differs, goes
+  /// out now, so that a flush has less to wait for.
+  void send_before(std::uint64_t page);
+  void end_send(Page& page, const MemoryError* error) noexcept;
   /// A commit that goes out with the changes before it, in one round trip.
   struct Commit {
-    bool sent = false;  // there were changes to send with it
+    bool sent = false;  // there were changes to send with it, or on their way
     std::optional<MemoryError> error;
   };
   /// Sends grown pages and what differs in `pages`, and waits. On an error what was not taken is sent again later, and
@@ -88,11 +93,12 @@ private:
   std::mutex mutex_;         // all of what follows, and what the base has; held while the daemon is waited for
   PageCache cache_;
   Deadline looked_at_{};
-  std::size_t loads_ = 0;  // reads into pages that are under way
+  std::size_t loads_ = 0;  // reads into pages, and pages sent ahead, that are under way
   Batch* drain_ = nullptr;
-  std::uint64_t last_read_ = ~std::uint64_t{0};  // page
-  unsigned forward_ = 0;                         // how often in a row a read went on to the next page
-  std::uint64_t ahead_until_ = 0;                // page
+  std::uint64_t last_whole_ = ~std::uint64_t{0};  // page that was last written to its end, not having been read
+  std::uint64_t last_read_ = ~std::uint64_t{0};   // page
+  unsigned forward_ = 0;                          // how often in a row a read went on to the next page
+  std::uint64_t ahead_until_ = 0;                 // page
   RemoteTraffic counted_;
 };
 

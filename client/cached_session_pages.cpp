@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "client/cached_session.hpp"
 
@@ -73,7 +74,7 @@ void CachedSession::read_past_cache(std::uint64_t offset, std::span<std::byte> b
 
 CachedSession::Page& CachedSession::bring(std::uint64_t number) {
   Page* page = cache_.find(number);
-  if (page != nullptr && page->loading) wait_for_load(*page);
+  if (page != nullptr && page->loading) wait_for(*page);
   if (page == nullptr || !page->is_complete()) fetch(number, number);
   page = cache_.find(number);
   assert(page != nullptr && page->is_complete());
@@ -158,7 +159,7 @@ void CachedSession::end_load(Page& page, const MemoryError* error) noexcept {
   if (drain_ != nullptr) drain_->finish(nullptr);
 }
 
-void CachedSession::wait_for_load(Page& page) {
+void CachedSession::wait_for(Page& page) {
   shared_.run([&](Connection&, Batch& batch) {
     page.waiter = &batch;
     batch.add();
@@ -206,7 +207,7 @@ void CachedSession::write_through(std::uint64_t offset, std::span<const std::byt
   for (std::size_t at = 0; at < data.size();) {
     const auto piece = piece_at(offset + at, data.size() - at);
     Page* const page = cache_.find(piece.page);
-    if (page != nullptr && page->loading) wait_for_load(*page);
+    if (page != nullptr && page->loading) wait_for(*page);
     const auto part = data.subspan(at, piece.length);
     if (page == nullptr || !page->is_complete()) {
       begin = std::min(begin, at);
@@ -238,7 +239,7 @@ void CachedSession::write_through(std::uint64_t offset, std::span<const std::byt
 
 void CachedSession::write_back(const Piece& piece, const std::byte* data) {
   Page* page = cache_.find(piece.page);
-  if (page != nullptr && page->loading) wait_for_load(*page);
+  if (page != nullptr && (page->loading || page->sending)) wait_for(*page);
   if (page != nullptr && !page->dirty && !page->is_complete()) {
     // A read ahead that failed.
     cache_.drop(piece.page);
@@ -261,9 +262,11 @@ void CachedSession::write_back(const Piece& piece, const std::byte* data) {
   std::memcpy(page->bytes.get() + piece.begin, data, piece.length);
   page->known_begin = std::min(page->known_begin, piece.begin);
   page->known_end = std::max(page->known_end, end);
+  if (end == Page::size && page->is_complete() && !page->has_before()) last_whole_ = piece.page;
 }
 
 void CachedSession::begin_page(const Piece& piece, const std::byte* data) {
+  if (piece.begin == 0) send_before(piece.page);
   make_room(1, nullptr);
   Page& page = cache_.add(piece.page);
   page.dirty = true;
@@ -275,6 +278,31 @@ void CachedSession::begin_page(const Piece& piece, const std::byte* data) {
     page.known_end = piece.begin + piece.length;
   }
   std::memcpy(page.bytes.get() + piece.begin, data, piece.length);
+  if (piece.length == Page::size && !page.has_before()) last_whole_ = piece.page;
+}
+
+void CachedSession::send_before(std::uint64_t number) {
+  if (number == 0 || std::exchange(last_whole_, ~std::uint64_t{0}) != number - 1 || loads_ >= chunk_pages_) return;
+  Page* const page = cache_.peek(number - 1);
+  const bool whole = page != nullptr && page->dirty && page->is_complete() && !page->has_before();
+  if (!whole || page->loading || page->sending || is_zero(page->all())) return;
+  shared_.run([&](Connection& connection, Batch&) {
+    connection.submit_write(page->number * page_size, page->all(),
+                            [this, page](const auto& outcome) { end_send(*page, outcome.error()); });
+    page->sending = true;
+    ++loads_;
+    connection.send_now();
+  });
+}
+
+// After an error it is dirty as before, and goes out again.
+void CachedSession::end_send(Page& page, const MemoryError* error) noexcept {
+  page.sending = false;
+  --loads_;
+  if (error == nullptr) cache_.settle(page);
+  if (page.waiter != nullptr) page.waiter->finish(nullptr);
+  page.waiter = nullptr;
+  if (drain_ != nullptr) drain_->finish(nullptr);
 }
 
 void CachedSession::make_room(std::size_t buffers, const Page* keep) {
@@ -290,7 +318,8 @@ void CachedSession::make_room(std::size_t buffers, const Page* keep) {
 void CachedSession::send(const std::vector<Page*>& pages, Commit* commit) {
   std::vector<Sending> sendings;
   sendings.reserve(pages.size());
-  bool anything = unsent_pages_ > 0;
+  // A commit also tells of the pages that were sent ahead.
+  bool anything = unsent_pages_ > 0 || (commit != nullptr && loads_ > 0);
   for (auto* const page : pages) {
     auto ranges = page->unsent();
     anything = anything || !ranges.empty();

@@ -72,7 +72,7 @@ PageCache::Page& PageCache::add(std::uint64_t number) {
 }
 
 void PageCache::erase(Order::iterator page) {
-  assert(!page->loading && "a read still fills the page");
+  assert(!page->loading && !page->sending && "a request still has the page");
   pages_.erase(page->number);
   give_back(std::move(page->bytes));
   give_back(std::move(page->base));
@@ -138,14 +138,14 @@ std::vector<PageCache::Page*> PageCache::dirty_to_send(const Page* keep) {
   std::vector<Page*> pages;
   const std::size_t most = std::max<std::size_t>(1, buffers_max_ / 4);
   for (auto page = order_.rbegin(); page != order_.rend() && pages.size() < most; ++page)
-    if (page->dirty && !page->loading && &*page != keep) pages.push_back(&*page);
+    if (page->dirty && !page->loading && !page->sending && &*page != keep) pages.push_back(&*page);
   return pages;
 }
 
 std::vector<PageCache::Page*> PageCache::dirty() {
   std::vector<Page*> pages;
   for (Page& page : order_)
-    if (page.dirty) pages.push_back(&page);
+    if (page.dirty && !page.sending) pages.push_back(&page);
   std::sort(pages.begin(), pages.end(), [](const Page* a, const Page* b) { return a->number < b->number; });
   return pages;
 }

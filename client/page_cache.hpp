@@ -31,7 +31,8 @@ struct CachedPage {
   bool base_is_zero = false;  // it was all zeros, which takes no memory to know
   bool dirty = false;
   bool loading = false;     // a read into `bytes` is under way
-  Batch* waiter = nullptr;  // who waits for it
+  bool sending = false;     // a write of all of it is under way: it must not change
+  Batch* waiter = nullptr;  // who waits for either
   std::size_t known_begin = 0;
   std::size_t known_end = size;
 
@@ -98,9 +99,10 @@ public:
   /// Drops clean pages, least recently used first and never `keep`, until `buffers` more fit. False: what is left is
   /// dirty or loading.
   bool make_room(std::size_t buffers, const Page* keep);
-  /// Dirty pages to send so that room can be made: the least recently used ones, a quarter of the cache at most.
+  /// Dirty pages to send so that room can be made: the least recently used ones, a quarter of the cache at most, and
+  /// none that is on its way.
   std::vector<Page*> dirty_to_send(const Page* keep);
-  /// All dirty pages, in the order of their numbers.
+  /// All dirty pages but those that are on their way, in the order of their numbers.
   std::vector<Page*> dirty();
 
   std::size_t buffers_max() const { return buffers_max_; }

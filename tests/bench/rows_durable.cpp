@@ -22,8 +22,10 @@ using Clock = std::chrono::steady_clock;
 using Kind = Bar::Kind;
 
 // Polling, as a session and a daemon do by themselves where they have two cores.
-const std::string cached_writer =
-    "access=write&publish=on_flush&cache_bytes=67108864&wait_ms=10000&poll_us=" + std::to_string(poll_us);
+std::string cached_writer(unsigned cache_mib) {
+  return "access=write&publish=on_flush&wait_ms=10000&poll_us=" + std::to_string(poll_us) +
+         "&cache_bytes=" + std::to_string(cache_mib) + "MiB";
+}
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -83,7 +85,8 @@ private:
 
 Measured measure_flush(Servers& servers) {
   Server& daemon = servers.pageserverd(poll_us);
-  const std::string uri = uri_of(daemon.address(), Transport::tcp, "bench", cached_writer);
+  // Full after a few transactions, as the cache of a session that lives longer is: its memory is touched by then.
+  const std::string uri = uri_of(daemon.address(), Transport::tcp, "bench", cached_writer(8));
   const std::size_t count = servers.settings().quick ? 2 : 40;
   const DsyncFile file{servers.make_image("dsync.img")};
   return compare(servers.settings().rounds, "MiB/s", true,
@@ -121,7 +124,7 @@ private:
 std::string count_round_trips(const Workload& workload, const Server& daemon, Images& images, const Servers& servers) {
   CountingRelay relay{servers.file("relay.sock"), daemon.address()};
   const std::string store = images.next();
-  const auto image = open(uri_of(relay.address(), Transport::unix_socket, store, cached_writer));
+  const auto image = open(uri_of(relay.address(), Transport::unix_socket, store, cached_writer(64)));
   std::vector<std::uint64_t> at_commits{relay.round_trips()};
   replay(workload, *image, [&] { at_commits.push_back(relay.round_trips()); });
   if (!has_final_image(workload, *image)) throw std::runtime_error("the replayed image is not the engine's");
@@ -153,7 +156,7 @@ Measured measure_workload(const std::string& name, Servers& servers) {
   };
   const auto remote = [&](std::size_t) {
     const std::string store = images.next();
-    return timed(*open(uri_of(daemon->address(), Transport::tcp, store, cached_writer)));
+    return timed(*open(uri_of(daemon->address(), Transport::tcp, store, cached_writer(64))));
   };
   const auto local = [&](std::size_t) {
     images.next();

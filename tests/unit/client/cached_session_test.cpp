@@ -376,6 +376,97 @@ TEST_CASE("a change that failed when room was needed does not keep the next flus
   CHECK(cached.image.published() == 1);
 }
 
+TEST_CASE("pages written one after the other go out while the next is written, and a flush is one round trip still") {
+  const bool has_commit = GENERATE(true, false);
+  const Access access = GENERATE(Access::write, Access::fork);
+  Cached cached{access, access == Access::write ? Publish::on_flush : Publish::on_write, 64 * page_size, 40,
+                {},     has_commit ? proto::features_all : proto::feature_zero};
+  const auto data = pattern(page_size, 3);
+  for (std::uint64_t page = 4; page < 12; ++page)
+    for (std::size_t at = 0; at < page_size; at += 16 * kib)
+      cached.write(page * page_size + at, std::span{data}.subspan(at, 16 * kib));
+  CHECK(cached.session->traffic().requests >= 2 + 7);  // all but the last, behind hello and open
+  CHECK(cached.image.published() == 0);
+  const auto before = cached.session->traffic();
+  // Written again before it is flushed: what differs goes out once more.
+  cached.rewrite(5, 100, 10);
+  cached.read(6 * page_size, 100);
+  cached.session->flush();
+  if (access == Access::fork) {
+    (void)cached.session->data_ranges(0, page_size);  // which has all sent
+  } else {
+    CHECK(cached.image.published() == 1);
+    if (has_commit) CHECK(cached.session->traffic().round_trips - before.round_trips <= 2);
+  }
+  CHECK(cached.session->traffic().bytes_sent - before.bytes_sent < page_size + 2 * kib);
+  CHECK(cached.daemon_has_all());
+}
+
+TEST_CASE("pages that were read, or grown, or are written here and there, wait for the flush") {
+  Cached cached{Access::write, Publish::on_flush};
+  cached.read(0, 4 * page_size);
+  for (std::uint64_t page = 0; page < 4; ++page) cached.rewrite(page, 5, 5);
+  const auto data = pattern(page_size, 3);
+  for (const std::uint64_t page : {9u, 8u, 12u, 10u}) cached.write(page * page_size, data);
+  cached.read(20 * page_size, 1);  // a round trip later
+  CHECK(cached.count(Operation::write) == 0);
+  cached.session->flush();
+  CHECK(cached.daemon_has_all());
+}
+
+TEST_CASE("a page that was sent ahead and refused is sent again by the flush, which publishes all or nothing") {
+  const bool has_commit = GENERATE(true, false);
+  std::atomic<int> refusals{GENERATE(1, 100)};
+  const bool stays = refusals > 1;
+  Cached cached{Access::write,
+                Publish::on_flush,
+                64 * page_size,
+                40,
+                [&](FakePeer& peer, const Request& request) {
+                  if (request.header.operation != Operation::write) return false;
+                  if (request.as<proto::WriteRequest>().offset != 3 * page_size || refusals == 0) return false;
+                  --refusals;
+                  peer.error(request, proto::Status::no_space, "write: the disk is full");
+                  return true;
+                },
+                has_commit ? proto::features_all : proto::feature_zero};
+  const auto data = pattern(page_size, 3);
+  for (std::uint64_t page = 2; page < 8; ++page) cached.write(page * page_size, data);
+  if (stays) {
+    CHECK(errc_of([&] { cached.session->flush(); }) == Errc::no_space);
+    CHECK(cached.image.published() == 0);
+    refusals = 0;
+  }
+  cached.session->flush();
+  CHECK(cached.image.published() == 1);
+  CHECK(cached.daemon_has_all());
+  // As if nothing had been.
+  cached.rewrite(3, 10, 10);
+  cached.session->flush();
+  CHECK(cached.image.published() == 2);
+  CHECK(cached.daemon_has_all());
+}
+
+TEST_CASE("what was sent ahead is dropped by discard, and made zero by zero") {
+  Cached cached{Access::write, Publish::on_flush};
+  const auto data = pattern(page_size, 3);
+  for (std::uint64_t page = 2; page < 8; ++page) cached.write(page * page_size, data);
+  SECTION("zero") {
+    cached.session->zero(2 * page_size, 3 * page_size);
+    std::fill_n(cached.model.begin() + 2 * page_size, 3 * page_size, std::byte{0});
+    cached.read(2 * page_size, 6 * page_size);
+    cached.session->flush();
+    CHECK(cached.daemon_has_all());
+  }
+  SECTION("discard") {
+    cached.session->discard();
+    CHECK(cached.count(Operation::discard) == 1);
+    CHECK(cached.count(Operation::write) == 5);
+    cached.session->flush();
+    CHECK(cached.count(Operation::write) == 5);
+  }
+}
+
 TEST_CASE("a transaction larger than the cache goes out in parts, and the last of it with the commit") {
   Cached cached{Access::write, Publish::on_flush, 8 * page_size, 40};
   for (std::uint64_t page = 0; page < 30; ++page) cached.write(page * page_size, pattern(page_size, 3));
