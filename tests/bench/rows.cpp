@@ -34,7 +34,7 @@ Measured compare(std::size_t rounds, const std::string& unit, bool more_is_bette
 
 std::vector<Row> all_rows() {
   std::vector<Row> rows;
-  for (auto part : {request_rows(), durable_rows(), copy_rows(), session_rows()})
+  for (auto part : {request_rows(), durable_rows(), copy_rows(), session_rows(), thread_rows()})
     std::move(part.begin(), part.end(), std::back_inserter(rows));
   return rows;
 }
