@@ -317,6 +317,7 @@ private:
   std::deque<Waiting> line_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef> holders_;  ///< by held version and id
   std::unordered_map<std::uint64_t, std::weak_ptr<SessionState>> rooms_;   ///< who waits for room, by id
+  std::uint64_t let_in_ = 0;  ///< the session whose next publish the log's bound does not refuse; 0: none
   std::uint64_t sessions_live_ = 0;
   std::uint64_t sessions_pinned_ = 0;
   std::uint64_t sessions_write_ = 0;

@@ -98,7 +98,8 @@ void Engine::claim_publish(const SessionState& state, bool bounded) {
   check_right_locked(state);
   if (!sync_error_.empty()) throw not_durable_error();
   refuse_without_checkpoint();
-  if (bounded) refuse_past_bound();
+  // Who was let in is not refused: what it was let in for may have ended on another thread.
+  if (bounded && std::exchange(let_in_, 0) != state.id) refuse_past_bound();
   if (publishing_) throw MemoryError{Errc::busy, "write to " + quoted(shown_path_) + ": a flush is still under way"};
   publishing_ = true;
 }
@@ -460,8 +461,10 @@ bool Engine::may_write(const SessionRef& state, std::function<void()> room) {
   const Lock lock{mutex_};
   // Who would be refused for another reason shall ask and be told.
   if (!past_log_bound() || checkpoint_error_ || !sync_error_.empty() || closed_ ||
-      state->right != SessionState::Right::whole)
+      state->right != SessionState::Right::whole) {
+    let_in_ = state->id;
     return true;
+  }
   rooms_[state->id] = state;
   consider_checkpoint();
   return false;

@@ -382,4 +382,43 @@ TEST_CASE_METHOD(EngineHarness,
   }
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: a write that was let in is not refused because a read ended meanwhile") {
+  options.log_bytes = 64 << 10;
+  options.segment_bytes = 16 << 10;
+  open();
+  auto write = writer();
+  write->grow(4);
+  write->write(page_size, filled(page_size, 1));
+  write.reset();
+  close();
+  open();
+  write = writer();
+  const auto live = reader();
+  std::promise<void> reads, may_read;
+  const auto own_thread = std::this_thread::get_id();
+  files.before(Call::read, [&] {
+    if (std::this_thread::get_id() == own_thread) return;
+    reads.set_value();
+    may_read.get_future().wait();
+  });
+  auto read = std::async(std::launch::async, [&] { return read_from(*live, page_size, 100); });
+  reads.get_future().wait();
+  for (int i = 0; i < 3; ++i) write->write(0, filled(10'000, i));
+  run_lanes();  // a checkpoint waits for that read
+  while (store().stat(0).checkpoint_lag_bytes <= options.log_bytes) {
+    REQUIRE(write->may_write([] {}));
+    write->write(0, filled(10'000, 7));
+  }
+  REQUIRE(write->may_write([] {}));
+  may_read.set_value();
+  CHECK(read.get() == filled(100, 1));
+  write->write(0, filled(10'000, 8));
+  // Once.
+  CHECK_FALSE(write->may_write([] {}));
+  check_error(thrown_by([&] { write->write(0, filled(10'000, 9)); }), Errc::limit_exceeded, {"limits.log_bytes"});
+  files.before(Call::read, {});
+  run_lanes();
+  CHECK(write->may_write([] {}));
+}
+
 }  // namespace pageserver::test
