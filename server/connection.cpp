@@ -167,6 +167,8 @@ struct ConnectionLoop {
       }
       if (++in_a_row >= batches_in_a_row) {
         in_a_row = 0;
+        // What was gathered lies where the worker's other connections gather theirs.
+        self->send_output();
         co_await asio::post(asio::use_awaitable);
       }
     }

@@ -321,3 +321,42 @@ TEST_CASE("the log tells what each session did") {
   CHECK(logged(log, "session close", "bytes_read") == 300);
   CHECK(logged(log, "session close", "bytes_written") == 1000);
 }
+
+TEST_CASE("the answers to a connection that never pauses reach nobody else") {
+  // All on one thread of the daemon. Frames of all sizes: some end where a receive ends, some don't.
+  Daemon daemon({"--store", "demo={dir}/demo.img"});
+  RawClient busy = RawClient::local(daemon.socket_path());
+  busy.hello();
+  busy.open("demo", proto::Access::write);
+  RawClient other = session_on(daemon, "demo", proto::Access::read);
+  busy.call(proto::GrowRequest{2});
+  constexpr std::size_t requests = 6'000;
+  const std::vector<std::byte> data(70'000);
+  // In one stream, so that the daemon finds the next frame whenever it looks.
+  proto::Bytes stream;
+  for (std::size_t i = 0; i < requests; ++i)
+    proto::encode(stream, 1'000 + i,
+                  proto::WriteRequest{0, std::span{data}.first(1 + i * 7919 % (i % 5 == 0 ? 100 : data.size()))});
+  std::thread sends{[&] { busy.send_bytes(stream); }};
+  std::size_t in_order = 0;
+  std::thread receives{[&] {
+    std::uint64_t last = 0;
+    for (std::size_t i = 0; i < requests; ++i) {
+      const auto frame = busy.receive();
+      if (!frame || frame->header.operation != proto::Operation::write || frame->header.request_id <= last) break;
+      last = frame->header.request_id;
+      ++in_order;
+    }
+  }};
+  std::size_t asked = 0, own = 0;
+  while (asked < 3'000) {
+    const std::uint64_t id = other.send(proto::SizeRequest{});
+    ++asked;
+    const auto frame = other.receive();
+    if (frame && frame->header.request_id == id && frame->header.operation == proto::Operation::size) ++own;
+  }
+  sends.join();
+  receives.join();
+  CHECK(own == asked);
+  CHECK(in_order == requests);
+}
