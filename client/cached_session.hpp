@@ -12,8 +12,9 @@ namespace pageserver::client {
 /// Contracts as in session.hpp and remote_provider.hpp. Not for live readers.
 ///
 /// Two ways to write. Through (a writer with publish on_write): the daemon is told first, then the pages. Back
-/// (on_flush, fork): the pages are told, and the daemon when the transaction is flushed or room is needed. What it is
-/// told then is private there, so that a flush still publishes all or nothing.
+/// (on_flush, fork): the pages are told, and the daemon when the transaction is flushed, when room is needed, or when
+/// whole pages are written one after the other. What it is told then is private there, so that a flush still publishes
+/// all or nothing.
 class CachedSession final : public RemoteSession {
 public:
   explicit CachedSession(RemoteOptions options);
