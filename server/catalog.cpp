@@ -12,6 +12,7 @@
 #include "proto/codec.hpp"
 #include "server/directory_files.hpp"
 #include "storage/file_io.hpp"
+#include "storage/recovery.hpp"
 
 namespace pageserver::server {
 
@@ -388,12 +389,8 @@ void Catalog::remove_now(const std::string& name) {
     const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, file); });
     if (!removed.ok()) throw file_error(file_system_, "remove", path, removed.error);
   }
-  const auto is_beside = [&](const std::string& other) {
-    return other.starts_with(file + ".log.") || other.starts_with(file + ".spare.") ||
-           other.starts_with(file + ".spill.");
-  };
   for (const std::string& other : storage::list_folder(file_system_, directory_path_)) {
-    if (!is_beside(other)) continue;
+    if (!storage::is_beside_image(file, other)) continue;
     const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, other); });
     if (!removed.ok()) throw file_error(file_system_, "remove", directory_path_ + "/" + other, removed.error);
   }

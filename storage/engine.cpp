@@ -110,7 +110,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
   PrivateBytes::Options bytes;
   bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
-  bytes.spill_path = image_path() + ".spill." + std::to_string(state.id);
+  bytes.spill_path = image_path() + spill_suffix + std::to_string(state.id);
   bytes.memory_bytes_max = options_.private_memory_bytes;
   // There is one writer, and any number of forks.
   if (state.request.access == Access::write)

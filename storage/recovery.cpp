@@ -121,13 +121,22 @@ void refuse_log_without_image(FileSystem& file_system, const std::string& path) 
                                        " is still there; put the image back beside it, or move the log away"};
 }
 
+namespace {
+
+bool is_scratch(const std::string& image_name, const std::string& name) {
+  return name.starts_with(image_name + spill_suffix) || name.starts_with(image_name + log_format::spare_suffix);
+}
+
+}  // namespace
+
+bool is_beside_image(const std::string& image_name, const std::string& name) {
+  return name.starts_with(image_name + log_format::segment_suffix) || is_scratch(image_name, name);
+}
+
 void remove_scratch_files(FileSystem& file_system, const std::string& image_path) {
-  const std::string folder = parent_folder(image_path);
-  const std::string spill = file_name(image_path) + ".spill.";
-  const std::string spare = file_name(image_path) + log_format::spare_suffix;
-  for (const std::string& name : list_folder(file_system, folder))
-    if (name.starts_with(spill) || name.starts_with(spare))
-      remove_file(file_system, image_path + name.substr(file_name(image_path).size()));
+  const std::string image_name = file_name(image_path);
+  for (const std::string& name : list_folder(file_system, parent_folder(image_path)))
+    if (is_scratch(image_name, name)) remove_file(file_system, image_path + name.substr(image_name.size()));
 }
 
 RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt) {

@@ -217,15 +217,17 @@ TEST_CASE("stores are created sparse, with the mode, once, and only where that i
   CHECK(f.code_of(f.remove("new")) == Errc::not_found);
 }
 
-TEST_CASE("removing takes the logs of the image along, and nothing else") {
+TEST_CASE("removing takes along what a store keeps beside the image, and nothing else") {
   Fixture f;
   f.serve_directory(false, true);
-  for (const char* name : {"a.img", "a.img.log.1", "a.img.log.2", "a.img.other", "b.img.log.1"}) {
+  for (const char* name :
+       {"a.img", "a.img.log.1", "a.img.log.2", "a.img.spare.1", "a.img.spill.7", "a.img.other", "b.img.log.1"}) {
     make_image(f.dir.path() / name, 0);
   }
   f.start();
   CHECK(f.remove("a") == nullptr);
-  CHECK_FALSE(std::filesystem::exists(f.dir.path() / "a.img.log.2"));
+  for (const char* name : {"a.img.log.2", "a.img.spare.1", "a.img.spill.7"})
+    CHECK_FALSE(std::filesystem::exists(f.dir.path() / name));
   CHECK(std::filesystem::exists(f.dir.path() / "a.img.other"));
   CHECK(std::filesystem::exists(f.dir.path() / "b.img.log.1"));
 }
