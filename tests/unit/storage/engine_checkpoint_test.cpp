@@ -11,11 +11,7 @@ namespace pageserver::test {
 
 TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be taken from the log is taken at the next try") {
   const Call call = GENERATE(Call::rename, Call::remove);
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto write = writer();
-  write->grow(2);
+  auto write = writer_with_small_log();
   // A file that is no larger than others waits to be used again; a larger one goes.
   if (call == Call::remove) write->write(0, filled(30'000, 1));
   for (int i = 0; i < 2; ++i) write->write(0, filled(10'000, i));
@@ -39,11 +35,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be taken from
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: to be out of descriptors is no failed sync") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto write = writer();
-  write->grow(2);
+  auto write = writer_with_small_log();
   write->write(0, filled(10'000, 1));
   // The log's first file is there and its directory entry is not durable yet; later ones can't be made.
   files.fail(Call::open, EMFILE);
@@ -291,11 +283,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: hundreds of small changes of a page are
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: files that leave the log are used again, and none is left behind") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto write = writer();
-  write->grow(2);
+  auto write = writer_with_small_log();
   const std::uint64_t removed = files.calls(Call::remove);
   for (int i = 0; i < 40; ++i) {
     write->write(0, filled(10'000, i));
@@ -324,12 +312,8 @@ TEST_CASE_METHOD(EngineHarness, "engine: files that leave the log are used again
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a file that somebody still reads from is not used again") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto write = writer();
+  auto write = writer_with_small_log();
   const auto live = reader();
-  write->grow(2);
   for (std::uint64_t i = 0; i < 3; ++i) write->write(i == 0 ? 0 : page_size, filled(10'000, 1));
   start_flush(*write);
   while (sync_lane.run_one()) {
@@ -383,11 +367,7 @@ TEST_CASE_METHOD(EngineHarness,
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a write that was let in is not refused because a read ended meanwhile") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto write = writer();
-  write->grow(4);
+  auto write = writer_with_small_log(4);
   write->write(page_size, filled(page_size, 1));
   write.reset();
   close();

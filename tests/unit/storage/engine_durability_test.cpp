@@ -193,11 +193,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: a failed sync of the image or of a dire
 
 TEST_CASE_METHOD(EngineHarness,
                  "engine: a failed sync while the log is cut is told like any other, and loses nothing") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto write = writer();
-  write->grow(2);
+  auto write = writer_with_small_log();
   for (int i = 1; i <= 4; ++i) write->write(0, filled(10'000, i));
   start_flush(*write);
   while (sync_lane.run_one()) {

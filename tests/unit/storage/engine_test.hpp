@@ -64,6 +64,15 @@ public:
     request.publish = publish;
     return open_now(*store_, request);
   }
+  /// A store with a log of four files, each with room for one record of 10,000 bytes, and its writer.
+  std::unique_ptr<storage::StoreSession> writer_with_small_log(std::uint64_t pages = 2) {
+    options.log_bytes = 64 << 10;
+    options.segment_bytes = 16 << 10;
+    open();
+    auto session = writer();
+    session->grow(pages);
+    return session;
+  }
   std::unique_ptr<storage::StoreSession> reader(View view = View::live) {
     auto request = session_request(Access::read, "reader");
     request.view = view;

@@ -35,6 +35,14 @@ Model seen(LogIndex& index, std::uint64_t version, const Model& image) {
   return bytes;
 }
 
+/// An index of which these versions are held.
+LogIndex held_by(const std::set<std::uint64_t>& holders) {
+  return LogIndex{[&holders](std::uint64_t from, std::uint64_t until) {
+    const auto holder = holders.lower_bound(from);
+    return holder != holders.end() && *holder < until;
+  }};
+}
+
 }  // namespace
 
 TEST_CASE("log index: holders, the newest version and checkpoints see what a whole copy of each version has") {
@@ -42,10 +50,7 @@ TEST_CASE("log index: holders, the newest version and checkpoints see what a who
   INFO("seed " << seed);
   std::mt19937 random{seed};
   std::set<std::uint64_t> holders;
-  LogIndex index{[&](std::uint64_t from, std::uint64_t until) {
-    const auto holder = holders.lower_bound(from);
-    return holder != holders.end() && *holder < until;
-  }};
+  LogIndex index = held_by(holders);
   Model image(pages * page_size, from_image);
   std::map<std::uint64_t, Model> versions{{1, image}};
   std::uint64_t version = 1;
@@ -134,10 +139,7 @@ TEST_CASE("log index: hundreds of small pieces of a page that is seldom looked a
   INFO("seed " << seed);
   std::mt19937 random{seed};
   std::set<std::uint64_t> holders;
-  LogIndex index{[&](std::uint64_t from, std::uint64_t until) {
-    const auto holder = holders.lower_bound(from);
-    return holder != holders.end() && *holder < until;
-  }};
+  LogIndex index = held_by(holders);
   // Few overlaps in one run, nearly nothing else in another.
   const std::uint64_t width = GENERATE(std::uint64_t{65536}, std::uint64_t{600});
   Model image(pages * page_size, from_image);

@@ -56,11 +56,7 @@ TEST_CASE_METHOD(EngineHarness, "log: a transaction of megabytes that was spille
 }
 
 TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be used again is removed, and a new one is made") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  const auto session = writer();
-  session->grow(2);
+  const auto session = writer_with_small_log();
   for (int i = 0; i < 12; ++i) {
     session->write(0, filled(10'000, i));
     flush(*session);
@@ -77,11 +73,7 @@ TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be used again is r
 }
 
 TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be opened again is not left behind") {
-  options.log_bytes = 64 << 10;
-  options.segment_bytes = 16 << 10;
-  open();
-  auto session = writer();
-  session->grow(2);
+  auto session = writer_with_small_log();
   for (int i = 0; i < 12; ++i) {
     session->write(0, filled(10'000, i));
     flush(*session);
