@@ -1,5 +1,6 @@
 #include "server/store_host.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include <asio/io_context.hpp>
@@ -45,6 +46,9 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.fork_bytes = settings.engine.fork_bytes;
   options.forks_bytes = settings.engine.forks_bytes;
   options.forks_bytes_used = settings.forks_bytes;
+  // A writer closes them all, so that there are not more of them than readers gain from.
+  constexpr std::uint32_t read_lanes_max = 16;
+  options.read_lanes = std::min(settings.threads, read_lanes_max);
   options.map_image = true;
   options.salt = random_salt();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);

@@ -95,7 +95,8 @@ Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background
       shown_path_{image_->path()},
       image_path_{image_->file().path()},
       incarnation_{derived(options.salt, 2)},
-      log_{file_system, log_options(*image_, options)} {
+      log_{file_system, log_options(*image_, options)},
+      gate_{options.read_lanes} {
   image_bytes_ = image_->size();
   // Where the file may change on another machine, a mapping may show something else than a read.
   if (options.map_image && mapped_reads_enabled() && file_system_warning_of(file_system, image_path_).empty()) {
@@ -222,8 +223,12 @@ void Engine::halt() noexcept {
   {
     Lock lock{mutex_};
     stopping_ = true;
-    closed_ = true;
-    idle_.wait(lock, [this] { return tasks_running_ == 0 && reads_active_[0] + reads_active_[1] == 0; });
+    {
+      const ReadGate::Change change{gate_};
+      closed_ = true;
+    }
+    gate_.await_reads(true);
+    idle_.wait(lock, [this] { return tasks_running_ == 0 && !gate_.has_reads(0) && !gate_.has_reads(1); });
     line = std::exchange(line_, {});
     image_address_ = nullptr;
     mapped_image_.reset();

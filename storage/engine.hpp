@@ -35,8 +35,9 @@ struct EngineOptions {
   /// A transaction of up to so many private bytes is appended by its flush() itself, which is one write; a larger one
   /// by the sync lane, so that flush() returns at once.
   std::uint64_t inline_commit_bytes = 1ull << 20;
-  bool map_image = false;  ///< read the image through a mapping where enable_mapped_reads() was called
-  std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
+  std::size_t read_lanes = 1;  ///< about as many as threads read at the same time
+  bool map_image = false;      ///< read the image through a mapping where enable_mapped_reads() was called
+  std::uint64_t salt = 0;      ///< random, from the caller: incarnation and log salt derive from it
 };
 
 /// Opens, and where a log is left, recovers. Throws MemoryError: busy (the file is locked), provider_error (no image),

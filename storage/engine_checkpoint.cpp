@@ -51,11 +51,7 @@ void Engine::step_checkpoint() {
     const Lock lock{mutex_};
     if (round_phase_ == RoundPhase::draining) {
       // Reads of older versions may still take from the image what this round is going to change.
-      if (reads_active_[read_generation_ ^ 1u] != 0) {
-        wait_for_reads(after);
-      } else {
-        round_phase_ = RoundPhase::copying;
-      }
+      if (!must_wait_for_reads(after)) round_phase_ = RoundPhase::copying;
     }
     copies = round_phase_ == RoundPhase::copying;
   }
@@ -88,18 +84,21 @@ void Engine::resume_round(bool anyway) {
 }
 
 // Reads may wait for the disk for long. The writer does not wait for them: see past_log_bound().
-void Engine::wait_for_reads(After& after) {
+bool Engine::must_wait_for_reads(After& after) {
+  gate_.await_reads(true);
+  if (!gate_.has_reads(gate_.generation() ^ 1u)) {
+    gate_.await_reads(stopping_);
+    return false;
+  }
   waiting_for_reads_ = true;
   take_rooms(after);
+  return true;
 }
 
 bool Engine::start_round(After& after) {
   const Lock lock{mutex_};
   if (round_phase_ == RoundPhase::scheduled) {
-    if (reads_active_[read_generation_ ^ 1u] != 0) {
-      wait_for_reads(after);  // left over from a round that failed
-      return false;
-    }
+    if (must_wait_for_reads(after)) return false;  // left over from a round that failed
     round_ = reachable_point();
     // Pages are only ever added, so what the oldest holder sees is what its version has.
     round_pages_ = round_.version == version_ ? pages_ : holders_.begin()->second->held_pages;
@@ -107,7 +106,7 @@ bool Engine::start_round(After& after) {
     round_cursor_ = 0;
     pace_bytes_ = static_cast<std::int64_t>(options_.checkpoint_step_bytes);
     round_paused_ = false;
-    read_generation_ ^= 1u;
+    gate_.begin_generation(ReadGate::Change{gate_});
     if (synced_.position < round_.position && !mutated(Mutation::checkpoint_past_synced)) {
       round_phase_ = RoundPhase::syncing;
       Flush flush;
@@ -132,6 +131,7 @@ void Engine::extend_image() {
   }
   const std::byte* const address = mapped_image_ ? mapped_image_->address(image_->size()) : nullptr;
   const Lock lock{mutex_};
+  const ReadGate::Change change{gate_};
   image_bytes_ = image_->size();
   image_address_ = address;
 }
@@ -148,6 +148,7 @@ bool Engine::copy_step() {
       if (copy.page == no_position) return false;
       const std::uint64_t until = index_.alike_until(copy.page);
       round_cursor_ = until;
+      const ReadGate::Change settling{gate_};
       index_.pieces_at(copy.page, round_.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
       if (copy.pieces.empty()) continue;
       if (segments.empty()) segments.assign(segments_.begin(), segments_.end());
@@ -206,6 +207,7 @@ void Engine::finish_round() {
   constexpr std::size_t entries_at_once = 256;
   for (std::uint64_t page = 0; page != no_position;) {
     const Lock lock{mutex_};
+    const ReadGate::Change change{gate_};
     page = index_.drop_until(round_.version, page, entries_at_once);
   }
   {
@@ -277,6 +279,7 @@ void Engine::cut_log(std::uint64_t position) {
     });
     {
       const Lock lock{mutex_};
+      const ReadGate::Change change{gate_};
       segments_.pop_front();
     }
     if (keeps) log_.keep_spare(std::move(oldest));

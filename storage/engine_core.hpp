@@ -1,19 +1,19 @@
 // The state of one open store, shared by its sessions and its background tasks.
 //
-// One mutex guards everything below except what says otherwise. No call to the file system is made under it. The rest
-// of the order comes from three rules:
+// One mutex guards everything below except what says otherwise. No call to the file system is made under it. What reads
+// need of it changes only while `gate_` is closed as well, so that they do without the mutex. The rest of the order
+// comes from three rules:
 //
 // - One publish at a time: whoever set `publishing_` alone appends to the log, until it is visible or refused. The
 //   lease goes to the next writer only after that.
 // - A read takes its version, the pieces in the log and a reference to their segments in one section, and then reads
-//   files without a lock. It is counted in `reads_active_`.
+//   files without a lock. It is counted in `gate_`.
 // - A checkpoint round to version L copies a byte only where the index has a piece of a version up to L that is synced
 //   in the log. L is not above any holder's version, and nobody reads the image on behalf of an older version: reads
 //   that began before the round are waited for. So no reader takes from the image a byte that a round is writing: its
 //   own pieces cover it. Pieces leave the index after the image is synced, segments leave after that.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -38,6 +38,7 @@
 #include "storage/log_segment.hpp"
 #include "storage/mapped_file.hpp"
 #include "storage/page_runs.hpp"
+#include "storage/read_gate.hpp"
 
 namespace pageserver::storage {
 
@@ -163,7 +164,8 @@ private:
     std::vector<LogSegmentRef> segments;  ///< keeps what `parts` points to
     std::uint64_t image_bytes = 0;
     const std::byte* image_address = nullptr;
-    unsigned generation = 0;
+    bool crowded = false;  ///< of so many pieces that a checkpoint is due
+    ReadGate::Read read;
   };
   enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
 
@@ -222,14 +224,14 @@ private:
   MemoryError not_durable_error() const;
 
   // engine_read.cpp
-  ReadPlan plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer);
+  void plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan) const;
   void run_read(const ReadPlan& plan, std::span<std::byte> buffer) const;
+  Seen seen_by(const SessionState& state) const;
   void check_readable_locked(const SessionState& state) const;
   std::vector<ByteRange> image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
                                     std::size_t ranges_max, std::uint64_t& described_until) const;
   void read_image(const ReadPlan& plan, std::uint64_t offset, std::span<std::byte> buffer) const;
-  unsigned begin_read();
-  void end_read(unsigned generation) noexcept;
+  void end_read(const ReadGate::Read& read) noexcept;
 
   // engine.cpp
   void finish_log();
@@ -241,7 +243,7 @@ private:
   void checkpoint_task();
   void step_checkpoint();
   bool start_round(After& after);
-  void wait_for_reads(After& after);
+  bool must_wait_for_reads(After& after);
   void extend_image();
   bool copy_step();
   void pace_round();
@@ -280,6 +282,8 @@ private:
 
   std::mutex mutex_;
   std::condition_variable idle_;
+  /// Closed to change what reads look at: `closed_`, a session's rights, what is published, the log's files.
+  ReadGate gate_;
   bool stopping_ = false;  ///< tasks end as soon as they begin
   bool closed_ = false;
   std::uint64_t tasks_running_ = 0;
@@ -323,10 +327,7 @@ private:
   std::uint64_t sessions_write_ = 0;
   std::uint64_t sessions_fork_ = 0;
 
-  // Reads under way, in two generations: a round waits for the one that began before it.
-  std::array<std::uint64_t, 2> reads_active_{};
-  unsigned read_generation_ = 0;
-  bool waiting_for_reads_ = false;  ///< the checkpoint task goes on when the older generation is done
+  bool waiting_for_reads_ = false;  ///< the checkpoint task goes on when the older generation of reads is done
 
   // Checkpoints.
   RoundPhase round_phase_ = RoundPhase::idle;

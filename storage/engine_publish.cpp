@@ -163,7 +163,10 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
                       std::span<LoggedRange> ranges) {
   for (LoggedRange& logged : ranges)
     if (!logged.range.zero) logged.position += appended.data_position;
-  if (appended.new_segment) segments_.push_back(appended.new_segment);
+  if (appended.new_segment) {
+    const ReadGate::Change change{gate_};
+    segments_.push_back(appended.new_segment);
+  }
   segments_.back()->end_position = appended.end_position;
   appended_ = {appended.end_position, publishing.version, 0};
   if (publishing.unreservable) reservable_ = false;
@@ -192,11 +195,14 @@ std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> range
 }
 
 void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after) {
-  static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
-  assert(publishing.version == version_ + 1);
-  version_ = publishing.version;
+  {
+    const ReadGate::Change change{gate_};
+    static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
+    assert(publishing.version == version_ + 1);
+    version_ = publishing.version;
+    pages_ = publishing.pages;
+  }
   staged_over_ = 0;
-  pages_ = publishing.pages;
   const std::uint64_t record_bytes_published = appended_.position - published_.position;
   published_ = {appended_.position, version_, appended_.position + index_.grown_bytes()};
   if (!holders_.empty()) hold_mark_ = published_.cost;

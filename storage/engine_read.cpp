@@ -9,8 +9,12 @@
 namespace pageserver::storage {
 
 Engine::Seen Engine::view(const SessionState& state) {
-  const Lock lock{mutex_};
+  const ReadGate::Look look{gate_};
   check_right_locked(state);
+  return seen_by(state);
+}
+
+Engine::Seen Engine::seen_by(const SessionState& state) const {
   if (state.holds()) return {{incarnation_, state.held_version}, state.held_pages};
   return {{incarnation_, version_}, pages_};
 }
@@ -21,21 +25,17 @@ void Engine::check_readable_locked(const SessionState& state) const {
 }
 
 void Engine::check_readable(const SessionState& state) {
-  const Lock lock{mutex_};
+  const ReadGate::Look look{gate_};
   check_readable_locked(state);
 }
 
-unsigned Engine::begin_read() {
-  ++reads_active_[read_generation_];
-  return read_generation_;
-}
-
-void Engine::end_read(unsigned generation) noexcept {
+void Engine::end_read(const ReadGate::Read& read) noexcept {
+  if (!gate_.end_read(read)) return;
   const Lock lock{mutex_};
-  if (--reads_active_[generation] != 0) return;
   idle_.notify_all();
-  if (!waiting_for_reads_ || generation == read_generation_) return;
+  if (!waiting_for_reads_ || gate_.has_reads(gate_.generation() ^ 1u)) return;
   waiting_for_reads_ = false;
+  gate_.await_reads(stopping_);
   submit(checkpoint_lane_, &Engine::checkpoint_task);
 }
 
@@ -55,23 +55,40 @@ OnExit(End) -> OnExit<End>;  // clang 14 has no deduction for aggregates
 void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {
   ReadPlan plan;
   bool all_in_image = false;
-  {
-    const Lock lock{mutex_};
+  const std::uint64_t first = offset / page_size;
+  const std::uint64_t last = (offset + buffer.size() - 1) / page_size;
+  const auto check = [&] {
     check_readable_locked(state);
-    const bool holds = state.holds();
-    check_bounds("read", offset, buffer.size(), (holds ? state.held_pages : pages_) * page_size);
+    check_bounds("read", offset, buffer.size(), seen_by(state).pages * page_size);
+  };
+  const auto begin = [&](const auto& looking) {
+    plan.image_bytes = image_bytes_;
+    plan.image_address = image_address_;
+    if (!all_in_image) plan_read(seen_by(state).version.number, offset, buffer, plan);
+    plan.read = gate_.begin_read(looking);
+  };
+  bool settled = false;
+  {
+    const ReadGate::Look look{gate_};
+    check();
     if (buffer.empty()) return;
-    all_in_image = !index_.touches(offset / page_size, (offset + buffer.size() - 1) / page_size);
-    if (all_in_image) {  // the common case, without lists
-      plan.image_bytes = image_bytes_;
-      plan.image_address = image_address_;
-    } else {
-      plan = plan_read(holds ? state.held_version : version_, offset, buffer);
-      if (plan.parts.empty() && plan.overlays.empty()) return;
-    }
-    plan.generation = begin_read();
+    all_in_image = !index_.touches(first, last);  // the common case, without lists
+    settled = all_in_image || index_.is_settled(first, last);
+    if (settled) begin(look);
   }
-  const OnExit exit{[&] { end_read(plan.generation); }};
+  if (!settled) {
+    const Lock lock{mutex_};
+    const ReadGate::Change change{gate_};
+    check();
+    index_.settle(first, last);
+    begin(change);
+  }
+  const OnExit exit{[&] { end_read(plan.read); }};
+  if (plan.crowded) {
+    const Lock lock{mutex_};
+    read_crowded_ = true;
+    consider_checkpoint();
+  }
   if (all_in_image)
     read_image(plan, offset, buffer);
   else
@@ -85,14 +102,11 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
   std::memset(buffer.data() + below, 0, buffer.size() - below);
 }
 
-Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer) {
+void Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan) const {
   // The image's bytes on both sides of so small a gap are read by one call; what belongs into the gap comes over it.
   constexpr std::uint64_t gap_bytes_max = 4096;
   // From so many pieces on a read takes longer to put together than the image's bytes to read.
   constexpr std::size_t crowded_pieces_min = 64;
-  ReadPlan plan;
-  plan.image_bytes = image_bytes_;
-  plan.image_address = image_address_;
   std::vector<ReadPart> from_log;
   const std::uint64_t end = offset + buffer.size();
   std::uint64_t at = offset;  // everything below is planned
@@ -142,13 +156,9 @@ Engine::ReadPlan Engine::plan_read(std::uint64_t version, std::uint64_t offset, 
       }
     });
   }
-  if (pieces >= crowded_pieces_min) {
-    read_crowded_ = true;
-    consider_checkpoint();
-  }
+  plan.crowded = pieces >= crowded_pieces_min;
   from_image(end);
   plan.parts.insert(plan.parts.end(), from_log.begin(), from_log.end());
-  return plan;
 }
 
 void Engine::run_read(const ReadPlan& plan, std::span<std::byte> buffer) const {
@@ -212,13 +222,14 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
   std::vector<Logged> logged;
   std::uint64_t end = offset + length;
   std::uint64_t image_bytes = 0;
-  unsigned generation = 0;
+  ReadGate::Read read;
   {
     const Lock lock{mutex_};
+    const ReadGate::Change change{gate_};
     check_readable_locked(state);
-    const bool holds = state.holds();
-    check_bounds("data_ranges", offset, length, (holds ? state.held_pages : pages_) * page_size);
-    const std::uint64_t version = holds ? state.held_version : version_;
+    const Seen seen = seen_by(state);
+    check_bounds("data_ranges", offset, length, seen.pages * page_size);
+    const std::uint64_t version = seen.version.number;
     std::vector<Piece> pieces;
     std::uint64_t next = 0;
     for (std::uint64_t page = index_.next_page(offset / page_size); page != no_position && page * page_size < end;
@@ -237,11 +248,11 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
       }
     }
     image_bytes = image_bytes_;
-    generation = begin_read();
+    read = gate_.begin_read(change);
   }
   std::vector<ByteRange> image;
   {
-    const OnExit exit{[&] { end_read(generation); }};
+    const OnExit exit{[&] { end_read(read); }};
     image = image_data(offset, end, image_bytes, ranges_max, described_until);
   }
   end = std::min(end, described_until);

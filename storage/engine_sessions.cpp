@@ -178,8 +178,11 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
     if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
     const SessionRef state = std::exchange(writer_, nullptr);
     lost = holder_stat(*state, state->last_request_ms);
-    state->right = SessionState::Right::lease_lost;
-    state->lost_reason = reason;
+    {
+      const ReadGate::Change change{gate_};
+      state->right = SessionState::Right::lease_lost;
+      state->lost_reason = reason;
+    }
     rooms_.erase(state->id);
     after.push_back([state, error = lost_error(*state)] {
       state->callbacks.run_notice(error);
@@ -203,7 +206,10 @@ void Engine::evict_holders(After& after) {
     const SessionRef oldest = holders_.begin()->second;
     if (published_.cost - oldest->held_cost <= options_.held_bytes) return;
     holders_.erase(holders_.begin());
-    oldest->right = SessionState::Right::version_given_up;
+    {
+      const ReadGate::Change change{gate_};
+      oldest->right = SessionState::Right::version_given_up;
+    }
     after.push_back([oldest, error = lost_error(*oldest)] { oldest->callbacks.run_notice(error); });
   }
 }
@@ -228,8 +234,11 @@ Refreshed Engine::refresh(SessionState& state) {
     return refreshed;
   }
   // A holder's pieces are all in the index, so that what has no newer piece has not changed.
-  refreshed.everything = state.right != SessionState::Right::whole || index_.piece_count() > pieces_max ||
-                         !index_.changed_since(state.held_version, ranges_max, refreshed.changed);
+  refreshed.everything = state.right != SessionState::Right::whole || index_.piece_count() > pieces_max;
+  if (!refreshed.everything) {
+    const ReadGate::Change settling{gate_};
+    refreshed.everything = !index_.changed_since(state.held_version, ranges_max, refreshed.changed);
+  }
   if (refreshed.everything) refreshed.changed.clear();
   unhold(state);
   hold(state);

@@ -87,6 +87,7 @@ void Engine::stage_commit(const LogPoint& target) {
   }
   for (std::span<LoggedRange> rest{ranges}; !rest.empty();) {
     const Lock lock{mutex_};
+    const ReadGate::Change change{gate_};
     rest = add_to_index(rest, version, entries_at_once);
   }
 }

@@ -161,15 +161,22 @@ void LogIndex::merge_recent(Span& span) {
   span.live = std::move(merged);
 }
 
-LogIndex::Span* LogIndex::settled(std::uint64_t page) {
+void LogIndex::settle(std::uint64_t first, std::uint64_t last) {
+  const std::uint64_t bytes_before = memory_bytes();
+  // What is noted is of a page of its own.
+  for (auto at = spans_.lower_bound(first); at != spans_.end() && at->first <= last; ++at) settle(at->second);
+  note_growth(bytes_before);
+}
+
+bool LogIndex::is_settled(std::uint64_t first, std::uint64_t last) const {
+  for (auto at = spans_.lower_bound(first); at != spans_.end() && at->first <= last; ++at)
+    if (!at->second.recent.empty()) return false;
+  return true;
+}
+
+const LogIndex::Span* LogIndex::find(std::uint64_t page) const {
   const auto found = find_in(spans_, page);
-  if (found == spans_.end()) return nullptr;
-  Span& span = found->second;
-  if (span.recent.empty()) return &span;
-  const std::uint64_t before = memory_bytes();
-  settle(span);
-  note_growth(before);
-  return &span;
+  return found == spans_.end() ? nullptr : &found->second;
 }
 
 void LogIndex::insert(Span& span, Piece piece) {
@@ -240,6 +247,7 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
 
 void LogIndex::pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
                          std::vector<Piece>& pieces) {
+  settle(page, page);
   visit(page, version, begin, end,
         [&](const Piece& piece, std::uint32_t from, std::uint32_t to) { pieces.push_back(piece.part(from, to)); });
 }
@@ -276,10 +284,8 @@ std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, st
 }
 
 bool LogIndex::changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) {
-  for (auto& [first, span] : spans_) {
-    const std::uint64_t bytes_before = memory_bytes();
-    settle(span);
-    note_growth(bytes_before);
+  settle(0, no_position);
+  for (const auto& [first, span] : spans_) {
     for (const Piece& piece : span.live) {
       if (piece.version <= version) continue;
       const std::uint64_t offset = first * page_size + piece.begin;

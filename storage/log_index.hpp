@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -53,12 +54,17 @@ public:
   void add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
            const std::shared_ptr<const std::byte[]>& memory);
 
+  /// Puts what was noted for the pages `[first, last]` in order.
+  void settle(std::uint64_t first, std::uint64_t last);
+  bool is_settled(std::uint64_t first, std::uint64_t last) const;
+
   /// Calls `see(piece, from, to)` for each piece of `page` that version `version` consists of within `[begin, end)`, in
-  /// rising order: of it, `[from, to)` lies there. The piece is valid until `see` returns.
+  /// rising order: of it, `[from, to)` lies there. The piece is valid until `see` returns. The page must be settled.
   template <class See>
-  void visit(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end, See see) {
-    Span* const span = settled(page);
+  void visit(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end, See see) const {
+    const Span* const span = find(page);
     if (span == nullptr) return;
+    assert(span->recent.empty());
     const auto cut = [&](const Piece& piece) { see(piece, std::max(piece.begin, begin), std::min(piece.end, end)); };
     auto live = first_ending_after(*span, begin);
     if (span->old.empty()) {
@@ -76,7 +82,7 @@ public:
     for (const Piece* piece : found) cut(*piece);
   }
 
-  /// The same as pieces of their own, cut to `[begin, end)`.
+  /// The same as pieces of their own, cut to `[begin, end)`; settles the page first.
   void pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
                  std::vector<Piece>& pieces);
 
@@ -94,7 +100,7 @@ public:
   /// them. Returns the page to go on with, or no_position.
   std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max);
 
-  /// What changed after `version`; false when it can't be said in `ranges_max` ranges.
+  /// What changed after `version`; false when it can't be said in `ranges_max` ranges. Settles all pages.
   bool changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges);
 
   bool empty() const noexcept { return spans_.empty(); }
@@ -132,7 +138,8 @@ private:
   };
   static constexpr std::size_t shortcut_count = 4096;
 
-  static std::vector<Piece>::iterator first_ending_after(Span& span, std::uint32_t begin) {
+  template <class AnySpan>
+  static auto first_ending_after(AnySpan& span, std::uint32_t begin) {
     return std::lower_bound(span.live.begin(), span.live.end(), begin,
                             [](const Piece& piece, std::uint32_t at) { return piece.end <= at; });
   }
@@ -147,8 +154,8 @@ private:
   /// Puts what is recent into `live`.
   void settle(Span& span);
   void merge_recent(Span& span);
-  /// The entry of `page` with nothing recent; null when there is none.
-  Span* settled(std::uint64_t page);
+  /// The entry of `page`; null when there is none.
+  const Span* find(std::uint64_t page) const;
   void note_growth(std::uint64_t bytes_before) noexcept {
     grown_bytes_ += std::max(memory_bytes(), bytes_before) - bytes_before;
   }

@@ -15,6 +15,7 @@ pageserver_test(test_engine LABEL unit
     log_segment_test.cpp
     page_runs_test.cpp
     private_bytes_test.cpp
+    read_gate_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)
 # Whole images compared byte for byte, often: minutes without optimisation.
 set_source_files_properties(log_index_test.cpp private_bytes_test.cpp PROPERTIES COMPILE_OPTIONS -O2)

@@ -22,6 +22,7 @@ public:
     options.held_bytes = 4 * log_bytes;
     options.private_memory_bytes = 8 << 10;
     options.salt = 7;
+    options.read_lanes = 3;
     store =
         storage::open_engine(storage::posix_file_system(), folder.file("db.img"), sync_lane, checkpoint_lane, options);
   }

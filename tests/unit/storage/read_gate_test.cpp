@@ -1,0 +1,77 @@
+#include <atomic>
+#include <future>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "storage/read_gate.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using storage::ReadGate;
+
+TEST_CASE("read gate: two threads look at the same time, each through its own lane") {
+  ReadGate gate{2};
+  std::promise<void> looks, may_end;
+  // It would never look if it had to wait for this thread.
+  std::thread other{[&] {
+    const ReadGate::Look look{gate};
+    looks.set_value();
+    may_end.get_future().wait();
+  }};
+  {
+    const ReadGate::Look look{gate};
+    looks.get_future().wait();
+    may_end.set_value();
+  }
+  other.join();
+}
+
+TEST_CASE("read gate: nobody looks while something changes") {
+  ReadGate gate{2};
+  int first = 0, second = 0;
+  std::atomic<int> seen_apart{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i)
+    readers.emplace_back([&] {
+      for (int looks = 0; looks < 2000; ++looks) {
+        const ReadGate::Look look{gate};
+        if (first != second) ++seen_apart;
+      }
+    });
+  for (int changes = 0; changes < 2000; ++changes) {
+    const ReadGate::Change change{gate};
+    ++first;
+    ++second;
+  }
+  for (std::thread& reader : readers) reader.join();
+  CHECK(seen_apart == 0);
+  CHECK(second == 2000);
+}
+
+TEST_CASE("read gate: reads count in the generation in which they began") {
+  ReadGate gate{2};
+  ReadGate::Read old, young;
+  {
+    const ReadGate::Look look{gate};
+    old = gate.begin_read(look);
+  }
+  {
+    const ReadGate::Change change{gate};
+    gate.begin_generation(change);
+    young = gate.begin_read(change);
+  }
+  CHECK(gate.has_reads(gate.generation() ^ 1u));
+  gate.await_reads(true);
+  CHECK(gate.end_read(old));
+  CHECK_FALSE(gate.has_reads(gate.generation() ^ 1u));
+  CHECK(gate.has_reads(gate.generation()));
+  gate.await_reads(false);
+  CHECK_FALSE(gate.end_read(young));
+  CHECK_FALSE(gate.has_reads(gate.generation()));
+}
+
+}  // namespace
+}  // namespace pageserver::test
