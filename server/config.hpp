@@ -44,7 +44,7 @@ struct DirectoryConfig {
 
 /// Bounds of each store's engine, in bytes but for the pace. The defaults are those of storage/engine.hpp.
 struct EngineLimits {
-  std::uint64_t log_bytes = 256ull << 20;  ///< log not yet in the image, above which the writer waits
+  std::uint64_t log_bytes = 1024ull << 20;  ///< log not yet in the image, above which the writer waits
   std::uint32_t checkpoint_pace =
       4;  ///< bytes copied into the image per byte appended, up to half of that; 0: no limit
   std::uint64_t held_bytes = 1ull << 30;            ///< log, and memory to find it, kept only for pins and forks

@@ -115,6 +115,7 @@ struct ConnectionLoop {
     if (self->wish_ && self->use_) self->begin_open();
     for (;;) {
       self->advance();
+      self->gather_answers();
       self->send_output();
       if (self->broken_) break;
       if (!self->output_.empty()) {

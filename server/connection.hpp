@@ -102,6 +102,7 @@ private:
   Received receive_ahead();
   Received receive_into_input(std::size_t bytes_max);
   Received received(ssize_t count);
+  void gather_answers();
   void send_output();
   bool output_full() const;
   void look_a_last_time();

@@ -10,9 +10,9 @@ namespace pageserver::server {
 
 namespace {
 
-constexpr std::size_t receive_bytes = 256u << 10;
+constexpr std::size_t receive_bytes = 128u << 10;
 // One send carries at most about so much, so that a client that reads while it sends gets answers early.
-constexpr std::size_t batch_bytes_max = 1u << 20;
+constexpr std::size_t batch_bytes_max = 128u << 10;
 // A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
 constexpr std::size_t progress_bytes = 64u << 10;
 
@@ -53,6 +53,21 @@ void Connection::advance() {
   if (input_.empty()) return;
   input_.consume(process(input_.bytes()));
   if (input_.empty()) input_.release();
+}
+
+// The rest of a frame is on its way: perhaps it is here by now, and its answer goes out together with those before it.
+void Connection::gather_answers() {
+  constexpr int looks_max = 4;
+  // What carries data is sent while the next is put together.
+  constexpr std::size_t answers_bytes_max = 1024;
+  for (int looks = 0; looks < looks_max; ++looks) {
+    const bool may_wait = session_ && pending_.what == Waiting::nothing && !leaving_ && !end_of_input_ && !broken_;
+    const bool more_comes = !input_.empty() && !recheck_input_ && output_.empty();
+    const std::size_t bytes = answers().size();
+    if (!may_wait || !more_comes || bytes == 0 || bytes > answers_bytes_max) return;
+    if (receive() != Received::something) return;
+    advance();
+  }
 }
 
 bool Connection::output_full() const {

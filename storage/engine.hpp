@@ -19,7 +19,7 @@ struct EngineOptions {
   bool follow_symlinks = true;  ///< false: refuse a path whose last component is a symbolic link
   std::uint32_t file_mode = 0640;
   std::uint64_t size_bytes_max = 1ull << 40;        ///< of the image; grow() meets it
-  std::uint64_t log_bytes = 256ull << 20;           ///< log not yet checkpointed, above which writers wait
+  std::uint64_t log_bytes = 1024ull << 20;          ///< log not yet checkpointed, above which writers wait
   std::uint64_t segment_bytes = 0;                  ///< of a log file made ahead; 0: log_bytes / 8, from 1 to 32 MiB
   std::uint64_t held_bytes = 1ull << 30;            ///< log kept only for pins and forks
   std::uint64_t private_memory_bytes = 8ull << 20;  ///< of an on_flush session or a fork, above which it spills to disk
@@ -28,8 +28,9 @@ struct EngineOptions {
   /// Where the private bytes of forks are summed up against `forks_bytes`; stores that have the same counter share
   /// that bound. Outlives the store. Null: this store's forks alone.
   std::atomic<std::uint64_t>* forks_bytes_used = nullptr;
-  /// While the log is less than half full, a checkpoint copies so many bytes for each byte that is appended meanwhile,
-  /// so that it leaves the disk and the processor to who writes; 0: as fast as it can. Nobody writing: the same.
+  /// While the log is less than three quarters full, a checkpoint copies so many bytes for each byte that is appended
+  /// meanwhile, so that it leaves the disk and the processor to who writes; 0: as fast as it can. Nobody writing: the
+  /// same.
   std::uint32_t checkpoint_pace = 4;
   std::uint64_t checkpoint_step_bytes = 1ull << 20;  ///< copied into the image by one task of the checkpoint lane
   /// A transaction of up to so many private bytes is appended by its flush() itself, which is one write; a larger one

@@ -19,12 +19,13 @@ void Engine::consider_checkpoint() {
   // After an error there may be nothing to copy, and files of the log that could not be removed.
   if (reachable.version <= checkpointed_.version && !checkpoint_error_) return;
   // Worth its two syncs.
-  constexpr std::uint64_t crowded_cost_min = 1ull << 20;
+  constexpr std::uint64_t early_cost_min = 1ull << 20;
+  constexpr std::uint64_t index_bytes_max = 32ull << 20;
+  // Not sooner than it must: what is written again meanwhile is copied once.
   const std::uint64_t behind = reachable.cost - checkpointed_.cost;
-  const bool slows_reads = std::exchange(read_crowded_, false) && behind >= crowded_cost_min;
-  const bool wanted =
-      behind > options_.log_bytes / 4 || slows_reads || past_log_bound() || checkpoint_error_.has_value();
-  if (!wanted) return;
+  const bool slows_reads = std::exchange(read_crowded_, false);
+  const bool early = behind >= early_cost_min && (slows_reads || index_.memory_bytes() > index_bytes_max);
+  if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_) return;
   round_phase_ = RoundPhase::scheduled;
   submit(checkpoint_lane_, &Engine::checkpoint_task);
 }
@@ -62,7 +63,11 @@ void Engine::step_checkpoint() {
     const Lock lock{mutex_};
     step_position_ = published_.position;
   }
+  const std::uint64_t first_page = round_cursor_;
   if (!copy_step()) return finish_round();
+  // The sync at the end then has little left to wait for.
+  file_system_.start_writeback(image_->file().descriptor(), first_page * page_size,
+                               (round_cursor_ - first_page) * page_size);
   pace_round();
 }
 
@@ -77,8 +82,8 @@ void Engine::pace_round() {
 /// `anyway`: nobody writes whom it could be in the way of.
 void Engine::resume_round(bool anyway) {
   if (!round_paused_) return;
-  const bool half_full = published_.cost - checkpointed_.cost > options_.log_bytes / 2;
-  if (!anyway && options_.checkpoint_pace != 0 && pace_bytes_ <= 0 && !half_full) return;
+  const bool hurries = published_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
+  if (!anyway && options_.checkpoint_pace != 0 && pace_bytes_ <= 0 && !hurries) return;
   round_paused_ = false;
   submit(checkpoint_lane_, &Engine::checkpoint_task);
 }

@@ -217,6 +217,8 @@ private:
   void run_task(Task task);
   void schedule_sync();
   void sync_task();
+  void consider_writeback();
+  void writeback_task();
   void sync_log(std::span<const LogSegmentRef> segments);
   std::vector<LogSegmentRef> unsynced_segments() const;
   void finish_sync(const LogPoint& target, std::span<const LogSegmentRef> segments);
@@ -307,6 +309,8 @@ private:
   LogPoint appended_;
   LogPoint synced_;
   bool sync_scheduled_ = false;
+  bool writeback_scheduled_ = false;
+  std::uint64_t writeback_position_ = 0;  ///< the disk was told to write what is below
   std::deque<Flush> flushes_;
   std::string sync_error_;                 ///< not empty: nothing becomes durable any more
   std::vector<PageRun> publishing_pages_;  ///< of the publish under way: the pages whose blocks it needs

@@ -1,4 +1,5 @@
 // Making the log durable, on the sync lane. Everybody who waits when a sync begins shares it.
+#include <algorithm>
 #include <utility>
 
 #include "storage/engine_core.hpp"
@@ -27,6 +28,34 @@ void Engine::run_task(Task task) {
 void Engine::schedule_sync() {
   if (std::exchange(sync_scheduled_, true)) return;
   submit(sync_lane_, &Engine::sync_task);
+}
+
+// What is written without a flush goes to the disk little by little, so that a flush, or a checkpoint, which comes at
+// last, has little left to wait for.
+void Engine::consider_writeback() {
+  constexpr std::uint64_t writeback_bytes = 4ull << 20;
+  if (appended_.position - writeback_position_ < writeback_bytes || std::exchange(writeback_scheduled_, true)) return;
+  submit(sync_lane_, &Engine::writeback_task);
+}
+
+void Engine::writeback_task() {
+  struct Part {
+    LogSegmentRef segment;
+    std::uint64_t offset, length;
+  };
+  std::vector<Part> parts;
+  {
+    const Lock lock{mutex_};
+    writeback_scheduled_ = false;
+    const std::uint64_t from = std::max(std::exchange(writeback_position_, appended_.position), synced_.position);
+    for (const LogSegmentRef& segment : unsynced_segments()) {
+      const std::uint64_t begin = std::max(from, segment->first_position);
+      if (begin < segment->end_position)
+        parts.push_back({segment, segment->offset_of(begin), segment->end_position - begin});
+    }
+  }
+  for (const Part& part : parts)
+    file_system_.start_writeback(part.segment->file.descriptor(), part.offset, part.length);
 }
 
 std::vector<LogSegmentRef> Engine::unsynced_segments() const {

@@ -17,6 +17,8 @@ using namespace log_format;
 /// Records up to this size are written by one call; larger ones in parts, their header last.
 constexpr std::uint64_t one_write_bytes_max = 16ull << 20;
 constexpr std::uint64_t part_bytes = 1ull << 20;
+// The part of a segment that is little.
+constexpr std::uint64_t small_rest = 32;
 constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
 // So much data is cheaper to be handed over where it lies than to be copied beside its header.
 constexpr std::uint64_t gathered_bytes_min = 8192;
@@ -79,8 +81,10 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     throw;
   }
   if (appended.new_segment) {
-    // Nothing more comes into the one before: what it was made larger for is given back. It may as well stay.
-    if (current_)
+    // Nothing more comes into the one before: what it was made larger for is given back, unless it is little: as a
+    // spare file the log would have to reserve it again. It may as well stay.
+    if (current_ &&
+        end_before - current_->first_position + options_.segment_bytes / small_rest < options_.segment_bytes)
       static_cast<void>(file_system_.truncate(current_->file.descriptor(), current_->offset_of(end_before)));
     segment_failed_ = false;
     current_ = segment;

@@ -108,7 +108,7 @@ private:
 };
 
 Measured measure(const Spec& spec, Servers& servers) {
-  // A few small writes would not fill the usual log to the quarter that starts a checkpoint.
+  // A few small writes would not fill the usual log to the half that starts a checkpoint.
   const bool fills_slowly = spec.write && spec.depth == 1 && spec.bytes < 4096;
   Server& ours = servers.pageserverd(spec.poll ? poll_us : 0, fills_slowly ? 2u << 20 : 0);
   const std::string uri = library_uri(spec, ours);

@@ -14,7 +14,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: a log file that could not be taken from
   auto write = writer_with_small_log();
   // A file that is no larger than others waits to be used again; a larger one goes.
   if (call == Call::remove) write->write(0, filled(30'000, 1));
-  for (int i = 0; i < 2; ++i) write->write(0, filled(10'000, i));
+  for (int i = 0; i < (call == Call::remove ? 2 : 4); ++i) write->write(0, filled(10'000, i));
   start_flush(*write);
   files.fail(call, EIO, 0, 1);
   run_lanes();
@@ -116,7 +116,7 @@ TEST_CASE("engine: while a read hangs in the disk and a checkpoint waits for it,
 
 TEST_CASE_METHOD(EngineHarness, "engine: the memory that finds many small pieces counts as held") {
   options.held_bytes = 4 << 20;
-  options.log_bytes = 64 << 20;
+  options.log_bytes = 32 << 20;
   options.segment_bytes = 8 << 20;
   open();
   auto write = writer();
@@ -169,7 +169,8 @@ TEST_CASE_METHOD(EngineHarness,
   open();
   auto write = writer();
   write->grow(64);
-  for (std::uint64_t page = 0; page < 40; ++page) write->write(page * page_size, filled(page_size, 1));
+  // 40 pages, and half of the log.
+  for (std::uint64_t i = 0; i < 66; ++i) write->write(i % 40 * page_size, filled(page_size, 1));
   start_flush(*write);
   while (sync_lane.run_one()) {
   }

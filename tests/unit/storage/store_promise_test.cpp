@@ -213,7 +213,7 @@ TEST_CASE_METHOD(Threaded, "promise: ten thousand writes are answered while a re
 
 TEST_CASE_METHOD(Threaded, "promise: a checkpoint that is held delays neither reads nor writes nor flushes") {
   const Call held = GENERATE(Call::write, Call::sync_data);  // into the image, and of the image
-  options.log_bytes = 16 << 20;
+  options.log_bytes = 9 << 20;
   options.segment_bytes = 4 << 20;
   open({held});
   gate.close(thread_of(checkpoint_lane));
