@@ -180,7 +180,7 @@ const LogIndex::Span* LogIndex::find(std::uint64_t page) const {
 }
 
 void LogIndex::insert(Span& span, Piece piece) {
-  const auto first = first_ending_after(span, piece.begin);
+  const auto first = span.live.begin() + (first_ending_after(span, piece.begin) - span.live.cbegin());
   if (first == span.live.end() || first->begin >= piece.end) {  // nothing there yet
     span.live.insert(first, std::move(piece));
     ++piece_count_;

@@ -138,8 +138,7 @@ private:
   };
   static constexpr std::size_t shortcut_count = 4096;
 
-  template <class AnySpan>
-  static auto first_ending_after(AnySpan& span, std::uint32_t begin) {
+  static std::vector<Piece>::const_iterator first_ending_after(const Span& span, std::uint32_t begin) {
     return std::lower_bound(span.live.begin(), span.live.end(), begin,
                             [](const Piece& piece, std::uint32_t at) { return piece.end <= at; });
   }
