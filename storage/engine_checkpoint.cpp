@@ -23,8 +23,8 @@ void Engine::consider_checkpoint() {
   constexpr std::uint64_t index_bytes_max = 32ull << 20;
   // Not sooner than it must: what is written again meanwhile is copied once.
   const std::uint64_t behind = reachable.cost - checkpointed_.cost;
-  const bool slows_reads = std::exchange(read_crowded_, false);
-  const bool early = behind >= early_cost_min && (slows_reads || index_.memory_bytes() > index_bytes_max);
+  const bool for_reads = std::exchange(reads_want_checkpoint_, false);
+  const bool early = behind >= early_cost_min && (for_reads || index_.memory_bytes() > index_bytes_max);
   if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_) return;
   round_phase_ = RoundPhase::scheduled;
   submit(checkpoint_lane_, &Engine::checkpoint_task);

@@ -164,7 +164,7 @@ private:
     std::vector<LogSegmentRef> segments;  ///< keeps what `parts` points to
     std::uint64_t image_bytes = 0;
     const std::byte* image_address = nullptr;
-    bool crowded = false;  ///< of so many pieces that a checkpoint is due
+    bool wants_checkpoint = false;
     ReadGate::Read read;
   };
   enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
@@ -226,7 +226,7 @@ private:
   MemoryError not_durable_error() const;
 
   // engine_read.cpp
-  void plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan) const;
+  void plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan);
   void run_read(const ReadPlan& plan, std::span<std::byte> buffer) const;
   Seen seen_by(const SessionState& state) const;
   void check_readable_locked(const SessionState& state) const;
@@ -284,6 +284,7 @@ private:
 
   std::mutex mutex_;
   std::condition_variable idle_;
+  std::atomic<std::uint64_t> log_reads_{0};  ///< reads of the log's files since a checkpoint was asked for
   /// Closed to change what reads look at: `closed_`, a session's rights, what is published, the log's files.
   ReadGate gate_;
   bool stopping_ = false;  ///< tasks end as soon as they begin
@@ -343,10 +344,10 @@ private:
   std::uint64_t cleared_cost_ = 0;  ///< as of `checkpointed_`, but once the log's files up to there are gone
   std::uint64_t hold_mark_ = 0;     ///< cost of what was published when a pin or fork last held it back
   std::optional<MemoryError> checkpoint_error_;
-  std::int64_t pace_bytes_ = 0;          ///< that the round may still copy before more is appended
-  std::uint64_t step_position_ = 0;      ///< end of the log when its last step began
-  std::uint64_t stat_position_ = 0;      ///< end of the log when stat() was last called
-  bool read_crowded_ = false;            ///< somebody read a page of many pieces
+  std::int64_t pace_bytes_ = 0;      ///< that the round may still copy before more is appended
+  std::uint64_t step_position_ = 0;  ///< end of the log when its last step began
+  std::uint64_t stat_position_ = 0;  ///< end of the log when stat() was last called
+  bool reads_want_checkpoint_ = false;
   bool round_paused_ = false;            ///< no step is on its way until more is appended
   std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
 

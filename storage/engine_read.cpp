@@ -84,9 +84,9 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     begin(change);
   }
   const OnExit exit{[&] { end_read(plan.read); }};
-  if (plan.crowded) {
+  if (plan.wants_checkpoint) {
     const Lock lock{mutex_};
-    read_crowded_ = true;
+    reads_want_checkpoint_ = true;
     consider_checkpoint();
   }
   if (all_in_image)
@@ -102,11 +102,14 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
   std::memset(buffer.data() + below, 0, buffer.size() - below);
 }
 
-void Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan) const {
+void Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan) {
   // The image's bytes on both sides of so small a gap are read by one call; what belongs into the gap comes over it.
   constexpr std::uint64_t gap_bytes_max = 4096;
   // From so many pieces on a read takes longer to put together than the image's bytes to read.
   constexpr std::size_t crowded_pieces_min = 64;
+  // What is read from a file of the log takes some microseconds more than from the image, and to copy a piece there
+  // some tens: when reads have lost about as much as a checkpoint takes, it is time for one.
+  constexpr std::uint64_t log_reads_per_piece = 8;
   std::vector<ReadPart> from_log;
   const std::uint64_t end = offset + buffer.size();
   std::uint64_t at = offset;  // everything below is planned
@@ -156,7 +159,11 @@ void Engine::plan_read(std::uint64_t version, std::uint64_t offset, std::span<st
       }
     });
   }
-  plan.crowded = pieces >= crowded_pieces_min;
+  plan.wants_checkpoint = pieces >= crowded_pieces_min;
+  if (!from_log.empty() && ++log_reads_ > log_reads_per_piece * index_.piece_count()) {
+    log_reads_ = 0;
+    plan.wants_checkpoint = true;
+  }
   from_image(end);
   plan.parts.insert(plan.parts.end(), from_log.begin(), from_log.end());
 }

@@ -114,6 +114,27 @@ TEST_CASE("engine: while a read hangs in the disk and a checkpoint waits for it,
   store->close();
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: what is read from the log again and again comes into the image") {
+  open();
+  auto write = writer();
+  write->grow(32);
+  const auto offset_of = [](int page) { return static_cast<std::uint64_t>(page) * page_size; };
+  for (int page = 0; page < 32; ++page) write->write(offset_of(page), filled(page_size, page));
+  flush(*write);
+  run_lanes();
+  const auto reads_of_files = [&](int times) {
+    const std::uint64_t before = files.calls(Call::read);
+    for (int i = 0; i < times; ++i) CHECK(read_from(*write, offset_of(i % 32), 100) == filled(100, i % 32));
+    run_lanes();
+    return files.calls(Call::read) - before;
+  };
+  // As often as it takes to copy 32 pages.
+  CHECK(reads_of_files(8 * 32) == 8 * 32);
+  CHECK(store().stat(0).checkpoint_lag_bytes > 32 * page_size);
+  CHECK(reads_of_files(1) > 32);
+  CHECK(store().stat(0).checkpoint_lag_bytes == 0);
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: the memory that finds many small pieces counts as held") {
   options.held_bytes = 4 << 20;
   options.log_bytes = 32 << 20;
