@@ -40,6 +40,12 @@ private:
 };
 thread_local int Polling::count_ = 0;
 
+bool is_unix_socket(int socket) {
+  int domain = 0;
+  socklen_t length = sizeof domain;
+  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
+}
+
 }  // namespace
 
 struct Connection::Io {
@@ -110,7 +116,14 @@ struct ConnectionLoop {
   static asio::awaitable<void> run(std::shared_ptr<Connection> self) {
     int in_a_row = 0;
     self->drained_ = false;
-    if (self->on_front()) self->back_on_front();
+    if (self->on_front()) {
+      self->back_on_front();
+    } else if (!self->poll_budget_.is_on() && is_unix_socket(self->socket())) {
+      // Linux reports room on a Unix socket whenever the peer takes bytes out of it, and a descriptor that was waited
+      // for once stays registered for it. So this thread and its processor are woken while the peer still makes its
+      // next request, and not only by it; a receive that blocks gets the same unasked.
+      co_await wait(self, Until::writable);
+    }
     if (self->refusal_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
     if (self->wish_ && self->use_) self->begin_open();
     for (;;) {
