@@ -50,14 +50,15 @@ public:
   }
 
 private:
-  /// Many writes in a row end with a sync: the disk need not wait for that.
+  /// Many writes end with a sync: the disk need not wait for that. Holes between them cost nothing.
   void note_written(std::uint64_t offset, std::uint64_t length) {
     constexpr std::uint64_t writeback_bytes = 8u << 20;
-    if (offset != written_end_) written_begin_ = offset;
-    written_end_ = offset + length;
-    if (!holes_ || written_end_ - written_begin_ < writeback_bytes) return;
+    written_begin_ = written_bytes_ == 0 ? offset : std::min(written_begin_, offset);
+    written_end_ = written_bytes_ == 0 ? offset + length : std::max(written_end_, offset + length);
+    written_bytes_ += length;
+    if (!holes_ || written_bytes_ < writeback_bytes) return;
     holes_->start_writeback(written_begin_, written_end_ - written_begin_);
-    written_begin_ = written_end_;
+    written_bytes_ = 0;
   }
 
   template <class Work>
@@ -74,7 +75,8 @@ private:
   std::string name_;
   std::unique_ptr<MemoryProvider> provider_;
   std::optional<HoleFinder> holes_;
-  std::uint64_t written_begin_ = 0;  // of the writes in a row that nothing was started for
+  std::uint64_t written_bytes_ = 0;  // that nothing was started for; where they lie:
+  std::uint64_t written_begin_ = 0;
   std::uint64_t written_end_ = 0;
 };
 
