@@ -48,20 +48,20 @@ std::vector<std::string> pending_logs(const std::string& path) {
   return names;
 }
 
-std::optional<HoleFinder> HoleFinder::open(const std::string& path) {
+std::optional<FileHints> FileHints::open(const std::string& path) {
   const auto opened = storage::retried([&] { return files().open(path, O_RDONLY | O_NONBLOCK, 0); });
   if (!opened.ok()) return std::nullopt;
-  return HoleFinder(storage::File(files(), static_cast<int>(opened.value), path));
+  return FileHints(storage::File(files(), static_cast<int>(opened.value), path));
 }
 
-bool HoleFinder::is_at(const std::string& path) const {
+bool FileHints::is_at(const std::string& path) const {
   storage::FileStatus there;
   if (!files().status_of(resolved(path), there).ok()) return false;
   const auto ours = file_.status();
   return ours.device == there.device && ours.inode == there.inode;
 }
 
-FoundData HoleFinder::find_data(std::uint64_t offset, std::uint64_t length) const {
+FoundData FileHints::find_data(std::uint64_t offset, std::uint64_t length) const {
   const std::uint64_t end = offset + length;
   FoundData found{{}, end};
   auto& ranges = found.ranges;
@@ -83,8 +83,13 @@ FoundData HoleFinder::find_data(std::uint64_t offset, std::uint64_t length) cons
   return found;
 }
 
-void HoleFinder::start_writeback(std::uint64_t offset, std::uint64_t length) const {
+void FileHints::start_writeback(std::uint64_t offset, std::uint64_t length) const {
   files().start_writeback(file_.descriptor(), offset, length);
+}
+
+void FileHints::drop_from_memory(std::uint64_t offset, std::uint64_t length) const {
+  static_cast<void>(
+      ::posix_fadvise(file_.descriptor(), static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED));
 }
 
 ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)

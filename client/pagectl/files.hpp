@@ -23,18 +23,20 @@ std::vector<std::string> pending_logs(const std::string& path);
 
 /// Where a file has data and where only holes, as its file system knows. Through a descriptor of its own, so it is
 /// opened before the provider, and is_at() afterwards tells whether both have the same file.
-class HoleFinder {
+class FileHints {
 public:
   /// Nothing where the file can't be opened for reading: the provider explains why.
-  static std::optional<HoleFinder> open(const std::string& path);
+  static std::optional<FileHints> open(const std::string& path);
   bool is_at(const std::string& path) const;
   /// See Image::find_data().
   FoundData find_data(std::uint64_t offset, std::uint64_t length) const;
   /// Lets the disk begin with what was written there, so that a later sync has less to wait for.
   void start_writeback(std::uint64_t offset, std::uint64_t length) const;
+  /// What of it is on disk by now need not stay in memory.
+  void drop_from_memory(std::uint64_t offset, std::uint64_t length) const;
 
 private:
-  explicit HoleFinder(storage::File file) : file_(std::move(file)) {}
+  explicit FileHints(storage::File file) : file_(std::move(file)) {}
   storage::File file_;
 };
 

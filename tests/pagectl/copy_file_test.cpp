@@ -1,9 +1,13 @@
 // copy from file to file.
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 
@@ -11,6 +15,25 @@
 
 using namespace pageserver::test;
 using Catch::Matchers::Contains;
+
+namespace {
+
+/// How much of a file is in the page cache.
+std::uint64_t cached_bytes(const std::string& path) {
+  constexpr std::size_t unit = 4096;
+  const std::size_t size = std::filesystem::file_size(path);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  void* const there = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
+  ::close(file);
+  REQUIRE(there != MAP_FAILED);
+  std::vector<unsigned char> states(size / unit);
+  REQUIRE(::mincore(there, size, states.data()) == 0);
+  ::munmap(there, size);
+  return unit * static_cast<std::uint64_t>(
+                    std::count_if(states.begin(), states.end(), [](auto state) { return (state & 1) != 0; }));
+}
+
+}  // namespace
 
 TEST_CASE("a copied file has the same bytes") {
   const TempDir dir;
@@ -39,6 +62,24 @@ TEST_CASE("zeros take no room in a copy") {
   CHECK((read_file(dir.file("b.img")) == read_file(dir.file("a.img"))));
   CHECK(allocated_bytes(dir.file("b.img")) <= 128u * 1024);
   CHECK(report["bytes_sent"] <= 128 * 1024);
+}
+
+TEST_CASE("a large copy leaves little of itself in memory") {
+  const TempDir dir;
+  struct statfs system {};
+  REQUIRE(::statfs(dir.path().c_str(), &system) == 0);
+  if (system.f_type == TMPFS_MAGIC) {
+    WARN("the files of a tmpfs are memory: nothing to see here");
+    return;
+  }
+  constexpr std::uint64_t mib = 1u << 20;
+  write_file(dir.file("a.img"), random_bytes(32 * mib / page_bytes, 1));
+  pagectl_json({"copy", dir.file("a.img"), dir.file("b.img")});
+  CHECK(cached_bytes(dir.file("b.img")) == 32 * mib);
+  write_file(dir.file("a.img"), random_bytes(128 * mib / page_bytes, 2));
+  pagectl_json({"copy", "--force", dir.file("a.img"), dir.file("b.img")});
+  CHECK(cached_bytes(dir.file("b.img")) <= 72 * mib);
+  CHECK(sha256_of(dir.file("b.img")) == sha256_of(dir.file("a.img")));
 }
 
 TEST_CASE("a terabyte with little in it is copied in the time of the little") {
