@@ -174,8 +174,11 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
 
 std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::uint64_t version,
                                                     std::uint64_t entries_max) {
+  constexpr std::size_t ahead = 4;  // about as many writes as one that waits for memory takes the time of
   std::uint64_t entries = 0;
   while (!ranges.empty() && entries < entries_max) {
+    if (ranges.size() > 2 * ahead) index_.prefetch(ranges[2 * ahead].range.offset);
+    if (ranges.size() > ahead) index_.prefetch_more(ranges[ahead].range.offset);
     LoggedRange& logged = ranges.front();
     const std::uint64_t whole = logged.range.length;
     const std::uint64_t pages_max = entries_max - entries;

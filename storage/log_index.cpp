@@ -51,11 +51,10 @@ void LogIndex::split_at(std::uint64_t page) {
 LogIndex::Span& LogIndex::single(std::uint64_t page) {
   // Not worth its memory while the tree is shallow.
   if (spans_.size() < 64) return find_single(page);
-  const std::size_t slot = page % shortcut_count;
-  if (!shortcuts_.empty() && shortcuts_[slot].page == page) return *shortcuts_[slot].span;
+  if (Span* const known = shortcut_to(page)) return *known;
   Span& span = find_single(page);
   if (shortcuts_.empty()) shortcuts_.resize(shortcut_count);
-  shortcuts_[slot] = {page, &span};
+  shortcuts_[page % shortcut_count] = {page, &span};
   return span;
 }
 
@@ -100,9 +99,21 @@ void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t ver
   note_growth(bytes_before);
 }
 
-void LogIndex::retire(Span& span, const Piece& piece, std::uint64_t until) {
-  if (!held_ || !held_(piece.version, until)) return;
-  span.old.push_back({piece, until});
+void LogIndex::prefetch(std::uint64_t offset) const noexcept {
+  const Span* const span = shortcut_to(offset / page_size);
+  if (span == nullptr) return;
+  __builtin_prefetch(&span->live);
+  __builtin_prefetch(&span->look_at);
+}
+
+void LogIndex::prefetch_more(std::uint64_t offset) const noexcept {
+  const Span* const span = shortcut_to(offset / page_size);
+  if (span != nullptr) __builtin_prefetch(span->recent.data() + span->recent.size(), 1);
+}
+
+void LogIndex::retire(Span& span, const Piece& piece, const Piece& by) {
+  if (!held_ || !held_(piece.version, by.version)) return;
+  span.old.push_back({piece.part(by.begin, by.end), by.version});
   ++piece_count_;
   if (span.old.size() < span.look_at) return;
   // Who needed them may be gone or have moved on.
@@ -123,13 +134,13 @@ void LogIndex::add_to_page(Span& span, Piece piece) {
 
 void LogIndex::settle(Span& span) {
   if (span.recent.empty()) return;
-  std::stable_sort(span.recent.begin(), span.recent.end(),
-                   [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
+  std::sort(span.recent.begin(), span.recent.end(), [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
   const auto overlaps = [](const Piece& a, const Piece& b) { return b.begin < a.end; };
   if (span.recent.size() == 1 ||
       std::adjacent_find(span.recent.begin(), span.recent.end(), overlaps) != span.recent.end()) {
-    std::stable_sort(span.recent.begin(), span.recent.end(),
-                     [](const Piece& a, const Piece& b) { return a.version < b.version; });
+    // Those of one version don't overlap.
+    std::sort(span.recent.begin(), span.recent.end(),
+              [](const Piece& a, const Piece& b) { return a.version < b.version; });
     piece_count_ -= span.recent.size();
     for (Piece& piece : span.recent) insert(span, std::move(piece));
   } else {
@@ -147,7 +158,7 @@ void LogIndex::merge_recent(Span& span) {
     for (; live != end && live->end <= piece.begin; ++live) merged.push_back(std::move(*live));
     for (; live != end && live->begin < piece.end; ++live) {
       if (live->begin < piece.begin) merged.push_back(live->part(live->begin, piece.begin));
-      retire(span, live->part(piece.begin, piece.end), piece.version);
+      retire(span, *live, piece);
       if (live->end > piece.end) {
         *live = live->part(piece.end, live->end);
         break;
@@ -194,7 +205,7 @@ void LogIndex::insert(Span& span, Piece piece) {
     assert(last->version < piece.version || last->version == piece.version);
     if (last->begin < piece.begin) replacement.push_back(last->part(last->begin, piece.begin));
     if (last->end > piece.end) right.push_back(last->part(piece.end, last->end));
-    retire(span, last->part(piece.begin, piece.end), piece.version);
+    retire(span, *last, piece);
   }
   replacement.push_back(std::move(piece));
   for (Piece& rest : right) replacement.push_back(std::move(rest));
@@ -228,7 +239,7 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
   while (at != spans_.end() && at->first < end) {
     Span& span = at->second;
     settle(span);
-    for (const Piece& piece : span.live) retire(span, piece, version);
+    for (const Piece& piece : span.live) retire(span, piece, zeros);
     piece_count_ -= span.live.size();
     span.live.clear();
     if (span.old.empty()) {

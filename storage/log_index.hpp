@@ -54,6 +54,11 @@ public:
   void add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
            const std::shared_ptr<const std::byte[]>& memory);
 
+  /// Fetches into the processor's cache what an add() at `offset` that comes soon will look at, and, a little later,
+  /// what it will write to. Else adding to one of thousands of pages is mostly waiting for memory.
+  void prefetch(std::uint64_t offset) const noexcept;
+  void prefetch_more(std::uint64_t offset) const noexcept;
+
   /// Puts what was noted for the pages `[first, last]` in order.
   void settle(std::uint64_t first, std::uint64_t last);
   bool is_settled(std::uint64_t first, std::uint64_t last) const;
@@ -142,6 +147,11 @@ private:
     return std::lower_bound(span.live.begin(), span.live.end(), begin,
                             [](const Piece& piece, std::uint32_t at) { return piece.end <= at; });
   }
+  Span* shortcut_to(std::uint64_t page) const noexcept {
+    if (shortcuts_.empty()) return nullptr;
+    const Shortcut& shortcut = shortcuts_[page % shortcut_count];
+    return shortcut.page == page ? shortcut.span : nullptr;
+  }
   /// Before an entry goes or ceases to be a single page.
   void forget_shortcuts() noexcept { shortcuts_.clear(); }
   void split_at(std::uint64_t page);
@@ -159,7 +169,8 @@ private:
     grown_bytes_ += std::max(memory_bytes(), bytes_before) - bytes_before;
   }
   void add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version);
-  void retire(Span& span, const Piece& piece, std::uint64_t until);
+  /// What `by` covers of `piece` becomes old, if somebody may need it.
+  void retire(Span& span, const Piece& piece, const Piece& by);
 
   Held held_;
   Spans spans_;
