@@ -1,5 +1,6 @@
 // Sessions side by side: the lease, the line, notices, order, and what a batch costs.
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <regex>
 #include <sstream>
 #include <thread>
@@ -240,6 +241,28 @@ TEST_CASE("many requests in flight are answered in order, with few socket calls"
   INFO(requests << " requests, " << calls << " socket calls");
   CHECK(requests == depth * rounds + 1);
   CHECK(static_cast<double>(calls) / static_cast<double>(requests) < 0.1);
+}
+
+TEST_CASE("answers to what has arrived go out together, also where one receive could not take it all") {
+  Daemon daemon({"--store", "demo={dir}/demo.img"});
+  RawClient client = session_on(daemon, "demo");
+  client.grow(4);
+  constexpr std::uint64_t rounds = 20;
+  // Two of them are more than one receive takes, 128 KiB, and fit into a socket's buffer.
+  const auto data = pattern(70'000, 1);
+  proto::Bytes batch;
+  proto::encode(batch, 1000, proto::WriteRequest{0, data});
+  proto::encode(batch, 1001, proto::WriteRequest{100'000, data});
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    daemon.process().pause();
+    client.send_bytes(batch);
+    daemon.process().signal(SIGCONT);
+    for (const std::uint64_t id : {1000u, 1001u}) REQUIRE(client.must_receive().header.request_id == id);
+  }
+  client.call(proto::CloseRequest{});
+  daemon.wait_for_log(" INFO session close");
+  constexpr std::uint64_t other_answers = 4;  // hello, open, grow, close
+  CHECK(logged(daemon.log(), "session close", "sends") <= rounds + other_answers);
 }
 
 TEST_CASE("more data than a connection may buffer goes through in both directions") {

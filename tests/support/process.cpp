@@ -195,6 +195,13 @@ void Process::signal(int number) const {
   if (waited_ || ::kill(pid_, number) != 0) throw std::runtime_error("the process has ended already");
 }
 
+void Process::pause() const {
+  signal(SIGSTOP);
+  siginfo_t stopped{};
+  while (::waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED) != 0)
+    if (errno != EINTR) throw std::runtime_error("the process did not stop");
+}
+
 bool Process::running() const {
   pollfd fd{pidfd_, POLLIN, 0};
   return !waited_ && ::poll(&fd, 1, 0) == 0;

@@ -39,6 +39,8 @@ public:
   /// Readable, as poll(2) says, once the process has ended.
   int pidfd() const noexcept { return pidfd_; }
   void signal(int number) const;
+  /// SIGSTOP; returns once it stands still. SIGCONT lets it go on.
+  void pause() const;
   bool running() const;
   /// Waits for the end and returns the status as RunResult has it. Throws when `limit` passes.
   int wait(std::chrono::seconds limit = patience);

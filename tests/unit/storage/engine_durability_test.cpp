@@ -34,6 +34,28 @@ TEST_CASE_METHOD(EngineHarness, "engine: a write on its own is one append, no sy
   CHECK(syncs(files) == syncs_before);
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: the disk begins with what is written before a sync asks for it") {
+  options.log_bytes = 32 << 20;
+  open();
+  const auto write = writer();
+  write->grow(256);
+  const auto data = filled(page_size, 3);
+  for (std::uint64_t page = 0; page < 224; ++page) {  // 14 MiB: less than starts a checkpoint
+    write->write(page * page_size, data);
+    run_lanes();
+  }
+  const auto for_log = files.calls(Call::start_writeback);
+  CHECK(for_log >= 3);  // each 4 MiB
+  CHECK(for_log <= 8);  // of which some lie in two files
+  CHECK(files.calls(Call::sync_data) == 0);
+  for (std::uint64_t page = 0; page < 64; ++page) {
+    write->write(page * page_size, data);
+    run_lanes();
+  }
+  CHECK(store().stat(0).checkpoint_lag_bytes < 16u << 20);
+  CHECK(files.calls(Call::start_writeback) > for_log + 3);  // each step of the checkpoint
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: writes that come together are one publish and one append") {
   open();
   const auto write = writer();

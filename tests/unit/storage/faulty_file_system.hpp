@@ -28,6 +28,7 @@ enum class Call : std::size_t {
   punch_hole,
   seek_data,
   seek_hole,
+  start_writeback,
   sync_data,
   sync,
   status,
@@ -98,6 +99,10 @@ public:
   }
   storage::IoResult seek_hole(int file, std::uint64_t offset) override {
     return faulty(Call::seek_hole, [&] { return real_.seek_hole(file, offset); });
+  }
+  void start_writeback(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
+    ++counts_[index(Call::start_writeback)];
+    real_.start_writeback(file, offset, length);
   }
   storage::IoResult sync_data(int file) override {
     return faulty(Call::sync_data, [&] { return real_.sync_data(file); });
