@@ -172,6 +172,35 @@ TEST_CASE_METHOD(KilledHarness,
   check_error(thrown_by([&] { open(); }), Errc::damaged, {"was synced"});
 }
 
+TEST_CASE_METHOD(KilledHarness, "recovery: a mark that a file has from an earlier use does not do for its own") {
+  options.segment_bytes = 4096;
+  open();
+  auto write = writer();
+  write->grow(3);
+  for (int i = 0; i < 6; ++i) {
+    write->write(0, filled(3500, i + 1));
+    flush(*write);
+  }
+  kill();
+  const std::string last = log(static_cast<int>(log_files()));
+  std::array<std::byte, storage::log_format::segment_header_bytes> encoded{};
+  std::ifstream{last, std::ios::binary}.read(reinterpret_cast<char*>(encoded.data()), encoded.size());
+  storage::SegmentHeader header;
+  std::uint32_t version = 0;
+  REQUIRE(storage::decode_segment_header(encoded, header, version) == storage::Decoded::valid);
+  REQUIRE(header.number > 2);
+  // As if the log had come round, and the power had failed between the header's sector and the cleared mark.
+  std::array<std::byte, storage::log_format::mark_bytes> old{};
+  storage::encode_mark({header.salt, 1}, old);
+  patch(last, storage::log_format::mark_in_segment_at, old);
+  files.fail(Call::remove, EIO, 1, 1);  // the first segment goes, the second stays
+  CHECK_THROWS_AS(open(), MemoryError);
+  REQUIRE_FALSE(std::filesystem::exists(log(1)));
+  REQUIRE(std::filesystem::exists(log(2)));
+  open();
+  CHECK(read_from(*reader(), 0, 3500) == filled(3500, 6));
+}
+
 TEST_CASE_METHOD(KilledHarness, "recovery: segments that were cut away are not missed") {
   options.segment_bytes = 4096;
   options.log_bytes = 8192;
