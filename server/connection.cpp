@@ -122,7 +122,7 @@ struct ConnectionLoop {
       // Linux reports room on a Unix socket whenever the peer takes bytes out of it, and a descriptor that was waited
       // for once stays registered for it. So this thread and its processor are woken while the peer still makes its
       // next request, and not only by it; a receive that blocks gets the same unasked.
-      co_await wait(self, Until::writable);
+      self->io_->descriptor.async_wait(asio::posix::descriptor_base::wait_write, [self](const std::error_code&) {});
     }
     if (self->refusal_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
     if (self->wish_ && self->use_) self->begin_open();

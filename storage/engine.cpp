@@ -223,6 +223,7 @@ void Engine::halt() noexcept {
   {
     Lock lock{mutex_};
     stopping_ = true;
+    waiting_for_reads_ = false;  // the last read has no checkpoint to go on with
     {
       const ReadGate::Change change{gate_};
       closed_ = true;

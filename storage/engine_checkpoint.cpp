@@ -210,7 +210,7 @@ void Engine::finish_round() {
     return fail_sync(error);
   }
   constexpr std::size_t entries_at_once = 256;
-  for (std::uint64_t page = 0; page != no_position;) {
+  for (std::uint64_t page = 0; page != no_position; gate_.let_looks_pass()) {
     const Lock lock{mutex_};
     const ReadGate::Change change{gate_};
     page = index_.drop_until(round_.version, page, entries_at_once);

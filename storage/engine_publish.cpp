@@ -292,8 +292,8 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     const auto done = append(publishing, ranges, fill, parts);
     const Lock lock{mutex_};
     appended(publishing, done, logged);
-    consider_writeback();
     if (!mutated(Mutation::publish_before_append)) make_visible(publishing, logged, after);
+    consider_writeback();
     end_publish(after);
   } catch (...) {
     {

@@ -114,7 +114,7 @@ void Engine::stage_commit(const LogPoint& target) {
       staged_over_ = version_;
     }
   }
-  for (std::span<LoggedRange> rest{ranges}; !rest.empty();) {
+  for (std::span<LoggedRange> rest{ranges}; !rest.empty(); gate_.let_looks_pass()) {
     const Lock lock{mutex_};
     const ReadGate::Change change{gate_};
     rest = add_to_index(rest, version, entries_at_once);

@@ -68,8 +68,6 @@ public:
   bool is_open() const noexcept { return descriptor_ >= 0; }
   int descriptor() const noexcept { return descriptor_; }
   const std::string& path() const noexcept { return path_; }
-  /// The file was renamed.
-  void set_path(std::string path) { path_ = std::move(path); }
   FileSystem& file_system() const noexcept { return *file_system_; }
   void close() noexcept;
 

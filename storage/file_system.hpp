@@ -71,6 +71,8 @@ public:
   /// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the disk begins to write what was written there. A hint, which
   /// promises nothing.
   virtual void start_writeback(int /*file*/, std::uint64_t /*offset*/, std::uint64_t /*length*/) noexcept {}
+  /// posix_fadvise(2) with POSIX_FADV_DONTNEED: what of it is on disk need not stay in memory. A hint as well.
+  virtual void drop_from_memory(int /*file*/, std::uint64_t /*offset*/, std::uint64_t /*length*/) noexcept {}
   /// fdatasync(2): the content and the size are durable.
   virtual IoResult sync_data(int file) = 0;
   /// fsync(2); on a directory's descriptor: its entries are durable.

@@ -65,8 +65,6 @@ private:
         decode_mark(std::span{mark_encoded}.first(mark_length), mark) == Decoded::valid &&
         mark.salt == found.header.salt) {
       found.marked_position = mark.position;
-      // One that a power failure left of what the file was before says less.
-      found.segment->marked = mark.position >= found.header.first_position;
     }
     if (found.decoded == Decoded::valid) {
       found.segment->salt = found.header.salt;

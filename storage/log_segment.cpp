@@ -104,7 +104,6 @@ bool LogWriter::wants(const LogSegment& segment, std::size_t segments) const {
 
 void LogWriter::keep_spare(LogSegmentRef segment) {
   const std::lock_guard lock{spares_mutex_};
-  segment->file.set_path(spare_path(options_.image_path, segment->number));
   spares_.push_back(std::move(segment));
 }
 
@@ -114,7 +113,7 @@ void LogWriter::drop_spares() {
     const std::lock_guard lock{spares_mutex_};
     spares = std::exchange(spares_, {});
   }
-  for (const LogSegmentRef& spare : spares) remove_file(file_system_, spare->file.path());
+  for (const LogSegmentRef& spare : spares) remove_file(file_system_, spare_path(options_.image_path, spare->number));
 }
 
 bool LogWriter::take_spare(const std::string& path) {
@@ -124,7 +123,7 @@ bool LogWriter::take_spare(const std::string& path) {
     const auto unused =
         std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
     if (unused == spares_.end()) return false;
-    spare = (*unused)->file.path();
+    spare = spare_path(options_.image_path, (*unused)->number);
     spares_.erase(unused);
   }
   if (file_system_.rename(spare, path).ok()) return true;

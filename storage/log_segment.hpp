@@ -120,7 +120,7 @@ private:
   std::vector<std::byte> buffer_;
 
   mutable std::mutex spares_mutex_;
-  std::vector<LogSegmentRef> spares_;
+  std::vector<LogSegmentRef> spares_;  // their files still say the names that they had: others may read them
 };
 
 }  // namespace pageserver::storage

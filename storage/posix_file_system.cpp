@@ -122,6 +122,10 @@ public:
     static_cast<void>(
         ::sync_file_range(file, static_cast<off_t>(offset), static_cast<off_t>(length), SYNC_FILE_RANGE_WRITE));
   }
+  void drop_from_memory(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
+    static_cast<void>(
+        ::posix_fadvise(file, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED));
+  }
   IoResult sync_data(int file) override { return result_of(::fdatasync(file)); }
   IoResult sync(int file) override { return result_of(::fsync(file)); }
 

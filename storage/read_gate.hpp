@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 namespace pageserver::storage {
@@ -19,7 +21,15 @@ namespace pageserver::storage {
 class ReadGate {
   struct alignas(64) Lane {
     std::mutex mutex;
+    std::atomic<unsigned> waiting{0};  // looks that found it locked
     std::array<std::atomic<std::uint64_t>, 2> reads{};
+
+    void lock_for_look() {
+      if (mutex.try_lock()) return;
+      ++waiting;
+      mutex.lock();
+      --waiting;
+    }
   };
 
 public:
@@ -28,12 +38,14 @@ public:
   /// While it lives, nothing changes. Whoever has it takes no other lock.
   class Look {
   public:
-    explicit Look(ReadGate& gate) : lane_{gate.lane_of_this_thread()}, lock_{lane_.mutex} {}
+    explicit Look(ReadGate& gate) : lane_{gate.lane_of_this_thread()} { lane_.lock_for_look(); }
+    Look(const Look&) = delete;
+    Look& operator=(const Look&) = delete;
+    ~Look() { lane_.mutex.unlock(); }
 
   private:
     friend class ReadGate;
     Lane& lane_;
-    std::lock_guard<std::mutex> lock_;
   };
 
   /// While it lives, nobody looks. One at a time: taken under a lock that all who change something have.
@@ -51,6 +63,17 @@ public:
   private:
     ReadGate& gate_;
   };
+
+  bool looks_wait() const noexcept {
+    return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.waiting != 0; });
+  }
+  /// Between two of many changes in a row: lets those look that wait for it, for a millisecond or so at most. A mutex
+  /// is not fair: whoever unlocks it and locks it at once has it again before a thread that slept for it is awake.
+  void let_looks_pass() const {
+    constexpr int naps_max = 16;
+    for (int naps = 0; naps < naps_max && looks_wait(); ++naps)
+      std::this_thread::sleep_for(std::chrono::microseconds{1});
+  }
 
   /// A read that goes on after its look, or its change, has ended.
   class Read {

@@ -88,8 +88,7 @@ void FileHints::start_writeback(std::uint64_t offset, std::uint64_t length) cons
 }
 
 void FileHints::drop_from_memory(std::uint64_t offset, std::uint64_t length) const {
-  static_cast<void>(
-      ::posix_fadvise(file_.descriptor(), static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED));
+  files().drop_from_memory(file_.descriptor(), offset, length);
 }
 
 ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)

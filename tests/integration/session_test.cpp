@@ -265,6 +265,29 @@ TEST_CASE("answers to what has arrived go out together, also where one receive c
   CHECK(logged(daemon.log(), "session close", "sends") <= rounds + other_answers);
 }
 
+TEST_CASE("a session opens although its client has not read the answers before") {
+  Daemon daemon({"--store", "demo={dir}/demo.img", "--poll-us", "0"});
+  session_on(daemon, "demo").grow(1);
+  RawClient client = RawClient::local(daemon.socket_path());
+  client.hello();
+  // Linux takes a Unix socket for one without room when a quarter of its buffer is unread.
+  proto::Bytes batch;
+  const auto text = pattern(64, 1);
+  for (std::uint64_t i = 0; i < 1000; ++i) proto::encode(batch, 1000 + i, proto::PingRequest{text});
+  proto::OpenRequest fork;
+  fork.store = "demo";
+  fork.access = proto::Access::fork;
+  proto::encode(batch, 9000, fork);
+  client.send_bytes(batch);
+  RawClient other = RawClient::local(daemon.socket_path());
+  other.hello();
+  other.open("demo", proto::Access::read);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (stat_of(other).sessions_fork != 1) REQUIRE(std::chrono::steady_clock::now() < deadline);
+  for (std::uint64_t i = 0; i < 1000; ++i) REQUIRE(client.must_receive().header.request_id == 1000 + i);
+  CHECK(client.must_receive().header.request_id == 9000);
+}
+
 TEST_CASE("more data than a connection may buffer goes through in both directions") {
   Daemon daemon({"--store", "demo={dir}/demo.img"});
   RawClient client = session_on(daemon, "demo");

@@ -257,6 +257,12 @@ std::vector<RawClient> forks_of(const Bounded& bounded, std::string_view store, 
   return forks;
 }
 
+std::size_t times(std::string_view text, std::string_view part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string_view::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 /// What the daemon read and wrote through files, in calls and in bytes.
 std::uint64_t file_work(const Bounded& bounded) {
   std::uint64_t sum = 0;
@@ -312,9 +318,15 @@ TEST_CASE("opening a fork takes as much work for a large image as for a small on
   };
   prepare("small", 1);
   prepare("large", 16'384);
+  std::size_t closed = 2;  // the sessions above
   const auto work = [&](std::string_view store) {
     const std::uint64_t before = file_work(bounded);
     forks_of(bounded, store, 200);
+    // The daemon learns of their ends one by one, and the lines that it logs are counted.
+    closed += 200;
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (times(bounded.daemon->log(), " INFO session close") < closed)
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
     return file_work(bounded) - before;
   };
   work("small"), work("large");  // warm

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <future>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -49,6 +50,31 @@ TEST_CASE("read gate: nobody looks while something changes") {
   for (std::thread& reader : readers) reader.join();
   CHECK(seen_apart == 0);
   CHECK(second == 2000);
+}
+
+TEST_CASE("read gate: whoever waits looks between two of many changes in a row") {
+  ReadGate gate{2};
+  std::atomic<bool> ends{false};
+  unsigned looks = 0;
+  std::thread reader{[&] {
+    while (!ends) {
+      const ReadGate::Look look{gate};
+      ++looks;
+    }
+  }};
+  constexpr unsigned changes = 200;
+  unsigned looked_between = 0;
+  for (unsigned i = 0, seen = 0; i < changes; ++i) {
+    {
+      const ReadGate::Change change{gate};
+      if (looks != std::exchange(seen, looks)) ++looked_between;
+      while (!gate.looks_wait()) std::this_thread::yield();
+    }
+    gate.let_looks_pass();
+  }
+  ends = true;
+  reader.join();
+  CHECK(looked_between > changes / 2);  // where the machine is busy, not each time
 }
 
 TEST_CASE("read gate: reads count in the generation in which they began") {
