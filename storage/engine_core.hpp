@@ -215,6 +215,7 @@ private:
   // engine_sync.cpp
   void submit(Background& lane, Task task);
   void run_task(Task task);
+  /// Better called without the lock, for which the lane's thread would wake up to wait.
   void schedule_sync();
   void sync_task();
   void consider_writeback();
@@ -309,7 +310,7 @@ private:
   SessionRef commit_waiting_;  ///< whose transaction the sync lane is to append
   LogPoint appended_;
   LogPoint synced_;
-  bool sync_scheduled_ = false;
+  std::atomic<bool> sync_scheduled_{false};
   bool writeback_scheduled_ = false;
   std::uint64_t writeback_position_ = 0;  ///< the disk was told to write what is below
   std::deque<Flush> flushes_;

@@ -430,7 +430,6 @@ void Engine::append_commit(const SessionRef& state) {
     flush.state = state;
     flush.commit = std::move(commit);
     flushes_.push_back(std::move(flush));
-    schedule_sync();
   } catch (...) {
     After after;
     {
@@ -441,6 +440,7 @@ void Engine::append_commit(const SessionRef& state) {
     run(after);
     throw;
   }
+  schedule_sync();
 }
 
 void Engine::flush(const SessionRef& state, StoreSession::Done done) {
@@ -448,17 +448,20 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
   std::exception_ptr error;
   try {
     if (state->is_private()) return begin_commit(state);
-    const Lock lock{mutex_};
-    check_right_locked(*state);
-    if (!sync_error_.empty()) throw not_durable_error();
-    if (synced_.position < appended_.position) {
-      Flush flush;
-      flush.position = appended_.position;
-      flush.state = state;
-      flushes_.push_back(std::move(flush));
-      schedule_sync();
-      return;
+    bool waits = false;
+    {
+      const Lock lock{mutex_};
+      check_right_locked(*state);
+      if (!sync_error_.empty()) throw not_durable_error();
+      waits = synced_.position < appended_.position;
+      if (waits) {
+        Flush flush;
+        flush.position = appended_.position;
+        flush.state = state;
+        flushes_.push_back(std::move(flush));
+      }
     }
+    if (waits) return schedule_sync();
   } catch (const std::exception&) {
     error = std::current_exception();
   }

@@ -26,7 +26,7 @@ void Engine::run_task(Task task) {
 }
 
 void Engine::schedule_sync() {
-  if (std::exchange(sync_scheduled_, true)) return;
+  if (sync_scheduled_.exchange(true)) return;
   submit(sync_lane_, &Engine::sync_task);
 }
 

@@ -1,5 +1,5 @@
 #include <atomic>
-#include <future>
+#include <barrier>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -15,19 +15,16 @@ using storage::ReadGate;
 
 TEST_CASE("read gate: two threads look at the same time, each through its own lane") {
   ReadGate gate{2};
-  std::promise<void> looks, may_end;
-  // It would never look if it had to wait for this thread.
-  std::thread other{[&] {
-    const ReadGate::Look look{gate};
-    looks.set_value();
-    may_end.get_future().wait();
-  }};
-  {
-    const ReadGate::Look look{gate};
-    looks.get_future().wait();
-    may_end.set_value();
-  }
-  other.join();
+  std::barrier both_look{2};
+  // Two new threads, one numbered after the other. Neither would go on if it had to wait for the other to end.
+  const auto look = [&] {
+    const ReadGate::Look looking{gate};
+    both_look.arrive_and_wait();
+  };
+  std::thread first{look};
+  std::thread second{look};
+  first.join();
+  second.join();
 }
 
 TEST_CASE("read gate: nobody looks while something changes") {
