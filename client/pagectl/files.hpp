@@ -21,8 +21,9 @@ std::string resolved(const std::string& path);
 /// The files of a redo log beside an image (`NAME.log.*`), which may hold publishes that the image lacks.
 std::vector<std::string> pending_logs(const std::string& path);
 
-/// Where a file has data and where only holes, as its file system knows. Through a descriptor of its own, so it is
-/// opened before the provider, and is_at() afterwards tells whether both have the same file.
+/// What the kernel knows of a file beyond its bytes, where it has data and where only holes, and what it may be told of
+/// it. Nothing here changes a byte. Through a descriptor of its own, so it is opened before the provider, and is_at()
+/// afterwards tells whether both have the same file.
 class FileHints {
 public:
   /// Nothing where the file can't be opened for reading: the provider explains why.

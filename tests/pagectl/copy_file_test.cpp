@@ -68,17 +68,13 @@ TEST_CASE("a large copy leaves little of itself in memory") {
   const TempDir dir;
   struct statfs system {};
   REQUIRE(::statfs(dir.path().c_str(), &system) == 0);
-  if (system.f_type == TMPFS_MAGIC) {
-    WARN("the files of a tmpfs are memory: nothing to see here");
-    return;
-  }
   constexpr std::uint64_t mib = 1u << 20;
   write_file(dir.file("a.img"), random_bytes(32 * mib / page_bytes, 1));
   pagectl_json({"copy", dir.file("a.img"), dir.file("b.img")});
   CHECK(cached_bytes(dir.file("b.img")) == 32 * mib);
   write_file(dir.file("a.img"), random_bytes(128 * mib / page_bytes, 2));
   pagectl_json({"copy", "--force", dir.file("a.img"), dir.file("b.img")});
-  CHECK(cached_bytes(dir.file("b.img")) <= 72 * mib);
+  if (system.f_type != TMPFS_MAGIC) CHECK(cached_bytes(dir.file("b.img")) <= 72 * mib);  // its files are memory
   CHECK(sha256_of(dir.file("b.img")) == sha256_of(dir.file("a.img")));
 }
 

@@ -30,6 +30,18 @@ public:
     }
     // A process that is killed does not destroy its sessions: nothing is written at their end.
   }
+  /// One write of 3,500 bytes in each file, six times over the same place, and flushed.
+  void leave_log_of_many_files() {
+    options.segment_bytes = 4096;
+    open();
+    const auto write = writer();
+    write->grow(3);
+    for (int i = 0; i < 6; ++i) {
+      write->write(0, filled(3500, i + 1));
+      flush(*write);
+    }
+    kill();
+  }
   static constexpr std::uint64_t first_write_at = 1024 + 80;
   static constexpr std::uint64_t record = 200;
   RecoveryReport inspect() { return storage::inspect_log(files, path()); }
@@ -158,30 +170,14 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a damaged segment header below the sy
 
 TEST_CASE_METHOD(KilledHarness,
                  "recovery: a missing segment in the middle or at the front is damage when it was synced") {
-  options.segment_bytes = 4096;
-  open();
-  auto write = writer();
-  write->grow(3);
-  for (int i = 0; i < 6; ++i) {
-    write->write(0, filled(3500, i + 1));
-    flush(*write);
-  }
-  kill();
+  leave_log_of_many_files();
   REQUIRE(names().size() > 5);
   std::filesystem::remove(log(GENERATE(1, 2, 3)));
   check_error(thrown_by([&] { open(); }), Errc::damaged, {"was synced"});
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: the mark of the last file is written, whatever mark is there") {
-  options.segment_bytes = 4096;
-  open();
-  auto write = writer();
-  write->grow(3);
-  for (int i = 0; i < 6; ++i) {
-    write->write(0, filled(3500, i + 1));
-    flush(*write);
-  }
-  kill();
+  leave_log_of_many_files();
   const std::string last = log(static_cast<int>(log_files()));
   std::array<std::byte, storage::log_format::segment_header_bytes> encoded{};
   std::ifstream{last, std::ios::binary}.read(reinterpret_cast<char*>(encoded.data()), encoded.size());
