@@ -9,6 +9,12 @@ Subject constant(const std::string& name, double value) {
   return {name, [value](std::size_t) { return value; }};
 }
 
+Settings three_rounds() {
+  Settings settings;
+  settings.rounds = 3;
+  return settings;
+}
+
 }  // namespace
 
 TEST_CASE("subjects take turns, each once a round and each first in its turn") {
@@ -19,19 +25,19 @@ TEST_CASE("subjects take turns, each once a round and each first in its turn") {
                      return 1.0;
                    }};
   };
-  compare(3, "us", false, {subject('a'), subject('b'), subject('c')});
+  compare(three_rounds(), "us", false, {subject('a'), subject('b'), subject('c')});
   CHECK(order == "abcbcacab");
 }
 
 TEST_CASE("the ratio is to the best rival, whichever way is better") {
   const std::vector<Subject> subjects{constant("ours", 6), constant("slow", 3), constant("fast", 12),
                                       constant("only shown", 100)};
-  const Measured rate = compare(3, "requests/s", true, subjects, 2);
+  const Measured rate = compare(three_rounds(), "requests/s", true, subjects, 2);
   CHECK(rate.ratio.median == Approx(0.5));
   REQUIRE(rate.figures.size() == 4);
   CHECK(rate.figures[0].name == "ours");
   CHECK(rate.figures[1].name == "fast");
-  const Measured time = compare(3, "us", false, subjects, 2);
+  const Measured time = compare(three_rounds(), "us", false, subjects, 2);
   CHECK(time.ratio.median == Approx(2));
   CHECK(time.figures[1].name == "slow");
 }

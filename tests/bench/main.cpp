@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "tests/bench/driver.hpp"
 #include "tests/bench/report.hpp"
 #include "tests/bench/rows.hpp"
 
@@ -25,6 +26,10 @@ struct Options {
   bool list = false;
   std::string json = "build/bench/results.json";
   std::string folder = "build/bench/data";
+  std::string against;   // the folder of another build; empty: our peers
+  double least = 0.97;   // with it: the ratio below which a row is listed
+  std::string drive;     // the row that another program drives
+  std::string programs;  // empty: beside this one
 };
 
 // The first core for servers, the last for us, of those that we may use.
@@ -68,6 +73,54 @@ bool is_wanted(const Row& row, const std::vector<std::string>& wanted) {
   return false;
 }
 
+Settings settings_of(const Options& options) {
+  Settings settings;
+  settings.folder = std::filesystem::absolute(options.folder);
+  settings.programs = options.programs.empty() ? std::filesystem::read_symlink("/proc/self/exe").parent_path()
+                                               : std::filesystem::absolute(options.programs);
+  settings.rounds = options.rounds;
+  settings.quick = options.quick;
+  choose_cores(settings);
+  return settings;
+}
+
+// What an earlier run left goes: images that do not belong to their logs.
+void make_empty(const std::filesystem::path& folder) {
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+}
+
+int run_driven(const Options& options) {
+  const Settings settings = settings_of(options);
+  raise_file_limit();
+  ::signal(SIGPIPE, SIG_IGN);
+  make_empty(settings.folder);
+  pin_to(settings.client_core);
+  return drive(options.drive, settings, std::cin, std::cout);
+}
+
+std::vector<Row> against(const Options& options, const Settings& settings, const std::vector<Row>& rows) {
+  const auto self = std::filesystem::read_symlink("/proc/self/exe");
+  const Build ours{settings.programs, self, true};
+  const Build theirs = find_build(options.against, self);
+  std::cout << "ratio: how many times as good ours is as " << options.against << ", whatever the unit\n";
+  if (!theirs.drives_itself)
+    std::cout << "its pageserver_bench is missing or too old to be driven: its daemon and tool are measured with the "
+                 "client library of this build\n";
+  std::cout << "\n";
+  return rows_against(rows, ours, theirs, options.least);
+}
+
+void list_below(const std::vector<Outcome>& outcomes) {
+  for (const Outcome& outcome : outcomes) {
+    if (!outcome.measured || outcome.bar.reached(outcome.measured->ratio.median)) continue;
+    const Summary& ratio = outcome.measured->ratio;
+    std::printf("below %.3g: %s %.3f (quartiles %.3f - %.3f)\n", outcome.bar.value, outcome.id.c_str(), ratio.median,
+                ratio.low, ratio.high);
+  }
+  std::fflush(stdout);
+}
+
 int run(const Options& options) {
   std::vector<Row> rows = all_rows();
   if (options.list) {
@@ -77,18 +130,17 @@ int run(const Options& options) {
   std::erase_if(rows, [&](const Row& row) { return !is_wanted(row, options.rows); });
   if (rows.empty()) throw std::runtime_error("no row has that name; see --list");
 
-  Settings settings;
-  settings.folder = std::filesystem::absolute(options.folder);
-  settings.programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  settings.rounds = options.rounds;
-  settings.quick = options.quick;
-  choose_cores(settings);
+  const Settings settings = settings_of(options);
   raise_file_limit();
   ::signal(SIGPIPE, SIG_IGN);
-  // What an earlier run left: images that do not belong to their logs.
-  std::filesystem::remove_all(settings.folder);
-  std::filesystem::create_directories(settings.folder);
-  pin_to(settings.client_core);
+  // Drivers choose their cores for themselves, of those that we may use.
+  const bool has_other = !options.against.empty();
+  if (has_other) {
+    rows = against(options, settings, rows);
+  } else {
+    pin_to(settings.client_core);
+  }
+  make_empty(settings.folder);
 
   std::vector<Outcome> outcomes;
   {
@@ -108,11 +160,17 @@ int run(const Options& options) {
   }
   std::size_t failed = 0;
   for (const Outcome& outcome : outcomes) failed += !outcome.failure.empty();
-  for (const std::string& name : missing_programs()) std::cout << "not installed: " << name << "\n";
+  if (has_other) {
+    list_below(outcomes);
+  } else {
+    for (const std::string& name : missing_programs()) std::cout << "not installed: " << name << "\n";
+  }
   const std::filesystem::path json = options.json;
   if (json.has_parent_path()) std::filesystem::create_directories(json.parent_path());
   std::ofstream file(json);
-  file << to_json(settings, outcomes).dump(2) << "\n";
+  auto results = to_json(settings, outcomes);
+  if (has_other) results["against"] = options.against;
+  file << results.dump(2) << "\n";
   if (!file.flush()) throw std::runtime_error("can't write " + options.json);
   std::size_t measured = 0;
   for (const Outcome& outcome : outcomes) measured += outcome.measured.has_value();
@@ -125,7 +183,8 @@ int main(int count, char** arguments) {
   Options options;
   CLI::App app{
       "Measures pageserverd and its client library against nbdkit, qemu-nbd, nbd-server, Redis and the least\n"
-      "server there can be. Medians of paired ratios over interleaved rounds; a ratio is ours to theirs.",
+      "server there can be. Medians of paired ratios over interleaved rounds; a ratio is ours to theirs.\n"
+      "With --against: every row of this build against another build of pageserver, which shows what a change cost.",
       "pageserver_bench"};
   app.add_option("--rows", options.rows, "Rows to measure, by id; `read_*` for all that begin so")->delimiter(',');
   app.add_option("--rounds", options.rounds, "Rounds of each row")->check(CLI::Range(1, 1000))->capture_default_str();
@@ -134,10 +193,19 @@ int main(int count, char** arguments) {
   app.add_option("--json", options.json, "File for the results")->capture_default_str();
   app.add_option("--folder", options.folder, "Folder for images and sockets; emptied before and removed afterwards")
       ->capture_default_str();
+  auto* against = app.add_option("--against", options.against,
+                                 "Another build: its build tree, or the folder of its programs. Each round "
+                                 "measures both; above 1 ours is better");
+  app.add_option("--least", options.least, "With --against: rows whose ratio is below are listed at the end")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--drive", options.drive, "Measure one row at the word of standard input; how --against runs builds")
+      ->excludes(against);
+  app.add_option("--programs", options.programs, "Folder of pageserverd and pagectl, if not beside this program");
   CLI11_PARSE(app, count, arguments);
   if (options.quick && app.count("--rounds") == 0) options.rounds = 3;
   try {
-    return run(options);
+    return options.drive.empty() ? run(options) : run_driven(options);
   } catch (const std::exception& error) {
     std::cerr << "pageserver_bench: " << error.what() << "\n";
     return 1;

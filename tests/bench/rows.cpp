@@ -5,10 +5,14 @@
 
 namespace pageserver::bench {
 
-Measured compare(std::size_t rounds, const std::string& unit, bool more_is_better, const std::vector<Subject>& subjects,
-                 std::size_t rivals) {
+Measured compare(const Settings& settings, const std::string& unit, bool more_is_better,
+                 const std::vector<Subject>& subjects, std::size_t rivals) {
+  if (settings.driver) {
+    settings.driver(subjects.front(), unit, more_is_better);
+    return {};
+  }
   std::vector<std::vector<double>> samples(subjects.size());
-  for (std::size_t round = 0; round < rounds; ++round) {
+  for (std::size_t round = 0; round < settings.rounds; ++round) {
     for (std::size_t i = 0; i < subjects.size(); ++i) {
       const std::size_t which = (i + round) % subjects.size();
       samples[which].push_back(subjects[which].sample(round));

@@ -46,16 +46,11 @@ struct Row {
   std::function<Measured(Servers&)> measure;
 };
 
-/// One of those that take turns; returns its figure for a round.
-struct Subject {
-  std::string name;
-  std::function<double(std::size_t round)> sample;
-};
-
 /// Every subject once a round, another first each time. The first of them is ours, the next `rivals` are whom the ratio
-/// is to: the best of them by its median; the rest is only shown.
-Measured compare(std::size_t rounds, const std::string& unit, bool more_is_better, const std::vector<Subject>& subjects,
-                 std::size_t rivals = 1);
+/// is to: the best of them by its median; the rest is only shown. Where the settings have a driver, it takes the first
+/// alone, and nothing is returned.
+Measured compare(const Settings& settings, const std::string& unit, bool more_is_better,
+                 const std::vector<Subject>& subjects, std::size_t rivals = 1);
 
 std::vector<Row> request_rows();
 std::vector<Row> durable_rows();

@@ -96,12 +96,13 @@ double copy_seconds(const Servers& servers, const Server& daemon, const std::str
 }
 
 Measured measure_copy(Servers& servers) {
-  if (find_program("nbdcopy").empty()) throw NotAvailable("nbdcopy is not installed");
+  const bool alone = static_cast<bool>(servers.settings().driver);
+  if (!alone && find_program("nbdcopy").empty()) throw NotAvailable("nbdcopy is not installed");
   const std::uint64_t bytes = servers.settings().quick ? 64 * mib : 1024 * mib;
   const std::string image = make_sparse(servers, "copy-ours.img", bytes, bytes);
-  const std::string other = make_sparse(servers, "copy-theirs.img", bytes, bytes);
   const auto daemon = servers.start_daemon("copy", {"--store", "image=" + image});
-  const auto nbdkit = servers.start_peer("nbdkit", other);
+  const auto nbdkit =
+      alone ? nullptr : servers.start_peer("nbdkit", make_sparse(servers, "copy-theirs.img", bytes, bytes));
   const double megabytes = static_cast<double>(bytes) / 1e6;
   const auto ours = [&](std::size_t) { return megabytes / copy_seconds(servers, *daemon, "image"); };
   const auto theirs = [&](std::size_t) {
@@ -113,7 +114,7 @@ Measured measure_copy(Servers& servers) {
     fs::remove(to);
     return megabytes / seconds;
   };
-  return compare(servers.settings().rounds, "MB/s", true, {{"pagectl copy", ours}, {"nbdcopy", theirs}});
+  return compare(servers.settings(), "MB/s", true, {{"pagectl copy", ours}, {"nbdcopy", theirs}});
 }
 
 Measured measure_sparse_copy(Servers& servers) {
@@ -123,7 +124,7 @@ Measured measure_sparse_copy(Servers& servers) {
   const auto copy = [&](const std::string& store) {
     return [&, store](std::size_t) { return 1000 * copy_seconds(servers, *daemon, store); };
   };
-  return compare(servers.settings().rounds, "ms", false, {{"1 TiB", copy("sparse")}, {"64 MiB", copy("plain")}});
+  return compare(servers.settings(), "ms", false, {{"1 TiB", copy("sparse")}, {"64 MiB", copy("plain")}});
 }
 
 // --- recovery
@@ -211,20 +212,18 @@ Measured measure_recovery(Servers& servers) {
   const std::string config = servers.file("recovery.json");
   // Nothing is checkpointed before the kill.
   std::ofstream(config) << R"({"limits": {"log_bytes": "8GiB"}})";
-  std::vector<double> recovered;
-  std::vector<double> least;
-  std::uint64_t log_bytes = 0;
-  for (std::size_t round = 0; round < servers.settings().rounds; ++round) {
-    const Recovery recovery = kill_and_recover(servers, config, offsets);
-    recovered.push_back(recovery.ms);
-    least.push_back(recovery.least_ms);
-    log_bytes = recovery.log_bytes;
-  }
-  Measured measured;
-  measured.ratio = summarize(paired_ratios(recovered, least));
-  measured.figures = {{"start of pageserverd", "ms", summarize(recovered)}, {"read, write", "ms", summarize(least)}};
-  measured.notes.push_back(std::to_string(offsets.size()) + " writes of 4 KiB, " + std::to_string(log_bytes / mib) +
-                           " MiB of log files");
+  // Both figures of a round come from one log.
+  std::vector<Recovery> recoveries;
+  const auto of_round = [&](std::size_t round) -> const Recovery& {
+    while (recoveries.size() <= round) recoveries.push_back(kill_and_recover(servers, config, offsets));
+    return recoveries[round];
+  };
+  Measured measured = compare(servers.settings(), "ms", false,
+                              {{"start of pageserverd", [&](std::size_t round) { return of_round(round).ms; }},
+                               {"read, write", [&](std::size_t round) { return of_round(round).least_ms; }}});
+  if (recoveries.empty()) return measured;
+  measured.notes.push_back(std::to_string(offsets.size()) + " writes of 4 KiB, " +
+                           std::to_string(recoveries.back().log_bytes / mib) + " MiB of log files");
   return measured;
 }
 

@@ -92,7 +92,7 @@ Measured measure_flush(Servers& servers) {
   const DsyncFile file{servers.make_image("dsync.img")};
   // Both write over blocks that are there: a log uses its files again once it has been half full and a checkpoint came.
   if (!servers.settings().quick) cached_flushes(uri, storage::EngineOptions{}.log_bytes / transaction_bytes, 0);
-  return compare(servers.settings().rounds, "MiB/s", true,
+  return compare(servers.settings(), "MiB/s", true,
                  {{"pageserverd", [&](std::size_t round) { return cached_flushes(uri, count, round); }},
                   {"O_DSYNC", [&](std::size_t round) { return file.writes(count, round); }}});
 }
@@ -166,8 +166,7 @@ Measured measure_workload(const std::string& name, Servers& servers) {
     FileProvider file{images.path()};
     return timed(file);
   };
-  Measured measured =
-      compare(servers.settings().rounds, "commits/s", true, {{"pageserverd", remote}, {"local file", local}});
+  Measured measured = compare(servers.settings(), "commits/s", true, {{"pageserverd", remote}, {"local file", local}});
   measured.notes.push_back(trips);
   return measured;
 }

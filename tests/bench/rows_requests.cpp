@@ -68,6 +68,7 @@ std::string library_uri(const Spec& spec, const Server& server) {
 }
 
 std::vector<Server*> rivals_of(const Spec& spec, Servers& servers, std::vector<std::string>& notes) {
+  if (servers.settings().driver) return {};
   switch (spec.rival) {
     case Rival::least: return {&servers.peer("least", spec.transport)};
     case Rival::nbdkit: return {&servers.peer("nbdkit", spec.transport)};
@@ -135,8 +136,8 @@ Measured measure(const Spec& spec, Servers& servers) {
                         }});
   }
   LogWatch log{spec, ours};
-  Measured measured = compare(settings.rounds, unit_of(spec.what),
-                              spec.what == What::requests || spec.what == What::bytes, subjects, rivals.size());
+  Measured measured = compare(settings, unit_of(spec.what), spec.what == What::requests || spec.what == What::bytes,
+                              subjects, rivals.size());
   measured.notes = notes;
   if (spec.write) measured.notes.push_back(log.note());
   return measured;

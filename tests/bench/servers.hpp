@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -18,6 +19,15 @@
 
 namespace pageserver::bench {
 
+/// One of those that take turns; returns its figure for a round.
+struct Subject {
+  std::string name;
+  std::function<double(std::size_t round)> sample;
+};
+
+/// Takes one subject's figures at somebody else's word: see driver.hpp.
+using Driver = std::function<void(const Subject& subject, const std::string& unit, bool more_is_better)>;
+
 struct Settings {
   std::filesystem::path folder;    ///< images and sockets; on the disk that is measured
   std::filesystem::path programs;  ///< where pageserverd, pagectl and pageserver_least are
@@ -25,6 +35,7 @@ struct Settings {
   bool quick = false;  ///< short rounds and small files
   unsigned server_core = 0;
   unsigned client_core = 1;
+  Driver driver = {};  ///< not empty: rows measure no rivals, and need none
 };
 
 /// The row can't be measured here: a program is missing. The text names it.

@@ -147,14 +147,16 @@ RunResult run(std::vector<std::string> argv, std::string stdin_data, std::chrono
   return result;
 }
 
-Process::Process(std::vector<std::string> argv) {
-  const Child child = start(argv, false);
+Process::Process(std::vector<std::string> argv, Input input) {
+  const Child child = start(argv, input == Input::lines);
   pid_ = child.pid;
+  in_ = child.in;
   pidfd_ = open_pidfd(pid_);
   collector_ = std::thread(&Process::collect, this, child.out, child.err);
 }
 
 Process::~Process() {
+  close_and_forget(in_);
   if (!waited_) {
     ::kill(pid_, SIGKILL);
     reap(pid_);
@@ -223,6 +225,19 @@ int Process::wait(std::chrono::seconds limit) {
   return status_;
 }
 
+void Process::write_line(std::string_view line) {
+  ::signal(SIGPIPE, SIG_IGN);
+  const std::string text = std::string(line) + "\n";
+  std::string_view left = text;
+  while (!left.empty()) {
+    const ssize_t put = ::write(in_, left.data(), left.size());
+    if (put < 0 && errno != EINTR) throw std::runtime_error("the process does not read: " + err_so_far());
+    if (put > 0) left.remove_prefix(static_cast<std::size_t>(put));
+  }
+}
+
+void Process::close_input() { close_and_forget(in_); }
+
 std::string Process::err_so_far() const {
   const std::lock_guard lock(mutex_);
   return err_;
@@ -239,6 +254,20 @@ void Process::wait_for_err(std::string_view text, std::size_t from) const {
   more_.wait_for(lock, patience, [&] { return found() || ended_; });
   if (found()) return;
   throw std::runtime_error("\"" + std::string(text) + "\" did not appear on standard error:\n" + err_);
+}
+
+std::string Process::next_line(std::chrono::seconds limit) {
+  std::unique_lock lock(mutex_);
+  std::size_t end = std::string::npos;
+  const auto found = [&] { return (end = out_.find('\n', line_at_)) != std::string::npos; };
+  more_.wait_for(lock, limit, [&] { return found() || ended_; });
+  if (!found()) {
+    const char* what = ended_ ? "the process ended without a line: " : "the process wrote no line in time: ";
+    throw std::runtime_error(what + err_);
+  }
+  std::string line = out_.substr(line_at_, end - line_at_);
+  line_at_ = end + 1;
+  return line;
 }
 
 }  // namespace pageserver::test

@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -26,11 +28,14 @@ struct RunResult {
 RunResult run(std::vector<std::string> argv, std::string stdin_data = {},
               std::chrono::seconds limit = std::chrono::seconds(60));
 
-/// A child process whose standard output and error are collected all the time, so that it never blocks on them. Its
-/// standard input is /dev/null. The child is killed when the thread that made it ends, or by the destructor.
+/// What a Process reads: nothing, or what write_line() sends.
+enum class Input : std::uint8_t { none, lines };
+
+/// A child process whose standard output and error are collected all the time, so that it never blocks on them. The
+/// child is killed when the thread that made it ends, or by the destructor.
 class Process {
 public:
-  explicit Process(std::vector<std::string> argv);
+  explicit Process(std::vector<std::string> argv, Input input = Input::none);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
   ~Process();
@@ -45,17 +50,27 @@ public:
   /// Waits for the end and returns the status as RunResult has it. Throws when `limit` passes.
   int wait(std::chrono::seconds limit = patience);
 
+  /// Sends the line and its end. Throws when the process no longer reads.
+  void write_line(std::string_view line);
+  /// The child reads the end of its input.
+  void close_input();
+
   std::string err_so_far() const;
   std::string out_so_far() const;
   /// Returns once `text` is in what came on standard error after byte `from`. Throws, quoting everything so far, when
   /// the process ends without it or patience runs out.
   void wait_for_err(std::string_view text, std::size_t from = 0) const;
+  /// Returns the next whole line of standard output without its end. Throws, quoting standard error, when the process
+  /// ends without one or `limit` passes.
+  std::string next_line(std::chrono::seconds limit = patience);
 
 private:
   void collect(int out, int err);
 
   pid_t pid_ = -1;
   int pidfd_ = -1;
+  int in_ = -1;
+  std::size_t line_at_ = 0;  // of out_: where the next line starts
   bool waited_ = false;
   int status_ = 0;
   mutable std::mutex mutex_;

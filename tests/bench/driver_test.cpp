@@ -1,0 +1,95 @@
+// One row at the word of standard input, and two builds compared by it.
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <sstream>
+
+#include <pageserver/memory_provider.hpp>
+
+#include "tests/bench/driver.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace pageserver::bench {
+namespace {
+
+Subject counting(const std::string& name, std::string& order, double value) {
+  return {name, [&order, name, value](std::size_t) {
+            order += name;
+            return value;
+          }};
+}
+
+Settings settings_in(const test::TempDir& folder) {
+  Settings settings;
+  settings.folder = folder.path();
+  settings.programs = std::filesystem::path(PAGESERVER_BENCH_PATH).parent_path();
+  settings.quick = true;
+  settings.server_core = settings.client_core = 0;
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("two builds take turns, each first in its turn") {
+  std::string order;
+  compare_builds(3, "us", false, counting("a", order, 1), counting("b", order, 1));
+  CHECK(order == "abbaab");
+}
+
+TEST_CASE("the ratio of two builds is above 1 where ours is better, whatever the unit") {
+  std::string order;
+  const Subject six = counting("six", order, 6);
+  const Subject three = counting("three", order, 3);
+  CHECK(compare_builds(2, "requests/s", true, six, three).ratio.median == Approx(2));
+  CHECK(compare_builds(2, "us", false, six, three).ratio.median == Approx(0.5));
+  const Measured measured = compare_builds(2, "us", false, six, three);
+  REQUIRE(measured.figures.size() == 2);
+  CHECK(measured.figures[0].name == "six");
+  CHECK(measured.figures[1].value.median == Approx(3));
+}
+
+TEST_CASE("a driven row answers each round with a figure and ends with its input") {
+  test::TempDir folder;
+  std::istringstream in("0\n1\n");
+  std::ostringstream out;
+  CHECK(drive("open_1t_memory", settings_in(folder), in, out) == 0);
+  std::istringstream lines(out.str());
+  std::string ready;
+  REQUIRE(std::getline(lines, ready));
+  CHECK(ready == "ready less KiB");
+  double figure = 0;
+  std::size_t figures = 0;
+  for (; lines >> figure; ++figures) CHECK(figure > 0);
+  CHECK(figures == 2);
+}
+
+TEST_CASE("a driver says that it has no such row") {
+  test::TempDir folder;
+  std::istringstream in;
+  std::ostringstream out;
+  CHECK(drive("nonsense", settings_in(folder), in, out) == 1);
+  CHECK(out.str() == "unavailable this build has no row nonsense\n");
+}
+
+TEST_CASE("a row that is driven needs no rival's program") {
+  test::TempDir folder;
+  // The only program that is found; what would start a rival says that it is not installed.
+  std::filesystem::create_directory(folder.path() / "bin");
+  std::filesystem::create_symlink(find_program("taskset"), folder.path() / "bin" / "taskset");
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", folder.file("bin").c_str(), 1);
+  for (const std::string id : {"read_8b_tcp_poll", "read_64k_poll", "copy_1g"}) {
+    INFO(id);
+    Settings settings = settings_in(folder);
+    std::size_t driven = 0;
+    settings.driver = [&](const Subject& subject, const std::string&, bool) { driven += subject.sample(0) > 0; };
+    Servers servers{settings};
+    for (const Row& row : all_rows()) {
+      if (row.id == id) CHECK_NOTHROW(row.measure(servers));
+    }
+    CHECK(driven == 1);
+  }
+  ::setenv("PATH", path.c_str(), 1);
+}
+
+}  // namespace pageserver::bench
