@@ -2,7 +2,6 @@
 // test can make any call fail, tear what it wrote, or forget what was never synced.
 #pragma once
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -38,6 +37,9 @@ enum class Lock : std::uint8_t { shared, exclusive };
 /// messages, no locks of its own. A file is the descriptor that open() returned. Callers loop and explain
 /// (file_io.hpp).
 ///
+/// Every call is pure: one with a body of its own would be missed by whoever stands between us and another file system,
+/// without a word. What forwards to another derives from ForwardingFileSystem.
+///
 /// Threads: any, also on one descriptor, as with the system calls themselves.
 class FileSystem {
 public:
@@ -54,12 +56,9 @@ public:
 
   virtual IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) = 0;
-  /// pwritev(2): the parts one after the other. Where nothing is gained by it, by way of write_at().
-  virtual IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) {
-    std::vector<std::byte> whole;
-    for (const auto& part : parts) whole.insert(whole.end(), part.begin(), part.end());
-    return write_at(file, offset, whole);
-  }
+  /// pwritev(2): the parts one after the other.
+  virtual IoResult write_parts_at(int file, std::uint64_t offset,
+                                  std::span<const std::span<const std::byte>> parts) = 0;
   virtual IoResult truncate(int file, std::uint64_t size_bytes) = 0;
   /// fallocate(2) with FALLOC_FL_KEEP_SIZE: reserves blocks, changes neither size nor content.
   virtual IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) = 0;
@@ -70,9 +69,9 @@ public:
   virtual IoResult seek_hole(int file, std::uint64_t offset) = 0;
   /// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the disk begins to write what was written there. A hint, which
   /// promises nothing.
-  virtual void start_writeback(int /*file*/, std::uint64_t /*offset*/, std::uint64_t /*length*/) noexcept {}
+  virtual void start_writeback(int file, std::uint64_t offset, std::uint64_t length) noexcept = 0;
   /// posix_fadvise(2) with POSIX_FADV_DONTNEED: what of it is on disk need not stay in memory. A hint as well.
-  virtual void drop_from_memory(int /*file*/, std::uint64_t /*offset*/, std::uint64_t /*length*/) noexcept {}
+  virtual void drop_from_memory(int file, std::uint64_t offset, std::uint64_t length) noexcept = 0;
   /// fdatasync(2): the content and the size are durable.
   virtual IoResult sync_data(int file) = 0;
   /// fsync(2); on a directory's descriptor: its entries are durable.
@@ -81,11 +80,8 @@ public:
   virtual IoResult status(int file, FileStatus& status) = 0;
   /// statx(2) of a path, not following a symbolic link in the last component.
   virtual IoResult status_of(const std::string& path, FileStatus& status) = 0;
-  /// realpath(3): `path` without symbolic links. A file system that has none may leave it as it is.
-  virtual IoResult real_path(const std::string& path, std::string& resolved) {
-    resolved = path;
-    return {};
-  }
+  /// realpath(3): `path` without symbolic links.
+  virtual IoResult real_path(const std::string& path, std::string& resolved) = 0;
   /// fstatfs(2): the value is the file system's magic number.
   virtual IoResult file_system_type(int file) = 0;
   /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it.
@@ -93,8 +89,8 @@ public:
 
   /// mmap(2), shared and for reading only, of the file's first `length` bytes, which may lie past its end: those must
   /// not be touched. ENOTSUP where there is nothing to map: callers then read.
-  virtual IoResult map(int /*file*/, std::uint64_t /*length*/, const std::byte*& /*address*/) { return {-1, ENOTSUP}; }
-  virtual void unmap(const std::byte* /*address*/, std::uint64_t /*length*/) noexcept {}
+  virtual IoResult map(int file, std::uint64_t length, const std::byte*& address) = 0;
+  virtual void unmap(const std::byte* address, std::uint64_t length) noexcept = 0;
 
   virtual IoResult rename(const std::string& from, const std::string& to) = 0;
   virtual IoResult remove(const std::string& path) = 0;

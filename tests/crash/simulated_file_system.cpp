@@ -248,6 +248,13 @@ IoResult SimulatedFileSystem::write_at(int file, std::uint64_t offset, std::span
   return done(data.size());
 }
 
+IoResult SimulatedFileSystem::write_parts_at(int file, std::uint64_t offset,
+                                             std::span<const std::span<const std::byte>> parts) {
+  std::vector<std::byte> whole;
+  for (const auto& part : parts) whole.insert(whole.end(), part.begin(), part.end());
+  return write_at(file, offset, whole);
+}
+
 IoResult SimulatedFileSystem::truncate(int file, std::uint64_t size_bytes) {
   const OpenFile* opened = file_of(file);
   if (const int error = begin(Call::truncate, opened ? opened->path : "", size_bytes)) return failed(error);
@@ -371,6 +378,11 @@ IoResult SimulatedFileSystem::status_of(const std::string& path, FileStatus& sta
   return done();
 }
 
+IoResult SimulatedFileSystem::real_path(const std::string& path, std::string& resolved) {
+  resolved = path;  // there are no links
+  return done();
+}
+
 IoResult SimulatedFileSystem::file_system_type(int file) {
   const OpenFile* opened = file_of(file);
   if (const int error = begin(Call::type, opened ? opened->path : "")) return failed(error);
@@ -388,6 +400,8 @@ IoResult SimulatedFileSystem::lock(int file, Lock lock) {
   opened->lock = lock;
   return done();
 }
+
+IoResult SimulatedFileSystem::map(int, std::uint64_t, const std::byte*&) { return failed(ENOTSUP); }
 
 IoResult SimulatedFileSystem::rename(const std::string& from, const std::string& to) {
   if (const int error = begin(Call::rename, from)) return failed(error);

@@ -90,17 +90,24 @@ public:
   void close(int file) noexcept override;
   storage::IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override;
   storage::IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override;
+  storage::IoResult write_parts_at(int file, std::uint64_t offset,
+                                   std::span<const std::span<const std::byte>> parts) override;
   storage::IoResult truncate(int file, std::uint64_t size_bytes) override;
   storage::IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) override;
   storage::IoResult punch_hole(int file, std::uint64_t offset, std::uint64_t length) override;
   storage::IoResult seek_data(int file, std::uint64_t offset) override;
   storage::IoResult seek_hole(int file, std::uint64_t offset) override;
+  void start_writeback(int, std::uint64_t, std::uint64_t) noexcept override {}
+  void drop_from_memory(int, std::uint64_t, std::uint64_t) noexcept override {}
   storage::IoResult sync_data(int file) override;
   storage::IoResult sync(int file) override;
   storage::IoResult status(int file, storage::FileStatus& status) override;
   storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override;
+  storage::IoResult real_path(const std::string& path, std::string& resolved) override;
   storage::IoResult file_system_type(int file) override;
   storage::IoResult lock(int file, storage::Lock lock) override;
+  storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
+  void unmap(const std::byte*, std::uint64_t) noexcept override {}
   storage::IoResult rename(const std::string& from, const std::string& to) override;
   storage::IoResult remove(const std::string& path) override;
   storage::IoResult remove_beneath(int directory, const std::string& name) override;

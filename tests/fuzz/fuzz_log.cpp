@@ -59,6 +59,9 @@ public:
     }
     return {static_cast<std::int64_t>(data.size()), 0};
   }
+  IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) override {
+    return write_at(file, offset, parts.front());
+  }
   IoResult truncate(int file, std::uint64_t size) override {
     fuzz::require(!open_.at(file).log && size >= image_bytes, "only the image is resized, and never made shorter");
     image_bytes = size;
@@ -68,6 +71,8 @@ public:
   IoResult punch_hole(int, std::uint64_t, std::uint64_t) override { return {}; }
   IoResult seek_data(int, std::uint64_t) override { return {-1, ENXIO}; }
   IoResult seek_hole(int, std::uint64_t offset) override { return {static_cast<std::int64_t>(offset), 0}; }
+  void start_writeback(int, std::uint64_t, std::uint64_t) noexcept override {}
+  void drop_from_memory(int, std::uint64_t, std::uint64_t) noexcept override {}
   IoResult sync_data(int) override { return {}; }
   IoResult sync(int) override { return {}; }
   IoResult status(int file, FileStatus& status) override {
@@ -80,8 +85,14 @@ public:
     describe(image_bytes, inode, status);
     return {};
   }
+  IoResult real_path(const std::string& path, std::string& resolved) override {
+    resolved = path;
+    return {};
+  }
   IoResult file_system_type(int) override { return {}; }
   IoResult lock(int, Lock) override { return {}; }
+  IoResult map(int, std::uint64_t, const std::byte*&) override { return {-1, ENOTSUP}; }
+  void unmap(const std::byte*, std::uint64_t) noexcept override {}
   IoResult rename(const std::string&, const std::string&) override { return {-1, EACCES}; }
   IoResult remove(const std::string& path) override {
     return logs.erase(path) == 0 ? IoResult{-1, ENOENT} : IoResult{};

@@ -32,6 +32,22 @@ RawClient greeted(const Daemon& daemon) {
 
 }  // namespace
 
+TEST_CASE("an image of a served directory is read through a mapping, as one that is served by its path") {
+  TempDir dir;
+  std::filesystem::create_directory(dir.path() / "stores");
+  std::ofstream(dir.path() / "stores" / "in_directory.img").close();
+  const Daemon daemon({"--directory", "{dir}/stores", "--store", "by_path={dir}/by_path.img"}, &dir);
+  for (const std::string name : {"in_directory", "by_path"}) {
+    RawClient client = session_on(daemon, name);
+    client.grow(1);
+    CHECK(client.read(0, 8) == std::vector<std::byte>(8));
+    std::ifstream maps("/proc/" + std::to_string(daemon.pid()) + "/maps");
+    const std::string text{std::istreambuf_iterator<char>(maps), {}};
+    INFO(name);
+    CHECK(text.find("/" + name + ".img") != std::string::npos);
+  }
+}
+
 TEST_CASE("clients create, use and remove stores in the directory when that is allowed") {
   TempDir dir;
   std::filesystem::create_directory(dir.path() / "stores");

@@ -5,133 +5,17 @@
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "server/server.hpp"
 #include "tests/integration/helpers.hpp"
+#include "tests/integration/slow_files.hpp"
+#include "tests/support/file_system_walk.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
 
 namespace {
-
-/// Holds whoever passes while it is shut.
-class Gate {
-public:
-  void shut() {
-    const std::lock_guard lock(mutex_);
-    open_ = false;
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    open_ = true;
-    changed_.notify_all();
-  }
-  void pass() {
-    std::unique_lock lock(mutex_);
-    if (open_) return;
-    ++held_;
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return open_; });
-    --held_;
-  }
-  void wait_until_held() {
-    std::unique_lock lock(mutex_);
-    REQUIRE(changed_.wait_for(lock, patience, [&] { return held_ > 0; }));
-  }
-
-private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool open_ = true;
-  int held_ = 0;
-};
-
-/// Calls on files named slow* pass the gate.
-class SlowFiles final : public storage::FileSystem {
-public:
-  storage::IoResult open(const std::string& path, int flags, std::uint32_t mode) override {
-    const bool slow = path.find("slow") != std::string::npos;
-    if (slow && hold_open) gate.pass();
-    const auto result = real_.open(path, flags, mode);
-    if (slow && result.ok()) {
-      const std::lock_guard lock(mutex_);
-      slow_.insert(static_cast<int>(result.value));
-    }
-    return result;
-  }
-  storage::IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
-    if (name.find("slow") != std::string::npos && hold_open) gate.pass();
-    return real_.open_beneath(directory, name, flags, mode);
-  }
-  void close(int file) noexcept override {
-    {
-      const std::lock_guard lock(mutex_);
-      slow_.erase(file);
-    }
-    real_.close(file);
-  }
-  storage::IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
-    if (hold_data) hold(file);
-    return real_.read_at(file, offset, buffer);
-  }
-  storage::IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
-    if (hold_data) hold(file);
-    return real_.write_at(file, offset, data);
-  }
-  storage::IoResult truncate(int file, std::uint64_t size) override { return real_.truncate(file, size); }
-  storage::IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) override {
-    return real_.reserve(file, offset, length);
-  }
-  storage::IoResult punch_hole(int file, std::uint64_t offset, std::uint64_t length) override {
-    return real_.punch_hole(file, offset, length);
-  }
-  storage::IoResult seek_data(int file, std::uint64_t offset) override { return real_.seek_data(file, offset); }
-  storage::IoResult seek_hole(int file, std::uint64_t offset) override { return real_.seek_hole(file, offset); }
-  storage::IoResult sync_data(int file) override {
-    if (hold_sync) hold(file);
-    if (fail_sync) return {-1, EIO};
-    return real_.sync_data(file);
-  }
-  storage::IoResult sync(int file) override { return fail_sync ? storage::IoResult{-1, EIO} : real_.sync(file); }
-  storage::IoResult status(int file, storage::FileStatus& status) override { return real_.status(file, status); }
-  storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override {
-    return real_.status_of(path, status);
-  }
-  storage::IoResult real_path(const std::string& path, std::string& resolved) override {
-    return real_.real_path(path, resolved);
-  }
-  storage::IoResult file_system_type(int file) override { return real_.file_system_type(file); }
-  storage::IoResult lock(int file, storage::Lock lock) override { return real_.lock(file, lock); }
-  storage::IoResult rename(const std::string& from, const std::string& to) override { return real_.rename(from, to); }
-  storage::IoResult remove(const std::string& path) override { return real_.remove(path); }
-  storage::IoResult remove_beneath(int directory, const std::string& name) override {
-    return real_.remove_beneath(directory, name);
-  }
-  storage::IoResult list(const std::string& directory, std::vector<std::string>& names) override {
-    return real_.list(directory, names);
-  }
-
-  Gate gate;
-  std::atomic<bool> hold_open{false};
-  std::atomic<bool> hold_data{false};
-  std::atomic<bool> hold_sync{false};
-  std::atomic<bool> fail_sync{false};
-
-private:
-  void hold(int file) {
-    bool slow = false;
-    {
-      const std::lock_guard lock(mutex_);
-      slow = slow_.contains(file);
-    }
-    if (slow) gate.pass();
-  }
-  storage::FileSystem& real_ = storage::posix_file_system();
-  std::mutex mutex_;
-  std::set<int> slow_;
-};
 
 struct InProcess {
   explicit InProcess(server::Config with = {}) {
@@ -168,6 +52,12 @@ struct InProcess {
 };
 
 }  // namespace
+
+TEST_CASE("files that can be held: every call arrives below, but that nothing is mapped") {
+  CountingFiles below;
+  SlowFiles files(below);
+  check_everything_arrives(files, below, "/folder", {{"map", ""}});
+}
 
 TEST_CASE("while one store's disk hangs, others are opened, read, written, flushed and listed") {
   InProcess in_process;

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/file_system.hpp"
+#include "storage/forwarding_file_system.hpp"
 
 namespace pageserver::test {
 
@@ -43,11 +43,11 @@ enum class Call : std::size_t {
 inline constexpr auto call_count = static_cast<std::size_t>(Call::count);
 
 /// Threads: faults are set up before other threads come; everything else from any.
-class FaultyFileSystem : public storage::FileSystem {
+class FaultyFileSystem : public storage::ForwardingFileSystem {
 public:
   static constexpr int forever = std::numeric_limits<int>::max();
 
-  explicit FaultyFileSystem(storage::FileSystem& real = storage::posix_file_system()) : real_{real} {}
+  explicit FaultyFileSystem(storage::FileSystem& real = storage::posix_file_system()) : ForwardingFileSystem{real} {}
 
   /// After `skip` more calls of that kind the next `times` fail with `error`.
   void fail(Call call, int error, int skip = 0, int times = forever) {
@@ -65,75 +65,74 @@ public:
   std::uint64_t open_files() const { return open_files_; }
 
   storage::IoResult open(const std::string& path, int flags, std::uint32_t mode) override {
-    return opened(faulty(Call::open, [&] { return real_.open(path, flags, mode); }));
+    return opened(faulty(Call::open, [&] { return below().open(path, flags, mode); }));
   }
   storage::IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
-    return opened(faulty(Call::open, [&] { return real_.open_beneath(directory, name, flags, mode); }));
+    return opened(faulty(Call::open, [&] { return below().open_beneath(directory, name, flags, mode); }));
   }
   void close(int file) noexcept override {
     --open_files_;
-    real_.close(file);
+    below().close(file);
   }
   storage::IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
-    return faulty(Call::read, [&] { return real_.read_at(file, offset, buffer.first(shortened(buffer.size()))); });
+    return faulty(Call::read, [&] { return below().read_at(file, offset, buffer.first(shortened(buffer.size()))); });
   }
   storage::IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
-    return faulty(Call::write, [&] { return real_.write_at(file, offset, data.first(shortened(data.size()))); });
+    return faulty(Call::write, [&] { return below().write_at(file, offset, data.first(shortened(data.size()))); });
   }
   storage::IoResult write_parts_at(int file, std::uint64_t offset,
                                    std::span<const std::span<const std::byte>> parts) override {
-    if (transfer_bytes_max_ != unlimited) return FileSystem::write_parts_at(file, offset, parts);
-    return faulty(Call::write, [&] { return real_.write_parts_at(file, offset, parts); });
+    // What a short transfer leaves is up to the caller, as with the system call.
+    std::size_t bytes = 0;
+    for (const auto& part : parts) bytes += part.size();
+    if (transfer_bytes_max_ < bytes) return write_at(file, offset, parts.front());
+    return faulty(Call::write, [&] { return below().write_parts_at(file, offset, parts); });
   }
   storage::IoResult truncate(int file, std::uint64_t size_bytes) override {
-    return faulty(Call::truncate, [&] { return real_.truncate(file, size_bytes); });
+    return faulty(Call::truncate, [&] { return below().truncate(file, size_bytes); });
   }
   storage::IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) override {
-    return faulty(Call::reserve, [&] { return real_.reserve(file, offset, length); });
+    return faulty(Call::reserve, [&] { return below().reserve(file, offset, length); });
   }
   storage::IoResult punch_hole(int file, std::uint64_t offset, std::uint64_t length) override {
-    return faulty(Call::punch_hole, [&] { return real_.punch_hole(file, offset, length); });
+    return faulty(Call::punch_hole, [&] { return below().punch_hole(file, offset, length); });
   }
   storage::IoResult seek_data(int file, std::uint64_t offset) override {
-    return faulty(Call::seek_data, [&] { return real_.seek_data(file, offset); });
+    return faulty(Call::seek_data, [&] { return below().seek_data(file, offset); });
   }
   storage::IoResult seek_hole(int file, std::uint64_t offset) override {
-    return faulty(Call::seek_hole, [&] { return real_.seek_hole(file, offset); });
+    return faulty(Call::seek_hole, [&] { return below().seek_hole(file, offset); });
   }
   void start_writeback(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
     ++counts_[index(Call::start_writeback)];
-    real_.start_writeback(file, offset, length);
+    below().start_writeback(file, offset, length);
   }
   storage::IoResult sync_data(int file) override {
-    return faulty(Call::sync_data, [&] { return real_.sync_data(file); });
+    return faulty(Call::sync_data, [&] { return below().sync_data(file); });
   }
   storage::IoResult sync(int file) override {
-    return faulty(Call::sync, [&] { return real_.sync(file); });
+    return faulty(Call::sync, [&] { return below().sync(file); });
   }
   storage::IoResult status(int file, storage::FileStatus& status) override {
-    return faulty(Call::status, [&] { return real_.status(file, status); });
+    return faulty(Call::status, [&] { return below().status(file, status); });
   }
   storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override {
-    return faulty(Call::status_of, [&] { return real_.status_of(path, status); });
+    return faulty(Call::status_of, [&] { return below().status_of(path, status); });
   }
-  storage::IoResult real_path(const std::string& path, std::string& resolved) override {
-    return real_.real_path(path, resolved);
-  }
-  storage::IoResult file_system_type(int file) override { return real_.file_system_type(file); }
   storage::IoResult lock(int file, storage::Lock lock) override {
-    return faulty(Call::lock, [&] { return real_.lock(file, lock); });
+    return faulty(Call::lock, [&] { return below().lock(file, lock); });
   }
   storage::IoResult rename(const std::string& from, const std::string& to) override {
-    return faulty(Call::rename, [&] { return real_.rename(from, to); });
+    return faulty(Call::rename, [&] { return below().rename(from, to); });
   }
   storage::IoResult remove(const std::string& path) override {
-    return faulty(Call::remove, [&] { return real_.remove(path); });
+    return faulty(Call::remove, [&] { return below().remove(path); });
   }
   storage::IoResult remove_beneath(int directory, const std::string& name) override {
-    return faulty(Call::remove, [&] { return real_.remove_beneath(directory, name); });
+    return faulty(Call::remove, [&] { return below().remove_beneath(directory, name); });
   }
   storage::IoResult list(const std::string& directory, std::vector<std::string>& names) override {
-    return faulty(Call::list, [&] { return real_.list(directory, names); });
+    return faulty(Call::list, [&] { return below().list(directory, names); });
   }
 
 private:
@@ -173,7 +172,6 @@ private:
     return real();
   }
 
-  storage::FileSystem& real_;
   std::mutex mutex_;
   std::array<Rule, call_count> rules_{};
   std::array<bool, call_count> interrupted_{};
