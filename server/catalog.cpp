@@ -143,6 +143,7 @@ StoreSettings Catalog::common_settings(std::string name, std::string path) {
   settings.size_bytes_max = config_.limits.size_bytes_max;
   settings.engine = config_.limits.engine;
   settings.forks_bytes = &forks_bytes_;
+  settings.abandon_recovery = &abandon_openings_;
   settings.threads = config_.threads;
   settings.lease_idle_max = config_.limits.lease_idle_max;
   return settings;

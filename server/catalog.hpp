@@ -54,6 +54,8 @@ public:
 
   /// Opens the configured stores and the directory, each store on its own worker. Throws MemoryError naming the store.
   void start();
+  /// From any thread: a store that is being recovered is not opened; its log is kept for the next start.
+  void abandon_openings() noexcept { abandon_openings_ = true; }
   /// For the log's start line: name and pages of each configured store.
   std::vector<ListedStore> configured() const;
 
@@ -100,6 +102,7 @@ private:
   int directory_ = -1;
   std::string directory_path_;  ///< resolved, without links
   Log& log_;
+  std::atomic<bool> abandon_openings_{false};
   std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
   std::shared_ptr<Worker> admin_;
   mutable std::mutex mutex_;

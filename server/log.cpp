@@ -2,11 +2,14 @@
 
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "proto/codec.hpp"
+#include "server/line_queue.hpp"
 
 namespace pageserver::server {
 
@@ -88,18 +91,59 @@ std::string format_event(LogFormat format, LogLevel level, std::string_view even
   return line;
 }
 
-struct Log::Sink {
-  spdlog::logger logger{"pageserverd", std::make_shared<spdlog::sinks::stderr_sink_mt>()};
-};
+namespace {
 
-Log::Log(LogFormat format, LogLevel level) : format_(format), level_(level), sink_(std::make_unique<Sink>()) {
+// What waits for a reader of standard error that stalls: some ten thousand lines.
+constexpr std::size_t queued_bytes_max = 1u << 20;
+
+std::unique_ptr<spdlog::pattern_formatter> line_formatter(LogFormat format) {
   const char* pattern =
       format == LogFormat::json ? "{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",%v}" : "%Y-%m-%dT%H:%M:%S.%eZ %v";
-  sink_->logger.set_formatter(
-      std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc, "\n"));
-  sink_->logger.set_level(spdlog::level::trace);
-  sink_->logger.flush_on(spdlog::level::trace);
+  return std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc, "\n");
 }
+
+std::string formatted(spdlog::formatter& formatter, const spdlog::details::log_msg& message) {
+  spdlog::memory_buf_t text;
+  formatter.format(message, text);
+  return {text.data(), text.size()};
+}
+
+/// Stamps lines when they are written, and hands them to the queue.
+class QueueSink final : public spdlog::sinks::base_sink<std::mutex> {
+public:
+  explicit QueueSink(LogFormat format)
+      : spdlog::sinks::base_sink<std::mutex>(line_formatter(format)),
+        queue_(STDERR_FILENO, queued_bytes_max,
+               [format, formatter = std::shared_ptr(line_formatter(format))](std::uint64_t dropped) {
+                 const std::string line = format_event(format, LogLevel::warn, "log lines dropped",
+                                                       {{"lines", dropped},
+                                                        {"reason",
+                                                         "standard error does not take them: whoever reads it "
+                                                         "stalls or is gone, or its disk is full"}});
+                 return formatted(*formatter, {"pageserverd", spdlog::level::info, line});
+               }) {}
+
+  LineQueue& queue() noexcept { return queue_; }
+
+protected:
+  void sink_it_(const spdlog::details::log_msg& message) override { queue_.push(formatted(*formatter_, message)); }
+  void flush_() override {}
+
+private:
+  LineQueue queue_;
+};
+
+}  // namespace
+
+struct Log::Sink {
+  explicit Sink(LogFormat format) : queued(std::make_shared<QueueSink>(format)), logger("pageserverd", queued) {
+    logger.set_level(spdlog::level::trace);
+  }
+  std::shared_ptr<QueueSink> queued;
+  spdlog::logger logger;
+};
+
+Log::Log(LogFormat format, LogLevel level) : format_(format), level_(level), sink_(std::make_unique<Sink>(format)) {}
 
 Log::~Log() = default;
 
@@ -108,5 +152,7 @@ void Log::write(LogLevel level, std::string_view event, std::initializer_list<Lo
   const std::string line = format_event(format_, level, event, fields);
   sink_->logger.log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
 }
+
+void Log::drain(std::chrono::milliseconds limit) noexcept { sink_->queued->queue().drain(limit); }
 
 }  // namespace pageserver::server

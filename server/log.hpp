@@ -1,6 +1,7 @@
 // One line for each event, as text or as JSON. The only door to spdlog, so that one file pays for compiling it.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
@@ -31,7 +32,8 @@ struct LogField {
 std::string format_event(LogFormat format, LogLevel level, std::string_view event,
                          std::initializer_list<LogField> fields);
 
-/// Writes to standard error. Thread-safe.
+/// Writes to standard error. Thread-safe. No call waits for whoever reads standard error: lines go through a bounded
+/// queue, and a line says how many were dropped. The destructor waits for what is queued, for at most a second.
 class Log {
 public:
   explicit Log(LogFormat format = LogFormat::text, LogLevel level = LogLevel::info);
@@ -41,6 +43,8 @@ public:
 
   bool enabled(LogLevel level) const noexcept { return level >= level_; }
   void write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {});
+  /// Returns once what was logged is written, or `limit` is over.
+  void drain(std::chrono::milliseconds limit) noexcept;
   void debug(std::string_view event, std::initializer_list<LogField> fields = {}) {
     write(LogLevel::debug, event, fields);
   }

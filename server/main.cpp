@@ -7,7 +7,9 @@
 #include "server/command_line.hpp"
 #include "server/log.hpp"
 #include "server/server.hpp"
+#include "server/signal_watch.hpp"
 #include "storage/mapped_file.hpp"
+#include "storage/standard_streams.hpp"
 
 namespace {
 
@@ -26,6 +28,10 @@ int serve(const pageserver::server::Config& config) {
   try {
     server.start();
   } catch (const std::exception& error) {
+    if (server.stop_requested()) {
+      log.info("stop", {{"status", 0}, {"reason", error.what()}});
+      return 0;
+    }
     log.error("start failed", {{"error", error.what()}});
     return 1;
   }
@@ -36,6 +42,8 @@ int serve(const pageserver::server::Config& config) {
 
 int main(int argc, char** argv) {
   using namespace pageserver::server;
+  pageserver::storage::occupy_standard_streams();
+  SignalWatch::block();
   const CommandLine line = read_command_line(argc, argv);
   if (line.exit_status) return *line.exit_status;
   if (!line.faults.empty()) {

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <asio/io_context.hpp>
-#include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
 #include <cstdio>
@@ -31,8 +30,7 @@ std::string joined(const std::vector<std::string>& parts) {
 }  // namespace
 
 struct Server::Io {
-  explicit Io(asio::io_context& context) : signals(context), grace(context) {}
-  asio::signal_set signals;
+  explicit Io(asio::io_context& context) : grace(context) {}
   asio::steady_timer grace;
 };
 
@@ -51,6 +49,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
 Server::~Server() = default;
 
 void Server::start() {
+  // What an earlier daemon left would be read by whoever waits for this one.
+  if (!config_.port_file.empty()) ::unlink(config_.port_file.c_str());
   catalog_.start();
   for (const ListenAddress& address : config_.listen) {
     listeners_.push_back(Listener::tcp(address, config_.limits.keepalive));
@@ -153,20 +153,18 @@ void Server::connection_ended(std::uint64_t id) {
 
 void Server::handle_signals() {
   ::signal(SIGPIPE, SIG_IGN);
+  // A file that grows past `ulimit -f` is an error of the request that asked for it.
+  ::signal(SIGXFSZ, SIG_IGN);
   // There is nothing to read again: a changed configuration takes a restart.
   ::signal(SIGHUP, SIG_IGN);
-  io_->signals.add(SIGTERM);
-  io_->signals.add(SIGINT);
-  wait_for_signal();
+  signal_watch_.emplace([this](int number) { signalled(number); });
 }
 
-void Server::wait_for_signal() {
-  io_->signals.async_wait([this](const std::error_code& error, int number) {
-    if (error) return;
-    if (context_.stopping) give_up("a second signal");
-    begin_stop(number == SIGINT ? "SIGINT" : "SIGTERM");
-    wait_for_signal();
-  });
+// On the watch's thread: the others may be recovering a store or stand still.
+void Server::signalled(int number) {
+  if (stop_requested_.exchange(true)) give_up("a second signal");
+  catalog_.abandon_openings();
+  front_->post([this, number] { begin_stop(number == SIGINT ? "SIGINT" : "SIGTERM"); });
 }
 
 int Server::run() {
@@ -212,8 +210,6 @@ void Server::close_stores() {
       status_ = failures.empty() ? 0 : 1;
       log_.info("stop", {{"status", status_}});
       io_->grace.cancel();
-      std::error_code ignored;
-      io_->signals.cancel(ignored);
       front_->stop();
     });
   });
@@ -222,6 +218,7 @@ void Server::close_stores() {
 // Ends as a kill would, which loses nothing that was promised.
 void Server::give_up(std::string_view why) {
   log_.error("stopped at once", {{"reason", why}});
+  log_.drain(std::chrono::milliseconds(200));
   std::_Exit(1);
 }
 

@@ -1,9 +1,11 @@
 // The daemon without its command line: listeners, connections, stores, and an orderly stop.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "server/connection.hpp"
 #include "server/listener.hpp"
 #include "server/log.hpp"
+#include "server/signal_watch.hpp"
 #include "storage/file_system.hpp"
 
 namespace pageserver::server {
@@ -29,8 +32,11 @@ public:
   void start();
   /// The listeners as the port file and the log name them, with real ports.
   std::vector<std::string> tcp_addresses() const;
-  /// SIGTERM and SIGINT stop the server; a second one ends the process at once with status 1.
+  /// SIGTERM and SIGINT stop the server, or end a start() between two steps of a recovery; a second one ends the
+  /// process at once with status 1. Needs SignalWatch::block().
   void handle_signals();
+  /// A signal asked for the stop.
+  bool stop_requested() const noexcept { return stop_requested_; }
   /// Serves on the calling thread until stop(). Returns the process's exit status: 1 when a store could not be closed.
   int run();
   /// From any thread.
@@ -44,7 +50,7 @@ private:
   void connection_ended(std::uint64_t id);
   std::shared_ptr<Connection> find(std::uint64_t id);
   std::vector<std::shared_ptr<Connection>> connections();
-  void wait_for_signal();
+  void signalled(int number);
   void begin_stop(std::string_view why);
   void close_stores();
   void out_of_grace();
@@ -52,6 +58,7 @@ private:
 
   const Config config_;
   Log& log_;
+  std::atomic<bool> stop_requested_{false};
   std::shared_ptr<Worker> front_;
   Catalog catalog_;
   ServerContext context_;
@@ -63,6 +70,7 @@ private:
   bool closing_stores_ = false;
   bool stopped_ = false;
   int status_ = 0;
+  std::optional<SignalWatch> signal_watch_;  // the first to go
 };
 
 }  // namespace pageserver::server

@@ -8,6 +8,7 @@
 
 #include "storage/engine.hpp"
 #include "storage/file_system_warning.hpp"
+#include "storage/recovery.hpp"
 #include "storage/thread_background.hpp"
 
 namespace pageserver::server {
@@ -32,7 +33,8 @@ std::uint64_t random_salt() {
 }  // namespace
 
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
-                                           storage::Background& sync_lane, storage::Background& checkpoint_lane) {
+                                           storage::Background& sync_lane, storage::Background& checkpoint_lane,
+                                           std::function<void(const storage::RecoveryReport& report)> recovered) {
   storage::EngineOptions options;
   options.read_only = settings.read_only;
   options.create = settings.create;
@@ -50,6 +52,8 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   constexpr std::uint32_t read_lanes_max = 16;
   options.read_lanes = std::min(settings.threads, read_lanes_max);
   options.map_image = true;
+  options.abandon_recovery = settings.abandon_recovery;
+  options.recovered = std::move(recovered);
   options.salt = random_salt();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
@@ -94,14 +98,22 @@ storage::Store& StoreHost::opened() {
     sync_lane_ = std::make_unique<storage::ThreadBackground>();
     checkpoint_lane_ = std::make_unique<storage::ThreadBackground>();
   }
-  std::shared_ptr<storage::Store> store = open_store(*file_system_, settings_, *sync_lane_, *checkpoint_lane_);
+  const auto took_ms = [start] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  };
+  std::shared_ptr<storage::Store> store =
+      open_store(*file_system_, settings_, *sync_lane_, *checkpoint_lane_, [&](const storage::RecoveryReport& report) {
+        log_.info("recovered", {{"store", settings_.name},
+                                {"path", settings_.path},
+                                {"records", report.records},
+                                {"log_bytes", report.log_bytes},
+                                {"pages", report.pages},
+                                {"ms", took_ms()}});
+      });
   const Stat stat = store->stat(monotonic_ms());
   noted_pages_ = stat.pages;
-  const auto took = std::chrono::steady_clock::now() - start;
-  log_.debug("store opened", {{"store", settings_.name},
-                              {"path", settings_.path},
-                              {"pages", stat.pages},
-                              {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(took).count()}});
+  log_.debug("store opened",
+             {{"store", settings_.name}, {"path", settings_.path}, {"pages", stat.pages}, {"ms", took_ms()}});
   if (const std::string warning = storage::file_system_warning_of(*file_system_, settings_.path); !warning.empty())
     log_.warn("store", {{"store", settings_.name}, {"warning", warning}});
   said_warning_.clear();

@@ -17,6 +17,10 @@
 #include "storage/file_system.hpp"
 #include "storage/store.hpp"
 
+namespace pageserver::storage {
+struct RecoveryReport;
+}
+
 namespace pageserver::server {
 
 struct StoreSettings {
@@ -28,7 +32,8 @@ struct StoreSettings {
   std::uint32_t file_mode = 0640;
   std::uint64_t size_bytes_max = 0;
   EngineLimits engine;
-  std::atomic<std::uint64_t>* forks_bytes = nullptr;  ///< of the whole daemon; outlives the store
+  std::atomic<std::uint64_t>* forks_bytes = nullptr;    ///< of the whole daemon; outlives the store
+  const std::atomic<bool>* abandon_recovery = nullptr;  ///< see EngineOptions
   std::uint32_t threads = 1;
   std::chrono::milliseconds lease_idle_max{0};
 };
@@ -93,6 +98,7 @@ private:
 
 /// What stands behind the daemon's stores.
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
-                                           storage::Background& sync_lane, storage::Background& checkpoint_lane);
+                                           storage::Background& sync_lane, storage::Background& checkpoint_lane,
+                                           std::function<void(const storage::RecoveryReport& report)> recovered = {});
 
 }  // namespace pageserver::server

@@ -70,7 +70,8 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   ImageFile image = ImageFile::open(file_system, path, image_options);
   File folder;
   if (!options.read_only) {
-    recover_image(file_system, image, false);
+    const RecoveryReport report = recover_image(file_system, image, false, options.abandon_recovery);
+    if (report.replayed && options.recovered) options.recovered(report);
     // Kept open, so that syncing it later needs no descriptor: to be without one must not look like a failed sync.
     folder = File::open(file_system, parent_folder(image.file().path()), O_RDONLY | O_DIRECTORY, 0, "open the folder");
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last

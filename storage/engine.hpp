@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,8 @@
 #include "storage/store.hpp"
 
 namespace pageserver::storage {
+
+struct RecoveryReport;
 
 /// Bounds in bytes. The defaults suit a daemon with a few stores on one machine.
 struct EngineOptions {
@@ -38,7 +41,11 @@ struct EngineOptions {
   std::uint64_t inline_commit_bytes = 1ull << 20;
   std::size_t read_lanes = 1;  ///< about as many as threads read at the same time
   bool map_image = false;      ///< read the image through a mapping where enable_mapped_reads() was called
-  std::uint64_t salt = 0;      ///< random, from the caller: incarnation and log salt derive from it
+  /// Set from any thread: an opening that recovers ends soon, with an error. Null: it goes on to its end.
+  const std::atomic<bool>* abandon_recovery = nullptr;
+  /// Called by an opening that replayed a log, before it returns.
+  std::function<void(const RecoveryReport& report)> recovered;
+  std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
 };
 
 /// Opens, and where a log is left, recovers. Throws MemoryError: busy (the file is locked), provider_error (no image),

@@ -89,11 +89,20 @@ void make_log_durable(FileSystem& file_system, const std::string& image_path, co
   if (!mutated(Mutation::drop_recovery_entry_sync)) sync_parent_folder(file_system, image_path);
 }
 
-void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index) {
+/// Ends a recovery between two steps; the next one begins anew.
+void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) {
+  if (abandon == nullptr || !*abandon) return;
+  throw MemoryError{Errc::provider_error, "recover " + quoted(path) +
+                                              ": ended by a stop before all of its log was in the image; the log is "
+                                              "kept, and the next opening begins again"};
+}
+
+void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, const std::atomic<bool>* abandon) {
   if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
   std::vector<std::byte> scratch;
   std::uint64_t next = 0;
   for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(next)) {
+    check_abandoned(abandon, image.path());
     PageCopy copy;
     copy.page = page;
     copy.pages = index.alike_until(page) - page;
@@ -139,7 +148,7 @@ void remove_scratch_files(FileSystem& file_system, const std::string& image_path
     if (is_scratch(image_name, name)) remove_file(file_system, image_path + name.substr(image_name.size()));
 }
 
-RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt) {
+RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt, const std::atomic<bool>* abandon) {
   const File& file = image.file();
   remove_scratch_files(file_system, file.path());
   const FileStatus status = file.status();
@@ -152,8 +161,9 @@ RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool ado
 
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
   for (auto path = scan.beyond.rbegin(); path != scan.beyond.rend(); ++path) remove_file(file_system, *path);
+  check_abandoned(abandon, image.path());
   make_log_durable(file_system, file.path(), scan);
-  copy_into_image(image, scan, index);
+  copy_into_image(image, scan, index, abandon);
   remove_segments(file_system, scan.segments);
   report.replayed = true;
   report.image_pages = image.pages();

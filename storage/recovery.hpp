@@ -2,6 +2,7 @@
 // looks and recovers offline.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,8 +37,10 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path);
 /// again is safe at any time. Does nothing where there is no log.
 RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt);
 
-/// As recover_log(), on an image that the caller holds open and locked.
-RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt);
+/// As recover_log(), on an image that the caller holds open and locked. Throws provider_error, with the log kept, soon
+/// after `abandon` is set.
+RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt,
+                             const std::atomic<bool>* abandon = nullptr);
 
 /// Throws `damaged` when a log lies beside an image that is not there.
 void refuse_log_without_image(FileSystem& file_system, const std::string& path);

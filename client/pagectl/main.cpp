@@ -8,6 +8,7 @@
 
 #include "client/pagectl/cli.hpp"
 #include "client/pagectl/signals.hpp"
+#include "storage/standard_streams.hpp"
 
 namespace {
 
@@ -41,6 +42,7 @@ int run(Context& context, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  pageserver::storage::occupy_standard_streams();
   watch_signals();
   Context context;
   int status = exit_failed;

@@ -41,6 +41,8 @@ void wait_for_signal(sigset_t signals) {
 
 void watch_signals() {
   ::signal(SIGPIPE, SIG_IGN);
+  // A file that grows past `ulimit -f` is an error with a text.
+  ::signal(SIGXFSZ, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
   bool any = false;

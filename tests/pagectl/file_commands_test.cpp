@@ -251,3 +251,27 @@ TEST_CASE("a hole has the hash of its zeros") {
   patch_file(dir.file("zeros.img"), 1'000'000, "in the middle");
   CHECK(pagectl({"hash", dir.file("hole.img")}).out == pagectl({"hash", dir.file("zeros.img")}).out);
 }
+
+TEST_CASE("a closed standard stream is an error, and never the image's own bytes") {
+  TempDir dir;
+  const std::string image = dir.file("x.img");
+  write_file(image, random_bytes(16, 5));
+  const std::string before = sha256_of(image);
+  const auto in_shell = [&](const std::string& arguments, const std::string& streams) {
+    return run(
+        {"bash", "-c", "exec \"$0\" " + arguments + " " + streams, pagectl_program(), image, dir.file("copy.img")});
+  };
+  for (const char* streams : {"<&-", "<&- >&-"}) {
+    const RunResult refused = in_shell("write \"$1\" 131072", streams);
+    INFO(streams << ": " << refused.err);
+    CHECK(refused.status == 1);
+    CHECK(refused.err.find("Bad file descriptor") != std::string::npos);
+    CHECK(sha256_of(image) == before);
+  }
+  for (const char* streams : {">&-", "<&- >&- 2>&-"}) {
+    CHECK(in_shell("read \"$1\" 0 65536", streams).status == 1);
+    CHECK(in_shell("copy --quiet \"$1\" \"$2\" --force", streams).status == 0);
+    CHECK(sha256_of(dir.file("copy.img")) == before);
+    CHECK(sha256_of(image) == before);
+  }
+}

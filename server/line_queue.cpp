@@ -1,0 +1,116 @@
+#include "server/line_queue.hpp"
+
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace pageserver::server {
+
+struct LineQueue::State {
+  const int descriptor;
+  const std::size_t bytes_max;
+  const Notice notice;
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> lines;
+  std::size_t bytes = 0;  ///< of `lines`
+  std::uint64_t dropped = 0;
+  bool writing = false;  ///< the thread has lines in hand
+  bool ending = false;
+};
+
+namespace {
+
+// False when the descriptor does not take it. A pipe that poll() calls writable takes PIPE_BUF bytes without blocking.
+bool write_text(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    pollfd ready{descriptor, POLLOUT, 0};
+    if (::poll(&ready, 1, -1) < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    const ssize_t put = ::write(descriptor, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+    if (put > 0) text.remove_prefix(static_cast<std::size_t>(put));
+    if (put < 0 && errno != EINTR && errno != EAGAIN) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+LineQueue::LineQueue(int descriptor, std::size_t bytes_max, Notice notice)
+    : state_(new State{descriptor, bytes_max, std::move(notice), {}, {}, {}, 0, 0, false, false}) {
+  std::thread([state = state_] {
+    ::pthread_setname_np(::pthread_self(), "log");
+    write_lines(state);
+  }).detach();
+}
+
+LineQueue::~LineQueue() {
+  drain(std::chrono::seconds(1));
+  const std::lock_guard lock(state_->mutex);
+  state_->ending = true;
+  state_->changed.notify_all();
+}
+
+void LineQueue::push(std::string line) noexcept {
+  const std::lock_guard lock(state_->mutex);
+  try {
+    if (state_->bytes + line.size() <= state_->bytes_max) {
+      state_->lines.push_back(std::move(line));
+      state_->bytes += state_->lines.back().size();
+      state_->changed.notify_all();
+      return;
+    }
+  } catch (const std::exception&) {
+    // Out of memory is one more reason to drop a line.
+  }
+  ++state_->dropped;
+}
+
+void LineQueue::drain(std::chrono::milliseconds limit) noexcept {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait_for(lock, limit, [&] { return state_->lines.empty() && !state_->writing; });
+}
+
+void LineQueue::write_lines(const std::shared_ptr<State>& state) noexcept {
+  std::vector<std::string> lines;
+  std::unique_lock lock(state->mutex);
+  for (;;) {
+    state->changed.wait(lock, [&] { return !state->lines.empty() || state->ending; });
+    if (state->lines.empty()) return;
+    lines.swap(state->lines);
+    state->bytes = 0;
+    state->writing = true;
+    std::uint64_t dropped = std::exchange(state->dropped, 0);
+    lock.unlock();
+    for (const std::string& line : lines) dropped += write_text(state->descriptor, line) ? 0u : 1u;
+    lines.clear();
+    // After what stood before the gap. What the descriptor refuses now is said once it takes lines again.
+    if (dropped != 0) {
+      try {
+        if (write_text(state->descriptor, state->notice(dropped))) dropped = 0;
+      } catch (const std::exception&) {
+        // Said with the next lines.
+      }
+    }
+    lock.lock();
+    state->dropped += dropped;
+    state->writing = false;
+    state->changed.notify_all();
+  }
+}
+
+}  // namespace pageserver::server

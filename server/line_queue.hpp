@@ -1,0 +1,40 @@
+// Lines on their way to a descriptor that may not take them.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace pageserver::server {
+
+/// Writes lines to a descriptor from a thread of its own. Whoever reads the other end may stall: push() never waits for
+/// it. At most `bytes_max` wait; what comes on top is dropped and counted, and so is what the descriptor refuses.
+class LineQueue {
+public:
+  /// Formats the line that says how many lines were dropped. Runs on the queue's thread.
+  using Notice = std::function<std::string(std::uint64_t dropped)>;
+
+  /// Throws std::system_error when no thread can be had.
+  LineQueue(int descriptor, std::size_t bytes_max, Notice notice);
+  LineQueue(const LineQueue&) = delete;
+  LineQueue& operator=(const LineQueue&) = delete;
+  /// Waits for what is queued as drain() does, for at most a second. A thread that is still blocked in a write then is
+  /// left behind; it touches nothing but its own memory and ends with the process.
+  ~LineQueue();
+
+  /// From any thread. `line` ends with its newline.
+  void push(std::string line) noexcept;
+  /// Returns once all that was pushed before is written, or `limit` is over.
+  void drain(std::chrono::milliseconds limit) noexcept;
+
+private:
+  struct State;
+  static void write_lines(const std::shared_ptr<State>& state) noexcept;
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace pageserver::server
