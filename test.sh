@@ -3,7 +3,7 @@
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
-#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz container coverage bench
+#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz rust container coverage bench
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
 set -uo pipefail
@@ -115,6 +115,22 @@ stage_container() {
   add ${counts:-0 1 0}
 }
 
+# The Rust crate, against the daemon of `dev`. The script says by itself what it counted.
+stage_rust() {
+  local log=$logs/rust.log counts
+  command -v cargo >/dev/null || docker/install-packages.sh rust || { add 0 1 0; return; }
+  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pagectl; } >"$logs/rust-build.log" 2>&1; then
+    tail -n 40 "$logs/rust-build.log"
+    echo "FAILED: build of the daemon (all of it: $logs/rust-build.log)"
+    add 0 1 0
+    return
+  fi
+  scripts/check_rust.sh 2>&1 | tee "$log"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  # shellcheck disable=SC2086 # three numbers
+  add ${counts:-0 1 0}
+}
+
 # Measures; whether a bar is reached is information, and in the table. BENCH_FLAGS are for build/bench/bin/pageserver_bench.
 stage_bench() {
   local log=$logs/bench.log counts micro
@@ -133,7 +149,7 @@ stage_bench() {
 
 stages=("$@")
 case "${1:-all}" in
-  all) stages=(format scripts dev release tidy asan tsan fuzz container) ;;
+  all) stages=(format scripts dev release tidy asan tsan fuzz rust container) ;;
   quick) stages=(format scripts quick) ;;
 esac
 for stage in "${stages[@]}"; do

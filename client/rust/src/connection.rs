@@ -1,0 +1,523 @@
+//! One connection to a daemon: requests out, answers in, many in flight, no thread of its own.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::poll::PollBudget;
+use crate::protocol::{
+    encode_head, Answer, Fault, HelloAnswer, Operation, Request, FEATURES_ALL, HEADER_BYTES, NAME_BYTES_MAX,
+    PAYLOAD_OVERHEAD_BYTES, PROTOCOL_VERSION,
+};
+use crate::transport::{Transport, Wait};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+/// The largest read that this client asks for, whatever the daemon would allow.
+const REQUEST_BYTES_MAX: u32 = 64 << 20;
+/// Data up to this size is copied behind its header; more goes out from where it is, if the transport can.
+const COPY_BYTES_MAX: usize = 4096;
+/// Requests are collected up to so many bytes before they are sent without anybody waiting for an answer.
+const COLLECT_BYTES_MAX: usize = 64 << 10;
+
+/// Takes in what is answered to requests.
+pub(crate) trait Sink {
+    /// Where the data of this read goes: exactly as many bytes as it asked for. `None`: nobody wants it any more.
+    fn target(&mut self, id: u64) -> Option<&mut [u8]>;
+    /// The request ended. The payload of a read is empty, since its data is where it should be. A fault ends the
+    /// connection.
+    fn done(&mut self, id: u64, answer: std::result::Result<&[u8], &Error>) -> std::result::Result<(), Fault>;
+}
+
+/// For notices, while no answer is waited for.
+pub(crate) struct Nobody;
+
+impl Sink for Nobody {
+    fn target(&mut self, _: u64) -> Option<&mut [u8]> {
+        None
+    }
+
+    fn done(&mut self, _: u64, _: std::result::Result<&[u8], &Error>) -> std::result::Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// One request whose answer is used at once.
+struct One<F, R> {
+    id: u64,
+    operation: Operation,
+    use_answer: Option<F>,
+    result: Option<Result<R>>,
+}
+
+impl<F, R> Sink for One<F, R>
+where
+    F: FnOnce(Answer<'_>) -> std::result::Result<R, Fault>,
+{
+    fn target(&mut self, _: u64) -> Option<&mut [u8]> {
+        None
+    }
+
+    fn done(&mut self, id: u64, answer: std::result::Result<&[u8], &Error>) -> std::result::Result<(), Fault> {
+        if id != self.id {
+            return Ok(());
+        }
+        match answer {
+            Err(error) => self.result = Some(Err(error.clone())),
+            Ok(payload) => {
+                if let Some(use_answer) = self.use_answer.take() {
+                    self.result = Some(Ok(use_answer(Answer::decode(self.operation, payload)?)?));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sink of a single read or write: what most calls are.
+struct Single<'b> {
+    id: u64,
+    buffer: Option<&'b mut [u8]>,
+    result: Option<Result<()>>,
+}
+
+impl Sink for Single<'_> {
+    fn target(&mut self, id: u64) -> Option<&mut [u8]> {
+        if id == self.id {
+            self.buffer.as_deref_mut()
+        } else {
+            None
+        }
+    }
+
+    fn done(&mut self, id: u64, answer: std::result::Result<&[u8], &Error>) -> std::result::Result<(), Fault> {
+        if id == self.id {
+            match answer {
+                Ok([]) => self.result = Some(Ok(())),
+                Ok(payload) => {
+                    return Err(Fault(format!("write answer has a payload of {} bytes, expected none", payload.len())))
+                }
+                Err(error) => self.result = Some(Err(error.clone())),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct Pending {
+    pub operation: Operation,
+    pub length: usize,
+    pub done: bool,
+    cost: usize,
+}
+
+/// What a connection has cost so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub requests: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub waits: u64,
+}
+
+pub(crate) struct Connection {
+    pub(super) stream: Box<dyn Transport>,
+    pub(super) wait: Option<Wait>,
+    pub(super) can_wait: bool,
+    pub(super) quantum: Duration,
+    pub(super) budget: PollBudget,
+    pub(super) context: String,
+    pub(super) server: HelloAnswer,
+    pub(super) greeted: bool,
+
+    out: Vec<u8>,
+    pub(super) write_failed: Option<String>,
+    /// `begin..end` of it came in and was not taken yet.
+    pub(super) received: Vec<u8>,
+    pub(super) begin: usize,
+    pub(super) end: usize,
+
+    /// Requests sent or about to be, in their order; ids are consecutive.
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) first_id: u64,
+    next_id: u64,
+    pub(super) in_flight: usize,
+    pub(super) in_flight_bytes: usize,
+    pub(super) oldest_since: Instant,
+    pub(super) request_timeout: Duration,
+
+    pub(super) ended: Option<Error>,
+    pub(super) lease_lost: Option<Error>,
+    pub(super) counters: Counters,
+}
+
+/// What a connection is opened with.
+pub(crate) struct ConnectionOptions<'a> {
+    pub deadline: Instant,
+    pub request_timeout: Duration,
+    pub poll_us: Option<u32>,
+    pub client_name: &'a str,
+    pub context: String,
+}
+
+impl Connection {
+    /// Says hello on a connected stream.
+    pub fn new(stream: Box<dyn Transport>, options: &ConnectionOptions<'_>) -> Result<Connection> {
+        let left = options.deadline.saturating_duration_since(Instant::now());
+        let mut connection = Connection {
+            stream,
+            wait: None,
+            can_wait: true,
+            // A wait of the system ends late by as much as this.
+            quantum: (options.request_timeout / 8).clamp(Duration::from_millis(1), Duration::from_millis(100)),
+            budget: PollBudget::new(options.poll_us),
+            context: options.context.clone(),
+            server: HelloAnswer { requests_in_flight_max: 1, ..HelloAnswer::default() },
+            greeted: false,
+            out: Vec::with_capacity(1024),
+            write_failed: None,
+            received: vec![0; 64 << 10],
+            begin: 0,
+            end: 0,
+            pending: VecDeque::new(),
+            first_id: 1,
+            next_id: 1,
+            in_flight: 0,
+            in_flight_bytes: 0,
+            oldest_since: Instant::now(),
+            request_timeout: left.max(Duration::from_millis(1)),
+            ended: None,
+            lease_lost: None,
+            counters: Counters::default(),
+        };
+        connection.hello(options.client_name)?;
+        connection.request_timeout = options.request_timeout;
+        Ok(connection)
+    }
+
+    fn hello(&mut self, client_name: &str) -> Result<()> {
+        let mut name =
+            if client_name.is_empty() { concat!("pageserver-rust ", env!("CARGO_PKG_VERSION")) } else { client_name };
+        while name.len() > NAME_BYTES_MAX || !name.is_char_boundary(name.len()) {
+            let mut end = name.len().min(NAME_BYTES_MAX + 1) - 1;
+            while !name.is_char_boundary(end) {
+                end -= 1;
+            }
+            name = &name[..end];
+        }
+        let answer = self.call(
+            &Request::Hello {
+                version_min: PROTOCOL_VERSION,
+                version_max: PROTOCOL_VERSION,
+                payload_bytes_max: REQUEST_BYTES_MAX + PAYLOAD_OVERHEAD_BYTES,
+                features: FEATURES_ALL,
+                client_name: name,
+            },
+            |answer| match answer {
+                Answer::Hello(hello) => Ok(hello),
+                _ => Err(Fault("hello was answered with something else".into())),
+            },
+        )?;
+        if answer.version != PROTOCOL_VERSION {
+            return Err(self.end_with(
+                ErrorKind::Unsupported,
+                "hello",
+                &format!(
+                    "the daemon chose version {} of the protocol, this library speaks {}",
+                    answer.version, PROTOCOL_VERSION
+                ),
+            ));
+        }
+        if answer.request_bytes_max == 0 || answer.requests_in_flight_max == 0 {
+            return Err(self.end_with(
+                ErrorKind::ProtocolError,
+                "hello",
+                &format!(
+                    "the daemon announced request_bytes_max={} requests_in_flight_max={}, expected at least 1 of each",
+                    answer.request_bytes_max, answer.requests_in_flight_max
+                ),
+            ));
+        }
+        self.server = answer;
+        self.server.features &= FEATURES_ALL;
+        self.server.request_bytes_max = self.server.request_bytes_max.min(REQUEST_BYTES_MAX);
+        self.greeted = true;
+        Ok(())
+    }
+
+    pub fn name_store(&mut self, context: String) {
+        self.context = context;
+    }
+
+    pub fn server(&self) -> &HelloAnswer {
+        &self.server
+    }
+
+    pub fn has_feature(&self, feature: u64) -> bool {
+        self.server.features & feature != 0
+    }
+
+    pub fn request_bytes_max(&self) -> usize {
+        self.server.request_bytes_max as usize
+    }
+
+    pub fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn set_request_timeout(&mut self, timeout: Duration) -> Duration {
+        std::mem::replace(&mut self.request_timeout, timeout)
+    }
+
+    /// Fails as a request of `operation` would.
+    pub fn check_usable(&self, operation: Operation) -> Result<()> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        match &self.lease_lost {
+            // What is about the daemon and not about the store still works.
+            Some(lost) if !matches!(operation, Operation::CLOSE | Operation::PING | Operation::LIST) => {
+                Err(lost.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error with the connection's name before it.
+    pub fn error(&self, kind: ErrorKind, operation: &str, message: &str) -> Error {
+        let named = message.starts_with(operation)
+            && matches!(message.as_bytes().get(operation.len()), None | Some(b' ') | Some(b':'));
+        if named {
+            Error::new(kind, format!("{}: {}", self.context, message))
+        } else {
+            Error::new(kind, format!("{}: {}: {}", self.context, operation, message))
+        }
+    }
+
+    /// Ends the connection with this error, unless it had ended before.
+    pub(super) fn end_with(&mut self, kind: ErrorKind, operation: &str, message: &str) -> Error {
+        if self.ended.is_none() {
+            self.ended = Some(self.error(kind, operation, message));
+            self.out = Vec::new();
+            self.pending.clear();
+            self.in_flight = 0;
+            self.begin = self.end;
+            // The socket itself closes with the session: nothing is read from it or sent any more.
+        }
+        match &self.ended {
+            Some(error) => error.clone(),
+            None => unreachable!("it was set above"),
+        }
+    }
+
+    /// True: the daemon takes a request that costs so many bytes there without answering one before.
+    fn fits(&self, cost: usize) -> bool {
+        self.in_flight == 0
+            || (self.in_flight < self.server.requests_in_flight_max as usize
+                && self.in_flight_bytes.saturating_add(cost) <= self.server.buffered_bytes_max as usize)
+    }
+
+    /// The daemon never has to stop reading from a client that keeps to its limits, so that sending can't block for
+    /// good; answers are taken in until there is room.
+    fn admit(&mut self, operation: Operation, cost: usize, sink: &mut dyn Sink) -> Result<()> {
+        self.check_usable(operation)?;
+        while !self.fits(cost) {
+            self.begin_wait()?;
+            self.receive(sink)?;
+            self.check_usable(operation)?;
+        }
+        Ok(())
+    }
+
+    fn enlist(&mut self, operation: Operation, length: usize, cost: usize) -> u64 {
+        if self.in_flight == 0 {
+            self.oldest_since = Instant::now();
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.in_flight += 1;
+        self.in_flight_bytes += cost;
+        self.counters.requests += 1;
+        self.pending.push_back(Pending { operation, length, done: false, cost });
+        id
+    }
+
+    pub(super) fn settle(&mut self, id: u64) {
+        let index = (id - self.first_id) as usize;
+        self.pending[index].done = true;
+        self.in_flight -= 1;
+        self.in_flight_bytes -= self.pending[index].cost;
+        let first = self.first_id;
+        while self.pending.front().map_or(false, |pending| pending.done) {
+            self.pending.pop_front();
+            self.first_id += 1;
+        }
+        // The next one's time begins when it is the oldest: before, the daemon was at work on what came earlier.
+        if self.first_id != first && self.in_flight > 0 {
+            self.oldest_since = Instant::now();
+        }
+    }
+
+    /// Queues a request, and returns its id. Answers to earlier ones may be taken in meanwhile.
+    pub fn submit(&mut self, request: &Request<'_>, sink: &mut dyn Sink) -> Result<u64> {
+        let length = match request {
+            Request::Read { length, .. } => *length as usize,
+            _ => 0,
+        };
+        let cost = 2 * HEADER_BYTES + 64 + length;
+        self.admit(request.operation(), cost, sink)?;
+        if self.out.len() >= COLLECT_BYTES_MAX {
+            self.send()?;
+        }
+        let id = self.enlist(request.operation(), length, cost);
+        request.encode(id, &mut self.out);
+        Ok(id)
+    }
+
+    /// As [`submit`](Self::submit), for a write. `data` is not needed any more when it returns.
+    pub fn submit_write(&mut self, offset: u64, data: &[u8], sink: &mut dyn Sink) -> Result<u64> {
+        let cost = 2 * HEADER_BYTES + 8 + data.len();
+        self.admit(Operation::WRITE, cost, sink)?;
+        if self.out.len() >= COLLECT_BYTES_MAX {
+            self.send()?;
+        }
+        let id = self.enlist(Operation::WRITE, 0, cost);
+        encode_head(Operation::WRITE, id, 8 + data.len(), offset, &mut self.out);
+        if data.len() <= COPY_BYTES_MAX || !self.stream.sends_vectored() {
+            self.out.extend_from_slice(data);
+        } else {
+            self.send_with(data)?;
+        }
+        Ok(id)
+    }
+
+    /// Sends what is queued. A failure is not told here: a daemon that closes says why first, and that is read next.
+    pub fn send(&mut self) -> Result<()> {
+        self.send_with(&[])
+    }
+
+    /// Sends what is queued, to wait for answers next.
+    pub fn begin_wait(&mut self) -> Result<()> {
+        self.counters.waits += 1;
+        self.send()
+    }
+
+    fn send_with(&mut self, data: &[u8]) -> Result<()> {
+        let out = std::mem::take(&mut self.out);
+        let result = self.write_all(&out, data);
+        self.out = out;
+        self.out.clear();
+        result
+    }
+
+    fn write_all(&mut self, out: &[u8], data: &[u8]) -> Result<()> {
+        let total = out.len() + data.len();
+        let mut sent = 0;
+        while sent < total && self.write_failed.is_none() {
+            let written = if sent >= out.len() {
+                self.stream.write(&data[sent - out.len()..])
+            } else if data.is_empty() {
+                self.stream.write(&out[sent..])
+            } else {
+                self.stream.write_vectored(&[IoSlice::new(&out[sent..]), IoSlice::new(data)])
+            };
+            match written {
+                Ok(0) => self.write_failed = Some("the stream takes no more bytes".into()),
+                Ok(count) => {
+                    sent += count;
+                    self.counters.bytes_sent += count as u64;
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        if Instant::now() >= self.oldest_since + self.request_timeout {
+                            return Err(self.end_with(
+                                ErrorKind::TimedOut,
+                                "send",
+                                &format!(
+                                    "the daemon did not take the request within {}ms; see request_timeout in the URI",
+                                    self.request_timeout.as_millis()
+                                ),
+                            ));
+                        }
+                        self.set_wait(Wait::AtMost(self.quantum))?;
+                    }
+                    _ => self.write_failed = Some(error.to_string()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_wait(&mut self, wait: Wait) -> Result<()> {
+        if self.wait == Some(wait) || !self.can_wait {
+            return Ok(());
+        }
+        match self.stream.set_wait(wait) {
+            Ok(can_wait) => {
+                self.can_wait = can_wait;
+                self.wait = Some(wait);
+                Ok(())
+            }
+            Err(error) => Err(self.end_with(ErrorKind::ConnectionLost, "wait", &error.to_string())),
+        }
+    }
+
+    /// One request and its answer.
+    pub fn call<R>(
+        &mut self,
+        request: &Request<'_>,
+        use_answer: impl FnOnce(Answer<'_>) -> std::result::Result<R, Fault>,
+    ) -> Result<R> {
+        let mut sink = One { id: 0, operation: request.operation(), use_answer: Some(use_answer), result: None };
+        sink.id = self.submit(request, &mut Nobody)?;
+        self.begin_wait()?;
+        loop {
+            self.receive(&mut sink)?;
+            if let Some(result) = sink.result.take() {
+                return result;
+            }
+        }
+    }
+
+    /// One read, at most `request_bytes_max()` bytes.
+    pub fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let request = Request::Read { offset, length: buffer.len() as u32 };
+        let id = self.submit(&request, &mut Nobody)?;
+        self.single(id, Some(buffer))
+    }
+
+    /// One write, at most `request_bytes_max()` bytes.
+    pub fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        let id = self.submit_write(offset, data, &mut Nobody)?;
+        self.single(id, None)
+    }
+
+    fn single(&mut self, id: u64, buffer: Option<&mut [u8]>) -> Result<()> {
+        self.begin_wait()?;
+        let mut sink = Single { id, buffer, result: None };
+        loop {
+            self.receive(&mut sink)?;
+            if let Some(result) = sink.result.take() {
+                return result;
+            }
+        }
+    }
+
+    /// Takes in what the daemon has said unasked, so that a lost lease or a closed connection is known, and fails as a
+    /// request of `operation` would. Waits for nothing, but for a round trip where the transport can't but wait.
+    pub fn look(&mut self, operation: Operation) -> Result<()> {
+        self.check_usable(operation)?;
+        if self.in_flight == 0 {
+            self.set_wait(Wait::Never)?;
+            if self.can_wait {
+                self.take_what_is_there()?;
+            } else {
+                self.call(&Request::Ping { echo: &[] }, |_| Ok(()))?;
+            }
+        }
+        self.check_usable(operation)
+    }
+}

@@ -1,0 +1,221 @@
+//! Where a store is and how to open it.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::poll::POLL_US_MAX;
+use crate::protocol::{is_session_name, is_store_name, Access, Publish, View, PAGE_SIZE};
+use crate::uri::{self, Scheme, Target};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a daemon listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Tcp { host: String, port: u16 },
+    Unix { path: PathBuf },
+}
+
+impl Endpoint {
+    /// As a URI, with a store or (an empty name) without.
+    pub fn uri(&self, store: &str) -> String {
+        match self {
+            Endpoint::Tcp { host, port } => {
+                let host = if host.contains(':') {
+                    format!("[{}]", uri::encode(host.as_bytes(), b":"))
+                } else {
+                    uri::encode(host.as_bytes(), b"")
+                };
+                let slash = if store.is_empty() { "" } else { "/" };
+                format!("pageserver://{}:{}{}{}", host, port, slash, store)
+            }
+            Endpoint::Unix { path } => {
+                format!("pageserver+unix:///{}?socket={}", store, uri::encode(&uri::path_bytes(path), b"/:@,"))
+            }
+        }
+    }
+}
+
+/// How to open a session. The URI's query is another way to write the same; each method here has its key's name.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) store: String,
+    pub(crate) access: Access,
+    pub(crate) view: View,
+    pub(crate) publish: Publish,
+    pub(crate) wait_ms: u32,
+    pub(crate) name: String,
+    pub(crate) client_name: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) poll_us: Option<u32>,
+    pub(crate) cache_bytes: u64,
+}
+
+impl Options {
+    fn new(endpoint: Endpoint, store: &str) -> Self {
+        Options {
+            endpoint,
+            store: store.to_owned(),
+            access: Access::Write,
+            view: View::Live,
+            publish: Publish::OnWrite,
+            wait_ms: 0,
+            name: String::new(),
+            client_name: String::new(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            poll_us: None,
+            cache_bytes: 0,
+        }
+    }
+
+    /// A store of the daemon at `host` (a name or an address, IPv6 without brackets) and `port`.
+    pub fn tcp(host: &str, port: u16, store: &str) -> Self {
+        Options::new(Endpoint::Tcp { host: host.to_owned(), port }, store)
+    }
+
+    /// A store of the daemon that listens on the Unix socket at `path`.
+    pub fn unix(path: impl Into<PathBuf>, store: &str) -> Self {
+        Options::new(Endpoint::Unix { path: path.into() }, store)
+    }
+
+    /// What `uri` says: `pageserver://HOST[:PORT]/STORE[?...]` or `pageserver+unix:///STORE?socket=PATH[&...]`. The
+    /// default access is write, published with each write. Fails with `invalid_argument`, quoting the wrong part.
+    pub fn from_uri(text: &str) -> Result<Self> {
+        Options::from_parsed(uri::parse(text, Access::Write, Target::Image)?, text)
+    }
+
+    pub(crate) fn from_parsed(parsed: uri::Uri, text: &str) -> Result<Self> {
+        let endpoint = match parsed.scheme {
+            Scheme::Tcp => Endpoint::Tcp { host: parsed.host, port: parsed.port },
+            Scheme::Unix => Endpoint::Unix { path: parsed.socket },
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("open \"{}\": only the schemes pageserver and pageserver+unix have sessions here", text),
+                ))
+            }
+        };
+        let mut options = Options::new(endpoint, &parsed.store);
+        options.access = parsed.access;
+        options.view = parsed.view;
+        options.publish = parsed.publish;
+        options.wait_ms = parsed.wait_ms;
+        options.name = parsed.name;
+        options.connect_timeout = parsed.connect_timeout;
+        options.request_timeout = parsed.request_timeout;
+        options.poll_us = parsed.poll_us;
+        options.cache_bytes = parsed.cache_bytes;
+        Ok(options)
+    }
+
+    /// What the session may do; a writer unless said otherwise.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// What a reader sees; live unless said otherwise.
+    pub fn view(mut self, view: View) -> Self {
+        self.view = view;
+        self
+    }
+
+    /// When a writer's bytes become visible; with each write unless said otherwise.
+    pub fn publish(mut self, publish: Publish) -> Self {
+        self.publish = publish;
+        self
+    }
+
+    /// How long to wait in line for the writer lease, in milliseconds; not at all unless said otherwise.
+    pub fn wait_ms(mut self, wait_ms: u32) -> Self {
+        self.wait_ms = wait_ms;
+        self
+    }
+
+    /// What the session calls itself towards others; program name and process id unless said otherwise.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// Program and version, for the daemon's log.
+    pub fn client_name(mut self, name: &str) -> Self {
+        self.client_name = name.to_owned();
+        self
+    }
+
+    /// Name resolution, all addresses, hello and open together (`wait_ms` on top); 10 s unless said otherwise.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// One request, counted from when it is the oldest one without an answer; 60 s unless said otherwise.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// For how many microseconds at most, 0 to 1000, a call looks for its answer before it sleeps. `None`: the
+    /// library's own choice, which is 0 where the process may use one processor only.
+    pub fn poll_us(mut self, poll_us: Option<u32>) -> Self {
+        self.poll_us = poll_us;
+        self
+    }
+
+    /// Memory for a cache of pages, in bytes; less than two pages (131,072) is none. See [`Session`](crate::Session).
+    pub fn cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    pub(crate) fn has_cache(&self) -> bool {
+        let live = self.access == Access::Read && self.view == View::Live;
+        !live && self.cache_bytes / PAGE_SIZE >= 2
+    }
+
+    /// The options as they are used, or what is wrong with them.
+    pub(crate) fn checked(mut self) -> Result<Self> {
+        let refuse = |text: &str| {
+            let uri = self.endpoint.uri("");
+            Err(Error::new(ErrorKind::InvalidArgument, format!("{}: open: {}", uri, text)))
+        };
+        if !is_store_name(&self.store) {
+            return refuse(&format!(
+                "\"{}\" is no store's name: expected a letter or digit, then at most 63 letters, digits, dots, \
+                 underscores and hyphens",
+                self.store
+            ));
+        }
+        if !is_session_name(&self.name) {
+            return refuse("the session's name is not at most 255 bytes without control characters");
+        }
+        if let Some(poll_us) = self.poll_us {
+            if poll_us > POLL_US_MAX {
+                return refuse(&format!("poll_us={} exceeds {}", poll_us, POLL_US_MAX));
+            }
+        }
+        if self.view == View::Pinned && self.access != Access::Read {
+            return refuse("view=pinned is for access=read only");
+        }
+        if self.publish == Publish::OnFlush && self.access != Access::Write {
+            return refuse("publish=on_flush is for access=write only");
+        }
+        if self.name.is_empty() {
+            self.name = own_name();
+        }
+        Ok(self)
+    }
+}
+
+/// What the daemon shows to others where the program gave no name.
+fn own_name() -> String {
+    let pid = format!("pid {}", std::process::id());
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let program = program.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    match program {
+        Some(program) if is_session_name(&format!("{} {}", program, pid)) => format!("{} {}", program, pid),
+        _ => pid,
+    }
+}

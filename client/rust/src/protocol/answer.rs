@@ -1,0 +1,372 @@
+//! Bytes of answers and notices to values.
+
+use super::frame::Operation;
+use super::reader::{Fault, Reader};
+use super::*;
+
+/// What the daemon announced in its hello.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the document has them, by the same names
+pub struct HelloAnswer {
+    pub version: u16,
+    pub payload_bytes_max: u32,
+    pub features: u64,
+    pub request_bytes_max: u32,
+    pub requests_in_flight_max: u32,
+    pub buffered_bytes_max: u32,
+    pub connection_id: u64,
+    pub server_name: String,
+}
+
+/// A store in the daemon's list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListEntry {
+    /// Its name.
+    pub store: String,
+    /// Of the newest published version.
+    pub pages: u64,
+    /// No writer is admitted.
+    pub read_only: bool,
+    /// The daemon has it open.
+    pub open: bool,
+}
+
+/// What a session begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the document has them, by the same names
+pub struct OpenAnswer {
+    pub session_id: u64,
+    pub epoch: u64,
+    pub pages: u64,
+    pub version: Version,
+    pub size_bytes_max: u64,
+}
+
+/// Pages and version of a session's view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Of 65,536 bytes, the session's own private ones included.
+    pub pages: u64,
+    /// What the session sees.
+    pub version: Version,
+}
+
+/// What a refresh found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Of the version that the session sees from now on.
+    pub pages: u64,
+    /// The version that the session sees from now on.
+    pub version: Version,
+    /// Every byte may have changed; `changed` is empty then.
+    pub everything: bool,
+    /// What may differ from the version seen before, in rising order, not overlapping.
+    pub changed: Vec<ByteRange>,
+}
+
+/// Who holds the writer lease, or holds back an old version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HolderStat {
+    /// What the session called itself, may be empty.
+    pub name: String,
+    /// Where it comes from, such as `127.0.0.1:40312` or `unix`.
+    pub address: String,
+    /// Milliseconds since 1970-01-01 UTC at which it became the holder.
+    pub since_unix_ms: i64,
+    /// Milliseconds since its last request.
+    pub idle_ms: u64,
+    /// Of the writer lease; 0 for others.
+    pub epoch: u64,
+    /// That it holds back; 0 for a writer.
+    pub version_number: u64,
+    /// What it may do.
+    pub access: Access,
+    /// What it sees.
+    pub view: View,
+    /// When its bytes become visible.
+    pub publish: Publish,
+}
+
+/// A report on one store, for people and monitoring. Its numbers belong to nearly the same moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the document has them, by the same names
+pub struct Stat {
+    pub pages: u64,
+    pub version: Version,
+    pub writers_waiting: u64,
+    pub sessions_live: u64,
+    pub sessions_pinned: u64,
+    pub sessions_write: u64,
+    pub sessions_fork: u64,
+    pub size_bytes_max: u64,
+    pub log_bytes: u64,
+    pub checkpoint_lag_bytes: u64,
+    pub held_bytes: u64,
+    pub fork_bytes: u64,
+    pub read_only: bool,
+    pub store: String,
+    pub last_sync_error: String,
+    pub image_warning: String,
+    pub writer: Option<HolderStat>,
+    pub oldest_holder: Option<HolderStat>,
+}
+
+/// An answer with status `ok`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the document has them, by the same names
+#[non_exhaustive]
+pub enum Answer<'a> {
+    Hello(HelloAnswer),
+    Ping(&'a [u8]),
+    List {
+        more: bool,
+        entries: Vec<ListEntry>,
+    },
+    Open(OpenAnswer),
+    Size(Size),
+    Grow {
+        previous_pages: u64,
+    },
+    Read(&'a [u8]),
+    DataRanges {
+        described_until: u64,
+        ranges: Vec<ByteRange>,
+    },
+    Flush(Version),
+    Commit(Version),
+    Discard(Size),
+    Refresh(Refreshed),
+    Stat(Box<Stat>),
+    BreakLease {
+        broken: Option<HolderStat>,
+    },
+    /// Of `create`, `remove`, `write`, `zero` and `close`.
+    Nothing,
+}
+
+impl<'a> Answer<'a> {
+    /// Takes apart the payload of an answer to `operation`.
+    pub fn decode(operation: Operation, payload: &'a [u8]) -> Result<Answer<'a>, Fault> {
+        Ok(match operation {
+            Operation::HELLO => Answer::Hello(hello(payload)?),
+            Operation::PING => {
+                if payload.len() > PING_BYTES_MAX {
+                    return Err(Fault(format!("ping answer has {} bytes, at most {}", payload.len(), PING_BYTES_MAX)));
+                }
+                Answer::Ping(payload)
+            }
+            Operation::LIST => list(payload)?,
+            Operation::OPEN => Answer::Open(open(payload)?),
+            Operation::SIZE => Answer::Size(size("size answer", payload)?),
+            Operation::GROW => {
+                let mut reader = Reader::new("grow answer", payload);
+                let previous_pages = reader.u64()?;
+                reader.end()?;
+                Answer::Grow { previous_pages }
+            }
+            Operation::READ => Answer::Read(payload),
+            Operation::DATA_RANGES => data_ranges(payload)?,
+            Operation::FLUSH => Answer::Flush(version("flush answer", payload)?),
+            Operation::COMMIT => Answer::Commit(version("commit answer", payload)?),
+            Operation::DISCARD => Answer::Discard(size("discard answer", payload)?),
+            Operation::REFRESH => Answer::Refresh(refresh(payload)?),
+            Operation::STAT => Answer::Stat(Box::new(stat(payload)?)),
+            Operation::BREAK_LEASE => break_lease(payload)?,
+            Operation::CREATE => nothing("create answer", payload)?,
+            Operation::REMOVE => nothing("remove answer", payload)?,
+            Operation::WRITE => nothing("write answer", payload)?,
+            Operation::ZERO => nothing("zero answer", payload)?,
+            Operation::CLOSE => nothing("close answer", payload)?,
+            _ => return Err(Fault(format!("{} has no answer", operation))),
+        })
+    }
+}
+
+/// The text of an answer with a status other than `ok`, or of a notice.
+pub fn decode_message(payload: &[u8]) -> Result<&str, Fault> {
+    Reader::new("error", payload).text(payload.len(), MESSAGE_BYTES_MAX, "text")
+}
+
+fn nothing<'a>(what: &'static str, payload: &'a [u8]) -> Result<Answer<'a>, Fault> {
+    Reader::new(what, payload).end()?;
+    Ok(Answer::Nothing)
+}
+
+fn size(what: &'static str, payload: &[u8]) -> Result<Size, Fault> {
+    let mut reader = Reader::new(what, payload);
+    let size = Size { pages: reader.u64()?, version: reader.version()? };
+    reader.end()?;
+    Ok(size)
+}
+
+fn version(what: &'static str, payload: &[u8]) -> Result<Version, Fault> {
+    let mut reader = Reader::new(what, payload);
+    let version = reader.version()?;
+    reader.end()?;
+    Ok(version)
+}
+
+fn hello(payload: &[u8]) -> Result<HelloAnswer, Fault> {
+    let mut reader = Reader::new("hello answer", payload);
+    let version = reader.u16()?;
+    let name_bytes = usize::from(reader.u16()?);
+    let mut answer = HelloAnswer {
+        version,
+        payload_bytes_max: reader.u32()?,
+        features: reader.u64()?,
+        request_bytes_max: reader.u32()?,
+        requests_in_flight_max: reader.u32()?,
+        buffered_bytes_max: reader.u32()?,
+        ..HelloAnswer::default()
+    };
+    reader.reserved(4)?;
+    answer.connection_id = reader.u64()?;
+    answer.server_name = reader.text(name_bytes, NAME_BYTES_MAX, "server name")?.to_owned();
+    if !is_session_name(&answer.server_name) {
+        return reader.fault("has a server name with control characters");
+    }
+    reader.end()?;
+    Ok(answer)
+}
+
+fn list(payload: &[u8]) -> Result<Answer<'_>, Fault> {
+    let mut reader = Reader::new("list answer", payload);
+    let count = usize::from(reader.u16()?);
+    let more = reader.flags(1)? != 0;
+    reader.reserved(5)?;
+    if count > LIST_ENTRIES_MAX {
+        return reader.fault(format!("announces {} entries, at most {}", count, LIST_ENTRIES_MAX));
+    }
+    let mut entries = Vec::with_capacity(count);
+    let mut name_bytes = [0; LIST_ENTRIES_MAX];
+    for bytes in name_bytes.iter_mut().take(count) {
+        let pages = reader.u64()?;
+        *bytes = usize::from(reader.u16()?);
+        let flags = reader.flags(3)?;
+        reader.reserved(5)?;
+        entries.push(ListEntry { store: String::new(), pages, read_only: flags & 1 != 0, open: flags & 2 != 0 });
+    }
+    for (entry, bytes) in entries.iter_mut().zip(name_bytes) {
+        entry.store = reader.text(bytes, STORE_NAME_BYTES_MAX, "store name")?.to_owned();
+    }
+    reader.end()?;
+    Ok(Answer::List { more, entries })
+}
+
+fn open(payload: &[u8]) -> Result<OpenAnswer, Fault> {
+    let mut reader = Reader::new("open answer", payload);
+    let answer = OpenAnswer {
+        session_id: reader.u64()?,
+        epoch: reader.u64()?,
+        pages: reader.u64()?,
+        version: reader.version()?,
+        size_bytes_max: reader.u64()?,
+    };
+    reader.end()?;
+    Ok(answer)
+}
+
+fn data_ranges(payload: &[u8]) -> Result<Answer<'_>, Fault> {
+    let mut reader = Reader::new("data_ranges answer", payload);
+    let described_until = reader.u64()?;
+    let count = reader.u32()?;
+    reader.reserved(4)?;
+    let ranges = reader.ranges(count)?;
+    reader.end()?;
+    Ok(Answer::DataRanges { described_until, ranges })
+}
+
+fn refresh(payload: &[u8]) -> Result<Refreshed, Fault> {
+    let mut reader = Reader::new("refresh answer", payload);
+    let (pages, version) = (reader.u64()?, reader.version()?);
+    let count = reader.u32()?;
+    let everything = reader.flags(1)? != 0;
+    reader.reserved(3)?;
+    if everything && count != 0 {
+        return reader.fault(format!("says that everything changed and lists {} ranges", count));
+    }
+    let changed = reader.ranges(count)?;
+    reader.end()?;
+    Ok(Refreshed { pages, version, everything, changed })
+}
+
+/// A holder's record, and how long the two texts are that follow all records.
+struct Record {
+    holder: HolderStat,
+    name_bytes: usize,
+    address_bytes: usize,
+}
+
+fn record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
+    let since_unix_ms = reader.i64()?;
+    let (idle_ms, epoch, version_number) = (reader.u64()?, reader.u64()?, reader.u64()?);
+    let (name_bytes, address_bytes) = (usize::from(reader.u16()?), usize::from(reader.u16()?));
+    let holder = HolderStat {
+        name: String::new(),
+        address: String::new(),
+        since_unix_ms,
+        idle_ms,
+        epoch,
+        version_number,
+        access: reader.choice("access", &[Access::Read, Access::Write, Access::Fork])?,
+        view: reader.choice("view", &[View::Live, View::Pinned])?,
+        publish: reader.choice("publish", &[Publish::OnWrite, Publish::OnFlush])?,
+    };
+    reader.reserved(1)?;
+    Ok(Record { holder, name_bytes, address_bytes })
+}
+
+fn texts(reader: &mut Reader<'_>, record: Option<Record>) -> Result<Option<HolderStat>, Fault> {
+    match record {
+        None => Ok(None),
+        Some(mut record) => {
+            record.holder.name = reader.text(record.name_bytes, NAME_BYTES_MAX, "name")?.to_owned();
+            record.holder.address = reader.text(record.address_bytes, NAME_BYTES_MAX, "address")?.to_owned();
+            Ok(Some(record.holder))
+        }
+    }
+}
+
+fn stat(payload: &[u8]) -> Result<Stat, Fault> {
+    let mut reader = Reader::new("stat answer", payload);
+    let mut stat = Stat {
+        pages: reader.u64()?,
+        version: reader.version()?,
+        writers_waiting: reader.u64()?,
+        sessions_live: reader.u64()?,
+        sessions_pinned: reader.u64()?,
+        sessions_write: reader.u64()?,
+        sessions_fork: reader.u64()?,
+        size_bytes_max: reader.u64()?,
+        log_bytes: reader.u64()?,
+        checkpoint_lag_bytes: reader.u64()?,
+        held_bytes: reader.u64()?,
+        fork_bytes: reader.u64()?,
+        ..Stat::default()
+    };
+    let store_bytes = usize::from(reader.u16()?);
+    let sync_error_bytes = usize::from(reader.u16()?);
+    let warning_bytes = usize::from(reader.u16()?);
+    let flags = reader.flags(7)?;
+    reader.reserved(1)?;
+    stat.read_only = flags & 1 != 0;
+    let writer = if flags & 2 != 0 { Some(record(&mut reader)?) } else { None };
+    let oldest = if flags & 4 != 0 { Some(record(&mut reader)?) } else { None };
+    stat.store = reader.text(store_bytes, STORE_NAME_BYTES_MAX, "store name")?.to_owned();
+    stat.last_sync_error = reader.text(sync_error_bytes, MESSAGE_BYTES_MAX, "last sync error")?.to_owned();
+    stat.image_warning = reader.text(warning_bytes, MESSAGE_BYTES_MAX, "image warning")?.to_owned();
+    stat.writer = texts(&mut reader, writer)?;
+    stat.oldest_holder = texts(&mut reader, oldest)?;
+    reader.end()?;
+    Ok(stat)
+}
+
+fn break_lease(payload: &[u8]) -> Result<Answer<'_>, Fault> {
+    let mut reader = Reader::new("break_lease answer", payload);
+    let flags = reader.flags(1)?;
+    reader.reserved(7)?;
+    let record = if flags != 0 { Some(record(&mut reader)?) } else { None };
+    let broken = texts(&mut reader, record)?;
+    reader.end()?;
+    Ok(Answer::BreakLease { broken })
+}

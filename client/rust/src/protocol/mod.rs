@@ -1,0 +1,98 @@
+//! Bytes and messages, as `proto/PROTOCOL.md` defines them: no I/O. [`Session`](crate::Session) is built on it; it is
+//! public for tests, tools and stand-ins for a daemon.
+
+mod answer;
+mod frame;
+mod reader;
+mod request;
+
+pub use answer::{decode_message, Answer, HelloAnswer, HolderStat, ListEntry, OpenAnswer, Refreshed, Size, Stat};
+pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
+pub use reader::Fault;
+pub use request::{encode_head, Request};
+
+pub(crate) use frame::{FLAG_ANSWER, FLAG_NOTICE};
+pub(crate) use request::{is_session_name, is_store_name};
+
+/// A page is 65,536 bytes.
+pub const PAGE_SIZE: u64 = 65536;
+/// The TCP port where a URI names none.
+pub const DEFAULT_PORT: u16 = 6553;
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// The most bytes that a frame's payload has before hello is answered.
+pub const HELLO_PAYLOAD_BYTES_MAX: u32 = 4096;
+/// What a payload needs at most beside the data that it carries.
+pub const PAYLOAD_OVERHEAD_BYTES: u32 = 4096;
+/// The most bytes of a ping.
+pub const PING_BYTES_MAX: usize = 64;
+/// The most bytes of a store's name.
+pub const STORE_NAME_BYTES_MAX: usize = 64;
+/// The most bytes of a client's or session's name, or a holder's address.
+pub const NAME_BYTES_MAX: usize = 255;
+/// The most bytes of an error's text.
+pub const MESSAGE_BYTES_MAX: usize = 2048;
+/// The most stores that one list answer names.
+pub const LIST_ENTRIES_MAX: usize = 32;
+/// The most ranges in one answer.
+pub const RANGES_MAX: usize = 4096;
+
+/// The feature that allows the operation `zero`.
+pub const FEATURE_ZERO: u64 = 1;
+/// The feature that allows the operation `data_ranges`.
+pub const FEATURE_DATA_RANGES: u64 = 2;
+/// The feature that allows the operation `commit`.
+pub const FEATURE_COMMIT: u64 = 4;
+/// The features that this crate can use.
+pub const FEATURES_ALL: u64 = FEATURE_ZERO | FEATURE_DATA_RANGES | FEATURE_COMMIT;
+
+/// What a session may do. It never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// Reads what others publish.
+    Read = 0,
+    /// Holds the writer lease.
+    Write = 1,
+    /// A private copy-on-write image, gone at the end.
+    Fork = 2,
+}
+
+/// What a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum View {
+    /// The newest published version, at each read.
+    Live = 0,
+    /// One version, until `refresh`.
+    Pinned = 1,
+}
+
+/// When a writer's bytes become visible to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Publish {
+    /// With each write.
+    OnWrite = 0,
+    /// All or none of them with `flush`.
+    OnFlush = 1,
+}
+
+/// A published state of a store. Numbers grow within one incarnation; versions of different incarnations say nothing
+/// about each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// Random at each opening of the store by the daemon.
+    pub incarnation: u64,
+    /// Grows with every publish.
+    pub number: u64,
+}
+
+/// `length` bytes from byte `offset` of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ByteRange {
+    /// In bytes, from the begin of the image.
+    pub offset: u64,
+    /// In bytes.
+    pub length: u64,
+}
