@@ -15,6 +15,12 @@ proto::Status status_of(Errc code) noexcept;
 
 class Answers {
 public:
+  /// Room for an answer of so many bytes with its header, so that the next add() can't fail: for an operation that is
+  /// not to be answered with an error once it took effect.
+  void reserve(std::size_t payload_bytes) {
+    small_.reserve(proto::frame_header_bytes + payload_bytes);
+    out_.reserve(proto::frame_header_bytes + payload_bytes);
+  }
   template <class Answer>
   void add(std::uint64_t request_id, const Answer& answer) {
     small_.clear();
@@ -39,7 +45,10 @@ public:
   }
   /// An answer with status ok whose payload the caller writes in place. cancel_payload() takes it back.
   std::span<std::byte> payload(const proto::FrameHeader& header, std::uint32_t payload_bytes);
-  void cancel_payload(std::uint32_t payload_bytes) { out_.shorten(proto::frame_header_bytes + payload_bytes); }
+  void cancel_payload(std::uint32_t payload_bytes) {
+    out_.shorten(proto::frame_header_bytes + payload_bytes);
+    --count_;
+  }
 
   std::size_t size() const noexcept { return out_.size(); }
   std::uint32_t count() const noexcept { return count_; }

@@ -101,8 +101,8 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   proto::OpenAnswer answer;
   answer.session_id = session_id_;
   answer.epoch = session_->epoch();
-  answer.version = to_wire(session_->version());
-  answer.pages = session_->pages();
+  answer.version = to_wire(session_->opened().version);
+  answer.pages = session_->opened().pages;
   answer.size_bytes_max = use_->host().settings().size_bytes_max;
   answers().add(wish_->header.request_id, answer);
   server_.log.info("session open", {{"session", session_id_},
@@ -137,8 +137,8 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
     take_close(header, payload);
     return Step::taken;
   }
-  SessionScope scope{*session_,      *store_,  use_->host().name(), request_bytes_max_, features_,
-                     monotonic_ms(), breaker_, counters_,           failed_change_};
+  SessionScope scope{*session_, use_->host().name(), request_bytes_max_, features_, monotonic_ms(),
+                     breaker_,  counters_,           failed_change_};
   switch (handle_request(scope, header, payload, answers(), room_callback())) {
     case Next::wait_for_room: begin_pending(Waiting::for_room, header); return Step::not_taken;
     case Next::answered: break;
@@ -217,9 +217,9 @@ void Connection::begin_flush(const FrameHeader& header) {
   const std::uint64_t number = begin_pending(Waiting::for_flush, header);
   starting_ = true;
   try {
-    session_->flush([self = shared_from_this(), number, header](std::exception_ptr error) {
-      self->complete(number, [connection = self.get(), header, error = std::move(error)] {
-        answer_flush(*connection->session_, header, error, connection->answers(), connection->failed_change_);
+    session_->flush([self = shared_from_this(), number, header](std::exception_ptr error, const Version& version) {
+      self->complete(number, [connection = self.get(), header, error = std::move(error), version] {
+        answer_flush(header, error, version, connection->answers(), connection->failed_change_);
       });
     });
   } catch (...) {

@@ -12,7 +12,13 @@ using proto::Operation;
 using proto::Status;
 using Payload = std::span<const std::byte>;
 
-// Decodes, calls and answers; whatever goes wrong in between is an error answer.
+// Of what answers a change, but for those that say otherwise.
+constexpr std::size_t small_answer_bytes = 64;
+constexpr std::size_t refresh_answer_bytes_max = 64 + proto::ranges_max * sizeof(proto::Range);
+constexpr std::size_t holder_answer_bytes_max = 64 + 2 * proto::name_bytes_max;
+
+// Decodes, calls and answers; whatever goes wrong in between is an error answer. A call that changes something makes
+// room for its answer first: an error says that nothing was changed.
 template <class Request, class Call>
 Next serve(const FrameHeader& header, Payload payload, Answers& answers, Call call) {
   Request request;
@@ -35,9 +41,6 @@ void check_length(const SessionScope& scope, const char* action, std::uint64_t o
                                               std::to_string(scope.request_bytes_max) + "; split the request");
 }
 
-// A session that lost its lease answers so to everything, also to what asks its store and not itself.
-void check_lease(SessionScope& scope) { static_cast<void>(scope.session.version()); }
-
 void check_feature(const SessionScope& scope, std::uint64_t feature, const char* name) {
   if ((scope.features & feature) != 0) return;
   throw MemoryError(Errc::unsupported, std::string(name) + " was not agreed on in hello: offer its feature bit " +
@@ -48,6 +51,7 @@ Next serve_grow(SessionScope& scope, const FrameHeader& header, Payload payload,
                 const std::function<void()>& room) {
   return serve<proto::GrowRequest>(header, payload, answers, [&](const proto::GrowRequest& request) {
     if (!scope.session.may_write(room)) return Next::wait_for_room;
+    answers.reserve(small_answer_bytes);
     answers.add(header.request_id, proto::GrowAnswer{scope.session.grow(request.new_pages)});
     return Next::answered;
   });
@@ -73,6 +77,7 @@ Next serve_write(SessionScope& scope, const FrameHeader& header, Payload payload
   return serve<proto::WriteRequest>(header, payload, answers, [&](const proto::WriteRequest& request) {
     check_length(scope, "write", request.offset, request.data.size());
     if (!scope.session.may_write(room)) return Next::wait_for_room;
+    answers.reserve(small_answer_bytes);
     scope.session.write(request.offset, request.data);
     scope.counters.bytes_written += request.data.size();
     answers.add(header.request_id, proto::WriteAnswer{});
@@ -85,6 +90,7 @@ Next serve_zero(SessionScope& scope, const FrameHeader& header, Payload payload,
   return serve<proto::ZeroRequest>(header, payload, answers, [&](const proto::ZeroRequest& request) {
     check_feature(scope, proto::feature_zero, "zero");
     if (!scope.session.may_write(room)) return Next::wait_for_room;
+    answers.reserve(small_answer_bytes);
     scope.session.zero(request.offset, request.length);
     answers.add(header.request_id, proto::ZeroAnswer{});
     return Next::answered;
@@ -113,7 +119,7 @@ Next serve_commit(SessionScope& scope, const FrameHeader& header, Payload payloa
   return serve<proto::CommitRequest>(header, payload, answers, [&](const proto::CommitRequest&) {
     check_feature(scope, proto::feature_commit, "commit");
     if (scope.failed_change) {
-      check_lease(scope);
+      static_cast<void>(scope.session.view());  // a lease that is lost is the answer, whatever else failed
       const FailedChange& failed = *scope.failed_change;
       throw MemoryError(Errc::invalid_argument,
                         "commit: nothing is published, since a " + proto::to_string(failed.operation) + " (request " +
@@ -126,6 +132,7 @@ Next serve_commit(SessionScope& scope, const FrameHeader& header, Payload payloa
 
 Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::RefreshRequest>(header, payload, answers, [&](const proto::RefreshRequest&) {
+    answers.reserve(refresh_answer_bytes_max);
     const Refreshed refreshed = scope.session.refresh();
     proto::RefreshAnswer answer{server::to_wire(refreshed.version), refreshed.pages, refreshed.everything, {}};
     // "Everything" is always a true answer, if not the best one.
@@ -141,8 +148,7 @@ Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload paylo
 
 Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::StatRequest>(header, payload, answers, [&](const proto::StatRequest&) {
-    check_lease(scope);
-    const Stat stat = scope.store.stat(scope.now_ms);
+    const Stat stat = scope.session.stat(scope.now_ms);
     proto::StatAnswer answer;
     answer.store = scope.store_name;
     answer.pages = stat.pages;
@@ -169,8 +175,9 @@ Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload,
 
 Next serve_break_lease(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::BreakLeaseRequest>(header, payload, answers, [&](const proto::BreakLeaseRequest& request) {
-    check_lease(scope);
-    const std::optional<HolderStat> broken = scope.store.break_lease(request.epoch, std::string(scope.breaker));
+    answers.reserve(holder_answer_bytes_max);
+    const std::optional<HolderStat> broken =
+        scope.session.break_lease(request.epoch, std::string(scope.breaker), scope.now_ms);
     proto::BreakLeaseAnswer answer;
     if (broken) answer.broken = server::to_wire(*broken);
     answers.add(header.request_id, answer);
@@ -191,15 +198,15 @@ Next serve_request(SessionScope& scope, const FrameHeader& header, Payload paylo
     case Operation::break_lease: return serve_break_lease(scope, header, payload, answers);
     case Operation::size:
       return serve<proto::SizeRequest>(header, payload, answers, [&](const proto::SizeRequest&) {
-        answers.add(header.request_id,
-                    proto::SizeAnswer{scope.session.pages(), server::to_wire(scope.session.version())});
+        const storage::SessionView view = scope.session.view();
+        answers.add(header.request_id, proto::SizeAnswer{view.pages, server::to_wire(view.version)});
         return Next::answered;
       });
     case Operation::discard:
       return serve<proto::DiscardRequest>(header, payload, answers, [&](const proto::DiscardRequest&) {
-        scope.session.discard();
-        answers.add(header.request_id,
-                    proto::DiscardAnswer{scope.session.pages(), server::to_wire(scope.session.version())});
+        answers.reserve(small_answer_bytes);
+        const storage::SessionView left = scope.session.discard();
+        answers.add(header.request_id, proto::DiscardAnswer{left.pages, server::to_wire(left.version)});
         scope.failed_change.reset();
         return Next::answered;
       });
@@ -244,20 +251,15 @@ void answer_ping(const FrameHeader& header, Payload payload, Answers& answers) {
   answers.add(header.request_id, proto::PingAnswer{request.echo});
 }
 
-void answer_flush(storage::StoreSession& session, const FrameHeader& header, const std::exception_ptr& error,
-                  Answers& answers, std::optional<FailedChange>& failed_change) {
-  try {
-    if (error) std::rethrow_exception(error);
-    const proto::Version version = to_wire(session.version());
-    if (header.operation == Operation::commit) {
-      answers.add(header.request_id, proto::CommitAnswer{version});
-    } else {
-      answers.add(header.request_id, proto::FlushAnswer{version});
-    }
-    failed_change.reset();
-  } catch (...) {
-    answers.error(header, std::current_exception());
+void answer_flush(const FrameHeader& header, const std::exception_ptr& error, const Version& version, Answers& answers,
+                  std::optional<FailedChange>& failed_change) {
+  if (error) return answers.error(header, error);
+  if (header.operation == Operation::commit) {
+    answers.add(header.request_id, proto::CommitAnswer{to_wire(version)});
+  } else {
+    answers.add(header.request_id, proto::FlushAnswer{to_wire(version)});
   }
+  failed_change.reset();
 }
 
 void note_answer(const FrameHeader& header, Status status, std::optional<FailedChange>& failed_change) {

@@ -28,7 +28,6 @@ struct FailedChange {
 /// What a request needs to know beyond itself.
 struct SessionScope {
   storage::StoreSession& session;
-  storage::Store& store;
   std::string_view store_name;
   std::uint32_t request_bytes_max = 0;  ///< the smaller of what the server and this client take
   std::uint64_t features = 0;           ///< what hello agreed on
@@ -50,8 +49,9 @@ enum class Next : std::uint8_t {
 Next handle_request(SessionScope& scope, const proto::FrameHeader& header, std::span<const std::byte> payload,
                     Answers& answers, const std::function<void()>& room);
 
-/// Answers a flush or a commit, as `header` says. Forgets the change that failed when it succeeded.
-void answer_flush(storage::StoreSession& session, const proto::FrameHeader& header, const std::exception_ptr& error,
+/// Answers a flush or a commit, as `header` says, with what its `done` was given. Forgets the change that failed when
+/// it succeeded. What it throws is no answer: the connection has to end, since the flush took effect.
+void answer_flush(const proto::FrameHeader& header, const std::exception_ptr& error, const Version& version,
                   Answers& answers, std::optional<FailedChange>& failed_change);
 
 /// For each request of a session that was answered with `status`: remembers the first change that failed.

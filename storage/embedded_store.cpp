@@ -189,7 +189,9 @@ public:
   void discard() override {
     in_turn([&] { session_->discard(); });
   }
-  Stat stat() override { return share_->stat(monotonic_ms()); }
+  Stat stat() override {
+    return in_turn([&] { return session_->stat(monotonic_ms()); });
+  }
 
   void read(std::uint64_t offset, std::span<std::byte> buffer) override {
     in_turn([&] { session_->read(offset, buffer); });
@@ -212,7 +214,7 @@ public:
     const auto answer = std::make_shared<Answer>();
     const std::lock_guard lock{mutex_};
     session_->note_request(monotonic_ms());
-    session_->flush([answer](std::exception_ptr error) {
+    session_->flush([answer](std::exception_ptr error, const Version&) {
       answer->error = std::move(error);
       answer->given.set();
     });

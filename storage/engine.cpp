@@ -128,7 +128,7 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   return std::make_unique<PrivateBytes>(file_system_, std::move(bytes));
 }
 
-Stat Engine::stat(std::int64_t now_ms) {
+Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   {
     // Counted as a task, so that a close waits for the look at the file.
     const Lock lock{mutex_};
@@ -140,6 +140,7 @@ Stat Engine::stat(std::int64_t now_ms) {
   const Lock lock{mutex_};
   --tasks_running_;
   idle_.notify_all();
+  if (asking != nullptr) check_right_locked(*asking);
   // Whoever wrote may have stopped.
   resume_round(published_.position == std::exchange(stat_position_, published_.position));
   stat.store = shown_path_;

@@ -60,7 +60,9 @@ public:
   std::uint64_t open_session(SessionRequest request, Store::Opened opened);
   void cancel_wait(std::uint64_t place);
   void end_session(const SessionRef& state) noexcept;
-  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason);
+  /// With `asking`, on behalf of that session: throws lease_lost when its own lease went before.
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason,
+                                        std::optional<std::int64_t> now_ms = {}, const SessionState* asking = nullptr);
   void on_notice(const SessionRef& state, StoreSession::Notice notice);
   Refreshed refresh(SessionState& state);
 
@@ -72,8 +74,6 @@ public:
   std::uint64_t publish_grow(const SessionRef& state, std::uint64_t new_pages);
   void flush(const SessionRef& state, StoreSession::Done done);
   bool may_write(const SessionRef& state, std::function<void()> room);
-  /// Throws lease_lost when the session's lease was taken.
-  void check_right(const SessionState& state);
   /// Throws limit_exceeded when so many pages are more than an image may have.
   void check_growth(std::uint64_t pages, std::uint64_t new_pages) const;
 
@@ -81,12 +81,9 @@ public:
   void check_file_size(std::uint64_t pages);
 
   // --- engine_read.cpp
-  struct Seen {
-    Version version;
-    std::uint64_t pages = 0;  ///< without the session's own
-  };
-  Seen view(const SessionState& state);
-  /// As check_right(), and throws snapshot_too_old when the version that the session holds was given up.
+  /// Without the session's own pages. Throws lease_lost when its lease was taken.
+  SessionView view(const SessionState& state);
+  /// As view(), and throws snapshot_too_old when the version that the session holds was given up.
   void check_readable(const SessionState& state);
   /// Reads what is published; past its end it is zeros.
   void read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
@@ -97,7 +94,8 @@ public:
                                      std::size_t ranges_max, std::uint64_t& described_until);
 
   // --- engine.cpp
-  Stat stat(std::int64_t now_ms);
+  /// `asking` as for break_lease().
+  Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
   bool read_only() const noexcept { return options_.read_only; }
   const EngineOptions& options() const noexcept { return options_; }
   std::unique_ptr<PrivateBytes> make_private_bytes(const SessionState& state);
@@ -140,7 +138,8 @@ private:
   };
   struct Flush {
     std::uint64_t position = 0;
-    SessionRef state;  ///< whose callback is to run; null for the engine's own
+    std::uint64_t version = 0;  ///< that its success makes durable
+    SessionRef state;           ///< whose callback is to run; null for the engine's own
     std::optional<Commit> commit;
     bool for_checkpoint = false;
   };
@@ -177,6 +176,7 @@ private:
   void open_reader(SessionRequest request, const Store::Opened& opened);
   HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const;
   MemoryError lost_error(const SessionState& state) const;
+  MemoryError busy_error(const SessionRequest& request) const;
   void evict_holders(After& after);
 
   // engine_publish.cpp
@@ -229,7 +229,7 @@ private:
   // engine_read.cpp
   void plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan);
   void run_read(const ReadPlan& plan, std::span<std::byte> buffer) const;
-  Seen seen_by(const SessionState& state) const;
+  SessionView seen_by(const SessionState& state) const;
   void check_readable_locked(const SessionState& state) const;
   std::vector<ByteRange> image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
                                     std::size_t ranges_max, std::uint64_t& described_until) const;
@@ -324,6 +324,7 @@ private:
   std::uint64_t next_id_ = 1;
   std::uint64_t next_epoch_ = 1;
   SessionRef writer_;
+  std::weak_ptr<SessionState> last_writer_;  ///< lives on while what it published last is under way
   std::deque<Waiting> line_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef> holders_;  ///< by held version and id
   std::unordered_map<std::uint64_t, std::weak_ptr<SessionState>> rooms_;   ///< who waits for room, by id

@@ -30,11 +30,6 @@ void Engine::check_right_locked(const SessionState& state) const {
   if (state.right == SessionState::Right::lease_lost && !mutated(Mutation::skip_epoch_check)) throw lost_error(state);
 }
 
-void Engine::check_right(const SessionState& state) {
-  const Lock lock{mutex_};
-  check_right_locked(state);
-}
-
 void Engine::check_growth(std::uint64_t pages, std::uint64_t new_pages) const {
   const std::uint64_t pages_max = options_.size_bytes_max / page_size;
   if (new_pages <= pages_max && pages <= pages_max - new_pages) return;
@@ -427,6 +422,7 @@ void Engine::append_commit(const SessionRef& state) {
     if (!sync_error_.empty()) throw not_durable_error();  // since the append began: no sync comes any more
     Flush flush;
     flush.position = appended_.position;
+    flush.version = commit.publishing.version;
     flush.state = state;
     flush.commit = std::move(commit);
     flushes_.push_back(std::move(flush));
@@ -446,6 +442,7 @@ void Engine::append_commit(const SessionRef& state) {
 void Engine::flush(const SessionRef& state, StoreSession::Done done) {
   state->callbacks.set_done(std::move(done));
   std::exception_ptr error;
+  Version version;
   try {
     if (state->is_private()) return begin_commit(state);
     bool waits = false;
@@ -453,10 +450,12 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
       const Lock lock{mutex_};
       check_right_locked(*state);
       if (!sync_error_.empty()) throw not_durable_error();
+      version = {incarnation_, version_};
       waits = synced_.position < appended_.position;
       if (waits) {
         Flush flush;
         flush.position = appended_.position;
+        flush.version = version_;
         flush.state = state;
         flushes_.push_back(std::move(flush));
       }
@@ -465,7 +464,7 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
   } catch (const std::exception&) {
     error = std::current_exception();
   }
-  state->callbacks.run_done(error);
+  state->callbacks.run_done(error, version);
 }
 
 bool Engine::may_write(const SessionRef& state, std::function<void()> room) {

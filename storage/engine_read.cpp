@@ -8,13 +8,13 @@
 
 namespace pageserver::storage {
 
-Engine::Seen Engine::view(const SessionState& state) {
+SessionView Engine::view(const SessionState& state) {
   const ReadGate::Look look{gate_};
   check_right_locked(state);
   return seen_by(state);
 }
 
-Engine::Seen Engine::seen_by(const SessionState& state) const {
+SessionView Engine::seen_by(const SessionState& state) const {
   if (state.holds()) return {{incarnation_, state.held_version}, state.held_pages};
   return {{incarnation_, version_}, pages_};
 }
@@ -234,7 +234,7 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
     const Lock lock{mutex_};
     const ReadGate::Change change{gate_};
     check_readable_locked(state);
-    const Seen seen = seen_by(state);
+    const SessionView seen = seen_by(state);
     check_bounds("data_ranges", offset, length, seen.pages * page_size);
     const std::uint64_t version = seen.version.number;
     std::vector<Piece> pieces;

@@ -12,9 +12,11 @@ EngineSession::EngineSession(std::shared_ptr<Engine> engine, SessionRef state)
 
 EngineSession::~EngineSession() { engine_->end_session(state_); }
 
-std::uint64_t EngineSession::pages() { return engine_->view(*state_).pages + state_->private_pages; }
-
-Version EngineSession::version() { return engine_->view(*state_).version; }
+SessionView EngineSession::view() {
+  SessionView view = engine_->view(*state_);
+  view.pages += state_->private_pages;
+  return view;
+}
 
 void EngineSession::check_writable(std::string_view action) const {
   if (state_->request.access == Access::read)
@@ -38,7 +40,7 @@ std::uint64_t EngineSession::grow_private(std::uint64_t new_pages) {
 
 void EngineSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
   if (!state_->bytes) return engine_->read(*state_, offset, buffer);
-  const Engine::Seen view = engine_->view(*state_);
+  const SessionView view = engine_->view(*state_);
   check_bounds("read", offset, buffer.size(), (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
   if (buffer.empty()) return;
@@ -90,7 +92,7 @@ void add_uncovered(std::uint64_t begin, std::uint64_t end, const std::vector<Log
 
 std::vector<ByteRange> EngineSession::data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                                   std::uint64_t& described_until) {
-  const Engine::Seen view = engine_->view(*state_);
+  const SessionView view = engine_->view(*state_);
   check_bounds("data_ranges", offset, length, (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
   const std::uint64_t published = view.pages * page_size;
@@ -122,16 +124,24 @@ std::vector<ByteRange> EngineSession::data_ranges(std::uint64_t offset, std::uin
 
 void EngineSession::flush(Done done) {
   if (state_->request.access == Access::write) return engine_->flush(state_, std::move(done));
-  done(nullptr);
+  done(nullptr, engine_->view(*state_).version);
 }
 
-void EngineSession::discard() {
-  engine_->check_right(*state_);
+SessionView EngineSession::discard() {
+  const SessionView left = engine_->view(*state_);
   if (state_->bytes) state_->bytes->clear();
   state_->private_pages = 0;
+  return left;
 }
 
 Refreshed EngineSession::refresh() { return engine_->refresh(*state_); }
+
+Stat EngineSession::stat(std::int64_t now_ms) { return engine_->stat(now_ms, state_.get()); }
+
+std::optional<HolderStat> EngineSession::break_lease(std::uint64_t epoch, const std::string& reason,
+                                                     std::int64_t now_ms) {
+  return engine_->break_lease(epoch, reason, now_ms, state_.get());
+}
 
 bool EngineSession::may_write(std::function<void()> room) {
   if (state_->request.access != Access::write) return true;

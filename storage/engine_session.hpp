@@ -13,8 +13,8 @@ public:
   EngineSession(std::shared_ptr<Engine> engine, SessionRef state);
   ~EngineSession() override;
 
-  std::uint64_t pages() override;
-  Version version() override;
+  const SessionView& opened() const noexcept override { return state_->opened; }
+  SessionView view() override;
   std::uint64_t epoch() const override { return state_->epoch; }
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
@@ -24,8 +24,10 @@ public:
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                      std::uint64_t& described_until) override;
   void flush(Done done) override;
-  void discard() override;
+  SessionView discard() override;
   Refreshed refresh() override;
+  Stat stat(std::int64_t now_ms) override;
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason, std::int64_t now_ms) override;
   bool may_write(std::function<void()> room) override;
   void on_notice(Notice notice) override;
   void note_request(std::int64_t now_ms) noexcept override;

@@ -44,8 +44,7 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
     const bool taken = writer_ != nullptr || publishing_ || !line_.empty();
     if (taken && !request.wait_in_line) {
-      const HolderStat holder = writer_ ? holder_stat(*writer_, request.opened_ms) : HolderStat{};
-      refused = std::make_exception_ptr(lease_busy_error(shown_path_, holder, line_.size()));
+      refused = std::make_exception_ptr(busy_error(request));
     } else {
       place = next_id_++;
       line_.push_back({place, std::move(request), opened, taken});
@@ -67,6 +66,7 @@ void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
     state = make_state(std::move(request));
     if (state->holds()) hold(*state);
+    state->opened = seen_by(*state);
     if (state->request.access == Access::fork)
       ++sessions_fork_;
     else
@@ -95,6 +95,7 @@ void Engine::grant_next(After& after) {
   // How long it stood in line was no idleness of its own.
   if (next.waited) writer_->last_request_ms = std::numeric_limits<std::int64_t>::max();
   writer_->epoch = next_epoch_++;
+  writer_->opened = seen_by(*writer_);
   if (writer_->request.publish == Publish::on_flush) writer_->bytes = make_private_bytes(*writer_);
   ++sessions_write_;
   after.push_back([engine = shared_from_this(), state = writer_, opened = std::move(next.opened)] {
@@ -111,9 +112,9 @@ void Engine::cancel_wait(std::uint64_t place) {
         std::find_if(line_.begin(), line_.end(), [&](const Waiting& waiting) { return waiting.place == place; });
     if (found == line_.end()) return;
     opened = std::move(found->opened);
-    const HolderStat holder = writer_ ? holder_stat(*writer_, found->request.opened_ms) : HolderStat{};
+    const SessionRequest request = std::move(found->request);
     line_.erase(found);
-    error = std::make_exception_ptr(lease_busy_error(shown_path_, holder, line_.size()));
+    error = std::make_exception_ptr(busy_error(request));
   }
   opened(nullptr, error);
 }
@@ -126,7 +127,7 @@ void Engine::end_session(const SessionRef& state) noexcept {
     rooms_.erase(state->id);
     if (state->request.access == Access::write) {
       --sessions_write_;
-      if (writer_ == state) writer_ = nullptr;
+      if (writer_ == state) last_writer_ = std::exchange(writer_, nullptr);
       resume_round(writer_ == nullptr);
       grant_next(after);
     } else {
@@ -170,14 +171,24 @@ MemoryError Engine::lost_error(const SessionState& state) const {
                                                     : "; refresh the session, or raise that limit")};
 }
 
-std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::string& reason) {
+MemoryError Engine::busy_error(const SessionRequest& request) const {
+  if (writer_) return lease_busy_error(shown_path_, holder_stat(*writer_, request.opened_ms), line_.size());
+  const auto leaving = last_writer_.lock();
+  return lease_leaving_error(shown_path_, leaving ? holder_stat(*leaving, request.opened_ms) : HolderStat{},
+                             line_.size());
+}
+
+std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::string& reason,
+                                              std::optional<std::int64_t> now_ms, const SessionState* asking) {
   After after;
   std::optional<HolderStat> lost;
   {
     const Lock lock{mutex_};
+    if (asking != nullptr) check_right_locked(*asking);
     if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
     const SessionRef state = std::exchange(writer_, nullptr);
-    lost = holder_stat(*state, state->last_request_ms);
+    last_writer_ = state;
+    lost = holder_stat(*state, now_ms.value_or(state->last_request_ms));
     {
       const ReadGate::Change change{gate_};
       state->right = SessionState::Right::lease_lost;
@@ -237,7 +248,7 @@ Refreshed Engine::refresh(SessionState& state) {
   refreshed.everything = state.right != SessionState::Right::whole || index_.piece_count() > pieces_max;
   if (!refreshed.everything) {
     const ReadGate::Change settling{gate_};
-    refreshed.everything = !index_.changed_since(state.held_version, ranges_max, refreshed.changed);
+    refreshed.everything = !index_.changed_since(state.held_version, version_, ranges_max, refreshed.changed);
   }
   if (refreshed.everything) refreshed.changed.clear();
   unhold(state);

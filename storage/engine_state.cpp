@@ -20,11 +20,11 @@ void SessionCallbacks::set_room(std::function<void()> room) {
   room_ = std::move(room);
 }
 
-void SessionCallbacks::run_done(const std::exception_ptr& error) {
+void SessionCallbacks::run_done(const std::exception_ptr& error, const Version& version) {
   const std::lock_guard lock{mutex_};
   const auto done = std::exchange(done_, nullptr);
   done_awaited_ = false;
-  if (!ended_ && done) done(error);
+  if (!ended_ && done) done(error, version);
 }
 
 void SessionCallbacks::run_notice(const MemoryError& reason) {

@@ -22,7 +22,7 @@ public:
   void set_done(StoreSession::Done done);
   void set_notice(StoreSession::Notice notice);
   void set_room(std::function<void()> room);
-  void run_done(const std::exception_ptr& error);
+  void run_done(const std::exception_ptr& error, const Version& version = {});
   void run_notice(const MemoryError& reason);
   void run_room();
   void end();
@@ -46,6 +46,7 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   std::uint64_t id = 0;
   std::uint64_t epoch = 0;                       ///< of a writer's lease
   std::atomic<std::int64_t> last_request_ms{0};  ///< by the caller's monotonic clock
+  SessionView opened;                            ///< set before the session is handed out
   SessionCallbacks callbacks;
 
   // Guarded by the engine's mutex.

@@ -142,7 +142,10 @@ void Engine::finish_sync(const LogPoint& target, std::span<const LogSegmentRef> 
         end_publish(after);
       }
       if (flush.for_checkpoint) submit(checkpoint_lane_, &Engine::checkpoint_task);
-      if (flush.state) after.push_back([state = flush.state] { state->callbacks.run_done(nullptr); });
+      if (flush.state)
+        after.push_back([state = flush.state, version = Version{incarnation_, flush.version}] {
+          state->callbacks.run_done(nullptr, version);
+        });
     }
     flushes_ = std::move(later);
   }

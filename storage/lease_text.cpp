@@ -30,10 +30,20 @@ MemoryError lease_busy_error(std::string_view store, const HolderStat& holder, s
   return {Errc::busy, std::move(text)};
 }
 
+MemoryError lease_leaving_error(std::string_view store, const HolderStat& last, std::uint64_t waiting) {
+  auto text = "open " + quoted(store) + " for writing: the writer lease was held by " + holder_text(last) +
+              ", whose last publish is still under way";
+  if (waiting != 0) text += ", and " + std::to_string(waiting) + " wait in line for it";
+  text += "; try again, wait in line with wait_ms=N, or open with access=read";
+  return {Errc::busy, std::move(text)};
+}
+
 MemoryError lease_lost_error(std::string_view store, std::uint64_t epoch, std::string_view reason) {
-  return {Errc::lease_lost, "the writer lease of " + quoted(store) + " with epoch " + std::to_string(epoch) +
-                                " is lost: " + std::string{reason} +
-                                "; nothing private was published, open a new session to go on"};
+  return {Errc::lease_lost,
+          "the writer lease of " + quoted(store) + " with epoch " + std::to_string(epoch) +
+              " is lost: " + std::string{reason} +
+              "; what is private is dropped, but for a flush under way, whose own answer says what became of it; "
+              "open a new session to go on"};
 }
 
 }  // namespace pageserver::storage

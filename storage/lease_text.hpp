@@ -19,6 +19,9 @@ std::string holder_text(const HolderStat& holder);
 /// busy, naming the holder, how many wait, and what to do.
 MemoryError lease_busy_error(std::string_view store, const HolderStat& holder, std::uint64_t waiting);
 
+/// busy although nobody holds the lease: `last` held it, and what it published last is still under way.
+MemoryError lease_leaving_error(std::string_view store, const HolderStat& last, std::uint64_t waiting);
+
 /// lease_lost, for every request of a session whose lease was taken away.
 MemoryError lease_lost_error(std::string_view store, std::uint64_t epoch, std::string_view reason);
 

@@ -294,13 +294,23 @@ std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, st
   return no_position;
 }
 
-bool LogIndex::changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges) {
+bool LogIndex::changed_since(std::uint64_t since, std::uint64_t until, std::size_t ranges_max,
+                             std::vector<ByteRange>& ranges) {
   settle(0, no_position);
+  const auto changed = [&](const Piece& piece) { return since < piece.version && piece.version <= until; };
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> bytes;  // of a span's first page, where it begins and ends
   for (const auto& [first, span] : spans_) {
-    for (const Piece& piece : span.live) {
-      if (piece.version <= version) continue;
-      const std::uint64_t offset = first * page_size + piece.begin;
-      const std::uint64_t length = (span.end - first - 1) * page_size + (piece.end - piece.begin);
+    bytes.clear();
+    for (const Piece& piece : span.live)
+      if (changed(piece)) bytes.emplace_back(piece.begin, piece.end);
+    // Under pieces of versions after `until` lies what they replaced.
+    const std::size_t live_count = bytes.size();
+    for (const OldPiece& old : span.old)
+      if (changed(old.piece) && old.until > until) bytes.emplace_back(old.piece.begin, old.piece.end);
+    if (bytes.size() != live_count) std::sort(bytes.begin(), bytes.end());
+    for (const auto& [begin, end] : bytes) {
+      const std::uint64_t offset = first * page_size + begin;
+      const std::uint64_t length = (span.end - first - 1) * page_size + (end - begin);
       if (!ranges.empty() && ranges.back().offset + ranges.back().length == offset) {
         ranges.back().length += length;
         continue;

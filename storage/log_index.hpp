@@ -105,8 +105,9 @@ public:
   /// them. Returns the page to go on with, or no_position.
   std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max);
 
-  /// What changed after `version`; false when it can't be said in `ranges_max` ranges. Settles all pages.
-  bool changed_since(std::uint64_t version, std::size_t ranges_max, std::vector<ByteRange>& ranges);
+  /// What changed after the version `since` up to the version `until`; false when it can't be said in `ranges_max`
+  /// ranges. Both are held, or the newest. Settles all pages.
+  bool changed_since(std::uint64_t since, std::uint64_t until, std::size_t ranges_max, std::vector<ByteRange>& ranges);
 
   bool empty() const noexcept { return spans_.empty(); }
   std::size_t piece_count() const noexcept { return piece_count_; }

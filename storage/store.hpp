@@ -27,16 +27,27 @@ struct SessionRequest {
   bool wait_in_line = false;        ///< write access only: wait for the lease instead of busy
 };
 
+/// What a session sees, all of one moment.
+struct SessionView {
+  Version version;
+  std::uint64_t pages = 0;  ///< with those that are private to the session
+};
+
 /// One session. Destroying it ends the session: private bytes are dropped, pins and the lease are released.
 ///
 /// Threads: calls on one session come one at a time, and after flush() the next call comes only once `done` ran.
 /// Different sessions of one store are called from any threads at the same time. Every call may throw MemoryError and
 /// then has changed nothing. None waits for a sync, a checkpoint or another session; reads may wait for the disk.
+///
+/// What a call returns belongs to the moment at which it took effect. A caller that answers somebody takes all of the
+/// answer from there: a second call may come after another session's publish, or after the lease went.
 class StoreSession {
 public:
-  /// `error` is null on success. May run inside the call or later on another thread, exactly once, unless the session
-  /// is destroyed first: then it does not run once the destructor has returned.
-  using Done = std::function<void(std::exception_ptr error)>;
+  /// `error` is null on success; then everything up to `version` is durable, and what was private is part of it (for
+  /// sessions that are not writers it is only the version that they see). Success is also what a flush gets that took
+  /// effect although the lease went meanwhile. May run inside the call or later on another thread, exactly once,
+  /// unless the session is destroyed first: then it does not run once the destructor has returned.
+  using Done = std::function<void(std::exception_ptr error, const Version& version)>;
   /// Runs once, on another thread, when the session lost its lease or its version for a reason that is not its own.
   using Notice = std::function<void(const MemoryError& reason)>;
 
@@ -45,11 +56,15 @@ public:
   StoreSession& operator=(const StoreSession&) = delete;
   virtual ~StoreSession() = default;
 
-  virtual std::uint64_t pages() = 0;
-  virtual Version version() = 0;
+  /// As the session was opened. Never throws, whatever became of the lease.
+  virtual const SessionView& opened() const noexcept = 0;
+  virtual SessionView view() = 0;
+  std::uint64_t pages() { return view().pages; }
+  Version version() { return view().version; }
   /// The writer lease's epoch; 0 for sessions that are not writers.
   virtual std::uint64_t epoch() const = 0;
 
+  /// Returns the number of pages before.
   virtual std::uint64_t grow(std::uint64_t new_pages) = 0;
   virtual void read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
@@ -66,8 +81,13 @@ public:
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                              std::uint64_t& described_until) = 0;
   virtual void flush(Done done) = 0;
-  virtual void discard() = 0;
+  /// Returns what the session sees from now on.
+  virtual SessionView discard() = 0;
   virtual Refreshed refresh() = 0;
+  /// As Store::stat() and Store::break_lease(), on behalf of this session: lease_lost when its own lease went before.
+  virtual Stat stat(std::int64_t now_ms) = 0;
+  virtual std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason,
+                                                std::int64_t now_ms) = 0;
 
   /// True: write, zero and grow may be called now. False: the log is at its bound; `room` runs once, on another
   /// thread, when it is worth asking again. A caller that does not ask gets limit_exceeded or no_space instead.
@@ -99,7 +119,8 @@ public:
   /// `now_ms` is the caller's monotonic clock, for idle_ms.
   virtual Stat stat(std::int64_t now_ms) = 0;
   /// Takes the lease from the writer, whose requests answer lease_lost from now on. `reason` goes into its error's
-  /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match).
+  /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match). For who
+  /// has no clock: the holder's idle_ms is 0.
   virtual std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) = 0;
   virtual bool read_only() const = 0;
 

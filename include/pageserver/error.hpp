@@ -16,7 +16,7 @@ enum class Errc : int {
   out_of_bounds = 1,       ///< offset and length leave the image
   provider_error = 2,      ///< the medium failed, or the file is not an image; the text has the system's own words
   busy = 3,                ///< someone else holds the file or the writer lease; the text says who
-  lease_lost = 4,          ///< this session was the writer and is no longer; nothing private was published
+  lease_lost = 4,          ///< this session was the writer and is no longer; what is private is dropped
   read_only = 5,           ///< the session or the store may not be written
   snapshot_too_old = 6,    ///< the version that this session holds was given up to keep within a bound
   no_space = 7,            ///< the disk or a quota is full

@@ -106,13 +106,19 @@ struct Shared : std::enable_shared_from_this<Shared> {
     ++number;
   }
 
+  Stat stat() const;
+  std::optional<HolderStat> break_lease(std::uint64_t wanted);
   void grant_next();
 };
 
 class Session final : public StoreSession {
 public:
   Session(std::shared_ptr<Shared> shared, SessionRequest request)
-      : shared_(std::move(shared)), request_(std::move(request)), base_(shared_->image), number_(shared_->number) {
+      : shared_(std::move(shared)),
+        request_(std::move(request)),
+        base_(shared_->image),
+        number_(shared_->number),
+        opened_{{1, number_}, base_.size() / page_size} {
     shared_->sessions.insert(this);
     if (request_.access != Access::write) return;
     epoch_ = ++shared_->epoch;
@@ -134,8 +140,8 @@ public:
     if (notice_) notice_(MemoryError(Errc::lease_lost, "the lease was broken"));
   }
 
-  std::uint64_t pages() override { return seen().size() / page_size; }
-  Version version() override { return {1, holds() ? number_ : shared_->number}; }
+  const storage::SessionView& opened() const noexcept override { return opened_; }
+  storage::SessionView view() override { return {{1, holds() ? number_ : shared_->number}, seen().size() / page_size}; }
   std::uint64_t epoch() const override { return epoch_; }
 
   std::uint64_t grow(std::uint64_t more) override {
@@ -172,7 +178,7 @@ public:
   }
   void flush(Done done) override {
     check(0, 0);
-    if (request_.access != Access::write) return done(nullptr);
+    if (request_.access != Access::write) return done(nullptr, version());
     shared_->lane.submit([this, alive = alive_, done = std::move(done)] {
       if (!*alive) return;
       std::exception_ptr error;
@@ -186,12 +192,13 @@ public:
       } catch (const MemoryError&) {
         error = std::current_exception();
       }
-      if (*alive) done(error);
+      if (*alive) done(error, {1, shared_->number});
     });
   }
-  void discard() override {
+  storage::SessionView discard() override {
     check(0, 0);
     own_.reset();
+    return view();
   }
   Refreshed refresh() override {
     check(0, 0);
@@ -201,6 +208,8 @@ public:
     number_ = shared_->number;
     return {version(), base_.size() / page_size, true, {}};
   }
+  Stat stat(std::int64_t now_ms) override;
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason, std::int64_t) override;
   bool may_write(std::function<void()>) override { return true; }
   void on_notice(Notice notice) override { notice_ = std::move(notice); }
   void note_request(std::int64_t) noexcept override {}
@@ -255,6 +264,7 @@ private:
   SessionRequest request_;
   BlockBytes base_;
   std::uint64_t number_;
+  const storage::SessionView opened_;
   std::optional<BlockBytes> own_;
   std::uint64_t epoch_ = 0;
   bool lost_ = false;
@@ -267,6 +277,42 @@ void Shared::grant_next() {
   Waiting next = std::move(line.front());
   line.erase(line.begin());
   next.opened(std::make_unique<Session>(shared_from_this(), next.request), nullptr);
+}
+
+Stat Shared::stat() const {
+  Stat stat;
+  stat.pages = image.size() / page_size;
+  stat.version = {1, number};
+  stat.last_sync_error = sync_error;
+  if (writer) stat.writer = holder;
+  for (const Session* session : sessions) {
+    const SessionRequest& request = session->request();
+    stat.sessions_fork += request.access == Access::fork;
+    stat.sessions_pinned += request.access == Access::read && request.view == View::pinned;
+    stat.sessions_live += request.access == Access::read && request.view == View::live;
+  }
+  return stat;
+}
+
+std::optional<HolderStat> Shared::break_lease(std::uint64_t wanted) {
+  if (!writer || (wanted != 0 && wanted != epoch)) return std::nullopt;
+  const HolderStat lost = holder;
+  writer = false;
+  for (Session* session : std::set<Session*>(sessions)) {
+    if (session->epoch() == lost.epoch) session->lost();
+  }
+  grant_next();
+  return lost;
+}
+
+Stat Session::stat(std::int64_t) {
+  check(0, 0);
+  return shared_->stat();
+}
+
+std::optional<HolderStat> Session::break_lease(std::uint64_t epoch, const std::string&, std::int64_t) {
+  check(0, 0);
+  return shared_->break_lease(epoch);
 }
 
 class ReferenceStore final : public storage::Store {
@@ -315,29 +361,9 @@ public:
     shared_->line.erase(at);
     opened(nullptr, std::make_exception_ptr(MemoryError(Errc::busy, "gave up waiting")));
   }
-  Stat stat(std::int64_t) override {
-    Stat stat;
-    stat.pages = shared_->image.size() / page_size;
-    stat.version = {1, shared_->number};
-    stat.last_sync_error = shared_->sync_error;
-    if (shared_->writer) stat.writer = shared_->holder;
-    for (const Session* session : shared_->sessions) {
-      const SessionRequest& request = session->request();
-      stat.sessions_fork += request.access == Access::fork;
-      stat.sessions_pinned += request.access == Access::read && request.view == View::pinned;
-      stat.sessions_live += request.access == Access::read && request.view == View::live;
-    }
-    return stat;
-  }
+  Stat stat(std::int64_t) override { return shared_->stat(); }
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string&) override {
-    if (!shared_->writer || (epoch != 0 && epoch != shared_->epoch)) return std::nullopt;
-    HolderStat holder = shared_->holder;
-    shared_->writer = false;
-    for (Session* session : std::set<Session*>(shared_->sessions)) {
-      if (session->epoch() == holder.epoch) session->lost();
-    }
-    shared_->grant_next();
-    return holder;
+    return shared_->break_lease(epoch);
   }
   bool read_only() const override { return false; }
   void close() override {

@@ -149,7 +149,7 @@ void Simulation::flush(const ActorPointer& actor) {
   const bool had_lease = !actor->lost_lease;
   const std::weak_ptr<Actor> weak = actor;
   try {
-    actor->session->flush([this, weak, had_lease, newest, transaction](std::exception_ptr error) {
+    actor->session->flush([this, weak, had_lease, newest, transaction](std::exception_ptr error, const Version&) {
       if (const auto one = weak.lock()) flush_done(*one, had_lease, newest, transaction, error);
     });
   } catch (const MemoryError&) {

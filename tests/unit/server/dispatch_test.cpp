@@ -11,7 +11,6 @@ namespace {
 
 struct Fixture {
   test::FakeSession session;
-  test::FakeStore store;
   Counters counters;
   std::optional<FailedChange> failed_change;
   Answers answers;
@@ -33,8 +32,7 @@ struct Fixture {
   proto::Status ask_frame(std::span<const std::byte> frame) {
     const proto::Scan scan = proto::scan_frame(frame, 64u << 20);
     REQUIRE(scan.kind == proto::Scan::Kind::frame);
-    SessionScope scope{session,  store,        "demo", request_bytes_max, features, 1234, "broken by a test",
-                       counters, failed_change};
+    SessionScope scope{session, "demo", request_bytes_max, features, 1234, "broken by a test", counters, failed_change};
     next = handle_request(scope, scan.header, scan.payload, answers, [this] { ++room_made; });
     bytes.assign(answers.out().bytes().begin(), answers.out().bytes().end());
     answers.out().clear();
@@ -57,7 +55,7 @@ struct Fixture {
     constexpr bool commits = std::is_same_v<Request, proto::CommitRequest>;
     header.operation = commits ? proto::Operation::commit : proto::Operation::flush;
     header.request_id = 3;
-    answer_flush(session, header, error, answers, failed_change);
+    answer_flush(header, error, session.view().version, answers, failed_change);
     bytes.assign(answers.out().bytes().begin(), answers.out().bytes().end());
     answers.out().clear();
     answer = proto::scan_frame(bytes, 1000);
@@ -150,8 +148,10 @@ TEST_CASE("grow, size, discard answer the session's numbers") {
   CHECK(f.ask(proto::SizeRequest{}) == proto::Status::ok);
   CHECK(f.as<proto::SizeAnswer>().pages == 5);
   CHECK(f.as<proto::SizeAnswer>().version.incarnation == 77);
+  CHECK(f.session.views == 1);  // pages and version of one moment
   CHECK(f.ask(proto::DiscardRequest{}) == proto::Status::ok);
   CHECK(f.as<proto::DiscardAnswer>().pages == 5);
+  CHECK(f.session.views == 1);
 }
 
 TEST_CASE("operations of features that were not agreed on are unsupported") {
@@ -197,7 +197,7 @@ TEST_CASE("refresh says everything when there are more ranges than an answer hol
 
 TEST_CASE("stat carries every number of the store under the name it is served by") {
   Fixture f;
-  Stat& r = f.store.report;
+  Stat& r = f.session.report;
   r = {"/path",
        3,
        {77, 8},
@@ -219,7 +219,7 @@ TEST_CASE("stat carries every number of the store under the name it is served by
   CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
   const auto a = f.as<proto::StatAnswer>();
   CHECK(a.store == "demo");
-  CHECK(f.store.stat_asked_at == 1234);
+  CHECK(f.session.stat_asked_at == 1234);
   CHECK(a.pages == 3);
   CHECK(a.version.number == 8);
   CHECK(a.read_only);
@@ -246,13 +246,14 @@ TEST_CASE("break_lease names who lost it, and says whom to blame") {
   CHECK(f.ask(proto::BreakLeaseRequest{9}) == proto::Status::ok);
   CHECK(f.next == Next::answered);
   CHECK_FALSE(f.as<proto::BreakLeaseAnswer>().broken);
-  f.store.report.writer = HolderStat{};
-  f.store.report.writer->name = "w";
+  f.session.report.writer = HolderStat{};
+  f.session.report.writer->name = "w";
   CHECK(f.ask(proto::BreakLeaseRequest{9}) == proto::Status::ok);
   CHECK(f.next == Next::lease_broken);
   CHECK(f.as<proto::BreakLeaseAnswer>().broken->name == "w");
-  CHECK(f.store.broken_epoch == 9);
-  CHECK(f.store.broken_reason == "broken by a test");
+  CHECK(f.session.broken_epoch == 9);
+  CHECK(f.session.broken_reason == "broken by a test");
+  CHECK(f.session.broken_at == 1234);
 }
 
 TEST_CASE("a flush is left to the caller, who answers the version or the error") {
@@ -263,12 +264,12 @@ TEST_CASE("a flush is left to the caller, who answers the version or the error")
   proto::FrameHeader header;
   header.operation = proto::Operation::flush;
   header.request_id = 3;
-  answer_flush(f.session, header, nullptr, f.answers, f.failed_change);
-  answer_flush(f.session, header, std::make_exception_ptr(MemoryError(Errc::no_space, "full")), f.answers,
-               f.failed_change);
+  answer_flush(header, nullptr, {77, 5}, f.answers, f.failed_change);
+  answer_flush(header, std::make_exception_ptr(MemoryError(Errc::no_space, "full")), {}, f.answers, f.failed_change);
   const auto bytes = f.answers.out().bytes();
   f.answer = proto::scan_frame(bytes, 1000);
-  CHECK(f.as<proto::FlushAnswer>().version.number == 1);
+  CHECK(f.as<proto::FlushAnswer>().version.number == 5);
+  CHECK(f.session.views == 0);  // who publishes meanwhile is not part of the answer
   f.answer = proto::scan_frame(bytes.subspan(f.answer.frame_bytes), 1000);
   CHECK(f.answer.header.status == proto::Status::no_space);
 }

@@ -1,4 +1,4 @@
-// A store of one session in memory, whose calls can be made to fail, for tests of dispatch.
+// A session in memory, whose calls can be made to fail, for tests of dispatch.
 #pragma once
 
 #include <algorithm>
@@ -11,12 +11,15 @@ namespace pageserver::test {
 
 class FakeSession final : public storage::StoreSession {
 public:
-  std::uint64_t pages() override { return image.size() / page_size; }
-  Version version() override { return {77, number}; }
+  const storage::SessionView& opened() const noexcept override { return first; }
+  storage::SessionView view() override {
+    ++views;
+    return {{77, number}, image.size() / page_size};
+  }
   std::uint64_t epoch() const override { return 5; }
   std::uint64_t grow(std::uint64_t new_pages) override {
     fail_if_told();
-    const std::uint64_t before = pages();
+    const std::uint64_t before = image.size() / page_size;
     image.resize(image.size() + new_pages * page_size);
     return before;
   }
@@ -42,11 +45,26 @@ public:
     described_until = offset + length;
     return {{offset, length}};
   }
-  void flush(Done done) override { done(nullptr); }
-  void discard() override { fail_if_told(); }
+  void flush(Done done) override { done(nullptr, {77, number}); }
+  storage::SessionView discard() override {
+    fail_if_told();
+    return {{77, number}, image.size() / page_size};
+  }
   Refreshed refresh() override {
     fail_if_told();
     return refreshed;
+  }
+  Stat stat(std::int64_t now) override {
+    fail_if_told();
+    stat_asked_at = now;
+    return report;
+  }
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason, std::int64_t now) override {
+    fail_if_told();
+    broken_epoch = epoch;
+    broken_reason = reason;
+    broken_at = now;
+    return report.writer;
   }
   bool may_write(std::function<void()> room) override {
     if (has_room) return true;
@@ -63,6 +81,14 @@ public:
   bool has_room = true;
   std::function<void()> waiting;
   Refreshed refreshed;
+  storage::SessionView first;
+  int views = 0;  ///< how often what it sees was asked for
+
+  Stat report;
+  std::int64_t stat_asked_at = 0;
+  std::uint64_t broken_epoch = 0;
+  std::string broken_reason;
+  std::int64_t broken_at = 0;
 
 private:
   void fail_if_told() const {
@@ -73,28 +99,6 @@ private:
     if (length <= image.size() && offset <= image.size() - length) return;
     throw MemoryError(Errc::out_of_bounds, "past the end");
   }
-};
-
-class FakeStore final : public storage::Store {
-public:
-  std::uint64_t open_session(storage::SessionRequest, Opened) override { return 0; }
-  void cancel_wait(std::uint64_t) override {}
-  Stat stat(std::int64_t now) override {
-    stat_asked_at = now;
-    return report;
-  }
-  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
-    broken_epoch = epoch;
-    broken_reason = reason;
-    return report.writer;
-  }
-  bool read_only() const override { return false; }
-  void close() override {}
-
-  Stat report;
-  std::int64_t stat_asked_at = 0;
-  std::uint64_t broken_epoch = 0;
-  std::string broken_reason;
 };
 
 }  // namespace pageserver::test

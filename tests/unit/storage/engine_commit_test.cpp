@@ -35,7 +35,8 @@ TEST_CASE("engine: while the append of a large transaction is held, 10,000 reads
     reached.set_value();
     released.wait();
   });
-  write->flush([&](std::exception_ptr error) { error ? answered.set_exception(error) : answered.set_value(); });
+  write->flush(
+      [&](std::exception_ptr error, const Version&) { error ? answered.set_exception(error) : answered.set_value(); });
   reached.get_future().get();
   for (int i = 0; i < 10'000; ++i) REQUIRE(live->pages() == 0);
   std::uint64_t until = 0;
@@ -54,8 +55,9 @@ TEST_CASE("engine: while the append of a large transaction is held, 10,000 reads
     reached_again.set_value();
     released.wait();
   });
-  write->flush(
-      [&](std::exception_ptr error) { error ? answered_again.set_exception(error) : answered_again.set_value(); });
+  write->flush([&](std::exception_ptr error, const Version&) {
+    error ? answered_again.set_exception(error) : answered_again.set_value();
+  });
   reached_again.get_future().get();
   for (int i = 0; i < 10'000; ++i) REQUIRE(read_from(*live, 100, 8) == filled(8, 1));
   release_again.set_value();

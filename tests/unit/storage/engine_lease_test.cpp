@@ -91,6 +91,65 @@ TEST_CASE_METHOD(EngineHarness, "engine: a commit under way is applied before th
 }
 
 TEST_CASE_METHOD(EngineHarness,
+                 "engine: a flush whose lease goes meanwhile is answered with the version it made durable") {
+  open();
+  const Publish publish = GENERATE(Publish::on_write, Publish::on_flush);
+  auto old = writer(publish);
+  old->grow(1);
+  const auto flushing = start_flush(*old);
+  REQUIRE(flushing->calls == 0);
+  const auto next = start_opening(store(), session_request(Access::write, "next", true));
+  store().break_lease(0, "test");
+  if (next->session) next->session->grow(1);  // published before the sync, and not what this flush is about
+  run_lanes();
+  REQUIRE(flushing->calls == 1);
+  CHECK_FALSE(flushing->error);
+  CHECK(flushing->version.number == 2);
+  CHECK(flushing->version.incarnation == reader()->version().incarnation);
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: what a session was opened with is known although its lease went at once") {
+  open();
+  auto first = writer();
+  first->grow(3);
+  const auto next = start_opening(store(), session_request(Access::write, "next", true));
+  first.reset();
+  REQUIRE(next->session);
+  store().break_lease(0, "before it was looked at");
+  const auto last = writer();
+  last->grow(1);
+  CHECK(next->session->opened().pages == 3);
+  CHECK(next->session->opened().version.number == 2);
+  check_error(thrown_by([&] { next->session->view(); }), Errc::lease_lost, {"before it was looked at"});
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: a session that lost its lease neither reports nor breaks the next lease") {
+  open();
+  auto old = writer();
+  const auto next = start_opening(store(), session_request(Access::write, "next", true));
+  const auto broken = old->break_lease(0, "by itself", 4'000);
+  REQUIRE(broken);
+  CHECK(broken->idle_ms == 3'000);
+  REQUIRE(next->session);
+  check_error(thrown_by([&] { old->break_lease(0, "again", 5'000); }), Errc::lease_lost, {"by itself"});
+  check_error(thrown_by([&] { old->stat(5'000); }), Errc::lease_lost, {"by itself"});
+  CHECK(next->session->stat(5'000).writer->name == "next");
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: who asks for a lease that was lost during a flush is told whose flush it is") {
+  open();
+  auto old = writer(Publish::on_flush);
+  old->grow(1);
+  const auto flushing = start_flush(*old);
+  SECTION("its lease is broken") { store().break_lease(0, "test"); }
+  SECTION("its session ends") { old.reset(); }
+  check_error(thrown_by([&] { writer(); }), Errc::busy,
+              {"was held by \"writer\" at 127.0.0.1:4000", "still under way", "wait_ms"});
+  run_lanes();
+  CHECK(writer()->pages() == 1);
+}
+
+TEST_CASE_METHOD(EngineHarness,
                  "engine: closing with sessions open is refused, and a store that ends tells who waits") {
   open();
   auto write = writer();

@@ -46,7 +46,8 @@ std::unique_ptr<storage::StoreSession> open_waiting(storage::Store& store, stora
 void flush_and_wait(storage::StoreSession& session) {
   const auto done = std::make_shared<std::promise<void>>();
   auto flushed = done->get_future();
-  session.flush([done](std::exception_ptr error) { error ? done->set_exception(error) : done->set_value(); });
+  session.flush(
+      [done](std::exception_ptr error, const Version&) { error ? done->set_exception(error) : done->set_value(); });
   flushed.get();
 }
 

@@ -169,7 +169,7 @@ TEST_CASE("log index: hundreds of small pieces of a page that is seldom looked a
       for (std::uint64_t page = 0; page != no_position;) page = index.drop_until(reachable, page, 1);
     } else if (what == 5) {
       std::vector<ByteRange> ranges;
-      REQUIRE(index.changed_since(version - 1, 10, ranges));
+      REQUIRE(index.changed_since(version - 1, version, 10, ranges));
       REQUIRE(ranges.size() <= 1);  // none: a checkpoint has it
     }
     if (random() % 500 != 0) continue;
@@ -203,10 +203,10 @@ TEST_CASE("log index: what changed since a holder's version is named, adjoining 
   index.add(page_size - 5, 10, 3, 100, nullptr);
   index.add(20, 10, 4, 200, nullptr);
   std::vector<ByteRange> ranges;
-  CHECK(index.changed_since(2, 10, ranges));
+  CHECK(index.changed_since(2, 99, 10, ranges));
   CHECK(ranges == std::vector<ByteRange>{{20, 10}, {page_size - 5, 10}});
   ranges.clear();
-  CHECK_FALSE(index.changed_since(1, 1, ranges));
+  CHECK_FALSE(index.changed_since(1, 99, 1, ranges));
   CHECK(index.next_page(0) == 0);
   CHECK(index.next_page(1) == 1);
   CHECK(index.next_page(2) == no_position);
@@ -214,6 +214,26 @@ TEST_CASE("log index: what changed since a holder's version is named, adjoining 
   index.drop_until(4, 0, 100);
   CHECK(index.empty());
   CHECK(index.piece_count() == 0);
+}
+
+TEST_CASE("log index: what changed up to a version leaves out what a later one put there already") {
+  LogIndex index{[](std::uint64_t from, std::uint64_t until) { return from <= 4 && 4 < until; }};
+  index.add(10, 10, 3, 0, nullptr);
+  index.add(100, 50, 4, 100, nullptr);
+  index.add(2 * page_size, 2 * page_size, 4, no_position, nullptr);
+  // Of a version that is not visible yet: over the middle of a change, on untouched bytes, in pages past the end.
+  index.add(110, 20, 5, 200, nullptr);
+  index.add(500, 10, 5, 300, nullptr);
+  index.add(3 * page_size + 7, 9, 5, 400, nullptr);
+  index.add(9 * page_size, 8, 5, 500, nullptr);
+  std::vector<ByteRange> ranges;
+  CHECK(index.changed_since(3, 4, 10, ranges));
+  CHECK(ranges == std::vector<ByteRange>{{100, 50}, {2 * page_size, 2 * page_size}});
+  ranges.clear();
+  CHECK(index.changed_since(4, 4, 10, ranges));
+  CHECK(ranges.empty());
+  CHECK(index.changed_since(4, 5, 10, ranges));
+  CHECK(ranges == std::vector<ByteRange>{{110, 20}, {500, 10}, {3 * page_size + 7, 9}, {9 * page_size, 8}});
 }
 
 TEST_CASE("log index: zeros over any number of pages are one entry, and so is what is left of them") {
@@ -236,7 +256,7 @@ TEST_CASE("log index: zeros over any number of pages are one entry, and so is wh
   CHECK(index.alike_until(1000) == 1001);
   CHECK(index.alike_until(1001) == many);
   std::vector<ByteRange> ranges;
-  CHECK(index.changed_since(2, 10, ranges));
+  CHECK(index.changed_since(2, 99, 10, ranges));
   CHECK(ranges == std::vector<ByteRange>{{0, many * page_size}});
   index.add(0, many * page_size, 5, no_position, nullptr);
   CHECK(index.piece_count() == 1);

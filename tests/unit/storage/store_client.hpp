@@ -57,12 +57,14 @@ inline std::unique_ptr<storage::StoreSession> open_now(storage::Store& store, st
 struct Flushing {
   int calls = 0;
   std::exception_ptr error;
+  Version version;
 };
 
 inline std::shared_ptr<Flushing> start_flush(storage::StoreSession& session) {
   auto flushing = std::make_shared<Flushing>();
-  session.flush([flushing](std::exception_ptr error) {
+  session.flush([flushing](std::exception_ptr error, const Version& version) {
     ++flushing->calls;
+    flushing->version = version;
     flushing->error = error;
   });
   return flushing;

@@ -185,7 +185,8 @@ TEST_CASE("store: while one store's sync is held, another store's flushes are an
   free_writer->grow(1);
   const auto flush = [](storage::StoreSession& session) {
     auto done = std::make_shared<std::promise<void>>();
-    session.flush([done](std::exception_ptr error) { error ? done->set_exception(error) : done->set_value(); });
+    session.flush(
+        [done](std::exception_ptr error, const Version&) { error ? done->set_exception(error) : done->set_value(); });
     return done->get_future();
   };
   auto held_flush = flush(*held_writer);

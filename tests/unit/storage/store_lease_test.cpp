@@ -256,7 +256,7 @@ TEST_CASE("sessions, breaks and ends from many threads at once are safe") {
     opening->session->on_notice([](const MemoryError&) {});
     try {
       opening->session->grow(1);
-      opening->session->flush([](std::exception_ptr) {});
+      opening->session->flush([](std::exception_ptr, const Version&) {});
     } catch (const MemoryError& error) {
       CHECK(error.code() == Errc::lease_lost);
       ++lost;

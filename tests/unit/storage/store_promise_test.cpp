@@ -106,7 +106,8 @@ private:
 
 std::future<void> started_flush(storage::StoreSession& session) {
   auto done = std::make_shared<std::promise<void>>();
-  session.flush([done](std::exception_ptr error) { error ? done->set_exception(error) : done->set_value(); });
+  session.flush(
+      [done](std::exception_ptr error, const Version&) { error ? done->set_exception(error) : done->set_value(); });
   return done->get_future();
 }
 

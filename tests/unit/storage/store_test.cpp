@@ -262,7 +262,7 @@ TEST_CASE("reads go on while a sync hangs") {
   const auto reader = open_now(*store, session_request(Access::read));
   writer->grow(1);
   std::promise<void> done;
-  writer->flush([&](std::exception_ptr error) {
+  writer->flush([&](std::exception_ptr error, const Version&) {
     CHECK_FALSE(error);
     done.set_value();
   });
