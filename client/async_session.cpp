@@ -28,15 +28,26 @@ auto without_value(AsyncSession::Done done) {
   return [done = std::move(done)](const auto& outcome) { done(outcome.error()); };
 }
 
-/// ... and to one with a value, which `convert` makes of the answer.
-template <class Value, class Convert>
-auto with_value(AsyncSession::Result<Value> done, Convert convert) {
-  return [done = std::move(done), convert](const auto& outcome) {
+/// ... and to one with a value.
+template <class Value>
+auto with_value(AsyncSession::Result<Value> done) {
+  return [done = std::move(done)](const client::Outcome<Value>& outcome) {
     if (outcome.ok())
-      done(nullptr, convert(outcome.value()));
+      done(nullptr, outcome.value());
     else
       done(outcome.error(), Value{});
   };
+}
+
+AsyncSession::DataRanges ranges_of(const proto::DataRangesAnswer& answer) {
+  AsyncSession::DataRanges ranges{answer.described_until, {}};
+  ranges.ranges.reserve(answer.ranges.size());
+  for (const auto& range : answer.ranges) ranges.ranges.push_back({range.offset, range.length});
+  return ranges;
+}
+
+std::optional<HolderStat> broken_by(const proto::BreakLeaseAnswer& answer) {
+  return answer.broken ? std::optional{from_proto(*answer.broken)} : std::nullopt;
 }
 
 }  // namespace
@@ -63,6 +74,16 @@ public:
                         client::error_text(connection.context(), operation,
                                            "length=" + std::to_string(length) + " exceeds request_bytes_max=" +
                                                std::to_string(most) + " of the daemon; split it")};
+  }
+  void check_not_completing(std::string_view operation) const {
+    if (connection.is_completing())
+      throw MemoryError{Errc::invalid_argument,
+                        client::error_text(connection.context(), operation,
+                                           "called by a completion, which may start operations and wait for none")};
+  }
+  template <class Value, class Request, class Convert>
+  void start(const Request& request, Convert convert, AsyncSession::Result<Value> done) {
+    connection.submit_converted<Value>(request, convert, with_value<Value>(std::move(done)));
   }
   bool has(std::uint64_t feature) const noexcept { return (connection.server().features & feature) != 0; }
 
@@ -92,9 +113,9 @@ void AsyncSession::zero(std::uint64_t offset, std::uint64_t length, Done done) {
 }
 
 void AsyncSession::grow(std::uint64_t new_pages, Result<std::uint64_t> done) {
-  impl_->connection.submit(proto::GrowRequest{new_pages},
-                           with_value<std::uint64_t>(
-                               std::move(done), [](const proto::GrowAnswer& answer) { return answer.previous_pages; }));
+  impl_->start<std::uint64_t>(
+      proto::GrowRequest{new_pages}, [](const proto::GrowAnswer& answer) { return answer.previous_pages; },
+      std::move(done));
 }
 
 void AsyncSession::flush(Done done, std::chrono::milliseconds timeout) {
@@ -106,40 +127,30 @@ void AsyncSession::discard(Done done) {
 }
 
 void AsyncSession::refresh(Result<Refreshed> done) {
-  impl_->connection.submit(
-      proto::RefreshRequest{},
-      with_value<Refreshed>(std::move(done), [](const proto::RefreshAnswer& answer) { return from_proto(answer); }));
+  impl_->start<Refreshed>(
+      proto::RefreshRequest{}, [](const proto::RefreshAnswer& answer) { return from_proto(answer); }, std::move(done));
 }
 
 void AsyncSession::size(Result<Size> done) {
-  impl_->connection.submit(proto::SizeRequest{}, with_value<Size>(std::move(done), [](const proto::SizeAnswer& answer) {
-                             return Size{answer.pages, from_proto(answer.version)};
-                           }));
+  impl_->start<Size>(
+      proto::SizeRequest{},
+      [](const proto::SizeAnswer& answer) {
+        return Size{answer.pages, from_proto(answer.version)};
+      },
+      std::move(done));
 }
 
 void AsyncSession::data_ranges(std::uint64_t offset, std::uint64_t length, Result<DataRanges> done) {
-  impl_->connection.submit(proto::DataRangesRequest{offset, length},
-                           with_value<DataRanges>(std::move(done), [](const proto::DataRangesAnswer& answer) {
-                             DataRanges ranges{answer.described_until, {}};
-                             ranges.ranges.reserve(answer.ranges.size());
-                             for (const auto& range : answer.ranges)
-                               ranges.ranges.push_back({range.offset, range.length});
-                             return ranges;
-                           }));
+  impl_->start<DataRanges>(proto::DataRangesRequest{offset, length}, ranges_of, std::move(done));
 }
 
 void AsyncSession::stat(Result<Stat> done) {
-  impl_->connection.submit(proto::StatRequest{}, with_value<Stat>(std::move(done), [](const proto::StatAnswer& answer) {
-                             return from_proto(answer);
-                           }));
+  impl_->start<Stat>(
+      proto::StatRequest{}, [](const proto::StatAnswer& answer) { return from_proto(answer); }, std::move(done));
 }
 
 void AsyncSession::break_lease(std::uint64_t epoch, Result<std::optional<HolderStat>> done) {
-  impl_->connection.submit(
-      proto::BreakLeaseRequest{epoch},
-      with_value<std::optional<HolderStat>>(std::move(done), [](const proto::BreakLeaseAnswer& answer) {
-        return answer.broken ? std::optional{from_proto(*answer.broken)} : std::nullopt;
-      }));
+  impl_->start<std::optional<HolderStat>>(proto::BreakLeaseRequest{epoch}, broken_by, std::move(done));
 }
 
 const AsyncSession::Size& AsyncSession::opened() const noexcept { return impl_->opened; }
@@ -148,9 +159,13 @@ bool AsyncSession::can_zero() const noexcept { return impl_->has(proto::feature_
 bool AsyncSession::can_find_data() const noexcept { return impl_->has(proto::feature_data_ranges); }
 std::size_t AsyncSession::outstanding() const noexcept { return impl_->connection.outstanding(); }
 bool AsyncSession::has_room() const { return impl_->connection.has_room(); }
-std::size_t AsyncSession::poll() { return impl_->connection.advance(); }
+std::size_t AsyncSession::poll() {
+  impl_->check_not_completing("poll");
+  return impl_->connection.advance();
+}
 
 bool AsyncSession::wait(Deadline until) {
+  impl_->check_not_completing("wait");
   if (outstanding() == 0 && until == Deadline::max()) return false;
   return impl_->connection.progress(until);
 }
@@ -160,7 +175,7 @@ short AsyncSession::events() const { return impl_->connection.poll_events(); }
 AsyncSession::Deadline AsyncSession::next_deadline() const { return impl_->connection.next_deadline(); }
 
 void AsyncSession::throw_if_ended() const {
-  if (impl_->connection.ended()) throw MemoryError{*impl_->connection.ended()};
+  if (const auto* const error = impl_->connection.ended()) throw MemoryError{*error};
 }
 
 }  // namespace pageserver

@@ -137,14 +137,22 @@ Stat CachedSession::stat() {
 
 Refreshed CachedSession::refresh() {
   const auto lock = enter(proto::Operation::refresh);
-  // A fork that has something private is refused, which only the daemon can do.
-  if (writes_back_) send_all();
+  // A page that was sent ahead and not taken is to be sent again. A fork that has something private is refused, which
+  // only the daemon can do.
   drain();
-  auto refreshed = RemoteSession::refresh();
-  if (refreshed.everything) cache_.clear();
-  for (const auto& range : refreshed.changed) cache_.drop_range(range.offset, range.length);
-  ahead_until_ = 0;
-  return refreshed;
+  if (writes_back_) send_all();
+  try {
+    auto refreshed = RemoteSession::refresh();
+    if (refreshed.everything) cache_.clear();
+    for (const auto& range : refreshed.changed) cache_.drop_range(range.offset, range.length);
+    ahead_until_ = 0;
+    return refreshed;
+  } catch (...) {
+    // It may have been carried out, and what changed is not known.
+    cache_.clear();
+    ahead_until_ = 0;
+    throw;
+  }
 }
 
 void CachedSession::discard() {
@@ -152,10 +160,10 @@ void CachedSession::discard() {
   if (!writes_back_) return RemoteSession::discard();
   shared_.connection().check_usable(proto::Operation::discard);
   drain();
+  // Until the daemon has dropped its part, what was not sent belongs to the same transaction.
+  RemoteSession::discard();
   cache_.clear();
   unsent_pages_ = 0;
-  pages_known_ = false;
-  RemoteSession::discard();
 }
 
 void CachedSession::zero(std::uint64_t offset, std::uint64_t length) {

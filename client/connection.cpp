@@ -50,7 +50,8 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
       request_timeout_{options.request_timeout},
       process_{process_mark()},
       budget_{storage::poll_bound(options.poll_us)} {
-  const auto deadline = opened_at_ + options.connect_timeout;
+  name_store({});
+  const auto deadline = deadline_after(opened_at_, options.connect_timeout);
   socket_ = dial(endpoint_, deadline);
   let_receive_block(socket_.get());
   hello(deadline, options.client_name);
@@ -63,12 +64,21 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
       process_{process_mark()},
       socket_{socket},
       budget_{storage::poll_bound(options.poll_us)} {
+  name_store({});
   let_receive_block(socket_.get());
-  hello(opened_at_ + options.connect_timeout, options.client_name);
+  hello(deadline_after(opened_at_, options.connect_timeout), options.client_name);
 }
 
 // Only close(2): in a child after fork it drops the child's reference, and the parent's connection lives on.
 Connection::~Connection() = default;
+
+void Connection::name_store(std::string_view store) {
+  context_ = endpoint_.uri(store);
+  out_of_memory_.emplace(Errc::connection_lost,
+                         error_text(context_, "receive",
+                                    "no memory for what the daemon said: the session was given up, and requests "
+                                    "without an answer may or may not have been applied; open another one"));
+}
 
 void Connection::hello(Deadline deadline, const std::string& client_name) {
   proto::HelloRequest request;
@@ -121,7 +131,7 @@ void Connection::check_usable(proto::Operation operation) const {
 }
 
 void Connection::throw_if_ended() const {
-  if (ended_) throw MemoryError{*ended_};
+  if (ended_ != nullptr) throw MemoryError{*ended_};
 }
 
 proto::Bytes& Connection::begin(proto::Operation operation) {
@@ -198,21 +208,35 @@ void Connection::send_some() noexcept {
 }
 
 void Connection::send_now() noexcept {
-  if (!is_forked() && !ended_) send_some();
+  if (!is_forked() && ended_ == nullptr) send_some();
+}
+
+template <class Work>
+std::size_t Connection::guarded(Work work) {
+  std::size_t completed = 0;
+  try {
+    completed = work();
+  } catch (const std::exception&) {
+    end_out_of_memory();
+    completed += deliver_end();
+  }
+  if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  return completed;
 }
 
 std::size_t Connection::push() {
   if (is_forked()) check_usable(proto::Operation::close);
-  if (ended_) return deliver_end();
+  if (ended_ != nullptr) return guarded([&] { return deliver_end(); });
   admit();
   send_some();
-  // Frames may be left from a call whose completion threw.
-  return receive_.bytes().empty() ? 0 : handle_frames();
+  // Some may be left from a call whose completion threw.
+  if (receive_.bytes().empty() && !has_landed()) return 0;
+  return guarded([&] { return handle_frames(); });
 }
 
 std::size_t Connection::advance() {
   const std::size_t completed = push();
-  if (ended_) return completed;
+  if (ended_ != nullptr) return completed;
   Arrival arrival;
   look_ahead();
   arrival.got = receive_once(false);
@@ -223,7 +247,7 @@ std::size_t Connection::advance() {
 bool Connection::progress(Deadline until) {
   for (bool again = false;;) {
     if (push() > 0) return true;
-    if (ended_) return false;
+    if (ended_ != nullptr) return false;
     if (Clock::now() >= until) return advance() > 0;
     assert((outstanding_ > 0 || until != never) && "nothing could end this wait");
     auto wait = plan_wait(until);
@@ -302,15 +326,17 @@ std::size_t Connection::take(const Arrival& arrival) {
   counters_.receive_calls += arrival.calls;
   counters_.polls_in_vain += arrival.calls_in_vain;
   if (arrival.waited) budget_.record(*arrival.waited);
-  std::size_t completed = take_received(arrival.got);
-  if (ended_) return completed;
-  // Answers made room for what waited.
-  if (completed > 0) {
-    admit();
-    send_some();
-  }
-  check_timeout();
-  return ended_ ? completed + deliver_end() : completed;
+  return guarded([&] {
+    std::size_t completed = take_received(arrival.got);
+    if (ended_ != nullptr) return completed;
+    // Answers made room for what waited.
+    if (completed > 0) {
+      admit();
+      send_some();
+    }
+    check_timeout();
+    return ended_ != nullptr ? completed + deliver_end() : completed;
+  });
 }
 
 short Connection::poll_events() const {
@@ -318,7 +344,8 @@ short Connection::poll_events() const {
 }
 
 Deadline Connection::next_deadline() const {
-  return in_flight_ == 0 || ended_ ? never : oldest_since_ + pending_.front().timeout;
+  if (in_flight_ == 0 || ended_ != nullptr) return never;
+  return deadline_after(oldest_since_, pending_.front().timeout);
 }
 
 timespec timespec_until(Deadline deadline) {
@@ -342,28 +369,34 @@ void Connection::check_timeout() {
 }
 
 void Connection::end(Errc code, std::string_view operation, std::string_view message) {
-  if (ended_) return;
-  ended_.emplace(code, error_text(context_, operation, message));
+  if (ended_ == nullptr) end_with(end_.emplace(code, error_text(context_, operation, message)));
+}
+
+void Connection::end_out_of_memory() noexcept {
+  if (ended_ == nullptr) end_with(*out_of_memory_);
+}
+
+void Connection::end_with(const MemoryError& error) noexcept {
+  ended_ = &error;
   socket_.reset();
   send_.clear();
   direct_.reset();
+  landed_ = 0;
   ahead_ = {};
+  admitted_ = in_flight_ = in_flight_bytes_ = 0;
 }
 
-std::size_t Connection::deliver_end() {
-  // A copy: what a completion does must not change the error under it.
-  const MemoryError error{*ended_};
+std::size_t Connection::deliver_end() noexcept {
   std::size_t delivered = 0;
-  while (!pending_.empty()) {
-    Pending request = std::move(pending_.front());
+  while (!pending_.empty() && !thrown_) {
+    const Pending request = std::move(pending_.front());
     pending_.pop_front();
     ++first_id_;
     if (request.done) continue;
     --outstanding_;
     ++delivered;
-    (void)request.completion(RawAnswer{&error, {}});
+    (void)run(request.completion, RawAnswer{ended_, {}});
   }
-  admitted_ = in_flight_ = in_flight_bytes_ = 0;
   return delivered;
 }
 

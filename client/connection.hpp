@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <ctime>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -30,6 +31,12 @@ namespace pageserver::client {
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 inline constexpr Deadline never = Deadline::max();
+
+/// `time` after `from`. What is longer than the clock can tell is for ever.
+constexpr Deadline deadline_after(Deadline from, std::chrono::milliseconds time) {
+  const auto most = std::chrono::floor<std::chrono::milliseconds>(never - from);
+  return time >= most ? never : from + time;
+}
 
 /// The time left, at least zero, as poll(2) and its kin take it.
 timespec timespec_until(Deadline deadline);
@@ -85,7 +92,10 @@ private:
 /// In a child after fork(2) every call throws connection_lost, and the destructor leaves the parent's connection alone.
 ///
 /// Completions: run once each, in the order of answers; may submit, but not wait; may throw, which passes through the
-/// call that ran them and leaves the connection intact. Those still outstanding at destruction never run.
+/// call that ran them once its books are closed. Those still outstanding at destruction never run.
+///
+/// Memory: a call that finds none throws std::bad_alloc and has submitted nothing. Where there is none for what the
+/// daemon said, the connection ends with connection_lost: what was not understood must not look like something else.
 ///
 /// Threads: one at a time. (RemoteProvider adds the lock.)
 class Connection {
@@ -104,7 +114,7 @@ public:
   Deadline opened_at() const { return opened_at_; }
   const Endpoint& endpoint() const { return endpoint_; }
   /// Sets what error texts begin with: "pageserver://HOST:PORT/STORE" once a store is open.
-  void name_store(std::string_view store) { context_ = endpoint_.uri(store); }
+  void name_store(std::string_view store);
   const std::string& context() const { return context_; }
 
   /// Queues a request. `done` is called as `done(const Outcome<AnswerTo<Request>>&)`. For reads and writes with their
@@ -114,6 +124,14 @@ public:
     constexpr proto::Operation operation = OperationOf<Request>::value;
     proto::encode(begin(operation), next_id_, request);
     enqueue(operation, wrap<Request>(std::move(done)), timeout, {}, {});
+  }
+
+  /// As submit(), for `done(const Outcome<Value>&)` with what `convert(answer)` makes of the answer.
+  template <class Value, class Request, class Convert, class F>
+  void submit_converted(const Request& request, Convert convert, F done) {
+    constexpr proto::Operation operation = OperationOf<Request>::value;
+    proto::encode(begin(operation), next_id_, request);
+    enqueue(operation, wrap_converted<Value, Request>(std::move(convert), std::move(done)), {}, {}, {});
   }
 
   /// Queues a read of `into.size()` bytes, at most server().request_bytes_max, straight into `into`, which must live
@@ -221,8 +239,10 @@ public:
 
   /// Throws what a submit would throw now.
   void check_usable(proto::Operation operation) const;
-  /// The error that ended the connection; nothing while it lives.
-  const std::optional<MemoryError>& ended() const { return ended_; }
+  /// The error that ended the connection; null while it lives.
+  const MemoryError* ended() const { return ended_; }
+  /// A completion is running: no other call than a submit is possible.
+  bool is_completing() const { return completing_; }
   /// True in a process that is not the one that connected.
   bool is_forked() const noexcept;
 
@@ -245,8 +265,11 @@ private:
     const MemoryError* error = nullptr;  // null: ok
     std::span<const std::byte> payload;
   };
-  /// Returns a fault when the payload could not be decoded: then the connection ends.
-  using Completion = std::function<std::optional<proto::Fault>(const RawAnswer&)>;
+  /// What could not be decoded, for which the connection ends.
+  struct Undecoded {
+    std::optional<proto::Fault> fault;  // empty: there was no memory for it
+  };
+  using Completion = std::function<std::optional<Undecoded>(const RawAnswer&)>;
 
   struct Pending {
     proto::Operation operation{};
@@ -272,22 +295,46 @@ private:
 
   template <class Request, class F>
   static Completion wrap(F done) {
-    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<proto::Fault> {
+    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
       using Answer = AnswerTo<Request>;
       if (raw.error != nullptr) {
         done(Outcome<Answer>{*raw.error});
         return std::nullopt;
       }
       Answer answer;
-      if (auto fault = proto::decode(raw.payload, answer)) return fault;
+      try {
+        if (auto fault = proto::decode(raw.payload, answer)) return Undecoded{std::move(fault)};
+      } catch (const std::exception&) {
+        return Undecoded{};
+      }
       done(Outcome<Answer>{answer});
+      return std::nullopt;
+    };
+  }
+  template <class Value, class Request, class Convert, class F>
+  static Completion wrap_converted(Convert convert, F done) {
+    return [convert = std::move(convert),
+            done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
+      if (raw.error != nullptr) {
+        done(Outcome<Value>{*raw.error});
+        return std::nullopt;
+      }
+      std::optional<Value> value;
+      try {
+        AnswerTo<Request> answer;
+        if (auto fault = proto::decode(raw.payload, answer)) return Undecoded{std::move(fault)};
+        value.emplace(convert(answer));
+      } catch (const std::exception&) {
+        return Undecoded{};
+      }
+      done(Outcome<Value>{*value});
       return std::nullopt;
     };
   }
   template <class F>
   static Completion wrap_read(F done) {
     // Its payload is where it was read to. Not a capture: small completions need no allocation of their own.
-    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<proto::Fault> {
+    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
       if (raw.error != nullptr)
         done(Outcome<proto::ReadAnswer>{*raw.error});
       else
@@ -312,17 +359,26 @@ private:
   ReceiveBuffer::Received receive_once(bool may_block);
   void check_timeout();
   void end(Errc code, std::string_view operation, std::string_view message);
-  std::size_t deliver_end();
+  void end_out_of_memory() noexcept;
+  void end_with(const MemoryError& error) noexcept;
+  std::size_t deliver_end() noexcept;
+  /// Runs `work`, which closes the books of what came in. What fails in it is ours, for want of memory, and ends the
+  /// connection. What a completion threw is thrown once all of it is done.
+  template <class Work>
+  std::size_t guarded(Work work);
   void throw_if_ended() const;
 
   // connection_frames.cpp: what comes in.
   std::size_t take_received(const ReceiveBuffer::Received& first);
+  void find_places(const ReceiveBuffer::Received& got);
+  void take_ahead(std::size_t count);
+  bool has_landed() const { return landed_ != 0 || (direct_ && direct_->rest.empty()); }
+  std::size_t complete_landed();
   std::size_t handle_frames();
   std::size_t handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload);
   std::size_t handle_error(std::uint64_t id, proto::Operation operation, proto::Status status,
                            std::span<const std::byte> payload);
   std::size_t handle_notice(const proto::FrameHeader& header, std::span<const std::byte> payload);
-  std::size_t take_ahead(std::size_t count);
   std::uint32_t frame_limit() const;
   bool start_direct(const proto::FrameHeader& header, std::span<const std::byte> bytes);
   std::optional<std::string> what_is_wrong(const proto::FrameHeader& header) const;
@@ -330,6 +386,7 @@ private:
   const Pending& pending(std::uint64_t id) const { return pending_[static_cast<std::size_t>(id - first_id_)]; }
   std::size_t complete(std::uint64_t id, const RawAnswer& raw);
   std::size_t complete_read(std::uint64_t id);
+  std::optional<Undecoded> run(const Completion& completion, const RawAnswer& raw) noexcept;
   std::size_t end_protocol(std::string_view message);
   std::size_t end_of_stream(int error);
   void forget_done();
@@ -357,17 +414,23 @@ private:
   std::size_t outstanding_ = 0;
   Deadline oldest_since_{};  // when the oldest request became the oldest
 
-  // The answer to a read whose payload is on its way into the caller's buffer.
+  // The answer to a read whose payload is on its way into the caller's buffer. Without a rest it has landed: all of it
+  // is there, and its completion is to run.
   struct Direct {
     std::uint64_t id = 0;
     std::span<std::byte> rest;
   };
   std::optional<Direct> direct_;
+  std::uint64_t landed_ = 0;  // id of a read that has landed before direct_; 0: none
   // The read that is answered next most likely, if large: its payload need not go through `receive_`. An id of 0: none.
   Direct ahead_;
 
   bool greeted_ = false;
-  std::optional<MemoryError> ended_;
+  bool completing_ = false;
+  std::exception_ptr thrown_;                 // by a completion: it waits until the books are closed
+  std::optional<MemoryError> out_of_memory_;  // made in time: when it is needed nothing can be made
+  std::optional<MemoryError> end_;
+  const MemoryError* ended_ = nullptr;  // one of the two
   std::optional<MemoryError> lease_lost_;
   Counters counters_;
 };

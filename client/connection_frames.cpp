@@ -1,5 +1,6 @@
 // What comes in: bytes to frames, frames to the requests that they answer.
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -17,19 +18,6 @@ bool is_read_data(const proto::FrameHeader& header) {
          header.status == proto::Status::ok;
 }
 
-/// Consumes a frame also when its completion throws.
-class ConsumeAtEnd {
-public:
-  ConsumeAtEnd(ReceiveBuffer& buffer, std::size_t count) : buffer_{buffer}, count_{count} {}
-  ConsumeAtEnd(const ConsumeAtEnd&) = delete;
-  ConsumeAtEnd& operator=(const ConsumeAtEnd&) = delete;
-  ~ConsumeAtEnd() { buffer_.consume(count_); }
-
-private:
-  ReceiveBuffer& buffer_;
-  std::size_t count_;
-};
-
 }  // namespace
 
 std::uint32_t Connection::frame_limit() const {
@@ -42,49 +30,52 @@ std::size_t Connection::take_received(const ReceiveBuffer::Received& first) {
     counters_.bytes_received += got.direct + got.buffered + got.ahead;
     if (got.would_block) return completed;
     if (got.end || got.error != 0) return completed + end_of_stream(got.error);
-    if (direct_) {
-      direct_->rest = direct_->rest.subspan(got.direct);
-      if (direct_->rest.empty()) {
-        const std::uint64_t id = direct_->id;
-        direct_.reset();
-        completed += complete_read(id);
-      }
-    }
-    if (got.ahead != 0) completed += take_ahead(got.ahead);
+    find_places(got);
     completed += handle_frames();
     // A socket that gave less than there was room for is empty, most likely: no second call to ask.
-    if (ended_ || !got.filled) return completed;
+    if (ended_ != nullptr || thrown_ || !got.filled) return completed;
     look_ahead();
     got = receive_once(false);
     ++counters_.receive_calls;
   }
 }
 
-std::size_t Connection::take_ahead(std::size_t count) {
-  if (ended_) return 0;
+// All that one call brought finds its place before a completion runs: one that submits or throws loses none of it.
+void Connection::find_places(const ReceiveBuffer::Received& got) {
+  if (direct_) direct_->rest = direct_->rest.subspan(got.direct);
+  if (got.ahead != 0) take_ahead(got.ahead);
+}
+
+void Connection::take_ahead(std::size_t count) {
   const Direct ahead = std::exchange(ahead_, {});
   const auto scan = proto::scan_frame(receive_.bytes(), frame_limit());
   const bool expected = scan.kind == proto::Scan::Kind::incomplete && scan.header.request_id == ahead.id &&
                         is_read_data(scan.header) && !what_is_wrong(scan.header);
-  if (!expected) {
-    receive_.append(ahead.rest.first(count));
-    return 0;
-  }
+  if (!expected) return receive_.append(ahead.rest.first(count));
   receive_.consume(proto::frame_header_bytes);
-  if (count == ahead.rest.size()) return complete_read(ahead.id);
+  // Bytes come ahead only behind the last of those before them.
+  if (direct_) landed_ = direct_->id;
   direct_ = Direct{ahead.id, ahead.rest.subspan(count)};
-  return 0;
+}
+
+std::size_t Connection::complete_landed() {
+  std::size_t completed = 0;
+  if (landed_ != 0) completed += complete_read(std::exchange(landed_, 0));
+  if (thrown_ || !direct_ || !direct_->rest.empty()) return completed;
+  const std::uint64_t id = direct_->id;
+  direct_.reset();
+  return completed + complete_read(id);
 }
 
 std::size_t Connection::handle_frames() {
-  std::size_t completed = 0;
-  while (!ended_ && !direct_) {
+  std::size_t completed = complete_landed();
+  while (ended_ == nullptr && !thrown_ && !direct_) {
     const auto bytes = receive_.bytes();
     const auto scan = proto::scan_frame(bytes, frame_limit());
     if (scan.kind == proto::Scan::Kind::broken) return completed + end_protocol(scan.fault.message);
     if (scan.kind == proto::Scan::Kind::frame) {
-      const ConsumeAtEnd consume{receive_, scan.frame_bytes};
       completed += handle_frame(scan.header, scan.payload);
+      receive_.consume(scan.frame_bytes);
       continue;
     }
     if (bytes.size() >= proto::frame_header_bytes) {
@@ -189,11 +180,28 @@ std::size_t Connection::complete(std::uint64_t id, const RawAnswer& raw) {
   in_flight_bytes_ -= request.cost_bytes;
   ++counters_.answers;
   forget_done();
-  const auto fault = completion(raw);
-  if (!fault) return 1;
-  end(Errc::protocol_error, proto::to_string(operation), fault->message);
-  (void)completion(RawAnswer{&*ended_, {}});
+  const auto undecoded = run(completion, raw);
+  if (!undecoded) return 1;
+  try {
+    if (undecoded->fault) end(Errc::protocol_error, proto::to_string(operation), undecoded->fault->message);
+  } catch (const std::exception&) {
+    // Below.
+  }
+  if (ended_ == nullptr) end_out_of_memory();
+  (void)run(completion, RawAnswer{ended_, {}});
   return 1 + deliver_end();
+}
+
+std::optional<Connection::Undecoded> Connection::run(const Completion& completion, const RawAnswer& raw) noexcept {
+  completing_ = true;
+  std::optional<Undecoded> undecoded;
+  try {
+    undecoded = completion(raw);
+  } catch (...) {
+    thrown_ = std::current_exception();
+  }
+  completing_ = false;
+  return undecoded;
 }
 
 void Connection::forget_done() {
@@ -215,6 +223,10 @@ std::size_t Connection::end_protocol(std::string_view message) {
 }
 
 std::size_t Connection::end_of_stream(int error) {
+  if (error == ENOMEM) {
+    end_out_of_memory();
+    return deliver_end();
+  }
   if (error == 0) error = write_failed_;
   std::string text =
       greeted_ ? "the daemon closed the connection" : "the daemon closed the connection before its hello";

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <algorithm>
 #include <asio.hpp>
@@ -16,13 +18,12 @@
 
 #include <pageserver/error.hpp>
 
+#include "client/connection.hpp"
 #include "client/error_mapping.hpp"
 
 namespace pageserver::client {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-using Deadline = Clock::time_point;
 using Addresses = std::vector<asio::ip::tcp::endpoint>;
 
 [[noreturn]] void fail(const Endpoint& endpoint, Errc code, const std::string& message) {
@@ -38,19 +39,30 @@ struct Lookup {
   Addresses addresses;
 };
 
-void look_up(const std::shared_ptr<Lookup>& lookup, const std::string& host, std::uint16_t port) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+Addresses addresses_of(const addrinfo* entry) {
   Addresses addresses;
-  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+  for (; entry != nullptr; entry = entry->ai_next) {
     asio::ip::tcp::endpoint address;
     if (entry->ai_addrlen > address.capacity()) continue;
     address.resize(entry->ai_addrlen);
     std::memcpy(address.data(), entry->ai_addr, entry->ai_addrlen);
     if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
+  }
+  return addresses;
+}
+
+/// Runs on a thread of its own, so that what it throws would end the program.
+void look_up(const std::shared_ptr<Lookup>& lookup, const std::string& host, const std::string& port) noexcept {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+  Addresses addresses;
+  try {
+    addresses = addresses_of(found);
+  } catch (const std::exception&) {
+    error = EAI_MEMORY;
   }
   if (found != nullptr) ::freeaddrinfo(found);
   const std::lock_guard lock{lookup->mutex};
@@ -68,7 +80,7 @@ Addresses resolve(const Endpoint& endpoint, Deadline deadline) {
   if (!error) return {asio::ip::tcp::endpoint{numeric, endpoint.port}};
   const auto lookup = std::make_shared<Lookup>();
   try {
-    std::thread{look_up, lookup, endpoint.host, endpoint.port}.detach();
+    std::thread{look_up, lookup, endpoint.host, std::to_string(endpoint.port)}.detach();
   } catch (const std::system_error& failed) {
     fail(endpoint, Errc::provider_error, std::string{"no thread to resolve the name with: "} + failed.what());
   }
@@ -81,36 +93,31 @@ Addresses resolve(const Endpoint& endpoint, Deadline deadline) {
   return std::move(lookup->addresses);
 }
 
-/// Connects within `limit`; an empty error is success. asio::error::timed_out when the limit passed.
-UniqueFd connect_tcp(const asio::ip::tcp::endpoint& address, Clock::duration limit, asio::error_code& error) {
-  // Not Asio's own open(): the descriptor must be closed on exec from its first moment.
+/// 0 once the connection that is being made is, else why not: ETIMEDOUT when `deadline` passed first.
+int await_connection(int fd, Deadline deadline) {
+  for (;;) {
+    pollfd polled{fd, POLLOUT, 0};
+    const auto left = timespec_until(deadline);
+    const int ready = ::ppoll(&polled, 1, deadline == never ? nullptr : &left, nullptr);
+    if (ready < 0 && errno != EINTR) return errno;
+    if (ready > 0) break;
+    if (ready == 0 && Clock::now() >= deadline) return ETIMEDOUT;
+  }
+  int error = 0;
+  socklen_t length = sizeof error;
+  return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
+/// Connects until `deadline`; an empty error is success, ETIMEDOUT says that it passed.
+UniqueFd connect_tcp(const asio::ip::tcp::endpoint& address, Deadline deadline, asio::error_code& error) {
   const auto protocol = address.protocol();
   UniqueFd fd{::socket(protocol.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol.protocol())};
-  if (fd.get() < 0) {
-    error.assign(errno, asio::error::get_system_category());
-    return fd;
-  }
-  asio::io_context context{1};
-  asio::ip::tcp::socket socket{context};
-  socket.assign(protocol, fd.get(), error);
-  if (error) return {};
-  (void)fd.release();
-  bool done = false;
-  socket.async_connect(address, [&](const asio::error_code& result) {
-    error = result;
-    done = true;
-  });
-  context.run_for(limit);
-  if (!done) {
-    asio::error_code ignored;
-    socket.close(ignored);
-    context.restart();
-    context.run();
-    error = asio::error::timed_out;
-    return {};
-  }
-  if (error) return {};
-  return UniqueFd{socket.release(error)};
+  int failed = 0;
+  if (fd.get() < 0 || ::connect(fd.get(), address.data(), static_cast<socklen_t>(address.size())) != 0) failed = errno;
+  // A signal does not end it either: it goes on by itself.
+  if (failed == EINPROGRESS || failed == EINTR) failed = await_connection(fd.get(), deadline);
+  error.assign(failed, asio::error::get_system_category());
+  return fd;
 }
 
 void set_tcp_options(int fd) {
@@ -130,14 +137,20 @@ std::string text_of(const asio::ip::tcp::endpoint& address) {
   return (address.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(address.port());
 }
 
+/// When the first of `addresses` has had its part of the time that is left.
+Deadline share_of(Deadline deadline, std::size_t addresses) {
+  if (deadline == never) return never;
+  const auto now = Clock::now();
+  return now + std::max(deadline - now, Clock::duration::zero()) / addresses;
+}
+
 UniqueFd dial_tcp(const Endpoint& endpoint, Deadline deadline) {
   const auto addresses = resolve(endpoint, deadline);
   std::string tried;
   bool all_timed_out = true;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
-    const auto left = std::max(deadline - Clock::now(), Clock::duration::zero());
     asio::error_code error;
-    auto fd = connect_tcp(addresses[i], left / (addresses.size() - i), error);
+    auto fd = connect_tcp(addresses[i], share_of(deadline, addresses.size() - i), error);
     if (!error) {
       set_tcp_options(fd.get());
       return fd;
@@ -189,14 +202,7 @@ UniqueFd dial_unix(const Endpoint& endpoint, Deadline deadline) {
 }  // namespace
 
 UniqueFd dial(const Endpoint& endpoint, Deadline deadline) {
-  try {
-    return endpoint.is_unix() ? dial_unix(endpoint, deadline) : dial_tcp(endpoint, deadline);
-  } catch (const MemoryError&) {
-    throw;
-  } catch (const std::system_error& error) {
-    // Asio's own: no descriptor left for its event loop, above all.
-    fail(endpoint, Errc::provider_error, error.what());
-  }
+  return endpoint.is_unix() ? dial_unix(endpoint, deadline) : dial_tcp(endpoint, deadline);
 }
 
 }  // namespace pageserver::client

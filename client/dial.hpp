@@ -1,4 +1,4 @@
-// From an endpoint to a connected socket. The only place of the client that knows Asio.
+// From an endpoint to a connected socket. The only place of the client that knows Asio, for its addresses.
 #pragma once
 
 #include <chrono>

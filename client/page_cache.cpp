@@ -48,7 +48,7 @@ PageCache::Page::Buffer PageCache::take_buffer() {
   return buffer;
 }
 
-void PageCache::give_back(Page::Buffer buffer) {
+void PageCache::give_back(Page::Buffer buffer) noexcept {
   if (!buffer) return;
   --buffers_;
   // What is spare counts as well: it is kept only while there is room for it.
@@ -71,7 +71,7 @@ PageCache::Page& PageCache::add(std::uint64_t number) {
   return page;
 }
 
-void PageCache::erase(Order::iterator page) {
+void PageCache::erase(Order::iterator page) noexcept {
   assert(!page->loading && !page->sending && "a request still has the page");
   pages_.erase(page->number);
   give_back(std::move(page->bytes));
@@ -84,26 +84,40 @@ void PageCache::drop(std::uint64_t number) {
   if (found != pages_.end()) erase(found->second);
 }
 
-void PageCache::clear() {
+void PageCache::clear() noexcept {
   while (!order_.empty()) erase(order_.begin());
   spare_ = nullptr;
 }
 
-void PageCache::drop_range(std::uint64_t offset, std::uint64_t length) {
-  std::vector<std::uint64_t> numbers;
-  each_in(offset, length, [&](const Page& page) { numbers.push_back(page.number); });
-  for (const auto number : numbers) drop(number);
+void PageCache::drop_range(std::uint64_t offset, std::uint64_t length) noexcept {
+  erase_in(offset, length, [](const Page&) { return true; });
 }
 
-void PageCache::distrust(std::uint64_t offset, std::uint64_t length) {
-  std::vector<std::uint64_t> clean;
-  each_in(offset, length, [&](Page& page) {
-    if (page.dirty)
-      forget_base(page);
-    else
-      clean.push_back(page.number);
+void PageCache::distrust(std::uint64_t offset, std::uint64_t length) noexcept {
+  erase_in(offset, length, [this](Page& page) {
+    if (page.dirty) forget_base(page);
+    return !page.dirty;
   });
-  for (const auto number : clean) drop(number);
+}
+
+// Without a list of them: it is needed where an error passes, and must not fail itself.
+template <class Choose>
+void PageCache::erase_in(std::uint64_t offset, std::uint64_t length, Choose choose) noexcept {
+  if (length == 0) return;
+  const auto first = offset / page_size;
+  const auto last = (offset + (length - 1)) / page_size;
+  if (last - first < pages_.size()) {
+    for (auto number = first; number <= last; ++number) {
+      const auto found = pages_.find(number);
+      if (found != pages_.end() && choose(*found->second)) erase(found->second);
+    }
+    return;
+  }
+  for (auto page = order_.begin(); page != order_.end();) {
+    const auto next = std::next(page);
+    if (page->number >= first && page->number <= last && choose(*page)) erase(page);
+    page = next;
+  }
 }
 
 void PageCache::keep_as_it_was(Page& page) {
@@ -113,12 +127,12 @@ void PageCache::keep_as_it_was(Page& page) {
   page.dirty = true;
 }
 
-void PageCache::forget_base(Page& page) {
+void PageCache::forget_base(Page& page) noexcept {
   page.base_is_zero = false;
   give_back(std::move(page.base));
 }
 
-void PageCache::settle(Page& page) {
+void PageCache::settle(Page& page) noexcept {
   page.dirty = false;
   forget_base(page);
 }

@@ -67,11 +67,11 @@ public:
   /// Adds a page that is not here. Room must have been made.
   Page& add(std::uint64_t number);
   void drop(std::uint64_t number);
-  void clear();
+  void clear() noexcept;
   /// Drops the pages that `[offset, offset + length)` touches.
-  void drop_range(std::uint64_t offset, std::uint64_t length);
+  void drop_range(std::uint64_t offset, std::uint64_t length) noexcept;
   /// What the daemon has there is not known any more: drops clean pages, and has all of the dirty ones sent.
-  void distrust(std::uint64_t offset, std::uint64_t length);
+  void distrust(std::uint64_t offset, std::uint64_t length) noexcept;
   /// Calls `use` for each page that `[offset, offset + length)` touches, in any order. It must not drop any.
   template <class Use>
   void each_in(std::uint64_t offset, std::uint64_t length, Use use) {
@@ -92,9 +92,9 @@ public:
   /// Takes a buffer for a base that is still to be read, with room made for it.
   void add_base(Page& page) { page.base = take_buffer(); }
   /// Forgets how the page was: all that is known has to be sent.
-  void forget_base(Page& page);
+  void forget_base(Page& page) noexcept;
   /// Marks the page as what the daemon has.
-  void settle(Page& page);
+  void settle(Page& page) noexcept;
 
   /// Drops clean pages, least recently used first and never `keep`, until `buffers` more fit. False: what is left is
   /// dirty or loading.
@@ -113,8 +113,10 @@ public:
 private:
   using Order = std::list<Page>;
   Page::Buffer take_buffer();
-  void give_back(Page::Buffer buffer);
-  void erase(Order::iterator page);
+  void give_back(Page::Buffer buffer) noexcept;
+  void erase(Order::iterator page) noexcept;
+  template <class Choose>
+  void erase_in(std::uint64_t offset, std::uint64_t length, Choose choose) noexcept;
 
   std::size_t buffers_max_;
   std::size_t buffers_ = 0;

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 namespace pageserver::client {
 namespace {
@@ -43,9 +44,15 @@ void ReceiveBuffer::append(std::span<const std::byte> more) {
 }
 
 ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> direct, const Ahead& ahead,
-                                               bool may_block) {
+                                               bool may_block) noexcept {
   assert(ahead.payload.empty() || bytes().empty());
-  reserve(bytes().size() + 4096);
+  Received result;
+  try {
+    reserve(bytes().size() + 4096);
+  } catch (const std::bad_alloc&) {
+    result.error = ENOMEM;
+    return result;
+  }
   const std::size_t room = ahead.payload.empty() ? capacity_ - end_ : ahead.header_bytes;
   std::array<iovec, 3> vectors{iovec{direct.data(), direct.size()}, iovec{buffer_.get() + end_, room},
                                iovec{ahead.payload.data(), ahead.payload.size()}};
@@ -53,7 +60,6 @@ ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> 
   msghdr message{};
   message.msg_iov = vectors.data() + skipped;
   message.msg_iovlen = (ahead.payload.empty() ? 2 : 3) - skipped;
-  Received result;
   ssize_t count = 0;
   do {
     count = ::recvmsg(socket, &message, may_block ? 0 : MSG_DONTWAIT);

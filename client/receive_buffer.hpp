@@ -32,8 +32,8 @@ public:
   };
   /// One recvmsg: fills `direct` first, then the buffer; with an `ahead`, `direct`, that header, and its payload.
   /// Without waiting; or, on a socket that blocks, with: then a signal or the socket's own receive timeout end it as
-  /// would_block.
-  Received receive(int socket, std::span<std::byte> direct, const Ahead& ahead, bool may_block = false);
+  /// would_block. ENOMEM where there is no room and no memory for some.
+  Received receive(int socket, std::span<std::byte> direct, const Ahead& ahead, bool may_block = false) noexcept;
   void append(std::span<const std::byte> more);
 
 private:

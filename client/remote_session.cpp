@@ -207,9 +207,10 @@ Version RemoteSession::version() {
 Refreshed RemoteSession::refresh() {
   Refreshed refreshed;
   request(proto::RefreshRequest{}, [&](const proto::RefreshAnswer& answer) {
+    // First what the session has to know, should there be no memory for the rest.
+    pages_ = answer.pages;
+    held_ = from_proto(answer.version);
     refreshed = from_proto(answer);
-    pages_ = refreshed.pages;
-    held_ = refreshed.version;
   });
   return refreshed;
 }

@@ -20,9 +20,10 @@ iovec vector_of(std::span<const std::byte> bytes) {
 }  // namespace
 
 std::uint64_t SendQueue::seal(std::span<const std::byte> data) {
+  // First what can fail: a frame that is in no piece must not count as part of the stream.
+  if (pieces_.empty() || !pieces_.back().external.empty()) pieces_.push_back({});
   const std::size_t added = owned_.size() - owned_sealed_;
   owned_sealed_ = owned_.size();
-  if (pieces_.empty() || !pieces_.back().external.empty()) pieces_.push_back({});
   pieces_.back().owned_bytes += added;
   pieces_.back().external = data;
   end_ += added + data.size();
@@ -90,7 +91,7 @@ void SendQueue::consume(std::size_t bytes) noexcept {
   }
 }
 
-void SendQueue::clear() {
+void SendQueue::clear() noexcept {
   owned_ = {};
   owned_begin_ = owned_sealed_ = 0;
   pieces_.clear();

@@ -37,7 +37,7 @@ public:
   Sent send(int socket) noexcept;
 
   /// Drops everything, the references above all.
-  void clear();
+  void clear() noexcept;
 
 private:
   struct Piece {

@@ -39,6 +39,13 @@ RemoteOptions checked(RemoteOptions options) {
     refuse("the session's name is not at most 255 bytes of UTF-8 without control characters");
   if (options.poll_us && *options.poll_us > storage::poll_us_max)
     refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(storage::poll_us_max));
+  const auto check_time = [&](std::string_view name, std::chrono::milliseconds& time) {
+    if (time.count() < 0)
+      refuse(std::string{name} + "=" + std::to_string(time.count()) + "ms is below zero; 0 means without a limit");
+    if (time.count() == 0) time = std::chrono::milliseconds::max();
+  };
+  check_time("connect_timeout", options.connect_timeout);
+  check_time("request_timeout", options.request_timeout);
   if (options.view == View::pinned && options.access != Access::read) refuse("view=pinned is for access=read only");
   if (options.publish == Publish::on_flush && options.access != Access::write)
     refuse("publish=on_flush is for access=write only");
@@ -58,7 +65,8 @@ Opened open_session_on(Connection& connection, const RemoteOptions& options) {
   message.wait_ms = options.access == Access::write ? options.wait_ms : 0;
   message.store = options.store;
   message.session_name = options.name;
-  const auto deadline = connection.opened_at() + options.connect_timeout + std::chrono::milliseconds{options.wait_ms};
+  const auto deadline = deadline_after(deadline_after(connection.opened_at(), options.connect_timeout),
+                                       std::chrono::milliseconds{options.wait_ms});
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
   Opened opened;
   connection.call(

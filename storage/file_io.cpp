@@ -64,9 +64,10 @@ File::~File() { close(); }
 
 File File::open(FileSystem& file_system, const std::string& path, int flags, std::uint32_t mode,
                 std::string_view action) {
+  std::string kept{path};  // while there is no descriptor that would be lost without memory for it
   const auto opened = retried([&] { return file_system.open(path, flags, mode); });
   if (!opened.ok()) throw file_error(file_system, action, path, opened.error);
-  return {file_system, static_cast<int>(opened.value), path};
+  return {file_system, static_cast<int>(opened.value), std::move(kept)};
 }
 
 void File::close() noexcept {
@@ -179,9 +180,10 @@ std::vector<std::string> list_folder(FileSystem& file_system, const std::string&
 }
 
 std::string text_of_file(FileSystem& file_system, const std::string& path) {
+  std::string kept{path};
   const auto opened = retried([&] { return file_system.open(path, O_RDONLY, 0); });
   if (!opened.ok()) return {};
-  const File file{file_system, static_cast<int>(opened.value), path};
+  const File file{file_system, static_cast<int>(opened.value), std::move(kept)};
   std::string text;
   std::array<std::byte, 4096> buffer{};
   for (;;) {

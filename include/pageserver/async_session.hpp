@@ -32,8 +32,9 @@ namespace pageserver {
 /// Completions: each runs once, inside poll(), wait() or run_until(), never inside the call that started it; today in
 /// the order of starting, but answers may come in any. `error` is null when all went well, and lives, like every value
 /// beside it, until the completion returns. A completion may start operations and may destroy nothing of the session;
-/// it must not wait. What it throws passes through the call that ran it, and leaves the session as it is. Those still
-/// outstanding when the session is destroyed never run.
+/// poll() and wait() throw invalid_argument in one. What it throws passes through the call that ran it, which runs no
+/// further one; the session goes on with the next call as if nothing had been thrown. Those still outstanding when the
+/// session is destroyed never run.
 ///
 /// Buffers: those of read() and write() must stay, and a write's stay unchanged, until the completion runs or the
 /// session is destroyed.
@@ -42,6 +43,9 @@ namespace pageserver {
 /// protocol_error end the session: all that is outstanding gets that error, and starting anything throws it from then
 /// on. After the daemon's notice that the lease is lost, starting an operation throws lease_lost. In a child after
 /// fork(2) every call throws connection_lost.
+///
+/// Memory: what can't be started for want of it throws std::bad_alloc and is not started. Where there is none for what
+/// the daemon answered, the session ends with connection_lost.
 ///
 /// Threads: one at a time.
 class PAGESERVER_EXPORT AsyncSession {

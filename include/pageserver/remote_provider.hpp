@@ -23,7 +23,8 @@ struct RemoteOptions {
   std::uint32_t wait_ms = 0;  ///< how long to wait in line for the writer lease
   std::string name;           ///< what this session calls itself towards others; empty: program name and pid
   std::string client_name;    ///< program and version, for the daemon's log; empty: the library's
-  /// Name resolution, all addresses, hello and open together (wait_ms on top).
+  /// Name resolution, all addresses, hello and open together (wait_ms on top). 0, like the largest number, means that
+  /// there is no limit; below zero is invalid_argument. The same for request_timeout.
   std::chrono::milliseconds connect_timeout{10'000};
   /// One request, until its last byte was received; counted from when it is the oldest one without an answer, since
   /// before the daemon was at work on those sent earlier.
