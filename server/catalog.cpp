@@ -67,6 +67,7 @@ Catalog::~Catalog() {
   admin_->stop();
   admin_->join();
   entries_.clear();
+  admin_->drain();  // what the hosts asked for with their last breath
   if (directory_ >= 0) file_system_.close(directory_);
 }
 
@@ -86,8 +87,11 @@ void Catalog::start() {
   }
   std::vector<std::future<void>> openings;
   for (const StoreConfig& store : config_.stores) {
-    auto host = std::make_shared<StoreHost>(plain_files_, store_settings(store), log_);
-    entries_[store.name].host = host;
+    auto host = make_host(plain_files_, store_settings(store));
+    {
+      const std::lock_guard lock(mutex_);
+      entries_.try_emplace(store.name, Entry{host, 0, false, {}});
+    }
     // Tasks on a host's own threads don't own it: its destructor waits for them.
     auto opening = std::make_shared<std::packaged_task<void()>>([raw = host.get()] { raw->opened(); });
     openings.push_back(opening->get_future());
@@ -102,6 +106,8 @@ void Catalog::start() {
         first = std::make_exception_ptr(
             MemoryError(error.errc(), "store " + quoted(config_.stores[i].name) + ": " + error.what()));
       }
+    } catch (const std::exception&) {
+      if (!first) first = std::current_exception();
     }
   }
   if (first) std::rethrow_exception(first);
@@ -124,9 +130,16 @@ std::vector<std::shared_ptr<StoreHost>> Catalog::hosts() const {
   return all;
 }
 
+std::shared_ptr<StoreHost> Catalog::make_host(std::shared_ptr<storage::FileSystem> files, StoreSettings settings) {
+  return std::make_shared<StoreHost>(std::move(files), std::move(settings), log_,
+                                     [this](StoreHost& host) { close_unused(host); });
+}
+
 std::shared_ptr<HostUse> Catalog::use(Entry& entry) {
   auto use = std::make_shared<HostUse>(*this, entry.host);
   ++entry.users;
+  // Who waits for the store to be closed must be told that it will not be.
+  if (!entry.after_close.empty()) retire_later(entry);
   return use;
 }
 
@@ -177,67 +190,95 @@ bool Catalog::directory_has(const std::string& name) const {
 std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
   if (auto found = find(name)) return found;
   if (!proto::is_store_name(name) || !directory_has(name)) throw not_found(name);
-  const std::lock_guard lock(mutex_);
-  if (entries_.size() >= config_.limits.stores) {
-    throw MemoryError(Errc::limit_exceeded,
-                      "open store " + quoted(name) + ": " + std::to_string(entries_.size()) +
-                          " stores are open, limits.stores=" + std::to_string(config_.limits.stores) +
-                          "; close sessions of another store, or raise the limit");
+  {
+    const std::lock_guard lock(mutex_);
+    if (entries_.size() >= config_.limits.stores) {
+      throw MemoryError(Errc::limit_exceeded,
+                        "open store " + quoted(name) + ": " + std::to_string(entries_.size()) +
+                            " stores are open, limits.stores=" + std::to_string(config_.limits.stores) +
+                            "; close sessions of another store, or raise the limit");
+    }
   }
-  // Only this worker adds entries, so nobody did since find().
-  Entry& entry = entries_[name];
-  entry.host = std::make_shared<StoreHost>(directory_files_, directory_settings(name), log_);
-  return use(entry);
+  // Made whole before anybody can find it. Only this worker adds entries, so nobody did since find().
+  const auto host = make_host(directory_files_, directory_settings(name));
+  auto use = std::make_shared<HostUse>(*this, host);
+  const std::lock_guard lock(mutex_);
+  entries_.try_emplace(name, Entry{host, 1, false, {}});
+  return use;
 }
 
-void Catalog::release(StoreHost& host) {
+void Catalog::release(const StoreHost& host) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(host.name());
+  if (found == entries_.end()) return;  // it never came to be one
   if (--found->second.users != 0 || !host.settings().on_demand || closing_all_) return;
-  host.next_worker()->post([this, &host] { close_unused(host); });
+  found->second.host->look_whether_needed();
 }
 
 // On a worker of the host. A session that comes now finds the store closed and opens it again.
 void Catalog::close_unused(StoreHost& host) {
-  const std::string name = host.name();
+  const std::string& name = host.name();
   const auto unused = [this, &name, which = &host] {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(name);
-    return found != entries_.end() && found->second.host.get() == which && found->second.users == 0;
+    return found != entries_.end() && found->second.host.get() == which && found->second.users == 0 &&
+           which->settings().on_demand && !closing_all_;
   };
   if (!unused()) return;
-  std::string failure;
+  // What says that the close failed is made before it: without memory the store stays open until it is looked at again.
+  std::map<std::string, std::string> failed;
+  try {
+    failed.emplace(name, "closed in part, and the daemon is out of memory; the log is replayed when it is opened");
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+  bool clean = true;
   try {
     host.close(unused);
   } catch (const std::exception& error) {
-    failure = error.what();
-    log_.error("store not closed cleanly", {{"store", name}, {"error", failure}});
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    if (failure.empty())
-      not_closed_.erase(name);
-    else
-      not_closed_[name] = failure;
-  }
-  admin_->post([this, name, which = &host] { retire(name, which); });
-}
-
-// On the admin worker, which may wait for the host's threads: they have nothing left to do.
-void Catalog::retire(const std::string& name, const StoreHost* which) {
-  std::vector<std::function<void()>> after;
-  Entry gone;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(name);
-    if (found == entries_.end() || found->second.host.get() != which) return;
-    after.swap(found->second.after_close);
-    if (found->second.users == 0 && !found->second.host->is_open() && !closing_all_) {
-      gone = std::move(found->second);
-      entries_.erase(found);
+    clean = false;
+    log_.error("store not closed cleanly", {{"store", name}, {"error", error.what()}});
+    try {
+      failed.begin()->second = error.what();
+    } catch (const std::bad_alloc&) {
+      // What was made before says enough.
     }
   }
+  const std::lock_guard lock(mutex_);
+  not_closed_.erase(name);
+  if (!clean) not_closed_.merge(failed);
+  if (const auto found = entries_.find(name); found != entries_.end()) retire_later(found->second);
+}
+
+// With the mutex held.
+void Catalog::retire_later(Entry& entry) noexcept {
+  entry.retire_due = true;
+  const std::shared_ptr<void> not_owned(std::shared_ptr<void>(), this);
+  admin_->post_in(retiring_, not_owned, [](void* catalog) { static_cast<Catalog*>(catalog)->retire(); });
+}
+
+// On the admin worker, which may wait for the threads of a host that is closed: they have nothing left to do.
+void Catalog::retire() {
+  while (retire_one()) {
+  }
+}
+
+bool Catalog::retire_one() {
+  std::vector<std::function<void()>> after;
+  std::map<std::string, Entry>::node_type gone;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto due =
+        std::find_if(entries_.begin(), entries_.end(), [](const auto& entry) { return entry.second.retire_due; });
+    if (due == entries_.end()) return false;
+    Entry& entry = due->second;
+    entry.retire_due = false;
+    after.swap(entry.after_close);
+    if (entry.users == 0 && !entry.host->is_open() && !closing_all_) gone = entries_.extract(due);
+  }
+  gone = {};  // before the tasks: they may look for the same name
   for (const auto& task : after) task();
+  return true;
 }
 
 // A store whose disk hangs must not keep the others from being listed: it is asked on its own worker, and shown with

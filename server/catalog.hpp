@@ -78,14 +78,18 @@ private:
   struct Entry {
     std::shared_ptr<StoreHost> host;
     std::size_t users = 0;
+    bool retire_due = false;                         ///< retire() has to look at it
     std::vector<std::function<void()>> after_close;  ///< admin worker
   };
 
   std::vector<std::shared_ptr<StoreHost>> hosts() const;
   std::shared_ptr<HostUse> use(Entry& entry);
-  void release(StoreHost& host);
+  void release(const StoreHost& host) noexcept;
   void close_unused(StoreHost& host);
-  void retire(const std::string& name, const StoreHost* which);
+  void retire_later(Entry& entry) noexcept;
+  void retire();
+  bool retire_one();
+  std::shared_ptr<StoreHost> make_host(std::shared_ptr<storage::FileSystem> files, StoreSettings settings);
   std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> pages_of_open(const std::string& after);
   /// True: `after` runs on the admin worker once the store is closed. Throws when it may not be removed.
   bool wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after);
@@ -104,6 +108,7 @@ private:
   Log& log_;
   std::atomic<bool> abandon_openings_{false};
   std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
+  PostRoom retiring_;                          ///< of retire(); admin_ has it
   std::shared_ptr<Worker> admin_;
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;

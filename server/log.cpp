@@ -75,17 +75,17 @@ std::string format_event(LogFormat format, LogLevel level, std::string_view even
   for (const LogField& field : fields) {
     if (format == LogFormat::json) {
       line += ',';
-      append_quoted(line, field.key);
+      append_quoted(line, field.key());
       line += ':';
     } else {
       line += ' ';
-      line += field.key;
+      line += field.key();
       line += '=';
     }
-    if (field.is_number || (format == LogFormat::text && is_plain(field.text))) {
-      line += field.text;
+    if (field.is_number() || (format == LogFormat::text && is_plain(field.text()))) {
+      line += field.text();
     } else {
-      append_quoted(line, field.text);
+      append_quoted(line, field.text());
     }
   }
   return line;
@@ -147,8 +147,19 @@ Log::Log(LogFormat format, LogLevel level) : format_(format), level_(level), sin
 
 Log::~Log() = default;
 
-void Log::write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
+void Log::write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) noexcept {
   if (!enabled(level)) return;
+  std::uint64_t lost = lines_lost_.exchange(0);
+  try {
+    if (lost != 0) put(LogLevel::warn, "log lines lost", {{"lines", lost}, {"error", "out of memory"}});
+    lost = 0;
+    put(level, event, fields);
+  } catch (const std::exception&) {
+    lines_lost_ += lost + 1;
+  }
+}
+
+void Log::put(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
   const std::string line = format_event(format_, level, event, fields);
   sink_->logger.log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
 }

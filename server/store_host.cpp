@@ -1,12 +1,15 @@
 #include "server/store_host.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <random>
+#include <system_error>
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
 #include "storage/engine.hpp"
+#include "storage/file_io.hpp"
 #include "storage/file_system_warning.hpp"
 #include "storage/recovery.hpp"
 #include "storage/thread_background.hpp"
@@ -62,6 +65,35 @@ namespace {
 
 // How often a store is asked how it is.
 constexpr std::chrono::milliseconds watch_interval{5000};
+// Beside the workers: one for syncs, one for checkpoints.
+constexpr std::uint32_t lanes = 2;
+
+/// The number of threads of this process, or 0 when the system does not say.
+std::uint64_t threads_now() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::uint64_t count = 0;
+    if (word == "Threads:" && status >> count) return count;
+  }
+  return 0;
+}
+
+MemoryError out_of_threads(const StoreSettings& settings, const std::system_error& error) {
+  const std::string needed = std::to_string(settings.threads + lanes);
+  return {
+      Errc::limit_exceeded,
+      "open store " + storage::quoted(settings.name) + ": it needs " + needed +
+          " threads, and the system gives this daemon no more than its " + std::to_string(threads_now()) + " (" +
+          error.code().message() +
+          "); end the sessions of another store, lower limits.stores, or raise the limit of threads: pids_limit of a "
+          "container, TasksMax of a service, ulimit -u"};
+}
+
+MemoryError out_of_descriptors(const StoreSettings& settings) {
+  return {Errc::limit_exceeded, "open store " + storage::quoted(settings.name) +
+                                    ": the daemon is out of descriptors; raise its limit of open files (ulimit -n), or "
+                                    "lower limits.connections and limits.stores"};
+}
 
 }  // namespace
 
@@ -70,12 +102,28 @@ struct StoreHost::WatchTimer {
   asio::steady_timer timer;
 };
 
-StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log)
-    : file_system_(std::move(file_system)), settings_(std::move(settings)), log_(log) {
-  for (std::uint32_t i = 0; i < settings_.threads; ++i) {
-    workers_.push_back(std::make_shared<Worker>(settings_.name, log_));
-    workers_.back()->start();
+StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log,
+                     std::function<void(StoreHost&)> unneeded)
+    : file_system_(std::move(file_system)), settings_(std::move(settings)), log_(log), unneeded_(std::move(unneeded)) {
+  try {
+    take_threads();
+  } catch (const std::system_error& error) {
+    // What was had is given back: the members that were made end with this.
+    if (error.code() == std::errc::too_many_files_open || error.code() == std::errc::too_many_files_open_in_system)
+      throw out_of_descriptors(settings_);
+    throw out_of_threads(settings_, error);
   }
+}
+
+void StoreHost::take_threads() {
+  for (std::uint32_t i = 0; i < settings_.threads; ++i)
+    workers_.push_back(std::make_shared<Worker>(settings_.name, log_));
+  watch_timer_ = std::make_unique<WatchTimer>(workers_.front()->context());
+  workers_.front()->after_trouble([this] { watch_later(); });
+  watch_later();
+  sync_lane_ = std::make_unique<storage::ThreadBackground>();
+  checkpoint_lane_ = std::make_unique<storage::ThreadBackground>();
+  for (const auto& worker : workers_) worker->start();
 }
 
 StoreHost::~StoreHost() {
@@ -89,15 +137,20 @@ std::shared_ptr<Worker> StoreHost::next_worker() {
   return workers_[next_worker_++ % workers_.size()];
 }
 
+// Nothing owns the host in the task: its destructor waits for its threads, so it must not run on one of them.
+void StoreHost::look_whether_needed() noexcept {
+  const std::shared_ptr<void> not_owned(std::shared_ptr<void>(), this);
+  next_worker()->post_in(looking_, not_owned, [](void* host) {
+    auto& self = *static_cast<StoreHost*>(host);
+    if (self.unneeded_) self.unneeded_(self);
+  });
+}
+
 storage::Store& StoreHost::opened() {
   // Held for as long as the opening takes: others that want this store have to wait for it anyway.
   const std::lock_guard lock(open_mutex_);
   if (const auto store = current()) return *store;
   const auto start = std::chrono::steady_clock::now();
-  if (sync_lane_ == nullptr) {
-    sync_lane_ = std::make_unique<storage::ThreadBackground>();
-    checkpoint_lane_ = std::make_unique<storage::ThreadBackground>();
-  }
   const auto took_ms = [start] {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   };
@@ -122,10 +175,6 @@ storage::Store& StoreHost::opened() {
   {
     const std::lock_guard state_lock(mutex_);
     store_ = store;
-  }
-  if (watch_timer_ == nullptr) {
-    watch_timer_ = std::make_unique<WatchTimer>(workers_.front()->context());
-    workers_.front()->post([this] { watch(); });
   }
   return *store;
 }
@@ -153,8 +202,8 @@ bool StoreHost::is_open() const { return current() != nullptr; }
 void StoreHost::note_pages() {
   try {
     if (const auto store = current()) noted_pages_ = store->stat(monotonic_ms()).pages;
-  } catch (const MemoryError&) {
-    // It is being closed, or its disk fails: whoever opens it is told.
+  } catch (const std::exception&) {
+    // It is being closed, its disk fails, or memory is out: whoever uses it is told.
   }
 }
 
@@ -185,25 +234,34 @@ void StoreHost::break_idle_lease(storage::Store& store, const Stat& stat) {
 }
 
 void StoreHost::watch() {
-  std::chrono::milliseconds step = watch_interval;
-  if (settings_.lease_idle_max.count() > 0) {
-    // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
-    step = std::min(step, std::max(settings_.lease_idle_max / 4, std::chrono::milliseconds(10)));
-  }
   try {
     if (const auto store = current()) {
       const Stat stat = store->stat(monotonic_ms());
       noted_pages_ = stat.pages;
       say_what_is_wrong(stat);
       break_idle_lease(*store, stat);
+      if (unneeded_) unneeded_(*this);
     }
-  } catch (const MemoryError&) {
+  } catch (const std::exception&) {
     // As in note_pages().
+  }
+}
+
+void StoreHost::watch_later() {
+  if (watching_) return;
+  std::chrono::milliseconds step = watch_interval;
+  if (settings_.lease_idle_max.count() > 0) {
+    // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
+    step = std::min(step, std::max(settings_.lease_idle_max / 4, std::chrono::milliseconds(10)));
   }
   watch_timer_->timer.expires_after(step);
   watch_timer_->timer.async_wait([this](const std::error_code& error) {
-    if (!error) watch();
+    watching_ = false;
+    if (error) return;
+    watch();
+    watch_later();
   });
+  watching_ = true;
 }
 
 }  // namespace pageserver::server

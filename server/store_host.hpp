@@ -45,7 +45,11 @@ std::int64_t monotonic_ms() noexcept;
 
 class StoreHost {
 public:
-  StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log);
+  /// Takes all the threads and descriptors that the store needs beside its files, or none: throws limit_exceeded, which
+  /// names the store and the remedy. `unneeded` runs on a worker of the host whenever that is asked for, and now and
+  /// then while the store is open: it closes the store when no session is on it.
+  StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log,
+            std::function<void(StoreHost&)> unneeded = {});
   StoreHost(const StoreHost&) = delete;
   StoreHost& operator=(const StoreHost&) = delete;
   /// Stops the workers. Without close() before, the store ends as by a kill.
@@ -68,24 +72,31 @@ public:
 
   /// From any thread.
   bool is_open() const;
+  /// Any thread, and never fails: `unneeded` of the constructor runs on a worker of the host.
+  void look_whether_needed() noexcept;
   /// Size in pages when it was last asked for.
   std::uint64_t noted_pages() const noexcept { return noted_pages_; }
 
 private:
   std::shared_ptr<storage::Store> current() const;
   void watch();
+  void watch_later();
+  void take_threads();
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store, const Stat& stat);
 
   std::shared_ptr<storage::FileSystem> file_system_;
   const StoreSettings settings_;
   Log& log_;
+  const std::function<void(StoreHost&)> unneeded_;
+  PostRoom looking_;  ///< of look_whether_needed()
 
   // Declared so that the store goes first, then its lanes, then the workers.
   struct WatchTimer;
+  bool watching_ = false;
   std::vector<std::shared_ptr<Worker>> workers_;
   std::size_t next_worker_ = 0;
-  std::unique_ptr<WatchTimer> watch_timer_;
+  std::unique_ptr<WatchTimer> watch_timer_;  ///< of the first worker
   std::unique_ptr<storage::Background> sync_lane_;
   std::unique_ptr<storage::Background> checkpoint_lane_;
   std::mutex open_mutex_;     ///< one opening or closing at a time

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "storage/background.hpp"
 
@@ -16,7 +16,12 @@ namespace pageserver::storage {
 /// nothing may be submitted after it has begun except from inside a task.
 class ThreadBackground final : public Background {
 public:
-  ThreadBackground() : thread_{[this] { run(); }} {}
+  /// Throws std::system_error when there is no thread to be had.
+  ThreadBackground() {
+    waiting_.reserve(room);
+    running_.reserve(room);
+    thread_ = std::thread{[this] { run(); }};
+  }
 
   ~ThreadBackground() override {
     {
@@ -27,10 +32,11 @@ public:
     thread_.join();
   }
 
+  /// Needs memory only where more than `room` tasks wait.
   void submit(std::function<void()> task) override {
     {
       const std::lock_guard lock{mutex_};
-      tasks_.push_back(std::move(task));
+      waiting_.push_back(std::move(task));
     }
     changed_.notify_one();
   }
@@ -39,20 +45,24 @@ private:
   void run() {
     std::unique_lock lock{mutex_};
     for (;;) {
-      changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
-      auto task = std::move(tasks_.front());
-      tasks_.pop_front();
+      changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      running_.swap(waiting_);
       lock.unlock();
-      task();
-      task = nullptr;  // what it holds is released outside the lock too
+      for (auto& task : running_) {
+        task();
+        task = nullptr;  // what it holds is released outside the lock too, and before the next one runs
+      }
+      running_.clear();
       lock.lock();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;
+  static constexpr std::size_t room = 64;
+  std::vector<std::function<void()>> waiting_;
+  std::vector<std::function<void()>> running_;  ///< of the thread alone
   bool stopping_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
