@@ -18,7 +18,8 @@ thread_local Counts counts;
 
 }  // namespace
 
-void* operator new(std::size_t bytes) {
+// Not inlined: gcc would see malloc() meet operator delete, and warn.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   if (counts.on) {
     ++counts.calls;
     counts.bytes += bytes;
@@ -27,10 +28,12 @@ void* operator new(std::size_t bytes) {
   throw std::bad_alloc();
 }
 // Together with the others: a sanitizer's own would not go with the delete below.
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return std::malloc(bytes == 0 ? 1 : bytes); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 
 namespace pageserver::proto::test {
 namespace {
