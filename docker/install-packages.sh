@@ -1,7 +1,9 @@
 #!/bin/bash
 # Installs the packages of the named sections of docker/packages.txt that are missing, and nothing when none is.
-# Debian 12 only: elsewhere it names what is missing and stops. Needs root, or sudo.
+# Debian 12 and 13 only, where it needs root, or sudo: elsewhere it names what is missing, in the words of the machine's own
+# package manager, and stops.
 #   docker/install-packages.sh build test
+#   OS_RELEASE  the file that says which system this is (/etc/os-release), for tests
 set -euo pipefail
 list=${BASH_SOURCE[0]%/*}/packages.txt
 say() { printf 'packages: %s\n' "$*" >&2; }
@@ -12,6 +14,21 @@ for section in "$@"; do
   grep -qE "^$section " "$list" || die "$list has no section $section"
 done
 
+# shellcheck source=/dev/null
+release=$(. "${OS_RELEASE:-/etc/os-release}" 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_ID:-}") || release=unknown
+
+# The package's name on this Debian, nothing where it has no such package; elsewhere the newest name.
+debian_name() {  # NAME | 12:NAME[|13:NAME]
+  local part version=${release#debian } newest=
+  IFS='|' read -ra parts <<<"$1"
+  for part in "${parts[@]}"; do
+    newest=${part#*:}
+    [[ "$part" == *:* ]] || { printf '%s\n' "$part"; return; }
+    [ "${part%%:*}" != "$version" ] || { printf '%s\n' "$newest"; return; }
+  done
+  [[ "$release" == debian\ * ]] || printf '%s\n' "$newest"
+}
+
 is_installed() {  # PACKAGE PROBE
   if command -v dpkg-query >/dev/null; then
     dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
@@ -20,17 +37,36 @@ is_installed() {  # PACKAGE PROBE
   fi
 }
 
-missing=()
-while read -r section package probe; do
-  [[ " $* " != *" $section "* ]] || is_installed "$package" "$probe" || missing+=("$package")
+missing=() of_dnf=() of_apk=()
+add_new() {  # ARRAY NAME: unless it is there, or none is needed
+  local -n array=$1
+  [ "$2" = - ] || [[ " ${array[*]} " == *" $2 "* ]] || array+=("$2")
+}
+while read -r section names probe dnf apk; do
+  [[ " $* " == *" $section "* ]] || continue
+  package=$(debian_name "$names")
+  if [ -z "$package" ] || is_installed "$package" "$probe"; then continue; fi
+  add_new missing "$package"
+  add_new of_dnf "$dnf"
+  add_new of_apk "$apk"
 done < <(grep -E '^[a-z]' "$list")
 [ ${#missing[@]} -gt 0 ] || exit 0
 
-# shellcheck source=/dev/null
-release=$(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_ID:-}") || release=unknown
-if [ "$release" != "debian 12" ] || ! command -v apt-get >/dev/null; then
-  die "missing: ${missing[*]} (Debian's names). This machine is not Debian 12 (it is '$release'): install what they hold by its own means, then try again"
-fi
+name_and_stop() {
+  local commands=()
+  command -v apt-get >/dev/null && commands+=("apt-get install ${missing[*]}")
+  command -v dnf >/dev/null && commands+=("dnf install ${of_dnf[*]}")
+  command -v apk >/dev/null && commands+=("apk add ${of_apk[*]}")
+  [ ${#commands[@]} -gt 0 ] ||
+    commands=("apt-get install ${missing[*]}" "dnf install ${of_dnf[*]}" "apk add ${of_apk[*]}")
+  say "error: packages are missing, and this machine is neither Debian 12 nor 13 (it is '$release'). Install them, then try again:"
+  printf '  %s\n' "${commands[@]}" >&2
+  exit 1
+}
+case $release in
+  "debian 12" | "debian 13") command -v apt-get >/dev/null || name_and_stop ;;
+  *) name_and_stop ;;
+esac
 as_root=()
 if [ "$(id -u)" != 0 ]; then
   command -v sudo >/dev/null || die "missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}"
