@@ -76,7 +76,11 @@ run_tests() {
 }
 
 stage_format() { check format scripts/check_format.sh; }
-stage_scripts() { check scripts scripts/check_scripts.sh; }
+stage_scripts() {
+  check scripts scripts/check_scripts.sh
+  check packages scripts/check_packages.sh
+  check docs scripts/check_docs.py
+}
 stage_dev() { build dev && run_tests dev; }
 stage_quick() { build dev && run_tests dev -LE "$slow_labels"; }
 stage_release() {
