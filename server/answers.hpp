@@ -57,6 +57,11 @@ public:
   /// What is to be sent; whoever sends it consumes it.
   ByteBuffer& out() noexcept { return out_; }
   void start_batch() noexcept { count_ = 0; }
+  /// Drops what was gathered, for a connection that ends.
+  void forget() noexcept {
+    out_.clear();
+    count_ = 0;
+  }
 
 private:
   void take(proto::Status status) {

@@ -113,7 +113,18 @@ struct ConnectionLoop {
     if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
   }
 
+  // Whatever ends a batch half-way, the worker's next connection finds nothing of it: not even the handler that is told
+  // of the end runs before that.
   static asio::awaitable<void> run(std::shared_ptr<Connection> self) {
+    try {
+      co_await serve(self);
+    } catch (...) {
+      Connection::forget_batch();
+      throw;
+    }
+  }
+
+  static asio::awaitable<void> serve(std::shared_ptr<Connection> self) {
     int in_a_row = 0;
     self->drained_ = false;
     if (self->on_front()) {
@@ -243,9 +254,12 @@ void Connection::loop_ended(const std::exception_ptr& error) {
     try {
       std::rethrow_exception(error);
     } catch (const std::exception& problem) {
-      server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", problem.what()}});
+      try {
+        server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", problem.what()}});
+      } catch (const std::bad_alloc&) {
+        // The line is lost. The connection still has to end: its session may hold the lease.
+      }
     }
-    answers().out().clear();
   }
   if (move_to_ == nullptr || broken_) return finish();
   // Timers that have expired already may have handlers in the queue; behind them is the moment to leave.

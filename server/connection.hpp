@@ -114,6 +114,8 @@ private:
   bool deadline_passed(Deadline kind) const;
   void deadline_missed();
   Answers& answers() const;
+  /// What this thread's connections share is empty again: after an exception it holds another one's bytes.
+  static void forget_batch() noexcept;
 
   // Pending work
   std::uint64_t begin_pending(Waiting what, const proto::FrameHeader& header);
@@ -145,9 +147,11 @@ private:
   bool take_into_group(const proto::Scan& scan);
   /// Answers the group's writes; returns how many bytes of input they took, which is fewer when one has to wait.
   std::size_t publish_group();
+  static void forget_group() noexcept;
   std::function<void()> room_callback();
   void begin_flush(const proto::FrameHeader& header);
   void end_session();
+  void log_session_end() const;
   void watch_lease();
   void room_made();
 

@@ -1,4 +1,6 @@
 // The session of a connection: begun, served, ended. All of it on a worker of its store.
+#include <array>
+
 #include "server/connection.hpp"
 
 namespace pageserver::server {
@@ -22,24 +24,43 @@ std::string_view name_of(Access access) {
 constexpr std::size_t group_payload_bytes_max = 4096 + 64;
 constexpr std::size_t group_writes_max = 64;
 
-/// Writes of one connection that are in hand; what they point to is its input. Empty between two batches, so that all
-/// connections of a worker share it.
-struct WriteGroup {
+/// Writes of one connection that are in hand; what they point to is its input. Empty between two batches, whatever was
+/// thrown in one, so that all connections of a worker share it. To take a write in can't fail.
+class WriteGroup {
+public:
   struct Frame {
     FrameHeader header;
     Payload payload;
     std::size_t frame_bytes;
   };
-  std::vector<Frame> frames;
-  std::vector<storage::StoreSession::Write> writes;
+
+  static WriteGroup& of_this_thread() {
+    thread_local WriteGroup mine;
+    return mine;
+  }
+
+  std::size_t size() const noexcept { return size_; }
+  bool full() const noexcept { return size_ == group_writes_max; }
+  void add(const Frame& frame, const storage::StoreSession::Write& write) noexcept {
+    frames_[size_] = frame;
+    writes_[size_] = write;
+    ++size_;
+  }
+  void clear() noexcept { size_ = 0; }
+  std::span<const Frame> frames() const noexcept { return {frames_.data(), size_}; }
+  std::span<const storage::StoreSession::Write> writes() const noexcept { return {writes_.data(), size_}; }
+
+private:
+  std::array<Frame, group_writes_max> frames_;
+  std::array<storage::StoreSession::Write, group_writes_max> writes_;
+  std::size_t size_ = 0;
 };
 
-WriteGroup& write_group() {
-  thread_local WriteGroup mine;
-  return mine;
-}
+constexpr std::size_t write_answer_bytes = proto::frame_header_bytes;
 
 }  // namespace
+
+void Connection::forget_group() noexcept { WriteGroup::of_this_thread().clear(); }
 
 void Connection::begin_open() {
   const std::uint64_t number = begin_pending(Waiting::for_session, wish_->header);
@@ -161,35 +182,35 @@ std::function<void()> Connection::room_callback() {
 }
 
 bool Connection::take_into_group(const proto::Scan& scan) {
-  WriteGroup& group = write_group();
+  WriteGroup& group = WriteGroup::of_this_thread();
   if (session_ == nullptr || scan.header.operation != Operation::write ||
       scan.payload.size() > group_payload_bytes_max || proto::check_request_header(scan.header))
     return false;
-  if (group.frames.size() >= group_writes_max ||
-      answers().count() + group.frames.size() >= server_.config.limits.requests_in_flight)
-    return false;
+  if (group.full() || answers().count() + group.size() >= server_.config.limits.requests_in_flight) return false;
   proto::WriteRequest request;
   if (proto::decode(scan.payload, request)) return false;
-  group.frames.push_back({scan.header, scan.payload, scan.frame_bytes});
-  group.writes.push_back({request.offset, request.data});
+  group.add({scan.header, scan.payload, scan.frame_bytes}, {request.offset, request.data});
   return true;
 }
 
 std::size_t Connection::publish_group() {
-  WriteGroup& group = write_group();
+  WriteGroup& group = WriteGroup::of_this_thread();
   std::size_t taken = 0;
   bool together = false;
   try {
-    together =
-        group.frames.size() > 1 && session_->may_write(room_callback()) && session_->write_together(group.writes);
+    if (group.size() > 1 && session_->may_write(room_callback())) {
+      // First, or what is published might find no room for its answers.
+      answers().reserve(group.size() * write_answer_bytes);
+      together = session_->write_together(group.writes());
+    }
   } catch (const std::exception&) {
     // Each for itself: then each is told what is wrong with it.
   }
-  for (std::size_t i = 0; i < group.frames.size(); ++i) {
-    const WriteGroup::Frame& frame = group.frames[i];
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const WriteGroup::Frame& frame = group.frames()[i];
     if (together) {
       answers().add(frame.header.request_id, proto::WriteAnswer{});
-      counters_.bytes_written += group.writes[i].data.size();
+      counters_.bytes_written += group.writes()[i].data.size();
       ++counters_.requests;
     } else if (take_session(frame.header, frame.payload) == Step::not_taken) {
       recheck_input_ = true;
@@ -197,8 +218,7 @@ std::size_t Connection::publish_group() {
     }
     taken += frame.frame_bytes;
   }
-  group.frames.clear();
-  group.writes.clear();
+  group.clear();
   set_deadline(Deadline::none, {});
   return taken;
 }
@@ -229,24 +249,32 @@ void Connection::begin_flush(const FrameHeader& header) {
   starting_ = false;
 }
 
+void Connection::log_session_end() const {
+  const auto lasted = std::chrono::steady_clock::now() - session_start_;
+  server_.log.info("session close", {{"session", session_id_},
+                                     {"store", use_->host().name()},
+                                     {"name", session_name_},
+                                     {"address", address_},
+                                     {"requests", counters_.requests},
+                                     {"bytes_read", counters_.bytes_read},
+                                     {"bytes_written", counters_.bytes_written},
+                                     {"receives", receives_},
+                                     {"polls", polls_},
+                                     {"sends", sends_},
+                                     {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
+                                     {"reason", reason_.empty() ? "end of stream" : reason_}});
+}
+
 void Connection::end_session() {
   if (pending_.what == Waiting::for_session) give_up_place();
   pending_ = {};
   if (session_ != nullptr) {
     session_.reset();
-    const auto lasted = std::chrono::steady_clock::now() - session_start_;
-    server_.log.info("session close", {{"session", session_id_},
-                                       {"store", use_->host().name()},
-                                       {"name", session_name_},
-                                       {"address", address_},
-                                       {"requests", counters_.requests},
-                                       {"bytes_read", counters_.bytes_read},
-                                       {"bytes_written", counters_.bytes_written},
-                                       {"receives", receives_},
-                                       {"polls", polls_},
-                                       {"sends", sends_},
-                                       {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
-                                       {"reason", reason_.empty() ? "end of stream" : reason_}});
+    try {
+      log_session_end();
+    } catch (const std::bad_alloc&) {
+      // The line is lost; the store has to be let go all the same.
+    }
   }
   store_ = nullptr;
 }

@@ -19,20 +19,26 @@ constexpr std::size_t progress_bytes = 64u << 10;
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
 
-// Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it.
-struct Scratch {
-  std::unique_ptr<std::byte[]> input = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
-  Answers answers;
-};
+// Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it. To come
+// upon them allocates nothing but the input's: what is shared can be emptied whatever failed.
+std::byte* input_of_this_thread() {
+  thread_local const auto mine = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
+  return mine.get();
+}
 
-Scratch& scratch() {
-  thread_local Scratch mine;
+Answers& answers_of_this_thread() noexcept {
+  thread_local Answers mine;
   return mine;
 }
 
 }  // namespace
 
-Answers& Connection::answers() const { return scratch().answers; }
+Answers& Connection::answers() const { return answers_of_this_thread(); }
+
+void Connection::forget_batch() noexcept {
+  forget_group();
+  answers_of_this_thread().forget();
+}
 
 // A step of everything that needs no more bytes: completions, notices, frames that are here.
 void Connection::advance() {
@@ -78,6 +84,14 @@ bool Connection::output_full() const {
 
 // Returns how many bytes were dealt with. Sets recheck_input_ when it stopped although there may be more to do.
 std::size_t Connection::process(std::span<const std::byte> bytes) {
+  /// The group points into `bytes`, which end with this call, whatever ends it.
+  struct EmptyGroup {
+    EmptyGroup() { forget_group(); }
+    EmptyGroup(const EmptyGroup&) = delete;
+    EmptyGroup& operator=(const EmptyGroup&) = delete;
+    ~EmptyGroup() { forget_group(); }
+  };
+  const EmptyGroup empty_before_and_after;
   std::size_t taken = 0;
   std::size_t ahead = 0;  // bytes behind `taken` that are in the group of writes
   answers().start_batch();
@@ -153,7 +167,7 @@ Connection::Received Connection::receive() {
     input_.reserve(input_needed_ - std::min(input_needed_, input_.size()) + receive_bytes / 4);
     return receive_into_input(receive_bytes);
   }
-  std::byte* const data = scratch().input.get();
+  std::byte* const data = input_of_this_thread();
   const ssize_t count = ::recv(socket(), data, receive_bytes, MSG_DONTWAIT);
   const Received result = received(count);
   if (count > 0) {
