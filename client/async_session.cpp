@@ -87,9 +87,24 @@ public:
   }
   bool has(std::uint64_t feature) const noexcept { return (connection.server().features & feature) != 0; }
 
+  /// Starts a change of the image with `submit(done)`, and knows of it until its answer comes.
+  template <class Done, class Submit>
+  void start_change(Done done, Submit submit) {
+    if (options.publish != Publish::on_flush) return submit(std::move(done));
+    submit([this, done = std::move(done)](const auto& outcome) {
+      --changes_unanswered;
+      done(outcome);
+    });
+    ++changes_unanswered;
+  }
+  void commit(AsyncSession::Done done, std::chrono::milliseconds timeout) {
+    connection.submit(proto::CommitRequest{}, without_value(std::move(done)), timeout);
+  }
+
   RemoteOptions options;
   client::Connection connection;
   Size opened;
+  std::size_t changes_unanswered = 0;  // of an on_flush session
 };
 
 AsyncSession::AsyncSession(std::string_view uri) : AsyncSession{options_of(uri)} {}
@@ -105,22 +120,30 @@ void AsyncSession::read(std::uint64_t offset, std::span<std::byte> buffer, Done 
 
 void AsyncSession::write(std::uint64_t offset, std::span<const std::byte> data, Done done) {
   impl_->check_length("write", data.size());
-  impl_->connection.submit_write(offset, data, without_value(std::move(done)));
+  impl_->start_change(without_value(std::move(done)),
+                      [&](auto completion) { impl_->connection.submit_write(offset, data, std::move(completion)); });
 }
 
 void AsyncSession::zero(std::uint64_t offset, std::uint64_t length, Done done) {
-  impl_->connection.submit(proto::ZeroRequest{offset, length}, without_value(std::move(done)));
+  impl_->start_change(without_value(std::move(done)), [&](auto completion) {
+    impl_->connection.submit(proto::ZeroRequest{offset, length}, std::move(completion));
+  });
 }
 
 void AsyncSession::grow(std::uint64_t new_pages, Result<std::uint64_t> done) {
-  impl_->start<std::uint64_t>(
-      proto::GrowRequest{new_pages}, [](const proto::GrowAnswer& answer) { return answer.previous_pages; },
-      std::move(done));
+  impl_->start_change(with_value<std::uint64_t>(std::move(done)), [&](auto completion) {
+    impl_->connection.submit_converted<std::uint64_t>(
+        proto::GrowRequest{new_pages}, [](const proto::GrowAnswer& answer) { return answer.previous_pages; },
+        std::move(completion));
+  });
 }
 
 void AsyncSession::flush(Done done, std::chrono::milliseconds timeout) {
+  if (impl_->changes_unanswered != 0) return impl_->commit(std::move(done), timeout);
   impl_->connection.submit(proto::FlushRequest{}, without_value(std::move(done)), timeout);
 }
+
+void AsyncSession::commit(Done done, std::chrono::milliseconds timeout) { impl_->commit(std::move(done), timeout); }
 
 void AsyncSession::discard(Done done) {
   impl_->connection.submit(proto::DiscardRequest{}, without_value(std::move(done)));
@@ -157,6 +180,7 @@ const AsyncSession::Size& AsyncSession::opened() const noexcept { return impl_->
 std::uint32_t AsyncSession::request_bytes_max() const noexcept { return impl_->connection.server().request_bytes_max; }
 bool AsyncSession::can_zero() const noexcept { return impl_->has(proto::feature_zero); }
 bool AsyncSession::can_find_data() const noexcept { return impl_->has(proto::feature_data_ranges); }
+bool AsyncSession::can_commit() const noexcept { return impl_->has(proto::feature_commit); }
 std::size_t AsyncSession::outstanding() const noexcept { return impl_->connection.outstanding(); }
 bool AsyncSession::has_room() const { return impl_->connection.has_room(); }
 std::size_t AsyncSession::poll() {

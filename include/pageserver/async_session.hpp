@@ -26,7 +26,8 @@ namespace pageserver {
 ///       session.read(block.offset, block.bytes, [&](const MemoryError* error) { if (error == nullptr) use(block); });
 ///     session.run_until([&] { return session.outstanding() == 0; });
 ///
-/// Order: operations take effect in the order they were started. Beyond what the daemon takes at once they wait here,
+/// Order: operations take effect in the order they were started, each for itself: one that is refused does not keep
+/// those behind it from taking effect, but for commit(). Beyond what the daemon takes at once they wait here,
 /// without a bound: whoever starts them in a loop does so while has_room().
 ///
 /// Completions: each runs once, inside poll(), wait() or run_until(), never inside the call that started it; today in
@@ -71,8 +72,18 @@ public:
   void zero(std::uint64_t offset, std::uint64_t length, Done done);
   /// The value is the number of pages before.
   void grow(std::uint64_t new_pages, Result<std::uint64_t> done);
+  /// Publishes what is private and makes durable what is published: everything that was written until then, also when
+  /// a change before it was refused. For an on_flush transaction that is in flight commit() is meant. So a flush that
+  /// is started while a write, zero or grow of an on_flush session has no answer yet is a commit(), and never publishes
+  /// half of what it was started behind. Wait for the answers, and it is a flush again.
+  ///
   /// `timeout` replaces request_timeout: publishing a large transaction takes longer than any other request.
   void flush(Done done, std::chrono::milliseconds timeout = {});
+  /// As flush(), unless a write, zero or grow of this session was refused since its last flush, commit or discard that
+  /// went well: then nothing is published, what is private stays so, and the error is invalid_argument. Its text names
+  /// the change. Start what is missing again, wait for it and flush(), or discard(). So a transaction costs one round
+  /// trip: start its changes and the commit behind them. `unsupported`, and nothing published, unless can_commit().
+  void commit(Done done, std::chrono::milliseconds timeout = {});
   void discard(Done done);
   void refresh(Result<Refreshed> done);
 
@@ -99,6 +110,7 @@ public:
   std::uint32_t request_bytes_max() const noexcept;
   bool can_zero() const noexcept;
   bool can_find_data() const noexcept;
+  bool can_commit() const noexcept;
 
   /// Operations started whose completion did not run yet.
   std::size_t outstanding() const noexcept;

@@ -6,10 +6,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <pageserver/async_session.hpp>
 #include <pageserver/open.hpp>
 #include <pageserver/remote_provider.hpp>
 
@@ -263,4 +265,92 @@ TEST_CASE("a child after fork leaves the parent's session at the real daemon alo
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
   session->write(0, filled(10, 3));
   CHECK(session->stat().writer.has_value());
+}
+
+TEST_CASE("a flush behind a change that is refused and not answered yet publishes nothing of the transaction") {
+  using proto::Operation;
+  Daemon daemon{one_store};
+  AsyncSession session{daemon.tcp_uri("demo", "access=write&publish=on_flush")};
+  const auto reader = open_session(daemon.unix_uri("demo", "access=read"));
+  std::vector<std::optional<Errc>> ends;
+  const auto note = [&ends](const MemoryError* error) {
+    ends.push_back(error == nullptr ? std::nullopt : std::optional{error->errc()});
+  };
+  const auto finish = [&] {
+    ends.clear();  // completions run in here alone
+    session.run_until([&] { return session.outstanding() == 0; });
+  };
+  const auto first_byte = [&] {
+    std::vector<std::byte> byte(1);
+    reader->read(0, byte);
+    return std::to_integer<int>(byte[0]);
+  };
+  CHECK(session.can_commit());
+  session.grow(1, [&](const MemoryError* error, std::uint64_t) { note(error); });
+  session.flush(note);
+  finish();
+  CHECK(ends == std::vector<std::optional<Errc>>{{}, {}});
+
+  const std::vector<std::byte> one(8, std::byte{1}), two(8, std::byte{2});
+  const auto version = reader->version();
+  std::optional<Errc> refused = Errc::out_of_bounds;
+  session.write(0, one, note);
+  const Operation operation = GENERATE(Operation::write, Operation::zero, Operation::grow, Operation::discard);
+  if (operation == Operation::write) session.write(page_size, one, note);
+  if (operation == Operation::zero) session.zero(page_size, 1, note);
+  if (operation == Operation::grow) {
+    session.grow(1ull << 40, [&](const MemoryError* error, std::uint64_t) { note(error); });
+    refused = Errc::limit_exceeded;
+  }
+  if (operation == Operation::discard) {
+    session.write(page_size, two, note);
+    session.write(8, two, note);
+    session.discard(note);
+    session.write(0, two, note);
+    session.flush(note);
+    finish();
+    // What was refused was discarded with the rest, and is no part of what the flush publishes.
+    CHECK(ends == std::vector<std::optional<Errc>>{{}, Errc::out_of_bounds, {}, {}, {}, {}});
+    CHECK(first_byte() == 2);
+    return;
+  }
+  session.flush(note);
+  finish();
+  CHECK(ends == std::vector<std::optional<Errc>>{{}, refused, Errc::invalid_argument});
+  CHECK(reader->version() == version);
+  CHECK(first_byte() == 0);
+
+  SECTION("a flush that nothing unanswered is in front of publishes what there is") {
+    session.flush(note);
+    finish();
+    CHECK(ends == std::vector<std::optional<Errc>>{{}});
+    CHECK(first_byte() == 1);
+  }
+  SECTION("a commit goes on being refused until the transaction is discarded") {
+    session.write(0, two, note);
+    session.commit(note);
+    finish();
+    CHECK(ends == std::vector<std::optional<Errc>>{{}, Errc::invalid_argument});
+    session.discard(note);
+    session.write(0, two, note);
+    session.commit(note);
+    finish();
+    CHECK(ends == std::vector<std::optional<Errc>>{{}, {}, {}});
+    CHECK(first_byte() == 2);
+  }
+}
+
+TEST_CASE("a writer that publishes on write flushes what was published, whatever was refused") {
+  Daemon daemon{one_store};
+  AsyncSession session{daemon.tcp_uri("demo", "access=write")};
+  std::vector<std::optional<Errc>> ends;
+  const auto note = [&ends](const MemoryError* error) {
+    ends.push_back(error == nullptr ? std::nullopt : std::optional{error->errc()});
+  };
+  const std::vector<std::byte> one(8, std::byte{1});
+  session.write(0, one, note);
+  session.flush(note);
+  session.commit(note);
+  session.run_until([&] { return session.outstanding() == 0; });
+  CHECK(ends == std::vector<std::optional<Errc>>{Errc::out_of_bounds, {}, {}});
 }
