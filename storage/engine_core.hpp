@@ -122,6 +122,7 @@ private:
     std::uint64_t previous_version = 0;
     std::uint64_t previous_pages = 0;
     std::uint64_t image_bytes = 0;
+    bool new_block = false;     ///< see LogAppend
     bool unreservable = false;  ///< the file system can't reserve
   };
   /// A range that is in the log and not yet in the index.
@@ -183,12 +184,15 @@ private:
   void check_right_locked(const SessionState& state) const;
   /// Sets `publishing_`, or throws why this session may not publish now. `bounded`: also past the log's bound.
   void claim_publish(const SessionState& state, bool bounded);
-  Publishing plan_publish(std::uint64_t new_pages) const;
+  /// `payload_bytes`: about so many go to the log.
+  Publishing plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes);
   /// Reserves the image's blocks for the pages that get data and have none yet.
   void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges);
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
                              std::span<const std::span<const std::byte>> parts = {});
+  /// Nothing is being written into the block of an earlier record any more.
+  void end_append();
   void appended(const Publishing& publishing, const LogWriter::Appended& appended, std::span<LoggedRange> ranges);
   void stage_commit(const LogPoint& target);
   void make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after);
@@ -311,6 +315,11 @@ private:
   LogPoint appended_;
   LogPoint synced_;
   std::atomic<bool> sync_scheduled_{false};
+  /// A sync of what is below has begun: no record is written into a block with that any more, since a loss of power may
+  /// tear the block that is written.
+  std::uint64_t sealed_position_ = 0;
+  bool shares_block_ = false;  ///< the record under way is written into the block of the one before it: no sync now
+  bool sync_awaits_append_ = false;
   bool writeback_scheduled_ = false;
   std::uint64_t writeback_position_ = 0;  ///< the disk was told to write what is below
   std::deque<Flush> flushes_;

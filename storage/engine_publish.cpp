@@ -99,8 +99,13 @@ void Engine::claim_publish(const SessionState& state, bool bounded) {
   publishing_ = true;
 }
 
-Engine::Publishing Engine::plan_publish(std::uint64_t new_pages) const {
+Engine::Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes) {
+  // So large a record begins a block of its own always, so that no sync waits until it is written.
+  constexpr std::uint64_t block_of_its_own_bytes = 1ull << 20;
   Publishing publishing;
+  publishing.new_block =
+      sealed_position_ >= appended_.position || sync_awaits_append_ || payload_bytes >= block_of_its_own_bytes;
+  shares_block_ = !publishing.new_block;
   publishing.version = version_ + 1;
   publishing.pages = pages_ + new_pages;
   publishing.synced_position = synced_.position;
@@ -149,9 +154,18 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
   record.pages = publishing.pages;
   record.synced_position = publishing.synced_position;
   record.ranges = ranges;
+  record.new_block = publishing.new_block;
   record.data = data;
   record.parts = parts;
   return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
+}
+
+void Engine::end_append() {
+  shares_block_ = false;
+  if (std::exchange(sync_awaits_append_, false)) {
+    sealed_position_ = appended_.position;
+    schedule_sync();
+  }
 }
 
 void Engine::appended(const Publishing& publishing, const LogWriter::Appended& appended,
@@ -165,6 +179,7 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
   segments_.back()->end_position = appended.end_position;
   appended_ = {appended.end_position, publishing.version, 0};
   if (publishing.unreservable) reservable_ = false;
+  end_append();
 }
 
 std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::uint64_t version,
@@ -212,6 +227,7 @@ void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> r
 
 void Engine::end_publish(After& after) {
   publishing_ = false;
+  end_append();  // or it failed
   publishing_pages_.clear();
   grant_next(after);
 }
@@ -272,8 +288,8 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     } else if (ranges.front().length == 0) {
       return pages_;
     }
-    publishing = plan_publish(new_pages);
     claim_publish(state, true);
+    publishing = plan_publish(new_pages, payload_bytes_of(ranges));
     keep_small = small_bytes_ < small_bytes_max;
   }
   After after;
@@ -390,7 +406,7 @@ void Engine::append_commit(const SessionRef& state) {
       const Lock lock{mutex_};
       check_right_locked(*state);
       if (!sync_error_.empty()) throw not_durable_error();
-      commit.publishing = plan_publish(state->private_pages);
+      commit.publishing = plan_publish(state->private_pages, state->bytes->bytes());
       keep_small = small_bytes_ < small_bytes_max;
     }
     // The stream of data is that of the non-zero ranges, one after the other.

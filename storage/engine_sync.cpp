@@ -81,7 +81,12 @@ void Engine::sync_task() {
     const Lock lock{mutex_};
     sync_scheduled_ = false;
     if (!sync_error_.empty()) return;
+    if (shares_block_ && !mutated(Mutation::share_block_in_sync)) {
+      sync_awaits_append_ = true;
+      return;
+    }
     target = appended_;
+    sealed_position_ = target.position;
     segments = unsynced_segments();
   }
   try {

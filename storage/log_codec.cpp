@@ -53,10 +53,15 @@ std::uint64_t LogChecksum::value() const noexcept {
   return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_));
 }
 
+SegmentLayout segment_layout(std::uint32_t format) noexcept {
+  if (format == 1) return {format_1_mark_at, format_1_records_at, false};
+  return {};
+}
+
 void encode_segment_header(const SegmentHeader& header, std::span<std::byte, segment_header_bytes> bytes) noexcept {
   std::memset(bytes.data(), 0, bytes.size());
   put<std::uint64_t>(bytes, segment_magic_at, segment_magic);
-  put<std::uint32_t>(bytes, segment_format_at, format_version);
+  put<std::uint32_t>(bytes, segment_format_at, header.format);
   put<std::uint32_t>(bytes, segment_header_bytes_at, segment_header_bytes);
   put(bytes, segment_salt_at, header.salt);
   put(bytes, segment_number_at, header.number);
@@ -76,13 +81,13 @@ Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& h
   if (all_zero(bytes.first(std::min(bytes.size(), segment_header_bytes)))) return Decoded::empty;
   if (bytes.size() < segment_header_bytes || get<std::uint64_t>(bytes, segment_magic_at) != segment_magic)
     return Decoded::invalid;
-  // Asked before the checksum: another version may keep its checksum elsewhere.
-  other_version = get<std::uint32_t>(bytes, segment_format_at);
-  if (other_version == 0) return Decoded::invalid;  // there is no such format: the header was torn here
-  if (other_version != format_version) return Decoded::other_version;
-  if (get<std::uint64_t>(bytes, segment_checksum_at) != log_checksum(bytes.first(segment_checksum_at)) ||
-      get<std::uint32_t>(bytes, segment_header_bytes_at) != segment_header_bytes)
+  // All formats have the checksum there. A header that was torn may name any format.
+  if (get<std::uint64_t>(bytes, segment_checksum_at) != log_checksum(bytes.first(segment_checksum_at)))
     return Decoded::invalid;
+  header.format = get<std::uint32_t>(bytes, segment_format_at);
+  other_version = header.format;
+  if (header.format < oldest_format_version || header.format > format_version) return Decoded::other_version;
+  if (get<std::uint32_t>(bytes, segment_header_bytes_at) != segment_header_bytes) return Decoded::invalid;
   header.salt = get<std::uint64_t>(bytes, segment_salt_at);
   header.number = get<std::uint64_t>(bytes, segment_number_at);
   header.first_position = get<std::uint64_t>(bytes, segment_first_position_at);

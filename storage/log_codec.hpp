@@ -18,7 +18,21 @@ struct ImageIdentity {
   friend bool operator==(const ImageIdentity&, const ImageIdentity&) = default;
 };
 
+/// Where things are in a segment of one of the formats that are known.
+struct SegmentLayout {
+  std::uint64_t mark_at = log_format::mark_in_segment_at;
+  std::uint64_t records_at = log_format::segment_records_at;
+  bool new_blocks = true;  ///< a record may begin at the next block, with anything between
+};
+SegmentLayout segment_layout(std::uint32_t format) noexcept;
+
+/// The first offset of a block that is not below `offset`.
+constexpr std::uint64_t block_from(std::uint64_t offset) noexcept {
+  return (offset + log_format::block_bytes - 1) / log_format::block_bytes * log_format::block_bytes;
+}
+
 struct SegmentHeader {
+  std::uint32_t format = log_format::format_version;
   std::uint64_t salt = 0;
   std::uint64_t number = 0;
   std::uint64_t first_position = 0;   ///< the log position of the header's first byte
@@ -53,7 +67,8 @@ enum class Decoded : std::uint8_t {
   valid,
   empty,          ///< nothing but zeros: never written
   invalid,        ///< no magic, a wrong checksum or a field that can't be
-  other_version,  ///< a segment of another format version; `other_version` of decode_segment_header says which
+  other_version,  ///< a whole header of a format version that is not known; `other_version` of decode_segment_header
+                  ///< says which
 };
 
 void encode_segment_header(const SegmentHeader& header,

@@ -6,7 +6,12 @@
 
 namespace pageserver::storage::log_format {
 
-inline constexpr std::uint32_t format_version = 1;
+/// What is written. Format 1 is still read.
+inline constexpr std::uint32_t format_version = 2;
+inline constexpr std::uint32_t oldest_format_version = 1;
+
+/// What a disk may tear at a loss of power is within one block of so many bytes, and blocks begin at their multiples.
+inline constexpr std::uint64_t block_bytes = 4096;
 
 /// "PSLOGSEG", read as a little-endian number.
 inline constexpr std::uint64_t segment_magic = 0x474553474F4C5350;
@@ -27,18 +32,22 @@ inline constexpr std::size_t segment_image_birth_ns_at = 80;   // i64
 inline constexpr std::size_t segment_previous_first_at = 88;   // u64
 inline constexpr std::size_t segment_checksum_at = 504;        // u64: XXH3-64 of the bytes before it
 
-/// The second sector of a segment, written at most once: everything below a position is in the synced image.
+/// The second block of a segment, written at most once: everything below a position is in the synced image.
 /// "PSLOGMRK", read as a little-endian number.
 inline constexpr std::uint64_t mark_magic = 0x4B524D474F4C5350;
 inline constexpr std::size_t mark_bytes = 32;
-inline constexpr std::size_t mark_in_segment_at = 512;
+inline constexpr std::size_t mark_in_segment_at = block_bytes;
 inline constexpr std::size_t mark_magic_at = 0;      // u64
 inline constexpr std::size_t mark_salt_at = 8;       // u64
 inline constexpr std::size_t mark_position_at = 16;  // u64
 inline constexpr std::size_t mark_checksum_at = 24;  // u64: XXH3-64 of the bytes before it
 
 /// Where a segment's first record begins.
-inline constexpr std::size_t segment_records_at = 1024;
+inline constexpr std::size_t segment_records_at = 2 * block_bytes;
+
+/// The same in format 1, where no record begins a new block.
+inline constexpr std::size_t format_1_mark_at = 512;
+inline constexpr std::size_t format_1_records_at = 1024;
 
 /// "PSLR", read as a little-endian number.
 inline constexpr std::uint32_t record_magic = 0x524C5350;

@@ -60,7 +60,8 @@ private:
       found.decoded = Decoded::invalid;
     SegmentMark mark;
     std::array<std::byte, mark_bytes> mark_encoded{};
-    const std::size_t mark_length = found.segment->file.read_up_to(mark_in_segment_at, mark_encoded);
+    if (found.decoded == Decoded::valid) found.segment->layout = segment_layout(found.header.format);
+    const std::size_t mark_length = found.segment->file.read_up_to(found.segment->layout.mark_at, mark_encoded);
     if (found.decoded == Decoded::valid &&
         decode_mark(std::span{mark_encoded}.first(mark_length), mark) == Decoded::valid &&
         mark.salt == found.header.salt) {
@@ -85,7 +86,8 @@ private:
       if (found.decoded == Decoded::other_version)
         return problem({Errc::unsupported, "log " + quoted(found.segment->file.path()) + " has format " +
                                                std::to_string(found.other_version) +
-                                               ", and this release knows format " + std::to_string(format_version) +
+                                               ", and this release knows the formats up to " +
+                                               std::to_string(format_version) +
                                                "; open the image once with the release that wrote the log"});
       if (found.decoded != Decoded::valid) continue;
       if (!scan_.first) scan_.first = found.header;
@@ -122,7 +124,7 @@ private:
       if (found.decoded == Decoded::valid) note_synced(found.header.synced_position);
     scan_.end_position = found_.front().segment->first_position;
     std::size_t index = 0;
-    std::uint64_t offset = segment_records_at;  // of what comes next in segment `index`
+    std::uint64_t offset = found_.front().segment->layout.records_at;  // of what comes next in segment `index`
     const bool cut = found_.front().decoded != Decoded::valid || !may_be_first();
     if (!cut) {
       version_ = scan_.first->version;
@@ -130,18 +132,18 @@ private:
       scan_.image_bytes_min = scan_.first->image_bytes;
     }
     if (cut) offset = 0;
-    if (!cut) scan_.end_position += segment_records_at;
+    if (!cut) scan_.end_position += offset;
     while (!cut) {
       FoundSegment& found = found_[index];
       if (adjoins(index, offset)) {
         found.segment->end_position = found.segment->first_position + offset;
         ++index;
-        offset = segment_records_at;
+        offset = found_[index].segment->layout.records_at;
         scan_.end_position = found_[index].segment->first_position + offset;
         continue;
       }
       ScannedRecord record;
-      if (!read_record(found, offset, record)) break;
+      if (!read_next_record(found, offset, record)) break;
       note_synced(record.header.synced_position);
       version_ = record.header.version;
       scan_.pages = record.header.pages;
@@ -180,6 +182,16 @@ private:
     return header.salt == scan_.first->salt && header.position == found.segment->first_position + offset &&
            header.synced_position <= header.position && header.payload_bytes <= room &&
            record_bytes(header.payload_bytes) <= room;
+  }
+
+  /// Looks at `offset`, and then where the next block begins: there, if a sync of what is before it had begun.
+  bool read_next_record(const FoundSegment& found, std::uint64_t& offset, ScannedRecord& record) {
+    if (read_record(found, offset, record)) return true;
+    if (!found.segment->layout.new_blocks || block_from(offset) == offset) return false;
+    record = {};
+    if (!read_record(found, block_from(offset), record)) return false;
+    offset = block_from(offset);
+    return true;
   }
 
   bool read_record(const FoundSegment& found, std::uint64_t offset, ScannedRecord& record) {
@@ -228,12 +240,14 @@ private:
   void look_beyond(std::size_t index, std::uint64_t offset) {
     for (std::size_t i = index; i < found_.size(); ++i) {
       FoundSegment& found = found_[i];
-      look_for_records(found, i == index ? offset : segment_records_at);
+      look_for_records(found, i == index ? offset : 0);
     }
   }
 
   void look_for_records(FoundSegment& found, std::uint64_t offset) {
-    offset = std::max<std::uint64_t>(offset, segment_records_at);
+    // Without a header the format is not known.
+    offset = std::max<std::uint64_t>(
+        offset, found.decoded == Decoded::valid ? found.segment->layout.records_at : format_1_records_at);
     if (offset >= found.file_bytes) return;
     bool guessed = false;  // the start, from records
     std::vector<std::byte> bytes(std::min<std::uint64_t>(chunk_bytes, found.file_bytes - offset) + record_header_bytes);

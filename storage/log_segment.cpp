@@ -29,7 +29,7 @@ void mark_segment(LogSegment& segment) {
   if (segment.marked) return;
   std::array<std::byte, mark_bytes> encoded;
   encode_mark({segment.salt, segment.first_position}, encoded);
-  segment.file.write(mark_in_segment_at, encoded);
+  segment.file.write(segment.layout.mark_at, encoded);
   if (!mutated(Mutation::drop_mark_sync)) segment.file.sync_data();
   segment.marked = true;
 }
@@ -53,7 +53,11 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
 
   Appended appended;
   LogSegmentRef segment = current_;
-  if (!segment || segment_failed_ || end_position_ - segment->first_position + bytes > options_.segment_bytes) {
+  const std::uint64_t end = current_ ? current_->offset_of(end_position_) : 0;
+  const bool pads = record.new_block && !mutated(Mutation::share_synced_block);
+  const std::uint64_t place = pads ? block_from(end) : end;
+  const bool behind_rest = torn_rest_ && place != end;
+  if (!segment || segment_failed_ || behind_rest || place + bytes > options_.segment_bytes) {
     SegmentHeader segment_header;
     segment_header.salt = options_.salt;
     segment_header.number = next_number_;
@@ -68,8 +72,7 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_records_at + bytes));
     appended.new_segment = segment;
   }
-  const std::uint64_t end_before = end_position_;
-  header.position = appended.new_segment ? end_position_ + segment_records_at : end_position_;
+  header.position = appended.new_segment ? end_position_ + segment_records_at : current_->first_position + place;
   try {
     write_record(*segment, record, header);
   } catch (...) {
@@ -77,19 +80,21 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     if (appended.new_segment)
       static_cast<void>(file_system_.remove(segment->file.path()));
     else
-      static_cast<void>(file_system_.truncate(segment->file.descriptor(), segment->offset_of(header.position)));
+      torn_rest_ = !file_system_.truncate(segment->file.descriptor(), segment->offset_of(header.position)).ok();
     throw;
   }
   if (appended.new_segment) {
     // Nothing more comes into the one before: what it was made larger for is given back, unless it is little: as a
     // spare file the log would have to reserve it again. It may as well stay.
-    if (current_ &&
-        end_before - current_->first_position + options_.segment_bytes / small_rest < options_.segment_bytes)
-      static_cast<void>(file_system_.truncate(current_->file.descriptor(), current_->offset_of(end_before)));
+    // Whole blocks: to cut one is to write it again. Twice: a file that becomes longer gives nothing back.
+    if (current_ && end + options_.segment_bytes / small_rest < options_.segment_bytes)
+      for (int times = 0; times < 2; ++times)
+        static_cast<void>(file_system_.truncate(current_->file.descriptor(), block_from(end)));
     segment_failed_ = false;
     current_ = segment;
     ++next_number_;
   }
+  torn_rest_ = false;
   end_position_ = header.position + bytes;
   appended.data_position = header.position + record_header_bytes + record.ranges.size() * range_bytes;
   appended.end_position = end_position_;

@@ -25,6 +25,7 @@ struct LogSegment {
   std::uint64_t first_position = 0;
   std::uint64_t end_position = 0;
   std::uint64_t salt = 0;
+  SegmentLayout layout;
   bool marked = false;        ///< it says that the image holds everything before it; of the checkpoint lane alone
   bool entry_synced = false;  ///< its directory entry is durable
 
@@ -53,6 +54,9 @@ struct LogAppend {
   std::uint64_t pages = 0;
   std::uint64_t synced_position = 0;
   std::span<const LogRange> ranges;
+  /// The record begins at a block of its own: a sync of what is before it may have begun, and a write to the same block
+  /// could tear what that sync makes durable.
+  bool new_block = false;
   /// Supplies the data of all non-zero ranges as one stream: called with rising, adjoining offsets into it.
   std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)> data;
   /// The same stream where it lies in memory, so that it need not be copied; empty: ask `data`.
@@ -115,6 +119,9 @@ private:
   /// `current_` any more: a recovery that finds that segment goes on there and never sees what stands behind its
   /// beginning.
   bool segment_failed_ = false;
+  /// What was written of a record that failed could not be cut off. It could be taken for a record, if the next one
+  /// began at a new block behind it.
+  bool torn_rest_ = false;
   std::uint64_t end_position_ = 0;
   std::uint64_t next_number_ = 1;
   std::vector<std::byte> buffer_;

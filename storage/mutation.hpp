@@ -25,6 +25,9 @@ enum class Mutation : std::uint8_t {
   checkpoint_past_pin,        ///< a checkpoint copies what a pin or fork must not see
   checkpoint_past_synced,     ///< a checkpoint copies what is not synced in the log
   cut_log_before_image_sync,  ///< segments are removed although the image that replaces them is not synced
+  share_synced_block,         ///< a record begins in a block with what a sync made durable
+  share_block_in_sync,        ///< a sync does not wait for the record that is being written into its last block
+  recovery_writes_in_place,   ///< recovery writes over what was durable, instead of a copy of it
   success_after_failed_sync,  ///< a failed sync is forgotten, and the next one believed
 };
 

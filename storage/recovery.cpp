@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <iterator>
 #include <utility>
@@ -68,22 +69,66 @@ LogScan scan_into(FileSystem& file_system, const File& image, int flags, LogInde
   });
 }
 
-/// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
-/// was forgotten. Writing them again makes the sync below a real one. Only then may the image change: should power
-/// fail in the middle, the same records are found again.
-void make_log_durable(FileSystem& file_system, const std::string& image_path, const LogScan& scan) {
+/// Calls `bytes(offset, span)` for what the segment's file has within `[from, until)`, in parts.
+template <class Bytes>
+void for_each_part(const LogSegment& segment, std::uint64_t from, std::uint64_t until, Bytes bytes) {
   std::vector<std::byte> buffer;
+  while (from < until) {
+    buffer.resize(std::min<std::uint64_t>(until - from, 1u << 20));
+    const std::size_t there = segment.file.read_up_to(from, buffer);
+    if (there == 0) return;  // a segment without a record may end after its header
+    bytes(from, std::span{buffer}.first(there));
+    from += there;
+  }
+}
+
+/// Only the right mark goes along. Else the mark's block is empty, and whoever writes it there tears nothing.
+void copy_mark(LogSegment& segment, const File& copy) {
+  std::array<std::byte, log_format::mark_bytes> encoded{};
+  const std::size_t there = segment.file.read_up_to(segment.layout.mark_at, encoded);
+  SegmentMark mark;
+  segment.marked = decode_mark(std::span{encoded}.first(there), mark) == Decoded::valid && mark.salt == segment.salt &&
+                   mark.position == segment.first_position;
+  if (segment.marked || there == 0) return;
+  encoded.fill(std::byte{0});
+  copy.write(segment.layout.mark_at, std::span{encoded}.first(there));
+}
+
+/// Puts a synced copy of what counts in the segment in the place of its file. False when there is no room for it.
+bool replace_by_copy(FileSystem& file_system, const std::string& image_path, LogSegment& segment) {
+  const std::string path = segment.file.path();
+  const std::string copy_path = spare_path(image_path, segment.number);
+  const std::uint64_t end = segment.offset_of(segment.end_position);
+  try {
+    const File copy = File::open(file_system, copy_path, O_RDWR | O_CREAT | O_TRUNC, segment.file.status().mode & 0777u,
+                                 "create a copy of the log");
+    copy.reserve(0, end);
+    for_each_part(segment, 0, end, [&](std::uint64_t at, std::span<const std::byte> bytes) { copy.write(at, bytes); });
+    copy_mark(segment, copy);
+    if (!mutated(Mutation::drop_recovery_log_sync)) copy.sync_data();
+  } catch (const MemoryError& error) {
+    if (error.errc() != Errc::no_space) throw;
+    segment.marked = false;
+    remove_file(file_system, copy_path);
+    return false;
+  }
+  rename_file(file_system, copy_path, path);
+  segment.file = File::open(file_system, path, O_RDWR, 0, "open log");
+  return true;
+}
+
+/// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
+/// was forgotten. A synced copy of them is durable for sure. Only then may the image change: should power fail in the
+/// middle, the same records are found again. They may as well be durable already, and answered; so they are written
+/// over in place only where there is no room for a copy: a loss of power then may tear them.
+void make_log_durable(FileSystem& file_system, const std::string& image_path, const LogScan& scan) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
-    const std::uint64_t end = segment->offset_of(segment->end_position);
-    std::uint64_t at = scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
-    while (at < end) {
-      buffer.resize(std::min<std::uint64_t>(end - at, 1u << 20));
-      const std::size_t there = segment->file.read_up_to(at, buffer);
-      if (there == 0) break;  // a segment without a record may end after its header
-      segment->file.write(at, std::span{buffer}.first(there));
-      at += there;
-    }
+    if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(file_system, image_path, *segment)) continue;
+    const std::uint64_t from =
+        scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
+    for_each_part(*segment, from, segment->offset_of(segment->end_position),
+                  [&](std::uint64_t at, std::span<const std::byte> bytes) { segment->file.write(at, bytes); });
     if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
   }
   if (!mutated(Mutation::drop_recovery_entry_sync)) sync_parent_folder(file_system, image_path);

@@ -160,6 +160,27 @@ TEST_CASE("a disk that fails for a while loses nothing that was promised") {
   CHECK(counters.faults > 10);
 }
 
+TEST_CASE("a disk that fails in any mix of ways loses nothing that was promised") {
+  SimulationCounters counters;
+  for (std::uint64_t seed = 6001; seed <= 6150; ++seed) {
+    Random chance(seed);
+    SimulationOptions options = options_for(seed);
+    options.crash_check_one_in = 30;
+    options.faults.error = chance.one_in(2) ? EIO : ENOSPC;
+    options.faults.kinds = static_cast<std::uint32_t>(chance.next() & chance.next());
+    options.faults.first_call = chance.below(1500);
+    options.faults.last_call = options.faults.first_call + chance.below(300);
+    options.faults.one_in = 1 + chance.below(3);
+    options.faults.drops_pages = chance.one_in(2);
+    const auto found = violation(options, &counters);
+    INFO(found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("failing in mixes", counters);
+  CHECK(counters.faults > 500);
+  CHECK(counters.errors > 50);
+}
+
 TEST_CASE("a disk that fills up loses nothing that was promised") {
   SimulationCounters counters;
   for (std::uint64_t seed = 5001; seed <= 5060; ++seed) {

@@ -66,6 +66,8 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"checkpoint_past_pin", Mutation::checkpoint_past_pin},
       {"checkpoint_past_synced", Mutation::checkpoint_past_synced},
       {"cut_log_before_image_sync", Mutation::cut_log_before_image_sync},
+      {"share_synced_block", Mutation::share_synced_block},
+      {"recovery_writes_in_place", Mutation::recovery_writes_in_place},
       {"success_after_failed_sync", Mutation::success_after_failed_sync},
   }));
   INFO(name);

@@ -55,11 +55,20 @@ std::uint64_t SimulatedFileSystem::blocks() const {
 std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::after(Crash crash, std::uint64_t seed) const {
   auto copy = std::make_unique<SimulatedFileSystem>(seed);
   copy->short_transfer_one_in = short_transfer_one_in;
+  copy->torn_sector_bytes = torn_sector_bytes;
+  copy->torn_in_changes_only = torn_in_changes_only;
   copy->directories_ = directories_;
   copy->inodes_ = inodes_;
   copy->next_inode_ = next_inode_;
   copy->clock_ns_ = clock_ns_ + 1'000'000;
   Random chance(seed);
+  std::set<std::uint64_t> torn_in_changes;
+  for (const auto& [path, directory] : directories_) {
+    for (const auto* names : {&directory.now, &directory.durable}) {
+      const auto entry = names->find(torn_in_changes_only);
+      if (entry != names->end()) torn_in_changes.insert(entry->second);
+    }
+  }
   for (auto& [path, directory] : copy->directories_) {
     if (crash == Crash::kill) continue;
     for (const EntryChange& change : directory.unsynced) {
@@ -75,7 +84,9 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::after(Crash crash, std
     directory.unsynced.clear();
     directory.now = directory.durable;
   }
-  for (auto& [number, inode] : copy->inodes_) inode.crash(crash, chance);
+  for (auto& [number, inode] : copy->inodes_) {
+    inode.crash(crash, chance, {torn_sector_bytes, torn_in_changes.contains(number)});
+  }
   copy->drop_unused_inodes();
   return copy;
 }
@@ -306,7 +317,10 @@ IoResult SimulatedFileSystem::sync_file(int file, Call call) {
   const OpenFile* opened = file_of(file);
   const std::string path = opened ? opened->path : "";
   if (const int error = begin(call, path)) {
-    if (SimulatedInode* inode = inode_of(file)) inode->fail_sync(random_);
+    if (SimulatedInode* inode = inode_of(file)) {
+      inode->fail_sync(random_, drops_pages);
+      dropped_pages_ = dropped_pages_ || drops_pages;
+    }
     return failed(error);
   }
   SimulatedInode* inode = inode_of(file);

@@ -71,6 +71,16 @@ public:
   /// When set, blocks of 4,096 bytes that all files may take together; past it writes are short, then ENOSPC.
   std::optional<std::uint64_t> capacity_blocks;
 
+  /// When set, a loss of power tears one sector of so many bytes in each file that has unsynced ones. Of files with the
+  /// name `torn_in_changes_only` it tears what was changed in that sector, and nothing beside that.
+  std::uint64_t torn_sector_bytes = 0;
+  std::string torn_in_changes_only;
+
+  /// After a failed sync the page cache forgets some of what that did not bring to the disk: what is read there then is
+  /// older.
+  bool drops_pages = false;
+  bool dropped_pages() const { return dropped_pages_; }
+
   void make_directory(const std::string& path);
   std::uint64_t calls() const { return calls_; }
   std::uint64_t calls(Call call) const { return calls_by_kind_[static_cast<std::size_t>(call)]; }
@@ -154,6 +164,7 @@ private:
   int next_file_ = 3;
   std::int64_t clock_ns_ = 1'000'000'000;
   std::uint64_t calls_ = 0;
+  bool dropped_pages_ = false;
   std::array<std::uint64_t, call_kinds> calls_by_kind_{};
 };
 

@@ -1,6 +1,7 @@
 #include "tests/crash/simulated_inode.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace pageserver::test {
 namespace {
@@ -111,16 +112,44 @@ void SimulatedInode::finish_sync(const Sync& sync) {
   earlier_sizes_.clear();
 }
 
-void SimulatedInode::fail_sync(Random& random) {
+void SimulatedInode::fail_sync(Random& random, bool drops_pages) {
   durable_.resize(content_.size());
   for (const auto& [sector, dirty] : dirty_) {
-    if (random.one_in(2)) put_sector(durable_, sector, sector_of(content_, sector));
+    if (random.one_in(2)) {
+      put_sector(durable_, sector, sector_of(content_, sector));
+    } else if (drops_pages && random.one_in(2)) {
+      put_sector(content_, sector, sector_of(durable_, sector));
+    }
   }
   dirty_.clear();
   earlier_sizes_.clear();
 }
 
-void SimulatedInode::crash(Crash crash, Random& random) {
+void SimulatedInode::tear_sector(BlockBytes& left, std::uint64_t offset, Tear tear, Random& random) const {
+  const auto bytes_of = [&](const BlockBytes& from) {
+    std::vector<std::byte> bytes(static_cast<std::size_t>(tear.sector_bytes));
+    if (offset < from.size()) {
+      from.read(offset,
+                std::span(bytes).first(static_cast<std::size_t>(std::min(tear.sector_bytes, from.size() - offset))));
+    }
+    return bytes;
+  };
+  if (offset >= left.size()) return;
+  std::vector<std::byte> torn = bytes_of(left);
+  const std::vector<std::byte> before = bytes_of(durable_), after = bytes_of(content_);
+  const std::size_t begin = random.one_in(3) ? 0 : static_cast<std::size_t>(random.below(torn.size()));
+  const std::size_t end =
+      random.one_in(3) ? torn.size() : begin + static_cast<std::size_t>(random.below(torn.size() - begin) + 1);
+  const std::uint64_t way = random.below(3);
+  for (std::size_t at = begin; at < end; ++at) {
+    if (tear.changes_only && before[at] == after[at]) continue;
+    torn[at] = way == 0 ? before[at] : way == 1 ? after[at] : static_cast<std::byte>(random.next() >> 32);
+  }
+  left.write(offset, std::span(torn).first(
+                         static_cast<std::size_t>(std::min<std::uint64_t>(torn.size(), left.size() - offset))));
+}
+
+void SimulatedInode::crash(Crash crash, Random& random, Tear tear) {
   if (crash == Crash::kill) return;
   std::uint64_t size = durable_.size();
   if (crash == Crash::power_kept) size = content_.size();
@@ -144,6 +173,11 @@ void SimulatedInode::crash(Crash crash, Random& random) {
     put_sector(left, sector, newest ? sector_of(content_, sector) : dirty.earlier[choice - 3]);
   }
   left.resize(size);
+  if (crash == Crash::power && tear.sector_bytes != 0 && !dirty_.empty()) {
+    const auto writing = std::next(dirty_.begin(), static_cast<std::ptrdiff_t>(random.below(dirty_.size())));
+    const std::uint64_t offset = writing->first * sector_size;
+    tear_sector(left, offset - offset % tear.sector_bytes, tear, random);
+  }
   durable_ = left;
   content_ = left;
   dirty_.clear();

@@ -19,6 +19,14 @@ enum class Crash : std::uint8_t {
   power_kept,  ///< everything unsynced happens to be on the disk already
 };
 
+/// How a loss of power may tear the one sector of a file that the disk was just writing.
+struct Tear {
+  std::uint64_t sector_bytes = 0;  ///< 0: none is torn
+  /// False: any byte of that sector may come out as something else, also what was durable before and not changed since.
+  /// True: only the bytes that were changed.
+  bool changes_only = false;
+};
+
 /// A file's content twice: as the page cache has it and as the disk has it. Sectors (512 bytes) differ between the two
 /// from a write to a sync; the disk may hold any of the contents that a sector had since the last sync.
 class SimulatedInode {
@@ -55,10 +63,12 @@ public:
   Sync start_sync() const { return {content_, change_}; }
   void finish_sync(const Sync& sync);
   /// A sync that failed as on Linux: each dirty sector is now clean for the page cache, and on the disk or not.
-  void fail_sync(Random& random);
+  /// `drops_pages`: memory is short, and the page cache forgets some of what is on the disk otherwise.
+  void fail_sync(Random& random, bool drops_pages = false);
 
   /// Leaves what the crash leaves; the page cache and the disk are equal then, but after Crash::kill.
-  void crash(Crash crash, Random& random);
+  /// `tear` goes for Crash::power.
+  void crash(Crash crash, Random& random, Tear tear = {});
   bool dirty() const { return !dirty_.empty() || durable_.size() != content_.size(); }
 
 private:
@@ -66,6 +76,8 @@ private:
     std::uint64_t changed = 0;                    ///< the last change
     std::vector<std::vector<std::byte>> earlier;  ///< contents since the last sync, without the newest
   };
+  /// What the disk has instead of the bytes of the sector at `offset`, of which `left` is what it would have.
+  void tear_sector(BlockBytes& left, std::uint64_t offset, Tear tear, Random& random) const;
   void note_dirty(std::uint64_t offset, std::uint64_t length);
   static std::vector<std::byte> sector_of(const BlockBytes& bytes, std::uint64_t sector);
   static void put_sector(BlockBytes& bytes, std::uint64_t sector, std::span<const std::byte> data);

@@ -73,16 +73,26 @@ Simulation::Simulation(SimulationOptions options)
       crash_random_(options_.seed ^ 0xc0ffee),
       trace_length_(trace_length()) {
   engine_options_.size_bytes_max = 8 * page_size;
-  engine_options_.log_bytes = 32 << 10;
-  engine_options_.segment_bytes = 7 << 10;
-  engine_options_.held_bytes = 32 << 10;
-  engine_options_.private_memory_bytes = 4 << 10;
-  engine_options_.fork_bytes = 64 << 10;
-  engine_options_.forks_bytes = 96 << 10;
-  engine_options_.checkpoint_step_bytes = 8 << 10;
-  engine_options_.inline_commit_bytes = 8 << 10;  // so that flushes append on the lane as well
+  // The bounds are drawn by the seed, in KiB; what they are relative to each other matters, and each is soon reached.
+  Random bounds(options_.seed ^ 0xb0d5);
+  const auto kib = [&](std::uint64_t least, std::uint64_t most) {
+    return (least + bounds.below(most - least + 1)) << 10;
+  };
+  engine_options_.log_bytes = kib(40, 128);
+  engine_options_.segment_bytes = kib(11, 32);
+  engine_options_.held_bytes = kib(16, 64);
+  engine_options_.private_memory_bytes = kib(2, 16);
+  engine_options_.fork_bytes = kib(40, 80);
+  engine_options_.forks_bytes = engine_options_.fork_bytes + kib(16, 64);
+  engine_options_.checkpoint_step_bytes = kib(2, 24);
+  engine_options_.checkpoint_pace = static_cast<std::uint32_t>(bounds.below(6));
+  engine_options_.inline_commit_bytes = kib(1, 16);  // so that flushes append on the lane as well
   disk_ = std::make_unique<SimulatedFileSystem>(random_.next());
   disk_->make_directory(folder);
+  // The disk's sector is drawn by the seed.
+  disk_->torn_sector_bytes = options_.seed % 2 == 0 ? 512 : 4096;
+  // A checkpoint writes parts of sectors, whose rest only the image has: LOG_FORMAT.md says what that relies on.
+  disk_->torn_in_changes_only = "store.img";
   // Whole images are read again and again; returning their memory to the system each time takes longer than all else.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
@@ -131,6 +141,7 @@ void Simulation::life() {
 
 bool Simulation::open_again(Crash crash) {
   disk_->short_transfer_one_in = 20;
+  disk_->drops_pages = options_.faults.drops_pages;
   disk_->observe = [this](const CallInfo& info) { observe(info); };
   disk_->fault = [this](const CallInfo& info) { return fault(info); };
   in_store_call_ = opening_ = true;
@@ -190,6 +201,7 @@ void Simulation::end_life() {
     life_crash_ = way == 1 ? Crash::kill : random_.one_in(4) ? Crash::power_lost : Crash::power;
     trace(life_crash_ == Crash::kill ? "kill" : "loss of power");
     next = disk_->after(life_crash_, random_.next());
+    life_crash_ = undoing(life_crash_);
     ++counters_.crashes;
   }
   disk_->observe = nullptr;
@@ -266,6 +278,7 @@ int Simulation::fault(const CallInfo& info) {
   const FaultPlan& plan = options_.faults;
   if (plan.error == 0 || index < plan.first_call || index > plan.last_call) return 0;
   if ((plan.kinds >> static_cast<unsigned>(info.call) & 1) == 0) return 0;
+  if (plan.one_in > 1 && !crash_random_.one_in(plan.one_in)) return 0;
   ++counters_.faults;
   trace(std::string("fault ") + std::to_string(plan.error) + " in " + to_string(info.call) + " " + info.path);
   return plan.error;
@@ -309,7 +322,7 @@ void Simulation::observe(const CallInfo& info) {
 void Simulation::try_crash(Crash crash) {
   const auto disk = disk_->after(crash, crash_random_.next());
   ++counters_.crashes;
-  check_recovery(*disk, opening_ ? worse(life_crash_, crash) : crash, 0);
+  check_recovery(*disk, opening_ ? worse(life_crash_, crash) : undoing(crash), 0);
 }
 
 void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned depth) {

@@ -26,6 +26,8 @@ struct FaultPlan {
   std::uint64_t last_call = 0;
   int error = 0;
   std::uint32_t kinds = ~0u;                ///< bit (1 << Call)
+  std::uint64_t one_in = 1;                 ///< of those calls one in so many fails, drawn from the seed
+  bool drops_pages = false;                 ///< a failed sync also changes what is read afterwards
   std::uint64_t capacity_slack_blocks = 0;  ///< not 0: the disk is full that many blocks above what is in use
 };
 
@@ -96,6 +98,8 @@ private:
   void observe(const CallInfo& info);
   int fault(const CallInfo& info);
   void count(const CallInfo& info);
+  /// What a crash may undo: once a failed sync dropped pages, a kill as much as a loss of power.
+  Crash undoing(Crash crash) const { return disk_->dropped_pages() ? Crash::power : crash; }
   void try_crash(Crash crash);
   void check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned depth);
   void fail(const std::string& what);

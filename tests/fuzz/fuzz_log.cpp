@@ -34,9 +34,15 @@ class MemoryFiles final : public FileSystem {
 public:
   std::uint64_t image_bytes = 0;
   std::map<std::string, std::shared_ptr<LogBytes>> logs;
+  bool copies_fail = false;
 
-  IoResult open(const std::string& path, int, std::uint32_t) override {
+  IoResult open(const std::string& path, int flags, std::uint32_t) override {
     if (path == folder || path == image_path) return opened(nullptr, path == folder);
+    if ((flags & O_CREAT) != 0) {
+      fuzz::require(path.starts_with(image_path + spare_suffix), "only a copy is made");
+      if (copies_fail) return {-1, ENOSPC};
+      logs[path] = std::make_shared<LogBytes>();
+    }
     const auto found = logs.find(path);
     return found == logs.end() ? IoResult{-1, ENOENT} : opened(found->second, false);
   }
@@ -52,6 +58,10 @@ public:
   }
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
     if (const auto& log = open_.at(file).log) {
+      const bool copy = std::any_of(logs.begin(), logs.end(), [&](const auto& one) {
+        return one.second == log && one.first.starts_with(image_path + spare_suffix);
+      });
+      if (copy) log->resize(std::max<std::size_t>(log->size(), offset + data.size()));
       fuzz::require(offset <= log->size() && data.size() <= log->size() - offset, "a log is never made longer");
       std::copy(data.begin(), data.end(), log->begin() + static_cast<std::ptrdiff_t>(offset));
     } else {
@@ -93,7 +103,12 @@ public:
   IoResult lock(int, Lock) override { return {}; }
   IoResult map(int, std::uint64_t, const std::byte*&) override { return {-1, ENOTSUP}; }
   void unmap(const std::byte*, std::uint64_t) noexcept override {}
-  IoResult rename(const std::string&, const std::string&) override { return {-1, EACCES}; }
+  IoResult rename(const std::string& from, const std::string& to) override {
+    fuzz::require(logs.contains(from) && logs.contains(to), "a copy replaces what it is a copy of");
+    logs[to] = logs[from];
+    logs.erase(from);
+    return {};
+  }
   IoResult remove(const std::string& path) override {
     return logs.erase(path) == 0 ? IoResult{-1, ENOENT} : IoResult{};
   }
@@ -125,7 +140,7 @@ private:
 
 /// Makes the checksums of a segment right, so that changed fields reach what looks at them.
 void repair(LogBytes& bytes, std::uint64_t number) {
-  if (bytes.size() < segment_records_at) return;
+  if (bytes.size() < format_1_records_at) return;
   const auto put = [&](std::size_t at, std::uint64_t value) {
     for (std::size_t i = 0; i < 8; ++i) bytes[at + i] = static_cast<std::byte>(value >> (8 * i));
   };
@@ -137,8 +152,10 @@ void repair(LogBytes& bytes, std::uint64_t number) {
   const std::span<std::byte> all{bytes};
   put(segment_number_at, number);
   put(segment_checksum_at, log_checksum(all.first(segment_checksum_at)));
-  put(mark_in_segment_at + mark_checksum_at, log_checksum(all.subspan(mark_in_segment_at, mark_checksum_at)));
-  for (std::size_t at = segment_records_at; bytes.size() - at >= record_header_bytes;) {
+  const SegmentLayout layout = segment_layout(static_cast<std::uint32_t>(get(segment_format_at)));
+  if (bytes.size() < layout.records_at) return;
+  put(layout.mark_at + mark_checksum_at, log_checksum(all.subspan(layout.mark_at, mark_checksum_at)));
+  for (std::size_t at = layout.records_at; bytes.size() - at >= record_header_bytes;) {
     const std::uint64_t payload = get(at + record_payload_bytes_at);
     const std::uint64_t room = bytes.size() - at - record_header_bytes;
     if (payload <= room)
@@ -188,6 +205,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint64_t first_number = 1 + data[1] % 3;
   MemoryFiles files;
   files.image_bytes = (data[0] >> 4) * page_size;
+  files.copies_fail = (data[0] & 2) != 0;
   std::size_t at = 0;
   for (std::size_t i = 0; i < 3 && at < bytes.size(); ++i) {
     const std::size_t asked = i == 2 ? bytes.size() : data[2 + 2 * i] | static_cast<std::size_t>(data[3 + 2 * i]) << 8;

@@ -16,9 +16,18 @@ void patch(const std::string& path, std::uint64_t offset, std::span<const std::b
   for (const std::byte byte : bytes) file.put(static_cast<char>(byte));
 }
 
+using SegmentHeaderBytes = std::array<std::byte, storage::log_format::segment_header_bytes>;
+
+void put_checksum(SegmentHeaderBytes& bytes) {
+  const std::uint64_t checksum =
+      storage::log_checksum(std::span{bytes}.first(storage::log_format::segment_checksum_at));
+  for (std::size_t i = 0; i < 8; ++i)
+    bytes[storage::log_format::segment_checksum_at + i] = static_cast<std::byte>(checksum >> (8 * i));
+}
+
 class KilledHarness : public EngineHarness {
 public:
-  /// Records in the log: grow(3), then per step a write of 100 bytes and a flush. Each write's record takes 200 bytes.
+  /// Records in the log: grow(3), then per step a write of 100 bytes and a flush. Each record is in a block of its own.
   void leave_log(int writes) {
     open();
     const auto write = writer();
@@ -42,8 +51,8 @@ public:
     }
     kill();
   }
-  static constexpr std::uint64_t first_write_at = 1024 + 80;
-  static constexpr std::uint64_t record = 200;
+  static constexpr std::uint64_t first_write_at = 8192 + 4096;
+  static constexpr std::uint64_t record = 4096;
   RecoveryReport inspect() { return storage::inspect_log(files, path()); }
 };
 
@@ -146,7 +155,7 @@ TEST_CASE_METHOD(KilledHarness,
                  "recovery: invalid bytes below the synced position are damage, and nothing is changed") {
   leave_log(3);
   kill();
-  const std::uint64_t at = GENERATE(first_write_at + 3, first_write_at + 150, first_write_at + record + 100, 600 + 500);
+  const std::uint64_t at = GENERATE(first_write_at + 3, first_write_at + 150, first_write_at + record + 100, 8192 + 76);
   patch(log(), at, filled(1, 77));
   const auto before = names();
   const auto image_before = image();
@@ -294,8 +303,71 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log whose image is gone is refused,
 TEST_CASE_METHOD(KilledHarness, "recovery: a log of another format version is refused by version") {
   leave_log(1);
   kill();
-  patch(log(), 8, filled(1, 9));
-  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "knows format 1"});
+  SegmentHeaderBytes bytes{};
+  std::ifstream{log(), std::ios::binary}.read(reinterpret_cast<char*>(bytes.data()), bytes.size());
+  bytes[8] = std::byte{9};
+  put_checksum(bytes);
+  patch(log(), 0, bytes);
+  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "formats up to 2"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a log of format 1 is replayed") {
+  make_file(path(), 0);
+  storage::FileStatus status;
+  REQUIRE(files.status_of(path(), status).ok());
+  storage::SegmentHeader header;
+  header.format = 1;
+  header.salt = 7;
+  header.number = 1;
+  header.version = 1;
+  header.image = {status.inode, status.birth_ns};
+  SegmentHeaderBytes encoded{};
+  storage::encode_segment_header(header, encoded);
+  make_file(log(), 1024 + 80 + 120);
+  patch(log(), 0, encoded);
+  std::array<std::byte, storage::log_format::record_header_bytes> record_header{};
+  storage::RecordHeader grown;
+  grown.salt = 7;
+  grown.position = 1024;
+  grown.version = 2;
+  grown.pages = 1;
+  grown.payload_checksum = storage::log_checksum({});
+  storage::encode_record_header(grown, record_header);
+  patch(log(), 1024, record_header);
+  std::array<std::byte, 16 + 24> payload{};
+  storage::encode_range({100, 24, false}, std::span{payload}.first<16>());
+  std::fill(payload.begin() + 16, payload.end(), std::byte{5});
+  storage::RecordHeader written = grown;
+  written.position = 1024 + 80;
+  written.version = 3;
+  written.payload_bytes = payload.size();
+  written.payload_checksum = storage::log_checksum(payload);
+  written.range_count = 1;
+  storage::encode_record_header(written, record_header);
+  patch(log(), 1024 + 80, record_header);
+  patch(log(), 1024 + 160, payload);
+  open();
+  CHECK(reader()->pages() == 1);
+  CHECK(read_from(*reader(), 99, 26) == [] {
+    auto bytes = filled(26, 5);
+    bytes.front() = bytes.back() = std::byte{0};
+    return bytes;
+  }());
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: without room for a copy of the log it is written over in place") {
+  leave_log(3);
+  kill();
+  const int call = GENERATE(0, 1);
+  if (call == 0) {
+    files.fail(Call::reserve, ENOSPC);
+  } else {
+    files.fail(Call::write, ENOSPC, 0, 1);
+  }
+  open();
+  CHECK(read_from(*reader(), 2000, 100) == filled(100, 3));
+  CHECK(names() == std::vector<std::string>{"db.img"});
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: a read-only store refuses a pending log by name") {
@@ -338,7 +410,7 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a transaction is there whole or not a
   kill();
   const bool torn = GENERATE(false, true);
   // Nothing states that it was synced, so a torn one is a tail.
-  if (torn) patch(log(), 1024 + 80 + expected_bytes / 2, filled(1, 1));
+  if (torn) patch(log(), 8192 + 80 + expected_bytes / 2, filled(1, 1));
   open();
   CHECK(reader()->pages() == (torn ? 0 : 40));
   if (!torn) CHECK(read_from(*reader(), 0, 40 * page_size) == filled(40 * page_size, 7));

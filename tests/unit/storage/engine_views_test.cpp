@@ -98,7 +98,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes the oldest holder is gi
   });
   for (int i = 0; i < 3; ++i) {
     CHECK(write->may_write([] {}));
-    write->write(0, filled(30000, 2));
+    write->write(0, filled(26000, 2));
     run_lanes();
   }
   CHECK(notices == 1);

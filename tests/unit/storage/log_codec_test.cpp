@@ -37,7 +37,7 @@ TEST_CASE("log format: a segment header has these bytes") {
   encode_segment_header(header, bytes);
   CHECK(hex(std::span{bytes}.first(96)) ==
         "50534c4f47534547"
-        "01000000"
+        "02000000"
         "00020000"
         "8877665544332211"
         "0300000000000000"
@@ -50,7 +50,7 @@ TEST_CASE("log format: a segment header has these bytes") {
         "feffffffffffffff"
         "0010000000000000");
   CHECK(hex(std::span{bytes}.subspan(96, 408)) == std::string(816, '0'));
-  CHECK(hex(std::span{bytes}.subspan(504)) == "7b2c32b7d5ebb107");
+  CHECK(hex(std::span{bytes}.subspan(504)) == "464d863aceafe975");
   SegmentHeader decoded;
   std::uint32_t other = 0;
   REQUIRE(decode_segment_header(bytes, decoded, other) == Decoded::valid);
