@@ -53,6 +53,15 @@ private:
   std::uint16_t port_ = 0;
 };
 
+int threads_of(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; status >> word;) {
+    int count = 0;
+    if (word == "Threads:" && status >> count) return count;
+  }
+  return 0;
+}
+
 constexpr char exec_with[] = "exec \"$0\" \"$@\" ";
 
 std::string all_of(int descriptor) {
@@ -176,15 +185,15 @@ TEST_CASE("a signal that comes while the daemon starts ends it in order, and not
     client.flush();
     daemon.kill_hard();
   }
-  for (int round = 0; round < 8; ++round) {
+  for (int round = 1; round <= 5; ++round) {
     Process starting({pageserverd_path(), "--listen", "127.0.0.1:0", "--store", "demo=" + dir.file("demo.img")});
     // Until it is the daemon, the signal would meet what this program does on it.
     for (std::string name; name != "pageserverd";) {
       std::ifstream("/proc/" + std::to_string(starting.pid()) + "/comm") >> name;
       std::this_thread::yield();
     }
-    // Rounds differ in how far the start has come.
-    for (int turn = 0; turn < round * 2000; ++turn) std::this_thread::yield();
+    // Rounds differ in how far the start has come: by the threads that it has made.
+    while (starting.running() && threads_of(starting.pid()) < round) std::this_thread::yield();
     starting.signal(SIGTERM);
     const int status = starting.wait();
     // Before the program's first lines the signal has its usual effect.
