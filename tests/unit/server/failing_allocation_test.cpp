@@ -56,6 +56,7 @@ namespace {
 constexpr std::uint64_t cell_bytes = 8;
 constexpr std::uint64_t first_batch = 178;  // more answers than the first buffer of a thread has room for
 constexpr std::uint64_t second_cell = 5000;
+constexpr std::uint64_t pings = 240;  // their bytes lie where those of the whole first batch lay
 
 /// A server in this process, with one store whose sessions share a thread that is new.
 class InProcess {
@@ -138,12 +139,12 @@ bool fail_allocation(std::int64_t number, bool stays) {
   const auto opened = second.try_open("demo", proto::Access::write, 10'000).as<proto::OpenAnswer>();
   // In one go, so that they are one batch: pings, and a single write.
   proto::Bytes batch;
-  for (std::uint64_t ping = 1; ping <= 60; ++ping)
+  for (std::uint64_t ping = 1; ping <= pings; ++ping)
     proto::encode(batch, ping, proto::PingRequest{cell(0xbbbb'0000 + ping)});
-  proto::encode(batch, 61, proto::WriteRequest{second_cell * cell_bytes, cell(0xb)});
-  proto::encode(batch, 62, proto::SizeRequest{});
+  proto::encode(batch, pings + 1, proto::WriteRequest{second_cell * cell_bytes, cell(0xb)});
+  proto::encode(batch, pings + 2, proto::SizeRequest{});
   second.send_bytes(batch);
-  for (std::uint64_t id = 1; id <= 61; ++id) {
+  for (std::uint64_t id = 1; id <= pings + 1; ++id) {
     const Frame frame = second.must_receive();
     REQUIRE(frame.header.request_id == id);
     REQUIRE(frame.status() == proto::Status::ok);
@@ -152,7 +153,7 @@ bool fail_allocation(std::int64_t number, bool stays) {
 
   const std::vector<std::byte> image = [&] {
     const Frame frame = [&] {
-      const std::uint64_t id = 63;
+      const std::uint64_t id = pings + 3;
       proto::Bytes request;
       proto::encode(request, id, proto::ReadRequest{0, static_cast<std::uint32_t>(page_size)});
       second.send_bytes(request);
