@@ -18,6 +18,8 @@
 //!
 //! - [`Session`]: one client's use of one store; [`Options`]: how to open it; [`Pipeline`]: many requests in flight.
 //! - [`Daemon`]: lists, makes and removes stores.
+//! - [`provider`]: memory for an engine (heap, file or store), with the traits of `wasm-dbms` behind the features
+//!   `wasm-dbms-0-9`, `wasm-dbms-0-10`, `wasm-dbms-0-11`, and [`stable`] for `ic-stable-structures-0-7`.
 //! - [`Error`], [`ErrorKind`]: what went wrong, for people and for programs.
 //!
 //! The crate has no dependency, no build script and no unsafe code. It blocks, and needs of the system only a stream
@@ -32,13 +34,16 @@ mod connection;
 mod connection_frames;
 mod daemon;
 mod dial;
+mod engine;
 mod error;
 mod options;
 mod page_cache;
 mod pipeline;
 mod poll;
 pub mod protocol;
+pub mod provider;
 mod session;
+pub mod stable;
 mod transport;
 mod uri;
 
@@ -47,6 +52,7 @@ pub use error::{printable, Error, ErrorKind, Result};
 pub use options::Options;
 pub use pipeline::{Done, Pipeline};
 pub use protocol::{Access, ByteRange, HolderStat, ListEntry, Publish, Refreshed, Stat, Version, View, PAGE_SIZE};
+pub use provider::Provider;
 pub use session::{Session, Traffic};
 pub use transport::{Transport, Wait};
 

@@ -17,6 +17,7 @@ use crate::daemon::Daemon;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Endpoint, Options};
 use crate::protocol::{Access, Publish};
+use crate::provider::{Provider, RemoteMemory};
 use crate::session::Session;
 use crate::uri;
 use std::collections::HashMap;
@@ -266,6 +267,56 @@ impl Drop for Server {
         drop(keeper.stdin.take());
         // It ends when the daemon has; there is nothing to do about an error.
         let _ = keeper.wait();
+    }
+}
+
+/// An engine's memory that is empty when it is made by `default()`, and private: a fork of an empty store of
+/// [`Server::shared`]. What an engine's own tests need in the place of its heap.
+///
+/// `PAGESERVER_TEST_CACHE_BYTES` is the memory for its cache, written as in a URI; `off` unless it is set.
+#[derive(Debug)]
+pub struct ForkMemory {
+    provider: Provider,
+    // Dropped after it: the daemon must be there to end the session.
+    _server: Arc<Server>,
+}
+
+impl ForkMemory {
+    /// A fork of a store of the shared server.
+    pub fn of(store: &str) -> Result<ForkMemory> {
+        let server = Server::shared()?;
+        let cache = std::env::var("PAGESERVER_TEST_CACHE_BYTES").unwrap_or_default();
+        let cache = uri::parse_size(&cache).unwrap_or(0);
+        let session = Session::connect(server.options(store).access(Access::Fork).cache_bytes(cache))?;
+        Ok(ForkMemory { provider: RemoteMemory::new(session)?.into(), _server: server })
+    }
+}
+
+impl Default for ForkMemory {
+    /// # Panics
+    ///
+    /// Without a daemon to start, with a text that says so: `Default` has no errors.
+    fn default() -> Self {
+        let made = Server::shared().and_then(|server| {
+            server.build("empty", |_| Ok(()))?;
+            ForkMemory::of("empty")
+        });
+        match made {
+            Ok(memory) => memory,
+            Err(error) => panic!("{}", error),
+        }
+    }
+}
+
+impl AsRef<Provider> for ForkMemory {
+    fn as_ref(&self) -> &Provider {
+        &self.provider
+    }
+}
+
+impl AsMut<Provider> for ForkMemory {
+    fn as_mut(&mut self) -> &mut Provider {
+        &mut self.provider
     }
 }
 

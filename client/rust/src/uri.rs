@@ -41,6 +41,7 @@ pub(crate) struct Uri {
     pub view: View,
     pub publish: Publish,
     pub publish_given: bool,
+    pub view_given: bool,
     pub wait_ms: u32,
     pub name: String,
     pub connect_timeout: Duration,
@@ -66,6 +67,7 @@ pub(crate) fn parse(text: &str, default_access: Access, target: Target) -> Resul
             view: View::Live,
             publish: Publish::OnWrite,
             publish_given: false,
+            view_given: false,
             wait_ms: 0,
             name: String::new(),
             connect_timeout: Duration::from_secs(10),
@@ -342,6 +344,7 @@ impl<'a> Parser<'a> {
             }
             "view" => {
                 self.uri.view = self.choose(&[("live", View::Live), ("pinned", View::Pinned)], item, &value)?;
+                self.uri.view_given = true;
                 self.view_item = item;
             }
             "publish" => {
@@ -530,7 +533,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Bytes: a number, alone or with B, KiB, MiB, GiB or TiB directly behind it.
-fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text);
     let unit = match unit {
         "" | "B" => 1,
