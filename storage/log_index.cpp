@@ -1,6 +1,7 @@
 #include "storage/log_index.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <iterator>
 
@@ -74,7 +75,7 @@ LogIndex::Span& LogIndex::find_single(std::uint64_t page) {
 
 void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
                    const std::shared_ptr<const std::byte[]>& memory) {
-  const std::uint64_t bytes_before = memory_bytes();
+  const GrowthNote note{*this};
   std::uint64_t done = 0;
   while (done < length) {
     const std::uint64_t page = (offset + done) / page_size;
@@ -96,7 +97,6 @@ void LogIndex::add(std::uint64_t offset, std::uint64_t length, std::uint64_t ver
     add_to_page(single(page), std::move(piece));
     done += bytes;
   }
-  note_growth(bytes_before);
 }
 
 void LogIndex::prefetch(std::uint64_t offset) const noexcept {
@@ -111,21 +111,43 @@ void LogIndex::prefetch_more(std::uint64_t offset) const noexcept {
   if (span != nullptr) __builtin_prefetch(span->recent.data() + span->recent.size(), 1);
 }
 
-void LogIndex::retire(Span& span, const Piece& piece, const Piece& by) {
-  if (!held_ || !held_(piece.version, by.version)) return;
-  span.old.push_back({piece.part(by.begin, by.end), by.version});
-  ++piece_count_;
-  if (span.old.size() < span.look_at) return;
-  // Who needed them may be gone or have moved on.
-  piece_count_ -= std::erase_if(span.old, [&](const OldPiece& old) { return !held_(old.piece.version, old.until); });
-  span.look_at = std::max<std::size_t>(16, 2 * span.old.size());
+void LogIndex::Retiring::retire(const Piece& piece, const Piece& by) {
+  if (!index_.held_ || !index_.held_(piece.version, by.version)) return;
+  span_.old.push_back({piece.part(by.begin, by.end), by.version});
+  ++index_.piece_count_;
 }
+
+void LogIndex::Retiring::commit() noexcept {
+  before_ = span_.old.size();
+  if (before_ < span_.look_at) return;
+  // Who needed them may be gone or have moved on.
+  index_.piece_count_ -= std::erase_if(
+      span_.old, [&](const OldPiece& old) { return !index_.held_(old.piece.version, old.until); });
+  before_ = span_.old.size();
+  span_.look_at = std::max<std::size_t>(16, 2 * before_);
+}
+
+LogIndex::Retiring::~Retiring() {
+  index_.piece_count_ -= span_.old.size() - before_;
+  span_.old.erase(span_.old.begin() + static_cast<std::ptrdiff_t>(before_), span_.old.end());
+}
+
+namespace {
+
+/// Room for `more` pieces: what can fail, before anything changes.
+template <class Pieces>
+void make_room(Pieces& pieces, std::size_t more) {
+  const std::size_t wanted = pieces.size() + more;
+  if (wanted > pieces.capacity()) pieces.reserve(std::max(wanted, 2 * pieces.size()));
+}
+
+}  // namespace
 
 void LogIndex::add_to_page(Span& span, Piece piece) {
   const bool may_defer = span.live.size() >= pieces_to_defer_from && piece.end - piece.begin <= deferred_bytes_max;
   if (!may_defer) {
     settle(span);
-    return insert(span, std::move(piece));
+    return insert(span, piece);
   }
   span.recent.push_back(std::move(piece));
   ++piece_count_;
@@ -141,24 +163,43 @@ void LogIndex::settle(Span& span) {
     // Those of one version don't overlap.
     std::sort(span.recent.begin(), span.recent.end(),
               [](const Piece& a, const Piece& b) { return a.version < b.version; });
-    piece_count_ -= span.recent.size();
-    for (Piece& piece : span.recent) insert(span, std::move(piece));
+    insert_recent(span);
   } else {
     merge_recent(span);
   }
   span.recent.clear();
 }
 
+void LogIndex::insert_recent(Span& span) {
+  auto next = span.recent.begin();
+  try {
+    for (; next != span.recent.end(); ++next, --piece_count_) insert(span, *next);
+  } catch (...) {
+    span.recent.erase(span.recent.begin(), next);
+    throw;
+  }
+}
+
 void LogIndex::merge_recent(Span& span) {
+  Retiring retiring{*this, span};
+  std::size_t cuts = 0;  // live pieces that become one more
+  auto covered = span.live.cbegin();
+  for (const Piece& piece : span.recent) {
+    while (covered != span.live.cend() && covered->end <= piece.begin) ++covered;
+    for (auto live = covered; live != span.live.cend() && live->begin < piece.end; ++live) {
+      retiring.retire(*live, piece);
+      if (live->begin < piece.begin && live->end > piece.end) ++cuts;
+    }
+  }
   std::vector<Piece> merged;
-  merged.reserve(span.live.size() + span.recent.size() + span.recent.size() / 4);
+  merged.reserve(span.live.size() + span.recent.size() + std::max(cuts, span.recent.size() / 4));
+  // Nothing fails any more.
   auto live = span.live.begin();
   const auto end = span.live.end();
   for (Piece& piece : span.recent) {
     for (; live != end && live->end <= piece.begin; ++live) merged.push_back(std::move(*live));
     for (; live != end && live->begin < piece.end; ++live) {
       if (live->begin < piece.begin) merged.push_back(live->part(live->begin, piece.begin));
-      retire(span, *live, piece);
       if (live->end > piece.end) {
         *live = live->part(piece.end, live->end);
         break;
@@ -170,13 +211,13 @@ void LogIndex::merge_recent(Span& span) {
   piece_count_ += merged.size();
   piece_count_ -= span.live.size() + span.recent.size();
   span.live = std::move(merged);
+  retiring.commit();
 }
 
 void LogIndex::settle(std::uint64_t first, std::uint64_t last) {
-  const std::uint64_t bytes_before = memory_bytes();
+  const GrowthNote note{*this};
   // What is noted is of a page of its own.
   for (auto at = spans_.lower_bound(first); at != spans_.end() && at->first <= last; ++at) settle(at->second);
-  note_growth(bytes_before);
 }
 
 bool LogIndex::is_settled(std::uint64_t first, std::uint64_t last) const {
@@ -190,36 +231,44 @@ const LogIndex::Span* LogIndex::find(std::uint64_t page) const {
   return found == spans_.end() ? nullptr : &found->second;
 }
 
-void LogIndex::insert(Span& span, Piece piece) {
-  const auto first = span.live.begin() + (first_ending_after(span, piece.begin) - span.live.cbegin());
-  if (first == span.live.end() || first->begin >= piece.end) {  // nothing there yet
-    span.live.insert(first, std::move(piece));
+void LogIndex::insert(Span& span, Piece& piece) {
+  const std::size_t at = static_cast<std::size_t>(first_ending_after(span, piece.begin) - span.live.cbegin());
+  if (at == span.live.size() || span.live[at].begin >= piece.end) {  // nothing there yet
+    make_room(span.live, 1);
+    span.live.insert(span.live.begin() + static_cast<std::ptrdiff_t>(at), std::move(piece));
     ++piece_count_;
     return;
   }
-  auto last = first;
-  std::vector<Piece> replacement;
-  replacement.reserve(3);
-  std::vector<Piece> right;
-  for (; last != span.live.end() && last->begin < piece.end; ++last) {
-    assert(last->version < piece.version || last->version == piece.version);
-    if (last->begin < piece.begin) replacement.push_back(last->part(last->begin, piece.begin));
-    if (last->end > piece.end) right.push_back(last->part(piece.end, last->end));
-    retire(span, *last, piece);
+  Retiring retiring{*this, span};
+  std::size_t replaced = 0;
+  for (; at + replaced != span.live.size() && span.live[at + replaced].begin < piece.end; ++replaced) {
+    const Piece& live = span.live[at + replaced];
+    assert(live.version <= piece.version);
+    retiring.retire(live, piece);
   }
-  replacement.push_back(std::move(piece));
-  for (Piece& rest : right) replacement.push_back(std::move(rest));
+  const bool cut_before = span.live[at].begin < piece.begin;
+  const bool cut_after = span.live[at + replaced - 1].end > piece.end;
+  const std::size_t count = 1u + cut_before + cut_after;
+  if (count > replaced) make_room(span.live, count - replaced);
+  // Nothing fails any more.
+  const auto first = span.live.begin() + static_cast<std::ptrdiff_t>(at);
+  const auto last = first + static_cast<std::ptrdiff_t>(replaced - 1);
+  std::array<Piece, 3> replacement;
+  if (cut_before) replacement[0] = first->part(first->begin, piece.begin);
+  if (cut_after) replacement[count - 1] = last->part(piece.end, last->end);
+  replacement[cut_before ? 1 : 0] = std::move(piece);
 
-  const auto replaced = static_cast<std::size_t>(last - first);
-  piece_count_ += replacement.size() - replaced;
-  const std::size_t common = std::min(replaced, replacement.size());
-  std::move(replacement.begin(), replacement.begin() + static_cast<std::ptrdiff_t>(common), first);
-  const auto after_common = first + static_cast<std::ptrdiff_t>(common);
-  if (replaced > common)
-    span.live.erase(after_common, last);
+  piece_count_ += count;
+  piece_count_ -= replaced;
+  const auto common = static_cast<std::ptrdiff_t>(std::min(replaced, count));
+  std::move(replacement.begin(), replacement.begin() + common, first);
+  const auto rest = first + common;
+  if (replaced > count)
+    span.live.erase(rest, last + 1);
   else
-    span.live.insert(after_common, std::make_move_iterator(replacement.begin() + static_cast<std::ptrdiff_t>(common)),
-                     std::make_move_iterator(replacement.end()));
+    span.live.insert(rest, std::make_move_iterator(replacement.begin() + common),
+                     std::make_move_iterator(replacement.begin() + static_cast<std::ptrdiff_t>(count)));
+  retiring.commit();
 }
 
 void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version) {
@@ -239,7 +288,10 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
   while (at != spans_.end() && at->first < end) {
     Span& span = at->second;
     settle(span);
-    for (const Piece& piece : span.live) retire(span, piece, zeros);
+    Retiring retiring{*this, span};
+    for (const Piece& piece : span.live) retiring.retire(piece, zeros);
+    make_room(span.live, 1);
+    retiring.commit();
     piece_count_ -= span.live.size();
     span.live.clear();
     if (span.old.empty()) {

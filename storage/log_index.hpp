@@ -50,7 +50,8 @@ public:
   explicit LogIndex(Held held) : held_{std::move(held)} {}
 
   /// Version `version`, newer than all before, changed `[offset, offset + length)`; the bytes are at `position` in the
-  /// log, or are zeros.
+  /// log, or are zeros. When memory runs out on the way it throws: a part has been added then, what held() spoke of is
+  /// kept, and the same call made again does the rest.
   void add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
            const std::shared_ptr<const std::byte[]>& memory);
 
@@ -160,18 +161,43 @@ private:
   Span& single(std::uint64_t page);
   Span& find_single(std::uint64_t page);
   void add_to_page(Span& span, Piece piece);
-  void insert(Span& span, Piece piece);
-  /// Puts what is recent into `live`.
+  /// All of this either happens or throws and changes nothing; `piece` is moved from when it happened.
+  void insert(Span& span, Piece& piece);
+  /// Puts what is recent into `live`. What is still recent when it throws is not in `live`.
   void settle(Span& span);
+  void insert_recent(Span& span);
   void merge_recent(Span& span);
   /// The entry of `page`; null when there is none.
   const Span* find(std::uint64_t page) const;
-  void note_growth(std::uint64_t bytes_before) noexcept {
-    grown_bytes_ += std::max(memory_bytes(), bytes_before) - bytes_before;
-  }
+  /// Counts what the index grew by while it lives.
+  class GrowthNote {
+  public:
+    explicit GrowthNote(LogIndex& index) : index_{index}, before_{index.memory_bytes()} {}
+    GrowthNote(const GrowthNote&) = delete;
+    GrowthNote& operator=(const GrowthNote&) = delete;
+    ~GrowthNote() { index_.grown_bytes_ += std::max(index_.memory_bytes(), before_) - before_; }
+
+  private:
+    LogIndex& index_;
+    std::uint64_t before_;
+  };
   void add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version);
-  /// What `by` covers of `piece` becomes old, if somebody may need it.
-  void retire(Span& span, const Piece& piece, const Piece& by);
+  /// Makes pieces of a page old, all of them or, where it goes without commit(), none.
+  class Retiring {
+  public:
+    Retiring(LogIndex& index, Span& span) : index_{index}, span_{span}, before_{span.old.size()} {}
+    Retiring(const Retiring&) = delete;
+    Retiring& operator=(const Retiring&) = delete;
+    ~Retiring();
+    /// What `by` covers of `piece` becomes old, if somebody may need it.
+    void retire(const Piece& piece, const Piece& by);
+    void commit() noexcept;
+
+  private:
+    LogIndex& index_;
+    Span& span_;
+    std::size_t before_;  ///< so many are to stay in any case
+  };
 
   Held held_;
   Spans spans_;
