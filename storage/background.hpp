@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <list>
+#include <utility>
 
 namespace pageserver::storage {
 
@@ -15,8 +17,17 @@ public:
   Background& operator=(const Background&) = delete;
   virtual ~Background() = default;
 
+  /// A task with the memory that its place in the queue takes. Nothing, or one task.
+  using Ready = std::list<std::function<void()>>;
+
   /// Takes over `task`, which must not throw. Callable from any thread, also from inside a task.
-  virtual void submit(std::function<void()> task) = 0;
+  void submit(std::function<void()> task) {
+    Ready ready;
+    ready.push_back(std::move(task));
+    submit_ready(std::move(ready));
+  }
+  /// The same where nothing may fail any more: who can't go back makes the task ready before.
+  virtual void submit_ready(Ready task) noexcept = 0;
 };
 
 }  // namespace pageserver::storage

@@ -97,7 +97,11 @@ Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background
       image_path_{image_->file().path()},
       incarnation_{derived(options.salt, 2)},
       log_{file_system, log_options(*image_, options)},
-      gate_{options.read_lanes} {
+      gate_{options.read_lanes},
+      checkpoint_memory_error_{std::make_shared<MemoryError>(
+          Errc::limit_exceeded, "the log of " + quoted(shown_path_) +
+                                    " can't be copied into the image, so that nothing more is accepted; what was "
+                                    "flushed is safe in the log. Memory ran out; try again once there is more")} {
   image_bytes_ = image_->size();
   // Where the file may change on another machine, a mapping may show something else than a read.
   if (options.map_image && mapped_reads_enabled() && file_system_warning_of(file_system, image_path_).empty()) {
@@ -136,11 +140,19 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
     ++tasks_running_;
   }
   Stat stat;
-  stat.image_warning = look_at_image();
+  After after{*this};
+  std::exception_ptr error;
+  try {
+    stat.image_warning = look_at_image();
+  } catch (...) {
+    error = std::current_exception();
+  }
   const Lock lock{mutex_};
   --tasks_running_;
   idle_.notify_all();
+  if (error) std::rethrow_exception(error);
   if (asking != nullptr) check_right_locked(*asking);
+  try_to_finish_entering(after);
   // Whoever wrote may have stopped.
   resume_round(published_.position == std::exchange(stat_position_, published_.position));
   stat.store = shown_path_;
@@ -201,9 +213,13 @@ void Engine::finish_log() {
     if (!sync_error_.empty()) throw not_durable_error();
   }
   checkpoint_error_.reset();
+  After nobody{*this};
+  {
+    const Lock lock{mutex_};
+    finish_entering(nobody);
+  }
   if (version_ != checkpointed_.version) {
     round_phase_ = RoundPhase::scheduled;
-    After nobody;
     static_cast<void>(start_round(nobody));
     round_phase_ = RoundPhase::copying;
     extend_image();
@@ -221,7 +237,10 @@ void Engine::finish_log() {
 }
 
 void Engine::halt() noexcept {
-  std::deque<Waiting> line;
+  std::list<Waiting> line;
+  std::list<Flush> flushes;
+  SessionRef commit_waiting;
+  std::optional<Unfinished> unfinished;
   {
     Lock lock{mutex_};
     stopping_ = true;
@@ -232,18 +251,29 @@ void Engine::halt() noexcept {
     }
     gate_.await_reads(true);
     idle_.wait(lock, [this] { return tasks_running_ == 0 && !gate_.has_reads(0) && !gate_.has_reads(1); });
-    line = std::exchange(line_, {});
+    line.swap(line_);
     image_address_ = nullptr;
     mapped_image_.reset();
     image_.reset();  // unlocks
     folder_.close();
     segments_.clear();
-    flushes_.clear();
-    commit_waiting_ = nullptr;
+    flushes.swap(flushes_);
+    commit_waiting.swap(commit_waiting_);
+    unfinished.swap(unfinished_);
   }
-  const auto error =
-      std::make_exception_ptr(MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"});
-  for (Waiting& waiting : line) waiting.opened(nullptr, error);
+  std::exception_ptr error;
+  try {
+    error = std::make_exception_ptr(MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"});
+  } catch (const std::bad_alloc&) {
+    error = std::current_exception();
+  }
+  for (Waiting& waiting : line) {
+    try {
+      waiting.opened(nullptr, error);
+    } catch (...) {
+      // See SessionCallbacks.
+    }
+  }
 }
 
 }  // namespace pageserver::storage

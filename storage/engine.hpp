@@ -39,6 +39,8 @@ struct EngineOptions {
   /// A transaction of up to so many private bytes is appended by its flush() itself, which is one write; a larger one
   /// by the sync lane, so that flush() returns at once.
   std::uint64_t inline_commit_bytes = 1ull << 20;
+  /// Entries of the index that a large transaction, or a checkpoint's end, changes before readers are let in again.
+  std::size_t index_entries_at_once = 256;
   std::size_t read_lanes = 1;  ///< about as many as threads read at the same time
   bool map_image = false;      ///< read the image through a mapping where enable_mapped_reads() was called
   /// Set from any thread: an opening that recovers ends soon, with an error. Null: it goes on to its end.

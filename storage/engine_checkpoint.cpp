@@ -1,5 +1,6 @@
 // Checkpoints: copying what every holder has passed from the log into the image, on the checkpoint lane, in steps.
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "storage/engine_core.hpp"
@@ -13,7 +14,8 @@ LogPoint Engine::reachable_point() const {
   return {oldest.held_position, oldest.held_version, oldest.held_cost};
 }
 
-void Engine::consider_checkpoint() {
+void Engine::consider_checkpoint() noexcept {
+  if (checkpoint_missed_) return submit_checkpoint();
   if (round_phase_ != RoundPhase::idle || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
   // After an error there may be nothing to copy, and files of the log that could not be removed.
@@ -27,14 +29,24 @@ void Engine::consider_checkpoint() {
   const bool early = behind >= early_cost_min && (for_reads || index_.memory_bytes() > index_bytes_max);
   if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_) return;
   round_phase_ = RoundPhase::scheduled;
-  submit(checkpoint_lane_, &Engine::checkpoint_task);
+  submit_checkpoint();
 }
 
-void Engine::checkpoint_task() {
+// Whoever can't wait for it, which is everybody here, has it tried again by the next.
+void Engine::submit_checkpoint() noexcept {
+  try {
+    checkpoint_lane_.submit_ready(make_ready(&Engine::checkpoint_task));
+    checkpoint_missed_ = false;
+  } catch (const std::bad_alloc&) {
+    checkpoint_missed_ = true;
+  }
+}
+
+void Engine::checkpoint_task() noexcept {
   try {
     step_checkpoint();
-  } catch (const MemoryError& error) {
-    fail_round(error);
+  } catch (...) {
+    fail_round();
   }
 }
 
@@ -45,18 +57,18 @@ void Engine::step_checkpoint() {
     begins = round_phase_ == RoundPhase::scheduled;
   }
   if (begins) look_at_image();
-  After after;
-  const bool started = start_round(after);
   bool copies = false;
-  if (started) {
-    const Lock lock{mutex_};
-    if (round_phase_ == RoundPhase::draining) {
-      // Reads of older versions may still take from the image what this round is going to change.
-      if (!must_wait_for_reads(after)) round_phase_ = RoundPhase::copying;
+  {
+    After after{*this};
+    if (start_round(after)) {
+      const Lock lock{mutex_};
+      if (round_phase_ == RoundPhase::draining) {
+        // Reads of older versions may still take from the image what this round is going to change.
+        if (!must_wait_for_reads(after)) round_phase_ = RoundPhase::copying;
+      }
+      copies = round_phase_ == RoundPhase::copying;
     }
-    copies = round_phase_ == RoundPhase::copying;
   }
-  run(after);
   if (!copies) return;
   extend_image();
   {
@@ -80,12 +92,13 @@ void Engine::pace_round() {
 }
 
 /// `anyway`: nobody writes whom it could be in the way of.
-void Engine::resume_round(bool anyway) {
+void Engine::resume_round(bool anyway) noexcept {
+  if (checkpoint_missed_) return submit_checkpoint();
   if (!round_paused_) return;
   const bool hurries = published_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
   if (!anyway && options_.checkpoint_pace != 0 && pace_bytes_ <= 0 && !hurries) return;
   round_paused_ = false;
-  submit(checkpoint_lane_, &Engine::checkpoint_task);
+  submit_checkpoint();
 }
 
 // Reads may wait for the disk for long. The writer does not wait for them: see past_log_bound().
@@ -101,8 +114,12 @@ bool Engine::must_wait_for_reads(After& after) {
 }
 
 bool Engine::start_round(After& after) {
+  std::list<Flush> flush(1);
+  flush.front().for_checkpoint = true;
+  Background::Ready sync = make_ready(&Engine::sync_task);
   const Lock lock{mutex_};
   if (round_phase_ == RoundPhase::scheduled) {
+    finish_entering(after);
     if (must_wait_for_reads(after)) return false;  // left over from a round that failed
     round_ = reachable_point();
     // Pages are only ever added, so what the oldest holder sees is what its version has.
@@ -114,11 +131,9 @@ bool Engine::start_round(After& after) {
     gate_.begin_generation(ReadGate::Change{gate_});
     if (synced_.position < round_.position && !mutated(Mutation::checkpoint_past_synced)) {
       round_phase_ = RoundPhase::syncing;
-      Flush flush;
-      flush.position = round_.position;
-      flush.for_checkpoint = true;
-      flushes_.push_back(std::move(flush));
-      schedule_sync();
+      flush.front().position = round_.position;
+      flushes_.splice(flushes_.end(), flush);
+      schedule_sync(std::move(sync));
       return false;
     }
     round_phase_ = RoundPhase::draining;
@@ -129,11 +144,12 @@ bool Engine::start_round(After& after) {
 }
 
 void Engine::extend_image() {
-  if (image_->pages() >= round_pages_) return;
-  {
+  if (image_->pages() < round_pages_) {
     const ImageChange change{*this};
     image_->grow(round_pages_ - image_->pages(), ~0ull);
   }
+  // Not whether it grew now: a step that grew it may have failed before it could say so. Of this lane alone.
+  if (image_bytes_ == image_->size()) return;
   const std::byte* const address = mapped_image_ ? mapped_image_->address(image_->size()) : nullptr;
   const Lock lock{mutex_};
   const ReadGate::Change change{gate_};
@@ -205,15 +221,14 @@ void Engine::finish_round() {
   if (mutated(Mutation::cut_log_before_image_sync)) cut_log(round_.position);
   try {
     if (!mutated(Mutation::drop_image_sync)) image_->file().sync_data();
-  } catch (const MemoryError& error) {
-    fail_round(error);
-    return fail_sync(error);
+  } catch (...) {
+    fail_round();
+    return fail_sync();
   }
-  constexpr std::size_t entries_at_once = 256;
   for (std::uint64_t page = 0; page != no_position; gate_.let_looks_pass()) {
     const Lock lock{mutex_};
     const ReadGate::Change change{gate_};
-    page = index_.drop_until(round_.version, page, entries_at_once);
+    page = index_.drop_until(round_.version, page, options_.index_entries_at_once);
   }
   {
     const Lock lock{mutex_};
@@ -222,16 +237,13 @@ void Engine::finish_round() {
     small_bytes_ = 0;
   }
   cut_log(round_.position);
-  After after;
-  {
-    const Lock lock{mutex_};
-    round_phase_ = RoundPhase::idle;
-    cleared_cost_ = round_.cost;  // not before: the files take room until they are gone
-    checkpoint_error_.reset();
-    take_rooms(after);
-    consider_checkpoint();
-  }
-  run(after);
+  After after{*this};
+  const Lock lock{mutex_};
+  round_phase_ = RoundPhase::idle;
+  cleared_cost_ = round_.cost;  // not before: the files take room until they are gone
+  checkpoint_error_.reset();
+  take_rooms(after);
+  consider_checkpoint();
 }
 
 void Engine::cut_log(std::uint64_t position) {
@@ -254,8 +266,8 @@ void Engine::cut_log(std::uint64_t position) {
   const auto must_sync = [this](const auto& action) {
     try {
       action();
-    } catch (const MemoryError& error) {
-      fail_sync(error);
+    } catch (...) {
+      fail_sync();
       throw;
     }
   };
@@ -285,31 +297,37 @@ void Engine::cut_log(std::uint64_t position) {
     {
       const Lock lock{mutex_};
       const ReadGate::Change change{gate_};
-      segments_.pop_front();
+      segments_.erase(segments_.begin());
     }
     if (keeps) log_.keep_spare(std::move(oldest));
   }
 }
 
-void Engine::fail_round(const MemoryError& error) {
-  After after;
-  {
-    const Lock lock{mutex_};
-    round_phase_ = RoundPhase::idle;
-    round_holder_ = 0;
-    round_paused_ = false;
-    checkpoint_error_.emplace(error.errc(), "the log of " + quoted(shown_path_) +
-                                                " can't be copied into the image, so that nothing more " +
-                                                "is accepted; what was flushed is safe in the log. " + error.what());
-    take_rooms(after);
+void Engine::fail_round() noexcept {
+  After after{*this};
+  const Lock lock{mutex_};
+  round_phase_ = RoundPhase::idle;
+  round_holder_ = 0;
+  round_paused_ = false;
+  try {
+    throw;
+  } catch (const MemoryError& error) {
+    try {
+      checkpoint_error_ = std::make_shared<MemoryError>(
+          error.errc(), "the log of " + quoted(shown_path_) +
+                            " can't be copied into the image, so that nothing more is accepted; what was flushed is "
+                            "safe in the log. " +
+                            error.what());
+    } catch (const std::bad_alloc&) {
+      checkpoint_error_ = checkpoint_memory_error_;
+    }
+  } catch (...) {
+    checkpoint_error_ = checkpoint_memory_error_;
   }
-  run(after);
+  take_rooms(after);
 }
 
-void Engine::take_rooms(After& after) {
-  for (auto& [id, waiting] : std::exchange(rooms_, {}))
-    if (auto state = waiting.lock()) after.push_back([state = std::move(state)] { state->callbacks.run_room(); });
-}
+void Engine::take_rooms(After& after) noexcept { after.rooms.merge(rooms_); }
 
 std::string Engine::look_at_image() {
   const std::uint64_t changing_before = image_changing_.load();

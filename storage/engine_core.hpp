@@ -12,13 +12,18 @@
 //   in the log. L is not above any holder's version, and nobody reads the image on behalf of an older version: reads
 //   that began before the round are waited for. So no reader takes from the image a byte that a round is writing: its
 //   own pieces cover it. Pieces leave the index after the image is synced, segments leave after that.
+//
+// Memory may run out anywhere. What takes some comes before the point from which there is no way back: a record in the
+// log, a lease that is given, a pin that is held. From there on all is noexcept, but for two things. A publish that is
+// in the log and could not be entered into the index waits in `unfinished_`: it is entered before anything is read,
+// held or published. And whatever fails while a sync or a checkpoint makes things last counts as a failed sync.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,7 +31,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -104,15 +108,15 @@ public:
 
 private:
   using Lock = std::unique_lock<std::mutex>;
-  using Task = void (Engine::*)();
-  /// What is to be called once no lock is held.
-  using After = std::vector<std::function<void()>>;
+  using Task = void (Engine::*)() noexcept;
 
+  /// A writer before it has the lease. All that its session takes is made already.
   struct Waiting {
-    std::uint64_t place;
-    SessionRequest request;
+    std::uint64_t place = 0;
+    SessionRef state;
+    std::unique_ptr<StoreSession> session;
     Store::Opened opened;
-    bool waited;  ///< was not let in at once
+    bool waited = false;  ///< was not let in at once
   };
   /// A publish under way, as it was when it began.
   struct Publishing {
@@ -133,7 +137,6 @@ private:
   };
   /// An on_flush transaction that is appended and waits for its sync.
   struct Commit {
-    SessionRef state;
     Publishing publishing;
     std::vector<LoggedRange> ranges;
   };
@@ -143,6 +146,31 @@ private:
     SessionRef state;           ///< whose callback is to run; null for the engine's own
     std::optional<Commit> commit;
     bool for_checkpoint = false;
+    bool published = false;  ///< the transaction is visible: its private bytes go
+    std::exception_ptr error;
+  };
+  /// A publish that is in the log, and for which the index had no memory: parts may be there, the rest is not.
+  struct Unfinished {
+    SessionRef state;
+    Publishing publishing;
+    std::vector<LoggedRange> ranges;
+  };
+  using Holders = std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef>;  // by held version and id
+  using Rooms = std::map<std::uint64_t, std::weak_ptr<SessionState>>;             // by id
+  /// What is to be called once no lock is held: declare it before the lock, and its end calls it. To note something
+  /// here takes no memory.
+  struct After {
+    explicit After(const Engine& of) : engine{of} {}
+    After(const After&) = delete;
+    After& operator=(const After&) = delete;
+    ~After();
+
+    const Engine& engine;
+    std::list<Flush> flushes;
+    std::list<Waiting> granted;
+    Holders evicted;
+    Rooms rooms;
+    SessionRef broken;  ///< lost its lease
   };
   struct ReadPart {
     std::uint64_t offset;  ///< in the caller's buffer
@@ -170,15 +198,17 @@ private:
   enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
 
   // engine_sessions.cpp
-  void grant_next(After& after);
+  void grant_next(After& after) noexcept;
   SessionRef make_state(SessionRequest request);
-  void hold(SessionState& state);
-  void unhold(SessionState& state);
+  /// The entry is any one, whose memory is used.
+  void hold(SessionState& state, Holders::node_type entry) noexcept;
+  static Holders::node_type make_entry(const SessionRef& state);
   void open_reader(SessionRequest request, const Store::Opened& opened);
   HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const;
   MemoryError lost_error(const SessionState& state) const;
   MemoryError busy_error(const SessionRequest& request) const;
-  void evict_holders(After& after);
+  void evict_holders(After& after) noexcept;
+  void notify_lost(SessionState& state) const noexcept;
 
   // engine_publish.cpp
   void check_right_locked(const SessionState& state) const;
@@ -192,13 +222,22 @@ private:
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
                              std::span<const std::span<const std::byte>> parts = {});
   /// Nothing is being written into the block of an earlier record any more.
-  void end_append();
-  void appended(const Publishing& publishing, const LogWriter::Appended& appended, std::span<LoggedRange> ranges);
-  void stage_commit(const LogPoint& target);
-  void make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after);
+  void end_append() noexcept;
+  void appended(const Publishing& publishing, const LogWriter::Appended& appended,
+                std::span<LoggedRange> ranges) noexcept;
+  void stage_commit(const LogPoint& target) noexcept;
+  /// Null: it is visible. Else what went wrong, and `unfinished_` has it: the publish goes on.
+  std::exception_ptr make_visible(const SessionState& state, const Publishing& publishing,
+                                  std::vector<LoggedRange>& ranges, After& after) noexcept;
+  /// Enters what `unfinished_` has, before anything else looks at the index. Throws when memory is still missing.
+  void finish_entering(After& after);
+  /// The same for who does not look at the index, and lets the next try again.
+  void try_to_finish_entering(After& after) noexcept;
   /// Enters ranges into the index, in about `entries_max` entries, and returns what is left of them.
   std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max);
-  void end_publish(After& after);
+  void end_publish(After& after) noexcept;
+  /// Nothing was appended.
+  void give_up_publish(const Publishing& publishing) noexcept;
   /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
   using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
   std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
@@ -208,7 +247,7 @@ private:
   std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;
   void begin_commit(const SessionRef& state);
-  void commit_task();
+  void commit_task() noexcept;
   /// Appends what `state` has private, on behalf of whoever set `publishing_` for it. Throws when nothing was appended.
   void append_commit(const SessionRef& state);
   void refuse_without_checkpoint();
@@ -217,17 +256,19 @@ private:
   bool held(std::uint64_t from, std::uint64_t until) const;
 
   // engine_sync.cpp
-  void submit(Background& lane, Task task);
-  void run_task(Task task);
-  /// Better called without the lock, for which the lane's thread would wake up to wait.
-  void schedule_sync();
-  void sync_task();
-  void consider_writeback();
-  void writeback_task();
-  void sync_log(std::span<const LogSegmentRef> segments);
-  std::vector<LogSegmentRef> unsynced_segments() const;
-  void finish_sync(const LogPoint& target, std::span<const LogSegmentRef> segments);
-  void fail_sync(const std::exception& error);
+  Background::Ready make_ready(Task task);
+  void run_task(Task task) noexcept;
+  /// `ready` is of sync_task(). Better called without the lock, for which the lane's thread would wake up to wait.
+  void schedule_sync(Background::Ready ready) noexcept;
+  void sync_task() noexcept;
+  void consider_writeback() noexcept;
+  void writeback_task() noexcept;
+  void sync_log(std::uint64_t until);
+  /// The first segment that is not synced and begins within `[from, until)`.
+  LogSegmentRef unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept;
+  void finish_sync(const LogPoint& target) noexcept;
+  /// Called by a handler: what it handles is the reason.
+  void fail_sync() noexcept;
   MemoryError not_durable_error() const;
 
   // engine_read.cpp
@@ -246,19 +287,21 @@ private:
 
   // engine_checkpoint.cpp
   LogPoint reachable_point() const;
-  void consider_checkpoint();
-  void checkpoint_task();
+  void consider_checkpoint() noexcept;
+  void submit_checkpoint() noexcept;
+  void checkpoint_task() noexcept;
   void step_checkpoint();
   bool start_round(After& after);
   bool must_wait_for_reads(After& after);
   void extend_image();
   bool copy_step();
   void pace_round();
-  void resume_round(bool anyway);
+  void resume_round(bool anyway) noexcept;
   void finish_round();
   void cut_log(std::uint64_t position);
-  void fail_round(const MemoryError& error);
-  void take_rooms(After& after);
+  /// Called by a handler: what it handles is the reason.
+  void fail_round() noexcept;
+  void take_rooms(After& after) noexcept;
   void refill_hole(PageRun run);
   std::string look_at_image();
 
@@ -273,8 +316,6 @@ private:
   private:
     Engine& engine_;
   };
-
-  static void run(After& after);
 
   FileSystem& file_system_;
   std::optional<ImageFile> image_;  // nothing once closed
@@ -304,7 +345,8 @@ private:
   LogPoint published_;
   LogIndex index_{[this](std::uint64_t from, std::uint64_t until) { return held(from, until); }};
   std::uint64_t staged_over_ = 0;  ///< the version that is visible while parts of the next are in the index; else 0
-  std::deque<LogSegmentRef> segments_;
+  std::vector<LogSegmentRef> segments_;       // has room for one more while `publishing_`
+  std::optional<Unfinished> unfinished_;      ///< while it is there, `publishing_` is set
   std::uint64_t image_bytes_ = 0;             ///< of the image file
   std::optional<MappedFile> mapped_image_;    ///< used by the constructor and the checkpoint lane alone
   const std::byte* image_address_ = nullptr;  ///< of `image_bytes_` bytes; null: not mapped
@@ -320,9 +362,10 @@ private:
   std::uint64_t sealed_position_ = 0;
   bool shares_block_ = false;  ///< the record under way is written into the block of the one before it: no sync now
   bool sync_awaits_append_ = false;
+  Background::Ready awaiting_sync_;  ///< its task; there while `publishing_`
   bool writeback_scheduled_ = false;
   std::uint64_t writeback_position_ = 0;  ///< the disk was told to write what is below
-  std::deque<Flush> flushes_;
+  std::list<Flush> flushes_;
   std::string sync_error_;                 ///< not empty: nothing becomes durable any more
   std::vector<PageRun> publishing_pages_;  ///< of the publish under way: the pages whose blocks it needs
   PageRuns reserved_pages_;
@@ -330,13 +373,13 @@ private:
   std::uint64_t small_bytes_ = 0;  ///< appended since the last round and kept in memory
 
   // Sessions.
-  std::uint64_t next_id_ = 1;
+  std::atomic<std::uint64_t> next_id_{1};
   std::uint64_t next_epoch_ = 1;
   SessionRef writer_;
   std::weak_ptr<SessionState> last_writer_;  ///< lives on while what it published last is under way
-  std::deque<Waiting> line_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef> holders_;  ///< by held version and id
-  std::unordered_map<std::uint64_t, std::weak_ptr<SessionState>> rooms_;   ///< who waits for room, by id
+  std::list<Waiting> line_;
+  Holders holders_;
+  Rooms rooms_;               ///< who waits for room
   std::uint64_t let_in_ = 0;  ///< the session whose next publish the log's bound does not refuse; 0: none
   std::uint64_t sessions_live_ = 0;
   std::uint64_t sessions_pinned_ = 0;
@@ -354,7 +397,9 @@ private:
   LogPoint checkpointed_;           ///< the synced image holds this
   std::uint64_t cleared_cost_ = 0;  ///< as of `checkpointed_`, but once the log's files up to there are gone
   std::uint64_t hold_mark_ = 0;     ///< cost of what was published when a pin or fork last held it back
-  std::optional<MemoryError> checkpoint_error_;
+  std::shared_ptr<const MemoryError> checkpoint_error_;               // to copy one takes memory
+  const std::shared_ptr<const MemoryError> checkpoint_memory_error_;  ///< made ahead, for when there is none
+  bool checkpoint_missed_ = false;                                    ///< its task could not be submitted
   std::int64_t pace_bytes_ = 0;      ///< that the round may still copy before more is appended
   std::uint64_t step_position_ = 0;  ///< end of the log when its last step began
   std::uint64_t stat_position_ = 0;  ///< end of the log when stat() was last called

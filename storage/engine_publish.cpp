@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "storage/bounds.hpp"
@@ -96,6 +97,11 @@ void Engine::claim_publish(const SessionState& state, bool bounded) {
   // Who was let in is not refused: what it was let in for may have ended on another thread.
   if (bounded && std::exchange(let_in_, 0) != state.id) refuse_past_bound();
   if (publishing_) throw MemoryError{Errc::busy, "write to " + quoted(shown_path_) + ": a flush is still under way"};
+  if (segments_.size() == segments_.capacity()) {
+    const ReadGate::Change change{gate_};
+    segments_.reserve(std::max<std::size_t>(16, 2 * segments_.size()));
+  }
+  if (awaiting_sync_.empty()) awaiting_sync_ = make_ready(&Engine::sync_task);
   publishing_ = true;
 }
 
@@ -160,20 +166,21 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
   return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
 }
 
-void Engine::end_append() {
+void Engine::end_append() noexcept {
   shares_block_ = false;
   if (std::exchange(sync_awaits_append_, false)) {
     sealed_position_ = appended_.position;
-    schedule_sync();
+    schedule_sync(std::exchange(awaiting_sync_, {}));
   }
 }
 
 void Engine::appended(const Publishing& publishing, const LogWriter::Appended& appended,
-                      std::span<LoggedRange> ranges) {
+                      std::span<LoggedRange> ranges) noexcept {
   for (LoggedRange& logged : ranges)
     if (!logged.range.zero) logged.position += appended.data_position;
   if (appended.new_segment) {
     const ReadGate::Change change{gate_};
+    assert(segments_.size() < segments_.capacity());
     segments_.push_back(appended.new_segment);
   }
   segments_.back()->end_position = appended.end_position;
@@ -207,13 +214,24 @@ std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> range
   return ranges;
 }
 
-void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> ranges, After& after) {
-  {
+std::exception_ptr Engine::make_visible(const SessionState& state, const Publishing& publishing,
+                                        std::vector<LoggedRange>& ranges, After& after) noexcept {
+  assert(publishing.version == version_ + 1);
+  try {
     const ReadGate::Change change{gate_};
-    static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
-    assert(publishing.version == version_ + 1);
+    try {
+      static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
+    } catch (...) {
+      // Parts of it may be in the index, in the place of what the version before has there.
+      if (!unfinished_)
+        unfinished_ = Unfinished{const_cast<SessionState&>(state).shared_from_this(), publishing, std::move(ranges)};
+      throw;
+    }
     version_ = publishing.version;
     pages_ = publishing.pages;
+    unfinished_.reset();
+  } catch (...) {
+    return std::current_exception();
   }
   staged_over_ = 0;
   const std::uint64_t record_bytes_published = appended_.position - published_.position;
@@ -223,13 +241,37 @@ void Engine::make_visible(const Publishing& publishing, std::span<LoggedRange> r
   consider_checkpoint();
   pace_bytes_ += static_cast<std::int64_t>(options_.checkpoint_pace * record_bytes_published);
   resume_round(false);
+  return nullptr;
 }
 
-void Engine::end_publish(After& after) {
+void Engine::finish_entering(After& after) {
+  if (!unfinished_) return;
+  const SessionRef state = unfinished_->state;
+  const auto error = make_visible(*state, unfinished_->publishing, unfinished_->ranges, after);
+  if (error) std::rethrow_exception(error);
+  end_publish(after);
+}
+
+void Engine::try_to_finish_entering(After& after) noexcept {
+  try {
+    finish_entering(after);
+  } catch (const std::bad_alloc&) {
+    // See there.
+  }
+}
+
+void Engine::end_publish(After& after) noexcept {
   publishing_ = false;
   end_append();  // or it failed
   publishing_pages_.clear();
   grant_next(after);
+}
+
+void Engine::give_up_publish(const Publishing& publishing) noexcept {
+  After after{*this};
+  const Lock lock{mutex_};
+  if (publishing.unreservable) reservable_ = false;
+  end_publish(after);
 }
 
 std::vector<Engine::LoggedRange> Engine::locate(
@@ -278,8 +320,10 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     check_growth(pages, new_pages);
     check_file_size(pages + new_pages);
   }
+  After after{*this};
   {
     const Lock lock{mutex_};
+    finish_entering(after);
     check_right_locked(state);
     for (const LogRange& range : ranges) check_bounds(action, range.offset, range.length, pages_ * page_size);
     if (ranges.empty()) {
@@ -292,30 +336,27 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     publishing = plan_publish(new_pages, payload_bytes_of(ranges));
     keep_small = small_bytes_ < small_bytes_max;
   }
-  After after;
+  std::vector<LoggedRange> logged;
+  LogWriter::Appended done;
   try {
     if (mutated(Mutation::publish_before_append)) {
       auto early = locate(ranges, true, fill);
       const Lock lock{mutex_};
-      make_visible(publishing, early, after);
+      static_cast<void>(make_visible(state, publishing, early, after));
     }
-    auto logged = locate(ranges, keep_small, fill);
-    const auto done = append(publishing, ranges, fill, parts);
-    const Lock lock{mutex_};
-    appended(publishing, done, logged);
-    if (!mutated(Mutation::publish_before_append)) make_visible(publishing, logged, after);
-    consider_writeback();
-    end_publish(after);
+    logged = locate(ranges, keep_small, fill);
+    done = append(publishing, ranges, fill, parts);
   } catch (...) {
-    {
-      const Lock lock{mutex_};
-      if (publishing.unreservable) reservable_ = false;
-      end_publish(after);
-    }
-    run(after);
+    give_up_publish(publishing);
     throw;
   }
-  run(after);
+  const Lock lock{mutex_};
+  appended(publishing, done, logged);
+  if (!mutated(Mutation::publish_before_append)) {
+    if (const auto error = make_visible(state, publishing, logged, after)) std::rethrow_exception(error);
+  }
+  consider_writeback();
+  end_publish(after);
   return publishing.previous_pages;
 }
 
@@ -370,20 +411,23 @@ std::uint64_t Engine::publish_grow(const SessionRef& state, std::uint64_t new_pa
 }
 
 void Engine::begin_commit(const SessionRef& state) {
+  Background::Ready ready = make_ready(&Engine::commit_task);
   {
+    After after{*this};
     const Lock lock{mutex_};
+    finish_entering(after);
     claim_publish(*state, false);
     if (state->bytes->bytes() > options_.inline_commit_bytes || state->bytes->range_count() > inline_ranges_max) {
       // Others on this thread don't wait for it. It is on the way: the next lease comes after it.
       commit_waiting_ = state;
-      submit(sync_lane_, &Engine::commit_task);
+      sync_lane_.submit_ready(std::move(ready));
       return;
     }
   }
   append_commit(state);
 }
 
-void Engine::commit_task() {
+void Engine::commit_task() noexcept {
   SessionRef state;
   {
     const Lock lock{mutex_};
@@ -391,22 +435,26 @@ void Engine::commit_task() {
   }
   try {
     append_commit(state);
-  } catch (const std::exception&) {
+  } catch (...) {
     state->callbacks.run_done(std::current_exception());
   }
 }
 
 void Engine::append_commit(const SessionRef& state) {
-  Commit commit;
-  commit.state = state;
+  std::list<Flush> flush;
+  Publishing publishing;
+  Background::Ready sync;
   try {
+    flush.emplace_back();
+    flush.front().state = state;
+    sync = make_ready(&Engine::sync_task);
     const std::vector<LogRange> ranges = state->bytes->ranges();
     bool keep_small = false;
     {
       const Lock lock{mutex_};
       check_right_locked(*state);
       if (!sync_error_.empty()) throw not_durable_error();
-      commit.publishing = plan_publish(state->private_pages, state->bytes->bytes());
+      publishing = plan_publish(state->private_pages, state->bytes->bytes());
       keep_small = small_bytes_ < small_bytes_max;
     }
     // The stream of data is that of the non-zero ranges, one after the other.
@@ -430,29 +478,21 @@ void Engine::append_commit(const SessionRef& state) {
         ++at;
       }
     };
-    commit.ranges = locate(ranges, keep_small, fill);
+    std::vector<LoggedRange> logged = locate(ranges, keep_small, fill);
     const auto parts = state->bytes->parts(ranges, gathered_parts_max);
-    const auto done = append(commit.publishing, ranges, fill, parts);
+    const auto done = append(publishing, ranges, fill, parts);
     const Lock lock{mutex_};
-    appended(commit.publishing, done, commit.ranges);
+    appended(publishing, done, logged);
+    flush.front().commit = Commit{publishing, std::move(logged)};
     if (!sync_error_.empty()) throw not_durable_error();  // since the append began: no sync comes any more
-    Flush flush;
-    flush.position = appended_.position;
-    flush.version = commit.publishing.version;
-    flush.state = state;
-    flush.commit = std::move(commit);
-    flushes_.push_back(std::move(flush));
+    flush.front().position = appended_.position;
+    flush.front().version = publishing.version;
+    flushes_.splice(flushes_.end(), flush);
   } catch (...) {
-    After after;
-    {
-      const Lock lock{mutex_};
-      if (commit.publishing.unreservable) reservable_ = false;
-      end_publish(after);
-    }
-    run(after);
+    give_up_publish(publishing);
     throw;
   }
-  schedule_sync();
+  schedule_sync(std::move(sync));
 }
 
 void Engine::flush(const SessionRef& state, StoreSession::Done done) {
@@ -468,16 +508,21 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
       if (!sync_error_.empty()) throw not_durable_error();
       version = {incarnation_, version_};
       waits = synced_.position < appended_.position;
-      if (waits) {
-        Flush flush;
-        flush.position = appended_.position;
-        flush.version = version_;
-        flush.state = state;
-        flushes_.push_back(std::move(flush));
-      }
     }
-    if (waits) return schedule_sync();
-  } catch (const std::exception&) {
+    if (waits) {
+      std::list<Flush> flush(1);
+      flush.front().state = state;
+      Background::Ready sync = make_ready(&Engine::sync_task);
+      {
+        const Lock lock{mutex_};
+        if (!sync_error_.empty()) throw not_durable_error();
+        flush.front().position = appended_.position;
+        flush.front().version = version_;
+        flushes_.splice(flushes_.end(), flush);
+      }
+      return schedule_sync(std::move(sync));
+    }
+  } catch (...) {
     error = std::current_exception();
   }
   state->callbacks.run_done(error, version);

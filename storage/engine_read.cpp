@@ -36,7 +36,7 @@ void Engine::end_read(const ReadGate::Read& read) noexcept {
   if (!waiting_for_reads_ || gate_.has_reads(gate_.generation() ^ 1u)) return;
   waiting_for_reads_ = false;
   gate_.await_reads(stopping_);
-  submit(checkpoint_lane_, &Engine::checkpoint_task);
+  submit_checkpoint();
 }
 
 namespace {
@@ -72,12 +72,16 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     const ReadGate::Look look{gate_};
     check();
     if (buffer.empty()) return;
-    all_in_image = !index_.touches(first, last);  // the common case, without lists
-    settled = all_in_image || index_.is_settled(first, last);
+    if (!unfinished_) {
+      all_in_image = !index_.touches(first, last);  // the common case, without lists
+      settled = all_in_image || index_.is_settled(first, last);
+    }
     if (settled) begin(look);
   }
   if (!settled) {
+    After after{*this};
     const Lock lock{mutex_};
+    finish_entering(after);
     const ReadGate::Change change{gate_};
     check();
     index_.settle(first, last);
@@ -231,7 +235,9 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
   std::uint64_t image_bytes = 0;
   ReadGate::Read read;
   {
+    After after{*this};
     const Lock lock{mutex_};
+    finish_entering(after);
     const ReadGate::Change change{gate_};
     check_readable_locked(state);
     const SessionView seen = seen_by(state);

@@ -1,6 +1,7 @@
 // Sessions of the engine: opening and ending them, the writer lease and its line, what pins and forks hold.
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <utility>
 
 #include "storage/engine_core.hpp"
@@ -9,9 +10,33 @@
 
 namespace pageserver::storage {
 
-void Engine::run(After& after) {
-  for (auto& action : after) action();
-  after.clear();
+Engine::After::~After() {
+  for (const Flush& flush : flushes) {
+    if (flush.published) flush.state->bytes->clear();  // may close a file
+    flush.state->callbacks.run_done(flush.error, flush.error ? Version{} : Version{engine.incarnation_, flush.version});
+  }
+  for (const auto& [key, state] : evicted) engine.notify_lost(*state);
+  if (broken) {
+    engine.notify_lost(*broken);
+    broken->callbacks.run_room();  // who waits for room asks again and is told
+  }
+  for (const auto& [id, waiting] : rooms)
+    if (const auto state = waiting.lock()) state->callbacks.run_room();
+  for (Waiting& next : granted) {
+    try {
+      next.opened(std::move(next.session), nullptr);
+    } catch (...) {
+      // See SessionCallbacks. The session ends with `next`.
+    }
+  }
+}
+
+void Engine::notify_lost(SessionState& state) const noexcept {
+  try {
+    state.callbacks.run_notice(lost_error(state));
+  } catch (const std::bad_alloc&) {
+    // The session's next request is told.
+  }
 }
 
 SessionRef Engine::make_state(SessionRequest request) {
@@ -19,6 +44,8 @@ SessionRef Engine::make_state(SessionRequest request) {
   state->last_request_ms = request.opened_ms;
   state->request = std::move(request);
   state->id = next_id_++;
+  const bool keeps = state->request.access == Access::fork || state->request.publish == Publish::on_flush;
+  if (keeps) state->bytes = make_private_bytes(*state);
   return state;
 }
 
@@ -36,112 +63,126 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
   if (options_.read_only)
     throw MemoryError{Errc::read_only, "open " + quoted(shown_path_) +
                                            " for writing: the store is read-only; open it with access=read or fork"};
-  After after;
-  std::uint64_t place = 0;
+  std::list<Waiting> waiting(1);
+  Waiting& one = waiting.front();
+  one.state = make_state(std::move(request));
+  one.place = one.state->id;
+  one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
+  one.opened = std::move(opened);
   std::exception_ptr refused;
   {
+    After after{*this};
     const Lock lock{mutex_};
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
+    try_to_finish_entering(after);
     const bool taken = writer_ != nullptr || publishing_ || !line_.empty();
-    if (taken && !request.wait_in_line) {
-      refused = std::make_exception_ptr(busy_error(request));
-    } else {
-      place = next_id_++;
-      line_.push_back({place, std::move(request), opened, taken});
-      if (!taken) {
-        place = 0;
-        grant_next(after);
-      }
+    if (!taken || one.state->request.wait_in_line) {
+      const std::uint64_t place = taken ? one.place : 0;
+      one.waited = taken;
+      line_.splice(line_.end(), waiting);
+      grant_next(after);
+      return place;
     }
+    refused = std::make_exception_ptr(busy_error(one.state->request));
   }
-  if (refused) opened(nullptr, refused);
-  run(after);
-  return place;
+  one.opened(nullptr, refused);
+  return 0;
 }
 
 void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
-  SessionRef state;
+  const SessionRef state = make_state(std::move(request));
+  auto session = std::make_unique<EngineSession>(shared_from_this(), state);
+  Holders::node_type entry;
+  if (state->holds()) entry = make_entry(state);
   {
+    After after{*this};
     const Lock lock{mutex_};
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
-    state = make_state(std::move(request));
-    if (state->holds()) hold(*state);
+    if (state->holds()) {
+      finish_entering(after);
+      hold(*state, std::move(entry));
+    }
     state->opened = seen_by(*state);
     if (state->request.access == Access::fork)
       ++sessions_fork_;
     else
       ++(state->holds() ? sessions_pinned_ : sessions_live_);
+    state->counted = true;
   }
-  if (state->request.access == Access::fork) state->bytes = make_private_bytes(*state);
-  opened(std::make_unique<EngineSession>(shared_from_this(), std::move(state)), nullptr);
+  opened(std::move(session), nullptr);
 }
 
-void Engine::hold(SessionState& state) {
+Engine::Holders::node_type Engine::make_entry(const SessionRef& state) {
+  Holders one;
+  one.emplace(std::pair{state->held_version, state->id}, state);
+  return one.extract(one.begin());
+}
+
+void Engine::hold(SessionState& state, Holders::node_type entry) noexcept {
   state.held_version = version_;
   state.held_position = published_.position;
   state.held_cost = published_.cost;
   state.held_pages = pages_;
   state.right = SessionState::Right::whole;
-  holders_.emplace(std::pair{state.held_version, state.id}, state.shared_from_this());
+  entry.key() = {state.held_version, state.id};
+  holders_.insert(std::move(entry));
 }
 
-void Engine::unhold(SessionState& state) { holders_.erase({state.held_version, state.id}); }
-
-void Engine::grant_next(After& after) {
+void Engine::grant_next(After& after) noexcept {
   if (writer_ || publishing_ || line_.empty() || stopping_) return;
-  Waiting next = std::move(line_.front());
-  line_.pop_front();
-  writer_ = make_state(std::move(next.request));
+  const auto next = line_.begin();
+  writer_ = next->state;
   // How long it stood in line was no idleness of its own.
-  if (next.waited) writer_->last_request_ms = std::numeric_limits<std::int64_t>::max();
+  if (next->waited) writer_->last_request_ms = std::numeric_limits<std::int64_t>::max();
   writer_->epoch = next_epoch_++;
   writer_->opened = seen_by(*writer_);
-  if (writer_->request.publish == Publish::on_flush) writer_->bytes = make_private_bytes(*writer_);
+  writer_->counted = true;
   ++sessions_write_;
-  after.push_back([engine = shared_from_this(), state = writer_, opened = std::move(next.opened)] {
-    opened(std::make_unique<EngineSession>(engine, state), nullptr);
-  });
+  after.granted.splice(after.granted.end(), line_, next);
 }
 
 void Engine::cancel_wait(std::uint64_t place) {
-  Store::Opened opened;
+  std::list<Waiting> cancelled;
   std::exception_ptr error;
   {
     const Lock lock{mutex_};
     const auto found =
         std::find_if(line_.begin(), line_.end(), [&](const Waiting& waiting) { return waiting.place == place; });
     if (found == line_.end()) return;
-    opened = std::move(found->opened);
-    const SessionRequest request = std::move(found->request);
-    line_.erase(found);
-    error = std::make_exception_ptr(busy_error(request));
+    try {
+      cancelled.splice(cancelled.end(), line_, found);
+      error = std::make_exception_ptr(busy_error(found->state->request));
+    } catch (const std::bad_alloc&) {
+      error = std::current_exception();
+    }
   }
-  opened(nullptr, error);
+  cancelled.front().opened(nullptr, error);
 }
 
 void Engine::end_session(const SessionRef& state) noexcept {
   state->callbacks.end();
-  After after;
-  {
-    const Lock lock{mutex_};
-    rooms_.erase(state->id);
-    if (state->request.access == Access::write) {
-      --sessions_write_;
-      if (writer_ == state) last_writer_ = std::exchange(writer_, nullptr);
-      resume_round(writer_ == nullptr);
-      grant_next(after);
-    } else {
-      if (state->holds()) {
-        unhold(*state);
-        consider_checkpoint();
-      }
-      if (state->request.access == Access::fork)
-        --sessions_fork_;
-      else
-        --(state->holds() ? sessions_pinned_ : sessions_live_);
+  // A fork's bytes count against what may outlive this store, but not what holds on to its state.
+  const auto bytes = state->request.access == Access::fork ? std::move(state->bytes) : nullptr;
+  After after{*this};
+  const Lock lock{mutex_};
+  if (!std::exchange(state->counted, false)) return;
+  rooms_.erase(state->id);
+  if (state->request.access == Access::write) {
+    --sessions_write_;
+    if (writer_ == state) last_writer_ = std::exchange(writer_, nullptr);
+    resume_round(writer_ == nullptr);
+    try_to_finish_entering(after);
+    grant_next(after);
+  } else {
+    if (state->holds()) {
+      holders_.erase({state->held_version, state->id});
+      consider_checkpoint();
     }
+    if (state->request.access == Access::fork)
+      --sessions_fork_;
+    else
+      --(state->holds() ? sessions_pinned_ : sessions_live_);
   }
-  run(after);
 }
 
 HolderStat Engine::holder_stat(const SessionState& state, std::int64_t now_ms) const {
@@ -180,28 +221,22 @@ MemoryError Engine::busy_error(const SessionRequest& request) const {
 
 std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::string& reason,
                                               std::optional<std::int64_t> now_ms, const SessionState* asking) {
-  After after;
+  std::string lost_reason = reason;
   std::optional<HolderStat> lost;
+  After after{*this};
+  const Lock lock{mutex_};
+  if (asking != nullptr) check_right_locked(*asking);
+  if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
+  lost = holder_stat(*writer_, now_ms.value_or(writer_->last_request_ms));
   {
-    const Lock lock{mutex_};
-    if (asking != nullptr) check_right_locked(*asking);
-    if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
-    const SessionRef state = std::exchange(writer_, nullptr);
-    last_writer_ = state;
-    lost = holder_stat(*state, now_ms.value_or(state->last_request_ms));
-    {
-      const ReadGate::Change change{gate_};
-      state->right = SessionState::Right::lease_lost;
-      state->lost_reason = reason;
-    }
-    rooms_.erase(state->id);
-    after.push_back([state, error = lost_error(*state)] {
-      state->callbacks.run_notice(error);
-      state->callbacks.run_room();  // who waits for room asks again and is told
-    });
-    grant_next(after);
+    const ReadGate::Change change{gate_};
+    writer_->right = SessionState::Right::lease_lost;
+    writer_->lost_reason.swap(lost_reason);
   }
-  run(after);
+  rooms_.erase(writer_->id);
+  last_writer_ = writer_;
+  after.broken = std::exchange(writer_, nullptr);
+  grant_next(after);
   return lost;
 }
 
@@ -209,25 +244,28 @@ void Engine::on_notice(const SessionRef& state, StoreSession::Notice notice) {
   state->callbacks.set_notice(std::move(notice));
   const Lock lock{mutex_};
   if (state->right == SessionState::Right::whole) return;
-  sync_lane_.submit([state, error = lost_error(*state)] { state->callbacks.run_notice(error); });
+  // The lane may outlive the store, which what a session has private counts against.
+  sync_lane_.submit([weak = std::weak_ptr{state}, error = lost_error(*state)] {
+    if (const auto session = weak.lock()) session->callbacks.run_notice(error);
+  });
 }
 
-void Engine::evict_holders(After& after) {
+void Engine::evict_holders(After& after) noexcept {
   while (!holders_.empty()) {
-    const SessionRef oldest = holders_.begin()->second;
+    const SessionRef& oldest = holders_.begin()->second;
     if (published_.cost - oldest->held_cost <= options_.held_bytes) return;
-    holders_.erase(holders_.begin());
     {
       const ReadGate::Change change{gate_};
       oldest->right = SessionState::Right::version_given_up;
     }
-    after.push_back([oldest, error = lost_error(*oldest)] { oldest->callbacks.run_notice(error); });
+    after.evicted.insert(holders_.extract(holders_.begin()));
   }
 }
 
 Refreshed Engine::refresh(SessionState& state) {
   constexpr std::size_t ranges_max = 4096;
   constexpr std::size_t pieces_max = 65536;
+  After after{*this};
   const Lock lock{mutex_};
   if (state.right == SessionState::Right::lease_lost) throw lost_error(state);
   if (state.request.access == Access::write)
@@ -238,6 +276,11 @@ Refreshed Engine::refresh(SessionState& state) {
     throw MemoryError{Errc::invalid_argument,
                       "refresh " + quoted(shown_path_) + ": the fork has private bytes or pages; discard them first"};
   Refreshed refreshed;
+  Holders::node_type entry;
+  if (state.holds()) {
+    if (state.right != SessionState::Right::whole) entry = make_entry(state.shared_from_this());
+    finish_entering(after);
+  }
   refreshed.version = {incarnation_, version_};
   refreshed.pages = pages_;
   if (!state.holds()) {
@@ -251,8 +294,8 @@ Refreshed Engine::refresh(SessionState& state) {
     refreshed.everything = !index_.changed_since(state.held_version, version_, ranges_max, refreshed.changed);
   }
   if (refreshed.everything) refreshed.changed.clear();
-  unhold(state);
-  hold(state);
+  if (!entry) entry = holders_.extract({state.held_version, state.id});
+  hold(state, std::move(entry));
   consider_checkpoint();
   return refreshed;
 }

@@ -20,26 +20,39 @@ void SessionCallbacks::set_room(std::function<void()> room) {
   room_ = std::move(room);
 }
 
-void SessionCallbacks::run_done(const std::exception_ptr& error, const Version& version) {
+namespace {
+
+template <class Call>
+void guarded(const Call& call) noexcept {
+  try {
+    call();
+  } catch (...) {
+    // See SessionCallbacks.
+  }
+}
+
+}  // namespace
+
+void SessionCallbacks::run_done(const std::exception_ptr& error, const Version& version) noexcept {
   const std::lock_guard lock{mutex_};
   const auto done = std::exchange(done_, nullptr);
   done_awaited_ = false;
-  if (!ended_ && done) done(error, version);
+  if (!ended_ && done) guarded([&] { done(error, version); });
 }
 
-void SessionCallbacks::run_notice(const MemoryError& reason) {
+void SessionCallbacks::run_notice(const MemoryError& reason) noexcept {
   const std::lock_guard lock{mutex_};
   const auto notice = std::exchange(notice_, nullptr);
-  if (!ended_ && notice) notice(reason);
+  if (!ended_ && notice) guarded([&] { notice(reason); });
 }
 
-void SessionCallbacks::run_room() {
+void SessionCallbacks::run_room() noexcept {
   const std::lock_guard lock{mutex_};
   const auto room = std::exchange(room_, nullptr);
-  if (!ended_ && room) room();
+  if (!ended_ && room) guarded(room);
 }
 
-void SessionCallbacks::end() {
+void SessionCallbacks::end() noexcept {
   const std::lock_guard lock{mutex_};
   ended_ = true;
   done_ = nullptr;

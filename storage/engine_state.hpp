@@ -16,16 +16,16 @@
 namespace pageserver::storage {
 
 /// The calls that a session waits for. Each runs at most once, and none once end() has returned. They run without any
-/// lock of the engine.
+/// lock of the engine. They don't throw: one that does is done all the same, since there is nobody to tell.
 class SessionCallbacks {
 public:
   void set_done(StoreSession::Done done);
   void set_notice(StoreSession::Notice notice);
   void set_room(std::function<void()> room);
-  void run_done(const std::exception_ptr& error, const Version& version = {});
-  void run_notice(const MemoryError& reason);
-  void run_room();
-  void end();
+  void run_done(const std::exception_ptr& error, const Version& version = {}) noexcept;
+  void run_notice(const MemoryError& reason) noexcept;
+  void run_room() noexcept;
+  void end() noexcept;
   /// True from set_done() until it is run.
   bool done_awaited() const noexcept { return done_awaited_.load(std::memory_order_relaxed); }
 
@@ -52,6 +52,7 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   // Guarded by the engine's mutex.
   Right right = Right::whole;
   std::string lost_reason;
+  bool counted = false;             ///< as a session of the store
   std::uint64_t held_version = 0;   ///< of a pin or a fork
   std::uint64_t held_position = 0;  ///< end of the log at that version
   std::uint64_t held_cost = 0;      ///< see LogPoint::cost

@@ -1,5 +1,6 @@
 // Making the log durable, on the sync lane. Everybody who waits when a sync begins shares it.
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "storage/engine_core.hpp"
@@ -7,13 +8,15 @@
 
 namespace pageserver::storage {
 
-void Engine::submit(Background& lane, Task task) {
-  lane.submit([weak = weak_from_this(), task] {
+Background::Ready Engine::make_ready(Task task) {
+  Background::Ready ready;
+  ready.push_back([weak = weak_from_this(), task] {
     if (const auto engine = weak.lock()) engine->run_task(task);
   });
+  return ready;
 }
 
-void Engine::run_task(Task task) {
+void Engine::run_task(Task task) noexcept {
   {
     const Lock lock{mutex_};
     if (stopping_) return;
@@ -25,20 +28,24 @@ void Engine::run_task(Task task) {
   idle_.notify_all();
 }
 
-void Engine::schedule_sync() {
-  if (sync_scheduled_.exchange(true)) return;
-  submit(sync_lane_, &Engine::sync_task);
+void Engine::schedule_sync(Background::Ready ready) noexcept {
+  if (!sync_scheduled_.exchange(true)) sync_lane_.submit_ready(std::move(ready));
 }
 
 // What is written without a flush goes to the disk little by little, so that a flush, or a checkpoint, which comes at
 // last, has little left to wait for.
-void Engine::consider_writeback() {
+void Engine::consider_writeback() noexcept {
   constexpr std::uint64_t writeback_bytes = 4ull << 20;
-  if (appended_.position - writeback_position_ < writeback_bytes || std::exchange(writeback_scheduled_, true)) return;
-  submit(sync_lane_, &Engine::writeback_task);
+  if (appended_.position - writeback_position_ < writeback_bytes || writeback_scheduled_) return;
+  try {
+    sync_lane_.submit_ready(make_ready(&Engine::writeback_task));
+    writeback_scheduled_ = true;
+  } catch (const std::bad_alloc&) {
+    // A later publish asks again.
+  }
 }
 
-void Engine::writeback_task() {
+void Engine::writeback_task() noexcept {
   struct Part {
     LogSegmentRef segment;
     std::uint64_t offset, length;
@@ -47,36 +54,51 @@ void Engine::writeback_task() {
   {
     const Lock lock{mutex_};
     writeback_scheduled_ = false;
-    const std::uint64_t from = std::max(std::exchange(writeback_position_, appended_.position), synced_.position);
-    for (const LogSegmentRef& segment : unsynced_segments()) {
-      const std::uint64_t begin = std::max(from, segment->first_position);
-      if (begin < segment->end_position)
-        parts.push_back({segment, segment->offset_of(begin), segment->end_position - begin});
+    const std::uint64_t from = std::max(writeback_position_, synced_.position);
+    const std::uint64_t until = appended_.position;
+    try {
+      LogSegmentRef segment = unsynced_segment(0, until);
+      for (; segment; segment = unsynced_segment(segment->first_position + 1, until)) {
+        const std::uint64_t begin = std::max(from, segment->first_position);
+        if (begin < segment->end_position)
+          parts.push_back({segment, segment->offset_of(begin), segment->end_position - begin});
+      }
+    } catch (const std::bad_alloc&) {
+      return;  // as in consider_writeback()
     }
+    writeback_position_ = until;
   }
   for (const Part& part : parts)
     file_system_.start_writeback(part.segment->file.descriptor(), part.offset, part.length);
 }
 
-std::vector<LogSegmentRef> Engine::unsynced_segments() const {
-  std::vector<LogSegmentRef> segments;
-  for (const LogSegmentRef& segment : segments_)
-    if (segment->end_position > synced_.position || !segment->entry_synced) segments.push_back(segment);
-  return segments;
+LogSegmentRef Engine::unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept {
+  for (const LogSegmentRef& segment : segments_) {
+    if (segment->first_position >= until) break;
+    if (segment->first_position < from) continue;
+    if (segment->end_position > synced_.position || !segment->entry_synced) return segment;
+  }
+  return nullptr;
 }
 
-void Engine::sync_log(std::span<const LogSegmentRef> segments) {
+void Engine::sync_log(std::uint64_t until) {
   bool new_entry = false;
-  for (const LogSegmentRef& segment : segments) {
+  for (std::uint64_t from = 0;;) {
+    LogSegmentRef segment;
+    {
+      const Lock lock{mutex_};
+      segment = unsynced_segment(from, until);
+      if (!segment) break;
+      new_entry = new_entry || !segment->entry_synced;
+      from = segment->first_position + 1;
+    }
     if (!mutated(Mutation::drop_log_sync)) segment->file.sync_data();
-    new_entry = new_entry || !segment->entry_synced;
   }
   if (new_entry && !mutated(Mutation::drop_log_entry_sync)) folder_.sync();
 }
 
-void Engine::sync_task() {
+void Engine::sync_task() noexcept {
   LogPoint target;
-  std::vector<LogSegmentRef> segments;
   {
     const Lock lock{mutex_};
     sync_scheduled_ = false;
@@ -87,21 +109,20 @@ void Engine::sync_task() {
     }
     target = appended_;
     sealed_position_ = target.position;
-    segments = unsynced_segments();
   }
   try {
-    sync_log(segments);
-  } catch (const MemoryError& error) {
-    return fail_sync(error);
+    sync_log(target.position);
+  } catch (...) {
+    return fail_sync();
   }
   stage_commit(target);
-  finish_sync(target, segments);
+  finish_sync(target);
 }
 
 // Many ranges take long to enter into the index. Readers don't see those of a version that is not visible yet, so that
 // most of them go there in parts, and nobody waits for long.
-void Engine::stage_commit(const LogPoint& target) {
-  constexpr std::uint64_t entries_at_once = 256;
+void Engine::stage_commit(const LogPoint& target) noexcept {
+  const std::uint64_t entries_at_once = options_.index_entries_at_once;
   std::vector<LoggedRange> ranges;
   std::uint64_t version = 0;
   {
@@ -119,63 +140,79 @@ void Engine::stage_commit(const LogPoint& target) {
       staged_over_ = version_;
     }
   }
-  for (std::span<LoggedRange> rest{ranges}; !rest.empty(); gate_.let_looks_pass()) {
+  try {
+    for (std::span<LoggedRange> rest{ranges}; !rest.empty(); gate_.let_looks_pass()) {
+      const Lock lock{mutex_};
+      const ReadGate::Change change{gate_};
+      rest = add_to_index(rest, version, entries_at_once);
+    }
+  } catch (const std::bad_alloc&) {
+    // Those that are there are entered once more, with the rest.
     const Lock lock{mutex_};
-    const ReadGate::Change change{gate_};
-    rest = add_to_index(rest, version, entries_at_once);
+    for (Flush& flush : flushes_)
+      if (flush.commit && flush.commit->publishing.version == version) flush.commit->ranges = std::move(ranges);
   }
 }
 
-void Engine::finish_sync(const LogPoint& target, std::span<const LogSegmentRef> segments) {
-  After after;
-  {
-    const Lock lock{mutex_};
-    for (const LogSegmentRef& segment : segments) segment->entry_synced = true;
-    synced_ = target;
-    std::deque<Flush> later;
-    for (Flush& flush : flushes_) {
-      if (flush.position > target.position) {
-        later.push_back(std::move(flush));
-        continue;
-      }
-      if (flush.commit) {
-        make_visible(flush.commit->publishing, flush.commit->ranges, after);
-        flush.state->private_pages = 0;
-        // Freed outside the lock: it may close a file.
-        auto emptied = std::exchange(flush.state->bytes, make_private_bytes(*flush.state));
-        after.push_back([bytes = std::shared_ptr<PrivateBytes>{std::move(emptied)}]() mutable { bytes.reset(); });
+void Engine::finish_sync(const LogPoint& target) noexcept {
+  After after{*this};
+  const Lock lock{mutex_};
+  for (const LogSegmentRef& segment : segments_)
+    if (segment->first_position < target.position) segment->entry_synced = true;
+  synced_ = target;
+  for (auto next = flushes_.begin(); next != flushes_.end();) {
+    const auto flush = next++;
+    if (flush->position > target.position) continue;
+    if (flush->commit) {
+      const Publishing& publishing = flush->commit->publishing;
+      flush->error = make_visible(*flush->state, publishing, flush->commit->ranges, after);
+      if (!flush->error) {
+        flush->state->private_pages = 0;
+        flush->published = true;
         end_publish(after);
       }
-      if (flush.for_checkpoint) submit(checkpoint_lane_, &Engine::checkpoint_task);
-      if (flush.state)
-        after.push_back([state = flush.state, version = Version{incarnation_, flush.version}] {
-          state->callbacks.run_done(nullptr, version);
-        });
     }
-    flushes_ = std::move(later);
+    if (flush->for_checkpoint) submit_checkpoint();
+    if (flush->state)
+      after.flushes.splice(after.flushes.end(), flushes_, flush);
+    else
+      flushes_.erase(flush);
   }
-  run(after);
 }
 
-void Engine::fail_sync(const std::exception& error) {
-  After after;
-  {
-    const Lock lock{mutex_};
-    if (sync_error_.empty()) sync_error_ = error.what();
-    const auto failure = std::make_exception_ptr(not_durable_error());
-    for (Flush& flush : flushes_) {
-      if (flush.commit) end_publish(after);
-      if (flush.for_checkpoint) {
-        round_phase_ = RoundPhase::idle;
-        round_holder_ = 0;
+void Engine::fail_sync() noexcept {
+  After after{*this};
+  const Lock lock{mutex_};
+  if (sync_error_.empty()) {
+    try {
+      try {
+        throw;
+      } catch (const MemoryError& error) {
+        sync_error_ = error.what();
       }
-      if (flush.state) after.push_back([state = flush.state, failure] { state->callbacks.run_done(failure); });
+    } catch (...) {
+      sync_error_ = "out of memory";  // few enough letters to take none
     }
-    flushes_.clear();
-    take_rooms(after);
-    if (mutated(Mutation::success_after_failed_sync)) sync_error_.clear();
   }
-  run(after);
+  std::exception_ptr failure;
+  try {
+    failure = std::make_exception_ptr(not_durable_error());
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  for (auto next = flushes_.begin(); next != flushes_.end();) {
+    const auto flush = next++;
+    if (flush->commit) end_publish(after);
+    if (flush->for_checkpoint) {
+      round_phase_ = RoundPhase::idle;
+      round_holder_ = 0;
+    }
+    flush->error = failure;
+    if (flush->state) after.flushes.splice(after.flushes.end(), flushes_, flush);
+  }
+  flushes_.clear();
+  take_rooms(after);
+  if (mutated(Mutation::success_after_failed_sync)) sync_error_.clear();
 }
 
 MemoryError Engine::not_durable_error() const {

@@ -121,8 +121,8 @@ void LogIndex::Retiring::commit() noexcept {
   before_ = span_.old.size();
   if (before_ < span_.look_at) return;
   // Who needed them may be gone or have moved on.
-  index_.piece_count_ -= std::erase_if(
-      span_.old, [&](const OldPiece& old) { return !index_.held_(old.piece.version, old.until); });
+  index_.piece_count_ -=
+      std::erase_if(span_.old, [&](const OldPiece& old) { return !index_.held_(old.piece.version, old.until); });
   before_ = span_.old.size();
   span_.look_at = std::max<std::size_t>(16, 2 * before_);
 }

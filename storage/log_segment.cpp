@@ -101,13 +101,14 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
   return appended;
 }
 
-bool LogWriter::wants(const LogSegment& segment, std::size_t segments) const {
+bool LogWriter::wants(const LogSegment& segment, std::size_t segments) {
   const std::lock_guard lock{spares_mutex_};
+  spares_.reserve(spares_.size() + 1);
   const std::uint64_t length = segment.end_position - segment.first_position;
   return segments + spares_.size() < options_.files_max && length <= options_.segment_bytes;
 }
 
-void LogWriter::keep_spare(LogSegmentRef segment) {
+void LogWriter::keep_spare(LogSegmentRef segment) noexcept {
   const std::lock_guard lock{spares_mutex_};
   spares_.push_back(std::move(segment));
 }

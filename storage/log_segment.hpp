@@ -90,10 +90,10 @@ public:
 
   /// Whether a segment that leaves the log, which has `segments` others, may be made a later one: to write over a
   /// file's blocks takes less than half of the time that new ones take. From any thread, like the next two.
-  bool wants(const LogSegment& segment, std::size_t segments) const;
-  /// Takes over a segment whose file has the name spare_path() and is no part of the log any more. It is used once
-  /// nobody else refers to it, so that nobody reads from it what comes later.
-  void keep_spare(LogSegmentRef segment);
+  bool wants(const LogSegment& segment, std::size_t segments);
+  /// Takes over a segment that wants() said yes to, whose file has the name spare_path() and is no part of the log any
+  /// more. It is used once nobody else refers to it, so that nobody reads from it what comes later.
+  void keep_spare(LogSegmentRef segment) noexcept;
   /// Closes the spare files, and removes them.
   void drop_spares();
 

@@ -136,27 +136,23 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
 
   // All that can fail comes first: new blocks are filled beside the old ones, and spilled ones are never changed in
   // place. Only then do they take effect.
-  struct Prepared {
-    std::uint64_t number;
-    Block block;
-    bool replaces;  // a spilled block that was there
-  };
-  std::vector<Prepared> prepared;
+  std::unordered_map<std::uint64_t, Block> prepared;
   std::uint64_t memory_blocks = memory_blocks_;
   std::vector<std::uint64_t> slots;
   try {
     free_slots_.reserve(static_cast<std::size_t>(spill_slots_ + (last - first + 1)) + free_slots_.size() + 1);
-    blocks_.reserve(blocks_.size() + new_blocks);
+    slots.reserve(static_cast<std::size_t>(last - first + 1));
+    blocks_.reserve(blocks_.size() + (last - first + 1));  // merge() below then takes none
     for (std::uint64_t number = first; number <= last; ++number) {
       const auto old = blocks_.find(number);
       if (old != blocks_.end() && old->second.memory) continue;  // changed in place below
       const std::uint64_t begin = std::max(offset, number * block_bytes);
       const std::uint64_t end = std::min(offset + data.size(), (number + 1) * block_bytes);
+      Block& block = prepared[number];
       auto content = take_memory();
       if (end - begin != block_bytes) std::memset(content.get(), 0, block_bytes);
       if (old != blocks_.end() && end - begin != block_bytes) read_block(old->second, 0, {content.get(), block_bytes});
       std::memcpy(content.get() + (begin - number * block_bytes), data.data() + (begin - offset), end - begin);
-      Block block;
       if ((memory_blocks + 1) * block_bytes <= options_.memory_bytes_max) {
         block.memory = std::move(content);
         ++memory_blocks;
@@ -165,7 +161,6 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
         slots.push_back(block.spill_slot);
         spill_.write(block.spill_slot * block_bytes, {content.get(), block_bytes});
       }
-      prepared.push_back({number, std::move(block), old != blocks_.end()});
     }
     set_range(offset, offset + data.size(), false);
   } catch (...) {
@@ -180,12 +175,14 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
     const std::uint64_t end = std::min(offset + data.size(), (number + 1) * block_bytes);
     std::memcpy(old->second.memory.get() + (begin - number * block_bytes), data.data() + (begin - offset), end - begin);
   }
-  for (Prepared& one : prepared) {
-    Block& block = blocks_[one.number];
-    if (one.block.memory) ++memory_blocks_;
-    if (one.replaces) release_block(block);
-    block = std::move(one.block);
+  for (auto& [number, block] : prepared) {
+    if (block.memory) ++memory_blocks_;
+    const auto old = blocks_.find(number);
+    if (old == blocks_.end()) continue;
+    release_block(old->second);
+    old->second = std::move(block);
   }
+  blocks_.merge(prepared);
   settle();
 }
 

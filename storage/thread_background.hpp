@@ -6,7 +6,6 @@
 #include <mutex>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "storage/background.hpp"
 
@@ -17,11 +16,7 @@ namespace pageserver::storage {
 class ThreadBackground final : public Background {
 public:
   /// Throws std::system_error when there is no thread to be had.
-  ThreadBackground() {
-    waiting_.reserve(room);
-    running_.reserve(room);
-    thread_ = std::thread{[this] { run(); }};
-  }
+  ThreadBackground() : thread_{[this] { run(); }} {}
 
   ~ThreadBackground() override {
     {
@@ -32,11 +27,10 @@ public:
     thread_.join();
   }
 
-  /// Needs memory only where more than `room` tasks wait.
-  void submit(std::function<void()> task) override {
+  void submit_ready(Ready task) noexcept override {
     {
       const std::lock_guard lock{mutex_};
-      waiting_.push_back(std::move(task));
+      tasks_.splice(tasks_.end(), task);
     }
     changed_.notify_one();
   }
@@ -45,24 +39,20 @@ private:
   void run() {
     std::unique_lock lock{mutex_};
     for (;;) {
-      changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-      if (waiting_.empty()) return;
-      running_.swap(waiting_);
+      changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      Ready task;
+      task.splice(task.end(), tasks_, tasks_.begin());
       lock.unlock();
-      for (auto& task : running_) {
-        task();
-        task = nullptr;  // what it holds is released outside the lock too, and before the next one runs
-      }
-      running_.clear();
+      task.front()();
+      task.clear();  // what it holds is released outside the lock too
       lock.lock();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  static constexpr std::size_t room = 64;
-  std::vector<std::function<void()>> waiting_;
-  std::vector<std::function<void()>> running_;  ///< of the thread alone
+  Ready tasks_;
   bool stopping_ = false;
   std::thread thread_;  // last: it uses all of the above
 };

@@ -1,7 +1,6 @@
 // A lane whose tasks run when the test says so.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <utility>
 
@@ -13,17 +12,17 @@ namespace pageserver::test {
 /// time, so that inner step does nothing.
 class SteppedBackground final : public storage::Background {
 public:
-  void submit(std::function<void()> task) override { queue_.push_back(std::move(task)); }
+  void submit_ready(Ready task) noexcept override { queue_.splice(queue_.end(), task); }
 
   bool idle() const { return queue_.empty(); }
   bool running() const { return running_; }
   /// Runs the first task. False when there was none or one is running.
   bool step() {
     if (running_ || queue_.empty()) return false;
-    std::function<void()> task = std::move(queue_.front());
-    queue_.pop_front();
+    Ready task;
+    task.splice(task.end(), queue_, queue_.begin());
     running_ = true;
-    task();
+    task.front()();
     running_ = false;
     return true;
   }
@@ -31,7 +30,7 @@ public:
   void clear() { queue_.clear(); }
 
 private:
-  std::deque<std::function<void()>> queue_;
+  Ready queue_;
   bool running_ = false;
 };
 

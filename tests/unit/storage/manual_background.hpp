@@ -1,7 +1,6 @@
 // A lane whose tasks run when the test says so.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <utility>
@@ -12,9 +11,9 @@ namespace pageserver::test {
 
 class ManualBackground final : public storage::Background {
 public:
-  void submit(std::function<void()> task) override {
+  void submit_ready(Ready task) noexcept override {
     const std::lock_guard lock{mutex_};
-    tasks_.push_back(std::move(task));
+    tasks_.splice(tasks_.end(), task);
   }
 
   std::size_t waiting() const {
@@ -24,14 +23,13 @@ public:
 
   /// False when there was none.
   bool run_one() {
-    std::function<void()> task;
+    Ready task;
     {
       const std::lock_guard lock{mutex_};
       if (tasks_.empty()) return false;
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
+      task.splice(task.end(), tasks_, tasks_.begin());
     }
-    task();
+    task.front()();
     return true;
   }
 
@@ -42,7 +40,7 @@ public:
 
 private:
   mutable std::mutex mutex_;
-  std::deque<std::function<void()>> tasks_;
+  Ready tasks_;
 };
 
 }  // namespace pageserver::test
