@@ -63,6 +63,8 @@ private:
   /// Waits for every read, and every page sent ahead, that is under way.
   void drain() noexcept;
   void read_ahead(std::uint64_t page);
+  /// How many pages to ask for before they are needed.
+  std::uint64_t ahead_window();
 
   // What goes out.
   void write_through(std::uint64_t offset, std::span<const std::byte> data);

@@ -182,14 +182,15 @@ void CachedSession::read_ahead(std::uint64_t page) {
   if (forward_ == 0) ahead_until_ = 0;
   if (forward_ < 2 || chunk_pages_ < 2) return;
   // More is asked for when half of the last is left.
-  if (ahead_until_ > page + 1 + chunk_pages_ / 2) return;
+  const auto window = ahead_window();
+  if (ahead_until_ > page + 1 + window / 2) return;
   const auto from = std::max(ahead_until_, page + 1);
-  const auto until = std::min(page + 1 + chunk_pages_, sent_pages());
+  const auto until = std::min(page + 1 + window, sent_pages());
   shared_.run([&](Connection& connection, Batch&) {
     for (auto number = from; number < until; ++number) {
       if (cache_.peek(number) != nullptr) continue;
       // Not worth the sending of pages, and never to the cost of what was read last.
-      if (loads_ >= chunk_pages_ || !cache_.make_room(1, cache_.peek(page))) break;
+      if (loads_ >= window || !cache_.make_room(1, cache_.peek(page))) break;
       Page& next = cache_.add(number);
       next.known_begin = next.known_end = 0;
       submit_load(connection, next, nullptr);
@@ -198,6 +199,15 @@ void CachedSession::read_ahead(std::uint64_t page) {
     connection.send_now();
   });
   ahead_until_ = std::max(until, from);
+}
+
+// Nobody receives while the program thinks: what was asked for then waits in the sockets, which surely hold two pages,
+// and at the daemon, which gives up a session that takes nothing. More is asked for only of those who read on and on,
+// and never more than half of what the daemon holds for a session.
+std::uint64_t CachedSession::ahead_window() {
+  constexpr std::uint64_t surely = 2;
+  const std::uint64_t held = shared_.connection().server().buffered_bytes_max / 2 / page_size;
+  return std::clamp<std::uint64_t>(forward_ / 4, surely, std::max(surely, std::min<std::uint64_t>(chunk_pages_, held)));
 }
 
 void CachedSession::write_through(std::uint64_t offset, std::span<const std::byte> data) {
@@ -286,12 +296,16 @@ void CachedSession::send_before(std::uint64_t number) {
   Page* const page = cache_.peek(number - 1);
   const bool whole = page != nullptr && page->dirty && page->is_complete() && !page->has_before();
   if (!whole || page->loading || page->sending || is_zero(page->all())) return;
-  shared_.run([&](Connection& connection, Batch&) {
+  shared_.run([&](Connection& connection, Batch& batch) {
     connection.submit_write(page->number * page_size, page->all(),
                             [this, page](const auto& outcome) { end_send(*page, outcome.error()); });
     page->sending = true;
     ++loads_;
     connection.send_now();
+    if (!connection.has_unsent()) return;
+    // The rest of it must not wait until the program comes back: the daemon gives up who stops within a frame.
+    page->waiter = &batch;
+    batch.add();
   });
 }
 

@@ -7,10 +7,11 @@
 #include <cassert>
 #include <cstring>
 
+#include "base/text.hpp"
 #include "client/dial.hpp"
 #include "client/error_mapping.hpp"
-#include "client/process_mark.hpp"
 #include "proto/byte_order.hpp"
+#include "storage/process_mark.hpp"
 
 namespace pageserver::client {
 namespace {
@@ -48,7 +49,7 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
     : endpoint_{endpoint},
       context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
-      process_{process_mark()},
+      process_{storage::process_mark()},
       budget_{storage::poll_bound(options.poll_us)} {
   name_store({});
   const auto deadline = deadline_after(opened_at_, options.connect_timeout);
@@ -61,7 +62,7 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
     : endpoint_{endpoint},
       context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
-      process_{process_mark()},
+      process_{storage::process_mark()},
       socket_{socket},
       budget_{storage::poll_bound(options.poll_us)} {
   name_store({});
@@ -110,18 +111,19 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
   server_.requests_in_flight_max = answer.requests_in_flight_max;
   server_.buffered_bytes_max = answer.buffered_bytes_max;
   server_.connection_id = answer.connection_id;
-  server_.name = answer.server_name;
+  server_.name = base::visible(answer.server_name);
   greeted_ = true;
 }
 
-bool Connection::is_forked() const noexcept { return process_mark() != process_; }
+bool Connection::is_forked() const noexcept { return storage::process_mark() != process_; }
 
 void Connection::check_usable(proto::Operation operation) const {
   if (is_forked())
-    throw MemoryError{Errc::connection_lost,
-                      error_text(context_, proto::to_string(operation),
-                                 "the connection belongs to process " + std::to_string(process_) +
-                                     ": sessions do not survive fork(2), open one in this process")};
+    throw MemoryError{
+        Errc::connection_lost,
+        error_text(context_, proto::to_string(operation),
+                   "the connection belongs to process " + std::to_string(storage::process_id_of(process_)) +
+                       ": sessions do not survive fork(2), open one in this process")};
   throw_if_ended();
   if (!lease_lost_) return;
   // What is about the daemon and not about the store still works.
@@ -369,7 +371,7 @@ void Connection::check_timeout() {
 }
 
 void Connection::end(Errc code, std::string_view operation, std::string_view message) {
-  if (ended_ == nullptr) end_with(end_.emplace(code, error_text(context_, operation, message)));
+  if (ended_ == nullptr) end_with(end_.emplace(code, error_text(context_, operation, base::visible(message))));
 }
 
 void Connection::end_out_of_memory() noexcept {
@@ -405,7 +407,7 @@ MemoryError Connection::error_of(proto::Operation operation, proto::Status statu
   const Errc code = errc_of(status);
   // A status of a later version: its name can't be told by the code, so the text has to.
   const bool unknown = code == Errc::provider_error && status != proto::Status::provider_error;
-  std::string text{message};
+  std::string text = base::visible(message);
   if (unknown || text.empty())
     text += (text.empty() ? "" : " (") + proto::to_string(status) + (text.empty() ? "" : ")");
   return {code, error_text(context_, name, text)};

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/text.hpp"
 #include "client/connection.hpp"
 #include "client/error_mapping.hpp"
 
@@ -157,7 +158,8 @@ std::size_t Connection::handle_notice(const proto::FrameHeader& header, std::spa
   switch (header.operation) {
     case proto::Operation::lease_lost:
       if (!lease_lost_)
-        lease_lost_.emplace(Errc::lease_lost, error_text(context_, proto::to_string(header.operation), text.message));
+        lease_lost_.emplace(Errc::lease_lost,
+                            error_text(context_, proto::to_string(header.operation), base::visible(text.message)));
       return 0;
     case proto::Operation::goodbye: {
       // Before hello it is a refusal, of a kind of its own; later the session is over, whatever the reason is.

@@ -1,7 +1,6 @@
 #include "client/remote_session.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <string>
 #include <utility>
@@ -10,23 +9,12 @@
 #include "client/message_conversion.hpp"
 #include "client/session_opening.hpp"
 #include "storage/bounds.hpp"
+#include "storage/process_mark.hpp"
 
 namespace pageserver::client {
 namespace {
 
 constexpr std::uint64_t offset_max = std::numeric_limits<std::uint64_t>::max();
-
-/// Keeps what a child after fork(2) must not destroy: its mutex may be locked by a thread that is not there.
-void keep_for_ever(void* object) noexcept {
-  // Reachable from here, so that a leak checker sees no leak.
-  struct Kept {
-    void* object;
-    Kept* next;
-  };
-  static std::atomic<Kept*> first{nullptr};
-  auto* const kept = new (std::nothrow) Kept{object, first.load()};
-  if (kept != nullptr) first.store(kept);
-}
 
 }  // namespace
 
@@ -36,7 +24,7 @@ void end_session(std::unique_ptr<RemoteSession> session) noexcept {
     return;
   }
   session->abandon();
-  keep_for_ever(session.release());
+  storage::keep_for_ever(session.release());
 }
 
 RemoteSession::RemoteSession(RemoteOptions options)

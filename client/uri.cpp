@@ -11,6 +11,8 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/text.hpp"
+#include "base/units.hpp"
 #include "client/uri_text.hpp"
 #include "proto/codec.hpp"
 #include "storage/poll_budget.hpp"
@@ -20,22 +22,7 @@ namespace {
 
 constexpr std::string_view remote_forms = "pageserver://HOST[:PORT]/STORE or pageserver+unix:///STORE?socket=PATH";
 
-/// In quotes, with what a terminal should not get as \xNN.
-std::string quoted(std::string_view text) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      out += c;
-    } else {
-      out += "\\x";
-      out += digits[byte >> 4u];
-      out += digits[byte & 15u];
-    }
-  }
-  return out + "\"";
-}
+std::string quoted(std::string_view text) { return '"' + base::visible(text) + '"'; }
 
 std::string lower(std::string_view text) {
   std::string out{text};
@@ -177,7 +164,7 @@ private:
       take_host(authority.substr(0, colon));
     }
     if (!has_port) return;
-    const auto number = parse_number(port, std::numeric_limits<std::uint16_t>::max());
+    const auto number = base::parse_number(port, std::numeric_limits<std::uint16_t>::max());
     if (!number || *number == 0) fail(port, "is no port", "a number from 1 to 65535");
     uri_.endpoint.port = static_cast<std::uint16_t>(*number);
   }
@@ -256,7 +243,7 @@ private:
       uri_.publish = choose(publish_choices, item, value);
       publish_item_ = item;
     } else if (key == "wait_ms") {
-      const auto number = parse_number(value, std::numeric_limits<std::uint32_t>::max());
+      const auto number = base::parse_number(value, std::numeric_limits<std::uint32_t>::max());
       if (!number) fail(item, "is no time to wait", "milliseconds from 0 to 4294967295");
       uri_.wait_ms = static_cast<std::uint32_t>(*number);
     } else if (key == "name") {
@@ -267,19 +254,29 @@ private:
     } else if (key == "poll_us") {
       take_poll_us(item, value);
     } else if (key == "cache_bytes") {
-      const auto size = value == "off" ? std::uint64_t{0} : parse_size(value);
-      if (!size) fail(item, "is no size", "off, or bytes, or a number with KiB, MiB, GiB or TiB, such as 64MiB");
+      const auto size = value == "off" ? std::uint64_t{0} : base::parse_size(value);
+      if (!size) fail(item, "is no size", "off, or bytes, or a number with KiB, MiB, GiB, TiB or PiB, such as 64MiB");
       uri_.cache_bytes = *size;
     } else {
-      const auto duration = parse_duration(value);
-      if (!duration) fail(item, "is no duration", "one such as 10s, 500ms or 2m, from 1ms to 24 hours");
-      (key == "connect_timeout" ? uri_.connect_timeout : uri_.request_timeout) = *duration;
+      const auto duration = base::parse_duration(value);
+      if (!duration)
+        fail(item, "is no duration", "one such as 10s, 500ms, 2m or 1h, at most 366 days, or 0 for no limit");
+      take_timeout(key, duration->count() == 0 ? std::chrono::milliseconds::max() : *duration);
+    }
+  }
+
+  void take_timeout(std::string_view key, std::chrono::milliseconds timeout) {
+    if (key == "connect_timeout") {
+      uri_.connect_timeout = timeout;
+    } else {
+      uri_.request_timeout = timeout;
+      uri_.request_timeout_given = true;
     }
   }
 
   void take_poll_us(std::string_view item, std::string_view value) {
     if (value == "auto") return;
-    const auto number = parse_number(value, storage::poll_us_max);
+    const auto number = base::parse_number(value, storage::poll_us_max);
     if (!number)
       fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(storage::poll_us_max));
     uri_.poll_us = static_cast<std::uint32_t>(*number);

@@ -1,8 +1,6 @@
 #include "client/uri_text.hpp"
 
-#include <algorithm>
-#include <iterator>
-
+#include "base/text.hpp"
 #include "proto/codec.hpp"
 
 namespace pageserver::client {
@@ -69,50 +67,6 @@ std::optional<std::string> percent_decode(std::string_view text, std::string_vie
   return out;
 }
 
-std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t max) {
-  if (text.empty() || !std::all_of(text.begin(), text.end(), is_digit)) return std::nullopt;
-  std::uint64_t value = 0;
-  for (const char c : text) {
-    const auto digit = static_cast<std::uint64_t>(c - '0');
-    if (digit > max || value > (max - digit) / 10) return std::nullopt;
-    value = value * 10 + digit;
-  }
-  return value;
-}
-
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  constexpr std::uint64_t day_ms = 24ull * 60 * 60 * 1000;
-  const auto unit = text.substr(std::min(text.find_first_not_of("0123456789"), text.size()));
-  std::uint64_t factor = 0;
-  if (unit.empty() || unit == "ms")
-    factor = 1;
-  else if (unit == "s")
-    factor = 1000;
-  else if (unit == "m")
-    factor = 60'000;
-  else
-    return std::nullopt;
-  const auto number = parse_number(text.substr(0, text.size() - unit.size()), day_ms / factor);
-  if (!number || *number == 0) return std::nullopt;
-  return std::chrono::milliseconds{*number * factor};
-}
-
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    std::uint64_t bytes;
-  };
-  static constexpr Unit units[] = {
-      {"", 1}, {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
-  const auto name = text.substr(std::min(text.find_first_not_of("0123456789"), text.size()));
-  const auto* const unit =
-      std::find_if(std::begin(units), std::end(units), [&](const Unit& each) { return each.name == name; });
-  if (unit == std::end(units)) return std::nullopt;
-  const auto number = parse_number(text.substr(0, text.size() - name.size()), UINT64_MAX / unit->bytes);
-  if (!number) return std::nullopt;
-  return *number * unit->bytes;
-}
-
 std::optional<std::string_view> scheme_of(std::string_view text) {
   if (text.empty() || !is_alpha(text.front())) return std::nullopt;
   for (std::size_t i = 1; i < text.size(); ++i) {
@@ -123,10 +77,6 @@ std::optional<std::string_view> scheme_of(std::string_view text) {
   return std::nullopt;
 }
 
-bool is_session_name(std::string_view text) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  return text.size() <= proto::name_bytes_max && proto::is_utf8(text) &&
-         std::none_of(text.begin(), text.end(), is_control);
-}
+bool is_session_name(std::string_view text) { return text.size() <= proto::name_bytes_max && !base::has_unsafe(text); }
 
 }  // namespace pageserver::client

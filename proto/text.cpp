@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/text.hpp"
 #include "proto/codec.hpp"
 
 namespace pageserver::proto {
@@ -10,27 +11,7 @@ namespace {
 
 bool is_continuation(char byte) noexcept { return (static_cast<unsigned char>(byte) & 0xC0u) == 0x80u; }
 
-/// Bytes of the valid character at the front of `text`, 0 when there is none. Overlong forms, surrogates and values
-/// above U+10FFFF are not valid (RFC 3629, section 4).
-std::size_t character_bytes(std::string_view text) noexcept {
-  const auto at = [&](std::size_t index) { return static_cast<unsigned char>(text[index]); };
-  const unsigned char lead = at(0);
-  if (lead < 0x80) return 1;
-  if (lead < 0xC2 || lead > 0xF4) return 0;
-  const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  if (text.size() < length) return 0;
-  unsigned char second_min = 0x80;
-  unsigned char second_max = 0xBF;
-  if (lead == 0xE0) second_min = 0xA0;
-  if (lead == 0xED) second_max = 0x9F;
-  if (lead == 0xF0) second_min = 0x90;
-  if (lead == 0xF4) second_max = 0x8F;
-  if (at(1) < second_min || at(1) > second_max) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if (!is_continuation(text[i])) return 0;
-  }
-  return length;
-}
+std::size_t character_bytes(std::string_view text) noexcept { return base::first_character(text).bytes; }
 
 bool is_letter_or_digit(char c) noexcept {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -55,7 +36,14 @@ bool is_store_name(std::string_view name) {
                      [](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-bool has_control_character(std::string_view text) noexcept { return std::any_of(text.begin(), text.end(), is_control); }
+bool has_control_character(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const auto next = base::first_character(text);
+    if (next.bytes != 0 && base::is_unsafe(next.code)) return true;
+    text.remove_prefix(std::max<std::size_t>(next.bytes, 1));
+  }
+  return false;
+}
 
 std::string_view cut_at_character(std::string_view text, std::size_t bytes_max) noexcept {
   if (text.size() <= bytes_max) return text;

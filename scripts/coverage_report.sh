@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tree=$1 reasons=tests/coverage_missed.txt percent_min=95
 report=$tree/report
 mkdir -p "$report"
-gcovr --root . --object-directory "$tree" --filter '(include|storage|proto|client|server)/' \
+gcovr --root . --object-directory "$tree" --filter '(include|base|storage|proto|client|server)/' \
   --gcov-ignore-parse-errors --exclude-unreachable-branches --exclude-throw-branches -j "$(nproc)" \
   --html-details "$report/index.html" --txt "$report/summary.txt" --csv "$report/summary.csv" --json "$report/lines.json" "$tree"
 grep -E '^TOTAL' "$report/summary.txt"

@@ -14,25 +14,6 @@ namespace pageserver::server {
 
 namespace {
 
-struct Unit {
-  std::string_view name;
-  std::uint64_t factor;
-};
-
-template <std::size_t N>
-std::optional<std::uint64_t> parse_with_unit(std::string_view text, const Unit (&units)[N]) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return {};
-  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
-  for (const Unit& candidate : units) {
-    if (candidate.name != unit) continue;
-    if (number > UINT64_MAX / candidate.factor) return {};
-    return number * candidate.factor;
-  }
-  return {};
-}
-
 bool is_numeric_address(const std::string& host) {
   unsigned char address[16];
   return ::inet_pton(AF_INET, host.c_str(), address) == 1 || ::inet_pton(AF_INET6, host.c_str(), address) == 1;
@@ -90,20 +71,6 @@ std::vector<std::string> check_stores(const Config& config) {
   return faults;
 }
 
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-  static constexpr Unit units[] = {
-      {"", 1}, {"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}};
-  return parse_with_unit(text, units);
-}
-
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  static constexpr Unit units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
-  const auto milliseconds = parse_with_unit(text, units);
-  // A year and more is a mistake, and far more would not fit the clock.
-  if (!milliseconds || *milliseconds > 366ull * 24 * 3'600'000) return {};
-  return std::chrono::milliseconds(*milliseconds);
-}
-
 std::optional<std::uint32_t> parse_mode(std::string_view text) {
   std::uint32_t mode = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
@@ -113,9 +80,8 @@ std::optional<std::uint32_t> parse_mode(std::string_view text) {
 
 std::optional<std::optional<std::uint32_t>> parse_poll(std::string_view text) {
   if (text == "auto") return std::optional<std::uint32_t>{};
-  static constexpr Unit units[] = {{"", 1}};
-  const auto us = parse_with_unit(text, units);
-  if (!us || *us > storage::poll_us_max) return {};
+  const auto us = base::parse_number(text, storage::poll_us_max);
+  if (!us) return {};
   return static_cast<std::uint32_t>(*us);
 }
 

@@ -9,14 +9,13 @@
 #include <string_view>
 #include <vector>
 
+#include "base/units.hpp"
 #include "server/config.hpp"
 
 namespace pageserver::server {
 
-/// "64MiB": digits, then B, KiB, MiB, GiB or TiB; digits alone are bytes.
-std::optional<std::uint64_t> parse_size(std::string_view text);
-/// "30s": digits, then ms, s, m or h; digits alone are milliseconds.
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+using base::parse_duration;
+using base::parse_size;
 /// "0640": octal, at most 0777.
 std::optional<std::uint32_t> parse_mode(std::string_view text);
 /// "127.0.0.1:6553", "[::1]:0", "localhost"; without a port the default one.

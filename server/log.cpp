@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "proto/codec.hpp"
+#include "base/text.hpp"
 #include "server/line_queue.hpp"
 
 namespace pageserver::server {
@@ -23,25 +23,30 @@ std::string_view name_of(LogFormat format, LogLevel level) {
   return format == LogFormat::json ? json_levels[index] : text_levels[index];
 }
 
+void append_hex(std::string& out, std::uint32_t value, int digits) {
+  static constexpr char letters[] = "0123456789abcdef";
+  for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) out += letters[value >> shift & 15u];
+}
+
+/// As JSON has it, for either format. What could end a line or turn its direction does not get through.
 void append_escaped(std::string& out, std::string_view text) {
-  static constexpr char digits[] = "0123456789abcdef";
-  // A path may be any bytes; JSON is UTF-8. Without valid UTF-8 every high byte is shown as a replacement.
-  const bool utf8 = proto::is_utf8(text);
-  for (const char c : text) {
-    const auto value = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (value < 0x20 || value == 0x7f) {
-      out += "\\u00";
-      out += digits[value >> 4];
-      out += digits[value & 15];
-    } else if (value >= 0x80 && !utf8) {
+  while (!text.empty()) {
+    const auto next = base::first_character(text);
+    const auto part = text.substr(0, std::max<std::size_t>(next.bytes, 1));
+    text.remove_prefix(part.size());
+    if (next.bytes == 0) {
+      // A path may be any bytes; JSON is UTF-8.
       out += "\\ufffd";
+    } else if (next.code == '"' || next.code == '\\') {
+      out += '\\';
+      out += part;
+    } else if (next.code == '\n') {
+      out += "\\n";
+    } else if (base::is_unsafe(next.code)) {
+      out += "\\u";
+      append_hex(out, next.code, 4);
     } else {
-      out += c;
+      out += part;
     }
   }
 }

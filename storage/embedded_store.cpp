@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <map>
@@ -9,7 +11,10 @@
 #include <random>
 #include <utility>
 
+#include "storage/file_io.hpp"
+#include "storage/forwarding_file_system.hpp"
 #include "storage/image_file.hpp"
+#include "storage/process_mark.hpp"
 #include "storage/thread_background.hpp"
 
 namespace pageserver::storage {
@@ -30,11 +35,79 @@ std::uint64_t random_salt() {
   return (static_cast<std::uint64_t>(device()) << 32) ^ device();
 }
 
+/// Knows the descriptors that a store has open, so that a child after fork(2) can close them and touch nothing else.
+class OwnFiles final : public ForwardingFileSystem {
+public:
+  explicit OwnFiles(FileSystem& below) : ForwardingFileSystem{below} {}
+  ~OwnFiles() override {
+    for (Slots* more = first_.more.load(); more != nullptr;) delete std::exchange(more, more->more.load());
+  }
+
+  IoResult open(const std::string& path, int flags, std::uint32_t mode) override {
+    return noted(below().open(path, flags, mode));
+  }
+  IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
+    return noted(below().open_beneath(directory, name, flags, mode));
+  }
+  void close(int file) noexcept override {
+    // Forgotten first: a child must not close what gets the number next.
+    forget(file);
+    below().close(file);
+  }
+
+  /// In a child: without a lock, which a thread of the parent may have held.
+  void close_all() noexcept {
+    for (Slots* slots = &first_; slots != nullptr; slots = slots->more)
+      for (auto& slot : slots->files)
+        if (const int file = slot.exchange(none) - 1; file >= 0) below().close(file);
+  }
+
+private:
+  static constexpr int none = 0;  // a descriptor is kept as one more than it is
+  struct Slots {
+    std::array<std::atomic<int>, 32> files{};
+    std::atomic<Slots*> more{nullptr};
+  };
+
+  IoResult noted(IoResult opened) noexcept {
+    if (!opened.ok() || note(static_cast<int>(opened.value))) return opened;
+    below().close(static_cast<int>(opened.value));
+    return {-1, ENOMEM};
+  }
+  bool note(int file) noexcept {
+    for (Slots* slots = &first_;;) {
+      for (auto& slot : slots->files) {
+        int expected = none;
+        if (slot.compare_exchange_strong(expected, file + 1)) return true;
+      }
+      Slots* more = slots->more;
+      if (more == nullptr) {
+        auto* const fresh = new (std::nothrow) Slots;
+        if (fresh == nullptr) return false;
+        if (slots->more.compare_exchange_strong(more, fresh))
+          more = fresh;
+        else
+          delete fresh;
+      }
+      slots = more;
+    }
+  }
+  void forget(int file) noexcept {
+    for (Slots* slots = &first_; slots != nullptr; slots = slots->more)
+      for (auto& slot : slots->files) {
+        int expected = file + 1;
+        if (slot.compare_exchange_strong(expected, none)) return;
+      }
+  }
+
+  Slots first_;
+};
+
 /// A store with its lanes.
 class OpenStore {
 public:
   OpenStore(FileSystem& file_system, const std::string& path, const EngineOptions& options)
-      : store_{open_engine(file_system, path, sync_lane_, checkpoint_lane_, options)} {}
+      : files_{file_system}, store_{open_engine(files_, path, sync_lane_, checkpoint_lane_, options)} {}
   OpenStore(const OpenStore&) = delete;
   OpenStore& operator=(const OpenStore&) = delete;
   ~OpenStore() {
@@ -46,8 +119,10 @@ public:
   }
   Store& operator*() { return *store_; }
   Store* operator->() { return store_.get(); }
+  void close_files() noexcept { files_.close_all(); }
 
 private:
+  OwnFiles files_;
   ThreadBackground sync_lane_;
   ThreadBackground checkpoint_lane_;
   std::unique_ptr<Store> store_;
@@ -75,9 +150,22 @@ private:
   std::map<std::string, std::shared_ptr<Entry>> entries_;
 };
 
+/// That of this process: a child after fork(2) has none of its parent's stores, and its mutexes may be locked for ever.
 Registry& registry() {
-  static auto* const the_registry = new Registry;  // never destroyed: sessions may outlive static objects
-  return *the_registry;
+  struct Made {
+    std::uint64_t process;
+    Made* before;  // reachable, so that a leak checker sees no leak
+    Registry registry;
+  };
+  static std::atomic<Made*> newest{nullptr};
+  const std::uint64_t process = process_mark();
+  Made* made = newest.load();
+  while (made == nullptr || made->process != process) {
+    auto* const fresh = new Made{process, made, {}};  // never destroyed: sessions may outlive static objects
+    if (newest.compare_exchange_strong(made, fresh)) return fresh->registry;
+    delete fresh;
+  }
+  return made->registry;
 }
 
 /// A session's part in a store that it shares.
@@ -102,6 +190,7 @@ public:
   }
   Store& operator*() { return **store_; }
   Store* operator->() { return &**store_; }
+  void close_files() noexcept { store_->close_files(); }
 
 private:
   static std::shared_ptr<OpenStore> open(FileSystem& file_system, const std::string& path, EngineOptions options,
@@ -174,36 +263,44 @@ std::unique_ptr<StoreSession> open_store_session(Store& store, const EmbeddedOpt
 class EmbeddedSession final : public Session {
 public:
   EmbeddedSession(FileSystem& file_system, const std::string& path, const EmbeddedOptions& options)
-      : share_{file_system, path, options}, session_{open_store_session(*share_, options)} {}
+      : path_{path}, process_{process_mark()}, own_{std::make_unique<Own>(file_system, path, options)} {}
+  EmbeddedSession(const EmbeddedSession&) = delete;
+  EmbeddedSession& operator=(const EmbeddedSession&) = delete;
+  ~EmbeddedSession() override {
+    if (process_mark() == process_) return;
+    // The store is the parent's, with its log and its threads.
+    own_->share.close_files();
+    keep_for_ever(own_.release());
+  }
 
   std::uint64_t size() override { return pages() * page_size; }
   std::uint64_t pages() override {
-    return in_turn([&] { return session_->pages(); });
+    return in_turn("pages", [](StoreSession& session) { return session.pages(); });
   }
   Version version() override {
-    return in_turn([&] { return session_->version(); });
+    return in_turn("version", [](StoreSession& session) { return session.version(); });
   }
   Refreshed refresh() override {
-    return in_turn([&] { return session_->refresh(); });
+    return in_turn("refresh", [](StoreSession& session) { return session.refresh(); });
   }
   void discard() override {
-    in_turn([&] { session_->discard(); });
+    in_turn("discard", [](StoreSession& session) { session.discard(); });
   }
   Stat stat() override {
-    return in_turn([&] { return session_->stat(monotonic_ms()); });
+    return in_turn("stat", [](StoreSession& session) { return session.stat(monotonic_ms()); });
   }
 
   void read(std::uint64_t offset, std::span<std::byte> buffer) override {
-    in_turn([&] { session_->read(offset, buffer); });
+    in_turn("read", [&](StoreSession& session) { session.read(offset, buffer); });
   }
   void write(std::uint64_t offset, std::span<const std::byte> data) override {
-    changing([&] { session_->write(offset, data); });
+    changing("write", [&](StoreSession& session) { session.write(offset, data); });
   }
   void zero(std::uint64_t offset, std::uint64_t length) override {
-    changing([&] { session_->zero(offset, length); });
+    changing("zero", [&](StoreSession& session) { session.zero(offset, length); });
   }
   std::uint64_t grow(std::uint64_t new_pages) override {
-    return changing([&] { return session_->grow(new_pages); });
+    return changing("grow", [&](StoreSession& session) { return session.grow(new_pages); });
   }
 
   void flush() override {
@@ -211,10 +308,11 @@ public:
       Signal given;
       std::exception_ptr error;
     };
+    check_process("flush");
     const auto answer = std::make_shared<Answer>();
-    const std::lock_guard lock{mutex_};
-    session_->note_request(monotonic_ms());
-    session_->flush([answer](std::exception_ptr error, const Version&) {
+    const std::lock_guard lock{own_->mutex};
+    own_->session->note_request(monotonic_ms());
+    own_->session->flush([answer](std::exception_ptr error, const Version&) {
       answer->error = std::move(error);
       answer->given.set();
     });
@@ -224,12 +322,12 @@ public:
 
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override {
     constexpr std::size_t ranges_at_once = 4096;
-    return in_turn([&] {
+    return in_turn("data_ranges", [&](StoreSession& session) {
       std::vector<ByteRange> ranges;
       const std::uint64_t end = offset + length;
       for (std::uint64_t at = offset;;) {
         std::uint64_t until = at;
-        for (const ByteRange& range : session_->data_ranges(at, end - at, ranges_at_once, until)) {
+        for (const ByteRange& range : session.data_ranges(at, end - at, ranges_at_once, until)) {
           if (!ranges.empty() && ranges.back().offset + ranges.back().length == range.offset)
             ranges.back().length += range.length;
           else
@@ -242,28 +340,49 @@ public:
   }
 
 private:
+  /// What only the process that opened the session may touch.
+  struct Own {
+    Own(FileSystem& file_system, const std::string& path, const EmbeddedOptions& options)
+        : share{file_system, path, options}, session{open_store_session(*share, options)} {}
+
+    Share share;
+    std::mutex mutex;
+    std::unique_ptr<StoreSession> session;
+  };
+
+  void check_process(std::string_view action) const {
+    if (process_mark() == process_) return;
+    throw MemoryError{
+        Errc::connection_lost,
+        std::string{action} + " " + quoted(path_) + ": the session belongs to process " +
+            std::to_string(process_id_of(process_)) +
+            ": sessions do not survive fork(2); end it here, and open one when that process has ended its own"};
+  }
+
   template <class Call>
-  auto in_turn(const Call& call) -> decltype(call()) {
-    const std::lock_guard lock{mutex_};
-    session_->note_request(monotonic_ms());
-    return call();
+  auto in_turn(std::string_view action, const Call& call) -> decltype(call(std::declval<StoreSession&>())) {
+    check_process(action);
+    const std::lock_guard lock{own_->mutex};
+    own_->session->note_request(monotonic_ms());
+    return call(*own_->session);
   }
 
   /// As in_turn(), once the log has room.
   template <class Call>
-  auto changing(const Call& call) -> decltype(call()) {
-    const std::lock_guard lock{mutex_};
-    session_->note_request(monotonic_ms());
+  auto changing(std::string_view action, const Call& call) -> decltype(call(std::declval<StoreSession&>())) {
+    check_process(action);
+    const std::lock_guard lock{own_->mutex};
+    own_->session->note_request(monotonic_ms());
     for (;;) {
       const auto room = std::make_shared<Signal>();
-      if (session_->may_write([room] { room->set(); })) return call();
+      if (own_->session->may_write([room] { room->set(); })) return call(*own_->session);
       room->wait();
     }
   }
 
-  Share share_;
-  std::mutex mutex_;
-  std::unique_ptr<StoreSession> session_;
+  const std::string path_;
+  const std::uint64_t process_;
+  std::unique_ptr<Own> own_;
 };
 
 }  // namespace

@@ -25,6 +25,10 @@ struct EmbeddedOptions {
 /// by the first and closed, leaving the plain image, by the last; should that fail, the log stays and is replayed at
 /// the next opening. Only Access::write creates the image. An image that may not be written is opened for reading.
 ///
+/// The session is of the process that opened it. In a child after fork(2) every call throws connection_lost, saying so,
+/// and the destructor closes the child's descriptors and does nothing else: no byte, no checkpoint, no file removed.
+/// Until then the child keeps the image locked, also when its parent has ended.
+///
 /// Errors: as open_engine(); busy when another process has the image, or another session of this one the lease.
 std::unique_ptr<Session> open_embedded_store(const std::string& path, const EmbeddedOptions& options);
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/text.hpp"
 #include "storage/file_io.hpp"
 
 namespace pageserver::storage {
@@ -117,7 +118,7 @@ std::string system_name(int error) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) { return '"' + std::string{text} + '"'; }
+std::string quoted(std::string_view text) { return '"' + base::visible(text) + '"'; }
 
 std::string parent_folder(const std::string& path) {
   const auto end = path.find_last_not_of('/');

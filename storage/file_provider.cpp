@@ -6,12 +6,14 @@
 
 #include "storage/file_provider_access.hpp"
 #include "storage/image_file.hpp"
+#include "storage/process_mark.hpp"
 
 namespace pageserver {
 
 struct FileProvider::State {
   std::filesystem::path path;
   storage::ImageFile image;
+  std::uint64_t process = storage::process_mark();
 };
 
 namespace {
@@ -38,8 +40,8 @@ FileProvider::FileProvider(const std::filesystem::path& path, Access access)
 
 FileProvider storage::FileProviderAccess::open(FileSystem& file_system, const std::filesystem::path& path,
                                                Access access) {
-  return FileProvider{
-      std::make_unique<FileProvider::State>(FileProvider::State{path, open_image(file_system, path, access)})};
+  return FileProvider{std::make_unique<FileProvider::State>(
+      FileProvider::State{path, open_image(file_system, path, access), process_mark()})};
 }
 
 FileProvider::FileProvider(FileProvider&&) noexcept = default;
@@ -47,7 +49,12 @@ FileProvider& FileProvider::operator=(FileProvider&&) noexcept = default;
 FileProvider::~FileProvider() = default;
 
 FileProvider::State& FileProvider::state() const {
-  if (state_) return *state_;
+  if (state_ && state_->process == storage::process_mark()) return *state_;
+  if (state_)
+    throw MemoryError{Errc::connection_lost,
+                      "use of " + storage::quoted(state_->path.native()) + ": the provider belongs to process " +
+                          std::to_string(storage::process_id_of(state_->process)) +
+                          ", which has the file locked; open it in this process when that one has closed it"};
   throw MemoryError{Errc::invalid_argument, "use of a FileProvider that was moved from; use the one it moved to"};
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/units.hpp"
 #include "client/pagectl/numbers.hpp"
 
 namespace pageserver::pagectl {
@@ -46,6 +47,18 @@ public:
             name, [options = options_, field](const std::string& given) { (*options).*field = to_number(given); }, help)
         ->type_name("NUMBER");
   }
+  void duration(const std::string& name, std::chrono::milliseconds Options::*field, const std::string& help) {
+    sub_->add_option_function<std::string>(
+            name,
+            [options = options_, field](const std::string& given) {
+              const auto parsed = base::parse_duration(given);
+              if (!parsed)
+                throw CLI::ValidationError("`" + given + "` is no duration: expected one such as 500ms, 10s, 2m or 1h");
+              (*options).*field = *parsed;
+            },
+            help)
+        ->type_name("DURATION");
+  }
   void numbers(const std::string& name, std::vector<std::uint64_t> Options::*field, const std::string& help) {
     sub_->add_option_function<std::vector<std::string>>(
             name,
@@ -83,7 +96,7 @@ void add_server_commands(const CommandSink& sink) {
                             "Example:\n  pagectl ping 127.0.0.1 --wait 5000",
                             run_ping);
   ping.text("SERVER", &PingOptions::server, server_help);
-  ping.number("--wait", &PingOptions::wait_ms, "Keep trying for so many milliseconds");
+  ping.duration("--wait", &PingOptions::wait, "Keep trying for so long: milliseconds, or 10s, 2m, 1h");
 
   Command<CreateOptions> create(sink, "create", "Make a new, empty store or image file",
                                 "The daemon must allow it for the folder that it serves (\"create\": true).\n\n"

@@ -1,4 +1,5 @@
 // read, write, grow: the calls of the interface, from a shell.
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -34,7 +35,16 @@ std::string hex_digits(std::span<const std::byte> bytes) {
 
 /// Hands the bytes to `use` in order, whatever their number, in constant memory.
 template <class Use>
-void each_block(Image& image, std::uint64_t offset, std::uint64_t length, Progress& progress, Use use) {
+void each_block(Context& context, Image& image, std::uint64_t offset, std::uint64_t length, Progress& progress,
+                Use use) {
+  struct Drive {
+    Output& out;
+    Drive(Output& output, Image& driven) : out(output) { out.drive(&driven); }
+    Drive(const Drive&) = delete;
+    Drive& operator=(const Drive&) = delete;
+    ~Drive() { out.drive(nullptr); }
+  };
+  const Drive drive(context.out, image);
   bool fed = length == 0;
   BlockReader reader({&image}, [&]() -> std::optional<ByteRange> {
     if (std::exchange(fed, true)) return std::nullopt;
@@ -49,9 +59,10 @@ void each_block(Image& image, std::uint64_t offset, std::uint64_t length, Progre
 }
 
 /// Fills the buffer unless the input ends.
-std::size_t read_input(std::span<std::byte> buffer) {
+std::size_t read_input(Image& image, std::span<std::byte> buffer) {
   std::size_t filled = 0;
   while (filled < buffer.size()) {
+    if (image.has_pending()) wait_beside(image, STDIN_FILENO, POLLIN);
     const auto got = ::read(STDIN_FILENO, buffer.data() + filled, buffer.size() - filled);
     if (got == 0) break;
     if (got < 0 && errno == EINTR) continue;
@@ -79,12 +90,12 @@ int run_read(Context& context, const ReadOptions& options) {
     context.out.text("{\n  \"store\": " + store.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
                      ",\n  \"offset\": " + std::to_string(options.offset) +
                      ",\n  \"length\": " + std::to_string(options.length) + ",\n  \"data\": \"");
-    each_block(*image, options.offset, options.length, progress,
+    each_block(context, *image, options.offset, options.length, progress,
                [&](std::span<const std::byte> bytes) { context.out.text(hex_digits(bytes)); });
     context.out.text("\"\n}\n");
   } else if (options.hex) {
     HexDump dump(options.offset);
-    each_block(*image, options.offset, options.length, progress, [&](std::span<const std::byte> bytes) {
+    each_block(context, *image, options.offset, options.length, progress, [&](std::span<const std::byte> bytes) {
       std::string lines;
       dump.add(bytes, lines);
       context.out.text(lines);
@@ -93,7 +104,7 @@ int run_read(Context& context, const ReadOptions& options) {
     dump.finish(end);
     context.out.text(end);
   } else {
-    each_block(*image, options.offset, options.length, progress,
+    each_block(context, *image, options.offset, options.length, progress,
                [&](std::span<const std::byte> bytes) { context.out.bytes(bytes); });
   }
   return exit_done;
@@ -112,7 +123,7 @@ int run_write(Context& context, const WriteOptions& options) {
   std::uint64_t at = options.offset;
   for (;;) {
     auto buffer = window.buffer();
-    const std::size_t count = read_input(buffer);
+    const std::size_t count = read_input(*image, buffer);
     if (count == 0) break;
     try {
       storage::check_bounds("write", at, count, size_bytes);

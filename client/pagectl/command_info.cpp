@@ -3,6 +3,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/text.hpp"
 #include "client/pagectl/commands.hpp"
 #include "client/pagectl/describe.hpp"
 #include "client/pagectl/image.hpp"
@@ -56,7 +57,7 @@ Json file_json(const std::string& name, std::uint64_t pages) {
 
 void print_info(Context& context, const Stat& stat) {
   const auto row = [&](const std::string& key, const std::string& value) {
-    context.result(key + std::string(key.size() < 12 ? 12 - key.size() : 1, ' ') + value);
+    context.result(key + std::string(key.size() < 12 ? 12 - key.size() : 1, ' ') + base::visible(value));
   };
   row("store", stat.store + (stat.read_only ? " (read-only)" : ""));
   row("size", bytes_text(stat.pages * page_size) + ", " + pages_text(stat.pages));

@@ -11,6 +11,7 @@
 #include <pageserver/error.hpp>
 #include <pageserver/file_provider.hpp>
 
+#include "base/text.hpp"
 #include "client/pagectl/commands.hpp"
 #include "client/pagectl/files.hpp"
 #include "client/pagectl/numbers.hpp"
@@ -122,14 +123,14 @@ int run_list(Context& context, const ListOptions& options) {
     if (store.open) line += "  open";
     if (store.read_only) line += "  read-only";
     line.erase(line.find_last_not_of(' ') + 1);
-    context.result(line);
+    context.result(base::visible(line));
   }
   return exit_done;
 }
 
 int run_ping(Context& context, const PingOptions& options) {
   auto uri = parse_server(options.server);
-  const auto until = client::Clock::now() + std::chrono::milliseconds(options.wait_ms);
+  const auto until = client::deadline_after(client::Clock::now(), options.wait);
   for (;;) {
     try {
       // A daemon that is being started may not answer: one attempt must not use up all the time.

@@ -1,6 +1,7 @@
 // The commands: what each is told, and what runs it. They return an exit status or throw MemoryError.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,7 +19,7 @@ int run_list(Context& context, const ListOptions& options);
 
 struct PingOptions {
   std::string server;
-  std::uint64_t wait_ms = 0;
+  std::chrono::milliseconds wait{0};
 };
 int run_ping(Context& context, const PingOptions& options);
 

@@ -24,6 +24,12 @@ public:
   const char* what() const noexcept override { return "standard output was closed"; }
 };
 
+class Image;
+
+/// Waits until `file` has one of `events`, and moves what is in flight on `image` meanwhile: a daemon gives up a
+/// session that takes no answers, or stops in the middle of a request.
+void wait_beside(Image& image, int file, short events);
+
 /// Standard output, buffered. Throws BrokenPipe, or MemoryError where it can't be written.
 class Output {
 public:
@@ -33,13 +39,21 @@ public:
   void line(std::string_view text);
   void json(const nlohmann::ordered_json& document);
   void flush();
+  /// While standard output blocks, `image` is driven, until the next call; null: none. It must live so long.
+  void drive(Image* image) { image_ = image; }
   /// Whether anything was written, flushed or not.
   bool used() const { return used_; }
 
 private:
+  void write_all(std::span<const std::byte> data);
+
   std::vector<std::byte> buffer_;
+  Image* image_ = nullptr;
   bool used_ = false;
 };
+
+/// `text` as it may go to a terminal: base::visible(), with the line ends that are our own.
+std::string shown(std::string_view text);
 
 struct Context {
   bool json = false;
@@ -47,10 +61,10 @@ struct Context {
   Output out;
 
   /// What the user asked for.
-  void result(std::string_view text) { out.line(text); }
+  void result(std::string_view text) { out.line(shown(text)); }
   /// A word on what was done; not with --quiet or --json.
   void note(std::string_view text) {
-    if (!quiet && !json) out.line(text);
+    if (!quiet && !json) out.line(shown(text));
   }
   bool wants_progress() const { return !quiet; }
 };

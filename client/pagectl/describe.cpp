@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/text.hpp"
 #include "client/pagectl/numbers.hpp"
 
 namespace pageserver::pagectl {
@@ -44,8 +45,8 @@ nlohmann::ordered_json holder_json(const HolderStat& holder) {
 }
 
 std::string holder_text(const HolderStat& holder) {
-  std::string out = holder.name.empty() ? "(no name)" : holder.name;
-  out += " at " + holder.address + " since " + time_text(holder.since_unix_ms);
+  std::string out = holder.name.empty() ? "(no name)" : base::visible(holder.name);
+  out += " at " + base::visible(holder.address) + " since " + time_text(holder.since_unix_ms);
   out += ", idle for " + std::to_string(holder.idle_ms / 1000) + " s";
   if (holder.access == Access::write) {
     out += ", epoch " + std::to_string(holder.epoch);

@@ -4,37 +4,19 @@
 #include <charconv>
 #include <cstdio>
 #include <ctime>
-#include <limits>
-#include <utility>
+
+#include "base/units.hpp"
 
 namespace pageserver::pagectl {
-namespace {
-
-constexpr std::array<std::pair<std::string_view, int>, 6> units{
-    {{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}, {"PiB", 50}, {"B", 0}}};
-
-}  // namespace
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
-  int base = 10;
-  int shift = 0;
-  if (text.starts_with("0x") || text.starts_with("0X")) {
-    base = 16;
-    text.remove_prefix(2);
-  } else {
-    for (const auto& [unit, bits] : units) {
-      if (!text.ends_with(unit)) continue;
-      text.remove_suffix(unit.size());
-      shift = bits;
-      break;
-    }
-  }
+  if (!text.starts_with("0x") && !text.starts_with("0X")) return base::parse_size(text);
+  text.remove_prefix(2);
   std::uint64_t value = 0;
   const auto* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, value, base);
+  const auto parsed = std::from_chars(text.data(), end, value, 16);
   if (text.empty() || parsed.ec != std::errc{} || parsed.ptr != end) return std::nullopt;
-  if (value > (std::numeric_limits<std::uint64_t>::max() >> shift)) return std::nullopt;
-  return value << shift;
+  return value;
 }
 
 std::string bytes_text(std::uint64_t bytes) {

@@ -26,12 +26,12 @@ AsyncSession::Done forward(Image::Done done) {
 
 class RemoteImage final : public Image {
 public:
-  RemoteImage(std::string name, RemoteOptions options, std::chrono::milliseconds request_timeout)
+  RemoteImage(std::string name, RemoteOptions options, std::chrono::milliseconds flush_timeout)
       : name_(std::move(name)),
         access_(options.access),
         view_(options.view),
         publish_(options.publish),
-        request_timeout_(request_timeout),
+        flush_timeout_(flush_timeout),
         session_(std::move(options)),
         pages_(session_.opened().pages),
         version_(session_.opened().version) {}
@@ -62,10 +62,8 @@ public:
     });
   }
   void flush() override {
-    // It may publish all of a large upload: longer than any other request.
-    const std::chrono::milliseconds timeout = std::max<std::chrono::milliseconds>(request_timeout_, 10min);
     ask<bool>([&](AsyncSession::Result<bool> done) {
-      session_.flush([done = std::move(done)](const MemoryError* error) { done(error, true); }, timeout);
+      session_.flush([done = std::move(done)](const MemoryError* error) { done(error, true); }, flush_timeout_);
     });
   }
 
@@ -147,7 +145,7 @@ private:
     std::exception_ptr refused;
     try {
       return start_one();
-    } catch (const MemoryError&) {
+    } catch (const std::exception&) {
       refused = std::current_exception();
     }
     done(refused);
@@ -211,7 +209,7 @@ private:
   Access access_;
   View view_;
   Publish publish_;
-  std::chrono::milliseconds request_timeout_;
+  std::chrono::milliseconds flush_timeout_;
   AsyncSession session_;
   std::uint64_t pages_;
   Version version_;
@@ -232,18 +230,21 @@ std::unique_ptr<Image> open_remote_image(const std::string& name, const client::
                                          bool publish_given, const OpenMode& mode) {
   auto options = client::remote_options(uri);
   options.client_name = "pagectl " PAGECTL_VERSION;
+  // A flush may publish all of a large upload: longer than any other request, unless the user says how long.
+  const auto flush_timeout =
+      uri.request_timeout_given ? uri.request_timeout : std::max<std::chrono::milliseconds>(uri.request_timeout, 10min);
   auto wanted = options;
   if (uri.access == Access::read && !view_given && mode.one_version) wanted.view = View::pinned;
   if (uri.access == Access::write && !publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
   if (wanted.view != options.view || wanted.publish != options.publish) {
     try {
-      return std::make_unique<RemoteImage>(name, wanted, uri.request_timeout);
+      return std::make_unique<RemoteImage>(name, wanted, flush_timeout);
     } catch (const MemoryError& error) {
       // A store that has neither pins nor transactions.
       if (error.errc() != Errc::unsupported) throw;
     }
   }
-  return std::make_unique<RemoteImage>(name, options, uri.request_timeout);
+  return std::make_unique<RemoteImage>(name, options, flush_timeout);
 }
 
 }  // namespace pageserver::pagectl

@@ -21,14 +21,19 @@ WriteWindow::WriteWindow(Image& image, std::uint32_t buffer_bytes, std::size_t b
 WriteWindow::~WriteWindow() = default;
 
 std::span<std::byte> WriteWindow::buffer() {
-  while (shared_->free.empty()) image_.wait();
+  // Taken off the list now: others may come back to it before write().
+  while (!taken_ && shared_->free.empty()) image_.wait();
   throw_error();
-  return shared_->buffers[shared_->free.back()];
+  if (!taken_) {
+    taken_ = shared_->free.back();
+    shared_->free.pop_back();
+  }
+  return shared_->buffers[*taken_];
 }
 
 void WriteWindow::write(std::uint64_t offset, std::span<const std::byte> data) {
-  const std::size_t index = shared_->free.back();
-  shared_->free.pop_back();
+  const std::size_t index = taken_.value();
+  taken_.reset();
   image_.start_write(offset, data, [shared = shared_, index](const std::exception_ptr& error) {
     if (error && !shared->error) shared->error = error;
     shared->free.push_back(index);
@@ -37,7 +42,7 @@ void WriteWindow::write(std::uint64_t offset, std::span<const std::byte> data) {
 }
 
 void WriteWindow::drain() {
-  while (shared_->free.size() < shared_->buffers.size()) image_.wait();
+  while (shared_->free.size() + (taken_ ? 1 : 0) < shared_->buffers.size()) image_.wait();
   throw_error();
 }
 

@@ -1,8 +1,10 @@
 // A bounded number of buffers on their way into an image.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "client/pagectl/image.hpp"
@@ -28,7 +30,8 @@ private:
   void throw_error() const;
 
   Image& image_;
-  std::shared_ptr<Shared> shared_;  // with the completions: buffers outlive requests in flight
+  std::optional<std::size_t> taken_;  // what buffer() returned
+  std::shared_ptr<Shared> shared_;    // with the completions: buffers outlive requests in flight
 };
 
 }  // namespace pageserver::pagectl

@@ -23,6 +23,10 @@ struct FileProviderAccess;
 /// after creation its directory entry. A file that someone else truncates meanwhile makes reads fail with
 /// provider_error, never the process.
 ///
+/// In a child after fork(2) every call throws connection_lost: the lock is the parent's, and so is the size that it
+/// knows. The child's destructor closes the child's descriptor and leaves the parent's lock; until then the file stays
+/// locked, also when the parent has closed it.
+///
 /// Threads: one at a time.
 class PAGESERVER_EXPORT FileProvider final : public MemoryProvider {
 public:

@@ -25,6 +25,9 @@ namespace pageserver {
 /// A text without a scheme is a plain path: `file:` with no percent-decoding and no query. Percent-encoding and IPv6
 /// hosts (`[::1]`) are those of RFC 3986. Errors: invalid_argument quotes the part of the URI that is wrong;
 /// unsupported where this build lacks the scheme; else what the provider throws on opening.
+///
+/// What it returns is of this process: in a child after fork(2) every call of all but `heap:` throws connection_lost,
+/// and the destructor closes descriptors and does nothing else.
 PAGESERVER_EXPORT std::unique_ptr<MemoryProvider> open(std::string_view uri);
 
 /// As open(), for URIs whose scheme has sessions (pageserver, pageserver+unix, store); unsupported for the others.

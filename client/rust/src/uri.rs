@@ -377,7 +377,7 @@ impl<'a> Parser<'a> {
                 Some(duration) if key == "connect_timeout" => self.uri.connect_timeout = duration,
                 Some(duration) => self.uri.request_timeout = duration,
                 None => {
-                    let expected = "one such as 10s, 500ms or 2m, from 1ms to 24 hours";
+                    let expected = "one such as 10s, 500ms, 2m or 1h, at most 366 days, or 0 for no limit";
                     return self.fail(item, "is no duration", expected);
                 }
             },
@@ -519,17 +519,19 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// `500ms`, `10s`, `2m`, or a bare number of milliseconds; from 1 ms to 24 hours.
+/// `500ms`, `10s`, `2m`, `1h`, or a bare number of milliseconds; at most 366 days, which is what 0, no limit, stands for.
 fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text);
     let factor = match unit {
         "" | "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
+        "h" => 3_600_000,
         _ => return None,
     };
-    let number = parse_number(number, 24 * 60 * 60 * 1000 / factor)?;
-    (number > 0).then_some(Duration::from_millis(number * factor))
+    let number = parse_number(number, 366 * 24 * 3_600_000 / factor)?;
+    let without_limit = 366 * 24 * 3_600_000;
+    Some(Duration::from_millis(if number == 0 { without_limit } else { number * factor }))
 }
 
 /// Bytes: a number, alone or with B, KiB, MiB, GiB or TiB directly behind it.

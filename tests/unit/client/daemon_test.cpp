@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -353,4 +354,45 @@ TEST_CASE("a writer that publishes on write flushes what was published, whatever
   session.commit(note);
   session.run_until([&] { return session.outstanding() == 0; });
   CHECK(ends == std::vector<std::optional<Errc>>{Errc::out_of_bounds, {}, {}});
+}
+
+TEST_CASE("a cached session whose program thinks for longer than the daemon waits keeps its session") {
+  TempDir dir;
+  std::ofstream{dir.file("config.json")} << R"({"limits": {"stall_timeout": "200ms"}})";
+  Daemon daemon{{"--config", "{dir}/config.json", "--store", "demo={dir}/demo.img"}, &dir};
+  const auto data = filled(40 * page_size, 3);
+  {
+    auto writer = open_session(daemon.unix_uri("demo"));
+    writer->grow(40);
+    writer->write(0, data);
+  }
+  for (const std::string query : {"access=read&view=pinned", "access=write&publish=on_flush", "access=fork"}) {
+    for (const auto& uri :
+         {daemon.tcp_uri("demo", query + "&cache_bytes=4MiB"), daemon.unix_uri("demo", query + "&cache_bytes=4MiB")}) {
+      INFO(uri);
+      auto session = open_session(uri);
+      auto watcher = open_session(daemon.tcp_uri("demo", "access=read"));
+      std::vector<std::byte> piece(100);
+      const auto think = [&] {
+        const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{700};
+        while (std::chrono::steady_clock::now() < until) (void)watcher->version();
+      };
+      const auto read = [&](std::size_t page) {
+        session->read(page * page_size, piece);
+        CHECK(std::equal(piece.begin(), piece.end(), data.begin() + static_cast<std::ptrdiff_t>(page * page_size)));
+      };
+      for (const std::size_t page : {0u, 1u, 2u, 3u}) read(page);
+      think();
+      for (const std::size_t page : {4u, 5u, 6u}) read(page);
+      think();
+      if (query != "access=read&view=pinned") {
+        // Pages that are written one after the other go out before the flush: none of them by half.
+        for (std::size_t page = 10; page < 30; ++page)
+          session->write(page * page_size, std::span{data}.subspan(page * page_size, page_size));
+        think();
+        session->flush();
+      }
+      read(7);
+    }
+  }
 }

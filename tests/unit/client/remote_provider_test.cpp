@@ -8,6 +8,8 @@
 
 #include <pageserver/open.hpp>
 
+#include <pageserver/async_session.hpp>
+
 #include "tests/unit/client/fake_daemon.hpp"
 
 using namespace pageserver;
@@ -279,4 +281,30 @@ TEST_CASE("stat hands on what the daemon reports") {
   CHECK_FALSE(stat.oldest_holder);
   CHECK(stat.log_bytes == 77);
   CHECK(stat.image_warning == "odd");
+}
+
+TEST_CASE("timeouts of 0 and of the largest number are none, and those below zero are refused") {
+  for (const auto timeout : {std::chrono::milliseconds::max(), std::chrono::milliseconds{0}}) {
+    FakeImage image;
+    image.bytes.resize(page_size);
+    FakeDaemon daemon{image};
+    auto options = daemon.options();
+    options.connect_timeout = options.request_timeout = timeout;
+    options.wait_ms = 0xffffffff;
+    RemoteProvider provider{options};
+    provider.write(0, pattern(5000));
+    CHECK(provider.pages() == 1);
+    CHECK(provider.stat().pages == 1);
+    options.host = "localhost";
+    AsyncSession session{options};
+    bool done = false;
+    session.flush([&](const MemoryError* error) { done = error == nullptr; }, std::chrono::milliseconds::max());
+    CHECK(session.next_deadline() == AsyncSession::Deadline::max());
+    CHECK(session.run_until([&] { return done; }, AsyncSession::Deadline::clock::now() + std::chrono::seconds{30}));
+  }
+  FakeImage image;
+  FakeDaemon daemon{image};
+  auto options = daemon.options();
+  options.request_timeout = std::chrono::milliseconds{-1};
+  CHECK_THROWS_AS(RemoteProvider{options}, MemoryError);
 }

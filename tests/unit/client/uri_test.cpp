@@ -10,10 +10,14 @@
 #include <pageserver/error.hpp>
 #include <pageserver/open.hpp>
 
+#include "base/units.hpp"
 #include "client/uri.hpp"
 #include "client/uri_text.hpp"
 
 using namespace pageserver;
+using base::parse_duration;
+using base::parse_number;
+using base::parse_size;
 using namespace pageserver::client;
 using namespace std::chrono_literals;
 
@@ -281,15 +285,24 @@ TEST_CASE("durations and numbers have one reading") {
   CHECK(parse_duration("1ms") == 1ms);
   CHECK(parse_duration("24") == 24ms);
   CHECK(parse_duration("1440m") == 24h);
-  CHECK(parse_duration("86400s") == 24h);
-  for (const auto* text :
-       {"", "0", "0s", "-1", "1.5s", "1 s", " 1s", "1sec", "ms", "86401s", "99999999999999999999999s"})
+  CHECK(parse_duration("1h") == 1h);
+  CHECK(parse_duration("0s") == 0ms);
+  CHECK(parse_duration("8784h") == 366 * 24h);
+  for (const auto* text : {"", "-1", "1.5s", "1 s", " 1s", "1sec", "ms", "8785h", "99999999999999999999999s", "1d"})
     CHECK_FALSE(parse_duration(text));
   CHECK(parse_number("18446744073709551615", UINT64_MAX) == UINT64_MAX);
   CHECK_FALSE(parse_number("18446744073709551616", UINT64_MAX));
   CHECK_FALSE(parse_number("+1", 5));
   CHECK(parse_number("5", 5) == 5);
   CHECK_FALSE(parse_number("6", 5));
+}
+
+TEST_CASE("a timeout of 0 is none") {
+  const auto uri = parse_uri("pageserver://h/x?request_timeout=0&connect_timeout=0s");
+  CHECK(uri.request_timeout == std::chrono::milliseconds::max());
+  CHECK(uri.connect_timeout == std::chrono::milliseconds::max());
+  CHECK(uri.request_timeout_given);
+  CHECK_FALSE(parse_uri("pageserver://h/x?connect_timeout=1h").request_timeout_given);
 }
 
 TEST_CASE("open() chooses the provider by the scheme") {
