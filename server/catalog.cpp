@@ -179,12 +179,19 @@ StoreSettings Catalog::directory_settings(const std::string& name) {
   return settings;
 }
 
+std::vector<std::string> Catalog::names_in_directory() const {
+  std::vector<std::string> names;
+  const IoResult listed = retried([&] { return file_system_.list(directory_, names); });
+  if (!listed.ok()) throw file_error(file_system_, "list the directory", directory_path_, listed.error);
+  return names;
+}
+
 bool Catalog::directory_has(const std::string& name) const {
   if (directory_ < 0) return false;
   FileStatus status;
-  const std::string path = directory_path_ + "/" + name + std::string(image_suffix);
+  const std::string file = name + std::string(image_suffix);
   // A link is not followed, so one that leads anywhere is not a store.
-  return retried([&] { return file_system_.status_of(path, status); }).ok() && S_ISREG(status.mode);
+  return retried([&] { return file_system_.status_beneath(directory_, file, status); }).ok() && S_ISREG(status.mode);
 }
 
 std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
@@ -316,11 +323,11 @@ std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t cou
     stores[host->name()] = {host->name(), pages, host->settings().read_only, true};
   }
   if (directory_ >= 0) {
-    for (const std::string& file : storage::list_folder(file_system_, directory_path_)) {
+    for (const std::string& file : names_in_directory()) {
       const std::string name = store_name_of(file);
       if (name.empty() || name <= after || stores.contains(name)) continue;
       FileStatus status;
-      if (!file_system_.status_of(directory_path_ + "/" + file, status).ok() || !S_ISREG(status.mode)) continue;
+      if (!file_system_.status_beneath(directory_, file, status).ok() || !S_ISREG(status.mode)) continue;
       stores[name] = {name, status.size_bytes / page_size, config_.directory->read_only, false};
     }
   }
@@ -354,7 +361,7 @@ void Catalog::create(const std::string& name, std::uint64_t pages) {
   const std::string file = name + std::string(image_suffix);
   const std::string path = directory_path_ + "/" + file;
   // A kill in the middle of a removal may have left the log of an image that is gone.
-  for (const std::string& other : storage::list_folder(file_system_, directory_path_))
+  for (const std::string& other : names_in_directory())
     if (other.starts_with(file + ".log."))
       throw MemoryError(Errc::damaged,
                         what + ": " + quoted(directory_path_ + "/" + other) +
@@ -431,7 +438,7 @@ void Catalog::remove_now(const std::string& name) {
     const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, file); });
     if (!removed.ok()) throw file_error(file_system_, "remove", path, removed.error);
   }
-  for (const std::string& other : storage::list_folder(file_system_, directory_path_)) {
+  for (const std::string& other : names_in_directory()) {
     if (!storage::is_beside_image(file, other)) continue;
     const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, other); });
     if (!removed.ok()) throw file_error(file_system_, "remove", directory_path_ + "/" + other, removed.error);

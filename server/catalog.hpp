@@ -98,6 +98,7 @@ private:
   StoreSettings store_settings(const StoreConfig& store);
   StoreSettings directory_settings(const std::string& name);
   bool directory_has(const std::string& name) const;
+  std::vector<std::string> names_in_directory() const;
 
   const Config& config_;
   storage::FileSystem& file_system_;

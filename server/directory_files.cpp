@@ -10,6 +10,7 @@ namespace pageserver::server {
 
 namespace {
 
+using storage::FileStatus;
 using storage::FileSystem;
 using storage::IoResult;
 
@@ -19,22 +20,21 @@ public:
       : ForwardingFileSystem(base), directory_(directory), prefix_(std::move(prefix)) {}
 
   IoResult open(const std::string& path, int flags, std::uint32_t mode) override {
-    if (path == prefix_) return below().open(path, flags, mode);
-    const std::optional<std::string> name = name_of(path);
+    const std::optional<std::string> name = path == prefix_ ? "." : name_of(path);
     return name ? below().open_beneath(directory_, *name, flags, mode) : outside();
   }
-  // status_of() and real_path() go on as they are: looking is harmless, and messages explain missing folders and
-  // permissions by it.
-  // rename(2) follows no link in the last component, and no other component is there to change.
-  IoResult rename(const std::string& from, const std::string& to) override {
-    return name_of(from) && name_of(to) ? below().rename(from, to) : outside();
-  }
-  IoResult remove(const std::string& path) override {
+  // Beyond the directory, looking is harmless: messages explain missing folders and permissions by it.
+  IoResult status_of(const std::string& path, FileStatus& status) override {
+    if (path == prefix_) return below().status(directory_, status);
     const std::optional<std::string> name = name_of(path);
-    return name ? below().remove_beneath(directory_, *name) : outside();
+    return name ? below().status_beneath(directory_, *name, status) : below().status_of(path, status);
   }
-  IoResult list(const std::string& directory, std::vector<std::string>& names) override {
-    return directory == prefix_ ? below().list(directory, names) : outside();
+  /// Links are not followed, so that there is nothing to resolve.
+  IoResult real_path(const std::string& path, std::string& resolved) override {
+    FileStatus status;
+    const IoResult found = status_of(path, status);
+    if (found.ok()) resolved = path;
+    return found;
   }
 
 private:

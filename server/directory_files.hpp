@@ -8,9 +8,9 @@
 
 namespace pageserver::server {
 
-/// Calls on `PREFIX/NAME` go through the open directory `directory` and follow no symbolic link; NAME has no
-/// separator. Opening or listing PREFIX itself works; any other path is EXDEV. `base` outlives the result, which does
-/// not own `directory`.
+/// Calls on PREFIX and `PREFIX/NAME` go through the open directory `directory`, wherever that was moved to, and follow
+/// no symbolic link; NAME has no separator. To open any other path is EXDEV. `base` outlives the result, which does not
+/// own `directory`.
 std::shared_ptr<storage::FileSystem> make_directory_files(storage::FileSystem& base, int directory, std::string prefix);
 
 /// `base` itself, in the form in which a store host holds its file system.

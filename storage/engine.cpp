@@ -24,7 +24,7 @@ std::uint64_t derived(std::uint64_t salt, std::uint64_t purpose) noexcept {
 
 LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options) {
   LogWriter::Options log;
-  log.image_path = image.file().path();
+  log.image_name = image.name();
   log.salt = derived(options.salt, 1);
   log.segment_bytes = options.segment_bytes != 0
                           ? options.segment_bytes
@@ -68,35 +68,32 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   image_options.refuse_pending_log = options.read_only;
   if (!options.read_only) refuse_log_without_image(file_system, path);
   ImageFile image = ImageFile::open(file_system, path, image_options);
-  File folder;
   if (!options.read_only) {
-    const RecoveryReport report = recover_image(file_system, image, false, options.abandon_recovery);
+    const RecoveryReport report = recover_image(image, false, options.abandon_recovery);
     if (report.replayed && options.recovered) options.recovered(report);
-    // Kept open, so that syncing it later needs no descriptor: to be without one must not look like a failed sync.
-    folder = File::open(file_system, parent_folder(image.file().path()), O_RDONLY | O_DIRECTORY, 0, "open the folder");
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
     // before a new log does. An empty image may never have been synced itself.
     if (!mutated(Mutation::drop_open_sync)) {
       if (image.size() == 0) image.file().sync();
-      folder.sync();
+      image.folder().sync();
     }
   }
   return std::make_unique<EngineStore>(
-      std::make_shared<Engine>(file_system, std::move(image), std::move(folder), sync_lane, checkpoint_lane, options));
+      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options));
 }
 
-Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background& sync_lane,
-               Background& checkpoint_lane, const EngineOptions& options)
+Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
+               const EngineOptions& options)
     : file_system_{file_system},
       image_{std::move(image)},
-      folder_{std::move(folder)},
+      folder_{image_->folder()},
       sync_lane_{sync_lane},
       checkpoint_lane_{checkpoint_lane},
       options_{options},
       shown_path_{image_->path()},
-      image_path_{image_->file().path()},
+      image_name_{image_->name()},
       incarnation_{derived(options.salt, 2)},
-      log_{file_system, log_options(*image_, options)},
+      log_{folder_, log_options(*image_, options)},
       gate_{options.read_lanes},
       checkpoint_memory_error_{std::make_shared<MemoryError>(
           Errc::limit_exceeded, "the log of " + quoted(shown_path_) +
@@ -104,7 +101,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background
                                     "flushed is safe in the log. Memory ran out; try again once there is more")} {
   image_bytes_ = image_->size();
   // Where the file may change on another machine, a mapping may show something else than a read.
-  if (options.map_image && mapped_reads_enabled() && file_system_warning_of(file_system, image_path_).empty()) {
+  if (options.map_image && mapped_reads_enabled() && file_system_warning_of(folder_).empty()) {
     mapped_image_.emplace(image_->file());
     image_address_ = mapped_image_->address(image_bytes_);
   }
@@ -116,7 +113,8 @@ Engine::Engine(FileSystem& file_system, ImageFile image, File folder, Background
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
   PrivateBytes::Options bytes;
   bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
-  bytes.spill_path = image_path() + spill_suffix + std::to_string(state.id);
+  bytes.spill_folder = folder_;
+  bytes.spill_name = image_name_ + spill_suffix + std::to_string(state.id);
   bytes.memory_bytes_max = options_.private_memory_bytes;
   // There is one writer, and any number of forks.
   if (state.request.access == Access::write)
@@ -129,7 +127,7 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
     bytes.total_bytes_max = options_.forks_bytes;
     bytes.total_bytes_max_name = "limits.forks_bytes";
   }
-  return std::make_unique<PrivateBytes>(file_system_, std::move(bytes));
+  return std::make_unique<PrivateBytes>(std::move(bytes));
 }
 
 Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
@@ -233,7 +231,7 @@ void Engine::finish_log() {
   if (log_.segment_failed()) folder_.sync();
   cut_log(appended_.position);
   log_.drop_spares();
-  remove_scratch_files(file_system_, image_path_);  // one whose removal failed when it was made
+  remove_scratch_files(folder_, image_name_);  // one whose removal failed when it was made
 }
 
 void Engine::halt() noexcept {

@@ -288,9 +288,9 @@ void Engine::cut_log(std::uint64_t position) {
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
     const bool keeps = !ends && log_.wants(*oldest, others);
     if (keeps)
-      rename_file(file_system_, oldest->file.path(), spare_path(image_path_, oldest->number));
+      folder_.rename(segment_name(image_name_, oldest->number), spare_name(image_name_, oldest->number));
     else
-      remove_file(file_system_, oldest->file.path());
+      folder_.remove(segment_name(image_name_, oldest->number));
     must_sync([&] {
       if (!mutated(Mutation::drop_removal_sync)) folder_.sync();
     });

@@ -57,7 +57,7 @@ struct LogPoint {
 
 class Engine : public std::enable_shared_from_this<Engine> {
 public:
-  Engine(FileSystem& file_system, ImageFile image, File folder, Background& sync_lane, Background& checkpoint_lane,
+  Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
          const EngineOptions& options);
 
   // --- engine_sessions.cpp: sessions, the lease and its line
@@ -283,7 +283,6 @@ private:
 
   // engine.cpp
   void finish_log();
-  const std::string& image_path() const noexcept { return image_path_; }
 
   // engine_checkpoint.cpp
   LogPoint reachable_point() const;
@@ -319,12 +318,12 @@ private:
 
   FileSystem& file_system_;
   std::optional<ImageFile> image_;  // nothing once closed
-  File folder_;                     // that holds the image; closed with it
+  Folder folder_;                   // that holds the image; closed with it
   Background& sync_lane_;
   Background& checkpoint_lane_;
   const EngineOptions options_;
   const std::string shown_path_;
-  const std::string image_path_;  // without symbolic links
+  const std::string image_name_;  // in `folder_`, no symbolic link
   const std::uint64_t incarnation_;
   LogWriter log_;  // used by whoever set publishing_
 

@@ -46,9 +46,7 @@ void Engine::check_file_size(std::uint64_t pages) {
   constexpr std::uint64_t common_size_bytes = 2ull << 30;
   const std::uint64_t bytes = pages * page_size;
   if (bytes <= std::max(common_size_bytes, possible_size_bytes_.load())) return;
-  const std::string path = image_path_ + ".spill.size";
-  const File probe = File::open(file_system_, path, O_RDWR | O_CREAT | O_TRUNC, 0600, "create probe file");
-  remove_file(file_system_, path);
+  const File probe = folder_.create_unnamed(image_name_ + ".spill.size", "create probe file");
   const IoResult result = retried([&] { return file_system_.truncate(probe.descriptor(), bytes); });
   // Linux says EINVAL, too, for a size that the file system can't have.
   if (!result.ok())

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "storage/folder.hpp"
+
 namespace pageserver::storage {
 namespace {
 
@@ -44,6 +46,8 @@ IoResult write_fully(FileSystem& file_system, int file, std::uint64_t offset, st
 
 File::File(FileSystem& file_system, int descriptor, std::string path)
     : file_system_{&file_system}, descriptor_{descriptor}, path_{std::move(path)} {}
+
+File::File(File&& other, std::string path) noexcept : File{std::move(other)} { path_ = std::move(path); }
 
 File::File(File&& other) noexcept
     : file_system_{other.file_system_},
@@ -156,27 +160,28 @@ bool exists(FileSystem& file_system, const std::string& path, FileStatus& status
 }
 
 void sync_parent_folder(FileSystem& file_system, const std::string& path) {
-  const auto folder = File::open(file_system, parent_folder(path), O_RDONLY | O_DIRECTORY, 0, "open the folder");
-  folder.sync();
+  Folder::open(file_system, parent_folder(path)).sync();
 }
 
 void rename_file(FileSystem& file_system, const std::string& from, const std::string& to) {
-  const auto result = retried([&] { return file_system.rename(from, to); });
-  if (!result.ok()) throw file_error(file_system, "rename " + quoted(from) + " to", to, result.error);
+  if (parent_folder(from) != parent_folder(to))
+    throw file_error(file_system, "rename " + quoted(from) + " to", to, EXDEV);
+  const std::string action = "rename " + quoted(from) + " to";
+  const Folder folder = Folder::open(file_system, parent_folder(from), action);
+  const IoResult result = folder.try_rename(file_name(from), file_name(to));
+  if (!result.ok()) throw file_error(file_system, action, to, result.error);
 }
 
 bool remove_file(FileSystem& file_system, const std::string& path) {
-  const auto result = retried([&] { return file_system.remove(path); });
-  if (result.ok()) return true;
-  if (result.error == ENOENT) return false;
-  throw file_error(file_system, "remove", path, result.error);
+  Folder folder;
+  const IoResult opened = Folder::try_open(file_system, parent_folder(path), folder);
+  if (opened.ok()) return folder.remove(file_name(path));
+  if (opened.error == ENOENT) return false;
+  throw file_error(file_system, "remove", path, opened.error);
 }
 
 std::vector<std::string> list_folder(FileSystem& file_system, const std::string& folder) {
-  std::vector<std::string> names;
-  const auto result = retried([&] { return file_system.list(folder, names); });
-  if (!result.ok()) throw file_error(file_system, "list the folder", folder, result.error);
-  return names;
+  return Folder::open(file_system, folder, "list the folder").names();
 }
 
 std::string text_of_file(FileSystem& file_system, const std::string& path) {

@@ -57,6 +57,8 @@ public:
   File() = default;
   /// Takes over `descriptor`.
   File(FileSystem& file_system, int descriptor, std::string path);
+  /// The same file, which has another path now.
+  File(File&& other, std::string path) noexcept;
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
   ~File();
@@ -99,6 +101,8 @@ private:
 bool exists(FileSystem& file_system, const std::string& path, FileStatus& status);
 /// Makes the entries of the folder that holds `path` durable: after creating, renaming or removing it.
 void sync_parent_folder(FileSystem& file_system, const std::string& path);
+/// For programs that have no folder open: what a store does with its files, it does through its Folder. Both paths are
+/// in one folder.
 void rename_file(FileSystem& file_system, const std::string& from, const std::string& to);
 /// True when the file was there and was removed.
 bool remove_file(FileSystem& file_system, const std::string& path);

@@ -80,6 +80,8 @@ public:
   virtual IoResult status(int file, FileStatus& status) = 0;
   /// statx(2) of a path, not following a symbolic link in the last component.
   virtual IoResult status_of(const std::string& path, FileStatus& status) = 0;
+  /// The same of a single component in the open directory `directory`.
+  virtual IoResult status_beneath(int directory, const std::string& name, FileStatus& status) = 0;
   /// realpath(3): `path` without symbolic links.
   virtual IoResult real_path(const std::string& path, std::string& resolved) = 0;
   /// fstatfs(2): the value is the file system's magic number.
@@ -92,11 +94,12 @@ public:
   virtual IoResult map(int file, std::uint64_t length, const std::byte*& address) = 0;
   virtual void unmap(const std::byte* address, std::uint64_t length) noexcept = 0;
 
-  virtual IoResult rename(const std::string& from, const std::string& to) = 0;
-  virtual IoResult remove(const std::string& path) = 0;
+  /// Names are changed and listed in an open directory only, never by path: the directory may be moved at any time.
+  /// renameat(2), unlinkat(2): a name is one component; a symbolic link is renamed or removed itself.
+  virtual IoResult rename_beneath(int directory, const std::string& from, const std::string& to) = 0;
   virtual IoResult remove_beneath(int directory, const std::string& name) = 0;
-  /// The names in a directory, in no order, without "." and "..".
-  virtual IoResult list(const std::string& directory, std::vector<std::string>& names) = 0;
+  /// The names in it, in no order, without "." and "..".
+  virtual IoResult list(int directory, std::vector<std::string>& names) = 0;
 };
 
 /// The operating system's own files.

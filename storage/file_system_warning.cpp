@@ -1,7 +1,5 @@
 #include "storage/file_system_warning.hpp"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -43,12 +41,15 @@ std::string file_system_warning(std::uint64_t magic) {
          "late; keep images on a disk of this machine";
 }
 
-std::string file_system_warning_of(FileSystem& file_system, const std::string& path) {
-  const IoResult opened = retried([&] { return file_system.open(parent_folder(path), O_RDONLY | O_DIRECTORY, 0); });
-  if (!opened.ok()) return {};
-  const File folder{file_system, static_cast<int>(opened.value), parent_folder(path)};
-  const IoResult type = retried([&] { return file_system.file_system_type(folder.descriptor()); });
+std::string file_system_warning_of(const Folder& folder) {
+  const IoResult type = retried([&] { return folder.file_system().file_system_type(folder.descriptor()); });
   return type.ok() ? file_system_warning(static_cast<std::uint64_t>(type.value)) : std::string{};
+}
+
+std::string file_system_warning_of(FileSystem& file_system, const std::string& path) {
+  Folder folder;
+  return Folder::try_open(file_system, parent_folder(path), folder).ok() ? file_system_warning_of(folder)
+                                                                         : std::string{};
 }
 
 }  // namespace pageserver::storage

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "storage/file_system.hpp"
+#include "storage/folder.hpp"
 
 namespace pageserver::storage {
 
@@ -11,7 +12,8 @@ namespace pageserver::storage {
 /// syncs mean less there than the promises need: a message for people.
 std::string file_system_warning(std::uint64_t magic);
 
-/// The same for the file system that holds `path`; empty when that can't be known.
+/// The same for the file system of an open folder, and for that which holds `path`; empty when that can't be known.
+std::string file_system_warning_of(const Folder& folder);
 std::string file_system_warning_of(FileSystem& file_system, const std::string& path);
 
 }  // namespace pageserver::storage

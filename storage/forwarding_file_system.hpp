@@ -47,6 +47,9 @@ public:
 
   IoResult status(int file, FileStatus& status) override { return below_.status(file, status); }
   IoResult status_of(const std::string& path, FileStatus& status) override { return below_.status_of(path, status); }
+  IoResult status_beneath(int directory, const std::string& name, FileStatus& status) override {
+    return below_.status_beneath(directory, name, status);
+  }
   IoResult real_path(const std::string& path, std::string& resolved) override {
     return below_.real_path(path, resolved);
   }
@@ -58,14 +61,13 @@ public:
   }
   void unmap(const std::byte* address, std::uint64_t length) noexcept override { below_.unmap(address, length); }
 
-  IoResult rename(const std::string& from, const std::string& to) override { return below_.rename(from, to); }
-  IoResult remove(const std::string& path) override { return below_.remove(path); }
+  IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {
+    return below_.rename_beneath(directory, from, to);
+  }
   IoResult remove_beneath(int directory, const std::string& name) override {
     return below_.remove_beneath(directory, name);
   }
-  IoResult list(const std::string& directory, std::vector<std::string>& names) override {
-    return below_.list(directory, names);
-  }
+  IoResult list(int directory, std::vector<std::string>& names) override { return below_.list(directory, names); }
 
 protected:
   FileSystem& below() const noexcept { return below_; }

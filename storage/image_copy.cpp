@@ -88,11 +88,11 @@ PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segm
   return {1, false};
 }
 
-void remove_segments(FileSystem& file_system, std::span<const LogSegmentRef> segments) {
+void remove_segments(const Folder& folder, std::span<const LogSegmentRef> segments) {
   if (segments.size() > 1) mark_segment(*segments.back());
   for (const LogSegmentRef& segment : segments) {
-    remove_file(file_system, segment->file.path());
-    if (!mutated(Mutation::drop_removal_sync)) sync_parent_folder(file_system, segment->file.path());
+    folder.remove(file_name(segment->file.path()));
+    if (!mutated(Mutation::drop_removal_sync)) folder.sync();
   }
 }
 

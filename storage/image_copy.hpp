@@ -37,6 +37,6 @@ PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segm
 
 /// Removes a log's files from the oldest to the newest, the removal of each durable before the next, so that a crash in
 /// the middle leaves a log that means the same.
-void remove_segments(FileSystem& file_system, std::span<const LogSegmentRef> segments);
+void remove_segments(const Folder& folder, std::span<const LogSegmentRef> segments);
 
 }  // namespace pageserver::storage

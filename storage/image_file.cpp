@@ -25,8 +25,10 @@ std::string range_text(std::string_view action, std::uint64_t offset, std::uint6
 
 }  // namespace
 
-ImageFile::ImageFile(File file, std::string given_path, bool read_only, bool created, std::uint64_t size)
+ImageFile::ImageFile(File file, Folder folder, std::string given_path, bool read_only, bool created, std::uint64_t size)
     : file_{std::move(file)},
+      folder_{std::move(folder)},
+      name_{file_name(file_.path())},
       given_path_{std::move(given_path)},
       read_only_{read_only},
       entry_durable_{!created},
@@ -34,6 +36,8 @@ ImageFile::ImageFile(File file, std::string given_path, bool read_only, bool cre
 
 ImageFile::ImageFile(ImageFile&& other) noexcept
     : file_{std::move(other.file_)},
+      folder_{std::move(other.folder_)},
+      name_{std::move(other.name_)},
       given_path_{std::move(other.given_path_)},
       read_only_{other.read_only_},
       entry_durable_{other.entry_durable_.load()},
@@ -71,13 +75,18 @@ std::string ImageFile::outside_change() const {
     return "the file " + quoted(given_path_) + " has size=" + std::to_string(held.size_bytes) +
            " and should have size=" + std::to_string(size()) + ": someone else changed it";
   }
-  if (!file_.file_system().status_of(file_.path(), named).ok()) {
-    return "the file " + quoted(given_path_) + " was removed or renamed; its bytes go when the store closes";
-  }
-  if (named.inode != held.inode || named.device != held.device) {
+  const auto is_held = [&] { return named.inode == held.inode && named.device == held.device; };
+  if (file_.file_system().status_of(file_.path(), named).ok()) {
+    if (is_held()) return {};
     return "the path " + quoted(given_path_) + " names another file now; the store still uses the one it opened";
   }
-  return {};
+  if (held.links == 0) return "the file " + quoted(given_path_) + " was removed; its bytes go when the store closes";
+  if (file_.file_system().status_beneath(folder_.descriptor(), name_, named).ok() && is_held()) {
+    return "the folder of " + quoted(given_path_) +
+           " was moved or renamed; the store goes on in it, with its log beside the image";
+  }
+  return "the file " + quoted(given_path_) +
+         " was renamed; its log stays under the old name: rename it back before the store closes";
 }
 
 std::uint64_t ImageFile::grow(std::uint64_t new_pages, std::uint64_t size_bytes_max) {
@@ -224,7 +233,7 @@ void ImageFile::sync() {
   try {
     file_.sync_data();
     if (!entry_durable_) {
-      sync_parent_folder(file_.file_system(), file_.path());
+      folder_.sync();
       entry_durable_ = true;
     }
   } catch (const MemoryError& error) {

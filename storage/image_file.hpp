@@ -15,6 +15,7 @@
 
 #include "storage/file_io.hpp"
 #include "storage/file_system.hpp"
+#include "storage/folder.hpp"
 
 namespace pageserver::storage {
 
@@ -50,6 +51,9 @@ public:
   /// False until the first sync() of a file that open() created.
   bool entry_durable() const noexcept { return entry_durable_; }
   const File& file() const noexcept { return file_; }
+  /// The folder that the file was opened in, and its name there: where all else of the store is.
+  const Folder& folder() const noexcept { return folder_; }
+  const std::string& name() const noexcept { return name_; }
 
   /// Sparse: sets the size and writes nothing. `size_bytes_max` is the caller's limit. Returns the previous pages.
   std::uint64_t grow(std::uint64_t new_pages, std::uint64_t size_bytes_max);
@@ -71,7 +75,7 @@ public:
   std::string outside_change() const;
 
 private:
-  ImageFile(File file, std::string given_path, bool read_only, bool created, std::uint64_t size);
+  ImageFile(File file, Folder folder, std::string given_path, bool read_only, bool created, std::uint64_t size);
   void refuse_if_torn() const;
   void refuse_if_read_only(std::string_view action) const;
   void reserve(std::uint64_t offset, std::uint64_t length);
@@ -79,6 +83,8 @@ private:
   void write_zeros(std::uint64_t offset, std::uint64_t length);
 
   File file_;
+  Folder folder_;
+  std::string name_;
   std::string given_path_;
   bool read_only_ = false;
   std::atomic<bool> entry_durable_{true};
@@ -89,12 +95,13 @@ private:
   std::optional<MemoryError> sync_error_;  // of sync() alone
 };
 
-/// `path` with its symbolic links resolved, also when nothing is there yet: what logs beside the image are named after
-/// and whose folder is synced.
+/// `path` with its symbolic links resolved; as it is when nothing is there. Logs beside the image have the name of what
+/// it leads to.
 std::string resolved_image_path(FileSystem& file_system, const std::string& path);
 
-/// The first sibling named `<file name>.log.*`, or nothing: such a log holds bytes that the image does not have yet.
-std::optional<std::string> pending_log(FileSystem& file_system, const std::string& resolved_path);
+/// The path of the first sibling named `<image name>.log.*`, or nothing: such a log holds bytes that the image does not
+/// have yet.
+std::optional<std::string> pending_log(const Folder& folder, const std::string& image_name);
 
 /// Locks `file` without waiting. busy names who holds it as well as can be known.
 void lock_file(const File& file, const std::string& shown_path, Lock lock);

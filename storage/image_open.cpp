@@ -20,29 +20,32 @@ struct Opened {
 };
 
 /// Nothing when the file came or went between two looks.
-std::optional<Opened> open_once(FileSystem& file_system, const std::string& shown_path, const std::string& path,
+std::optional<Opened> open_once(const Folder& folder, const std::string& shown_path, const std::string& name,
                                 const ImageFileOptions& options) {
   // O_NONBLOCK means nothing to a regular file and spares us waiting for a FIFO's other end.
-  int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
-  if (!options.follow_symlinks) flags |= O_NOFOLLOW;
-  auto result = retried([&] { return file_system.open(path, flags, 0); });
-  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), path}, false};
+  const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
+  auto& file_system = folder.file_system();
+  auto result = folder.try_open_file(name, flags, 0);
+  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, false};
+  if (result.error == ELOOP && options.follow_symlinks) {
+    // Links that lead to a file were followed before: this is a new one, or it leads nowhere.
+    std::string leads_to;
+    result = retried([&] { return file_system.real_path(shown_path, leads_to); });
+    if (result.ok() || (result.error == ENOENT && options.create && !options.read_only)) return std::nullopt;
+  }
   if (result.error != ENOENT || options.read_only || !options.create) {
     throw file_error(file_system, "open", shown_path, result.error);
   }
-  result = retried([&] { return file_system.open(path, flags | O_CREAT | O_EXCL, options.file_mode); });
-  if (result.ok()) {
-    // Resolved now that it exists: its folder is synced later, when the process may have another working folder.
-    return Opened{File{file_system, static_cast<int>(result.value), resolved_image_path(file_system, path)}, true};
-  }
+  result = folder.try_open_file(name, flags | O_CREAT | O_EXCL, options.file_mode);
+  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, true};
   if (result.error == EEXIST) return std::nullopt;
   throw file_error(file_system, "create", shown_path, result.error);
 }
 
 /// A rename or a removal can slip between opening and locking: the lock is then on a file that nobody else finds.
-bool still_named(FileSystem& file_system, const std::string& path, const FileStatus& locked) {
+bool still_named(const Folder& folder, const std::string& name, const FileStatus& locked) {
   FileStatus named;
-  return exists(file_system, path, named) && named.inode == locked.inode && named.device == locked.device;
+  return folder.has(name, named) && named.inode == locked.inode && named.device == locked.device;
 }
 
 void check_regular(const std::string& shown_path, const FileStatus& status) {
@@ -52,8 +55,8 @@ void check_regular(const std::string& shown_path, const FileStatus& status) {
                                               " and not a regular file; name the image file itself"};
 }
 
-void check_no_log(FileSystem& file_system, const std::string& shown_path, const std::string& path) {
-  const auto log = pending_log(file_system, path);
+void check_no_log(const Folder& folder, const std::string& shown_path, const std::string& name) {
+  const auto log = pending_log(folder, name);
   if (!log) return;
   throw MemoryError{Errc::provider_error,
                     "open " + quoted(shown_path) + ": the log " + quoted(*log) +
@@ -70,22 +73,21 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
   return path;
 }
 
-std::optional<std::string> pending_log(FileSystem& file_system, const std::string& resolved_path) {
-  const auto prefix = file_name(resolved_path) + ".log.";
-  const auto folder = parent_folder(resolved_path);
+std::optional<std::string> pending_log(const Folder& folder, const std::string& image_name) {
+  const auto prefix = image_name + ".log.";
   std::vector<std::string> names;
-  const auto listed = retried([&] { return file_system.list(folder, names); });
+  const auto listed = folder.try_names(names);
   if (!listed.ok()) {
-    // A folder that may be entered but not listed is legal; the opening itself explains what else is wrong with it.
-    if (listed.error == EACCES || listed.error == ENOENT || listed.error == ENOTDIR) return std::nullopt;
-    throw file_error(file_system, "list the folder", folder, listed.error);
+    // A folder that may be entered but not listed is legal.
+    if (listed.error == EACCES) return std::nullopt;
+    throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
   }
   std::optional<std::string> first;
   for (const auto& name : names) {
     if (name.starts_with(prefix) && (!first || name < *first)) first = name;
   }
   if (!first) return std::nullopt;
-  return folder == "." ? *first : (folder == "/" ? folder : folder + "/") + *first;
+  return folder.path_of(*first);
 }
 
 void lock_file(const File& file, const std::string& shown_path, Lock lock) {
@@ -112,21 +114,28 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
   if (path.empty()) throw MemoryError{Errc::invalid_argument, "open: the path of the image is empty; name a file"};
   for (int attempt = 0; attempt < attempts_max; ++attempt) {
     const auto resolved = options.follow_symlinks ? resolved_image_path(file_system, path) : path;
+    Folder folder;
+    const auto entered = Folder::try_open(file_system, parent_folder(resolved), folder);
+    if (!entered.ok()) {
+      const bool creates = entered.error == ENOENT && options.create && !options.read_only;
+      throw file_error(file_system, creates ? "create" : "open", path, entered.error);
+    }
+    const std::string name = resolved == "/" ? "." : file_name(resolved);
     FileStatus status;
     const bool log_matters = options.refuse_pending_log;
     // Before anything is created beside a log whose image is gone.
-    const bool there = file_system.status_of(resolved, status).ok();
-    if (!there && log_matters) check_no_log(file_system, path, resolved);
-    auto opened = open_once(file_system, path, resolved, options);
+    const bool there = retried([&] { return file_system.status_beneath(folder.descriptor(), name, status); }).ok();
+    if (!there && log_matters) check_no_log(folder, path, name);
+    auto opened = open_once(folder, path, name, options);
     if (!opened) continue;
     status = opened->file.status();
     check_regular(path, status);
     lock_file(opened->file, path, options.read_only ? Lock::shared : Lock::exclusive);
-    if (!still_named(file_system, resolved, status)) continue;
-    if (log_matters) check_no_log(file_system, path, resolved);
+    if (!still_named(folder, name, status)) continue;
+    if (log_matters) check_no_log(folder, path, name);
     // Again: whoever held the lock may have grown the file until a moment ago.
     const auto size = checked_image_size(path, opened->file.status());
-    return ImageFile{std::move(opened->file), path, options.read_only, opened->created, size};
+    return ImageFile{std::move(opened->file), std::move(folder), path, options.read_only, opened->created, size};
   }
   throw MemoryError{Errc::busy, "open " + quoted(path) + ": the path named another file at each of " +
                                     std::to_string(attempts_max) +

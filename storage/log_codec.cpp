@@ -175,12 +175,12 @@ std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept {
   return bytes;
 }
 
-std::string segment_path(const std::string& image_path, std::uint64_t number) {
-  return image_path + segment_suffix + digits_of(number);
+std::string segment_name(const std::string& image_name, std::uint64_t number) {
+  return image_name + segment_suffix + digits_of(number);
 }
 
-std::string spare_path(const std::string& image_path, std::uint64_t number) {
-  return image_path + spare_suffix + digits_of(number);
+std::string spare_name(const std::string& image_name, std::uint64_t number) {
+  return image_name + spare_suffix + digits_of(number);
 }
 
 std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept {

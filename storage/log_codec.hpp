@@ -112,10 +112,10 @@ private:
   void* state_;
 };
 
-/// The path of segment `number` of the log of the image at `image_path`.
-std::string segment_path(const std::string& image_path, std::uint64_t number);
+/// The name of segment `number` of the log of the image of this name.
+std::string segment_name(const std::string& image_name, std::uint64_t number);
 /// Its name once it left the log and waits to be used as a later one.
-std::string spare_path(const std::string& image_path, std::uint64_t number);
+std::string spare_name(const std::string& image_name, std::uint64_t number);
 /// 0 unless `name` is that of a segment of the log of an image with this file name.
 std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept;
 

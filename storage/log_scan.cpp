@@ -35,23 +35,23 @@ MemoryError damaged(const std::string& path, const std::string& what) {
 
 class Scanner {
 public:
-  Scanner(FileSystem& file_system, std::string image_path, int open_flags,
+  Scanner(const Folder& folder, std::string image_name, int open_flags,
           const std::function<void(const ScannedRecord&)>& apply)
-      : file_system_{file_system}, image_path_{std::move(image_path)}, open_flags_{open_flags}, apply_{apply} {}
+      : folder_{folder}, image_name_{std::move(image_name)}, open_flags_{open_flags}, apply_{apply} {}
 
   LogScan run() {
-    for (const std::string& path : log_files(file_system_, image_path_)) load(path);
+    for (const std::string& name : log_files(folder_, image_name_)) load(name);
     for (const FoundSegment& found : found_) scan_.bytes += found.file_bytes;
     if (!found_.empty() && check_headers()) walk();
     return std::move(scan_);
   }
 
 private:
-  void load(const std::string& path) {
+  void load(const std::string& name) {
     FoundSegment found;
     found.segment = std::make_shared<LogSegment>();
-    found.segment->file = File::open(file_system_, path, open_flags_, 0, "open log");
-    found.segment->number = segment_number(file_name(image_path_), file_name(path));
+    found.segment->file = folder_.open_file(name, open_flags_, 0, "open log");
+    found.segment->number = segment_number(image_name_, name);
     found.file_bytes = found.segment->file.status().size_bytes;
     std::array<std::byte, segment_header_bytes> bytes{};
     const std::size_t length = found.segment->file.read_up_to(0, bytes);
@@ -161,7 +161,7 @@ private:
       if (i < counting)
         scan_.segments.push_back(found_[i].segment);
       else
-        scan_.beyond.push_back(found_[i].segment->file.path());
+        scan_.beyond.push_back(file_name(found_[i].segment->file.path()));
       if (i >= index)
         scan_.tail_bytes += found_[i].file_bytes - std::min(i == index ? offset : 0, found_[i].file_bytes);
     }
@@ -302,8 +302,8 @@ private:
                               remedy));
   }
 
-  FileSystem& file_system_;
-  const std::string image_path_;
+  const Folder& folder_;
+  const std::string image_name_;
   const int open_flags_;
   const std::function<void(const ScannedRecord&)>& apply_;
   std::vector<FoundSegment> found_;
@@ -314,22 +314,19 @@ private:
 
 }  // namespace
 
-std::vector<std::string> log_files(FileSystem& file_system, const std::string& image_path) {
-  const std::string folder = parent_folder(image_path);
-  const std::string name = file_name(image_path);
+std::vector<std::string> log_files(const Folder& folder, const std::string& image_name) {
   std::map<std::uint64_t, std::string> found;
-  for (const std::string& entry : list_folder(file_system, folder))
-    if (const std::uint64_t number = segment_number(name, entry); number != 0)
-      found[number] = segment_path(image_path, number);
-  std::vector<std::string> paths;
-  paths.reserve(found.size());
-  for (auto& [number, path] : found) paths.push_back(std::move(path));
-  return paths;
+  for (const std::string& name : folder.names())
+    if (const std::uint64_t number = segment_number(image_name, name); number != 0) found[number] = name;
+  std::vector<std::string> names;
+  names.reserve(found.size());
+  for (auto& [number, name] : found) names.push_back(std::move(name));
+  return names;
 }
 
-LogScan scan_log(FileSystem& file_system, const std::string& image_path, int open_flags,
+LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
                  const std::function<void(const ScannedRecord&)>& apply) {
-  return Scanner{file_system, image_path, open_flags, apply}.run();
+  return Scanner{folder, image_name, open_flags, apply}.run();
 }
 
 }  // namespace pageserver::storage

@@ -11,6 +11,7 @@
 #include <pageserver/error.hpp>
 
 #include "storage/file_io.hpp"
+#include "storage/folder.hpp"
 #include "storage/log_codec.hpp"
 #include "storage/log_segment.hpp"
 
@@ -25,7 +26,7 @@ struct ScannedRecord {
 
 struct LogScan {
   std::vector<LogSegmentRef> segments;  ///< what counts, adjoining, oldest first; the last one is cut at `end`
-  std::vector<std::string> beyond;      ///< paths of files after the cut, oldest first
+  std::vector<std::string> beyond;      ///< names of files after the cut, oldest first
   std::uint64_t end_position = 0;       ///< of the last record that counts
   std::uint64_t synced_position = 0;    ///< the highest that any record or header states
   std::uint64_t records = 0;
@@ -38,12 +39,12 @@ struct LogScan {
   std::optional<MemoryError> problem;  ///< why this log can't be replayed
 };
 
-/// The paths of the log's files, oldest first, whatever is in them.
-std::vector<std::string> log_files(FileSystem& file_system, const std::string& image_path);
+/// The names of the log's files, oldest first, whatever is in them.
+std::vector<std::string> log_files(const Folder& folder, const std::string& image_name);
 
-/// Reads the log of the image at `image_path` and hands each record that counts to `apply`, in order. Damage is
+/// Reads the log of the image of that name and hands each record that counts to `apply`, in order. Damage is
 /// reported in `problem`; what the file system says is thrown. Opens the files with `open_flags` (O_RDWR, O_RDONLY).
-LogScan scan_log(FileSystem& file_system, const std::string& image_path, int open_flags,
+LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
                  const std::function<void(const ScannedRecord&)>& apply);
 
 }  // namespace pageserver::storage

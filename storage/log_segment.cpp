@@ -34,8 +34,7 @@ void mark_segment(LogSegment& segment) {
   segment.marked = true;
 }
 
-LogWriter::LogWriter(FileSystem& file_system, Options options)
-    : file_system_{file_system}, options_{std::move(options)} {}
+LogWriter::LogWriter(Folder folder, Options options) : folder_{std::move(folder)}, options_{std::move(options)} {}
 
 LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t image_bytes,
                                       std::uint64_t previous_version, std::uint64_t previous_pages) {
@@ -78,9 +77,10 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
   } catch (...) {
     // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
     if (appended.new_segment)
-      static_cast<void>(file_system_.remove(segment->file.path()));
+      give_up(segment_name(options_.image_name, segment->number));
     else
-      torn_rest_ = !file_system_.truncate(segment->file.descriptor(), segment->offset_of(header.position)).ok();
+      torn_rest_ =
+          !segment->file.file_system().truncate(segment->file.descriptor(), segment->offset_of(header.position)).ok();
     throw;
   }
   if (appended.new_segment) {
@@ -89,7 +89,7 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     // Whole blocks: to cut one is to write it again. Twice: a file that becomes longer gives nothing back.
     if (current_ && end + options_.segment_bytes / small_rest < options_.segment_bytes)
       for (int times = 0; times < 2; ++times)
-        static_cast<void>(file_system_.truncate(current_->file.descriptor(), block_from(end)));
+        static_cast<void>(current_->file.file_system().truncate(current_->file.descriptor(), block_from(end)));
     segment_failed_ = false;
     current_ = segment;
     ++next_number_;
@@ -119,42 +119,47 @@ void LogWriter::drop_spares() {
     const std::lock_guard lock{spares_mutex_};
     spares = std::exchange(spares_, {});
   }
-  for (const LogSegmentRef& spare : spares) remove_file(file_system_, spare_path(options_.image_path, spare->number));
+  for (const LogSegmentRef& spare : spares) folder_.remove(spare_name(options_.image_name, spare->number));
 }
 
-bool LogWriter::take_spare(const std::string& path) {
-  std::string spare;
+void LogWriter::give_up(const std::string& name) noexcept {
+  static_cast<void>(retried([&] { return folder_.file_system().remove_beneath(folder_.descriptor(), name); }));
+}
+
+// The file is the one that is open already: in a folder where others may write, its name may be another's by now.
+File LogWriter::take_spare(const std::string& name) {
+  LogSegmentRef spare;
   {
     const std::lock_guard lock{spares_mutex_};
     const auto unused =
         std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
-    if (unused == spares_.end()) return false;
-    spare = spare_path(options_.image_path, (*unused)->number);
+    if (unused == spares_.end()) return {};
+    spare = std::move(*unused);
     spares_.erase(unused);
   }
-  if (file_system_.rename(spare, path).ok()) return true;
-  static_cast<void>(file_system_.remove(spare));
-  return false;
+  const std::string spare_was = spare_name(options_.image_name, spare->number);
+  if (folder_.try_rename(spare_was, name).ok()) return {std::move(spare->file), folder_.path_of(name)};
+  give_up(spare_was);
+  return {};
 }
 
 LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
   auto segment = std::make_shared<LogSegment>();
-  const std::string path = segment_path(options_.image_path, header.number);
-  // A file of this name can only be left from a segment that could not be made: the log was gone when it was opened.
-  const bool used_before = take_spare(path);
+  const std::string name = segment_name(options_.image_name, header.number);
   segment->number = header.number;
   segment->first_position = header.first_position;
   segment->end_position = header.first_position + segment_records_at;
   segment->salt = header.salt;
+  segment->file = take_spare(name);
+  const bool used_before = segment->file.is_open();
   try {
-    segment->file = File::open(file_system_, path, used_before ? O_RDWR : O_RDWR | O_CREAT | O_TRUNC,
-                               options_.file_mode, "create log");
+    if (!used_before) segment->file = folder_.create_file(name, options_.file_mode, "create log");
     segment->file.reserve(0, bytes);
     std::array<std::byte, segment_records_at> encoded{};
     encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());
     segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
   } catch (...) {
-    static_cast<void>(file_system_.remove(path));
+    give_up(name);
     throw;
   }
   return segment;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "storage/file_io.hpp"
+#include "storage/folder.hpp"
 #include "storage/log_codec.hpp"
 
 namespace pageserver::storage {
@@ -67,7 +68,7 @@ struct LogAppend {
 class LogWriter {
 public:
   struct Options {
-    std::string image_path;
+    std::string image_name;
     std::uint64_t salt = 0;
     std::uint64_t segment_bytes = 0;
     std::size_t files_max = 0;  ///< spare ones are kept while the log has no more files with them
@@ -80,7 +81,7 @@ public:
     LogSegmentRef new_segment;        ///< the segment made for this record, or null
   };
 
-  LogWriter(FileSystem& file_system, Options options);
+  LogWriter(Folder folder, Options options);
 
   /// Writes the record at the log's end. When it throws, nothing was appended: what was written of it is overwritten
   /// by the next record, and a reader of the log takes it for a torn tail.
@@ -91,7 +92,7 @@ public:
   /// Whether a segment that leaves the log, which has `segments` others, may be made a later one: to write over a
   /// file's blocks takes less than half of the time that new ones take. From any thread, like the next two.
   bool wants(const LogSegment& segment, std::size_t segments);
-  /// Takes over a segment that wants() said yes to, whose file has the name spare_path() and is no part of the log any
+  /// Takes over a segment that wants() said yes to, whose file has the name spare_name() and is no part of the log any
   /// more. It is used once nobody else refers to it, so that nobody reads from it what comes later.
   void keep_spare(LogSegmentRef segment) noexcept;
   /// Closes the spare files, and removes them.
@@ -103,8 +104,10 @@ public:
 
 private:
   LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);
-  /// Gives a spare file the name `path`; false when there is none that nobody refers to.
-  bool take_spare(const std::string& path);
+  /// A spare file under its new name; not open when there is none that nobody refers to.
+  File take_spare(const std::string& name);
+  /// Removes a file that could not be made what it was to be.
+  void give_up(const std::string& name) noexcept;
   void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);
   /// `start`: the record's header and table.
   void write_gathered(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
@@ -112,7 +115,7 @@ private:
   void write_in_parts(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
                       std::vector<std::byte>& part, std::uint64_t table_bytes);
 
-  FileSystem& file_system_;
+  const Folder folder_;
   Options options_;
   LogSegmentRef current_;
   /// The segment after `current_` could not be made, and its removal may not last. Nothing may be appended to

@@ -70,7 +70,7 @@ public:
     const auto opened = result_of(::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how));
     if (opened.error != ENOSYS) return opened;
     // A kernel or a sandbox without openat2: a single component can't leave the directory but by being a link.
-    if (!is_one_component(name)) return failure(EXDEV);
+    if (!is_one_component(name) && name != ".") return failure(EXDEV);
     return result_of(::openat(directory, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
   }
 
@@ -135,6 +135,11 @@ public:
     return status_at(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
   }
 
+  IoResult status_beneath(int directory, const std::string& name, FileStatus& status) override {
+    if (!is_one_component(name)) return failure(EXDEV);
+    return status_at(directory, name.c_str(), AT_SYMLINK_NOFOLLOW, status);
+  }
+
   IoResult real_path(const std::string& path, std::string& resolved) override {
     const std::unique_ptr<char, decltype(&std::free)> found{::realpath(path.c_str(), nullptr), &std::free};
     if (!found) return failure(errno);
@@ -163,20 +168,26 @@ public:
     ::munmap(const_cast<std::byte*>(address), length);
   }
 
-  IoResult rename(const std::string& from, const std::string& to) override {
-    return result_of(::rename(from.c_str(), to.c_str()));
+  IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {
+    if (!is_one_component(from) || !is_one_component(to)) return failure(EXDEV);
+    return result_of(::renameat(directory, from.c_str(), directory, to.c_str()));
   }
-
-  IoResult remove(const std::string& path) override { return result_of(::unlink(path.c_str())); }
 
   IoResult remove_beneath(int directory, const std::string& name) override {
     if (!is_one_component(name)) return failure(EXDEV);
     return result_of(::unlinkat(directory, name.c_str(), 0));
   }
 
-  IoResult list(const std::string& directory, std::vector<std::string>& names) override {
-    const std::unique_ptr<DIR, int (*)(DIR*)> opened{::opendir(directory.c_str()), &::closedir};
-    if (!opened) return failure(errno);
+  IoResult list(int directory, std::vector<std::string>& names) override {
+    // A descriptor of its own: one is read from where it stands, and others may be listing too.
+    const int reading = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (reading < 0) return failure(errno);
+    const std::unique_ptr<DIR, int (*)(DIR*)> opened{::fdopendir(reading), &::closedir};
+    if (!opened) {
+      const int error = errno;
+      ::close(reading);
+      return failure(error);
+    }
     names.clear();
     for (;;) {
       errno = 0;

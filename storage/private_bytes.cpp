@@ -10,8 +10,7 @@
 
 namespace pageserver::storage {
 
-PrivateBytes::PrivateBytes(FileSystem& file_system, Options options)
-    : file_system_{file_system}, options_{std::move(options)} {
+PrivateBytes::PrivateBytes(Options options) : options_{std::move(options)} {
   spares_.reserve(static_cast<std::size_t>(options_.spare_bytes_max / block_bytes));
 }
 
@@ -63,15 +62,7 @@ void PrivateBytes::settle() noexcept {
 }
 
 std::uint64_t PrivateBytes::take_slot() {
-  if (!spill_.is_open()) {
-    spill_ = File::open(file_system_, options_.spill_path, O_RDWR | O_CREAT | O_TRUNC, 0600, "create spill file");
-    try {
-      remove_file(file_system_, options_.spill_path);
-    } catch (...) {
-      spill_.close();
-      throw;
-    }
-  }
+  if (!spill_.is_open()) spill_ = options_.spill_folder.create_unnamed(options_.spill_name, "create spill file");
   if (free_slots_.empty()) return spill_slots_++;
   const std::uint64_t slot = free_slots_.back();
   free_slots_.pop_back();

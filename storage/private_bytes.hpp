@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "storage/file_io.hpp"
+#include "storage/folder.hpp"
 #include "storage/log_codec.hpp"
 
 namespace pageserver::storage {
@@ -27,7 +28,8 @@ namespace pageserver::storage {
 class PrivateBytes {
 public:
   struct Options {
-    std::string spill_path;  ///< where the file is made; it is removed at once
+    Folder spill_folder;     ///< where the file is made; it has no name
+    std::string spill_name;  ///< while it is made
     std::uint64_t memory_bytes_max = 0;
     /// Reads what is below the overlay. Null: blocks are never filled.
     std::function<void(std::uint64_t offset, std::span<std::byte> buffer)> base;
@@ -42,7 +44,7 @@ public:
     std::atomic<std::uint64_t>* part_bytes = nullptr;  ///< the part of `total_bytes` that one store reports, or null
   };
 
-  PrivateBytes(FileSystem& file_system, Options options);
+  explicit PrivateBytes(Options options);
   PrivateBytes(const PrivateBytes&) = delete;
   PrivateBytes& operator=(const PrivateBytes&) = delete;
   ~PrivateBytes();
@@ -97,7 +99,6 @@ private:
   void release_block(Block& block) noexcept;
   void read_block(const Block& block, std::uint64_t within, std::span<std::byte> buffer) const;
 
-  FileSystem& file_system_;
   Options options_;
   std::map<std::uint64_t, Range> ranges_;  // by begin; adjoining ranges of one kind are one
   std::unordered_map<std::uint64_t, Block> blocks_;

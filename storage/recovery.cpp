@@ -58,8 +58,8 @@ void check_pair(const LogScan& scan, const FileStatus& image, const std::string&
           "; else restore both together from a copy, or move the log's files away to use the image without them");
 }
 
-LogScan scan_into(FileSystem& file_system, const File& image, int flags, LogIndex* index) {
-  return scan_log(file_system, image.path(), flags, [&](const ScannedRecord& record) {
+LogScan scan_into(const ImageFile& image, int flags, LogIndex* index) {
+  return scan_log(image.folder(), image.name(), flags, [&](const ScannedRecord& record) {
     if (index == nullptr) return;
     std::uint64_t position = record.data_position;
     for (const LogRange& range : record.ranges) {
@@ -95,13 +95,12 @@ void copy_mark(LogSegment& segment, const File& copy) {
 }
 
 /// Puts a synced copy of what counts in the segment in the place of its file. False when there is no room for it.
-bool replace_by_copy(FileSystem& file_system, const std::string& image_path, LogSegment& segment) {
-  const std::string path = segment.file.path();
-  const std::string copy_path = spare_path(image_path, segment.number);
+bool replace_by_copy(const Folder& folder, const std::string& image_name, LogSegment& segment) {
+  const std::string copy_name = spare_name(image_name, segment.number);
   const std::uint64_t end = segment.offset_of(segment.end_position);
+  File copy;
   try {
-    const File copy = File::open(file_system, copy_path, O_RDWR | O_CREAT | O_TRUNC, segment.file.status().mode & 0777u,
-                                 "create a copy of the log");
+    copy = folder.create_file(copy_name, segment.file.status().mode & 0777u, "create a copy of the log");
     copy.reserve(0, end);
     for_each_part(segment, 0, end, [&](std::uint64_t at, std::span<const std::byte> bytes) { copy.write(at, bytes); });
     copy_mark(segment, copy);
@@ -109,11 +108,12 @@ bool replace_by_copy(FileSystem& file_system, const std::string& image_path, Log
   } catch (const MemoryError& error) {
     if (error.errc() != Errc::no_space) throw;
     segment.marked = false;
-    remove_file(file_system, copy_path);
+    folder.remove(copy_name);
     return false;
   }
-  rename_file(file_system, copy_path, path);
-  segment.file = File::open(file_system, path, O_RDWR, 0, "open log");
+  const std::string name = file_name(segment.file.path());
+  folder.rename(copy_name, name);
+  segment.file = File{std::move(copy), folder.path_of(name)};
   return true;
 }
 
@@ -121,17 +121,17 @@ bool replace_by_copy(FileSystem& file_system, const std::string& image_path, Log
 /// was forgotten. A synced copy of them is durable for sure. Only then may the image change: should power fail in the
 /// middle, the same records are found again. They may as well be durable already, and answered; so they are written
 /// over in place only where there is no room for a copy: a loss of power then may tear them.
-void make_log_durable(FileSystem& file_system, const std::string& image_path, const LogScan& scan) {
+void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
-    if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(file_system, image_path, *segment)) continue;
+    if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(folder, image_name, *segment)) continue;
     const std::uint64_t from =
         scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
     for_each_part(*segment, from, segment->offset_of(segment->end_position),
                   [&](std::uint64_t at, std::span<const std::byte> bytes) { segment->file.write(at, bytes); });
     if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
   }
-  if (!mutated(Mutation::drop_recovery_entry_sync)) sync_parent_folder(file_system, image_path);
+  if (!mutated(Mutation::drop_recovery_entry_sync)) folder.sync();
 }
 
 /// Ends a recovery between two steps; the next one begins anew.
@@ -165,13 +165,15 @@ ImageIdentity image_identity(const FileStatus& status) noexcept { return {status
 void refuse_log_without_image(FileSystem& file_system, const std::string& path) {
   FileStatus status;
   const std::string resolved = resolved_image_path(file_system, path);
-  if (exists(file_system, resolved, status)) return;
+  const std::string name = file_name(resolved);
+  Folder folder;
+  if (!Folder::try_open(file_system, parent_folder(resolved), folder).ok()) return;  // opening the image says why
   std::vector<std::string> names;
-  if (!file_system.list(parent_folder(resolved), names).ok()) return;  // opening the image says why
-  const auto files = log_files(file_system, resolved);
+  if (name.empty() || folder.has(name, status) || !folder.try_names(names).ok()) return;
+  const auto files = log_files(folder, name);
   if (files.empty()) return;
   throw MemoryError{Errc::damaged, "open " + quoted(path) + ": the image is gone, and its log " +
-                                       quoted(files.front()) +
+                                       quoted(folder.path_of(files.front())) +
                                        " is still there; put the image back beside it, or move the log away"};
 }
 
@@ -187,29 +189,28 @@ bool is_beside_image(const std::string& image_name, const std::string& name) {
   return name.starts_with(image_name + log_format::segment_suffix) || is_scratch(image_name, name);
 }
 
-void remove_scratch_files(FileSystem& file_system, const std::string& image_path) {
-  const std::string image_name = file_name(image_path);
-  for (const std::string& name : list_folder(file_system, parent_folder(image_path)))
-    if (is_scratch(image_name, name)) remove_file(file_system, image_path + name.substr(image_name.size()));
+void remove_scratch_files(const Folder& folder, const std::string& image_name) {
+  for (const std::string& name : folder.names())
+    if (is_scratch(image_name, name)) folder.remove(name);
 }
 
-RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt, const std::atomic<bool>* abandon) {
-  const File& file = image.file();
-  remove_scratch_files(file_system, file.path());
-  const FileStatus status = file.status();
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon) {
+  const Folder& folder = image.folder();
+  remove_scratch_files(folder, image.name());
+  const FileStatus status = image.file().status();
   LogIndex index;
-  LogScan scan = scan_into(file_system, file, O_RDWR, &index);
+  LogScan scan = scan_into(image, O_RDWR, &index);
   RecoveryReport report = report_of(scan, status);
   if (!report.log_found) return report;
   check_pair(scan, status, image.path(), report);
   if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
 
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
-  for (auto path = scan.beyond.rbegin(); path != scan.beyond.rend(); ++path) remove_file(file_system, *path);
+  for (auto name = scan.beyond.rbegin(); name != scan.beyond.rend(); ++name) folder.remove(*name);
   check_abandoned(abandon, image.path());
-  make_log_durable(file_system, file.path(), scan);
+  make_log_durable(folder, image.name(), scan);
   copy_into_image(image, scan, index, abandon);
-  remove_segments(file_system, scan.segments);
+  remove_segments(folder, scan.segments);
   report.replayed = true;
   report.image_pages = image.pages();
   return report;
@@ -222,7 +223,7 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   options.refuse_pending_log = false;
   const ImageFile image = ImageFile::open(file_system, path, options);
   const FileStatus status = image.file().status();
-  const LogScan scan = scan_into(file_system, image.file(), O_RDONLY, nullptr);
+  const LogScan scan = scan_into(image, O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
   if (report.log_found) check_pair(scan, status, path, report);
   return report;
@@ -234,7 +235,7 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
   options.create = false;
   options.refuse_pending_log = false;
   ImageFile image = ImageFile::open(file_system, path, options);
-  return recover_image(file_system, image, adopt);
+  return recover_image(image, adopt);
 }
 
 }  // namespace pageserver::storage

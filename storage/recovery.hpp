@@ -39,8 +39,7 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
 
 /// As recover_log(), on an image that the caller holds open and locked. Throws provider_error, with the log kept, soon
 /// after `abandon` is set.
-RecoveryReport recover_image(FileSystem& file_system, ImageFile& image, bool adopt,
-                             const std::atomic<bool>* abandon = nullptr);
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr);
 
 /// Throws `damaged` when a log lies beside an image that is not there.
 void refuse_log_without_image(FileSystem& file_system, const std::string& path);
@@ -54,7 +53,7 @@ bool is_beside_image(const std::string& image_name, const std::string& name);
 
 /// Removes what a killed process left beside the log: files that transactions and forks were spilled to, and such as
 /// had been segments of the log and waited to be used again.
-void remove_scratch_files(FileSystem& file_system, const std::string& image_path);
+void remove_scratch_files(const Folder& folder, const std::string& image_name);
 
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;

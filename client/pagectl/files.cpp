@@ -105,7 +105,11 @@ ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)
 
 ReplacementFile::~ReplacementFile() {
   if (committed_) return;
-  static_cast<void>(files().remove(path_));
+  try {
+    storage::remove_file(files(), path_);
+  } catch (const MemoryError&) {
+    // A temporary file more; why the copy failed has been said.
+  }
   keep_on_signal(path_);
 }
 

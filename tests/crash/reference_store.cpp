@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <set>
 
+#include "storage/folder.hpp"
+
 namespace pageserver::test {
 namespace {
 
@@ -91,7 +93,10 @@ struct Shared : std::enable_shared_from_this<Shared> {
       throw;
     }
     files.close(file);
-    if (!in_place) must(files.rename(target, path), "rename");
+    if (!in_place) {
+      const auto folder = storage::Folder::open(files, storage::parent_folder(path));
+      must(folder.try_rename(storage::file_name(target), storage::file_name(path)), "rename");
+    }
   }
 
   void publish(BlockBytes content) {
@@ -319,7 +324,11 @@ class ReferenceStore final : public storage::Store {
 public:
   explicit ReferenceStore(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {
     IoResult opened = shared_->files.open(shared_->path, O_RDONLY, 0);
-    (void)shared_->files.remove(shared_->path + ".new");
+    try {
+      storage::remove_file(shared_->files, shared_->path + ".new");
+    } catch (const MemoryError&) {
+      // Its removal is tried again at the close.
+    }
     if (opened.error == ENOENT) {
       shared_->store_image({});
       shared_->sync_folder();
@@ -368,8 +377,7 @@ public:
   bool read_only() const override { return false; }
   void close() override {
     if (!shared_->sync_error.empty()) throw MemoryError(Errc::provider_error, "a sync failed: restart");
-    const IoResult removed = shared_->files.remove(shared_->path + ".new");  // there when a publish failed
-    if (removed.error != ENOENT) must(removed, "remove");
+    storage::remove_file(shared_->files, shared_->path + ".new");  // there when a publish failed
     shared_->sync_folder();
   }
 

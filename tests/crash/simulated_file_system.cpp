@@ -46,6 +46,16 @@ SimulatedFileSystem::SimulatedFileSystem(std::uint64_t seed) : random_(seed) {}
 
 void SimulatedFileSystem::make_directory(const std::string& path) { directories_[path].number = next_inode_++; }
 
+void SimulatedFileSystem::move_directory(const std::string& from, const std::string& to) {
+  auto moved = directories_.extract(from);
+  moved.key() = to;
+  directories_.insert(std::move(moved));
+  for (auto& [number, file] : files_) {
+    if (file.path == from) file.path = to;
+    if (file.path.starts_with(from + "/")) file.path.replace(0, from.size(), to);
+  }
+}
+
 std::uint64_t SimulatedFileSystem::blocks() const {
   std::uint64_t sum = 0;
   for (const auto& [number, inode] : inodes_) sum += inode.blocks();
@@ -166,13 +176,11 @@ IoResult SimulatedFileSystem::open(const std::string& path, int flags, std::uint
 }
 
 IoResult SimulatedFileSystem::open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) {
-  const OpenFile* folder = file_of(directory);
-  const std::string path = folder == nullptr ? name : joined(folder->path, name);
-  if (const int error = begin(Call::open, path)) return failed(error);
+  if (const int error = begin(Call::open, path_beneath(directory, name))) return failed(error);
   if (file_of(directory) == nullptr) return failed(EBADF);
   if (file_of(directory)->inode != 0) return failed(ENOTDIR);
   if (name.starts_with('/') || name == ".." || name.starts_with("../")) return failed(EXDEV);
-  return open_path(path, flags, mode);
+  return open_path(path_beneath(directory, name), flags, mode);
 }
 
 IoResult SimulatedFileSystem::open_path(const std::string& path, int flags, std::uint32_t mode) {
@@ -376,8 +384,24 @@ IoResult SimulatedFileSystem::status(int file, FileStatus& status) {
   return done();
 }
 
+std::string SimulatedFileSystem::path_beneath(int directory, const std::string& name) {
+  const OpenFile* folder = file_of(directory);
+  if (folder == nullptr) return name;
+  return name == "." ? folder->path : joined(folder->path, name);
+}
+
 IoResult SimulatedFileSystem::status_of(const std::string& path, FileStatus& status) {
   if (const int error = begin(Call::status, path)) return failed(error);
+  return status_path(path, status);
+}
+
+IoResult SimulatedFileSystem::status_beneath(int directory, const std::string& name, FileStatus& status) {
+  if (const int error = begin(Call::status, path_beneath(directory, name))) return failed(error);
+  if (file_of(directory) == nullptr) return failed(EBADF);
+  return status_path(path_beneath(directory, name), status);
+}
+
+IoResult SimulatedFileSystem::status_path(const std::string& path, FileStatus& status) {
   if (const Directory* directory = directory_of(path)) {
     status = {};
     status.device = 1;
@@ -417,17 +441,15 @@ IoResult SimulatedFileSystem::lock(int file, Lock lock) {
 
 IoResult SimulatedFileSystem::map(int, std::uint64_t, const std::byte*&) { return failed(ENOTSUP); }
 
-IoResult SimulatedFileSystem::rename(const std::string& from, const std::string& to) {
-  if (const int error = begin(Call::rename, from)) return failed(error);
-  const auto [folder, old_name] = split(from);
-  const auto [other_folder, new_name] = split(to);
-  Directory* directory = directory_of(folder);
-  if (directory == nullptr || !directory->now.contains(old_name)) return failed(ENOENT);
-  if (folder != other_folder) return failed(EXDEV);
-  const std::uint64_t inode = directory->now.at(old_name);
-  directory->now.erase(old_name);
-  directory->now[new_name] = inode;
-  directory->unsynced.push_back({{{old_name, 0}, {new_name, inode}}});
+IoResult SimulatedFileSystem::rename_beneath(int folder, const std::string& from, const std::string& to) {
+  if (const int error = begin(Call::rename, path_beneath(folder, from))) return failed(error);
+  if (file_of(folder) == nullptr) return failed(EBADF);
+  Directory* directory = directory_of(file_of(folder)->path);
+  if (directory == nullptr || !directory->now.contains(from)) return failed(ENOENT);
+  const std::uint64_t inode = directory->now.at(from);
+  directory->now.erase(from);
+  directory->now[to] = inode;
+  directory->unsynced.push_back({{{from, 0}, {to, inode}}});
   drop_unused_inodes();
   return done();
 }
@@ -442,22 +464,17 @@ IoResult SimulatedFileSystem::remove_path(const std::string& path) {
   return done();
 }
 
-IoResult SimulatedFileSystem::remove(const std::string& path) {
-  if (const int error = begin(Call::remove, path)) return failed(error);
-  return remove_path(path);
-}
-
 IoResult SimulatedFileSystem::remove_beneath(int directory, const std::string& name) {
-  const OpenFile* folder = file_of(directory);
-  const std::string path = folder == nullptr ? name : joined(folder->path, name);
-  if (const int error = begin(Call::remove, path)) return failed(error);
-  return file_of(directory) == nullptr ? failed(EBADF) : remove_path(path);
+  if (const int error = begin(Call::remove, path_beneath(directory, name))) return failed(error);
+  return file_of(directory) == nullptr ? failed(EBADF) : remove_path(path_beneath(directory, name));
 }
 
-IoResult SimulatedFileSystem::list(const std::string& directory, std::vector<std::string>& names) {
-  if (const int error = begin(Call::list, directory)) return failed(error);
-  if (directory_of(directory) == nullptr) return failed(ENOENT);
-  names = this->names(without_trailing_slash(directory));
+IoResult SimulatedFileSystem::list(int directory, std::vector<std::string>& names) {
+  if (const int error = begin(Call::list, path_beneath(directory, "."))) return failed(error);
+  const OpenFile* opened = file_of(directory);
+  if (opened == nullptr) return failed(EBADF);
+  if (directory_of(opened->path) == nullptr) return failed(ENOENT);
+  names = this->names(opened->path);
   return done();
 }
 

@@ -82,6 +82,8 @@ public:
   bool dropped_pages() const { return dropped_pages_; }
 
   void make_directory(const std::string& path);
+  /// As someone with a shell does it, durable at once: not counted. Who has the directory open follows it.
+  void move_directory(const std::string& from, const std::string& to);
   std::uint64_t calls() const { return calls_; }
   std::uint64_t calls(Call call) const { return calls_by_kind_[static_cast<std::size_t>(call)]; }
   std::uint64_t blocks() const;
@@ -118,10 +120,10 @@ public:
   storage::IoResult lock(int file, storage::Lock lock) override;
   storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
   void unmap(const std::byte*, std::uint64_t) noexcept override {}
-  storage::IoResult rename(const std::string& from, const std::string& to) override;
-  storage::IoResult remove(const std::string& path) override;
+  storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;
+  storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult remove_beneath(int directory, const std::string& name) override;
-  storage::IoResult list(const std::string& directory, std::vector<std::string>& names) override;
+  storage::IoResult list(int directory, std::vector<std::string>& names) override;
 
 private:
   struct EntryChange {  // what happened to entries and is not durable yet; a rename changes two at once
@@ -152,7 +154,9 @@ private:
   storage::IoResult add_file(OpenFile file);
   storage::IoResult seek(int file, std::uint64_t offset, bool data);
   storage::IoResult sync_file(int file, Call call);
+  storage::IoResult status_path(const std::string& path, storage::FileStatus& status);
   storage::IoResult remove_path(const std::string& path);
+  std::string path_beneath(int directory, const std::string& name);
   std::uint64_t bytes_with_room(const SimulatedInode& inode, std::uint64_t offset, std::uint64_t length) const;
   void describe(const SimulatedInode& inode, storage::FileStatus& status) const;
 

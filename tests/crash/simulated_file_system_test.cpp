@@ -120,8 +120,10 @@ TEST_CASE("the simulated disk behaves as the real one") {
   SECTION("a removed file lives as long as it is open") {
     const int file = opened(files, path);
     put(files, file, 0, "abc");
-    REQUIRE(files.remove(path).ok());
-    CHECK(files.remove(path).error == ENOENT);
+    const int directory = opened(files, folder, O_RDONLY | O_DIRECTORY);
+    REQUIRE(files.remove_beneath(directory, "a").ok());
+    CHECK(files.remove_beneath(directory, "a").error == ENOENT);
+    files.close(directory);
     CHECK(text_at(files, file, 0, 3) == "abc");
     FileStatus status;
     REQUIRE(files.status(file, status).ok());
@@ -134,11 +136,16 @@ TEST_CASE("the simulated disk behaves as the real one") {
     put(files, file, 0, "new");
     files.close(file);
     files.close(opened(files, folder + "/b"));
-    REQUIRE(files.rename(path, folder + "/b").ok());
+    const int directory = opened(files, folder, O_RDONLY | O_DIRECTORY);
+    REQUIRE(files.rename_beneath(directory, "a", "b").ok());
     std::vector<std::string> names;
-    REQUIRE(files.list(folder, names).ok());
+    REQUIRE(files.list(directory, names).ok());
     CHECK(names == std::vector<std::string>{"b"});
-    CHECK(files.rename(path, folder + "/c").error == ENOENT);
+    FileStatus status;
+    CHECK(files.status_beneath(directory, "a", status).error == ENOENT);
+    CHECK(files.status_beneath(directory, "b", status).ok());
+    CHECK(files.rename_beneath(directory, "a", "c").error == ENOENT);
+    files.close(directory);
   }
   SECTION("locks exclude other descriptors, and closing releases them") {
     const int first = opened(files, path);
@@ -202,9 +209,26 @@ TEST_CASE("a directory entry is durable after a sync of the directory and not be
   CHECK(content(*disk.files.after(Crash::power_lost, 1), "/data/a") == "(none)");
   sync_directory(disk.files, "/data");
   CHECK(content(*disk.files.after(Crash::power_lost, 1), "/data/a") == "abc");
-  REQUIRE(disk.files.remove("/data/a").ok());
+  const int directory = opened(disk.files, "/data", O_RDONLY | O_DIRECTORY);
+  REQUIRE(disk.files.remove_beneath(directory, "a").ok());
   CHECK(content(*disk.files.after(Crash::power_lost, 1), "/data/a") == "abc");
   CHECK(content(*disk.files.after(Crash::power_kept, 1), "/data/a") == "(none)");
+}
+
+TEST_CASE("a directory that is moved takes its files along, and who has it open goes on in it") {
+  Disk disk;
+  const int file = opened(disk.files, "/data/a");
+  put(disk.files, file, 0, "abc");
+  REQUIRE(disk.files.sync(file).ok());
+  const int directory = opened(disk.files, "/data", O_RDONLY | O_DIRECTORY);
+  disk.files.move_directory("/data", "/moved");
+  disk.files.make_directory("/data");
+  REQUIRE(disk.files.open_beneath(directory, "b", O_RDWR | O_CREAT | O_EXCL, 0640).ok());
+  REQUIRE(disk.files.sync(directory).ok());
+  const auto left = disk.files.after(Crash::power_lost, 1);
+  CHECK(content(*left, "/moved/a") == "abc");
+  CHECK(left->names("/moved") == std::vector<std::string>{"a", "b"});
+  CHECK(left->names("/data").empty());
 }
 
 TEST_CASE("unsynced sectors are lost, kept or torn in any combination, each of them whole") {

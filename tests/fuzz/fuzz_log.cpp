@@ -26,7 +26,8 @@ namespace {
 using LogBytes = std::vector<std::byte>;
 
 const std::string folder = "/f";
-const std::string image_path = "/f/a.img";
+const std::string image_name = "a.img";
+const std::string image_path = folder + "/" + image_name;
 constexpr std::uint64_t inode = 7;
 
 /// An image of which only the size is kept, and its log.
@@ -46,7 +47,9 @@ public:
     const auto found = logs.find(path);
     return found == logs.end() ? IoResult{-1, ENOENT} : opened(found->second, false);
   }
-  IoResult open_beneath(int, const std::string&, int, std::uint32_t) override { return {-1, ENOENT}; }
+  IoResult open_beneath(int, const std::string& name, int flags, std::uint32_t mode) override {
+    return open(folder + "/" + name, flags, mode);
+  }
   void close(int file) noexcept override { open_.erase(file); }
   IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     const auto& log = open_.at(file).log;
@@ -95,6 +98,9 @@ public:
     describe(image_bytes, inode, status);
     return {};
   }
+  IoResult status_beneath(int, const std::string& name, FileStatus& status) override {
+    return status_of(folder + "/" + name, status);
+  }
   IoResult real_path(const std::string& path, std::string& resolved) override {
     resolved = path;
     return {};
@@ -103,17 +109,17 @@ public:
   IoResult lock(int, Lock) override { return {}; }
   IoResult map(int, std::uint64_t, const std::byte*&) override { return {-1, ENOTSUP}; }
   void unmap(const std::byte*, std::uint64_t) noexcept override {}
-  IoResult rename(const std::string& from, const std::string& to) override {
+  IoResult rename_beneath(int, const std::string& from_name, const std::string& to_name) override {
+    const std::string from = folder + "/" + from_name, to = folder + "/" + to_name;
     fuzz::require(logs.contains(from) && logs.contains(to), "a copy replaces what it is a copy of");
     logs[to] = logs[from];
     logs.erase(from);
     return {};
   }
-  IoResult remove(const std::string& path) override {
-    return logs.erase(path) == 0 ? IoResult{-1, ENOENT} : IoResult{};
+  IoResult remove_beneath(int, const std::string& name) override {
+    return logs.erase(folder + "/" + name) == 0 ? IoResult{-1, ENOENT} : IoResult{};
   }
-  IoResult remove_beneath(int, const std::string&) override { return {-1, EACCES}; }
-  IoResult list(const std::string&, std::vector<std::string>& names) override {
+  IoResult list(int, std::vector<std::string>& names) override {
     names = {"a.img"};
     for (const auto& [path, bytes] : logs) names.push_back(path.substr(folder.size() + 1));
     return {};
@@ -175,7 +181,7 @@ struct Seen {
 Seen scanned(MemoryFiles& files) {
   Seen seen;
   std::uint64_t version = 0, pages = 0;
-  const LogScan scan = scan_log(files, image_path, O_RDONLY, [&](const ScannedRecord& record) {
+  const LogScan scan = scan_log(Folder::open(files, folder), image_name, O_RDONLY, [&](const ScannedRecord& record) {
     fuzz::require(seen.records == 0 || record.header.version == version + 1, "versions rise by one");
     fuzz::require(seen.records == 0 || record.header.pages >= pages, "an image never shrinks");
     version = record.header.version;
@@ -213,7 +219,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto log = std::make_shared<LogBytes>(bytes.begin() + static_cast<std::ptrdiff_t>(at),
                                           bytes.begin() + static_cast<std::ptrdiff_t>(at + length));
     if (repairs) repair(*log, first_number + i);
-    files.logs[segment_path(image_path, first_number + i)] = std::move(log);
+    files.logs[folder + "/" + segment_name(image_name, first_number + i)] = std::move(log);
     at += length;
   }
   const Seen seen = scanned(files);

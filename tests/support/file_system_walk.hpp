@@ -51,10 +51,14 @@ public:
   storage::IoResult lock(int, storage::Lock) override { return count("lock"); }
   storage::IoResult map(int, std::uint64_t, const std::byte*&) override { return count("map"); }
   void unmap(const std::byte*, std::uint64_t) noexcept override { static_cast<void>(count("unmap")); }
-  storage::IoResult rename(const std::string&, const std::string&) override { return count("rename"); }
-  storage::IoResult remove(const std::string&) override { return count("remove"); }
+  storage::IoResult status_beneath(int, const std::string&, storage::FileStatus&) override {
+    return count("status_beneath");
+  }
+  storage::IoResult rename_beneath(int, const std::string&, const std::string&) override {
+    return count("rename_beneath");
+  }
   storage::IoResult remove_beneath(int, const std::string&) override { return count("remove_beneath"); }
-  storage::IoResult list(const std::string&, std::vector<std::string>&) override { return count("list"); }
+  storage::IoResult list(int, std::vector<std::string>&) override { return count("list"); }
 
 private:
   storage::IoResult count(const char* call) {
@@ -90,10 +94,10 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
                                                files.file_system_type(7),
                                                files.lock(7, storage::Lock::shared),
                                                files.map(7, 8, address),
-                                               files.rename(path, path + ".to"),
-                                               files.remove(path),
+                                               files.status_beneath(3, "slow.img", status),
+                                               files.rename_beneath(3, "slow.img", "slow.to"),
                                                files.remove_beneath(3, "slow.img"),
-                                               files.list(folder, names)};
+                                               files.list(3, names)};
   for (std::size_t i = 0; i < results.size(); ++i) {
     INFO("result " << i << ": error " << results[i].error);
     CHECK((results[i].value == 7 || !results[i].ok()));

@@ -300,8 +300,6 @@ TEST_CASE("paths out of the directory can't be opened through its file system") 
                                   dir.file(".."), std::string("in.img")}) {
     INFO(path);
     CHECK(files->open(path, O_RDONLY, 0).error == EXDEV);
-    CHECK(files->remove(path).error == EXDEV);
-    CHECK(files->rename(dir.file("in.img"), path).error == EXDEV);
   }
   ::close(directory);
 }

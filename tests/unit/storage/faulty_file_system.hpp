@@ -122,16 +122,16 @@ public:
   storage::IoResult lock(int file, storage::Lock lock) override {
     return faulty(Call::lock, [&] { return below().lock(file, lock); });
   }
-  storage::IoResult rename(const std::string& from, const std::string& to) override {
-    return faulty(Call::rename, [&] { return below().rename(from, to); });
+  storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override {
+    return faulty(Call::status_of, [&] { return below().status_beneath(directory, name, status); });
   }
-  storage::IoResult remove(const std::string& path) override {
-    return faulty(Call::remove, [&] { return below().remove(path); });
+  storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {
+    return faulty(Call::rename, [&] { return below().rename_beneath(directory, from, to); });
   }
   storage::IoResult remove_beneath(int directory, const std::string& name) override {
     return faulty(Call::remove, [&] { return below().remove_beneath(directory, name); });
   }
-  storage::IoResult list(const std::string& directory, std::vector<std::string>& names) override {
+  storage::IoResult list(int directory, std::vector<std::string>& names) override {
     return faulty(Call::list, [&] { return below().list(directory, names); });
   }
 

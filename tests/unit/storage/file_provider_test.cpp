@@ -135,7 +135,7 @@ TEST_CASE("a holder that can't be seen is said to be so") {
   auto holder = holder_of(path, Access::write);
   REQUIRE(holder.line() == "open");
   FaultyFileSystem files;
-  files.fail(Call::open, EACCES, 1);  // the image opens, /proc does not
+  files.fail(Call::open, EACCES, 2);  // the folder and the image open, /proc does not
   check_error(thrown_by([&] { storage::FileProviderAccess::open(files, path, Access::write); }), Errc::busy,
               {"another process, not visible from here"});
 }

@@ -130,7 +130,7 @@ TEST_CASE("an image that can't be made says why, and no file is there") {
   FaultyFileSystem files;
   const auto path = folder.file("db.img");
   for (const auto& [error, code] : {std::pair{ENOSPC, Errc::no_space}, std::pair{EROFS, Errc::read_only}}) {
-    files.fail(Call::open, error, 1);  // the first one finds that it has to be made
+    files.fail(Call::open, error, 2);  // after the folder, the first one finds that it has to be made
     check_error(thrown_by([&] { open_image(files, path); }), code, {"create " + storage::quoted(path)});
     CHECK(std::filesystem::is_empty(folder.path()));
   }
@@ -238,7 +238,9 @@ TEST_CASE("a file that was replaced or removed is noticed") {
   const auto image = grown_image(files, path, 1);
   CHECK(image.outside_change().empty());
   std::filesystem::rename(path, folder.file("moved"));
-  CHECK(image.outside_change().find("removed or renamed") != std::string::npos);
+  CHECK(image.outside_change().find("was renamed; its log stays") != std::string::npos);
+  std::filesystem::remove(folder.file("moved"));
+  CHECK(image.outside_change().find("was removed; its bytes go") != std::string::npos);
   make_file(path, 65536);
   CHECK(image.outside_change().find("names another file") != std::string::npos);
 }

@@ -164,8 +164,8 @@ TEST_CASE("log format: a checksum in parts is that of the whole") {
 }
 
 TEST_CASE("log format: segment names are the image's name and a number, and nothing else") {
-  CHECK(segment_path("/d/a.img", 12) == "/d/a.img.log.0000000012");
-  CHECK(segment_path("a.img", 12345678901) == "a.img.log.12345678901");
+  CHECK(segment_name("a.img", 12) == "a.img.log.0000000012");
+  CHECK(segment_name("a.img", 12345678901) == "a.img.log.12345678901");
   CHECK(segment_number("a.img", "a.img.log.0000000012") == 12);
   CHECK(segment_number("a.img", "a.img.log.12345678901") == 12345678901);
   for (const char* name : {"a.img", "a.img.log.", "a.img.log.12", "a.img.log.00000000x2", "b.img.log.0000000012",

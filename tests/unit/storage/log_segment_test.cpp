@@ -72,7 +72,7 @@ TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be used again is r
   CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 77));
 }
 
-TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be opened again is not left behind") {
+TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be written again is not left behind") {
   auto session = writer_with_small_log();
   for (int i = 0; i < 12; ++i) {
     session->write(0, filled(10'000, i));
@@ -80,9 +80,9 @@ TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be opened again is
   }
   const auto before = log_files() + spare_files();
   REQUIRE(spare_files() > 0);
-  files.fail(Call::open, EMFILE);
-  check_error(thrown_by([&] { session->write(0, filled(10'000, 77)); }), Errc::limit_exceeded, {"EMFILE"});
-  files.heal(Call::open);
+  files.fail(Call::write, EIO);
+  check_error(thrown_by([&] { session->write(0, filled(10'000, 77)); }), Errc::provider_error, {"EIO"});
+  files.heal(Call::write);
   CHECK(log_files() + spare_files() == before - 1);
   session->write(0, filled(10'000, 78));
   session.reset();
