@@ -291,10 +291,12 @@ TEST_CASE("timeouts of 0 and of the largest number are none, and those below zer
     auto options = daemon.options();
     options.connect_timeout = options.request_timeout = timeout;
     options.wait_ms = 0xffffffff;
-    RemoteProvider provider{options};
-    provider.write(0, pattern(5000));
-    CHECK(provider.pages() == 1);
-    CHECK(provider.stat().pages == 1);
+    {
+      RemoteProvider provider{options};
+      provider.write(0, pattern(5000));
+      CHECK(provider.pages() == 1);
+      CHECK(provider.stat().pages == 1);
+    }
     options.host = "localhost";
     AsyncSession session{options};
     bool done = false;
