@@ -260,8 +260,7 @@ void Catalog::close_unused(StoreHost& host) {
 // With the mutex held.
 void Catalog::retire_later(Entry& entry) noexcept {
   entry.retire_due = true;
-  const std::shared_ptr<void> not_owned(std::shared_ptr<void>(), this);
-  admin_->post_in(retiring_, not_owned, [](void* catalog) { static_cast<Catalog*>(catalog)->retire(); });
+  admin_->post_in(retiring_, not_owned(this), [](void* catalog) { static_cast<Catalog*>(catalog)->retire(); });
 }
 
 // On the admin worker, which may wait for the threads of a host that is closed: they have nothing left to do.

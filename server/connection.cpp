@@ -7,6 +7,7 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
@@ -49,13 +50,13 @@ bool is_unix_socket(int socket) {
 }  // namespace
 
 struct Connection::Io {
-  Io(asio::io_context& context, int socket) : descriptor(context, socket), timer(context), sleeper(context) {}
+  Io(asio::io_context& context, int socket) : timer(context), sleeper(context), descriptor(context, socket) {}
 
-  asio::posix::stream_descriptor descriptor;
   asio::steady_timer timer;  // for the deadline; late by one round at most, see arm()
   std::optional<std::chrono::steady_clock::time_point> armed_for;
   asio::steady_timer sleeper;
   bool woken = false;
+  asio::posix::stream_descriptor descriptor;  // last: once it has the socket nothing else can fail
 };
 
 struct ConnectionLoop {
@@ -113,15 +114,17 @@ struct ConnectionLoop {
     if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
   }
 
-  // Whatever ends a batch half-way, the worker's next connection finds nothing of it: not even the handler that is told
-  // of the end runs before that.
+  // Whatever ends a batch half-way, the worker's next connection finds nothing of it. The end is told from in here:
+  // what Asio does for a coroutine that has ended needs memory.
   static asio::awaitable<void> run(std::shared_ptr<Connection> self) {
+    std::exception_ptr problem;
     try {
       co_await serve(self);
     } catch (...) {
       Connection::forget_batch();
-      throw;
+      problem = std::current_exception();
     }
+    self->loop_ended(problem);
   }
 
   static asio::awaitable<void> serve(std::shared_ptr<Connection> self) {
@@ -218,17 +221,15 @@ struct ConnectionLoop {
   }
 };
 
-Connection::Connection(ServerContext& server, int socket, std::string address, std::uint64_t id)
+Connection::Connection(ServerContext& server, UniqueFd socket, std::string address, std::uint64_t id)
     : server_(server),
       address_(std::move(address)),
       id_(id),
-      socket_(socket),
+      socket_(std::move(socket)),
       accepted_(std::chrono::steady_clock::now()),
       poll_budget_(server.poll_bound) {}
 
-Connection::~Connection() {
-  if (io_ == nullptr && socket_ >= 0) ::close(socket_);
-}
+Connection::~Connection() = default;
 
 void Connection::start(std::optional<proto::Fault> refusal) {
   server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
@@ -242,10 +243,14 @@ void Connection::begin_on(const std::shared_ptr<Worker>& worker) {
     const std::lock_guard lock(worker_mutex_);
     worker_ = worker;
   }
-  io_ = std::make_unique<Io>(worker->context(), socket_);
-  auto self = shared_from_this();
-  asio::co_spawn(worker->context(), ConnectionLoop::run(self),
-                 [self](const std::exception_ptr& error) { self->loop_ended(error); });
+  try {
+    io_ = std::make_unique<Io>(worker->context(), socket_.get());
+    [[maybe_unused]] const int now_of_io = socket_.release();
+    asio::co_spawn(worker->context(), ConnectionLoop::run(shared_from_this()), asio::detached);
+  } catch (const std::exception& error) {
+    server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", error.what()}});
+    finish();
+  }
 }
 
 void Connection::loop_ended(const std::exception_ptr& error) {
@@ -265,29 +270,47 @@ void Connection::loop_ended(const std::exception_ptr& error) {
   // Timers that have expired already may have handlers in the queue; behind them is the moment to leave.
   io_->timer.cancel();
   io_->sleeper.cancel();
-  worker()->post([self = shared_from_this()] { self->move_on(); });
+  try {
+    worker()->post([self = shared_from_this()] { self->move_on(); });
+  } catch (const std::exception&) {
+    finish();
+  }
 }
 
 void Connection::move_on() {
-  socket_ = io_->descriptor.release();
+  socket_.reset(io_->descriptor.release());
   io_.reset();
   const std::shared_ptr<Worker> target = std::move(move_to_);
   {
     const std::lock_guard lock(worker_mutex_);
     worker_ = target;
   }
-  target->post([self = shared_from_this(), target] { self->begin_on(target); });
+  try {
+    target->post([self = shared_from_this(), target] { self->begin_on(target); });
+  } catch (const std::exception&) {
+    finish();
+  }
+}
+
+std::string_view Connection::end_reason() const noexcept {
+  if (aborted_) return "the grace period is over";
+  if (lost_) return "the daemon is out of memory";
+  return reason_;
 }
 
 void Connection::finish() {
   pending_ = {};
   end_session();
   use_.reset();
-  io_->timer.cancel();
-  io_->sleeper.cancel();
-  std::error_code ignored;
-  io_->descriptor.close(ignored);
-  server_.log.debug("connection close", {{"connection", id_}, {"address", address_}, {"reason", reason_}});
+  ended_ = true;
+  socket_.reset();
+  if (io_ != nullptr) {
+    io_->timer.cancel();
+    io_->sleeper.cancel();
+    std::error_code ignored;
+    io_->descriptor.close(ignored);
+  }
+  server_.log.debug("connection close", {{"connection", id_}, {"address", address_}, {"reason", end_reason()}});
   server_.ended(id_);
 }
 
@@ -303,24 +326,42 @@ void Connection::post(std::function<void(Connection&)> task) {
   if (target == nullptr) return;
   target->post([self = shared_from_this(), target, task = std::move(task)] {
     // It may have moved on meanwhile; while this runs here, it can't.
-    if (self->worker() != target || self->io_ == nullptr) return self->post(task);
+    if (self->worker() != target) return self->post(task);
+    if (self->ended_) return;
+    if (self->io_ == nullptr) return self->post(task);
     task(*self);
   });
 }
 
-void Connection::stop() {
-  post([](Connection& self) { self.wake(); });
+void Connection::nudge() noexcept {
+  const std::shared_ptr<Worker> target = worker();
+  if (target == nullptr) return;
+  target->post_in(nudging_, shared_from_this(),
+                  [](void* connection) { static_cast<Connection*>(connection)->nudged(); });
 }
 
-void Connection::abort() {
-  post([](Connection& self) {
-    self.broken_ = true;
-    self.reason_ = "the grace period is over";
-    self.wake();
-  });
+void Connection::nudged() noexcept {
+  const std::shared_ptr<Worker> target = worker();
+  if (!target->is_this_thread()) return nudge();  // it has moved on meanwhile
+  if (ended_) return;
+  if (io_ == nullptr) return nudge();  // its beginning there is in the queue
+  if (aborted_ || lost_) broken_ = true;
+  wake();
 }
 
-void Connection::wake() {
+void Connection::stop() noexcept { nudge(); }
+
+void Connection::abort() noexcept {
+  aborted_ = true;
+  nudge();
+}
+
+void Connection::lose() noexcept {
+  lost_ = true;
+  nudge();
+}
+
+void Connection::wake() noexcept {
   if (io_ == nullptr) return;
   io_->woken = true;
   std::error_code ignored;
@@ -336,7 +377,7 @@ std::uint64_t Connection::begin_pending(Waiting what, const proto::FrameHeader& 
   return pending_.number;
 }
 
-void Connection::complete(std::uint64_t number, std::function<void()> finish) {
+void Connection::complete_with(std::uint64_t number, std::function<void()> finish) {
   const auto completed = [this, number](std::function<void()> task) {
     if (pending_.what == Waiting::nothing || pending_.number != number) return;
     pending_.done = true;
@@ -349,6 +390,6 @@ void Connection::complete(std::uint64_t number, std::function<void()> finish) {
   target->post([self = shared_from_this(), completed, task = std::move(finish)] { completed(task); });
 }
 
-int Connection::socket() const { return io_ == nullptr ? socket_ : io_->descriptor.native_handle(); }
+int Connection::socket() const { return io_ == nullptr ? socket_.get() : io_->descriptor.native_handle(); }
 
 }  // namespace pageserver::server

@@ -18,6 +18,7 @@
 #include "server/config.hpp"
 #include "server/dispatch.hpp"
 #include "server/log.hpp"
+#include "server/unique_fd.hpp"
 #include "server/worker.hpp"
 #include "storage/poll_budget.hpp"
 
@@ -51,18 +52,18 @@ struct OpenWish {
 /// of its input and output there, so that nothing in here needs a lock; other threads only post to it.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
-  /// Takes over `socket`, which does not block.
-  Connection(ServerContext& server, int socket, std::string address, std::uint64_t id);
+  /// `socket` does not block.
+  Connection(ServerContext& server, UniqueFd socket, std::string address, std::uint64_t id);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  /// On the front worker. A refused connection is told why and closed.
+  /// On the front worker. A refused connection is told why and closed. One that can't begin ends at once.
   void start(std::optional<proto::Fault> refusal = {});
   /// Any thread: answers what has arrived, says goodbye and closes.
-  void stop();
+  void stop() noexcept;
   /// Any thread: closes at once.
-  void abort();
+  void abort() noexcept;
 
   std::uint64_t id() const noexcept { return id_; }
 
@@ -86,8 +87,15 @@ private:
   void loop_ended(const std::exception_ptr& error);
   void move_on();
   void finish();
+  /// For the log; empty when the peer just ended.
+  std::string_view end_reason() const noexcept;
   void post(std::function<void(Connection&)> task);
-  void wake();
+  /// Any thread, without an allocation: the loop looks at what is said in the atomic members.
+  void nudge() noexcept;
+  void nudged() noexcept;
+  /// Any thread: what it waits for, or has to be told, is lost for want of memory, so it ends.
+  void lose() noexcept;
+  void wake() noexcept;
   std::shared_ptr<Worker> worker() const;
   bool on_front() const;
   int socket() const;
@@ -121,7 +129,26 @@ private:
   std::uint64_t begin_pending(Waiting what, const proto::FrameHeader& header);
   /// Any thread: `finish` runs on the connection's worker if it still waits for `number`, else it is dropped.
   /// An exception is moved into it, not shared: the thread sanitizer does not see how owners agree on who is the last.
-  void complete(std::uint64_t number, std::function<void()> finish);
+  template <class Finish>
+  void complete(std::uint64_t number, Finish finish) noexcept {
+    try {
+      complete_with(number, std::function<void()>(std::move(finish)));
+    } catch (const std::exception&) {
+      lose();
+    }
+  }
+  void complete_with(std::uint64_t number, std::function<void()> finish);
+  /// Runs `job` on the admin worker. Where it throws the connection ends: nobody else would complete it.
+  template <class Job>
+  void on_admin(Job job) {
+    server_.catalog.admin().post([self = shared_from_this(), job = std::move(job)] {
+      try {
+        job(self);
+      } catch (const std::exception&) {
+        self->lose();
+      }
+    });
+  }
 
   // connection_front.cpp: requests without a session
   Step take_hello(const proto::FrameHeader& header, std::span<const std::byte> payload);
@@ -159,7 +186,11 @@ private:
   std::optional<proto::Fault> refusal_;
   const std::string address_;
   const std::uint64_t id_;
-  int socket_;  // -1 while io_ owns it
+  UniqueFd socket_;  // until io_ has it, and between two workers
+  PostRoom nudging_;
+  std::atomic<bool> aborted_{false};
+  std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
+  bool ended_ = false;
 
   mutable std::mutex worker_mutex_;
   std::shared_ptr<Worker> worker_;

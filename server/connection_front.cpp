@@ -75,7 +75,7 @@ void Connection::take_list(const FrameHeader& header, Payload payload) {
   proto::ListRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   const std::uint64_t number = begin_pending(Waiting::for_admin, header);
-  server_.catalog.admin().post([self = shared_from_this(), number, header, after = std::string(request.after)] {
+  on_admin([number, header, after = std::string(request.after)](const std::shared_ptr<Connection>& self) {
     std::vector<ListedStore> stores;
     std::exception_ptr error;
     try {
@@ -101,28 +101,28 @@ void Connection::take_create(const FrameHeader& header, Payload payload) {
   proto::CreateRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   const std::uint64_t number = begin_pending(Waiting::for_admin, header);
-  server_.catalog.admin().post(
-      [self = shared_from_this(), number, header, name = std::string(request.store), pages = request.pages] {
-        std::exception_ptr error;
-        try {
-          self->server_.catalog.create(name, pages);
-        } catch (...) {
-          error = std::current_exception();
-        }
-        self->complete(number, [connection = self.get(), header, name, pages, error = std::move(error)] {
-          if (error) return connection->refused("create", name, header, error);
-          connection->server_.log.info("store created",
-                                       {{"store", name}, {"pages", pages}, {"address", connection->address_}});
-          connection->answers().add(header.request_id, proto::CreateAnswer{});
-        });
-      });
+  on_admin([number, header, name = std::string(request.store),
+            pages = request.pages](const std::shared_ptr<Connection>& self) {
+    std::exception_ptr error;
+    try {
+      self->server_.catalog.create(name, pages);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    self->complete(number, [connection = self.get(), header, name, pages, error = std::move(error)] {
+      if (error) return connection->refused("create", name, header, error);
+      connection->server_.log.info("store created",
+                                   {{"store", name}, {"pages", pages}, {"address", connection->address_}});
+      connection->answers().add(header.request_id, proto::CreateAnswer{});
+    });
+  });
 }
 
 void Connection::take_remove(const FrameHeader& header, Payload payload) {
   proto::RemoveRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   const std::uint64_t number = begin_pending(Waiting::for_admin, header);
-  server_.catalog.admin().post([self = shared_from_this(), number, header, name = std::string(request.store)] {
+  on_admin([number, header, name = std::string(request.store)](const std::shared_ptr<Connection>& self) {
     self->server_.catalog.remove(name, [self, number, header, name](std::exception_ptr error) {
       self->complete(number, [connection = self.get(), header, name, error = std::move(error)] {
         if (error) return connection->refused("remove", name, header, error);
@@ -151,7 +151,7 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   // A store that is open already needs no disk to be found.
   if (auto use = server_.catalog.find(wish.store)) return go_to_store(std::move(use));
   const std::uint64_t number = begin_pending(Waiting::for_admin, header);
-  server_.catalog.admin().post([self = shared_from_this(), number, name = wish.store] {
+  on_admin([number, name = wish.store](const std::shared_ptr<Connection>& self) {
     std::shared_ptr<HostUse> use;
     std::exception_ptr error;
     try {

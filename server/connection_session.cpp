@@ -74,10 +74,14 @@ void Connection::begin_open() {
     starting_ = true;
     const auto done = [self = shared_from_this(), use = use_, number](std::unique_ptr<storage::StoreSession> session,
                                                                       std::exception_ptr error) {
-      auto opened = std::make_shared<Opened>(Opened{use, std::move(session)});
-      self->complete(number, [connection = self.get(), opened, error = std::move(error)] {
-        connection->session_opened(std::move(opened->session), error);
-      });
+      try {
+        auto opened = std::make_shared<Opened>(Opened{use, std::move(session)});
+        self->complete(number, [connection = self.get(), opened, error = std::move(error)] {
+          connection->session_opened(std::move(opened->session), error);
+        });
+      } catch (const std::bad_alloc&) {
+        self->lose();  // the session is released, and the store's own steps go on
+      }
     };
     place_in_line_ = store_->open_session(wish_->request, done);
     starting_ = false;
@@ -145,11 +149,15 @@ void Connection::watch_lease() {
     if (reason.errc() != Errc::lease_lost) return;
     const std::shared_ptr<Connection> self = weak.lock();
     if (self == nullptr) return;
-    self->post([text = std::string(reason.what())](Connection& connection) {
-      if (connection.session_ == nullptr) return;
-      connection.lease_notice_ = text;
-      connection.wake();
-    });
+    try {
+      self->post([text = std::string(reason.what())](Connection& connection) {
+        if (connection.session_ == nullptr) return;
+        connection.lease_notice_ = text;
+        connection.wake();
+      });
+    } catch (const std::bad_alloc&) {
+      self->lose();
+    }
   });
 }
 
@@ -225,12 +233,16 @@ std::size_t Connection::publish_group() {
 
 // Any thread. It may come late, for a wait that is over: then the next one asks once more than it had to.
 void Connection::room_made() {
-  post([](Connection& self) {
-    if (self.pending_.what != Waiting::for_room) return;
-    self.pending_.done = true;
-    self.pending_.finish = [] {};
-    self.wake();
-  });
+  try {
+    post([](Connection& self) {
+      if (self.pending_.what != Waiting::for_room) return;
+      self.pending_.done = true;
+      self.pending_.finish = [] {};
+      self.wake();
+    });
+  } catch (const std::bad_alloc&) {
+    lose();
+  }
 }
 
 void Connection::begin_flush(const FrameHeader& header) {
@@ -262,7 +274,7 @@ void Connection::log_session_end() const {
                                      {"polls", polls_},
                                      {"sends", sends_},
                                      {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
-                                     {"reason", reason_.empty() ? "end of stream" : reason_}});
+                                     {"reason", end_reason().empty() ? "end of stream" : end_reason()}});
 }
 
 void Connection::end_session() {

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
@@ -82,12 +83,10 @@ socklen_t parse(const ListenAddress& address, sockaddr_storage& out) {
 }
 
 bool someone_answers(const sockaddr_un& address) {
-  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (probe < 0) return true;
-  const bool refused =
-      ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
-  ::close(probe);
-  return !refused;
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe.is_open()) return true;
+  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+         errno != ECONNREFUSED;
 }
 
 void bind_local(int socket, const sockaddr_un& address, const std::string& name, const std::string& path) {
@@ -111,9 +110,9 @@ std::string format_address(const std::string& host, std::uint16_t port) {
 }
 
 struct Listener::Io {
-  Io(asio::io_context& context, int socket) : descriptor(context, socket), timer(context) {}
-  asio::posix::stream_descriptor descriptor;
+  Io(asio::io_context& context, int socket) : timer(context), descriptor(context, socket) {}
   asio::steady_timer timer;
+  asio::posix::stream_descriptor descriptor;  // last: once it has the socket nothing else can fail
 };
 
 Listener::Listener() = default;
@@ -126,20 +125,20 @@ std::unique_ptr<Listener> Listener::tcp(const ListenAddress& address, std::chron
   sockaddr_storage storage{};
   const socklen_t length = parse(address, storage);
   listener->keepalive_ = keepalive;
-  listener->socket_ = ::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (listener->socket_ < 0) fail(wanted, std::strerror(errno));
-  set_option(listener->socket_, SOL_SOCKET, SO_REUSEADDR, 1);
+  listener->socket_.reset(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int socket = listener->socket_.get();
+  if (socket < 0) fail(wanted, std::strerror(errno));
+  set_option(socket, SOL_SOCKET, SO_REUSEADDR, 1);
   // [::] and 0.0.0.0 can be listened on side by side.
-  if (storage.ss_family == AF_INET6) set_option(listener->socket_, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-  if (::bind(listener->socket_, reinterpret_cast<const sockaddr*>(&storage), length) != 0 ||
-      ::listen(listener->socket_, backlog) != 0) {
+  if (storage.ss_family == AF_INET6) set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (::bind(socket, reinterpret_cast<const sockaddr*>(&storage), length) != 0 || ::listen(socket, backlog) != 0) {
     const int error = errno;
     fail(wanted, error == EADDRINUSE ? "the address is in use by another program; choose another port or end it"
                                      : std::strerror(error));
   }
   sockaddr_storage bound{};
   socklen_t bound_length = sizeof bound;
-  ::getsockname(listener->socket_, reinterpret_cast<sockaddr*>(&bound), &bound_length);
+  ::getsockname(socket, reinterpret_cast<sockaddr*>(&bound), &bound_length);
   listener->name_ = text_of(bound);
   return listener;
 }
@@ -155,18 +154,19 @@ std::unique_ptr<Listener> Listener::local(const UnixListen& address) {
                               std::to_string(sizeof name.sun_path - 1) + " fit");
   }
   std::memcpy(name.sun_path, address.path.c_str(), address.path.size() + 1);
-  listener->socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (listener->socket_ < 0) fail(listener->name_, std::strerror(errno));
+  listener->socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int socket = listener->socket_.get();
+  if (socket < 0) fail(listener->name_, std::strerror(errno));
   // Before bind, so that there is no moment with a wider mode; after it, for the bits that the umask took.
-  ::fchmod(listener->socket_, address.mode);
-  bind_local(listener->socket_, name, listener->name_, address.path);
+  ::fchmod(socket, address.mode);
+  bind_local(socket, name, listener->name_, address.path);
   listener->path_ = address.path;
   struct stat status {};
   if (::lstat(address.path.c_str(), &status) == 0) {
     listener->device_ = status.st_dev;
     listener->inode_ = status.st_ino;
   }
-  if (::chmod(address.path.c_str(), address.mode) != 0 || ::listen(listener->socket_, backlog) != 0) {
+  if (::chmod(address.path.c_str(), address.mode) != 0 || ::listen(socket, backlog) != 0) {
     fail(listener->name_, std::strerror(errno));
   }
   return listener;
@@ -175,19 +175,20 @@ std::unique_ptr<Listener> Listener::local(const UnixListen& address) {
 void Listener::start(Worker& front, Log& log, Accepted accepted) {
   log_ = &log;
   accepted_ = std::move(accepted);
-  io_ = std::make_unique<Io>(front.context(), socket_);
+  io_ = std::make_unique<Io>(front.context(), socket_.get());
+  [[maybe_unused]] const int now_of_io = socket_.release();
+  front.after_trouble([this] { go_on(); });
   wait();
 }
 
-void Listener::close() {
+void Listener::close() noexcept {
+  closed_ = true;
   if (io_ != nullptr) {
     io_->timer.cancel();
     std::error_code ignored;
     io_->descriptor.close(ignored);
-  } else if (socket_ >= 0) {
-    ::close(socket_);
   }
-  socket_ = -1;
+  socket_.reset();
   if (path_.empty()) return;
   struct stat status {};
   const bool ours = ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
@@ -195,11 +196,19 @@ void Listener::close() {
   path_.clear();
 }
 
+// What waited has thrown before it waited again.
+void Listener::go_on() {
+  if (!waiting_ && !closed_ && io_ != nullptr) pause("out of memory");
+}
+
 void Listener::wait() {
   io_->descriptor.async_wait(asio::posix::descriptor_base::wait_read, [this](const std::error_code& error) {
-    if (error || socket_ < 0) return;
+    waiting_ = false;
+    if (closed_) return;
+    if (error) return pause(error.message());
     accept_all();
   });
+  waiting_ = true;
 }
 
 void Listener::accept_all() {
@@ -210,44 +219,47 @@ void Listener::accept_all() {
 }
 
 bool Listener::accept_one() {
-  const int socket = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (socket >= 0) {
-    if (is_tcp_) prepare_tcp(socket, keepalive_);
+  UniqueFd socket(::accept4(io_->descriptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (socket.is_open()) {
+    if (is_tcp_) prepare_tcp(socket.get(), keepalive_);
     try {
-      accepted_(socket, peer_address(socket));
-    } catch (const std::bad_alloc&) {
-      ::close(socket);
-      pause(ENOMEM);
+      std::string address = peer_address(socket.get());
+      accepted_(std::move(socket), std::move(address));
+    } catch (const std::exception& error) {
+      pause(error.what());
       return false;
     }
-    return socket_ >= 0;
+    return !closed_;
   }
   const int error = errno;
-  if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
-    pause(error);
-    return false;
-  }
   if (error == EAGAIN || error == EWOULDBLOCK) {
     wait();
     return false;
   }
-  return true;  // a connection that was gone before it was accepted
+  // A connection that was gone before it was accepted, or what lies before it on the network.
+  for (const int passing : {EINTR, ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
+                            EOPNOTSUPP, ENETUNREACH, ETIMEDOUT})
+    if (error == passing) return true;
+  pause(std::strerror(error));
+  return false;
 }
 
 // The connection that can't be accepted stays in the queue, so the socket stays readable: waiting for that would spin.
-void Listener::pause(int error) {
+void Listener::pause(std::string_view error) {
   const auto now = std::chrono::steady_clock::now();
   if (now - last_complaint_ >= complaint_interval) {
     last_complaint_ = now;
     log_->warn("accept failed", {{"listener", name_},
-                                 {"error", std::strerror(error)},
+                                 {"error", error},
                                  {"remedy", "raise the limit of open files, or lower limits.connections"}});
   }
   io_->timer.expires_after(pause_time);
   io_->timer.async_wait([this](const std::error_code& aborted) {
-    if (aborted || socket_ < 0) return;
+    waiting_ = false;
+    if (aborted || closed_) return;
     accept_all();
   });
+  waiting_ = true;
 }
 
 std::string Listener::peer_address(int socket) const {

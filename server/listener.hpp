@@ -9,6 +9,7 @@
 
 #include "server/config.hpp"
 #include "server/log.hpp"
+#include "server/unique_fd.hpp"
 #include "server/worker.hpp"
 
 namespace pageserver::server {
@@ -16,8 +17,9 @@ namespace pageserver::server {
 /// Lives on the front worker once started.
 class Listener {
 public:
-  /// A new connection: its socket, which the callee takes over and which does not block, and where it comes from.
-  using Accepted = std::function<void(int socket, std::string address)>;
+  /// A new connection: its socket, which does not block, and where it comes from. What it throws ends this connection
+  /// alone; the listener waits a moment and goes on.
+  using Accepted = std::function<void(UniqueFd socket, std::string address)>;
 
   /// Binds and listens, or throws std::runtime_error naming the address and what is in the way.
   static std::unique_ptr<Listener> tcp(const ListenAddress& address, std::chrono::milliseconds keepalive);
@@ -34,7 +36,7 @@ public:
 
   void start(Worker& front, Log& log, Accepted accepted);
   /// Stops accepting: what waits to be accepted is reset.
-  void close();
+  void close() noexcept;
 
 private:
   struct Io;
@@ -43,10 +45,11 @@ private:
   void accept_all();
   /// False when there is nothing more to accept now.
   bool accept_one();
-  void pause(int error);
+  void pause(std::string_view error);
+  void go_on();
   std::string peer_address(int socket) const;
 
-  int socket_ = -1;
+  UniqueFd socket_;  ///< until io_ has it
   bool is_tcp_ = true;
   std::string name_;
   std::string path_;  // of a Unix socket
@@ -56,6 +59,8 @@ private:
   Log* log_ = nullptr;
   Accepted accepted_;
   std::unique_ptr<Io> io_;
+  bool waiting_ = false;  ///< for a connection, or for the end of a pause
+  bool closed_ = false;
   std::chrono::steady_clock::time_point last_complaint_;
 };
 

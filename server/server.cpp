@@ -27,6 +27,11 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
+template <auto task>
+void call(void* server) {
+  task(*static_cast<Server*>(server));
+}
+
 }  // namespace
 
 struct Server::Io {
@@ -42,7 +47,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us), {}, {}, {}, {}},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
-  context_.ended = [this](std::uint64_t id) { front_->post([this, id] { connection_ended(id); }); };
+  context_.ended = [this](std::uint64_t id) { connection_ended(id); };
   context_.find = [this](std::uint64_t id) { return find(id); };
 }
 
@@ -58,7 +63,8 @@ void Server::start() {
   for (const UnixListen& address : config_.unix_sockets) listeners_.push_back(Listener::local(address));
   write_port_file();
   for (const auto& listener : listeners_) {
-    listener->start(*front_, log_, [this](int socket, std::string address) { accepted(socket, std::move(address)); });
+    listener->start(*front_, log_,
+                    [this](UniqueFd socket, std::string address) { accepted(std::move(socket), std::move(address)); });
   }
   log_start();
 }
@@ -102,22 +108,16 @@ void Server::log_start() const {
                       {"listeners", joined(listeners)}});
 }
 
-void Server::accepted(int socket, std::string address) {
-  std::shared_ptr<Connection> connection;
+// The connection is made whole before it can be found, and owns the socket from the beginning.
+void Server::accepted(UniqueFd socket, std::string address) {
+  const std::uint64_t id = next_connection_++;
+  const auto connection = std::make_shared<Connection>(context_, std::move(socket), std::move(address), id);
   std::size_t count = 0;
   {
     const std::lock_guard lock(mutex_);
     count = connections_.size();
-    if (count < config_.limits.connections + refused_at_once_max) {
-      const std::uint64_t id = next_connection_++;
-      auto& place = connections_[id];
-      place = std::make_shared<Connection>(context_, socket, std::move(address), id);
-      connection = place;
-    }
-  }
-  if (connection == nullptr) {
-    ::close(socket);
-    return;
+    if (count >= config_.limits.connections + refused_at_once_max) return;
+    connections_.emplace(id, connection);
   }
   std::optional<proto::Fault> refusal;
   if (count >= config_.limits.connections) {
@@ -134,21 +134,16 @@ std::shared_ptr<Connection> Server::find(std::uint64_t id) {
   return found == connections_.end() ? nullptr : found->second;
 }
 
-std::vector<std::shared_ptr<Connection>> Server::connections() {
-  std::vector<std::shared_ptr<Connection>> all;
-  const std::lock_guard lock(mutex_);
-  for (const auto& [id, connection] : connections_) all.push_back(connection);
-  return all;
-}
-
-void Server::connection_ended(std::uint64_t id) {
+// From any thread. What was found here before is dropped by whoever found it.
+void Server::connection_ended(std::uint64_t id) noexcept {
   bool last = false;
   {
     const std::lock_guard lock(mutex_);
     connections_.erase(id);
     last = connections_.empty();
   }
-  if (last && context_.stopping) close_stores();
+  if (last && context_.stopping)
+    front_->post_in(last_ended_, not_owned(this), call<[](Server& self) { self.close_stores(); }>);
 }
 
 void Server::handle_signals() {
@@ -164,10 +159,13 @@ void Server::handle_signals() {
 void Server::signalled(int number) {
   if (stop_requested_.exchange(true)) give_up("a second signal");
   catalog_.abandon_openings();
-  front_->post([this, number] { begin_stop(number == SIGINT ? "SIGINT" : "SIGTERM"); });
+  signal_number_ = number;
+  front_->post_in(signal_posted_, not_owned(this),
+                  call<[](Server& self) { self.begin_stop(self.signal_number_ == SIGINT ? "SIGINT" : "SIGTERM"); }>);
 }
 
 int Server::run() {
+  front_->after_trouble([this] { continue_stop(); });
   front_->run();
   front_->drain();
   return status_;
@@ -180,39 +178,64 @@ void Server::stop() {
 void Server::begin_stop(std::string_view why) {
   if (context_.stopping) return;
   context_.stopping = true;
-  const auto open = connections();
-  log_.info("stopping", {{"reason", why}, {"connections", open.size()}});
+  std::size_t open = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    open = connections_.size();
+  }
+  log_.info("stopping", {{"reason", why}, {"connections", open}});
+  continue_stop();
+}
+
+// Whatever a step throws, all of it is gone through once more: what is done already is not done again.
+void Server::continue_stop() {
+  if (!context_.stopping) return;
   for (const auto& listener : listeners_) listener->close();
   if (!config_.port_file.empty()) ::unlink(config_.port_file.c_str());
-  // Half of the grace is for the clients, the rest for the disk.
-  io_->grace.expires_after(config_.grace / 2);
-  io_->grace.async_wait([this](const std::error_code& error) {
-    if (!error) out_of_grace();
-  });
-  for (const auto& connection : open) connection->stop();
-  if (open.empty()) close_stores();
+  if (!grace_armed_) {
+    // Half of the grace is for the clients, the rest for the disk.
+    io_->grace.expires_after(grace_half_over_ ? config_.grace - config_.grace / 2 : config_.grace / 2);
+    io_->grace.async_wait([this](const std::error_code& error) {
+      if (!error) out_of_grace();
+    });
+    grace_armed_ = true;
+  }
+  bool none = false;
+  {
+    const std::lock_guard lock(mutex_);
+    none = connections_.empty();
+    for (const auto& [id, connection] : connections_) grace_half_over_ ? connection->abort() : connection->stop();
+  }
+  if (none) close_stores();
 }
 
 void Server::out_of_grace() {
-  for (const auto& connection : connections()) connection->abort();
-  io_->grace.expires_after(config_.grace - config_.grace / 2);
-  io_->grace.async_wait([this](const std::error_code& error) {
-    if (!error) give_up("the grace period is over and a store is not closed; its log is replayed at the next start");
-  });
+  if (grace_half_over_)
+    give_up("the grace period is over and a store is not closed; its log is replayed at the next start");
+  grace_half_over_ = true;
+  grace_armed_ = false;
+  continue_stop();
 }
 
 void Server::close_stores() {
   if (closing_stores_) return;
-  closing_stores_ = true;
   catalog_.close_all([this](std::vector<std::string> failures) {
-    front_->post([this, failures] {
-      for (const std::string& failure : failures) log_.error("store not closed cleanly", {{"error", failure}});
-      status_ = failures.empty() ? 0 : 1;
-      log_.info("stop", {{"status", status_}});
-      io_->grace.cancel();
-      front_->stop();
-    });
+    {
+      const std::lock_guard lock(mutex_);
+      close_failures_ = std::move(failures);
+    }
+    front_->post_in(closed_, not_owned(this), call<[](Server& self) { self.stores_closed(); }>);
   });
+  closing_stores_ = true;
+}
+
+void Server::stores_closed() {
+  const std::lock_guard lock(mutex_);
+  for (const std::string& failure : close_failures_) log_.error("store not closed cleanly", {{"error", failure}});
+  status_ = close_failures_.empty() ? 0 : 1;
+  log_.info("stop", {{"status", status_}});
+  io_->grace.cancel();
+  front_->stop();
 }
 
 // Ends as a kill would, which loses nothing that was promised.

@@ -46,13 +46,14 @@ private:
   struct Io;
   void write_port_file() const;
   void log_start() const;
-  void accepted(int socket, std::string address);
-  void connection_ended(std::uint64_t id);
+  void accepted(UniqueFd socket, std::string address);
+  void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
-  std::vector<std::shared_ptr<Connection>> connections();
   void signalled(int number);
   void begin_stop(std::string_view why);
+  void continue_stop();
   void close_stores();
+  void stores_closed();
   void out_of_grace();
   void give_up(std::string_view why);
 
@@ -67,7 +68,15 @@ private:
   std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
   std::uint64_t next_connection_ = 1;
+  // What must be said even without memory.
+  PostRoom signal_posted_;
+  PostRoom last_ended_;
+  PostRoom closed_;
+  std::atomic<int> signal_number_{0};
+  bool grace_armed_ = false;
+  bool grace_half_over_ = false;
   bool closing_stores_ = false;
+  std::vector<std::string> close_failures_;
   bool stopped_ = false;
   int status_ = 0;
   std::optional<SignalWatch> signal_watch_;  // the first to go

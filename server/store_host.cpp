@@ -139,8 +139,7 @@ std::shared_ptr<Worker> StoreHost::next_worker() {
 
 // Nothing owns the host in the task: its destructor waits for its threads, so it must not run on one of them.
 void StoreHost::look_whether_needed() noexcept {
-  const std::shared_ptr<void> not_owned(std::shared_ptr<void>(), this);
-  next_worker()->post_in(looking_, not_owned, [](void* host) {
+  next_worker()->post_in(looking_, not_owned(this), [](void* host) {
     auto& self = *static_cast<StoreHost*>(host);
     if (self.unneeded_) self.unneeded_(self);
   });

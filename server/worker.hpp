@@ -32,6 +32,9 @@ private:
   alignas(std::max_align_t) std::byte room_[bytes];
 };
 
+/// For a task whose object outlives the worker's loop.
+inline std::shared_ptr<void> not_owned(void* object) noexcept { return {std::shared_ptr<void>(), object}; }
+
 class Worker {
 public:
   /// `log` outlives the worker. An exception that escapes a task is logged there, and the loop goes on. Takes all the
