@@ -129,6 +129,8 @@ pub(crate) struct Connection {
     pub(super) greeted: bool,
 
     out: Vec<u8>,
+    /// Requests in `out`.
+    unsent: usize,
     pub(super) write_failed: Option<String>,
     /// `begin..end` of it came in and was not taken yet.
     pub(super) received: Vec<u8>,
@@ -173,6 +175,7 @@ impl Connection {
             server: HelloAnswer { requests_in_flight_max: 1, ..HelloAnswer::default() },
             greeted: false,
             out: Vec::with_capacity(1024),
+            unsent: 0,
             write_failed: None,
             received: vec![0; 64 << 10],
             begin: 0,
@@ -340,6 +343,7 @@ impl Connection {
         self.in_flight += 1;
         self.in_flight_bytes += cost;
         self.counters.requests += 1;
+        self.unsent += 1;
         self.pending.push_back(Pending { operation, length, done: false, cost });
         id
     }
@@ -404,7 +408,18 @@ impl Connection {
         self.send()
     }
 
+    /// As [`begin_wait`](Self::begin_wait), where the daemon has enough to do with what was sent before: then what is
+    /// queued waits for more of it, and many requests leave in one write.
+    pub fn begin_busy_wait(&mut self) -> Result<()> {
+        if 4 * self.unsent < self.in_flight {
+            self.counters.waits += 1;
+            return Ok(());
+        }
+        self.begin_wait()
+    }
+
     fn send_with(&mut self, data: &[u8]) -> Result<()> {
+        self.unsent = 0;
         let out = std::mem::take(&mut self.out);
         let result = self.write_all(&out, data);
         self.out = out;

@@ -144,7 +144,7 @@ impl<'s, 'b> Pipeline<'s, 'b> {
             return Ok(None);
         }
         while self.batch.slots[0].result.is_none() {
-            self.session.connection.begin_wait()?;
+            self.session.connection.begin_busy_wait()?;
             self.session.connection.receive(&mut self.batch)?;
         }
         Ok(self.pop())
