@@ -49,6 +49,8 @@ struct EngineLimits {
       4;  ///< bytes copied into the image per byte appended, up to half of that; 0: no limit
   std::uint64_t held_bytes = 1ull << 30;            ///< log, and memory to find it, kept only for pins and forks
   std::uint64_t private_memory_bytes = 8ull << 20;  ///< of a transaction or a fork, above which it spills to disk
+  std::uint64_t transaction_bytes = 16ull << 30;    ///< private bytes of an on_flush session
+  std::uint32_t private_ranges = 1u << 20;          ///< of a transaction or a fork, apart from each other
   std::uint64_t fork_bytes = 1ull << 30;            ///< private bytes of one fork
   std::uint64_t forks_bytes = 8ull << 30;           ///< private bytes of all forks of the daemon
 };

@@ -223,6 +223,8 @@ void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults
   section.get("checkpoint_pace", limits.engine.checkpoint_pace, {0, 1'000'000});
   section.get_size("held_bytes", limits.engine.held_bytes, {1u << 20, 1ull << 50});
   section.get_size("private_memory_bytes", limits.engine.private_memory_bytes, {64u << 10, 1ull << 40});
+  section.get_size("transaction_bytes", limits.engine.transaction_bytes, {64u << 10, 1ull << 50});
+  section.get("private_ranges", limits.engine.private_ranges, {1024, 1'000'000'000});
   section.get_size("fork_bytes", limits.engine.fork_bytes, {64u << 10, 1ull << 50});
   section.get_size("forks_bytes", limits.engine.forks_bytes, {64u << 10, 1ull << 50});
 }

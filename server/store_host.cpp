@@ -48,6 +48,8 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.checkpoint_pace = settings.engine.checkpoint_pace;
   options.held_bytes = settings.engine.held_bytes;
   options.private_memory_bytes = settings.engine.private_memory_bytes;
+  options.transaction_bytes = settings.engine.transaction_bytes;
+  options.private_ranges = settings.engine.private_ranges;
   options.fork_bytes = settings.engine.fork_bytes;
   options.forks_bytes = settings.engine.forks_bytes;
   options.forks_bytes_used = settings.forks_bytes;

@@ -116,9 +116,15 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   bytes.spill_folder = folder_;
   bytes.spill_name = image_name_ + spill_suffix + std::to_string(state.id);
   bytes.memory_bytes_max = options_.private_memory_bytes;
+  bytes.ranges_max = options_.private_ranges;
+  bytes.ranges_max_name = "limits.private_ranges";
   // There is one writer, and any number of forks.
-  if (state.request.access == Access::write)
+  if (state.request.access == Access::write) {
     bytes.spare_bytes_max = std::min(options_.private_memory_bytes, 2 * options_.inline_commit_bytes);
+    bytes.bytes_max = options_.transaction_bytes;
+    bytes.bytes_max_name = "limits.transaction_bytes";
+    bytes.remedy = "flush or discard what there is";
+  }
   if (state.request.access == Access::fork) {
     bytes.bytes_max = options_.fork_bytes;
     bytes.bytes_max_name = "limits.fork_bytes";

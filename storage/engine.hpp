@@ -26,6 +26,8 @@ struct EngineOptions {
   std::uint64_t segment_bytes = 0;                  ///< of a log file made ahead; 0: log_bytes / 8, from 1 to 32 MiB
   std::uint64_t held_bytes = 1ull << 30;            ///< log kept only for pins and forks
   std::uint64_t private_memory_bytes = 8ull << 20;  ///< of an on_flush session or a fork, above which it spills to disk
+  std::uint64_t transaction_bytes = 16ull << 30;    ///< private bytes of an on_flush session
+  std::uint32_t private_ranges = 1u << 20;          ///< apart from each other, of an on_flush session or a fork
   std::uint64_t fork_bytes = 1ull << 30;            ///< private bytes of one fork
   std::uint64_t forks_bytes = 8ull << 30;           ///< private bytes of all forks together
   /// Where the private bytes of forks are summed up against `forks_bytes`; stores that have the same counter share

@@ -9,6 +9,11 @@
 #include <utility>
 
 namespace pageserver::storage {
+namespace {
+
+constexpr std::size_t kept_entries_max = 65536;
+
+}  // namespace
 
 PrivateBytes::PrivateBytes(Options options) : options_{std::move(options)} {
   spares_.reserve(static_cast<std::size_t>(options_.spare_bytes_max / block_bytes));
@@ -19,21 +24,25 @@ PrivateBytes::~PrivateBytes() { clear(); }
 void PrivateBytes::clear() noexcept {
   give_back(charged_);
   for (auto& [number, block] : blocks_) keep_memory(std::move(block.memory));
+  // The tables of a large transaction are not kept for a small one.
+  if (blocks_.bucket_count() > kept_entries_max) std::unordered_map<std::uint64_t, Block>{}.swap(blocks_);
   blocks_.clear();
   ranges_.clear();
   memory_blocks_ = 0;
   zero_ranges_ = 0;
   spill_.close();
   spill_slots_ = 0;
+  if (free_slots_.capacity() > kept_entries_max) std::vector<std::uint64_t>{}.swap(free_slots_);
   free_slots_.clear();
 }
 
-void PrivateBytes::charge(std::uint64_t more) {
+void PrivateBytes::charge(std::string_view action, std::uint64_t more) {
   if (more == 0) return;
   const auto refuse = [&](std::uint64_t held, const std::string& name, std::uint64_t limit) {
-    throw MemoryError{Errc::limit_exceeded, "write of " + std::to_string(more) + " further private bytes to " +
-                                                std::to_string(held) + " exceeds " + name + "=" +
-                                                std::to_string(limit) + "; discard, or raise that limit"};
+    throw MemoryError{Errc::limit_exceeded, std::string{action} + " of " + std::to_string(more) +
+                                                " further private bytes to " + std::to_string(held) + " exceeds " +
+                                                name + "=" + std::to_string(limit) + "; " + options_.remedy +
+                                                ", or raise that limit"};
   };
   if (more > options_.bytes_max || charged_ > options_.bytes_max - more)
     refuse(charged_, options_.bytes_max_name, options_.bytes_max);
@@ -57,8 +66,28 @@ void PrivateBytes::give_back(std::uint64_t bytes) noexcept {
 
 /// Gives back what was charged for the worst case, or is not there any more.
 void PrivateBytes::settle() noexcept {
-  const std::uint64_t due = blocks_.size() * block_bytes + zero_ranges_ * range_memory_bytes;
+  const std::uint64_t due = (blocks_.size() + zero_ranges_) * block_bytes;
   if (charged_ > due) give_back(charged_ - due);
+}
+
+void PrivateBytes::check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const {
+  constexpr std::uint64_t more_max = 2;  // one that is in the middle of another
+  if (ranges_.size() + more_max <= options_.ranges_max) return;
+  auto at = ranges_.lower_bound(begin);
+  if (at != ranges_.begin() && std::prev(at)->second.end >= begin) --at;
+  std::uint64_t count = ranges_.size() + 1;
+  for (; at != ranges_.end() && at->first <= end; ++at) {
+    const bool joins = at->second.zero == zero;
+    if (!joins && (at->first == end || at->second.end == begin)) continue;
+    --count;
+    if (!joins) count += (at->first < begin ? 1u : 0u) + (at->second.end > end ? 1u : 0u);
+  }
+  if (count <= options_.ranges_max || count <= ranges_.size()) return;
+  throw MemoryError{Errc::limit_exceeded,
+                    std::string{action} + " offset=" + std::to_string(begin) +
+                        " length=" + std::to_string(end - begin) + " beside " + std::to_string(ranges_.size()) +
+                        " private ranges apart from it exceeds " + options_.ranges_max_name + "=" +
+                        std::to_string(options_.ranges_max) + "; " + options_.remedy + ", or raise that limit"};
 }
 
 std::uint64_t PrivateBytes::take_slot() {
@@ -67,6 +96,12 @@ std::uint64_t PrivateBytes::take_slot() {
   const std::uint64_t slot = free_slots_.back();
   free_slots_.pop_back();
   return slot;
+}
+
+/// Room to give back every slot that there is, and so many more.
+void PrivateBytes::reserve_slots(std::uint64_t more) {
+  const auto needed = static_cast<std::size_t>(spill_slots_ + more);
+  if (free_slots_.capacity() < needed) free_slots_.reserve(std::max(needed, 2 * free_slots_.capacity()));
 }
 
 std::unique_ptr<std::byte[]> PrivateBytes::take_memory() {
@@ -91,7 +126,8 @@ bool PrivateBytes::inside_zeros(std::uint64_t begin, std::uint64_t end, bool str
 
 void PrivateBytes::fill_block(std::uint64_t number) {
   const std::uint64_t begin = number * block_bytes;
-  const bool crowded = ranges_.size() * range_memory_bytes >= options_.memory_bytes_max;
+  const bool crowded =
+      ranges_.size() * range_memory_bytes >= options_.memory_bytes_max || ranges_.size() >= options_.ranges_max / 2;
   const std::size_t count_max = crowded ? 1 : ranges_in_block_max;
   std::size_t count = 0;
   auto at = ranges_.upper_bound(begin);
@@ -121,9 +157,11 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
   const std::uint64_t last = (offset + data.size() - 1) / block_bytes;
   std::uint64_t new_blocks = 0;
   for (std::uint64_t number = first; number <= last; ++number) new_blocks += blocks_.contains(number) ? 0u : 1u;
-  const std::uint64_t more =
-      new_blocks * block_bytes + (inside_zeros(offset, offset + data.size(), true) ? range_memory_bytes : 0);
-  charge(more);
+  check_range_count("write", offset, offset + data.size(), false);
+  // One in the middle of a run of zeros makes two of it.
+  if (inside_zeros(offset, offset + data.size(), true)) ++new_blocks;
+  const std::uint64_t more = new_blocks * block_bytes;
+  charge("write", more);
 
   // All that can fail comes first: new blocks are filled beside the old ones, and spilled ones are never changed in
   // place. Only then do they take effect.
@@ -131,7 +169,7 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
   std::uint64_t memory_blocks = memory_blocks_;
   std::vector<std::uint64_t> slots;
   try {
-    free_slots_.reserve(static_cast<std::size_t>(spill_slots_ + (last - first + 1)) + free_slots_.size() + 1);
+    reserve_slots(last - first + 1);
     slots.reserve(static_cast<std::size_t>(last - first + 1));
     blocks_.reserve(blocks_.size() + (last - first + 1));  // merge() below then takes none
     for (std::uint64_t number = first; number <= last; ++number) {
@@ -194,10 +232,11 @@ void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
     for (std::uint64_t number = first; number < end && !frees; ++number) frees = blocks_.contains(number);
   else
     frees = std::any_of(blocks_.begin(), blocks_.end(), [&](const auto& block) { return within(block.first); });
+  check_range_count("zero", offset, stop, true);
   // One that meets a run becomes a part of it.
-  if (!frees && zero_ranges_at(offset, stop) == 0) charge(range_memory_bytes);
+  if (!frees && zero_ranges_at(offset, stop) == 0) charge("zero", block_bytes);
   try {
-    free_slots_.reserve(static_cast<std::size_t>(spill_slots_) + free_slots_.size());
+    reserve_slots(0);
     set_range(offset, stop, true);
   } catch (...) {
     settle();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -21,10 +22,11 @@ namespace pageserver::storage {
 /// An overlay of changed ranges. The bytes live in blocks of 4 KiB, in memory up to a bound and beyond it in a file
 /// that has no name, so that it goes with the process. A call that throws has changed nothing.
 ///
-/// Ranges take memory, too: a block that many of them touch is filled from the image below, and is one range then; once
-/// all of them take as much as the bound of memory, any block that is touched is. Zeros that are no whole blocks are
-/// kept as bytes. So the ranges take at most that bound and 64 bytes for each block and each run of zeros.
-/// Not thread-safe.
+/// Ranges take memory, too, which never goes to a file: a block that many of them touch is filled from the image below,
+/// and is one range then; once all of them take as much as the bound of memory, any block that is touched is. Zeros
+/// that are no whole blocks are kept as bytes. A run of zeros is charged as a whole block, so that a bound in bytes
+/// bounds runs of zeros as well. `ranges_max` bounds all of it once more: to publish a range takes several times the
+/// memory that it has here. Not thread-safe.
 class PrivateBytes {
 public:
   struct Options {
@@ -33,8 +35,11 @@ public:
     std::uint64_t memory_bytes_max = 0;
     /// Reads what is below the overlay. Null: blocks are never filled.
     std::function<void(std::uint64_t offset, std::span<std::byte> buffer)> base;
-    std::uint64_t bytes_max = ~0ull;                    ///< of this overlay; beyond: limit_exceeded
-    std::string bytes_max_name;                         ///< how messages call that limit
+    std::uint64_t bytes_max = ~0ull;   ///< of this overlay; beyond: limit_exceeded
+    std::string bytes_max_name;        ///< how messages call that limit
+    std::uint64_t ranges_max = ~0ull;  ///< of this overlay; beyond: limit_exceeded
+    std::string ranges_max_name;
+    std::string remedy = "discard";                     ///< what gives all of it back, for messages
     std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< of all that share a bound; outlives this
     std::uint64_t total_bytes_max = ~0ull;
     std::string total_bytes_max_name;
@@ -54,7 +59,7 @@ public:
   void clear() noexcept;
 
   bool empty() const noexcept { return ranges_.empty(); }
-  /// What counts against the bounds: whole blocks, and a range's memory for each run of zeros.
+  /// What counts against the bounds in bytes: whole blocks, and one more for each run of zeros.
   std::uint64_t bytes() const noexcept { return charged_; }
   std::size_t range_count() const noexcept { return ranges_.size(); }
   bool spilled() const noexcept { return spill_.is_open(); }
@@ -83,7 +88,9 @@ private:
     std::uint64_t spill_slot = 0;  // where memory is null
   };
 
-  void charge(std::uint64_t bytes);
+  void charge(std::string_view action, std::uint64_t bytes);
+  /// Refuses a change of `[begin, end)` that would leave more ranges than there may be.
+  void check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const;
   void give_back(std::uint64_t bytes) noexcept;
   void settle() noexcept;
   bool inside_zeros(std::uint64_t begin, std::uint64_t end, bool strictly) const;
@@ -91,6 +98,7 @@ private:
   void fill_block(std::uint64_t number);
   void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
   std::uint64_t take_slot();
+  void reserve_slots(std::uint64_t more);
   /// Of `block_bytes`, with any content.
   std::unique_ptr<std::byte[]> take_memory();
   void keep_memory(std::unique_ptr<std::byte[]> memory) noexcept;

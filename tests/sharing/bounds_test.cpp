@@ -245,6 +245,53 @@ TEST_CASE("a fork that reaches fork_bytes is told which limit, and goes on withi
   CHECK((bounded.stopped_image(64)[0] == std::byte{7}));
 }
 
+TEST_CASE("a session that zeroes every other block of a large image is refused at its limit, and goes on after it") {
+  const auto [limits, sessions, limit] = GENERATE(table<std::string, std::string, std::string>({
+      {R"("transaction_bytes": "8MiB")", "publish=on_flush", "limits.transaction_bytes=8388608"},
+      {R"("private_ranges": 2048)", "publish=on_flush", "limits.private_ranges=2048"},
+      {R"("fork_bytes": "8MiB")", "access=fork", "limits.fork_bytes=8388608"},
+      {R"("forks_bytes": "8MiB")", "access=fork", "limits.forks_bytes=8388608"},
+      {R"("private_ranges": 2048)", "access=fork", "limits.private_ranges=2048"},
+  }));
+  INFO(limits << " " << sessions);
+  constexpr std::uint64_t block = 4096;
+  constexpr std::uint64_t runs_max = 2048;
+  constexpr std::uint64_t pages = (1ull << 40) / page_size;
+  Bounded bounded{limits};
+  bounded.writer(pages)->write(page_size, std::vector<std::byte>(page_size, std::byte{1}));
+  auto session = bounded.session(sessions);
+  const std::uint64_t memory_before = resident_kib(bounded.daemon->pid());
+  for (int times = 0; times < 3; ++times) {
+    std::uint64_t runs = 0;
+    std::optional<MemoryError> refused;
+    while (!refused && runs <= runs_max)
+      if (!(refused = error_of([&] { session->zero(2 * runs * block, block); }))) ++runs;
+    CHECK(runs == runs_max);
+    check_error(refused, Errc::limit_exceeded, limit);
+    check_error(refused, Errc::limit_exceeded, sessions == "access=fork" ? "; discard" : "; flush or discard");
+    // It stays within its limits however often it asks, and keeps what it has.
+    for (std::uint64_t more = runs; more < runs + 1'000; ++more)
+      REQUIRE(error_of([&] { session->zero((1ull << 39) + 2 * more * block, block); }));
+    std::vector<std::byte> expected(page_size, std::byte{1});
+    for (std::uint64_t at = 0; at < page_size; at += 2 * block)
+      std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(at), block, std::byte{0});
+    CHECK((read_all(*session, page_size, page_size) == expected));
+    session->zero(0, 2 * runs * block);  // one run instead of many
+    CHECK(!error_of([&] { session->zero(3 * runs * block, block); }));
+    session->discard();
+    CHECK((read_all(*session, page_size, page_size) == std::vector<std::byte>(page_size, std::byte{1})));
+  }
+  const std::uint64_t memory = resident_kib(bounded.daemon->pid());
+  INFO("KiB before " << memory_before << ", after " << memory);
+  if (!sanitized) CHECK(memory <= memory_before + 4 * 1024);
+  // A flush makes room as a discard does.
+  for (std::uint64_t run = 0; run < runs_max; ++run) session->zero(2 * run * block, block);
+  session->flush();
+  if (sessions != "access=fork") session->zero(3 * runs_max * block, block);
+  session.reset();
+  CHECK(bounded.daemon->stop() == 0);
+}
+
 namespace {
 
 std::vector<RawClient> forks_of(const Bounded& bounded, std::string_view store, std::size_t count) {

@@ -139,7 +139,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: fork bytes are bounded for each and for
   CHECK(store().stat(0).fork_bytes == 10 * 4096);
   second->write(10 * 4096, filled(1, 1));
   second->zero(0, 4 * page_size);
-  CHECK(store().stat(0).fork_bytes == storage::PrivateBytes::range_memory_bytes);
+  CHECK(store().stat(0).fork_bytes == storage::PrivateBytes::block_bytes);
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a spill that fails changes nothing and harms nobody else") {

@@ -109,7 +109,7 @@ TEST_CASE("private bytes: adjoining ranges of one kind are one") {
   bytes.zero(3 * b, b + 5);
   bytes.zero(0, b);
   CHECK(bytes.ranges() == std::vector<LogRange>{{0, b, true}, {b, 2 * b, false}, {3 * b, b + 5, true}});
-  CHECK(bytes.bytes() == 2 * b + 2 * PrivateBytes::range_memory_bytes);
+  CHECK(bytes.bytes() == 4 * b);
   bytes.write(0, filled(4 * b + 5, 3));
   CHECK(bytes.ranges() == std::vector<LogRange>{{0, 4 * b + 5, false}});
   bytes.zero(b, b);
@@ -154,26 +154,111 @@ TEST_CASE("private bytes: a million changes of one byte take a bounded number of
   }
 }
 
-TEST_CASE("private bytes: runs of zeros count against the bound, and zeros over bytes give room back at it") {
-  FaultyFileSystem files;
+TEST_CASE("private bytes: a run of zeros counts as a block, and zeros over bytes give room back at the bound") {
   std::atomic<std::uint64_t> total{0};
+  constexpr std::uint64_t b = PrivateBytes::block_bytes;
   PrivateBytes::Options options;
   options.memory_bytes_max = 1 << 20;
-  options.bytes_max = 4096;
+  options.bytes_max = 8 * b;
   options.bytes_max_name = "the_bound";
   options.total_bytes = &total;
   PrivateBytes bytes{options};
-  for (std::uint64_t run = 0; run < 64; ++run) bytes.zero(run * 20'000, 10'000);
-  CHECK(total == 4096);
-  check_error(thrown_by([&] { bytes.zero(64 * 20'000, 10'000); }), Errc::limit_exceeded, {"the_bound=4096"});
-  CHECK(bytes.range_count() == 64);
+  for (std::uint64_t run = 0; run < 8; ++run) bytes.zero(run * 20'000, 10'000);
+  CHECK(total == 8 * b);
+  check_error(thrown_by([&] { bytes.zero(8 * 20'000, 10'000); }), Errc::limit_exceeded,
+              {"zero of 4096 further private bytes to 32768 exceeds the_bound=32768", "discard"});
+  CHECK(bytes.range_count() == 8);
+  // A write in the middle of a run makes two of it, and has a block of its own.
   bytes.zero(5'000, 20'000);  // joins two: less than before
-  CHECK(total == 4096 - 64);
+  CHECK(total == 7 * b);
+  check_error(thrown_by([&] { bytes.write(4 * 20'000 + b, filled(1, 1)); }), Errc::limit_exceeded, {"the_bound=32768"});
+  CHECK(total == 7 * b);
+  CHECK(bytes.range_count() == 7);
   bytes.clear();
-  bytes.write(0, filled(4096, 1));
-  check_error(thrown_by([&] { bytes.zero(8192, 4096); }), Errc::limit_exceeded, {"the_bound=4096"});
-  bytes.zero(0, 4096);
-  CHECK(total == 64);
+  bytes.write(0, filled(8 * b, 1));
+  check_error(thrown_by([&] { bytes.zero(9 * b, b); }), Errc::limit_exceeded, {"the_bound=32768"});
+  bytes.zero(0, b);
+  CHECK(total == 8 * b);
+  bytes.zero(0, 8 * b);
+  CHECK(total == b);
+}
+
+TEST_CASE("private bytes: a change past the bound of ranges is refused, and changes nothing") {
+  constexpr std::uint64_t b = PrivateBytes::block_bytes;
+  PrivateBytes::Options options;
+  options.memory_bytes_max = 1 << 20;
+  options.ranges_max = 4;
+  options.ranges_max_name = "the_ranges";
+  options.remedy = "flush";
+  PrivateBytes bytes{options};
+  bytes.write(b, filled(b, 1));
+  bytes.zero(3 * b, 3 * b);
+  bytes.write(8 * b, filled(b, 2));
+  const auto three = bytes.ranges();
+  const std::uint64_t charged = bytes.bytes();
+  // One in the middle of another is two more.
+  check_error(thrown_by([&] { bytes.write(4 * b, filled(b, 3)); }), Errc::limit_exceeded,
+              {"write offset=16384 length=4096", "3 private ranges", "the_ranges=4", "flush, or raise"});
+  CHECK(bytes.ranges() == three);
+  bytes.zero(10 * b, b);
+  const auto four = bytes.ranges();
+  for (const std::uint64_t apart : {13 * b, 20 * b})
+    check_error(thrown_by([&] { bytes.zero(apart, b); }), Errc::limit_exceeded, {"zero offset=", "the_ranges=4"});
+  check_error(thrown_by([&] { bytes.write(0, filled(10, 1)); }), Errc::limit_exceeded, {"the_ranges=4"});
+  CHECK(bytes.ranges() == four);
+  CHECK(bytes.bytes() == charged + b);
+  std::vector<std::byte> read(14 * b, std::byte{9});
+  bytes.read_over(0, read);
+  CHECK(read[0] == std::byte{9});
+  CHECK(read[4 * b] == std::byte{0});
+  CHECK(read[13 * b] == std::byte{9});
+  // What makes no further range goes on.
+  bytes.write(9 * b, filled(b, 4));  // joins the one before
+  bytes.zero(11 * b, b);             // joins the one before
+  bytes.write(2 * b, filled(b, 5));  // joins the one before
+  bytes.write(3 * b, filled(b, 5));  // the begin of a run of zeros
+  CHECK(bytes.range_count() == 4);
+  bytes.write(b, filled(9 * b, 6));
+  CHECK(bytes.range_count() == 2);
+  bytes.clear();
+  bytes.zero(20 * b, b);
+  CHECK(bytes.range_count() == 1);
+}
+
+TEST_CASE("private bytes: random changes never pass a bound of ranges, and only those that would are refused") {
+  const unsigned seed = GENERATE(1u, 2u, 3u, 4u);
+  INFO("seed " << seed);
+  std::mt19937 random{seed};
+  PrivateBytes::Options options;
+  options.memory_bytes_max = 1 << 20;
+  PrivateBytes unbounded{options};
+  options.ranges_max = 6;
+  PrivateBytes bounded{options};
+  int refused = 0;
+  for (int step = 0; step < 5'000; ++step) {
+    constexpr std::uint64_t b = PrivateBytes::block_bytes;
+    const std::uint64_t offset = random() % 24 * b;
+    const std::uint64_t length = (1 + random() % 3) * b;
+    const bool zero = random() % 2 == 0;
+    const auto change = [&](PrivateBytes& bytes) {
+      zero ? bytes.zero(offset, length) : bytes.write(offset, filled(length, 1));
+    };
+    if (bounded.ranges() != unbounded.ranges() || random() % 100 == 0) {
+      bounded.clear();
+      unbounded.clear();
+    }
+    change(unbounded);
+    try {
+      change(bounded);
+      REQUIRE(bounded.ranges() == unbounded.ranges());
+      REQUIRE(bounded.range_count() <= 6);
+    } catch (const MemoryError& error) {
+      REQUIRE(error.errc() == Errc::limit_exceeded);
+      REQUIRE(unbounded.range_count() > 6);
+      ++refused;
+    }
+  }
+  CHECK(refused > 10);
 }
 
 }  // namespace pageserver::test
