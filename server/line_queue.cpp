@@ -80,6 +80,11 @@ void LineQueue::push(std::string line) noexcept {
   ++state_->dropped;
 }
 
+void LineQueue::drop() noexcept {
+  const std::lock_guard lock(state_->mutex);
+  ++state_->dropped;
+}
+
 void LineQueue::drain(std::chrono::milliseconds limit) noexcept {
   std::unique_lock lock(state_->mutex);
   state_->changed.wait_for(lock, limit, [&] { return state_->lines.empty() && !state_->writing; });

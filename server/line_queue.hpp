@@ -27,6 +27,8 @@ public:
 
   /// From any thread. `line` ends with its newline.
   void push(std::string line) noexcept;
+  /// From any thread: counts a line that could not even be made.
+  void drop() noexcept;
   /// Returns once all that was pushed before is written, or `limit` is over.
   void drain(std::chrono::milliseconds limit) noexcept;
 

@@ -131,7 +131,14 @@ public:
   LineQueue& queue() noexcept { return queue_; }
 
 protected:
-  void sink_it_(const spdlog::details::log_msg& message) override { queue_.push(formatted(*formatter_, message)); }
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    // spdlog would write what is thrown here to standard error itself, and wait for it.
+    try {
+      queue_.push(formatted(*formatter_, message));
+    } catch (const std::exception&) {
+      queue_.drop();
+    }
+  }
   void flush_() override {}
 
 private:

@@ -22,20 +22,24 @@ void raise_open_files_limit() {
 }
 
 int serve(const pageserver::server::Config& config) {
-  pageserver::server::Log log(config.log_format, config.log_level);
-  pageserver::server::Server server(config, log, pageserver::storage::posix_file_system());
-  server.handle_signals();
+  using namespace pageserver::server;
+  SignalWatch::block();
+  Log log(config.log_format, config.log_level);
   try {
-    server.start();
-  } catch (const std::exception& error) {
-    if (server.stop_requested()) {
+    Server server(config, log, pageserver::storage::posix_file_system());
+    server.handle_signals();
+    try {
+      server.start();
+    } catch (const std::exception& error) {
+      if (!server.stop_requested()) throw;
       log.info("stop", {{"status", 0}, {"reason", error.what()}});
       return 0;
     }
+    return server.run();
+  } catch (const std::exception& error) {
     log.error("start failed", {{"error", error.what()}});
     return 1;
   }
-  return server.run();
 }
 
 }  // namespace
@@ -43,7 +47,6 @@ int serve(const pageserver::server::Config& config) {
 int main(int argc, char** argv) {
   using namespace pageserver::server;
   pageserver::storage::occupy_standard_streams();
-  SignalWatch::block();
   const CommandLine line = read_command_line(argc, argv);
   if (line.exit_status) return *line.exit_status;
   if (!line.faults.empty()) {
@@ -56,5 +59,11 @@ int main(int argc, char** argv) {
   }
   raise_open_files_limit();
   pageserver::storage::enable_mapped_reads();
-  return serve(line.config);
+  try {
+    return serve(line.config);
+  } catch (const std::exception& error) {
+    // There is no log: its thread could not be had.
+    std::cerr << "pageserverd: start failed: " << error.what() << '\n';
+    return 1;
+  }
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <asio/io_context.hpp>
@@ -51,11 +52,14 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
   context_.find = [this](std::uint64_t id) { return find(id); };
 }
 
-Server::~Server() = default;
+Server::~Server() {
+  // From here on a signal finds nothing to stop in order.
+  const std::lock_guard lock(signal_mutex_);
+  stop_requested_ = true;
+}
 
 void Server::start() {
-  // What an earlier daemon left would be read by whoever waits for this one.
-  if (!config_.port_file.empty()) ::unlink(config_.port_file.c_str());
+  remove_stale_port_file();
   catalog_.start();
   for (const ListenAddress& address : config_.listen) {
     listeners_.push_back(Listener::tcp(address, config_.limits.keepalive));
@@ -77,16 +81,30 @@ std::vector<std::string> Server::tcp_addresses() const {
   return addresses;
 }
 
+// What a killed daemon left would be read by whoever waits for this one. A running daemon holds a lock on its file.
+void Server::remove_stale_port_file() const {
+  if (config_.port_file.empty()) return;
+  const UniqueFd old(::open(config_.port_file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (old.get() < 0) return;
+  if (::flock(old.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw std::runtime_error("the port file \"" + config_.port_file +
+                             "\" is that of a running daemon; name another one, or stop that daemon first");
+  }
+  ::unlink(config_.port_file.c_str());
+}
+
 // Renamed into place, so that whoever waits for the file finds all of it.
-void Server::write_port_file() const {
+void Server::write_port_file() {
   if (config_.port_file.empty()) return;
   const std::string temporary = config_.port_file + ".tmp";
   std::string text;
   for (const std::string& address : tcp_addresses()) text += address + "\n";
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  port_file_ = UniqueFd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const int file = port_file_.get();
+  // Where files can't be locked, the file is only not protected.
+  if (file >= 0) ::flock(file, LOCK_EX | LOCK_NB);
   const bool written = file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   const int error = errno;
-  if (file >= 0) ::close(file);
   if (!written || ::rename(temporary.c_str(), config_.port_file.c_str()) != 0) {
     const int last = written ? errno : error;
     ::unlink(temporary.c_str());
@@ -157,6 +175,7 @@ void Server::handle_signals() {
 
 // On the watch's thread: the others may be recovering a store or stand still.
 void Server::signalled(int number) {
+  const std::lock_guard lock(signal_mutex_);
   if (stop_requested_.exchange(true)) give_up("a second signal");
   catalog_.abandon_openings();
   signal_number_ = number;

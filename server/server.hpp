@@ -44,7 +44,8 @@ public:
 
 private:
   struct Io;
-  void write_port_file() const;
+  void remove_stale_port_file() const;
+  void write_port_file();
   void log_start() const;
   void accepted(UniqueFd socket, std::string address);
   void connection_ended(std::uint64_t id) noexcept;
@@ -59,7 +60,11 @@ private:
 
   const Config config_;
   Log& log_;
+  // The last to go: a signal ends the process while the rest is taken down, too.
+  std::mutex signal_mutex_;
   std::atomic<bool> stop_requested_{false};
+  std::optional<SignalWatch> signal_watch_;
+  UniqueFd port_file_;  ///< locked while the daemon lives
   std::shared_ptr<Worker> front_;
   Catalog catalog_;
   ServerContext context_;
@@ -79,7 +84,6 @@ private:
   std::vector<std::string> close_failures_;
   bool stopped_ = false;
   int status_ = 0;
-  std::optional<SignalWatch> signal_watch_;  // the first to go
 };
 
 }  // namespace pageserver::server

@@ -117,13 +117,23 @@ bool replace_by_copy(const Folder& folder, const std::string& image_name, LogSeg
   return true;
 }
 
+/// Ends a recovery between two steps; the next one begins anew.
+void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) {
+  if (abandon == nullptr || !*abandon) return;
+  throw MemoryError{Errc::provider_error, "recover " + quoted(path) +
+                                              ": ended by a stop before all of its log was in the image; the log is "
+                                              "kept, and the next opening begins again"};
+}
+
 /// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
 /// was forgotten. A synced copy of them is durable for sure. Only then may the image change: should power fail in the
 /// middle, the same records are found again. They may as well be durable already, and answered; so they are written
 /// over in place only where there is no room for a copy: a loss of power then may tear them.
-void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan) {
+void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan,
+                      const std::atomic<bool>* abandon) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
+    check_abandoned(abandon, folder.path_of(image_name));
     if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(folder, image_name, *segment)) continue;
     const std::uint64_t from =
         scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
@@ -132,14 +142,6 @@ void make_log_durable(const Folder& folder, const std::string& image_name, const
     if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
   }
   if (!mutated(Mutation::drop_recovery_entry_sync)) folder.sync();
-}
-
-/// Ends a recovery between two steps; the next one begins anew.
-void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) {
-  if (abandon == nullptr || !*abandon) return;
-  throw MemoryError{Errc::provider_error, "recover " + quoted(path) +
-                                              ": ended by a stop before all of its log was in the image; the log is "
-                                              "kept, and the next opening begins again"};
 }
 
 void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, const std::atomic<bool>* abandon) {
@@ -208,7 +210,7 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
   for (auto name = scan.beyond.rbegin(); name != scan.beyond.rend(); ++name) folder.remove(*name);
   check_abandoned(abandon, image.path());
-  make_log_durable(folder, image.name(), scan);
+  make_log_durable(folder, image.name(), scan, abandon);
   copy_into_image(image, scan, index, abandon);
   remove_segments(folder, scan.segments);
   report.replayed = true;

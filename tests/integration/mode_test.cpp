@@ -22,8 +22,8 @@ public:
   ~InMode() { ::unsetenv("PAGESERVER_TEST_MODE"); }
 };
 
-/// Whether so many threads serve a store's sessions: those with its name, but for its two lanes. A thread names itself
-/// a moment after it was started.
+/// Whether so many threads serve a store's sessions: those with its name. A thread names itself a moment after it was
+/// started.
 bool serve(const Daemon& daemon, const std::string& store, std::size_t wanted) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (std::size_t count = 0; std::chrono::steady_clock::now() < deadline; count = 0) {
@@ -33,8 +33,8 @@ bool serve(const Daemon& daemon, const std::string& store, std::size_t wanted) {
       std::getline(comm, name);
       if (name == store) ++count;
     }
-    if (count == wanted + 2) return true;
-    if (count > wanted + 2) return false;
+    if (count == wanted) return true;
+    if (count > wanted) return false;
   }
   return false;
 }

@@ -188,7 +188,7 @@ TEST_CASE("a signal that comes while the daemon starts ends it in order, and not
   for (int round = 1; round <= 5; ++round) {
     Process starting({pageserverd_path(), "--listen", "127.0.0.1:0", "--store", "demo=" + dir.file("demo.img")});
     // Until it is the daemon, the signal would meet what this program does on it.
-    for (std::string name; name != "pageserverd";) {
+    for (std::string name; name != "pageserverd" && starting.running();) {
       std::ifstream("/proc/" + std::to_string(starting.pid()) + "/comm") >> name;
       std::this_thread::yield();
     }
@@ -219,16 +219,38 @@ TEST_CASE("a replay is said aloud: store, records, bytes") {
   daemon.wait_for_log("records=2 ");
 }
 
-TEST_CASE("the port file of a killed daemon is gone before the next one serves") {
+TEST_CASE("the port file of a killed daemon is gone before the next one serves, that of a running one stays") {
   TempDir dir;
+  const std::vector<std::string> failing{pageserverd_path(),
+                                         "--listen",
+                                         "127.0.0.1:0",
+                                         "--port-file",
+                                         dir.file("port"),
+                                         "--store",
+                                         "demo=" + dir.file("no/such/folder.img")};
   {
     Daemon daemon({"--store", "demo={dir}/demo.img"}, &dir);
+    const RunResult refused = run(failing);
+    CHECK(refused.status == 1);
+    CHECK(refused.err.find("a running daemon") != std::string::npos);
+    CHECK(std::filesystem::exists(dir.file("port")));
     daemon.kill_hard();
   }
   REQUIRE(std::filesystem::exists(dir.file("port")));
-  // A start that fails leaves none either.
-  const RunResult failed = run({pageserverd_path(), "--listen", "127.0.0.1:0", "--port-file", dir.file("port"),
-                                "--store", "demo=" + dir.file("no/such/folder.img")});
+  const RunResult failed = run(failing);
   CHECK(failed.status == 1);
+  CHECK(failed.err.find("no/such/folder") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(dir.file("port")));
+}
+
+TEST_CASE("a start that gets no thread says so") {
+  if (::geteuid() != 0) return;  // root alone can become the user whose threads are counted
+  TempDir dir;
+  std::filesystem::permissions(dir.path(), std::filesystem::perms::all);
+  const RunResult failed =
+      run({"setpriv", "--reuid", "64200", "--clear-groups", "prlimit", "--nproc=1", "bash", "-c", "exec \"$0\" \"$@\"",
+           pageserverd_path(), "--unix", dir.file("d.sock"), "--store", "demo=" + dir.file("demo.img")});
+  INFO(failed.err);
+  CHECK(failed.status == 1);
+  CHECK(failed.err.find("start failed") != std::string::npos);
 }
