@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 namespace pageserver::storage {
 
@@ -33,8 +34,14 @@ enum class Mutation : std::uint8_t {
 
 #ifdef PAGESERVER_MUTATIONS
 inline std::atomic<Mutation> active_mutation{Mutation::none};
+/// Runs whenever readers are let in between two parts of a long change to the index.
+inline std::function<void()> between_parts;
+inline void run_between_parts() {
+  if (between_parts) between_parts();
+}
 inline bool mutated(Mutation mutation) noexcept { return active_mutation.load(std::memory_order_relaxed) == mutation; }
 #else
+inline void run_between_parts() {}
 constexpr bool mutated(Mutation) noexcept { return false; }
 #endif
 

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "storage/mutation.hpp"
+
 namespace pageserver::storage {
 
 /// Each thread looks through a lane of its own (with more threads than lanes: one of few), and whoever changes
@@ -70,6 +72,7 @@ public:
   /// Between two of many changes in a row: lets those look that wait for it, for a millisecond or so at most. A mutex
   /// is not fair: whoever unlocks it and locks it at once has it again before a thread that slept for it is awake.
   void let_looks_pass() const {
+    run_between_parts();
     constexpr int naps_max = 16;
     for (int naps = 0; naps < naps_max && looks_wait(); ++naps)
       std::this_thread::sleep_for(std::chrono::microseconds{1});

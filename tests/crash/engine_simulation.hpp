@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "storage/mutation.hpp"
 #include "tests/crash/simulation.hpp"
 
 namespace pageserver::test {
@@ -29,7 +30,9 @@ inline std::uint64_t simulation_first_seed() {
 
 /// The broken promise that a run found, or nothing; what happened in it is added to `counters`.
 inline std::optional<std::string> violation(const SimulationOptions& options, SimulationCounters* counters = nullptr) {
-  Simulation simulation(options);
+  SimulationOptions with_hook = options;
+  with_hook.between_parts = &storage::between_parts;
+  Simulation simulation(with_hook);
   try {
     simulation.run();
   } catch (const Violation& found) {

@@ -86,9 +86,11 @@ Simulation::Simulation(SimulationOptions options)
   engine_options_.forks_bytes = engine_options_.fork_bytes + kib(16, 64);
   engine_options_.checkpoint_step_bytes = kib(2, 24);
   engine_options_.checkpoint_pace = static_cast<std::uint32_t>(bounds.below(6));
+  engine_options_.index_entries_at_once = 1;         // so that others come in between any two
   engine_options_.inline_commit_bytes = kib(1, 16);  // so that flushes append on the lane as well
   disk_ = std::make_unique<SimulatedFileSystem>(random_.next());
   disk_->make_directory(folder);
+  if (options_.between_parts != nullptr) *options_.between_parts = [this] { let_readers_in(); };
   // The disk's sector is drawn by the seed.
   disk_->torn_sector_bytes = options_.seed % 2 == 0 ? 512 : 4096;
   // A checkpoint writes parts of sectors, whose rest only the image has: LOG_FORMAT.md says what that relies on.
@@ -99,6 +101,7 @@ Simulation::Simulation(SimulationOptions options)
 }
 
 Simulation::~Simulation() {
+  if (options_.between_parts != nullptr) *options_.between_parts = nullptr;
   disk_->observe = nullptr;
   disk_->fault = nullptr;
   drop_sessions();
@@ -314,8 +317,18 @@ void Simulation::observe(const CallInfo& info) {
     ++counters_.interleaved;
   } else if (info.call == Call::write && random_.one_in(4)) {
     act(true);
+    // Of another session, or a checkpoint's: it does not wait for this one's append.
+    if (!sync_lane_.running() && random_.one_in(2)) sync_lane_.step();
     ++counters_.interleaved;
   }
+  --hook_depth_;
+}
+
+void Simulation::let_readers_in() {
+  if (in_store_call_ || hook_depth_ > 0 || !failure_.empty() || !random_.one_in(3)) return;
+  ++hook_depth_;
+  act(true);
+  ++counters_.interleaved;
   --hook_depth_;
 }
 

@@ -42,6 +42,8 @@ struct SimulationOptions {
   bool every_recovery_call = false;  ///< and a second crash at each call of each recovery, not of some
   FaultPlan faults;
   OpenStore open_store;
+  /// Where the engine that is under test lets readers in between two parts of a change, if it can say so.
+  std::function<void()>* between_parts = nullptr;
 };
 
 /// What happened, so that a test can assert that it tried what it claims to.
@@ -96,6 +98,7 @@ private:
   bool stop_cleanly();
   void drop_sessions();
   void observe(const CallInfo& info);
+  void let_readers_in();
   int fault(const CallInfo& info);
   void count(const CallInfo& info);
   /// What a crash may undo: once a failed sync dropped pages, a kill as much as a loss of power.
@@ -120,6 +123,7 @@ private:
   void read(Actor& actor);
   void read_ranges(Actor& actor);
   void change(Actor& actor);
+  void change_together(Actor& actor);
   void grow(Actor& actor);
   void flush(const ActorPointer& actor);
   void flush_done(Actor& actor, bool had_lease, std::size_t newest, std::uint64_t transaction,

@@ -41,6 +41,7 @@ void Simulation::act(bool readers_only) {
 }
 
 void Simulation::act_as(const ActorPointer& actor, bool reads_only) {
+  if (reads_only && actor->kind == Kind::pinned && random_.one_in(4)) return refresh(*actor);
   if (reads_only || actor->kind == Kind::live) return random_.one_in(6) ? read_ranges(*actor) : read(*actor);
   const std::uint64_t what = random_.below(20);
   if (actor->kind == Kind::pinned) return what < 16 ? read(*actor) : what < 18 ? read_ranges(*actor) : refresh(*actor);

@@ -79,6 +79,7 @@ void Simulation::change(Actor& actor) {
     for (int more = 0; more < 3; ++more) step_lanes();
     return;
   }
+  if (actor.kind == Kind::write_through && random_.one_in(6)) return change_together(actor);
   BlockBytes image = seen_by(actor);
   const ByteRange range = pick_range(image.size(), 20000);
   const bool zero = random_.one_in(5);
@@ -104,6 +105,29 @@ void Simulation::change(Actor& actor) {
   } catch (const MemoryError& error) {
     refused(actor, error, true, "write of nothing");
   }
+}
+
+void Simulation::change_together(Actor& actor) {
+  BlockBytes image = seen_by(actor);
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<storage::StoreSession::Write> writes;
+  for (std::uint64_t at = random_.below(image.size() + 1); bytes.size() < 4; at += random_.below(3000)) {
+    if (at >= image.size()) break;
+    bytes.emplace_back(static_cast<std::size_t>(1 + random_.below(std::min<std::uint64_t>(image.size() - at, 1500))));
+    for (std::byte& one : bytes.back()) one = static_cast<std::byte>(random_.next() >> 32);
+    image.write(at, bytes.back());
+    writes.push_back({at, bytes.back()});
+    at += bytes.back().size();
+  }
+  if (writes.empty()) return;
+  std::reverse(writes.begin(), writes.end());  // they are sorted there
+  trace(actor.name + " writes " + std::to_string(writes.size()) + " ranges together");
+  const auto call = [&] {
+    if (actor.session->write_together(writes)) return;
+    // It does not say why: it may because the log is full, the disk fails or the lease is lost.
+    throw MemoryError(actor.lost_lease ? Errc::lease_lost : Errc::limit_exceeded, "not written together");
+  };
+  publish(actor, std::move(image), call, "write together");
 }
 
 void Simulation::grow(Actor& actor) {
