@@ -2,12 +2,14 @@
 // win (command_line.hpp).
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "proto/wire.hpp"
 #include "server/log.hpp"
 
 namespace pageserver::server {
@@ -68,6 +70,11 @@ struct Limits {
   std::chrono::milliseconds keepalive{30'000};  ///< until the kernel gives up on a host that is gone
   EngineLimits engine;
 };
+
+/// What hello announces: at least one request fits.
+inline std::uint32_t buffered_bytes_max(const Limits& limits) {
+  return std::max(limits.buffered_bytes, limits.request_bytes + proto::payload_overhead_bytes);
+}
 
 struct Config {
   std::vector<ListenAddress> listen;

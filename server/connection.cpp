@@ -50,10 +50,13 @@ bool is_unix_socket(int socket) {
 }  // namespace
 
 struct Connection::Io {
-  Io(asio::io_context& context, int socket) : timer(context), sleeper(context), descriptor(context, socket) {}
+  Io(asio::io_context& context, int socket)
+      : timer(context), peer_timer(context), sleeper(context), descriptor(context, socket) {}
 
   asio::steady_timer timer;  // for the deadline; late by one round at most, see arm()
   std::optional<std::chrono::steady_clock::time_point> armed_for;
+  asio::steady_timer peer_timer;  // for the next look at whether the peer's host is there
+  bool peer_timer_runs = false;
   asio::steady_timer sleeper;
   bool woken = false;
   asio::posix::stream_descriptor descriptor;  // last: once it has the socket nothing else can fail
@@ -77,8 +80,24 @@ struct ConnectionLoop {
     });
   }
 
+  // At most one look in a quarter of limits.keepalive, and none at a connection that is sent nothing.
+  static void arm_look_at_peer(const std::shared_ptr<Connection>& self) {
+    Connection::Io& io = *self->io_;
+    if (!self->watches_host_ || !self->sent_since_look_ || io.peer_timer_runs) return;
+    io.peer_timer.expires_after(self->server_.config.limits.keepalive / 4);
+    io.peer_timer.async_wait([self](const std::error_code& error) {
+      if (error) return;
+      self->io_->peer_timer_runs = false;
+      self->sent_since_look_ = false;
+      self->look_at_peer();
+      if (self->sent_since_look_ || self->broken_) self->wake();
+    });
+    io.peer_timer_runs = true;
+  }
+
   static asio::awaitable<void> wait(std::shared_ptr<Connection> self, Until until) {
     arm(self);
+    arm_look_at_peer(self);
     Connection::Io& io = *self->io_;
     std::error_code error;
     if (!io.woken) {
@@ -147,8 +166,12 @@ struct ConnectionLoop {
       if (self->broken_) break;
       if (!self->output_.empty()) {
         if (self->deadline_passed(Connection::Deadline::output)) {
-          self->deadline_missed();
-          break;
+          if (self->leaving_ || self->server_.stopping || self->owes_beyond_limit()) {
+            self->deadline_missed();
+            break;
+          }
+          if (self->broken_) break;
+          self->set_deadline(Connection::Deadline::output, self->server_.config.limits.stall_timeout);
         }
         co_await wait(self, Until::writable);
         continue;
@@ -227,7 +250,9 @@ Connection::Connection(ServerContext& server, UniqueFd socket, std::string addre
       id_(id),
       socket_(std::move(socket)),
       accepted_(std::chrono::steady_clock::now()),
-      poll_budget_(server.poll_bound) {}
+      poll_budget_(server.poll_bound) {
+  watches_host_ = server.config.limits.keepalive.count() > 0 && !is_unix_socket(socket_.get());
+}
 
 Connection::~Connection() = default;
 
@@ -269,6 +294,7 @@ void Connection::loop_ended(const std::exception_ptr& error) {
   if (move_to_ == nullptr || broken_) return finish();
   // Timers that have expired already may have handlers in the queue; behind them is the moment to leave.
   io_->timer.cancel();
+  io_->peer_timer.cancel();
   io_->sleeper.cancel();
   try {
     worker()->post([self = shared_from_this()] { self->move_on(); });
@@ -306,6 +332,7 @@ void Connection::finish() {
   socket_.reset();
   if (io_ != nullptr) {
     io_->timer.cancel();
+    io_->peer_timer.cancel();
     io_->sleeper.cancel();
     std::error_code ignored;
     io_->descriptor.close(ignored);

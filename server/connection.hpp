@@ -115,6 +115,10 @@ private:
   bool output_full() const;
   void look_a_last_time();
   void look_for_hang_up();
+  bool host_is_gone();
+  void look_at_peer();
+  std::uint64_t owed_bytes() const;
+  bool owes_beyond_limit();
   void say_goodbye(proto::Status status, const std::string& message);
   void watch_input_progress();
   enum class Deadline : std::uint8_t { none, hello, input, output, line, linger };
@@ -210,6 +214,9 @@ private:
   Deadline deadline_kind_ = Deadline::none;
   std::chrono::steady_clock::time_point deadline_;
   std::size_t input_since_deadline_ = 0;
+  bool watches_host_ = false;     // TCP, with limits.keepalive
+  bool sent_since_look_ = false;  // so the peer's host has something to acknowledge
+  int looks_unanswered_ = 0;      // in a row
   std::chrono::steady_clock::time_point accepted_;
 
   // What hello agreed on

@@ -44,7 +44,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   answer.payload_bytes_max = limits.request_bytes + proto::payload_overhead_bytes;
   answer.request_bytes_max = request_bytes_max_;
   answer.requests_in_flight_max = limits.requests_in_flight;
-  answer.buffered_bytes_max = std::max(limits.buffered_bytes, answer.payload_bytes_max);
+  answer.buffered_bytes_max = buffered_bytes_max(limits);
   answer.connection_id = id_;
   answer.server_name = server_name;
   answers().add(header.request_id, answer);

@@ -1,5 +1,9 @@
 // A connection's bytes: received, cut into frames, handed on; answers gathered and sent. Nothing here waits.
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -15,6 +19,15 @@ constexpr std::size_t receive_bytes = 128u << 10;
 constexpr std::size_t batch_bytes_max = 128u << 10;
 // A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
 constexpr std::size_t progress_bytes = 64u << 10;
+
+// So many looks in a row, spread over limits.keepalive, find that the peer's host answers nothing.
+constexpr int looks_until_gone = 4;
+
+/// What the kernel still has to send, or to see acknowledged.
+int unsent_bytes(int socket) {
+  int bytes = 0;
+  return ::ioctl(socket, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
 
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
@@ -224,6 +237,57 @@ void Connection::look_for_hang_up() {
   }
 }
 
+// True when the peer's host owes an acknowledgement for longer than the time between two looks. A closed window is none
+// of this function's business: whoever closes it answers each probe.
+bool Connection::host_is_gone() {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(socket(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  if (info.tcpi_unacked == 0 && info.tcpi_probes == 0 && unsent_bytes(socket()) == 0) {
+    looks_unanswered_ = 0;
+    return false;
+  }
+  sent_since_look_ = true;  // so it is looked at again
+  const bool asked = info.tcpi_probes != 0 || info.tcpi_last_data_sent < info.tcpi_last_ack_recv;
+  const auto silent = std::chrono::milliseconds(info.tcpi_last_ack_recv);
+  const bool unanswered = asked && silent >= server_.config.limits.keepalive / looks_until_gone;
+  looks_unanswered_ = unanswered ? looks_unanswered_ + 1 : 0;
+  return looks_unanswered_ >= looks_until_gone;
+}
+
+void Connection::look_at_peer() {
+  if (!host_is_gone()) return;
+  broken_ = true;
+  reason_ = "the peer's host acknowledges nothing";
+}
+
+// What the peer has asked for and not been sent, as far as it is known here.
+std::uint64_t Connection::owed_bytes() const {
+  std::uint64_t owed = output_.size();
+  std::span<const std::byte> rest = input_.bytes();
+  for (;;) {
+    const proto::Scan scan =
+        proto::scan_frame(rest, server_.config.limits.request_bytes + proto::payload_overhead_bytes);
+    if (scan.kind != proto::Scan::Kind::frame) return owed;
+    owed += proto::frame_header_bytes;
+    proto::ReadRequest read;
+    if (scan.header.operation == proto::Operation::read && !proto::decode(scan.payload, read))
+      owed += std::min(read.length, request_bytes_max_);
+    rest = rest.subspan(scan.frame_bytes);
+  }
+}
+
+// A peer that keeps to what hello announced may pause for as long as it likes: what is held for it is bounded. To know
+// whether it does, requests that have arrived behind its unsent answers are looked at.
+bool Connection::owes_beyond_limit() {
+  const std::uint64_t limit = buffered_bytes_max(server_.config.limits);
+  while (owed_bytes() <= limit) {
+    if (end_of_input_ || broken_ || input_.size() >= limit) return false;
+    if (receive_ahead() != Received::something) return false;
+  }
+  return true;
+}
+
 void Connection::send_output() {
   ByteBuffer& fresh = answers().out();
   if (!output_.empty()) {
@@ -236,6 +300,7 @@ void Connection::send_output() {
     ++sends_;
     if (count > 0) {
       from.consume(static_cast<std::size_t>(count));
+      sent_since_look_ = true;
       if (deadline_kind_ == Deadline::output) deadline_kind_ = Deadline::none;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       break;

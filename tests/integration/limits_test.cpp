@@ -168,6 +168,57 @@ TEST_CASE("a client that reads no answers is given up and its lease is free") {
   CHECK(next.try_open("demo", proto::Access::write, 30'000).status() == proto::Status::ok);
 }
 
+TEST_CASE(
+    "a peer that reads nothing is dropped by the stall rule alone, and only when more is asked for than announced") {
+  Limited limited(R"("stall_timeout": "3s", "keepalive": "1s")");
+  Daemon& daemon = *limited.daemon;
+  const auto connected = [&](bool tcp) {
+    RawClient client = tcp ? RawClient::tcp(daemon.port(), 4096) : RawClient::local(daemon.socket_path());
+    client.hello();
+    client.open("demo", proto::Access::read);
+    return client;
+  };
+  const auto data = pattern(1u << 20, 7);
+  {
+    RawClient writer = session_on(daemon, "demo");
+    writer.grow(16);
+    writer.write(0, data);
+  }
+  const auto ask = [](RawClient& client, int count) {
+    proto::Bytes batch;
+    for (int i = 0; i < count; ++i)
+      proto::encode(batch, 10 + static_cast<unsigned>(i), proto::ReadRequest{0, 1u << 20});
+    client.send_bytes(batch);
+  };
+  // What is read in part is answered to the last byte, though the reader pauses for longer than both limits.
+  std::vector<RawClient> paused;
+  for (const bool tcp : {true, false}) ask(paused.emplace_back(connected(tcp)), 4);
+  const RawClient watcher = connected(false);
+  std::size_t dropped = 0;
+  for (int round = 0; round < 2; ++round) {
+    std::vector<RawClient> greedy;
+    for (const bool tcp : {true, false}) ask(greedy.emplace_back(connected(tcp)), 64);
+    dropped += greedy.size();
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (count_of(daemon.log(), "reason=\"the peer reads no answers\" stall_timeout_ms=3000") < dropped) {
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
+      // Nothing comes to it: this waits for the log alone.
+      CHECK_FALSE(watcher.readable_within(std::chrono::milliseconds(20)));
+    }
+  }
+  CHECK(count_of(daemon.log(), "the connection was lost") == 0);
+  CHECK(count_of(daemon.log(), "acknowledges nothing") == 0);
+  for (RawClient& client : paused) {
+    for (unsigned i = 0; i < 4; ++i) {
+      const Frame frame = client.must_receive();
+      CHECK(frame.header.request_id == 10 + i);
+      CHECK((frame.as<proto::ReadAnswer>().data.size() == data.size() &&
+             std::equal(data.begin(), data.end(), frame.as<proto::ReadAnswer>().data.begin())));
+    }
+    CHECK(client.call(proto::PingRequest{}).status() == proto::Status::ok);
+  }
+}
+
 TEST_CASE("beyond its share of requests a connection is read no further, and nothing is lost") {
   Limited limited(R"("requests_in_flight": 4)");
   RawClient client = session_on(*limited.daemon, "demo");
