@@ -16,7 +16,7 @@ LogPoint Engine::reachable_point() const {
 
 void Engine::consider_checkpoint() noexcept {
   if (checkpoint_missed_) return submit_checkpoint();
-  if (round_phase_ != RoundPhase::idle || stopping_ || !sync_error_.empty()) return;
+  if (round_phase_ != RoundPhase::idle || cutting_image_ || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
   // After an error there may be nothing to copy, and files of the log that could not be removed.
   if (reachable.version <= checkpointed_.version && !checkpoint_error_) return;

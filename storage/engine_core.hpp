@@ -216,8 +216,12 @@ private:
   void claim_publish(const SessionState& state, bool bounded);
   /// `payload_bytes`: about so many go to the log.
   Publishing plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes);
-  /// Reserves the image's blocks for the pages that get data and have none yet.
-  void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges);
+  /// Reserves the image's blocks for the pages that get data and have none yet; notes in `reserved` which it asked for.
+  void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved);
+  /// On behalf of a publish that was refused after it asked for these blocks: who needs less may still find room.
+  void give_back_blocks(std::span<const PageRun> reserved) noexcept;
+  void give_back_hole(std::uint64_t begin, std::uint64_t end);
+  void give_back_past_end(std::uint64_t end_page);
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
                              std::span<const std::span<const std::byte>> parts = {});
@@ -369,6 +373,7 @@ private:
   std::vector<PageRun> publishing_pages_;  ///< of the publish under way: the pages whose blocks it needs
   PageRuns reserved_pages_;
   bool reservable_ = true;
+  bool cutting_image_ = false;  ///< what is past the image file's end is being cut off: no round, which could grow it
   std::uint64_t small_bytes_ = 0;  ///< appended since the last round and kept in memory
 
   // Sessions.

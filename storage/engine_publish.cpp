@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <utility>
 
@@ -119,7 +120,7 @@ Engine::Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t p
   return publishing;
 }
 
-void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges) {
+void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved) {
   constexpr std::size_t runs_at_once = 256;
   std::vector<PageRun> wanted = pages_with_data(ranges);
   const std::size_t count = wanted.size();
@@ -138,7 +139,9 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
       for (; at < stop; ++at) reserved_pages_.missing(publishing_pages_[at], missing);
     }
     if (missing.empty()) continue;
+    reserved.reserve(reserved.size() + missing.size());
     for (const PageRun& run : missing) {
+      reserved.push_back(run);  // a part of what is refused may have been had
       const ImageChange change{*this};
       if (image_->file().reserve(run.first * page_size, (run.end - run.first) * page_size)) continue;
       publishing.unreservable = true;
@@ -152,8 +155,11 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
 LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRange> ranges,
                                    const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
                                    std::span<const std::span<const std::byte>> parts) {
-  reserve_blocks(publishing, ranges);
+  // The log's room comes first: it is what a full disk refuses most often, and then the image was not touched.
+  std::vector<PageRun> reserved;
+  const auto reserve = [&] { reserve_blocks(publishing, ranges, reserved); };
   LogAppend record;
+  record.before_write = std::ref(reserve);  // takes no memory
   record.version = publishing.version;
   record.pages = publishing.pages;
   record.synced_position = publishing.synced_position;
@@ -161,7 +167,81 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
   record.new_block = publishing.new_block;
   record.data = data;
   record.parts = parts;
-  return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
+  try {
+    return log_.append(record, publishing.image_bytes, publishing.previous_version, publishing.previous_pages);
+  } catch (...) {
+    give_back_blocks(reserved);
+    throw;
+  }
+}
+
+// What is a hole for the file system now, and for the index, was none of anybody's before: neither data nor the blocks
+// of a publish that took effect. (Blocks that somebody reserved and nobody wrote to may go with it.) Nobody else
+// publishes meanwhile, and a checkpoint writes only what the index has.
+void Engine::give_back_blocks(std::span<const PageRun> reserved) noexcept {
+  constexpr std::size_t ranges_max = 1024;
+  if (reserved.empty()) return;
+  try {
+    std::vector<PageRun> unused;
+    {
+      const Lock lock{mutex_};
+      for (const PageRun& run : reserved) {
+        for (std::uint64_t page = run.first; page < run.end; ++page) {
+          const std::uint64_t used = std::min(index_.next_page(page), run.end);
+          if (page < used) unused.push_back({page, used});
+          page = used;
+        }
+      }
+      for (const PageRun& run : unused) reserved_pages_.remove(run);
+    }
+    for (const PageRun& run : unused) {
+      const std::uint64_t end = std::min(run.end, image_->pages()) * page_size;
+      for (std::uint64_t at = run.first * page_size; at < end;) {
+        std::uint64_t until = at;
+        for (const ByteRange& data : image_->data_ranges(at, end - at, ranges_max, until)) {
+          give_back_hole(at, data.offset);
+          at = data.offset + data.length;
+        }
+        give_back_hole(at, until);
+        at = until;
+      }
+    }
+    if (!unused.empty()) give_back_past_end(unused.back().end);
+  } catch (const std::exception&) {
+    // They stay reserved: a later publish of these pages finds them.
+  }
+}
+
+void Engine::give_back_hole(std::uint64_t begin, std::uint64_t end) {
+  if (begin >= end) return;
+  const ImageChange change{*this};
+  static_cast<void>(image_->file().punch_hole(begin, end - begin));
+}
+
+// Blocks past the end of a file go only when its size is set, and then all of them. While a round is under way, which
+// may make the file longer, they stay.
+void Engine::give_back_past_end(std::uint64_t end_page) {
+  std::vector<PageRun> needed;
+  std::uint64_t pages = 0;
+  {
+    const Lock lock{mutex_};
+    pages = image_->pages();
+    if (round_phase_ != RoundPhase::idle || end_page <= pages) return;
+    reserved_pages_.common({pages, no_position}, needed);
+    if (!needed.empty()) return;
+    cutting_image_ = true;
+  }
+  const File& file = image_->file();
+  FileStatus status;
+  {
+    const ImageChange change{*this};
+    // Of another size it is somebody else's doing.
+    if (file_system_.status(file.descriptor(), status).ok() && status.size_bytes == pages * page_size)
+      static_cast<void>(file_system_.truncate(file.descriptor(), pages * page_size));
+  }
+  const Lock lock{mutex_};
+  cutting_image_ = false;
+  consider_checkpoint();
 }
 
 void Engine::end_append() noexcept {

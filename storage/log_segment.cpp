@@ -72,13 +72,16 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     appended.new_segment = segment;
   }
   header.position = appended.new_segment ? end_position_ + segment_records_at : current_->first_position + place;
+  bool writes = false;
   try {
+    if (record.before_write) record.before_write();
+    writes = true;
     write_record(*segment, record, header);
   } catch (...) {
     // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
     if (appended.new_segment)
       give_up(segment_name(options_.image_name, segment->number));
-    else
+    else if (writes)
       torn_rest_ =
           !segment->file.file_system().truncate(segment->file.descriptor(), segment->offset_of(header.position)).ok();
     throw;

@@ -62,6 +62,8 @@ struct LogAppend {
   std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)> data;
   /// The same stream where it lies in memory, so that it need not be copied; empty: ask `data`.
   std::span<const std::span<const std::byte>> parts;
+  /// Called once the log has room for the record, before anything of it is written. What it throws refuses the record.
+  std::function<void()> before_write;
 };
 
 /// Appends records, one caller at a time. It decides nothing about durability or visibility.

@@ -280,6 +280,7 @@ IoResult SimulatedFileSystem::truncate(int file, std::uint64_t size_bytes) {
   SimulatedInode* inode = inode_of(file);
   if (inode == nullptr || !file_of(file)->writable) return failed(EINVAL);
   inode->resize(size_bytes, tick());
+  inode->release_past_end();
   return done();
 }
 

@@ -53,6 +53,8 @@ public:
   std::uint64_t blocks_missing(std::uint64_t offset, std::uint64_t length) const;
   void allocate(std::uint64_t offset, std::uint64_t length);
   void release(std::uint64_t offset, std::uint64_t length);
+  /// As a change of the size does it, also to the size that the file has.
+  void release_past_end() { release(size(), allocated_.size() * BlockBytes::block_size); }
   std::uint64_t blocks() const { return blocks_; }
 
   /// A sync takes what is dirty at its start; what is written before its end stays dirty.
