@@ -15,8 +15,10 @@
 //
 // Memory may run out anywhere. What takes some comes before the point from which there is no way back: a record in the
 // log, a lease that is given, a pin that is held. From there on all is noexcept, but for two things. A publish that is
-// in the log and could not be entered into the index waits in `unfinished_`: it is entered before anything is read,
-// held or published. And whatever fails while a sync or a checkpoint makes things last counts as a failed sync.
+// in the log and could not be entered into the index is a success all the same: its version and its pages are what
+// everybody sees, and its bytes wait in `unfinished_`, to be entered before anything is read, held or published. Only
+// who needs them then is refused for want of memory. And whatever fails while a sync or a checkpoint makes things last
+// counts as a failed sync.
 #pragma once
 
 #include <atomic>
@@ -149,10 +151,9 @@ private:
     bool published = false;  ///< the transaction is visible: its private bytes go
     std::exception_ptr error;
   };
-  /// A publish that is in the log, and for which the index had no memory: parts may be there, the rest is not.
+  /// The newest version, where the index had no memory for it: parts may be there, the rest is not.
   struct Unfinished {
     SessionRef state;
-    Publishing publishing;
     std::vector<LoggedRange> ranges;
   };
   using Holders = std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef>;  // by held version and id
@@ -170,7 +171,8 @@ private:
     std::list<Waiting> granted;
     Holders evicted;
     Rooms rooms;
-    SessionRef broken;  ///< lost its lease
+    SessionRef broken;   ///< lost its lease
+    SessionRef entered;  ///< whose publish was entered late: it may end here, which may close a file
   };
   struct ReadPart {
     std::uint64_t offset;  ///< in the caller's buffer
@@ -230,21 +232,25 @@ private:
   void appended(const Publishing& publishing, const LogWriter::Appended& appended,
                 std::span<LoggedRange> ranges) noexcept;
   void stage_commit(const LogPoint& target) noexcept;
-  /// Null: it is visible. Else what went wrong, and `unfinished_` has it: the publish goes on.
-  std::exception_ptr make_visible(const SessionState& state, const Publishing& publishing,
-                                  std::vector<LoggedRange>& ranges, After& after) noexcept;
+  /// The version is what everybody sees from now on. Its ranges are in the index, or `unfinished_` has them.
+  void make_visible(const SessionRef& state, const Publishing& publishing, std::vector<LoggedRange>& ranges,
+                    After& after) noexcept;
+  /// The newest version is in the index as a whole.
+  void note_entered(After& after) noexcept;
   /// Enters what `unfinished_` has, before anything else looks at the index. Throws when memory is still missing.
   void finish_entering(After& after);
   /// The same for who does not look at the index, and lets the next try again.
   void try_to_finish_entering(After& after) noexcept;
   /// Enters ranges into the index, in about `entries_max` entries, and returns what is left of them.
   std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max);
+  /// end_publish(), unless it has to be entered first.
+  void end_visible(After& after) noexcept;
   void end_publish(After& after) noexcept;
   /// Nothing was appended.
   void give_up_publish(const Publishing& publishing) noexcept;
   /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
   using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
-  std::uint64_t publish_ranges(const SessionState& state, std::string_view action, std::span<const LogRange> ranges,
+  std::uint64_t publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                                const Fill& fill, std::uint64_t new_pages,
                                std::span<const std::span<const std::byte>> parts = {});
   /// Everything that can fail once a record is whole has to come before: positions are still relative to its data.

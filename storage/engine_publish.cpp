@@ -292,25 +292,25 @@ std::span<Engine::LoggedRange> Engine::add_to_index(std::span<LoggedRange> range
   return ranges;
 }
 
-std::exception_ptr Engine::make_visible(const SessionState& state, const Publishing& publishing,
-                                        std::vector<LoggedRange>& ranges, After& after) noexcept {
-  assert(publishing.version == version_ + 1);
-  try {
+void Engine::make_visible(const SessionRef& state, const Publishing& publishing, std::vector<LoggedRange>& ranges,
+                          After& after) noexcept {
+  assert(!unfinished_ && publishing.version == version_ + 1);
+  {
     const ReadGate::Change change{gate_};
-    try {
-      static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
-    } catch (...) {
-      // Parts of it may be in the index, in the place of what the version before has there.
-      if (!unfinished_)
-        unfinished_ = Unfinished{const_cast<SessionState&>(state).shared_from_this(), publishing, std::move(ranges)};
-      throw;
-    }
     version_ = publishing.version;
     pages_ = publishing.pages;
-    unfinished_.reset();
-  } catch (...) {
-    return std::current_exception();
+    try {
+      static_cast<void>(add_to_index(ranges, version_, ~0ull));
+    } catch (...) {
+      // Parts of it may be in the index, in the place of what the version before has there.
+      unfinished_ = Unfinished{state, std::move(ranges)};
+      return;
+    }
   }
+  note_entered(after);
+}
+
+void Engine::note_entered(After& after) noexcept {
   staged_over_ = 0;
   const std::uint64_t record_bytes_published = appended_.position - published_.position;
   published_ = {appended_.position, version_, appended_.position + index_.grown_bytes()};
@@ -319,14 +319,17 @@ std::exception_ptr Engine::make_visible(const SessionState& state, const Publish
   consider_checkpoint();
   pace_bytes_ += static_cast<std::int64_t>(options_.checkpoint_pace * record_bytes_published);
   resume_round(false);
-  return nullptr;
 }
 
 void Engine::finish_entering(After& after) {
   if (!unfinished_) return;
-  const SessionRef state = unfinished_->state;
-  const auto error = make_visible(*state, unfinished_->publishing, unfinished_->ranges, after);
-  if (error) std::rethrow_exception(error);
+  {
+    const ReadGate::Change change{gate_};
+    static_cast<void>(add_to_index(unfinished_->ranges, version_, ~0ull));
+    after.entered = std::move(unfinished_->state);
+    unfinished_.reset();
+  }
+  note_entered(after);
   end_publish(after);
 }
 
@@ -336,6 +339,10 @@ void Engine::try_to_finish_entering(After& after) noexcept {
   } catch (const std::bad_alloc&) {
     // See there.
   }
+}
+
+void Engine::end_visible(After& after) noexcept {
+  if (!unfinished_) end_publish(after);
 }
 
 void Engine::end_publish(After& after) noexcept {
@@ -388,13 +395,13 @@ std::vector<Engine::LoggedRange> Engine::locate(
   return logged;
 }
 
-std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view action,
-                                     std::span<const LogRange> ranges, const Fill& fill, std::uint64_t new_pages,
+std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
+                                     const Fill& fill, std::uint64_t new_pages,
                                      std::span<const std::span<const std::byte>> parts) {
   Publishing publishing;
   bool keep_small = false;
   if (new_pages != 0) {
-    const std::uint64_t pages = view(state).pages;
+    const std::uint64_t pages = view(*state).pages;
     check_growth(pages, new_pages);
     check_file_size(pages + new_pages);
   }
@@ -402,7 +409,7 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
   {
     const Lock lock{mutex_};
     finish_entering(after);
-    check_right_locked(state);
+    check_right_locked(*state);
     for (const LogRange& range : ranges) check_bounds(action, range.offset, range.length, pages_ * page_size);
     if (ranges.empty()) {
       check_growth(pages_, new_pages);
@@ -410,7 +417,7 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     } else if (ranges.front().length == 0) {
       return pages_;
     }
-    claim_publish(state, true);
+    claim_publish(*state, true);
     publishing = plan_publish(new_pages, payload_bytes_of(ranges));
     keep_small = small_bytes_ < small_bytes_max;
   }
@@ -420,7 +427,7 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
     if (mutated(Mutation::publish_before_append)) {
       auto early = locate(ranges, true, fill);
       const Lock lock{mutex_};
-      static_cast<void>(make_visible(state, publishing, early, after));
+      make_visible(state, publishing, early, after);
     }
     logged = locate(ranges, keep_small, fill);
     done = append(publishing, ranges, fill, parts);
@@ -430,11 +437,9 @@ std::uint64_t Engine::publish_ranges(const SessionState& state, std::string_view
   }
   const Lock lock{mutex_};
   appended(publishing, done, logged);
-  if (!mutated(Mutation::publish_before_append)) {
-    if (const auto error = make_visible(state, publishing, logged, after)) std::rethrow_exception(error);
-  }
+  if (!mutated(Mutation::publish_before_append)) make_visible(state, publishing, logged, after);
   consider_writeback();
-  end_publish(after);
+  end_visible(after);
   return publishing.previous_pages;
 }
 
@@ -443,7 +448,7 @@ void Engine::publish(const SessionRef& state, std::string_view action, std::span
   const auto fill = [data](std::uint64_t offset, std::span<std::byte> buffer) {
     std::memcpy(buffer.data(), data.data() + offset, buffer.size());
   };
-  publish_ranges(*state, action, ranges, fill, 0, {&data, 1});
+  publish_ranges(state, action, ranges, fill, 0, {&data, 1});
 }
 
 bool Engine::publish_together(const SessionRef& state, std::span<const StoreSession::Write> writes) {
@@ -476,7 +481,7 @@ bool Engine::publish_together(const SessionRef& state, std::span<const StoreSess
     }
   };
   try {
-    publish_ranges(*state, "write", ranges, fill, 0);
+    publish_ranges(state, "write", ranges, fill, 0);
   } catch (const MemoryError&) {
     return false;
   }
@@ -485,7 +490,7 @@ bool Engine::publish_together(const SessionRef& state, std::span<const StoreSess
 
 std::uint64_t Engine::publish_grow(const SessionRef& state, std::uint64_t new_pages) {
   return publish_ranges(
-      *state, "grow", {}, [](std::uint64_t, std::span<std::byte>) {}, new_pages);
+      state, "grow", {}, [](std::uint64_t, std::span<std::byte>) {}, new_pages);
 }
 
 void Engine::begin_commit(const SessionRef& state) {

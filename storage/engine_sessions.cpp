@@ -236,6 +236,7 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
   rooms_.erase(writer_->id);
   last_writer_ = writer_;
   after.broken = std::exchange(writer_, nullptr);
+  try_to_finish_entering(after);
   grant_next(after);
   return lost;
 }

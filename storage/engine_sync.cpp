@@ -164,13 +164,11 @@ void Engine::finish_sync(const LogPoint& target) noexcept {
     const auto flush = next++;
     if (flush->position > target.position) continue;
     if (flush->commit) {
-      const Publishing& publishing = flush->commit->publishing;
-      flush->error = make_visible(*flush->state, publishing, flush->commit->ranges, after);
-      if (!flush->error) {
-        flush->state->private_pages = 0;
-        flush->published = true;
-        end_publish(after);
-      }
+      // It is durable, so that the answer is a success and nothing of it is private any more.
+      make_visible(flush->state, flush->commit->publishing, flush->commit->ranges, after);
+      flush->state->private_pages = 0;
+      flush->published = true;
+      end_visible(after);
     }
     if (flush->for_checkpoint) submit_checkpoint();
     if (flush->state)

@@ -43,6 +43,7 @@ struct Change {
 struct Step {
   std::vector<Change> changes;
   bool answered = false;
+  bool refused = false;
 };
 
 /// A store in which all that an operation will change has the value `before` and is flushed.
@@ -93,7 +94,8 @@ public:
     const auto flushing = start_flush(session);
     run_lanes();
     if (flushing->calls != 1) throw std::logic_error{"a flush was not answered"};
-    if (flushing->error) std::rethrow_exception(flushing->error);
+    flush_refused = flushing->error != nullptr;
+    if (flush_refused) std::rethrow_exception(flushing->error);
   }
   void write(StoreSession& session, Step& step) {
     for (const Change& change : step.changes) {
@@ -113,6 +115,9 @@ public:
   std::vector<Step> steps;
   std::optional<std::uint64_t> pages_after;  ///< of an operation that grows the image
   bool grown = false;                        ///< and was answered
+  std::optional<std::uint64_t> pages_seen;   ///< by its session, once it was answered
+  bool flush_refused = false;                ///< the last one
+  bool commit_refused = false;               ///< of all steps
 };
 
 /// Which of the steps are visible to this session; fails where one is there in part.
@@ -128,6 +133,7 @@ std::vector<bool> visible_steps(World& world, StoreSession& session) {
     }
     if (there != 0 && there != step.changes.size()) FAIL(there << " of " << step.changes.size() << " are visible");
     if (step.answered && there == 0) FAIL("what was answered is gone");
+    if (step.refused && there != 0) FAIL("what was refused is there");
     visible.push_back(there != 0);
   }
   return visible;
@@ -152,10 +158,17 @@ void check_world(World& world, bool kills) {
   CHECK(idle.sessions_live + idle.sessions_pinned + idle.sessions_write + idle.sessions_fork == 0);
   CHECK(idle.fork_bytes == 0);
   CHECK_FALSE(idle.oldest_holder);
+  // Or a record is in the log that no sync made last: what becomes of it is decided by the next start.
+  if (world.commit_refused && idle.last_sync_error.empty()) {
+    for (Step& step : world.steps) step.refused = true;
+    world.pages_after = std::nullopt;
+  }
 
   auto reader = world.open_reader();
   const auto seen = visible_steps(world, *reader);
   const std::uint64_t pages = reader->pages();
+  CHECK(idle.pages == pages);
+  if (world.pages_seen) CHECK(*world.pages_seen == *world.pages_after);
   if (world.grown) CHECK(pages == *world.pages_after);
   if (!world.grown) CHECK((pages == base_pages || pages == world.pages_after));
   bool marked = false;
@@ -236,16 +249,26 @@ std::vector<Step> wide_step(std::size_t count) {
   return {step};
 }
 
+/// On a writer that publishes on write, where a step is one change.
+void write_step(World& world, Step& step) {
+  step.refused = true;
+  world.write(*world.writer, step);
+  step.refused = false;
+  step.answered = true;
+}
+
 void write_all(World& world) {
-  for (Step& step : world.steps) {
-    world.write(*world.writer, step);
-    step.answered = true;
-  }
+  for (Step& step : world.steps) write_step(world, step);
 }
 
 void commit_all(World& world) {
   for (Step& step : world.steps) world.write(*world.writer, step);
-  world.flush(*world.writer);
+  try {
+    world.flush(*world.writer);
+  } catch (...) {
+    world.commit_refused = world.flush_refused;
+    throw;
+  }
   for (Step& step : world.steps) step.answered = true;
 }
 
@@ -279,7 +302,9 @@ TEST_CASE("memory runs out in a group of writes") {
     std::vector<StoreSession::Write> writes;
     for (const Change& change : world.steps[0].changes) data.push_back(filled(change.length, after));
     for (std::size_t i = 0; i < data.size(); ++i) writes.push_back({world.steps[0].changes[i].offset, data[i]});
+    world.steps[0].refused = true;
     world.steps[0].answered = world.writer->write_together(writes);
+    world.steps[0].refused = !world.steps[0].answered;
   });
 }
 
@@ -320,8 +345,7 @@ TEST_CASE("memory runs out in writes that go over several files of the log") {
   };
   fail_each_allocation(steps, set_up, [](World& world) {
     for (Step& step : world.steps) {
-      world.write(*world.writer, step);
-      step.answered = true;
+      write_step(world, step);
       world.run_lanes();
     }
     world.flush(*world.writer);
@@ -340,6 +364,7 @@ TEST_CASE("memory runs out in a transaction") {
     world.writer->grow(2);
     commit_all(world);
     world.grown = true;
+    world.pages_seen = world.writer->pages();
   });
 }
 
@@ -368,40 +393,61 @@ TEST_CASE("memory runs out while a large transaction is entered in parts") {
     for (Step& step : world.steps) world.write(*world.writer, step);
   };
   fail_each_allocation(wide_step(10), set_up, [](World& world) {
-    world.flush(*world.writer);
+    try {
+      world.flush(*world.writer);
+    } catch (...) {
+      world.commit_refused = world.flush_refused;
+      throw;
+    }
     world.steps[0].answered = true;
   });
 }
 
-TEST_CASE("a transaction that memory was missing for is committed by the next flush or dropped by a discard") {
+TEST_CASE("a transaction that memory was missing for is there after the next flush or gone after a discard") {
   const bool discards = GENERATE(false, true);
+  const bool forever = GENERATE(false, true);
+  const bool in_parts = GENERATE(false, true);
   const auto steps = wide_step(20);
   bool retried = false;
   for (std::uint64_t at = 1;; ++at) {
-    INFO("allocation " << at);
+    INFO("allocation " << at << (forever ? " and all after it" : ""));
     World world{steps};
+    if (in_parts) {
+      world.writer = nullptr;
+      world.store->close();
+      world.options.index_entries_at_once = 3;
+      world.reopen();
+    }
     world.become(Publish::on_flush);
     for (Step& step : world.steps) world.write(*world.writer, step);
-    bool failed = false, refused = false;
+    world.writer->grow(2);
+    world.pages_after = base_pages + 2;
+    bool failed = false, answered = false;
     {
-      const FailingMemory failing{at};
+      const FailingMemory failing{at, forever};
       try {
         world.flush(*world.writer);
+        answered = true;
       } catch (const std::bad_alloc&) {
-        refused = true;
       } catch (const MemoryError&) {
-        refused = true;
       }
       failed = failing.failed();
     }
-    if (refused) {
+    if (!answered && world.store->stat(2000).last_sync_error.empty()) {
       retried = true;
+      CHECK(world.store->stat(2000).pages == base_pages);
       if (discards) {
-        world.writer->discard();
-      } else if (world.store->stat(2000).last_sync_error.empty()) {
+        CHECK(world.writer->discard().pages == base_pages);
+        world.steps[0].refused = true;
+        world.pages_after = std::nullopt;
+      } else {
         world.flush(*world.writer);
-        world.steps[0].answered = true;
+        answered = true;
       }
+    }
+    if (answered) {
+      CHECK(world.writer->pages() == base_pages + 2);
+      world.steps[0].answered = world.grown = true;
     }
     check_world(world, true);
     if (!failed) break;
@@ -496,8 +542,7 @@ TEST_CASE("memory runs out in a checkpoint") {
   for (std::uint64_t i = 0; i < 3; ++i) steps.push_back({{{(10 + i) * page + 8, 9000}}});
   fail_each_allocation(steps, set_up, [](World& world) {
     for (Step& step : world.steps) {
-      world.write(*world.writer, step);
-      step.answered = true;
+      write_step(world, step);
       world.run_lanes();
       static_cast<void>(world.store->stat(2000));
     }
