@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <random>
+#include <system_error>
 #include <utility>
 
 #include "storage/file_io.hpp"
@@ -108,6 +109,22 @@ class OpenStore {
 public:
   OpenStore(FileSystem& file_system, const std::string& path, const EngineOptions& options)
       : files_{file_system}, store_{open_engine(files_, path, sync_lane_, checkpoint_lane_, options)} {}
+  static std::shared_ptr<OpenStore> make(FileSystem& file_system, const std::string& path,
+                                         const EngineOptions& options) {
+    try {
+      return std::make_shared<OpenStore>(file_system, path, options);
+    } catch (const MemoryError&) {
+      throw;
+    } catch (const std::system_error& error) {
+      // A lane without its thread. Nothing was opened yet.
+      throw MemoryError{Errc::limit_exceeded, "open " + quoted(path) +
+                                                  ": a store needs 2 threads, and the system gives "
+                                                  "this process no more (" +
+                                                  error.code().message() +
+                                                  "); end some, or raise the limit of threads: ulimit -u, pids_limit "
+                                                  "of a container, TasksMax of a service"};
+    }
+  }
   OpenStore(const OpenStore&) = delete;
   OpenStore& operator=(const OpenStore&) = delete;
   ~OpenStore() {
@@ -196,13 +213,13 @@ private:
   static std::shared_ptr<OpenStore> open(FileSystem& file_system, const std::string& path, EngineOptions options,
                                          Access access) {
     try {
-      return std::make_shared<OpenStore>(file_system, path, options);
+      return OpenStore::make(file_system, path, options);
     } catch (const MemoryError& error) {
       const bool unwritable = error.errc() == Errc::permission_denied || error.errc() == Errc::read_only;
       if (access == Access::write || options.read_only || !unwritable) throw;
     }
     options.read_only = true;
-    return std::make_shared<OpenStore>(file_system, path, options);
+    return OpenStore::make(file_system, path, options);
   }
 
   std::shared_ptr<Registry::Entry> entry_;

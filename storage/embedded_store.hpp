@@ -29,7 +29,8 @@ struct EmbeddedOptions {
 /// and the destructor closes the child's descriptors and does nothing else: no byte, no checkpoint, no file removed.
 /// Until then the child keeps the image locked, also when its parent has ended.
 ///
-/// Errors: as open_engine(); busy when another process has the image, or another session of this one the lease.
+/// Errors: as open_engine(); busy when another process has the image, or another session of this one the lease;
+/// limit_exceeded when there is no thread to be had, of which a store needs two.
 std::unique_ptr<Session> open_embedded_store(const std::string& path, const EmbeddedOptions& options);
 
 }  // namespace pageserver::storage

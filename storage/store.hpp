@@ -47,6 +47,9 @@ public:
   /// sessions that are not writers it is only the version that they see). Success is also what a flush gets that took
   /// effect although the lease went meanwhile. May run inside the call or later on another thread, exactly once,
   /// unless the session is destroyed first: then it does not run once the destructor has returned.
+  ///
+  /// None of the callbacks that a caller gives may throw, these or Store::Opened: what they tell has happened, and
+  /// there is nobody to hear that it was not taken in. One that does throw counts as run.
   using Done = std::function<void(std::exception_ptr error, const Version& version)>;
   /// Runs once, on another thread, when the session lost its lease or its version for a reason that is not its own.
   using Notice = std::function<void(const MemoryError& reason)>;
@@ -80,6 +83,7 @@ public:
   /// At most `ranges_max` ranges; `described_until` is the offset up to which the answer is complete.
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                              std::uint64_t& described_until) = 0;
+  /// Throws nothing but what `done` throws: what goes wrong is told there.
   virtual void flush(Done done) = 0;
   /// Returns what the session sees from now on.
   virtual SessionView discard() = 0;

@@ -1,4 +1,6 @@
 // Syncs are counted, shared, held and failed; disks fill up. What was answered stays true.
+#include <sys/stat.h>
+
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -268,6 +270,42 @@ TEST_CASE_METHOD(EngineHarness, "engine: no space for the log or the image's blo
   open();
   CHECK(read_from(*reader(), page_size, 5000) == filled(5000, 1));
   CHECK(read_from(*reader(), page_size + 5000, 100) == filled(100, 0));
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: of what a refused publish reserved, the image's file keeps nothing") {
+  open();
+  writer()->grow(8);
+  close();
+  open();
+  const auto write = writer(Publish::on_flush);
+  write->write(0, filled(10, 1));
+  flush(*write);  // the log has its file
+  const auto image_blocks = [&] {
+    struct stat status {};
+    REQUIRE(::stat(path().c_str(), &status) == 0);
+    return status.st_blocks;
+  };
+  const auto before = image_blocks();
+  for (int had = 0; had < 3; ++had) {
+    write->grow(4);
+    // Three runs: two in holes, one past the file's end.
+    for (const std::uint64_t page : {2u, 4u, 10u}) write->write(page * page_size + 100, filled(5'000, 2));
+    files.fail(Call::reserve, ENOSPC, had);
+    check_error(thrown_by([&] { flush(*write); }), Errc::no_space, {"ENOSPC"});
+    files.heal(Call::reserve);
+    write->discard();
+    CHECK(image_blocks() == before);
+  }
+  // All had, and then the record can't be written.
+  write->grow(4);
+  for (const std::uint64_t page : {2u, 4u, 10u}) write->write(page * page_size + 100, filled(5'000, 2));
+  files.fail(Call::write, ENOSPC);
+  check_error(thrown_by([&] { flush(*write); }), Errc::no_space, {"ENOSPC"});
+  files.heal(Call::write);
+  CHECK(image_blocks() == before);
+  flush(*write);
+  CHECK(image_blocks() > before);
+  CHECK(read_from(*write, 10 * page_size + 100, 5'000) == filled(5'000, 2));
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: a file system that can't reserve or punch is used without") {

@@ -3,13 +3,16 @@
 // as a whole or not at all, and nobody is left holding what nobody can give back.
 #include <catch2/catch.hpp>
 
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "storage/embedded_store.hpp"
+#include "storage/private_bytes.hpp"
 #include "storage/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 #include "tests/unit/storage/failing_resources.hpp"
@@ -566,6 +569,71 @@ TEST_CASE("memory runs out in a recovery") {
   };
   fail_each_allocation({{{{3 * page, 3000}}}, {{{8 * page, 2 * page, 0}}}}, set_up,
                        [](World& world) { world.reopen(); });
+}
+
+TEST_CASE("a store that has no thread for one of its lanes is not opened, and nothing is left of the attempt") {
+  TempDir folder;
+  FaultyFileSystem files;
+  storage::EmbeddedOptions options;
+  options.file_system = &files;
+  const bool exists = GENERATE(false, true);
+  const std::string path = folder.file("db.img");
+  if (exists) storage::open_embedded_store(path, options)->grow(1);
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, std::filesystem::directory_iterator{});
+  };
+  const auto threads_before = threads();
+  for (std::uint64_t at = 1; at <= 2; ++at) {
+    std::optional<MemoryError> refused;
+    bool failed = false;
+    {
+      const FailingThreads none(at);
+      refused = thrown_by([&] { storage::open_embedded_store(path, options); });
+      failed = none.failed();
+    }
+    CHECK(failed);
+    REQUIRE(refused);
+    check_error(*refused, Errc::limit_exceeded, {path, "needs 2 threads", "ulimit -u"});
+    CHECK(files.open_files() == 0);
+    CHECK(threads() == threads_before);
+    CHECK(std::filesystem::exists(path) == exists);
+  }
+  {
+    const auto session = storage::open_embedded_store(path, options);
+    session->grow(1);
+    session->write(0, filled(100, 1));
+    session->flush();
+    // The store is there: another session of it needs no thread.
+    const FailingThreads none(1);
+    auto asked = options;
+    asked.access = Access::read;
+    std::vector<std::byte> read(100);
+    storage::open_embedded_store(path, asked)->read(0, read);
+    CHECK(read == filled(100, 1));
+  }
+  CHECK(files.open_files() == 0);
+  CHECK(std::filesystem::file_size(path) == (exists ? 2 : 1) * page_size);
+}
+
+TEST_CASE("the memory of one transaction's blocks serves the next") {
+  constexpr std::size_t block = storage::PrivateBytes::block_bytes;
+  constexpr std::uint64_t pages = 16;
+  World world{std::vector<Step>{}};
+  world.writer.reset();
+  world.options.inline_commit_bytes = GENERATE(std::uint64_t{1} << 20, std::uint64_t{1} << 19);  // here, or on the lane
+  world.reopen();
+  const auto writer = world.open_writer(Publish::on_flush);
+  const auto transaction = [&](int value, bool flushes) {
+    for (std::uint64_t at = 0; at < pages; ++at) writer->write(at * page, filled(page, value));
+    flushes ? world.flush(*writer) : static_cast<void>(writer->discard());
+  };
+  transaction(1, true);
+  for (const bool flushes : {true, false, true}) {
+    const CountedAllocations blocks(block);
+    transaction(2, flushes);
+    const std::uint64_t count = blocks.count();
+    CHECK(count < pages);  // of pages * page / block, which is 256
+  }
 }
 
 }  // namespace pageserver::test

@@ -142,6 +142,33 @@ TEST_CASE_METHOD(EngineHarness, "engine: fork bytes are bounded for each and for
   CHECK(store().stat(0).fork_bytes == storage::PrivateBytes::block_bytes);
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: two that serve one image for reading never spill into one file") {
+  open();
+  writer()->grow(4);
+  close();
+  options.read_only = true;
+  options.private_memory_bytes = 4096;
+  open();
+  FaultyFileSystem other_files;
+  ManualBackground other_lane;
+  const auto other = storage::open_engine(other_files, path(), other_lane, other_lane, options);
+  const auto mine = fork();
+  const auto theirs = open_now(*other, session_request(Access::fork, "fork"));
+  // Their files would have the same name. Theirs comes after each call that makes or removes mine.
+  const Call between = GENERATE(Call::open, Call::remove);
+  bool met = false;
+  files.before(between, [&] {
+    if (!std::exchange(met, true)) theirs->write(0, filled(3 * page_size, 2));
+  });
+  mine->write(0, filled(3 * page_size, 1));
+  CHECK(met);
+  theirs->write(3 * page_size, filled(page_size, 3));
+  CHECK(read_from(*mine, 0, 3 * page_size) == filled(3 * page_size, 1));
+  CHECK(read_from(*mine, 3 * page_size, page_size) == filled(page_size, 0));
+  CHECK(read_from(*theirs, 0, 3 * page_size) == filled(3 * page_size, 2));
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: a spill that fails changes nothing and harms nobody else") {
   options.private_memory_bytes = 4096;
   open();

@@ -1,6 +1,7 @@
 // Memory and threads that run out on demand: linked into a program, this replaces its operator new and pthread_create.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace pageserver::test {
@@ -25,6 +26,16 @@ public:
   FailingThreads& operator=(const FailingThreads&) = delete;
   ~FailingThreads();
   bool failed() const;
+};
+
+/// Counts the allocations of so many bytes that the process makes while it lives. One at a time.
+class CountedAllocations {
+public:
+  explicit CountedAllocations(std::size_t bytes);
+  CountedAllocations(const CountedAllocations&) = delete;
+  CountedAllocations& operator=(const CountedAllocations&) = delete;
+  ~CountedAllocations();
+  std::uint64_t count() const;
 };
 
 /// While it lives, the calling thread's allocations succeed and are not counted.
