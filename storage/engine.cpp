@@ -72,9 +72,13 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
     const RecoveryReport report = recover_image(image, false, options.abandon_recovery);
     if (report.replayed && options.recovered) options.recovered(report);
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
-    // before a new log does. An empty image may never have been synced itself.
-    if (!mutated(Mutation::drop_open_sync)) {
+    // before a new log does. The image may hold what its last writer never synced: readers are about to see that,
+    // and a flush answers for it.
+    if (!mutated(Mutation::drop_open_image_sync)) {
       if (image.size() == 0) image.file().sync();
+      image.file().sync_data();
+    }
+    if (!mutated(Mutation::drop_open_sync)) {
       image.folder().sync();
     }
   }
@@ -100,8 +104,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
                                     " can't be copied into the image, so that nothing more is accepted; what was "
                                     "flushed is safe in the log. Memory ran out; try again once there is more")} {
   image_bytes_ = image_->size();
-  // Where the file may change on another machine, a mapping may show something else than a read.
-  if (options.map_image && mapped_reads_enabled() && file_system_warning_of(folder_).empty()) {
+  if (options.map_image && mapped_reads_enabled() && is_good_to_map(folder_)) {
     mapped_image_.emplace(image_->file());
     image_address_ = mapped_image_->address(image_bytes_);
   }

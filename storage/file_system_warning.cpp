@@ -29,6 +29,9 @@ constexpr std::array<Kind, 11> remote_kinds{{
     {0x47504653, "GPFS"},
 }};
 
+// tmpfs, ramfs and hugetlbfs.
+constexpr std::array<std::uint64_t, 3> memory_kinds{0x01021994, 0x858458F6, 0x958458F6};
+
 }  // namespace
 
 std::string file_system_warning(std::uint64_t magic) {
@@ -44,6 +47,14 @@ std::string file_system_warning(std::uint64_t magic) {
 std::string file_system_warning_of(const Folder& folder) {
   const IoResult type = retried([&] { return folder.file_system().file_system_type(folder.descriptor()); });
   return type.ok() ? file_system_warning(static_cast<std::uint64_t>(type.value)) : std::string{};
+}
+
+bool is_good_to_map(const Folder& folder) {
+  const IoResult type = retried([&] { return folder.file_system().file_system_type(folder.descriptor()); });
+  if (!type.ok()) return false;
+  const auto magic = static_cast<std::uint64_t>(type.value);
+  return file_system_warning(magic).empty() &&
+         std::find(memory_kinds.begin(), memory_kinds.end(), magic) == memory_kinds.end();
 }
 
 std::string file_system_warning_of(FileSystem& file_system, const std::string& path) {

@@ -31,7 +31,7 @@ ImageFile::ImageFile(File file, Folder folder, std::string given_path, bool read
       name_{file_name(file_.path())},
       given_path_{std::move(given_path)},
       read_only_{read_only},
-      entry_durable_{!created},
+      created_{created},
       size_{size} {}
 
 ImageFile::ImageFile(ImageFile&& other) noexcept
@@ -40,6 +40,7 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
       name_{std::move(other.name_)},
       given_path_{std::move(other.given_path_)},
       read_only_{other.read_only_},
+      created_{other.created_},
       entry_durable_{other.entry_durable_.load()},
       size_{other.size_.exchange(0)},
       backed_{std::move(other.backed_)},
@@ -233,7 +234,12 @@ void ImageFile::sync() {
   try {
     file_.sync_data();
     if (!entry_durable_) {
-      folder_.sync();
+      // A folder that may be entered but not read can't be synced. A file found there is synced with all that is its
+      // own, which is what can be done for its entry.
+      if (created_ || !folder_.unreadable())
+        folder_.sync();
+      else
+        file_.sync();
       entry_durable_ = true;
     }
   } catch (const MemoryError& error) {

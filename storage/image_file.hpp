@@ -48,7 +48,7 @@ public:
   /// As it was given to open().
   const std::string& path() const noexcept { return given_path_; }
   bool read_only() const noexcept { return read_only_; }
-  /// False until the first sync() of a file that open() created.
+  /// False until the first sync(): whoever made the file may have been killed before it synced the entry.
   bool entry_durable() const noexcept { return entry_durable_; }
   const File& file() const noexcept { return file_; }
   /// The folder that the file was opened in, and its name there: where all else of the store is.
@@ -66,7 +66,7 @@ public:
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                      std::uint64_t& described_until) const;
 
-  /// Makes durable what was written and grown, and the directory entry when open() created the file. After one failure
+  /// Makes durable what the file holds, whoever wrote it, and at the first time its directory entry. After one failure
   /// every later call throws it again: the kernel may have forgotten the bytes, and its next success proves nothing.
   void sync();
   /// Throws provider_error when the file's size is not what it should be.
@@ -87,7 +87,8 @@ private:
   std::string name_;
   std::string given_path_;
   bool read_only_ = false;
-  std::atomic<bool> entry_durable_{true};
+  bool created_ = false;  // by open()
+  std::atomic<bool> entry_durable_{false};
   std::atomic<std::uint64_t> size_{0};
   std::vector<bool> backed_;  // pages whose blocks are known to be reserved; shorter than the image where not known
   bool reservable_ = true;

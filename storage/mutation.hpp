@@ -17,6 +17,7 @@ enum class Mutation : std::uint8_t {
   drop_mark_entry_sync,       ///< the directory entry of the segment that has the mark is not synced either
   drop_removal_sync,          ///< the removal of a segment is not synced before the next is removed
   drop_open_sync,             ///< opening does not sync the entries of a new image or of a log that is gone
+  drop_open_image_sync,       ///< opening does not sync what the image holds
   drop_recovery_log_sync,     ///< recovery copies a log that it did not sync
   drop_recovery_entry_sync,   ///< nor its directory entries, there and gone
   drop_recovery_image_sync,   ///< recovery removes the log before the image is synced

@@ -13,6 +13,7 @@ SimulationOptions options_for(std::uint64_t seed) {
   SimulationOptions options;
   options.seed = seed;
   options.open_store = engine();
+  options.outside_writes = true;
   return options;
 }
 
@@ -26,7 +27,7 @@ void report(const char* what, const SimulationCounters& counters) {
             << counters.fork_limits << " fork limits, " << counters.crashes << " crashes, " << counters.recoveries
             << " recoveries, " << counters.recoveries_after_recovery << " of them after a crash in recovery, "
             << counters.faults << " faults, " << counters.errors << " errors, " << counters.interleaved
-            << " interleavings\n";
+            << " interleavings, " << counters.outside_writes << " writes from outside\n";
 }
 
 std::uint32_t bit(Call call) { return 1u << static_cast<unsigned>(call); }
@@ -48,6 +49,7 @@ void try_seeds(std::uint64_t share) {
   CHECK(counters.fork_limits > 0);
   CHECK(counters.evictions > 20);
   CHECK(counters.clean_stops > 20);
+  CHECK(counters.outside_writes > 20);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ std::uint64_t seed_that_finds(Mutation mutation, std::uint64_t seeds, bool faili
     options.seed = seed;
     options.open_store = engine();
     options.crash_check_one_in = 4;
+    options.outside_writes = true;
     if (failing_syncs) {
       options.faults.error = EIO;
       options.faults.kinds = 1u << static_cast<unsigned>(Call::sync_data);
@@ -57,6 +58,7 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"drop_mark_entry_sync", Mutation::drop_mark_entry_sync},
       {"drop_removal_sync", Mutation::drop_removal_sync},
       {"drop_open_sync", Mutation::drop_open_sync},
+      {"drop_open_image_sync", Mutation::drop_open_image_sync},
       {"drop_recovery_log_sync", Mutation::drop_recovery_log_sync},
       {"drop_recovery_entry_sync", Mutation::drop_recovery_entry_sync},
       {"drop_recovery_image_sync", Mutation::drop_recovery_image_sync},

@@ -4,6 +4,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
+
+#include <pageserver/file_provider.hpp>
+
+#include "storage/file_provider_access.hpp"
 
 namespace pageserver::test {
 
@@ -132,6 +137,9 @@ void Simulation::life() {
   ++counters_.lives;
   faults_before_life_ = counters_.faults;
   slow_checkpoints_ = random_.one_in(3);  // so that the log reaches its bound
+  if (options_.outside_writes && options_.faults.error == 0 && options_.faults.capacity_slack_blocks == 0 &&
+      random_.one_in(3))
+    write_outside();
   if (!open_again(life_crash_)) throw_if_failed();
   if (options_.faults.capacity_slack_blocks != 0) {
     disk_->capacity_blocks = disk_->blocks() + options_.faults.capacity_slack_blocks;
@@ -140,6 +148,33 @@ void Simulation::life() {
   throw_if_failed();
   end_life();
   throw_if_failed();
+}
+
+void Simulation::write_outside() {
+  const auto names = disk_->names(folder);
+  if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name != "store.img"; })) return;
+  // Without a log the image is what the last crash left.
+  const SimulatedInode* const file = disk_->find(image_path);
+  BlockBytes image = file == nullptr ? BlockBytes{} : file->content();
+  if (!model_.adopt(image, life_crash_))
+    return fail("the image alone is a wrong " + model_.describe(image, life_crash_));
+  disk_->short_transfer_one_in = 0;
+  FileProvider provider = storage::FileProviderAccess::open(*disk_, image_path, Access::write);
+  if (image.size() == 0 || random_.one_in(4)) {
+    if (image.size() / page_size >= engine_options_.size_bytes_max / page_size / 2) return;
+    provider.grow(1);
+    image.resize(image.size() + page_size);
+  }
+  const std::vector<std::byte> bytes(1 + random_.below(3000), static_cast<std::byte>(1 + random_.below(255)));
+  const std::uint64_t offset = random_.below(image.size() - bytes.size());
+  provider.write(offset, bytes);
+  image.write(offset, bytes);
+  trace("someone else wrote " + std::to_string(offset) + "+" + std::to_string(bytes.size()) + " and was killed");
+  model_.begin(std::move(image));
+  model_.commit(0);
+  life_crash_ = Crash::kill;
+  outside_unsynced_ = true;
+  ++counters_.outside_writes;
 }
 
 bool Simulation::open_again(Crash crash) {
@@ -171,6 +206,8 @@ bool Simulation::open_again(Crash crash) {
     }
   }
   in_store_call_ = opening_ = false;
+  // Readers see it from now on, so nothing may undo it.
+  if (std::exchange(outside_unsynced_, false)) model_.flushed(model_.newest());
   return failure_.empty();
 }
 
@@ -333,6 +370,7 @@ void Simulation::let_readers_in() {
 }
 
 void Simulation::try_crash(Crash crash) {
+  if (outside_unsynced_) crash = Crash::kill;
   const auto disk = disk_->after(crash, crash_random_.next());
   ++counters_.crashes;
   check_recovery(*disk, opening_ ? worse(life_crash_, crash) : undoing(crash), 0);
@@ -347,7 +385,7 @@ void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned
     disk.observe = [&, chosen](const CallInfo& info) {
       if (!failure_.empty() || !(options_.every_recovery_call || info.index == chosen)) return;
       static constexpr Crash kinds[] = {Crash::kill, Crash::power, Crash::power_lost, Crash::power_kept};
-      const Crash second = kinds[crash_random_.below(4)];
+      const Crash second = outside_unsynced_ ? Crash::kill : kinds[crash_random_.below(4)];
       const auto again = disk.after(second, crash_random_.next());
       ++counters_.recoveries_after_recovery;
       check_recovery(*again, worse(crash, second), 1);

@@ -40,6 +40,9 @@ struct SimulationOptions {
   unsigned crash_check_one_in = 1;
   bool every_crash_kind = false;     ///< at each such call all kinds of crash, not one drawn from the seed
   bool every_recovery_call = false;  ///< and a second crash at each call of each recovery, not of some
+  /// Before some lives someone else writes to the image, as a plain file, and ends before a flush. Not in lives with
+  /// faults.
+  bool outside_writes = false;
   FaultPlan faults;
   OpenStore open_store;
   /// Where the engine that is under test lets readers in between two parts of a change, if it can say so.
@@ -53,7 +56,7 @@ struct SimulationCounters {
                 reused = 0;
   std::uint64_t writer_waits = 0, fork_limits = 0, refreshes = 0, discards = 0, reads = 0, interleaved = 0;
   std::uint64_t crashes = 0, recoveries = 0, recoveries_after_recovery = 0, clean_stops = 0, faults = 0, errors = 0;
-  std::uint64_t lives = 0, failed_closes = 0;
+  std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0;
   void add(const SimulationCounters& other);
 };
 
@@ -93,6 +96,7 @@ private:
 
   // simulation.cpp: lives, crashes and what is called in the middle of calls
   void life();
+  void write_outside();
   bool open_again(Crash crash);
   void end_life();
   bool stop_cleanly();
@@ -161,6 +165,7 @@ private:
   std::uint64_t recovery_calls_ = 20;
   unsigned hook_depth_ = 0;
   bool in_store_call_ = false, opening_ = false, slow_checkpoints_ = false;
+  bool outside_unsynced_ = false;   ///< until the store is open, a loss of power may leave anything of it
   Crash life_crash_ = Crash::kill;  ///< what this life was opened after
   /// Transactions that are answered before the next writer is let in, numbered.
   std::uint64_t transaction_ = 0, committed_transaction_ = 0;

@@ -1,5 +1,7 @@
 // What people do to the folders of images while the daemon serves them, and what they may have planted there.
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -164,4 +166,29 @@ TEST_CASE("links planted at the names of a store's files are not followed") {
   daemon.start_again();
   RawClient reader = session_on(daemon, "a", proto::Access::read);
   for (unsigned i = 0; i < 9; ++i) REQUIRE(reader.read(i * piece, piece) == pattern(piece, i));
+}
+
+TEST_CASE("reading the holes of an image on a tmpfs takes no memory") {
+  const fs::path d = "/dev/shm/pageserver-test-" + std::to_string(::getpid());
+  struct statfs kind {};
+  if (::statfs("/dev/shm", &kind) != 0 || kind.f_type != 0x01021994) return;  // this machine has none
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  fs::resize_file(d / "a.img", 64 << 20);
+  const auto blocks = [&] {
+    struct stat found {};
+    REQUIRE(::stat((d / "a.img").c_str(), &found) == 0);
+    return found.st_blocks;
+  };
+  const auto before = blocks();
+  {
+    const Daemon daemon(GENERATE_COPY(
+        values<std::vector<std::string>>({{"--store", "a=" + (d / "a.img").string()}, {"--directory", d.string()}})));
+    RawClient reader = session_on(daemon, "a", proto::Access::read);
+    for (const std::uint32_t length : {8u, 4096u, 65536u})
+      for (std::uint64_t at = 0; at < 64; ++at)
+        REQUIRE(reader.read(at << 20, length) == std::vector<std::byte>(length));
+    CHECK(blocks() == before);
+  }
+  fs::remove_all(d);
 }

@@ -49,7 +49,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: the disk begins with what is written be
   const auto for_log = files.calls(Call::start_writeback);
   CHECK(for_log >= 3);  // each 4 MiB
   CHECK(for_log <= 8);  // of which some lie in two files
-  CHECK(files.calls(Call::sync_data) == 0);
+  CHECK(files.calls(Call::sync_data) == 1);
   for (std::uint64_t page = 0; page < 64; ++page) {
     write->write(page * page_size, data);
     run_lanes();
@@ -421,6 +421,16 @@ TEST_CASE_METHOD(EngineHarness,
   kill();
   open();
   CHECK(read_from(*reader(), 0, page_size) == flushed);
+}
+
+TEST_CASE_METHOD(EngineHarness, "engine: what the image holds when it is opened is synced before anybody reads it") {
+  std::ofstream(path()) << std::string(page_size, 'x');  // by someone who ended before a flush
+  const std::uint64_t before = files.calls(Call::sync_data);
+  open();
+  CHECK(files.calls(Call::sync_data) == before + 1);
+  close();
+  files.fail(Call::sync_data, EIO, 0, 1);
+  check_error(thrown_by([&] { open(); }), Errc::provider_error, {"sync", path()});
 }
 
 }  // namespace pageserver::test

@@ -39,6 +39,22 @@ TEST_CASE("file system warning: a network or FUSE file system is named with the 
   CHECK(files.open_files() == 0);
 }
 
+TEST_CASE("file system: what lies in memory, or on another machine, is not mapped") {
+  const auto [magic, good] =
+      GENERATE(table<std::int64_t, bool>({{0xEF53, true},       // ext4
+                                          {0x58465342, true},   // XFS
+                                          {0x9123683E, true},   // btrfs
+                                          {0x01021994, false},  // tmpfs
+                                          {0x858458F6, false},  // ramfs
+                                          {0x958458F6, false},  // hugetlbfs
+                                          {0x794C7630, true},   // overlayfs: holes are those of the file below
+                                          {0x6969, false}}));   // NFS
+  INFO("magic " << magic);
+  TempDir folder;
+  Elsewhere files{magic};
+  CHECK(storage::is_good_to_map(storage::Folder::open(files, folder.path().string())) == good);
+}
+
 TEST_CASE("file system warning: a disk of this machine is not warned of, nor what can't be asked") {
   for (const std::int64_t magic : {0xEF53, 0x58465342, 0x01021994})  // ext4, XFS, tmpfs
     CHECK(storage::file_system_warning(static_cast<std::uint64_t>(magic)).empty());

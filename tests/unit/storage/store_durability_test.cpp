@@ -171,14 +171,14 @@ TEST_CASE("store: while one store's sync is held, another store's flushes are an
   TempDir folder;
   FaultyFileSystem held_files, free_files;
   std::promise<void> holding, go_on;
+  storage::ThreadBackground held_sync, held_checkpoint, free_sync, free_checkpoint;
+  const auto held = storage::open_engine(held_files, folder.file("held.img"), held_sync, held_checkpoint, {});
+  const auto free = storage::open_engine(free_files, folder.file("free.img"), free_sync, free_checkpoint, {});
   held_files.before(Call::sync_data, [&, once = false]() mutable {
     if (std::exchange(once, true)) return;
     holding.set_value();
     go_on.get_future().wait_for(std::chrono::seconds{60});
   });
-  storage::ThreadBackground held_sync, held_checkpoint, free_sync, free_checkpoint;
-  const auto held = storage::open_engine(held_files, folder.file("held.img"), held_sync, held_checkpoint, {});
-  const auto free = storage::open_engine(free_files, folder.file("free.img"), free_sync, free_checkpoint, {});
   const auto held_writer = open_now(*held, session_request(Access::write));
   const auto free_writer = open_now(*free, session_request(Access::write));
   held_writer->grow(1);
