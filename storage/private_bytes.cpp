@@ -8,6 +8,8 @@
 #include <iterator>
 #include <utility>
 
+#include "storage/mutation.hpp"
+
 namespace pageserver::storage {
 namespace {
 
@@ -44,11 +46,12 @@ void PrivateBytes::charge(std::string_view action, std::uint64_t more) {
                                                 name + "=" + std::to_string(limit) + "; " + options_.remedy +
                                                 ", or raise that limit"};
   };
-  if (more > options_.bytes_max || charged_ > options_.bytes_max - more)
+  const bool bounded = !mutated(Mutation::skip_private_bound);
+  if (bounded && (more > options_.bytes_max || charged_ > options_.bytes_max - more))
     refuse(charged_, options_.bytes_max_name, options_.bytes_max);
   if (options_.total_bytes != nullptr) {
     const std::uint64_t before = options_.total_bytes->fetch_add(more);
-    if (more > options_.total_bytes_max || before > options_.total_bytes_max - more) {
+    if (bounded && (more > options_.total_bytes_max || before > options_.total_bytes_max - more)) {
       options_.total_bytes->fetch_sub(more);
       refuse(before, options_.total_bytes_max_name, options_.total_bytes_max);
     }

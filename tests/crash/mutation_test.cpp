@@ -70,6 +70,8 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"cut_log_before_image_sync", Mutation::cut_log_before_image_sync},
       {"share_synced_block", Mutation::share_synced_block},
       {"recovery_writes_in_place", Mutation::recovery_writes_in_place},
+      {"forget_appended", Mutation::forget_appended},
+      {"skip_private_bound", Mutation::skip_private_bound},
       {"success_after_failed_sync", Mutation::success_after_failed_sync},
   }));
   INFO(name);
