@@ -5,15 +5,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <asio/awaitable.hpp>
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
-#include <asio/use_awaitable.hpp>
+
+#include "server/coroutine.hpp"
 
 namespace pageserver::server {
 
@@ -59,11 +56,12 @@ struct Connection::Io {
   bool peer_timer_runs = false;
   asio::steady_timer sleeper;
   bool woken = false;
+  Loop loop;
   asio::posix::stream_descriptor descriptor;  // last: once it has the socket nothing else can fail
 };
 
 struct ConnectionLoop {
-  enum class Until : std::uint8_t { readable, writable, woken };
+  enum class Until : std::uint8_t { readable, writable, woken, next_turn };
 
   // A timer that is armed for an earlier moment is left alone: it wakes the loop, which then arms it anew. So the
   // deadlines of busy connections, which move with each frame, cost no timer operations.
@@ -95,27 +93,46 @@ struct ConnectionLoop {
     io.peer_timer_runs = true;
   }
 
-  static asio::awaitable<void> wait(std::shared_ptr<Connection> self, Until until) {
-    arm(self);
-    arm_look_at_peer(self);
-    Connection::Io& io = *self->io_;
-    std::error_code error;
-    if (!io.woken) {
-      if (until == Until::woken) {
-        io.sleeper.expires_after(std::chrono::seconds(1));
-        co_await io.sleeper.async_wait(asio::redirect_error(asio::use_awaitable, error));
-      } else {
-        const auto what = until == Until::readable ? asio::posix::descriptor_base::wait_read
-                                                   : asio::posix::descriptor_base::wait_write;
-        co_await io.descriptor.async_wait(what, asio::redirect_error(asio::use_awaitable, error));
-      }
+  /// What a loop awaits. Nothing in it needs to be destroyed, which gcc 12 does twice inside a co_await expression.
+  struct Wait {
+    bool await_ready() const { return connection.io_->woken && until != Until::next_turn; }
+    void await_suspend(std::coroutine_handle<> innermost) {
+      const auto begin = [this](Loop::Handler handler) { begin_wait(*connection.io_, until, std::move(handler)); };
+      connection.io_->loop.wait(begin).await_suspend(innermost);
     }
-    io.woken = false;
-    self->drained_ = false;
+    void await_resume() const noexcept {
+      if (until == Until::next_turn) return;
+      connection.io_->woken = false;
+      connection.drained_ = false;
+    }
+    Connection& connection;
+    Until until;
+  };
+
+  static void begin_wait(Connection::Io& io, Until until, Loop::Handler handler) {
+    switch (until) {
+      case Until::readable:
+        return io.descriptor.async_wait(asio::posix::descriptor_base::wait_read, std::move(handler));
+      case Until::writable:
+        return io.descriptor.async_wait(asio::posix::descriptor_base::wait_write, std::move(handler));
+      case Until::woken:
+        io.sleeper.expires_after(std::chrono::seconds(1));
+        return io.sleeper.async_wait(std::move(handler));
+      case Until::next_turn: return asio::post(io.descriptor.get_executor(), std::move(handler));
+    }
   }
 
-  static asio::awaitable<void> wait_for_pending(std::shared_ptr<Connection> self) {
-    if (self->pending_.done) co_return;
+  static Wait wait(const std::shared_ptr<Connection>& self, Until until) {
+    arm(self);
+    arm_look_at_peer(self);
+    return {*self, until};
+  }
+  /// Lets the worker's other connections have a turn.
+  static Wait next_turn(const std::shared_ptr<Connection>& self) { return {*self, Until::next_turn}; }
+
+  // Says what is to be waited for, if anything.
+  static std::optional<Until> look_at_pending(const std::shared_ptr<Connection>& self) {
+    if (self->pending_.done) return {};
     const bool in_line = self->pending_.what == Connection::Waiting::for_session && self->wish_->request.wait_in_line;
     if (in_line && (self->server_.stopping || self->deadline_passed(Connection::Deadline::line))) {
       self->give_up_place();
@@ -123,22 +140,23 @@ struct ConnectionLoop {
     if (in_line && self->end_of_input_) {
       self->broken_ = true;
       self->reason_ = "left the line";
-      co_return;
+      return {};
     }
     if (self->end_of_input_ || self->input_.size() >= self->server_.config.limits.buffered_bytes) {
       self->look_for_hang_up();
-      if (!self->broken_ && !(in_line && self->end_of_input_)) co_await wait(self, Until::woken);
-      co_return;
+      if (!self->broken_ && !(in_line && self->end_of_input_)) return Until::woken;
+      return {};
     }
-    if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
+    if (self->receive_ahead() == Connection::Received::nothing) return Until::readable;
+    return {};
   }
 
-  // Whatever ends a batch half-way, the worker's next connection finds nothing of it. The end is told from in here:
-  // what Asio does for a coroutine that has ended needs memory.
-  static asio::awaitable<void> run(std::shared_ptr<Connection> self) {
+  // Whatever ends a batch half-way, the worker's next connection finds nothing of it. The end is told from in here.
+  static LoopCoroutine run(std::shared_ptr<Connection> self) {
     std::exception_ptr problem;
     try {
-      co_await serve(self);
+      Coroutine served = serve(self);
+      co_await served;
     } catch (...) {
       Connection::forget_batch();
       problem = std::current_exception();
@@ -146,7 +164,7 @@ struct ConnectionLoop {
     self->loop_ended(problem);
   }
 
-  static asio::awaitable<void> serve(std::shared_ptr<Connection> self) {
+  static Coroutine serve(std::shared_ptr<Connection> self) {
     int in_a_row = 0;
     self->drained_ = false;
     if (self->on_front()) {
@@ -178,7 +196,7 @@ struct ConnectionLoop {
       }
       if (self->leaving_ || self->move_to_) break;
       if (self->pending_.what != Connection::Waiting::nothing) {
-        co_await wait_for_pending(self);
+        if (const auto until = look_at_pending(self)) co_await wait(self, *until);
         continue;
       }
       const bool more_in_hand = self->recheck_input_ && !self->input_.empty();
@@ -208,7 +226,7 @@ struct ConnectionLoop {
                    std::chrono::steady_clock::now() < poll_until) {
               found = self->poll_socket(Polling::tries());
               // Between two looks the worker's other connections have a turn.
-              if (found == Connection::Received::nothing) co_await asio::post(asio::use_awaitable);
+              if (found == Connection::Received::nothing) co_await next_turn(self);
             }
           }
           if (found == Connection::Received::nothing) co_await wait(self, Until::readable);
@@ -220,7 +238,7 @@ struct ConnectionLoop {
         in_a_row = 0;
         // What was gathered lies where the worker's other connections gather theirs.
         self->send_output();
-        co_await asio::post(asio::use_awaitable);
+        co_await next_turn(self);
       }
     }
     if (self->move_to_ && !self->broken_) co_return;
@@ -228,13 +246,14 @@ struct ConnectionLoop {
     if (!self->leaving_ || self->broken_) co_return;
     // Not on the store's worker, which may go with the last hold on the store.
     if (self->on_front()) {
-      co_await linger(self);
+      Coroutine lingering = linger(self);
+      co_await lingering;
     } else {
       self->move_to_ = self->server_.front;
     }
   }
 
-  static asio::awaitable<void> linger(std::shared_ptr<Connection> self) {
+  static Coroutine linger(std::shared_ptr<Connection> self) {
     ::shutdown(self->io_->descriptor.native_handle(), SHUT_WR);
     self->set_deadline(Connection::Deadline::linger, linger_time);
     while (!self->broken_ && !self->end_of_input_ && !self->deadline_passed(Connection::Deadline::linger)) {
@@ -271,7 +290,9 @@ void Connection::begin_on(const std::shared_ptr<Worker>& worker) {
   try {
     io_ = std::make_unique<Io>(worker->context(), socket_.get());
     [[maybe_unused]] const int now_of_io = socket_.release();
-    asio::co_spawn(worker->context(), ConnectionLoop::run(shared_from_this()), asio::detached);
+    io_->loop.begin(ConnectionLoop::run(shared_from_this()), [&](Loop::Handler handler) {
+      ConnectionLoop::begin_wait(*io_, ConnectionLoop::Until::next_turn, std::move(handler));
+    });
   } catch (const std::exception& error) {
     server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", error.what()}});
     finish();
@@ -337,7 +358,11 @@ void Connection::finish() {
     std::error_code ignored;
     io_->descriptor.close(ignored);
   }
-  server_.log.debug("connection close", {{"connection", id_}, {"address", address_}, {"reason", end_reason()}});
+  try {
+    server_.log.debug("connection close", {{"connection", id_}, {"address", address_}, {"reason", end_reason()}});
+  } catch (const std::bad_alloc&) {
+    // The line is lost; the connection has to be counted out all the same.
+  }
   server_.ended(id_);
 }
 

@@ -1,5 +1,6 @@
 // The session of a connection: begun, served, ended. All of it on a worker of its store.
 #include <array>
+#include <type_traits>
 
 #include "server/connection.hpp"
 
@@ -35,6 +36,7 @@ public:
   };
 
   static WriteGroup& of_this_thread() {
+    static_assert(std::is_trivially_destructible_v<WriteGroup>);  // else the first use on a thread needs memory
     thread_local WriteGroup mine;
     return mine;
   }

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "server/connection.hpp"
+#include "server/thread_room.hpp"
 
 namespace pageserver::server {
 
@@ -32,25 +33,32 @@ int unsent_bytes(int socket) {
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
 
-// Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it. To come
-// upon them allocates nothing but the input's: what is shared can be emptied whatever failed.
-std::byte* input_of_this_thread() {
-  thread_local const auto mine = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
-  return mine.get();
-}
-
-Answers& answers_of_this_thread() noexcept {
-  thread_local Answers mine;
-  return mine;
-}
-
 }  // namespace
 
-Answers& Connection::answers() const { return answers_of_this_thread(); }
+// Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it. To come
+// upon them allocates nothing: what is shared can be emptied whatever failed.
+struct ThreadRoom {
+  std::unique_ptr<std::byte[]> input = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
+  Answers answers;
+};
+
+namespace {
+thread_local ThreadRoom* room_of_this_thread = nullptr;
+}
+
+void DeleteThreadRoom::operator()(ThreadRoom* room) const noexcept { delete room; }
+
+ThreadRoomPtr make_thread_room() { return ThreadRoomPtr(new ThreadRoom); }
+
+UsedThreadRoom::UsedThreadRoom(ThreadRoom& room) noexcept : before_(std::exchange(room_of_this_thread, &room)) {}
+
+UsedThreadRoom::~UsedThreadRoom() { room_of_this_thread = before_; }
+
+Answers& Connection::answers() const { return room_of_this_thread->answers; }
 
 void Connection::forget_batch() noexcept {
   forget_group();
-  answers_of_this_thread().forget();
+  room_of_this_thread->answers.forget();
 }
 
 // A step of everything that needs no more bytes: completions, notices, frames that are here.
@@ -180,7 +188,7 @@ Connection::Received Connection::receive() {
     input_.reserve(input_needed_ - std::min(input_needed_, input_.size()) + receive_bytes / 4);
     return receive_into_input(receive_bytes);
   }
-  std::byte* const data = input_of_this_thread();
+  std::byte* const data = room_of_this_thread->input.get();
   const ssize_t count = ::recv(socket(), data, receive_bytes, MSG_DONTWAIT);
   const Received result = received(count);
   if (count > 0) {

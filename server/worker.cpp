@@ -48,7 +48,7 @@ struct RoomTask {
 };
 
 Worker::Worker(std::string name, Log& log)
-    : name_(std::move(name)), log_(log), context_(std::make_unique<asio::io_context>(1)) {
+    : name_(std::move(name)), log_(log), context_(std::make_unique<asio::io_context>(1)), room_(make_thread_room()) {
   // Asio makes its epoll and its timer when the first of these is made. Here nobody else knows this worker yet.
   const asio::steady_timer timer(*context_);
   const asio::posix::stream_descriptor descriptor(*context_);
@@ -68,6 +68,7 @@ void Worker::start() {
 
 void Worker::run() {
   thread_id_ = std::this_thread::get_id();
+  const UsedThreadRoom room(*room_);
   const auto work = asio::make_work_guard(*context_);
   run_all();
 }
@@ -105,6 +106,7 @@ void Worker::join() {
 
 void Worker::drain() {
   thread_id_ = std::this_thread::get_id();
+  const UsedThreadRoom room(*room_);
   context_->restart();
   context_->poll();
 }

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "server/thread_room.hpp"
+
 namespace asio {
 class io_context;
 }
@@ -78,6 +80,7 @@ private:
   Log& log_;
   std::unique_ptr<asio::io_context> context_;
   std::vector<std::function<void()>> after_trouble_;
+  ThreadRoomPtr room_;
   std::thread thread_;
   std::atomic<std::thread::id> thread_id_{};  ///< of whoever runs the loop
 };
