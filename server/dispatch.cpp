@@ -135,11 +135,15 @@ Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload paylo
     answers.reserve(refresh_answer_bytes_max);
     const Refreshed refreshed = scope.session.refresh();
     proto::RefreshAnswer answer{server::to_wire(refreshed.version), refreshed.pages, refreshed.everything, {}};
-    // "Everything" is always a true answer, if not the best one.
+    // "Everything" is always a true answer, if not the best one. The view has moved: an error would be none.
     if (refreshed.changed.size() > proto::ranges_max) {
       answer.everything = true;
     } else if (!answer.everything) {
-      answer.changed = to_wire(refreshed.changed);
+      try {
+        answer.changed = to_wire(refreshed.changed);
+      } catch (const std::bad_alloc&) {
+        answer.everything = true;
+      }
     }
     answers.add(header.request_id, answer);
     return Next::answered;

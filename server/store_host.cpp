@@ -221,16 +221,17 @@ void StoreHost::say_what_is_wrong(const Stat& stat) {
   said_sync_error_ = stat.last_sync_error;
 }
 
-void StoreHost::break_idle_lease(storage::Store& store, const Stat& stat) {
+void StoreHost::break_idle_lease(storage::Store& store) {
   const std::int64_t limit = settings_.lease_idle_max.count();
-  if (limit == 0 || !stat.writer || stat.writer->idle_ms < static_cast<std::uint64_t>(limit)) return;
-  const std::string reason = "no request for " + std::to_string(stat.writer->idle_ms) +
-                             " ms, more than limits.lease_idle_max=" + std::to_string(limit) + " ms";
-  if (!store.break_lease(stat.writer->epoch, reason)) return;
+  if (limit == 0) return;
+  const std::string reason = "no request for more than limits.lease_idle_max=" + std::to_string(limit) + " ms";
+  const auto lost = store.break_idle_lease(monotonic_ms(), static_cast<std::uint64_t>(limit), reason);
+  if (!lost) return;
   log_.info("lease broken", {{"store", settings_.name},
-                             {"holder", stat.writer->name},
-                             {"address", stat.writer->address},
-                             {"epoch", stat.writer->epoch},
+                             {"holder", lost->name},
+                             {"address", lost->address},
+                             {"epoch", lost->epoch},
+                             {"idle_ms", lost->idle_ms},
                              {"reason", reason}});
 }
 
@@ -240,7 +241,7 @@ void StoreHost::watch() {
       const Stat stat = store->stat(monotonic_ms());
       noted_pages_ = stat.pages;
       say_what_is_wrong(stat);
-      break_idle_lease(*store, stat);
+      break_idle_lease(*store);
       if (unneeded_) unneeded_(*this);
     }
   } catch (const std::exception&) {

@@ -83,7 +83,7 @@ private:
   void watch_later();
   void take_threads();
   void say_what_is_wrong(const Stat& stat);
-  void break_idle_lease(storage::Store& store, const Stat& stat);
+  void break_idle_lease(storage::Store& store);
 
   std::shared_ptr<storage::FileSystem> file_system_;
   const StoreSettings settings_;

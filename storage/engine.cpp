@@ -48,6 +48,10 @@ public:
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
     return engine_->break_lease(epoch, reason);
   }
+  std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
+                                             const std::string& reason) override {
+    return engine_->break_lease(0, reason, now_ms, nullptr, idle_ms_min);
+  }
   bool read_only() const override { return engine_->read_only(); }
   void close() override { engine_->close(); }
 

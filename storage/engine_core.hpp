@@ -68,7 +68,8 @@ public:
   void end_session(const SessionRef& state) noexcept;
   /// With `asking`, on behalf of that session: throws lease_lost when its own lease went before.
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason,
-                                        std::optional<std::int64_t> now_ms = {}, const SessionState* asking = nullptr);
+                                        std::optional<std::int64_t> now_ms = {}, const SessionState* asking = nullptr,
+                                        std::uint64_t idle_ms_min = 0);
   void on_notice(const SessionRef& state, StoreSession::Notice notice);
   Refreshed refresh(SessionState& state);
 
@@ -210,7 +211,10 @@ private:
   MemoryError lost_error(const SessionState& state) const;
   MemoryError busy_error(const SessionRequest& request) const;
   void evict_holders(After& after) noexcept;
-  void notify_lost(SessionState& state) const noexcept;
+  MemoryError broken_error(const SessionState& state) const;
+  MemoryError given_up_error(const SessionState& state, std::uint64_t version) const;
+  /// `given_up`: the version that it lost; else it lost its lease.
+  void notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept;
 
   // engine_publish.cpp
   void check_right_locked(const SessionState& state) const;

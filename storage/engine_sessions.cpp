@@ -15,9 +15,9 @@ Engine::After::~After() {
     if (flush.published) flush.state->bytes->clear();  // may close a file
     flush.state->callbacks.run_done(flush.error, flush.error ? Version{} : Version{engine.incarnation_, flush.version});
   }
-  for (const auto& [key, state] : evicted) engine.notify_lost(*state);
+  for (const auto& [key, state] : evicted) engine.notify_lost(*state, key.first);
   if (broken) {
-    engine.notify_lost(*broken);
+    engine.notify_lost(*broken, std::nullopt);
     broken->callbacks.run_room();  // who waits for room asks again and is told
   }
   for (const auto& [id, waiting] : rooms)
@@ -31,9 +31,10 @@ Engine::After::~After() {
   }
 }
 
-void Engine::notify_lost(SessionState& state) const noexcept {
+// Without the lock, and the session goes on meanwhile: what changes when it refreshes is not looked at.
+void Engine::notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept {
   try {
-    state.callbacks.run_notice(lost_error(state));
+    state.callbacks.run_notice(given_up ? given_up_error(state, *given_up) : broken_error(state));
   } catch (const std::bad_alloc&) {
     // The session's next request is told.
   }
@@ -202,10 +203,17 @@ HolderStat Engine::holder_stat(const SessionState& state, std::int64_t now_ms) c
 }
 
 MemoryError Engine::lost_error(const SessionState& state) const {
-  if (state.right == SessionState::Right::lease_lost)
-    return lease_lost_error(shown_path_, state.epoch, state.lost_reason);
+  if (state.right == SessionState::Right::lease_lost) return broken_error(state);
+  return given_up_error(state, state.held_version);
+}
+
+MemoryError Engine::broken_error(const SessionState& state) const {
+  return lease_lost_error(shown_path_, state.epoch, state.lost_reason);
+}
+
+MemoryError Engine::given_up_error(const SessionState& state, std::uint64_t version) const {
   return {Errc::snapshot_too_old,
-          "version " + std::to_string(state.held_version) + " of " + quoted(shown_path_) +
+          "version " + std::to_string(version) + " of " + quoted(shown_path_) +
               " was given up: what pins and forks hold back exceeds limits.held_bytes=" +
               std::to_string(options_.held_bytes) +
               (state.request.access == Access::fork ? "; open the fork again, or raise that limit"
@@ -220,7 +228,8 @@ MemoryError Engine::busy_error(const SessionRequest& request) const {
 }
 
 std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::string& reason,
-                                              std::optional<std::int64_t> now_ms, const SessionState* asking) {
+                                              std::optional<std::int64_t> now_ms, const SessionState* asking,
+                                              std::uint64_t idle_ms_min) {
   std::string lost_reason = reason;
   std::optional<HolderStat> lost;
   After after{*this};
@@ -228,6 +237,7 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
   if (asking != nullptr) check_right_locked(*asking);
   if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
   lost = holder_stat(*writer_, now_ms.value_or(writer_->last_request_ms));
+  if (lost->idle_ms < idle_ms_min) return std::nullopt;
   {
     const ReadGate::Change change{gate_};
     writer_->right = SessionState::Right::lease_lost;
@@ -278,9 +288,12 @@ Refreshed Engine::refresh(SessionState& state) {
                       "refresh " + quoted(shown_path_) + ": the fork has private bytes or pages; discard them first"};
   Refreshed refreshed;
   Holders::node_type entry;
+  const Holders::key_type key{state.held_version, state.id};
   if (state.holds()) {
-    if (state.right != SessionState::Right::whole) entry = make_entry(state.shared_from_this());
+    // Which may be what gives up the version of this very session. It moves on, so that it need not be told.
     finish_entering(after);
+    if (state.right != SessionState::Right::whole && !after.evicted.contains(key))
+      entry = make_entry(state.shared_from_this());
   }
   refreshed.version = {incarnation_, version_};
   refreshed.pages = pages_;
@@ -295,7 +308,7 @@ Refreshed Engine::refresh(SessionState& state) {
     refreshed.everything = !index_.changed_since(state.held_version, version_, ranges_max, refreshed.changed);
   }
   if (refreshed.everything) refreshed.changed.clear();
-  if (!entry) entry = holders_.extract({state.held_version, state.id});
+  if (!entry) entry = (state.right == SessionState::Right::whole ? holders_ : after.evicted).extract(key);
   hold(state, std::move(entry));
   consider_checkpoint();
   return refreshed;

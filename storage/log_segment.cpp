@@ -131,17 +131,20 @@ void LogWriter::give_up(const std::string& name) noexcept {
 
 // The file is the one that is open already: in a folder where others may write, its name may be another's by now.
 File LogWriter::take_spare(const std::string& name) {
+  std::string path = folder_.path_of(name);
+  std::string spare_was;
   LogSegmentRef spare;
   {
     const std::lock_guard lock{spares_mutex_};
     const auto unused =
         std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
     if (unused == spares_.end()) return {};
+    spare_was = spare_name(options_.image_name, (*unused)->number);
+    // Nothing fails any more: a file that was taken is given back or returned.
     spare = std::move(*unused);
     spares_.erase(unused);
   }
-  const std::string spare_was = spare_name(options_.image_name, spare->number);
-  if (folder_.try_rename(spare_was, name).ok()) return {std::move(spare->file), folder_.path_of(name)};
+  if (folder_.try_rename(spare_was, name).ok()) return {std::move(spare->file), std::move(path)};
   give_up(spare_was);
   return {};
 }

@@ -126,6 +126,10 @@ public:
   /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match). For who
   /// has no clock: the holder's idle_ms is 0.
   virtual std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) = 0;
+  /// The same, if the writer is idle for at least `idle_ms_min` at `now_ms` of the caller's monotonic clock. A request
+  /// that was noted before the break keeps the lease.
+  virtual std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
+                                                     const std::string& reason) = 0;
   virtual bool read_only() const = 0;
 
   /// A clean stop: no session is open any more. Makes everything published durable in the image, removes what lies

@@ -374,6 +374,9 @@ public:
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string&) override {
     return shared_->break_lease(epoch);
   }
+  std::optional<HolderStat> break_idle_lease(std::int64_t, std::uint64_t, const std::string&) override {
+    return std::nullopt;  // nobody is idle here
+  }
   bool read_only() const override { return false; }
   void close() override {
     if (!shared_->sync_error.empty()) throw MemoryError(Errc::provider_error, "a sync failed: restart");

@@ -183,6 +183,42 @@ bool fail_allocation(std::int64_t number, bool stays) {
 
 }  // namespace
 
+TEST_CASE("a refresh that memory runs out in is answered, or has not moved the view") {
+  InProcess daemon;
+  RawClient writer = daemon.client();
+  writer.open("demo");
+  writer.grow(2);
+  constexpr std::int64_t allocations_max = 2000;
+  bool reached = true;
+  std::uint64_t wrong = 0;
+  for (std::int64_t number = 1; reached; ++number) {
+    REQUIRE(number < allocations_max);
+    RawClient reader = daemon.client();
+    proto::OpenRequest request;
+    request.access = proto::Access::read;
+    request.view = proto::View::pinned;
+    request.store = "demo";
+    reader.call(request).as<proto::OpenAnswer>();
+    writer.write(3, cell(static_cast<std::uint64_t>(number)));
+    failed = 0;
+    stays_short = false;
+    countdown = number;
+    armed = true;
+    bool refused = false;
+    try {
+      refused = reader.call(proto::RefreshRequest{}).status() != proto::Status::ok;
+    } catch (const std::runtime_error&) {
+      // Its connection is gone, and its view with it.
+    }
+    armed = false;
+    reached = failed != 0;
+    if (!refused) continue;
+    const auto again = reader.call(proto::RefreshRequest{}).as<proto::RefreshAnswer>();
+    if (!again.everything && again.changed.empty()) ++wrong;
+  }
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("a failed allocation in one session's batch puts none of its bytes into another's") {
   const bool stays = GENERATE(false, true);
   std::int64_t number = 1;

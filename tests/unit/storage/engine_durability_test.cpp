@@ -159,6 +159,28 @@ TEST_CASE_METHOD(EngineHarness, "engine: flushes that wait together share one sy
   CHECK(read_from(*reader(), 0, 2) == std::vector<std::byte>{std::byte{1}, std::byte{2}});
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: a stream of small writes does not put a sync off") {
+  open();
+  auto first = writer();
+  first->grow(1);
+  flush(*first);
+  first->write(0, filled(8, 1));
+  const auto flushing = start_flush(*first);
+  store().break_lease(0, "test");
+  const auto second = writer();
+  // The lane gets its turn while every other write is being appended.
+  bool turn = false;
+  files.before(Call::write, [&] {
+    if (turn) sync_lane.run_one();
+  });
+  for (int i = 0; i < 6 && flushing->calls == 0; ++i) {
+    turn = i % 2 == 0;
+    second->write(8, filled(8, i));
+  }
+  files.before(Call::write, nullptr);
+  CHECK(flushing->calls == 1);
+}
+
 TEST_CASE_METHOD(EngineHarness,
                  "engine: after a failed sync nothing is called durable until the store recovered, and reads go on") {
   open();

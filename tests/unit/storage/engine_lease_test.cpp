@@ -74,6 +74,30 @@ TEST_CASE_METHOD(EngineHarness, "engine: after its lease is broken every request
   CHECK_FALSE(store().break_lease(0, "nobody"));
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: an idle lease is broken by how idle it is at the break") {
+  open();
+  const auto session = writer();
+  session->grow(1);
+  const auto broken = [&](std::int64_t now_ms) { return store().break_idle_lease(now_ms, 300, "idle"); };
+  session->note_request(1000);
+  CHECK_FALSE(broken(1299));
+  // Whoever looked before this request came finds it when it comes to break.
+  CHECK(store().stat(1300).writer->idle_ms == 300);
+  session->note_request(1300);
+  CHECK_FALSE(broken(1300));
+  const auto flushing = start_flush(*session);
+  CHECK_FALSE(broken(9000));  // it waits, which is not idle
+  run_lanes();
+  REQUIRE(flushing->calls == 1);
+  session->note_request(9000);
+  CHECK_FALSE(broken(9299));
+  const auto lost = broken(9300);
+  REQUIRE(lost);
+  CHECK(lost->idle_ms == 300);
+  check_error(thrown_by([&] { session->pages(); }), Errc::lease_lost, {"idle"});
+  CHECK_FALSE(broken(99'000));
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: a commit under way is applied before the next lease is granted") {
   open();
   auto old = writer(Publish::on_flush);

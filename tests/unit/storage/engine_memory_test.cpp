@@ -526,6 +526,74 @@ TEST_CASE("memory runs out when a version is given up") {
   fail_each_allocation({{{{3 * page, 3000}}}}, set_up, write_all);
 }
 
+TEST_CASE("a reader whose version is given up by what its own refresh enters moves on") {
+  for (std::uint64_t at = 1;; ++at) {
+    INFO("allocation " << at);
+    World world{{{{{3 * page, 3000}}}}};
+    world.writer = nullptr;
+    world.store->close();
+    world.options.held_bytes = 1000;
+    world.reopen();
+    world.become(Publish::on_write);
+    world.extra = world.open_reader(View::pinned);
+    bool failed = false;
+    {
+      const FailingMemory failing{at};
+      try {
+        write_all(world);
+      } catch (const MemoryError&) {
+      } catch (const std::bad_alloc&) {
+      }
+      failed = failing.failed();
+    }
+    const Refreshed refreshed = world.extra->refresh();
+    CHECK(refreshed.everything == world.steps[0].answered);
+    CHECK(visible_steps(world, *world.extra).front() == world.steps[0].answered);
+    check_world(world, true);
+    if (!failed) break;
+  }
+}
+
+TEST_CASE("memory runs out when a file of the log is used again") {
+  for (std::uint64_t at = 1;; ++at) {
+    INFO("allocation " << at);
+    World world{{{{{10 * page + 8, 9000}}}}};
+    world.writer = nullptr;
+    world.store->close();
+    world.options.log_bytes = 96 << 10;
+    world.options.segment_bytes = 24 << 10;
+    world.reopen();
+    world.become(Publish::on_write);
+    for (int i = 0; i < 12; ++i) {
+      world.writer->write(20 * page, filled(10'000, i));
+      world.flush(*world.writer);
+    }
+    const auto files_with = [&](const std::string& part) {
+      std::size_t count = 0;
+      for (const auto& entry : std::filesystem::directory_iterator(world.folder.path()))
+        count += entry.path().filename().string().find(part) != std::string::npos ? 1u : 0u;
+      return count;
+    };
+    const std::size_t spares = files_with(".spare."), logs = files_with(".log.");
+    REQUIRE(spares > 0);
+    bool failed = false;
+    {
+      const FailingMemory failing{at};
+      try {
+        write_all(world);
+      } catch (const MemoryError&) {
+      } catch (const std::bad_alloc&) {
+      }
+      failed = failing.failed();
+    }
+    // What was refused leaves no file of the log. The spare one may be gone, which only costs a new one.
+    CHECK(files_with(".log.") == logs + (world.steps[0].answered ? 1 : 0));
+    CHECK(files_with(".spare.") <= spares);
+    check_world(world, at % 2 == 0);
+    if (!failed) break;
+  }
+}
+
 TEST_CASE("memory runs out in a checkpoint") {
   const bool pins = GENERATE(false, true);
   const Operation set_up = [pins](World& world) {

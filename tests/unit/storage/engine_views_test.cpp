@@ -81,6 +81,30 @@ TEST_CASE_METHOD(EngineHarness,
   CHECK(store().stat(0).fork_bytes == 0);
 }
 
+TEST_CASE_METHOD(EngineHarness,
+                 "engine: a notice names the version that was given up, wherever the session is by then") {
+  options.held_bytes = 10 << 10;
+  open();
+  const auto write = writer();
+  write->grow(4);
+  const auto one = reader(View::pinned), two = reader(View::pinned);
+  const std::string lost = "version " + std::to_string(two->version().number) + " of";
+  int notices = 0;
+  // They are told one after the other, without a lock: the first to hear of it moves the second one on.
+  one->on_notice([&](const MemoryError& error) {
+    ++notices;
+    check_error(error, Errc::snapshot_too_old, {lost});
+    two->refresh();
+  });
+  two->on_notice([&](const MemoryError& error) {
+    ++notices;
+    check_error(error, Errc::snapshot_too_old, {lost});
+  });
+  write->write(0, filled(20'000, 1));
+  CHECK(notices == 2);
+  CHECK(read_from(*two, 0, 1) == filled(1, 1));
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes the oldest holder is given up, never the writer") {
   options.held_bytes = 100 << 10;
   options.log_bytes = 100 << 10;
