@@ -11,6 +11,31 @@ using proto::Operation;
 using proto::Status;
 using Payload = std::span<const std::byte>;
 
+template <class Request>
+proto::Decoded fault_in(Payload payload) {
+  Request request;
+  return proto::decode(payload, request);
+}
+
+// What is malformed is said before that there is no session.
+proto::Decoded fault_in_session_request(Operation operation, Payload payload) {
+  switch (operation) {
+    case Operation::size: return fault_in<proto::SizeRequest>(payload);
+    case Operation::grow: return fault_in<proto::GrowRequest>(payload);
+    case Operation::read: return fault_in<proto::ReadRequest>(payload);
+    case Operation::write: return fault_in<proto::WriteRequest>(payload);
+    case Operation::zero: return fault_in<proto::ZeroRequest>(payload);
+    case Operation::data_ranges: return fault_in<proto::DataRangesRequest>(payload);
+    case Operation::flush: return fault_in<proto::FlushRequest>(payload);
+    case Operation::commit: return fault_in<proto::CommitRequest>(payload);
+    case Operation::discard: return fault_in<proto::DiscardRequest>(payload);
+    case Operation::refresh: return fault_in<proto::RefreshRequest>(payload);
+    case Operation::stat: return fault_in<proto::StatRequest>(payload);
+    case Operation::break_lease: return fault_in<proto::BreakLeaseRequest>(payload);
+    default: return {};
+  }
+}
+
 }  // namespace
 
 Connection::Step Connection::take_hello(const FrameHeader& header, Payload payload) {
@@ -65,6 +90,10 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
                       "hello: this connection has said hello already");
       break;
     default:
+      if (const auto fault = fault_in_session_request(header.operation, payload)) {
+        answers().error(header, *fault);
+        break;
+      }
       answers().error(header.request_id, header.operation, Status::invalid_argument,
                       proto::to_string(header.operation) + ": this connection has no session; open one first");
   }

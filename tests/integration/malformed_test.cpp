@@ -1,4 +1,5 @@
 // Nothing that a peer sends harms the daemon or another session.
+#include <array>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <iostream>
@@ -131,6 +132,25 @@ void drain(RawClient& client) {
 }
 
 }  // namespace
+
+TEST_CASE("a malformed session request without a session is a protocol_error, a well-formed one has no session") {
+  Daemon daemon({"--store", "demo={dir}/demo.img"});
+  RawClient client = RawClient::tcp(daemon.port());
+  client.hello();
+  using proto::Operation;
+  for (const Operation operation : {Operation::size, Operation::grow, Operation::read, Operation::write,
+                                    Operation::zero, Operation::data_ranges, Operation::flush, Operation::commit,
+                                    Operation::discard, Operation::refresh, Operation::stat, Operation::break_lease}) {
+    CAPTURE(proto::to_string(operation));
+    std::array<std::byte, proto::frame_header_bytes + 3> frame{};
+    proto::encode_header(std::span(frame).first<proto::frame_header_bytes>(),
+                         {operation, 0, 9, 3, proto::Status::ok, 0});
+    client.send_bytes(frame);
+    CHECK(client.must_receive().status() == proto::Status::protocol_error);
+  }
+  CHECK(client.call(proto::SizeRequest{}).status() == proto::Status::invalid_argument);
+  CHECK(client.call(proto::ReadRequest{0, 8}).status() == proto::Status::invalid_argument);
+}
 
 TEST_CASE("each request with a payload cut at every length is answered, and the connection lives") {
   Siege siege;
