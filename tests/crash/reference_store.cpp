@@ -171,6 +171,16 @@ public:
     next.write(offset, data);
     keep(std::move(next));
   }
+  bool write_together(std::span<const Write> writes) override {
+    if (request_.access != Access::write || request_.publish != Publish::on_write) return false;
+    BlockBytes next = changed();
+    for (const Write& one : writes) {
+      check(one.offset, one.data.size());
+      next.write(one.offset, one.data);
+    }
+    keep(std::move(next));
+    return true;
+  }
   void zero(std::uint64_t offset, std::uint64_t length) override {
     write(offset, std::vector<std::byte>(static_cast<std::size_t>(length)));
   }

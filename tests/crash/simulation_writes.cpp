@@ -206,7 +206,8 @@ void Simulation::flush_done(Actor& actor, bool had_lease, std::size_t newest, st
   if (transaction != 0 && committed_transaction_ >= transaction) {
     return fail(actor.name + " got an error for a transaction that is visible");
   }
-  if (transaction != 0 && model_.has_pending() && transaction == transaction_) model_.fail();
+  // Another writer may be publishing by now.
+  if (transaction != 0 && pending_transaction_ && model_.has_pending() && transaction == transaction_) model_.fail();
   try {
     std::rethrow_exception(error);
   } catch (const MemoryError& reason) {
