@@ -30,6 +30,7 @@ SignalWatch::SignalWatch(std::function<void(int number)> on_signal) : on_signal_
 
 SignalWatch::~SignalWatch() {
   ending_ = true;
+  // The thread waits for this signal and ends in order. NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread)
   ::pthread_kill(thread_.native_handle(), SIGTERM);
   thread_.join();
 }
