@@ -149,8 +149,11 @@ void Engine::stage_commit(const LogPoint& target) noexcept {
   } catch (const std::bad_alloc&) {
     // Those that are there are entered once more, with the rest.
     const Lock lock{mutex_};
-    for (Flush& flush : flushes_)
-      if (flush.commit && flush.commit->publishing.version == version) flush.commit->ranges = std::move(ranges);
+    for (Flush& flush : flushes_) {
+      if (!flush.commit || flush.commit->publishing.version != version) continue;
+      flush.commit->ranges = std::move(ranges);
+      break;
+    }
   }
 }
 
