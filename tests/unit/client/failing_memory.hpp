@@ -31,11 +31,19 @@ private:
 
 }  // namespace pageserver::test
 
-// What the library asks for with nothrow asks here as well.
+// Every form that ends in malloc() is here, so that none meets the operator delete of another.
 void* operator new(std::size_t bytes) {
   pageserver::test::FailingAllocation::count();
   if (void* const memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   throw std::bad_alloc{};
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return operator new(bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
