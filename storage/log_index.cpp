@@ -288,10 +288,12 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
   while (at != spans_.end() && at->first < end) {
     Span& span = at->second;
     settle(span);
-    Retiring retiring{*this, span};
-    for (const Piece& piece : span.live) retiring.retire(piece, zeros);
-    make_room(span.live, 1);
-    retiring.commit();
+    {  // ends before the span may go
+      Retiring retiring{*this, span};
+      for (const Piece& piece : span.live) retiring.retire(piece, zeros);
+      make_room(span.live, 1);
+      retiring.commit();
+    }
     piece_count_ -= span.live.size();
     span.live.clear();
     if (span.old.empty()) {
