@@ -170,12 +170,15 @@ TEST_CASE("a child opens the store of its parent as any other process does: when
   const auto path = folder.file("a.img");
   auto session = storage::open_embedded_store(path, {});
   session->grow(1);
+  int tried[2];
   int go[2];
+  REQUIRE(::pipe(tried) == 0);
   REQUIRE(::pipe(go) == 0);
   const ::pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     ::alarm(60);
+    ::close(tried[0]);
     ::close(go[1]);
     int failures = 0;
     session.reset();
@@ -185,6 +188,7 @@ TEST_CASE("a child opens the store of its parent as any other process does: when
     } catch (const MemoryError& error) {
       if (error.errc() != Errc::busy) ++failures;
     }
+    ::close(tried[1]);
     char closed = 0;
     (void)!::read(go[0], &closed, 1);  // until the parent has closed it
     try {
@@ -196,7 +200,11 @@ TEST_CASE("a child opens the store of its parent as any other process does: when
     }
     ::_exit(failures);
   }
+  ::close(tried[1]);
   ::close(go[0]);
+  char done = 0;
+  (void)!::read(tried[0], &done, 1);  // until the child was refused
+  ::close(tried[0]);
   // The parent's log and lock are there until it ends its own session.
   session->write(0, filled('A', 8));
   session->flush();
