@@ -11,7 +11,7 @@
 #include "client/dial.hpp"
 #include "client/error_mapping.hpp"
 #include "proto/byte_order.hpp"
-#include "storage/process_mark.hpp"
+#include "base/process_mark.hpp"
 
 namespace pageserver::client {
 namespace {

@@ -24,7 +24,7 @@
 #include "client/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 
 namespace pageserver::client {
 

@@ -8,8 +8,8 @@
 #include "client/error_mapping.hpp"
 #include "client/message_conversion.hpp"
 #include "client/session_opening.hpp"
-#include "storage/bounds.hpp"
-#include "storage/process_mark.hpp"
+#include "base/bounds.hpp"
+#include "base/process_mark.hpp"
 
 namespace pageserver::client {
 namespace {

@@ -15,7 +15,7 @@
 #include "base/units.hpp"
 #include "client/uri_text.hpp"
 #include "proto/codec.hpp"
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 
 namespace pageserver::client {
 namespace {

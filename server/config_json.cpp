@@ -6,7 +6,7 @@
 
 #include "proto/codec.hpp"
 #include "server/config_values.hpp"
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 
 namespace pageserver::server {
 

@@ -8,7 +8,7 @@
 #include <map>
 
 #include "proto/codec.hpp"
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 
 namespace pageserver::server {
 

@@ -20,7 +20,7 @@
 #include "server/log.hpp"
 #include "server/unique_fd.hpp"
 #include "server/worker.hpp"
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 
 namespace pageserver::server {
 

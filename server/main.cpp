@@ -9,7 +9,7 @@
 #include "server/server.hpp"
 #include "server/signal_watch.hpp"
 #include "storage/mapped_file.hpp"
-#include "storage/standard_streams.hpp"
+#include "base/standard_streams.hpp"
 
 namespace {
 

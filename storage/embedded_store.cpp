@@ -15,7 +15,7 @@
 #include "storage/file_io.hpp"
 #include "storage/forwarding_file_system.hpp"
 #include "storage/image_file.hpp"
-#include "storage/process_mark.hpp"
+#include "base/process_mark.hpp"
 #include "storage/thread_background.hpp"
 
 namespace pageserver::storage {

@@ -9,7 +9,7 @@
 #include <new>
 #include <utility>
 
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 #include "storage/engine_core.hpp"
 #include "storage/mutation.hpp"
 

@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 #include "storage/engine_core.hpp"
 
 namespace pageserver::storage {

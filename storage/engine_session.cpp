@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver::storage {
 

@@ -6,7 +6,7 @@
 
 #include "storage/file_provider_access.hpp"
 #include "storage/image_file.hpp"
-#include "storage/process_mark.hpp"
+#include "base/process_mark.hpp"
 
 namespace pageserver {
 

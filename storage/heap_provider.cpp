@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver {
 namespace {

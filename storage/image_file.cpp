@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver::storage {
 namespace {

@@ -17,7 +17,7 @@
 #include "client/pagectl/numbers.hpp"
 #include "client/pagectl/progress.hpp"
 #include "client/pagectl/write_window.hpp"
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "client/pagectl/cli.hpp"
 #include "client/pagectl/signals.hpp"
-#include "storage/standard_streams.hpp"
+#include "base/standard_streams.hpp"
 
 namespace {
 

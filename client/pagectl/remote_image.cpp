@@ -10,7 +10,7 @@
 #include "client/pagectl/image.hpp"
 #include "client/pagectl/remote.hpp"
 #include "client/remote_options.hpp"
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver::pagectl {
 namespace {

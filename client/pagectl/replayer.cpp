@@ -8,7 +8,7 @@
 
 #include "client/pagectl/hash.hpp"
 #include "client/pagectl/numbers.hpp"
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver::pagectl {
 namespace {

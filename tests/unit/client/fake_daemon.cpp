@@ -10,7 +10,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "storage/bounds.hpp"
+#include "base/bounds.hpp"
 
 namespace pageserver::test {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 #include "tests/unit/client/wire_peer.hpp"
 
 using namespace pageserver;

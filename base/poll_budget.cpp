@@ -1,8 +1,8 @@
-#include "storage/poll_budget.hpp"
+#include "base/poll_budget.hpp"
 
 #include <algorithm>
 
-#include "storage/processors.hpp"
+#include "base/processors.hpp"
 
 namespace pageserver::storage {
 

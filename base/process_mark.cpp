@@ -1,4 +1,4 @@
-#include "storage/process_mark.hpp"
+#include "base/process_mark.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "storage/standard_streams.hpp"
+#include "base/standard_streams.hpp"
 
 #include <fcntl.h>
 

@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "storage/processors.hpp"
+#include "base/processors.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver;

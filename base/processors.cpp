@@ -1,4 +1,4 @@
-#include "storage/processors.hpp"
+#include "base/processors.hpp"
 
 #include <sched.h>
 
