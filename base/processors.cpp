@@ -7,7 +7,7 @@
 #include <sstream>
 #include <thread>
 
-#include "storage/file_io.hpp"
+#include "storage/file/file_io.hpp"
 
 namespace pageserver::storage {
 namespace {

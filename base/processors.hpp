@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "storage/file_system.hpp"
+#include "storage/file/file_system.hpp"
 
 namespace pageserver::storage {
 

@@ -11,8 +11,8 @@
 
 #include "proto/codec.hpp"
 #include "server/directory_files.hpp"
-#include "storage/file_io.hpp"
-#include "storage/recovery.hpp"
+#include "storage/file/file_io.hpp"
+#include "storage/engine/recovery.hpp"
 
 namespace pageserver::server {
 

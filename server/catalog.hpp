@@ -13,7 +13,7 @@
 #include "server/log.hpp"
 #include "server/store_host.hpp"
 #include "server/worker.hpp"
-#include "storage/file_system.hpp"
+#include "storage/file/file_system.hpp"
 
 namespace pageserver::server {
 

@@ -44,7 +44,7 @@ struct DirectoryConfig {
   std::uint32_t mode = 0640;
 };
 
-/// Bounds of each store's engine, in bytes but for the pace. The defaults are those of storage/engine.hpp.
+/// Bounds of each store's engine, in bytes but for the pace. The defaults are those of storage/engine/engine.hpp.
 struct EngineLimits {
   std::uint64_t log_bytes = 1024ull << 20;  ///< log not yet in the image, above which the writer waits
   std::uint32_t checkpoint_pace =

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "storage/forwarding_file_system.hpp"
+#include "storage/file/forwarding_file_system.hpp"
 
 namespace pageserver::server {
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "storage/file_system.hpp"
+#include "storage/file/file_system.hpp"
 
 namespace pageserver::server {
 

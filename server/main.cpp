@@ -8,7 +8,7 @@
 #include "server/log.hpp"
 #include "server/server.hpp"
 #include "server/signal_watch.hpp"
-#include "storage/mapped_file.hpp"
+#include "storage/file/mapped_file.hpp"
 #include "base/standard_streams.hpp"
 
 namespace {

@@ -15,7 +15,7 @@
 #include "server/listener.hpp"
 #include "server/log.hpp"
 #include "server/signal_watch.hpp"
-#include "storage/file_system.hpp"
+#include "storage/file/file_system.hpp"
 
 namespace pageserver::server {
 

@@ -8,11 +8,11 @@
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
-#include "storage/engine.hpp"
-#include "storage/file_io.hpp"
-#include "storage/file_system_warning.hpp"
-#include "storage/recovery.hpp"
-#include "storage/thread_background.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/file/file_io.hpp"
+#include "storage/file/file_system_warning.hpp"
+#include "storage/engine/recovery.hpp"
+#include "storage/engine/thread_background.hpp"
 
 namespace pageserver::server {
 

@@ -13,8 +13,8 @@
 #include "server/config.hpp"
 #include "server/log.hpp"
 #include "server/worker.hpp"
-#include "storage/background.hpp"
-#include "storage/file_system.hpp"
+#include "storage/engine/background.hpp"
+#include "storage/file/file_system.hpp"
 #include "storage/store.hpp"
 
 namespace pageserver::storage {

@@ -12,11 +12,11 @@
 #include <system_error>
 #include <utility>
 
-#include "storage/file_io.hpp"
-#include "storage/forwarding_file_system.hpp"
-#include "storage/image_file.hpp"
+#include "storage/file/file_io.hpp"
+#include "storage/file/forwarding_file_system.hpp"
+#include "storage/image/image_file.hpp"
 #include "base/process_mark.hpp"
-#include "storage/thread_background.hpp"
+#include "storage/engine/thread_background.hpp"
 
 namespace pageserver::storage {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <pageserver/session.hpp>
 
-#include "storage/engine.hpp"
+#include "storage/engine/engine.hpp"
 
 namespace pageserver::storage {
 

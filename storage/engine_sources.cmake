@@ -1,21 +1,21 @@
 # The store engine. A list of its own: the simulation of faults compiles these once more, with PAGESERVER_MUTATIONS.
 set(PAGESERVER_ENGINE_SOURCES
   embedded_store.cpp
-  engine.cpp
-  engine_checkpoint.cpp
-  engine_publish.cpp
-  engine_read.cpp
-  engine_session.cpp
-  engine_sessions.cpp
-  engine_state.cpp
-  engine_sync.cpp
-  file_system_warning.cpp
-  image_copy.cpp
-  log_codec.cpp
-  log_index.cpp
-  log_scan.cpp
-  log_segment.cpp
-  mapped_file.cpp
-  page_runs.cpp
-  private_bytes.cpp
-  recovery.cpp)
+  engine/engine.cpp
+  engine/checkpoint.cpp
+  engine/publish.cpp
+  engine/read.cpp
+  engine/session.cpp
+  engine/leases.cpp
+  engine/session_state.cpp
+  engine/sync.cpp
+  file/file_system_warning.cpp
+  engine/image_copy.cpp
+  log/log_codec.cpp
+  log/log_index.cpp
+  log/log_scan.cpp
+  log/log_segment.cpp
+  file/mapped_file.cpp
+  engine/page_runs.cpp
+  engine/private_bytes.cpp
+  engine/recovery.cpp)

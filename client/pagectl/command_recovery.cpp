@@ -9,7 +9,7 @@
 #include "client/pagectl/image.hpp"
 #include "client/pagectl/numbers.hpp"
 #include "client/pagectl/progress.hpp"
-#include "storage/recovery.hpp"
+#include "storage/engine/recovery.hpp"
 
 namespace pageserver::pagectl {
 namespace {

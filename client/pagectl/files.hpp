@@ -9,7 +9,7 @@
 #include <pageserver/session.hpp>
 
 #include "client/pagectl/found_data.hpp"
-#include "storage/file_io.hpp"
+#include "storage/file/file_io.hpp"
 
 namespace pageserver::pagectl {
 

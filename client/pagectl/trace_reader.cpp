@@ -11,7 +11,7 @@
 #include <pageserver/error.hpp>
 #include <pageserver/memory_provider.hpp>
 
-#include "storage/file_io.hpp"
+#include "storage/file/file_io.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -11,8 +11,8 @@
 #include <pageserver/session.hpp>
 
 #include "storage/embedded_store.hpp"
-#include "storage/log_codec.hpp"
-#include "storage/log_index.hpp"
+#include "storage/log/log_codec.hpp"
+#include "storage/log/log_index.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace pageserver::storage {

@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "storage/log_codec.hpp"
+#include "storage/log/log_codec.hpp"
 #include "tests/bench/library_target.hpp"
 #include "tests/bench/load.hpp"
 #include "tests/bench/rows.hpp"

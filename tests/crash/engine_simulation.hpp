@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "storage/mutation.hpp"
+#include "storage/engine/mutation.hpp"
 #include "tests/crash/simulation.hpp"
 
 namespace pageserver::test {

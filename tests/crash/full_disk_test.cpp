@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "storage/engine.hpp"
-#include "storage/folder.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/file/folder.hpp"
 #include "tests/crash/simulated_file_system.hpp"
 #include "tests/crash/stepped_background.hpp"
 #include "tests/unit/storage/storage_test.hpp"

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <set>
 
-#include "storage/folder.hpp"
+#include "storage/file/folder.hpp"
 
 namespace pageserver::test {
 namespace {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/file_system.hpp"
+#include "storage/file/file_system.hpp"
 #include "tests/crash/simulated_inode.hpp"
 
 namespace pageserver::test {

@@ -8,7 +8,7 @@
 
 #include <pageserver/file_provider.hpp>
 
-#include "storage/file_provider_access.hpp"
+#include "storage/image/file_provider_access.hpp"
 
 namespace pageserver::test {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "storage/engine.hpp"
+#include "storage/engine/engine.hpp"
 #include "tests/crash/model.hpp"
 #include "tests/crash/simulated_file_system.hpp"
 #include "tests/crash/stepped_background.hpp"

@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "storage/background.hpp"
+#include "storage/engine/background.hpp"
 
 namespace pageserver::test {
 

@@ -9,7 +9,7 @@
 #include <set>
 #include <string>
 
-#include "storage/forwarding_file_system.hpp"
+#include "storage/file/forwarding_file_system.hpp"
 #include "tests/support/daemon.hpp"
 
 namespace pageserver::test {

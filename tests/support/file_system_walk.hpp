@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "storage/file_system.hpp"
+#include "storage/file/file_system.hpp"
 
 namespace pageserver::test {
 

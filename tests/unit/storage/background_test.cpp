@@ -1,7 +1,7 @@
 #include <future>
 #include <thread>
 
-#include "storage/thread_background.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/unit/storage/storage_test.hpp"
 
 namespace pageserver::test {

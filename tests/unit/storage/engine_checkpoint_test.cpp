@@ -4,7 +4,7 @@
 #include <future>
 #include <thread>
 
-#include "storage/thread_background.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {

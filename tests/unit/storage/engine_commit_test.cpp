@@ -1,7 +1,7 @@
 // Transactions that are too large to be appended on the caller's thread: the lane does it, and nobody waits for them.
 #include <future>
 
-#include "storage/thread_background.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "storage/embedded_store.hpp"
-#include "storage/private_bytes.hpp"
-#include "storage/thread_background.hpp"
+#include "storage/engine/private_bytes.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 #include "tests/unit/storage/failing_resources.hpp"
 

@@ -1,5 +1,5 @@
 // What each kind of session of the engine sees and may do: the table of sessions, line by line.
-#include "storage/log_index.hpp"
+#include "storage/log/log_index.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {

@@ -1,5 +1,5 @@
 // Pins and forks: one version however long it is read, what that may hold back, and what a fork may grow to.
-#include "storage/private_bytes.hpp"
+#include "storage/engine/private_bytes.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {

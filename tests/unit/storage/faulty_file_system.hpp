@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/forwarding_file_system.hpp"
+#include "storage/file/forwarding_file_system.hpp"
 
 namespace pageserver::test {
 

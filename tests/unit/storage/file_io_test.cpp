@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "storage/file_io.hpp"
+#include "storage/file/file_io.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/forked.hpp"

@@ -7,7 +7,7 @@
 #include <sstream>
 #include <type_traits>
 
-#include "storage/file_provider_access.hpp"
+#include "storage/image/file_provider_access.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/forked.hpp"

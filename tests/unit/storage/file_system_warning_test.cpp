@@ -1,5 +1,5 @@
 // Which file systems are warned of, and in which words.
-#include "storage/file_system_warning.hpp"
+#include "storage/file/file_system_warning.hpp"
 
 #include <utility>
 

@@ -1,5 +1,5 @@
 // What stands between the engine and a file system lets every call through.
-#include "storage/forwarding_file_system.hpp"
+#include "storage/file/forwarding_file_system.hpp"
 
 #include "tests/support/file_system_walk.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"

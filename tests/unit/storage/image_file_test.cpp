@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "storage/image_file.hpp"
+#include "storage/image/image_file.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/storage_test.hpp"

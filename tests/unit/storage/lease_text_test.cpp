@@ -1,4 +1,4 @@
-#include "storage/lease_text.hpp"
+#include "storage/engine/lease_text.hpp"
 #include "tests/unit/storage/storage_test.hpp"
 
 namespace pageserver::test {

@@ -1,5 +1,5 @@
 // The log's format, byte by byte: LOG_FORMAT.md and these bytes change together or not at all.
-#include "storage/log_codec.hpp"
+#include "storage/log/log_codec.hpp"
 
 #include <array>
 #include <random>

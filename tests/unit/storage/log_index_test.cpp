@@ -1,5 +1,5 @@
 // The index against a model that keeps every version whole.
-#include "storage/log_index.hpp"
+#include "storage/log/log_index.hpp"
 
 #include <algorithm>
 #include <map>

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <utility>
 
-#include "storage/background.hpp"
+#include "storage/engine/background.hpp"
 
 namespace pageserver::test {
 

@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "storage/mapped_file.hpp"
+#include "storage/file/mapped_file.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver;

@@ -1,5 +1,5 @@
 // Sets of pages against a plain array of flags.
-#include "storage/page_runs.hpp"
+#include "storage/engine/page_runs.hpp"
 
 #include <random>
 

@@ -1,5 +1,5 @@
 // The overlay of private bytes against a plain array, in memory and spilled.
-#include "storage/private_bytes.hpp"
+#include "storage/engine/private_bytes.hpp"
 
 #include <random>
 

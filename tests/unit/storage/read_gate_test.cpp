@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "storage/read_gate.hpp"
+#include "storage/engine/read_gate.hpp"
 
 namespace pageserver::test {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <future>
 
-#include "storage/thread_background.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {

@@ -2,8 +2,8 @@
 #include <atomic>
 #include <thread>
 
-#include "storage/engine.hpp"
-#include "storage/thread_background.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/manual_background.hpp"
 #include "tests/unit/storage/storage_test.hpp"

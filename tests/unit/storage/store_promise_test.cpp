@@ -5,8 +5,8 @@
 #include <mutex>
 #include <thread>
 
-#include "storage/engine.hpp"
-#include "storage/thread_background.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/storage_test.hpp"

@@ -4,8 +4,8 @@
 #include <future>
 #include <thread>
 
-#include "storage/engine.hpp"
-#include "storage/thread_background.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/engine/thread_background.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/manual_background.hpp"

@@ -1,0 +1,290 @@
+// Opening and closing a store, and reports on it.
+#include "storage/engine/engine.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "storage/engine/core.hpp"
+#include "storage/file/file_system_warning.hpp"
+#include "storage/engine/mutation.hpp"
+#include "storage/engine/recovery.hpp"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace pageserver::storage {
+namespace {
+
+/// Two numbers from one random one. Clients see the incarnation, and must not be able to tell the salt from it.
+std::uint64_t derived(std::uint64_t salt, std::uint64_t purpose) noexcept {
+  return XXH3_64bits_withSeed(&salt, sizeof salt, purpose);
+}
+
+LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options) {
+  LogWriter::Options log;
+  log.image_name = image.name();
+  log.salt = derived(options.salt, 1);
+  log.segment_bytes = options.segment_bytes != 0
+                          ? options.segment_bytes
+                          : std::clamp<std::uint64_t>(options.log_bytes / 8, 1ull << 20, 32ull << 20);
+  log.files_max = static_cast<std::size_t>(options.log_bytes / log.segment_bytes);
+  log.file_mode = options.file_mode;
+  log.image = image_identity(image.file().status());
+  return log;
+}
+
+class EngineStore final : public Store {
+public:
+  EngineStore(std::shared_ptr<Engine> engine) : engine_{std::move(engine)} {}
+  ~EngineStore() override { engine_->halt(); }
+
+  std::uint64_t open_session(SessionRequest request, Opened opened) override {
+    return engine_->open_session(std::move(request), std::move(opened));
+  }
+  void cancel_wait(std::uint64_t place) override { engine_->cancel_wait(place); }
+  Stat stat(std::int64_t now_ms) override { return engine_->stat(now_ms); }
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
+    return engine_->break_lease(epoch, reason);
+  }
+  std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
+                                             const std::string& reason) override {
+    return engine_->break_lease(0, reason, now_ms, nullptr, idle_ms_min);
+  }
+  bool read_only() const override { return engine_->read_only(); }
+  void close() override { engine_->close(); }
+
+private:
+  std::shared_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& path, Background& sync_lane,
+                                   Background& checkpoint_lane, const EngineOptions& options) {
+  ImageFileOptions image_options;
+  image_options.read_only = options.read_only;
+  image_options.create = options.create;
+  image_options.follow_symlinks = options.follow_symlinks;
+  image_options.file_mode = options.file_mode;
+  // A read-only store can't replay a log, and may not look past it either.
+  image_options.refuse_pending_log = options.read_only;
+  if (!options.read_only) refuse_log_without_image(file_system, path);
+  ImageFile image = ImageFile::open(file_system, path, image_options);
+  if (!options.read_only) {
+    const RecoveryReport report = recover_image(image, false, options.abandon_recovery);
+    if (report.replayed && options.recovered) options.recovered(report);
+    // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
+    // before a new log does. The image may hold what its last writer never synced: readers are about to see that,
+    // and a flush answers for it.
+    if (!mutated(Mutation::drop_open_image_sync)) {
+      if (image.size() == 0) image.file().sync();
+      image.file().sync_data();
+    }
+    if (!mutated(Mutation::drop_open_sync)) {
+      image.folder().sync();
+    }
+  }
+  return std::make_unique<EngineStore>(
+      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options));
+}
+
+Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
+               const EngineOptions& options)
+    : file_system_{file_system},
+      image_{std::move(image)},
+      folder_{image_->folder()},
+      sync_lane_{sync_lane},
+      checkpoint_lane_{checkpoint_lane},
+      options_{options},
+      shown_path_{image_->path()},
+      image_name_{image_->name()},
+      incarnation_{derived(options.salt, 2)},
+      log_{folder_, log_options(*image_, options)},
+      gate_{options.read_lanes},
+      checkpoint_memory_error_{std::make_shared<MemoryError>(
+          Errc::limit_exceeded, "the log of " + quoted(shown_path_) +
+                                    " can't be copied into the image, so that nothing more is accepted; what was "
+                                    "flushed is safe in the log. Memory ran out; try again once there is more")} {
+  image_bytes_ = image_->size();
+  if (options.map_image && mapped_reads_enabled() && is_good_to_map(folder_)) {
+    mapped_image_.emplace(image_->file());
+    image_address_ = mapped_image_->address(image_bytes_);
+  }
+  pages_ = image_->pages();
+  appended_.version = synced_.version = checkpointed_.version = published_.version = version_;
+  baseline_modified_ns_ = image_->file().status().modified_ns;
+}
+
+std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
+  PrivateBytes::Options bytes;
+  bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
+  bytes.spill_folder = folder_;
+  bytes.spill_name = image_name_ + spill_suffix + std::to_string(state.id);
+  bytes.memory_bytes_max = options_.private_memory_bytes;
+  bytes.ranges_max = options_.private_ranges;
+  bytes.ranges_max_name = "limits.private_ranges";
+  // There is one writer, and any number of forks.
+  if (state.request.access == Access::write) {
+    bytes.spare_bytes_max = std::min(options_.private_memory_bytes, 2 * options_.inline_commit_bytes);
+    bytes.bytes_max = options_.transaction_bytes;
+    bytes.bytes_max_name = "limits.transaction_bytes";
+    bytes.remedy = "flush or discard what there is";
+  }
+  if (state.request.access == Access::fork) {
+    bytes.bytes_max = options_.fork_bytes;
+    bytes.bytes_max_name = "limits.fork_bytes";
+    bytes.total_bytes = options_.forks_bytes_used != nullptr ? options_.forks_bytes_used : &fork_bytes_;
+    bytes.part_bytes = options_.forks_bytes_used != nullptr ? &fork_bytes_ : nullptr;
+    bytes.total_bytes_max = options_.forks_bytes;
+    bytes.total_bytes_max_name = "limits.forks_bytes";
+  }
+  return std::make_unique<PrivateBytes>(std::move(bytes));
+}
+
+Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
+  {
+    // Counted as a task, so that a close waits for the look at the file.
+    const Lock lock{mutex_};
+    if (stopping_) throw MemoryError{Errc::provider_error, "stat " + quoted(shown_path_) + ": the store is closed"};
+    ++tasks_running_;
+  }
+  Stat stat;
+  After after{*this};
+  std::exception_ptr error;
+  try {
+    stat.image_warning = look_at_image();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  const Lock lock{mutex_};
+  --tasks_running_;
+  idle_.notify_all();
+  if (error) std::rethrow_exception(error);
+  if (asking != nullptr) check_right_locked(*asking);
+  try_to_finish_entering(after);
+  // Whoever wrote may have stopped.
+  resume_round(published_.position == std::exchange(stat_position_, published_.position));
+  stat.store = shown_path_;
+  stat.pages = pages_;
+  stat.version = {incarnation_, version_};
+  stat.read_only = options_.read_only;
+  if (writer_) stat.writer = holder_stat(*writer_, now_ms);
+  stat.writers_waiting = line_.size();
+  stat.sessions_live = sessions_live_;
+  stat.sessions_pinned = sessions_pinned_;
+  stat.sessions_write = sessions_write_;
+  stat.sessions_fork = sessions_fork_;
+  if (!holders_.empty()) {
+    const SessionState& oldest = *holders_.begin()->second;
+    stat.oldest_holder = holder_stat(oldest, now_ms);
+    stat.held_bytes = published_.cost - oldest.held_cost;
+  }
+  if (waiting_for_reads_) stat.held_bytes = std::max(stat.held_bytes, published_.cost - checkpointed_.cost);
+  stat.size_bytes_max = options_.size_bytes_max;
+  if (!segments_.empty()) stat.log_bytes = segments_.back()->end_position - segments_.front()->first_position;
+  stat.checkpoint_lag_bytes = published_.position - checkpointed_.position;
+  stat.fork_bytes = fork_bytes_.load();
+  stat.last_sync_error = sync_error_;
+  return stat;
+}
+
+void Engine::close() {
+  {
+    Lock lock{mutex_};
+    if (closed_) return;
+    const std::uint64_t open = sessions_live_ + sessions_pinned_ + sessions_write_ + sessions_fork_;
+    if (open != 0)
+      throw MemoryError{Errc::invalid_argument, "close " + quoted(shown_path_) + ": " + std::to_string(open) +
+                                                    " sessions are still open; end them first"};
+    stopping_ = true;
+    idle_.wait(lock, [this] { return tasks_running_ == 0; });
+    round_phase_ = RoundPhase::idle;
+    round_holder_ = 0;
+    round_paused_ = false;
+  }
+  try {
+    finish_log();
+  } catch (const MemoryError& error) {
+    if (segments_.empty()) throw;
+    throw MemoryError{error.errc(), std::string{"close: "} + error.what() + "; the log stays at " +
+                                        quoted(segments_.front()->file.path()) +
+                                        " with everything that was published, and is replayed at the next start"};
+  }
+  halt();
+}
+
+/// Nobody else uses the engine any more.
+void Engine::finish_log() {
+  if (options_.read_only) return;
+  if (!sync_error_.empty()) throw not_durable_error();
+  if (synced_.position < appended_.position) {
+    sync_task();
+    if (!sync_error_.empty()) throw not_durable_error();
+  }
+  checkpoint_error_.reset();
+  After nobody{*this};
+  {
+    const Lock lock{mutex_};
+    finish_entering(nobody);
+  }
+  if (version_ != checkpointed_.version) {
+    round_phase_ = RoundPhase::scheduled;
+    static_cast<void>(start_round(nobody));
+    round_phase_ = RoundPhase::copying;
+    extend_image();
+    while (copy_step()) {
+    }
+    finish_round();
+    if (!sync_error_.empty()) throw not_durable_error();
+    if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
+  }
+  // Or it would be back once the log is gone, and look like a log whose beginning is missing.
+  if (log_.segment_failed()) folder_.sync();
+  cut_log(appended_.position);
+  log_.drop_spares();
+  remove_scratch_files(folder_, image_name_);  // one whose removal failed when it was made
+}
+
+void Engine::halt() noexcept {
+  std::list<Waiting> line;
+  std::list<Flush> flushes;
+  SessionRef commit_waiting;
+  std::optional<Unfinished> unfinished;
+  {
+    Lock lock{mutex_};
+    stopping_ = true;
+    waiting_for_reads_ = false;  // the last read has no checkpoint to go on with
+    {
+      const ReadGate::Change change{gate_};
+      closed_ = true;
+    }
+    gate_.await_reads(true);
+    idle_.wait(lock, [this] { return tasks_running_ == 0 && !gate_.has_reads(0) && !gate_.has_reads(1); });
+    line.swap(line_);
+    image_address_ = nullptr;
+    mapped_image_.reset();
+    image_.reset();  // unlocks
+    folder_.close();
+    segments_.clear();
+    flushes.swap(flushes_);
+    commit_waiting.swap(commit_waiting_);
+    unfinished.swap(unfinished_);
+  }
+  std::exception_ptr error;
+  try {
+    error = std::make_exception_ptr(MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"});
+  } catch (const std::bad_alloc&) {
+    error = std::current_exception();
+  }
+  for (Waiting& waiting : line) {
+    try {
+      waiting.opened(nullptr, error);
+    } catch (...) {
+      // See SessionCallbacks.
+    }
+  }
+}
+
+}  // namespace pageserver::storage

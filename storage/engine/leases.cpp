@@ -1,0 +1,317 @@
+// Sessions of the engine: opening and ending them, the writer lease and its line, what pins and forks hold.
+#include <algorithm>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "storage/engine/core.hpp"
+#include "storage/engine/session.hpp"
+#include "storage/engine/lease_text.hpp"
+
+namespace pageserver::storage {
+
+Engine::After::~After() {
+  for (const Flush& flush : flushes) {
+    if (flush.published) flush.state->bytes->clear();  // may close a file
+    flush.state->callbacks.run_done(flush.error, flush.error ? Version{} : Version{engine.incarnation_, flush.version});
+  }
+  for (const auto& [key, state] : evicted) engine.notify_lost(*state, key.first);
+  if (broken) {
+    engine.notify_lost(*broken, std::nullopt);
+    broken->callbacks.run_room();  // who waits for room asks again and is told
+  }
+  for (const auto& [id, waiting] : rooms)
+    if (const auto state = waiting.lock()) state->callbacks.run_room();
+  for (Waiting& next : granted) {
+    try {
+      next.opened(std::move(next.session), nullptr);
+    } catch (...) {
+      // See SessionCallbacks. The session ends with `next`.
+    }
+  }
+}
+
+// Without the lock, and the session goes on meanwhile: what changes when it refreshes is not looked at.
+void Engine::notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept {
+  try {
+    state.callbacks.run_notice(given_up ? given_up_error(state, *given_up) : broken_error(state));
+  } catch (const std::bad_alloc&) {
+    // The session's next request is told.
+  }
+}
+
+SessionRef Engine::make_state(SessionRequest request) {
+  auto state = std::make_shared<SessionState>();
+  state->last_request_ms = request.opened_ms;
+  state->request = std::move(request);
+  state->id = next_id_++;
+  const bool keeps = state->request.access == Access::fork || state->request.publish == Publish::on_flush;
+  if (keeps) state->bytes = make_private_bytes(*state);
+  return state;
+}
+
+std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened) {
+  if (request.view == View::pinned && request.access != Access::read)
+    throw MemoryError{Errc::invalid_argument,
+                      "open " + quoted(shown_path_) + ": view=pinned goes with access=read only"};
+  if (request.publish == Publish::on_flush && request.access != Access::write)
+    throw MemoryError{Errc::invalid_argument,
+                      "open " + quoted(shown_path_) + ": publish=on_flush goes with access=write only"};
+  if (request.access != Access::write) {
+    open_reader(std::move(request), opened);
+    return 0;
+  }
+  if (options_.read_only)
+    throw MemoryError{Errc::read_only, "open " + quoted(shown_path_) +
+                                           " for writing: the store is read-only; open it with access=read or fork"};
+  std::list<Waiting> waiting(1);
+  Waiting& one = waiting.front();
+  one.state = make_state(std::move(request));
+  one.place = one.state->id;
+  one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
+  one.opened = std::move(opened);
+  std::exception_ptr refused;
+  {
+    After after{*this};
+    const Lock lock{mutex_};
+    if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
+    try_to_finish_entering(after);
+    const bool taken = writer_ != nullptr || publishing_ || !line_.empty();
+    if (!taken || one.state->request.wait_in_line) {
+      const std::uint64_t place = taken ? one.place : 0;
+      one.waited = taken;
+      line_.splice(line_.end(), waiting);
+      grant_next(after);
+      return place;
+    }
+    refused = std::make_exception_ptr(busy_error(one.state->request));
+  }
+  one.opened(nullptr, refused);
+  return 0;
+}
+
+void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
+  const SessionRef state = make_state(std::move(request));
+  auto session = std::make_unique<EngineSession>(shared_from_this(), state);
+  Holders::node_type entry;
+  if (state->holds()) entry = make_entry(state);
+  {
+    After after{*this};
+    const Lock lock{mutex_};
+    if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
+    if (state->holds()) {
+      finish_entering(after);
+      hold(*state, std::move(entry));
+    }
+    state->opened = seen_by(*state);
+    if (state->request.access == Access::fork)
+      ++sessions_fork_;
+    else
+      ++(state->holds() ? sessions_pinned_ : sessions_live_);
+    state->counted = true;
+  }
+  opened(std::move(session), nullptr);
+}
+
+Engine::Holders::node_type Engine::make_entry(const SessionRef& state) {
+  Holders one;
+  one.emplace(std::pair{state->held_version, state->id}, state);
+  return one.extract(one.begin());
+}
+
+void Engine::hold(SessionState& state, Holders::node_type entry) noexcept {
+  state.held_version = version_;
+  state.held_position = published_.position;
+  state.held_cost = published_.cost;
+  state.held_pages = pages_;
+  state.right = SessionState::Right::whole;
+  entry.key() = {state.held_version, state.id};
+  holders_.insert(std::move(entry));
+}
+
+void Engine::grant_next(After& after) noexcept {
+  if (writer_ || publishing_ || line_.empty() || stopping_) return;
+  const auto next = line_.begin();
+  writer_ = next->state;
+  // How long it stood in line was no idleness of its own.
+  if (next->waited) writer_->last_request_ms = std::numeric_limits<std::int64_t>::max();
+  writer_->epoch = next_epoch_++;
+  writer_->opened = seen_by(*writer_);
+  writer_->counted = true;
+  ++sessions_write_;
+  after.granted.splice(after.granted.end(), line_, next);
+}
+
+void Engine::cancel_wait(std::uint64_t place) {
+  std::list<Waiting> cancelled;
+  std::exception_ptr error;
+  {
+    const Lock lock{mutex_};
+    const auto found =
+        std::find_if(line_.begin(), line_.end(), [&](const Waiting& waiting) { return waiting.place == place; });
+    if (found == line_.end()) return;
+    try {
+      cancelled.splice(cancelled.end(), line_, found);
+      error = std::make_exception_ptr(busy_error(found->state->request));
+    } catch (const std::bad_alloc&) {
+      error = std::current_exception();
+    }
+  }
+  cancelled.front().opened(nullptr, error);
+}
+
+void Engine::end_session(const SessionRef& state) noexcept {
+  state->callbacks.end();
+  // A fork's bytes count against what may outlive this store, but not what holds on to its state.
+  const auto bytes = state->request.access == Access::fork ? std::move(state->bytes) : nullptr;
+  After after{*this};
+  const Lock lock{mutex_};
+  if (!std::exchange(state->counted, false)) return;
+  rooms_.erase(state->id);
+  if (state->request.access == Access::write) {
+    --sessions_write_;
+    if (writer_ == state) last_writer_ = std::exchange(writer_, nullptr);
+    resume_round(writer_ == nullptr);
+    try_to_finish_entering(after);
+    grant_next(after);
+  } else {
+    if (state->holds()) {
+      holders_.erase({state->held_version, state->id});
+      consider_checkpoint();
+    }
+    if (state->request.access == Access::fork)
+      --sessions_fork_;
+    else
+      --(state->holds() ? sessions_pinned_ : sessions_live_);
+  }
+}
+
+HolderStat Engine::holder_stat(const SessionState& state, std::int64_t now_ms) const {
+  HolderStat holder;
+  holder.name = state.request.name;
+  holder.address = state.request.address;
+  holder.since_unix_ms = state.request.opened_unix_ms;
+  const std::int64_t last = state.last_request_ms.load(std::memory_order_relaxed);
+  const bool waits = state.callbacks.done_awaited() || rooms_.contains(state.id);
+  holder.idle_ms = waits || now_ms <= last ? 0 : static_cast<std::uint64_t>(now_ms - last);
+  holder.epoch = state.epoch;
+  holder.access = state.request.access;
+  holder.view = state.request.view;
+  holder.publish = state.request.publish;
+  holder.version_number = state.held_version;
+  return holder;
+}
+
+MemoryError Engine::lost_error(const SessionState& state) const {
+  if (state.right == SessionState::Right::lease_lost) return broken_error(state);
+  return given_up_error(state, state.held_version);
+}
+
+MemoryError Engine::broken_error(const SessionState& state) const {
+  return lease_lost_error(shown_path_, state.epoch, state.lost_reason);
+}
+
+MemoryError Engine::given_up_error(const SessionState& state, std::uint64_t version) const {
+  return {Errc::snapshot_too_old,
+          "version " + std::to_string(version) + " of " + quoted(shown_path_) +
+              " was given up: what pins and forks hold back exceeds limits.held_bytes=" +
+              std::to_string(options_.held_bytes) +
+              (state.request.access == Access::fork ? "; open the fork again, or raise that limit"
+                                                    : "; refresh the session, or raise that limit")};
+}
+
+MemoryError Engine::busy_error(const SessionRequest& request) const {
+  if (writer_) return lease_busy_error(shown_path_, holder_stat(*writer_, request.opened_ms), line_.size());
+  const auto leaving = last_writer_.lock();
+  return lease_leaving_error(shown_path_, leaving ? holder_stat(*leaving, request.opened_ms) : HolderStat{},
+                             line_.size());
+}
+
+std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::string& reason,
+                                              std::optional<std::int64_t> now_ms, const SessionState* asking,
+                                              std::uint64_t idle_ms_min) {
+  std::string lost_reason = reason;
+  std::optional<HolderStat> lost;
+  After after{*this};
+  const Lock lock{mutex_};
+  if (asking != nullptr) check_right_locked(*asking);
+  if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
+  lost = holder_stat(*writer_, now_ms.value_or(writer_->last_request_ms));
+  if (lost->idle_ms < idle_ms_min) return std::nullopt;
+  {
+    const ReadGate::Change change{gate_};
+    writer_->right = SessionState::Right::lease_lost;
+    writer_->lost_reason.swap(lost_reason);
+  }
+  rooms_.erase(writer_->id);
+  last_writer_ = writer_;
+  after.broken = std::exchange(writer_, nullptr);
+  try_to_finish_entering(after);
+  grant_next(after);
+  return lost;
+}
+
+void Engine::on_notice(const SessionRef& state, StoreSession::Notice notice) {
+  state->callbacks.set_notice(std::move(notice));
+  const Lock lock{mutex_};
+  if (state->right == SessionState::Right::whole) return;
+  // The lane may outlive the store, which what a session has private counts against.
+  sync_lane_.submit([weak = std::weak_ptr{state}, error = lost_error(*state)] {
+    if (const auto session = weak.lock()) session->callbacks.run_notice(error);
+  });
+}
+
+void Engine::evict_holders(After& after) noexcept {
+  while (!holders_.empty()) {
+    const SessionRef& oldest = holders_.begin()->second;
+    if (published_.cost - oldest->held_cost <= options_.held_bytes) return;
+    {
+      const ReadGate::Change change{gate_};
+      oldest->right = SessionState::Right::version_given_up;
+    }
+    after.evicted.insert(holders_.extract(holders_.begin()));
+  }
+}
+
+Refreshed Engine::refresh(SessionState& state) {
+  constexpr std::size_t ranges_max = 4096;
+  constexpr std::size_t pieces_max = 65536;
+  After after{*this};
+  const Lock lock{mutex_};
+  if (state.right == SessionState::Right::lease_lost) throw lost_error(state);
+  if (state.request.access == Access::write)
+    throw MemoryError{Errc::unsupported,
+                      "refresh " + quoted(shown_path_) +
+                          ": a writer always sees the newest version; refresh goes with access=read or fork"};
+  if (state.request.access == Access::fork && state.is_private())
+    throw MemoryError{Errc::invalid_argument,
+                      "refresh " + quoted(shown_path_) + ": the fork has private bytes or pages; discard them first"};
+  Refreshed refreshed;
+  Holders::node_type entry;
+  const Holders::key_type key{state.held_version, state.id};
+  if (state.holds()) {
+    // Which may be what gives up the version of this very session. It moves on, so that it need not be told.
+    finish_entering(after);
+    if (state.right != SessionState::Right::whole && !after.evicted.contains(key))
+      entry = make_entry(state.shared_from_this());
+  }
+  refreshed.version = {incarnation_, version_};
+  refreshed.pages = pages_;
+  if (!state.holds()) {
+    refreshed.everything = true;
+    return refreshed;
+  }
+  // A holder's pieces are all in the index, so that what has no newer piece has not changed.
+  refreshed.everything = state.right != SessionState::Right::whole || index_.piece_count() > pieces_max;
+  if (!refreshed.everything) {
+    const ReadGate::Change settling{gate_};
+    refreshed.everything = !index_.changed_since(state.held_version, version_, ranges_max, refreshed.changed);
+  }
+  if (refreshed.everything) refreshed.changed.clear();
+  if (!entry) entry = (state.right == SessionState::Right::whole ? holders_ : after.evicted).extract(key);
+  hold(state, std::move(entry));
+  consider_checkpoint();
+  return refreshed;
+}
+
+}  // namespace pageserver::storage

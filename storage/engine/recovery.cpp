@@ -1,0 +1,243 @@
+#include "storage/engine/recovery.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "storage/engine/image_copy.hpp"
+#include "storage/log/log_index.hpp"
+#include "storage/log/log_scan.hpp"
+#include "storage/engine/mutation.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+RecoveryReport report_of(const LogScan& scan, const FileStatus& image) {
+  RecoveryReport report;
+  report.log_found = scan.bytes != 0 || !scan.segments.empty() || !scan.beyond.empty();
+  report.problem = scan.problem;
+  report.log_bytes = scan.bytes;
+  report.segments = scan.segments.size();
+  report.records = scan.records;
+  report.tail_bytes = scan.tail_bytes;
+  report.end_position = scan.end_position;
+  report.synced_position = scan.synced_position;
+  report.image_pages = image.size_bytes / page_size;
+  report.pages = scan.segments.empty() ? report.image_pages : std::max(scan.pages, report.image_pages);
+  return report;
+}
+
+/// A log is replayed only onto the image that it was written for, in a state that it explains.
+void check_pair(const LogScan& scan, const FileStatus& image, const std::string& path, RecoveryReport& report) {
+  if (report.problem || scan.segments.empty()) return;
+  std::string what;
+  const ImageIdentity here = image_identity(image);
+  const ImageIdentity& expected = scan.first->image;
+  if (here.inode != expected.inode)
+    what = "inode " + std::to_string(expected.inode) + ", and this one has inode " + std::to_string(here.inode);
+  else if (here.birth_ns != expected.birth_ns && here.birth_ns != 0 && expected.birth_ns != 0)
+    what = "birth time " + std::to_string(expected.birth_ns) + " ns, and this one has " +
+           std::to_string(here.birth_ns) + " ns";
+  else if (image.size_bytes < scan.image_bytes_min)
+    what = "at least " + std::to_string(scan.image_bytes_min) + " bytes, and this one has " +
+           std::to_string(image.size_bytes);
+  else if (image.size_bytes > scan.pages * page_size)
+    what = "at most " + std::to_string(scan.pages * page_size) + " bytes, and this one has " +
+           std::to_string(image.size_bytes);
+  if (what.empty()) return;
+  report.adoptable = true;
+  report.problem.emplace(
+      Errc::damaged,
+      "the log beside " + quoted(path) + " was written for an image with " + what +
+          "; if image and log were moved or copied together while nothing served them, run: pagectl recover --adopt " +
+          path +
+          "; else restore both together from a copy, or move the log's files away to use the image without them");
+}
+
+LogScan scan_into(const ImageFile& image, int flags, LogIndex* index) {
+  return scan_log(image.folder(), image.name(), flags, [&](const ScannedRecord& record) {
+    if (index == nullptr) return;
+    std::uint64_t position = record.data_position;
+    for (const LogRange& range : record.ranges) {
+      index->add(range.offset, range.length, record.header.version, range.zero ? no_position : position, nullptr);
+      if (!range.zero) position += range.length;
+    }
+  });
+}
+
+/// Calls `bytes(offset, span)` for what the segment's file has within `[from, until)`, in parts.
+template <class Bytes>
+void for_each_part(const LogSegment& segment, std::uint64_t from, std::uint64_t until, Bytes bytes) {
+  std::vector<std::byte> buffer;
+  while (from < until) {
+    buffer.resize(std::min<std::uint64_t>(until - from, 1u << 20));
+    const std::size_t there = segment.file.read_up_to(from, buffer);
+    if (there == 0) return;  // a segment without a record may end after its header
+    bytes(from, std::span{buffer}.first(there));
+    from += there;
+  }
+}
+
+/// Only the right mark goes along. Else the mark's block is empty, and whoever writes it there tears nothing.
+void copy_mark(LogSegment& segment, const File& copy) {
+  std::array<std::byte, log_format::mark_bytes> encoded{};
+  const std::size_t there = segment.file.read_up_to(segment.layout.mark_at, encoded);
+  SegmentMark mark;
+  segment.marked = decode_mark(std::span{encoded}.first(there), mark) == Decoded::valid && mark.salt == segment.salt &&
+                   mark.position == segment.first_position;
+  if (segment.marked || there == 0) return;
+  encoded.fill(std::byte{0});
+  copy.write(segment.layout.mark_at, std::span{encoded}.first(there));
+}
+
+/// Puts a synced copy of what counts in the segment in the place of its file. False when there is no room for it.
+bool replace_by_copy(const Folder& folder, const std::string& image_name, LogSegment& segment) {
+  const std::string copy_name = spare_name(image_name, segment.number);
+  const std::uint64_t end = segment.offset_of(segment.end_position);
+  File copy;
+  try {
+    copy = folder.create_file(copy_name, segment.file.status().mode & 0777u, "create a copy of the log");
+    copy.reserve(0, end);
+    for_each_part(segment, 0, end, [&](std::uint64_t at, std::span<const std::byte> bytes) { copy.write(at, bytes); });
+    copy_mark(segment, copy);
+    if (!mutated(Mutation::drop_recovery_log_sync)) copy.sync_data();
+  } catch (const MemoryError& error) {
+    if (error.errc() != Errc::no_space) throw;
+    segment.marked = false;
+    folder.remove(copy_name);
+    return false;
+  }
+  const std::string name = file_name(segment.file.path());
+  folder.rename(copy_name, name);
+  segment.file = File{std::move(copy), folder.path_of(name)};
+  return true;
+}
+
+/// Ends a recovery between two steps; the next one begins anew.
+void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) {
+  if (abandon == nullptr || !*abandon) return;
+  throw MemoryError{Errc::provider_error, "recover " + quoted(path) +
+                                              ": ended by a stop before all of its log was in the image; the log is "
+                                              "kept, and the next opening begins again"};
+}
+
+/// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
+/// was forgotten. A synced copy of them is durable for sure. Only then may the image change: should power fail in the
+/// middle, the same records are found again. They may as well be durable already, and answered; so they are written
+/// over in place only where there is no room for a copy: a loss of power then may tear them.
+void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan,
+                      const std::atomic<bool>* abandon) {
+  for (const LogSegmentRef& segment : scan.segments) {
+    if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
+    check_abandoned(abandon, folder.path_of(image_name));
+    if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(folder, image_name, *segment)) continue;
+    const std::uint64_t from =
+        scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
+    for_each_part(*segment, from, segment->offset_of(segment->end_position),
+                  [&](std::uint64_t at, std::span<const std::byte> bytes) { segment->file.write(at, bytes); });
+    if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
+  }
+  if (!mutated(Mutation::drop_recovery_entry_sync)) folder.sync();
+}
+
+void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, const std::atomic<bool>* abandon) {
+  if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
+  std::vector<std::byte> scratch;
+  std::uint64_t next = 0;
+  for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(next)) {
+    check_abandoned(abandon, image.path());
+    PageCopy copy;
+    copy.page = page;
+    copy.pages = index.alike_until(page) - page;
+    copy.may_punch = true;
+    index.pieces_at(page, scan.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
+    next = page + copy_pages(copy, scan.segments, image.file(), scratch).pages;
+  }
+  if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
+}
+
+}  // namespace
+
+ImageIdentity image_identity(const FileStatus& status) noexcept { return {status.inode, status.birth_ns}; }
+
+void refuse_log_without_image(FileSystem& file_system, const std::string& path) {
+  FileStatus status;
+  const std::string resolved = resolved_image_path(file_system, path);
+  const std::string name = file_name(resolved);
+  Folder folder;
+  if (!Folder::try_open(file_system, parent_folder(resolved), folder).ok()) return;  // opening the image says why
+  std::vector<std::string> names;
+  if (name.empty() || folder.has(name, status) || !folder.try_names(names).ok()) return;
+  const auto files = log_files(folder, name);
+  if (files.empty()) return;
+  throw MemoryError{Errc::damaged, "open " + quoted(path) + ": the image is gone, and its log " +
+                                       quoted(folder.path_of(files.front())) +
+                                       " is still there; put the image back beside it, or move the log away"};
+}
+
+namespace {
+
+bool is_scratch(const std::string& image_name, const std::string& name) {
+  return name.starts_with(image_name + spill_suffix) || name.starts_with(image_name + log_format::spare_suffix);
+}
+
+}  // namespace
+
+bool is_beside_image(const std::string& image_name, const std::string& name) {
+  return name.starts_with(image_name + log_format::segment_suffix) || is_scratch(image_name, name);
+}
+
+void remove_scratch_files(const Folder& folder, const std::string& image_name) {
+  for (const std::string& name : folder.names())
+    if (is_scratch(image_name, name)) folder.remove(name);
+}
+
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon) {
+  const Folder& folder = image.folder();
+  remove_scratch_files(folder, image.name());
+  const FileStatus status = image.file().status();
+  LogIndex index;
+  LogScan scan = scan_into(image, O_RDWR, &index);
+  RecoveryReport report = report_of(scan, status);
+  if (!report.log_found) return report;
+  check_pair(scan, status, image.path(), report);
+  if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
+
+  // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
+  for (auto name = scan.beyond.rbegin(); name != scan.beyond.rend(); ++name) folder.remove(*name);
+  check_abandoned(abandon, image.path());
+  make_log_durable(folder, image.name(), scan, abandon);
+  copy_into_image(image, scan, index, abandon);
+  remove_segments(folder, scan.segments);
+  report.replayed = true;
+  report.image_pages = image.pages();
+  return report;
+}
+
+RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
+  refuse_log_without_image(file_system, path);
+  ImageFileOptions options;
+  options.read_only = true;
+  options.refuse_pending_log = false;
+  const ImageFile image = ImageFile::open(file_system, path, options);
+  const FileStatus status = image.file().status();
+  const LogScan scan = scan_into(image, O_RDONLY, nullptr);
+  RecoveryReport report = report_of(scan, status);
+  if (report.log_found) check_pair(scan, status, path, report);
+  return report;
+}
+
+RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt) {
+  refuse_log_without_image(file_system, path);
+  ImageFileOptions options;
+  options.create = false;
+  options.refuse_pending_log = false;
+  ImageFile image = ImageFile::open(file_system, path, options);
+  return recover_image(image, adopt);
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,61 @@
+// What becomes of a redo log that a killed process left beside an image. The engine recovers when it opens; pagectl
+// looks and recovers offline.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <pageserver/error.hpp>
+
+#include "storage/file/file_system.hpp"
+#include "storage/image/image_file.hpp"
+
+namespace pageserver::storage {
+
+struct RecoveryReport {
+  bool log_found = false;
+  bool replayed = false;               ///< the image holds what the log said, and the log is gone
+  std::optional<MemoryError> problem;  ///< why the log can't be replayed as it is; nothing was changed then
+  bool adoptable = false;              ///< `problem` is only that image and log don't belong together
+  std::uint64_t log_bytes = 0;
+  std::uint64_t segments = 0;         ///< files that count
+  std::uint64_t records = 0;          ///< publishes that count
+  std::uint64_t tail_bytes = 0;       ///< after the last record that counts; reserved room mostly
+  std::uint64_t end_position = 0;     ///< of the last record that counts
+  std::uint64_t synced_position = 0;  ///< the highest that the log states
+  std::uint64_t image_pages = 0;      ///< as the file is now
+  std::uint64_t pages = 0;            ///< of the recovered image
+};
+
+/// Only looks; changes nothing. Takes a shared lock while it looks: busy when someone serves the image.
+RecoveryReport inspect_log(FileSystem& file_system, const std::string& path);
+
+/// Replays the log into the image and removes it. Throws `problem`, having changed nothing, unless `adopt` accepts a
+/// pair that does not belong together by inode, birth time or size. Also throws what the file system says; running it
+/// again is safe at any time. Does nothing where there is no log.
+RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt);
+
+/// As recover_log(), on an image that the caller holds open and locked. Throws provider_error, with the log kept, soon
+/// after `abandon` is set.
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr);
+
+/// Throws `damaged` when a log lies beside an image that is not there.
+void refuse_log_without_image(FileSystem& file_system, const std::string& path);
+
+/// What the name of a file that private bytes are spilled to has behind the image's.
+inline constexpr char spill_suffix[] = ".spill.";
+
+/// Whether a file of this name is one that a store keeps beside the image of that name: of its log, or what
+/// remove_scratch_files() removes.
+bool is_beside_image(const std::string& image_name, const std::string& name);
+
+/// Removes what a killed process left beside the log: files that transactions and forks were spilled to, and such as
+/// had been segments of the log and waited to be used again.
+void remove_scratch_files(const Folder& folder, const std::string& image_name);
+
+/// What identifies an image to its log.
+struct ImageIdentity image_identity(const FileStatus& status) noexcept;
+
+}  // namespace pageserver::storage

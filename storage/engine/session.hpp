@@ -1,0 +1,43 @@
+// One session of the engine as the store interface shows it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "storage/engine/core.hpp"
+
+namespace pageserver::storage {
+
+class EngineSession final : public StoreSession {
+public:
+  EngineSession(std::shared_ptr<Engine> engine, SessionRef state);
+  ~EngineSession() override;
+
+  const SessionView& opened() const noexcept override { return state_->opened; }
+  SessionView view() override;
+  std::uint64_t epoch() const override { return state_->epoch; }
+  std::uint64_t grow(std::uint64_t new_pages) override;
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override;
+  void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  bool write_together(std::span<const Write> writes) override;
+  void zero(std::uint64_t offset, std::uint64_t length) override;
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
+                                     std::uint64_t& described_until) override;
+  void flush(Done done) override;
+  SessionView discard() override;
+  Refreshed refresh() override;
+  Stat stat(std::int64_t now_ms) override;
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason, std::int64_t now_ms) override;
+  bool may_write(std::function<void()> room) override;
+  void on_notice(Notice notice) override;
+  void note_request(std::int64_t now_ms) noexcept override;
+
+private:
+  void check_writable(std::string_view action) const;
+  std::uint64_t grow_private(std::uint64_t new_pages);
+
+  std::shared_ptr<Engine> engine_;
+  SessionRef state_;
+};
+
+}  // namespace pageserver::storage

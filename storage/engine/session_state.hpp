@@ -1,0 +1,71 @@
+// What the engine keeps for one session.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "storage/engine/private_bytes.hpp"
+#include "storage/store.hpp"
+
+namespace pageserver::storage {
+
+/// The calls that a session waits for. Each runs at most once, and none once end() has returned. They run without any
+/// lock of the engine. They don't throw: one that does is done all the same, since there is nobody to tell.
+class SessionCallbacks {
+public:
+  void set_done(StoreSession::Done done);
+  void set_notice(StoreSession::Notice notice);
+  void set_room(std::function<void()> room);
+  void run_done(const std::exception_ptr& error, const Version& version = {}) noexcept;
+  void run_notice(const MemoryError& reason) noexcept;
+  void run_room() noexcept;
+  void end() noexcept;
+  /// True from set_done() until it is run.
+  bool done_awaited() const noexcept { return done_awaited_.load(std::memory_order_relaxed); }
+
+private:
+  // Recursive: a callback may end the session that it belongs to.
+  std::recursive_mutex mutex_;
+  bool ended_ = false;
+  std::atomic<bool> done_awaited_{false};
+  StoreSession::Done done_;
+  StoreSession::Notice notice_;
+  std::function<void()> room_;
+};
+
+struct SessionState : std::enable_shared_from_this<SessionState> {
+  enum class Right : std::uint8_t { whole, lease_lost, version_given_up };
+
+  SessionRequest request;
+  std::uint64_t id = 0;
+  std::uint64_t epoch = 0;                       ///< of a writer's lease
+  std::atomic<std::int64_t> last_request_ms{0};  ///< by the caller's monotonic clock
+  SessionView opened;                            ///< set before the session is handed out
+  SessionCallbacks callbacks;
+
+  // Guarded by the engine's mutex.
+  Right right = Right::whole;
+  std::string lost_reason;
+  bool counted = false;             ///< as a session of the store
+  std::uint64_t held_version = 0;   ///< of a pin or a fork
+  std::uint64_t held_position = 0;  ///< end of the log at that version
+  std::uint64_t held_cost = 0;      ///< see LogPoint::cost
+  std::uint64_t held_pages = 0;
+
+  // Used by one call of the session at a time, as StoreSession promises, or by the flush that it waits for.
+  std::unique_ptr<PrivateBytes> bytes;  ///< of an on_flush writer or a fork; else null
+  std::uint64_t private_pages = 0;      ///< grown and not published
+
+  bool holds() const noexcept { return request.access == Access::fork || request.view == View::pinned; }
+  bool is_private() const noexcept { return bytes != nullptr && (!bytes->empty() || private_pages != 0); }
+};
+
+using SessionRef = std::shared_ptr<SessionState>;
+
+}  // namespace pageserver::storage

@@ -1,0 +1,117 @@
+// One open file over the seam: transfers that are whole or an error, and errors that people can act on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <pageserver/error.hpp>
+
+#include "storage/file/file_system.hpp"
+
+namespace pageserver::storage {
+
+/// The MemoryError for a failed call: `action` (what was tried, with its numbers), the path, the system's own words and
+/// the remedy. ENOSPC and EDQUOT are no_space; EACCES and EPERM permission_denied, naming the owner of what is in the
+/// way and the uid that this process runs as; EROFS read_only; ENOENT not_found, naming the missing folder when it is
+/// one; EFBIG and EMFILE limit_exceeded; all else provider_error.
+MemoryError file_error(FileSystem& file_system, std::string_view action, const std::string& path, int error);
+
+/// As it appears in messages: in double quotes. One overload for each kind of text, or std::quoted would be found for
+/// some of them where <iomanip> is included.
+std::string quoted(std::string_view text);
+inline std::string quoted(const std::string& text) { return quoted(std::string_view{text}); }
+inline std::string quoted(const char* text) { return quoted(std::string_view{text}); }
+
+/// The folder that holds `path`: "." for a bare name.
+std::string parent_folder(const std::string& path);
+/// The last component of `path`.
+std::string file_name(const std::string& path);
+
+/// Runs `call` again for as long as a signal interrupts it.
+template <class Call>
+IoResult retried(Call&& call) {
+  for (;;) {
+    const IoResult result = call();
+    if (result.error != 4 /* EINTR */) return result;
+  }
+}
+
+/// Loops over short transfers and EINTR until all is done, the file ends (read) or a call fails. `done` is the number
+/// of bytes transferred, also on an error.
+IoResult read_fully(FileSystem& file_system, int file, std::uint64_t offset, std::span<std::byte> buffer,
+                    std::size_t& done);
+IoResult write_fully(FileSystem& file_system, int file, std::uint64_t offset, std::span<const std::byte> data,
+                     std::size_t& done);
+
+/// An open file, closed by the destructor. Every call may throw MemoryError as file_error() makes it; `action` is what
+/// its text starts with, and is made up from the numbers where a call takes none.
+///
+/// Threads: any for the const calls, as with the system calls themselves.
+class File {
+public:
+  File() = default;
+  /// Takes over `descriptor`.
+  File(FileSystem& file_system, int descriptor, std::string path);
+  /// The same file, which has another path now.
+  File(File&& other, std::string path) noexcept;
+  File(File&& other) noexcept;
+  File& operator=(File&& other) noexcept;
+  ~File();
+
+  /// open(2); `action` such as "open".
+  static File open(FileSystem& file_system, const std::string& path, int flags, std::uint32_t mode,
+                   std::string_view action);
+
+  bool is_open() const noexcept { return descriptor_ >= 0; }
+  int descriptor() const noexcept { return descriptor_; }
+  const std::string& path() const noexcept { return path_; }
+  FileSystem& file_system() const noexcept { return *file_system_; }
+  void close() noexcept;
+
+  /// Fills `buffer`; a file that ends before is provider_error.
+  void read(std::uint64_t offset, std::span<std::byte> buffer) const;
+  /// Fills `buffer` as far as the file goes; returns the number of bytes.
+  std::size_t read_up_to(std::uint64_t offset, std::span<std::byte> buffer) const;
+  void write(std::uint64_t offset, std::span<const std::byte> data) const;
+  /// Writes the parts one after the other, by one call.
+  void write_parts(std::uint64_t offset, std::span<const std::span<const std::byte>> parts) const;
+  void truncate(std::uint64_t size_bytes) const;
+  /// False where the file system can't reserve room.
+  bool reserve(std::uint64_t offset, std::uint64_t length) const;
+  /// False where the file system can't punch holes; nothing changed then.
+  bool punch_hole(std::uint64_t offset, std::uint64_t length) const;
+  void sync_data() const;
+  void sync() const;
+  FileStatus status() const;
+
+  [[noreturn]] void fail(std::string_view action, int error) const;
+
+private:
+  FileSystem* file_system_ = nullptr;
+  int descriptor_ = -1;
+  std::string path_;
+};
+
+/// True when something is at `path`, a symbolic link itself included; `status` describes it.
+bool exists(FileSystem& file_system, const std::string& path, FileStatus& status);
+/// Makes the entries of the folder that holds `path` durable: after creating, renaming or removing it.
+void sync_parent_folder(FileSystem& file_system, const std::string& path);
+/// For programs that have no folder open: what a store does with its files, it does through its Folder. Both paths are
+/// in one folder.
+void rename_file(FileSystem& file_system, const std::string& from, const std::string& to);
+/// True when the file was there and was removed.
+bool remove_file(FileSystem& file_system, const std::string& path);
+std::vector<std::string> list_folder(FileSystem& file_system, const std::string& folder);
+
+/// The whole of a small file, also of one under /proc, which has no size; empty when it can't be read.
+std::string text_of_file(FileSystem& file_system, const std::string& path);
+
+/// True for errors that say "this file system can't", as fallocate(2) and lseek(2) do.
+bool is_unsupported(int error) noexcept;
+
+}  // namespace pageserver::storage

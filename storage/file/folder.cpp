@@ -1,0 +1,112 @@
+#include "storage/file/folder.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace pageserver::storage {
+namespace {
+
+// How often a name that was just removed may be taken again by someone else.
+constexpr int attempts_max = 16;
+
+}  // namespace
+
+IoResult Folder::try_open(FileSystem& file_system, const std::string& path, Folder& folder) {
+  bool unreadable = false;
+  IoResult opened = retried([&] { return file_system.open(path, O_RDONLY | O_DIRECTORY, 0); });
+  if (opened.error == EACCES) {
+    unreadable = true;
+    opened = retried([&] { return file_system.open(path, O_PATH | O_DIRECTORY, 0); });
+  }
+  if (!opened.ok()) return opened;
+  File file{file_system, static_cast<int>(opened.value), path};
+  folder.state_ = std::make_shared<State>(State{std::move(file), unreadable});
+  return {};
+}
+
+Folder Folder::open(FileSystem& file_system, const std::string& path, std::string_view action) {
+  Folder folder;
+  const IoResult opened = try_open(file_system, path, folder);
+  if (!opened.ok()) throw file_error(file_system, action, path, opened.error);
+  return folder;
+}
+
+std::string Folder::path_of(const std::string& name) const {
+  if (path() == ".") return name;
+  return path().ends_with('/') ? path() + name : path() + "/" + name;
+}
+
+IoResult Folder::try_open_file(const std::string& name, int flags, std::uint32_t mode) const {
+  return retried([&] { return file_system().open_beneath(descriptor(), name, flags | O_NOFOLLOW, mode); });
+}
+
+File Folder::open_file(const std::string& name, int flags, std::uint32_t mode, std::string_view action) const {
+  const IoResult opened = try_open_file(name, flags, mode);
+  if (!opened.ok()) throw file_error(file_system(), action, path_of(name), opened.error);
+  return {file_system(), static_cast<int>(opened.value), path_of(name)};
+}
+
+File Folder::create_file(const std::string& name, std::uint32_t mode, std::string_view action) const {
+  IoResult opened;
+  for (int attempt = 0; attempt < attempts_max; ++attempt) {
+    opened = try_open_file(name, O_RDWR | O_CREAT | O_EXCL, mode);
+    if (opened.error != EEXIST) break;
+    remove(name);
+  }
+  if (!opened.ok()) throw file_error(file_system(), action, path_of(name), opened.error);
+  return {file_system(), static_cast<int>(opened.value), path_of(name)};
+}
+
+File Folder::create_unnamed(const std::string& name, std::string_view action) const {
+  File file = create_file(name, 0600, action);
+  remove(name);
+  return file;
+}
+
+bool Folder::has(const std::string& name, FileStatus& status) const {
+  const auto result = retried([&] { return file_system().status_beneath(descriptor(), name, status); });
+  if (result.ok()) return true;
+  if (result.error == ENOENT) return false;
+  throw file_error(file_system(), "look at", path_of(name), result.error);
+}
+
+IoResult Folder::try_rename(const std::string& from, const std::string& to) const {
+  return retried([&] { return file_system().rename_beneath(descriptor(), from, to); });
+}
+
+void Folder::rename(const std::string& from, const std::string& to) const {
+  const IoResult result = try_rename(from, to);
+  if (!result.ok())
+    throw file_error(file_system(), "rename " + quoted(path_of(from)) + " to", path_of(to), result.error);
+}
+
+bool Folder::remove(const std::string& name) const {
+  const auto result = retried([&] { return file_system().remove_beneath(descriptor(), name); });
+  if (result.ok()) return true;
+  if (result.error == ENOENT) return false;
+  throw file_error(file_system(), "remove", path_of(name), result.error);
+}
+
+IoResult Folder::try_names(std::vector<std::string>& names) const {
+  return retried([&] { return file_system().list(descriptor(), names); });
+}
+
+std::vector<std::string> Folder::names() const {
+  std::vector<std::string> names;
+  const auto result = try_names(names);
+  if (!result.ok()) throw file_error(file_system(), "list the folder", path(), result.error);
+  return names;
+}
+
+void Folder::sync() const {
+  if (unreadable()) throw file_error(file_system(), "open the folder", path(), EACCES);
+  state_->file.sync();
+}
+
+void Folder::close() noexcept {
+  if (state_) state_->file.close();
+}
+
+}  // namespace pageserver::storage

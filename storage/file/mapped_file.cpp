@@ -1,0 +1,71 @@
+#include "storage/file/mapped_file.hpp"
+
+#include <ucontext.h>
+
+#include <csetjmp>
+#include <csignal>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace pageserver::storage {
+namespace {
+
+std::atomic<bool> enabled{false};
+// Where a copy of this thread goes on when its source is gone; null outside of a copy.
+thread_local sigjmp_buf* landing = nullptr;
+
+void on_bus_error(int number, siginfo_t*, void* context) {
+  if (landing != nullptr) {
+    // A jump leaves the signal mask as it is in here: what was blocked before is what shall be again.
+    ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask, nullptr);
+    ::siglongjmp(*landing, 1);
+  }
+  // Not ours: the access is tried again, and ends the process as it would have.
+  ::signal(number, SIG_DFL);
+}
+
+// A mapping takes addresses, not memory: enough of them that a growing image is seldom mapped anew.
+constexpr std::uint64_t mapping_bytes_min = 1ull << 30;
+
+}  // namespace
+
+void enable_mapped_reads() noexcept {
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  enabled = ::sigaction(SIGBUS, &action, nullptr) == 0;
+}
+
+bool mapped_reads_enabled() noexcept { return enabled; }
+
+bool read_mapped(const std::byte* from, std::span<std::byte> buffer) noexcept {
+  sigjmp_buf here;
+  if (sigsetjmp(here, 0) != 0) {
+    landing = nullptr;
+    return false;
+  }
+  landing = &here;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  std::memcpy(buffer.data(), from, buffer.size());
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  landing = nullptr;
+  return true;
+}
+
+MappedFile::~MappedFile() {
+  for (const Mapping& mapping : mappings_) file_.file_system().unmap(mapping.address, mapping.bytes);
+}
+
+const std::byte* MappedFile::address(std::uint64_t bytes) {
+  if (!mappings_.empty() && mappings_.back().bytes >= bytes) return mappings_.back().address;
+  if (failed_) return nullptr;
+  Mapping mapping{nullptr, std::max(bytes * 2, mapping_bytes_min)};
+  failed_ = !file_.file_system().map(file_.descriptor(), mapping.bytes, mapping.address).ok();
+  if (failed_) return nullptr;
+  mappings_.push_back(mapping);
+  return mapping.address;
+}
+
+}  // namespace pageserver::storage

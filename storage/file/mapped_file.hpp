@@ -1,0 +1,45 @@
+// A file's bytes read through a mapping: a small read costs a copy and no system call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "storage/file/file_io.hpp"
+
+namespace pageserver::storage {
+
+/// Lets this process use MappedFile: installs a handler for SIGBUS, which the kernel sends to whoever touches a mapped
+/// byte that the file no longer has or the disk can't give. Only copies of read_mapped() are caught; anything else ends
+/// the process as before. For programs that own their signals: the daemon, not a library.
+void enable_mapped_reads() noexcept;
+bool mapped_reads_enabled() noexcept;
+
+/// Copies `buffer.size()` bytes from a mapping. False when the bytes can't be had: read(2) then says why.
+bool read_mapped(const std::byte* from, std::span<std::byte> buffer) noexcept;
+
+/// Maps a file that only grows. Not thread-safe, but what address() returned stays valid until destruction.
+class MappedFile {
+public:
+  /// `file` outlives this.
+  explicit MappedFile(const File& file) : file_{file} {}
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  /// Where the file's byte 0 is, with at least `bytes` of the file behind it; null where the file can't be mapped.
+  const std::byte* address(std::uint64_t bytes);
+
+private:
+  struct Mapping {
+    const std::byte* address;
+    std::uint64_t bytes;
+  };
+  const File& file_;
+  std::vector<Mapping> mappings_;  // the last one is the largest; each has at least twice the bytes of the one before
+  bool failed_ = false;
+};
+
+}  // namespace pageserver::storage

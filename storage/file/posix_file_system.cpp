@@ -1,0 +1,210 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "storage/file/file_system.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+template <class Value>
+IoResult result_of(Value value) noexcept {
+  if (value < 0) return {-1, errno};
+  return {static_cast<std::int64_t>(value), 0};
+}
+
+constexpr IoResult failure(int error) noexcept { return {-1, error}; }
+
+std::int64_t nanoseconds(const struct statx_timestamp& time) noexcept {
+  return time.tv_sec * 1'000'000'000 + static_cast<std::int64_t>(time.tv_nsec);
+}
+
+IoResult status_at(int directory, const char* path, int flags, FileStatus& status) noexcept {
+  struct statx found {};
+  if (::statx(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME, &found) != 0) return failure(errno);
+  status.size_bytes = found.stx_size;
+  status.allocated_bytes = found.stx_blocks * 512;
+  status.device = makedev(found.stx_dev_major, found.stx_dev_minor);
+  status.inode = found.stx_ino;
+  status.links = found.stx_nlink;
+  status.birth_ns = (found.stx_mask & STATX_BTIME) != 0 ? nanoseconds(found.stx_btime) : 0;
+  status.modified_ns = nanoseconds(found.stx_mtime);
+  status.mode = found.stx_mode;
+  status.uid = found.stx_uid;
+  status.gid = found.stx_gid;
+  return {};
+}
+
+bool is_one_component(const std::string& name) noexcept {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+}
+
+class PosixFileSystem final : public FileSystem {
+public:
+  IoResult open(const std::string& path, int flags, std::uint32_t mode) override {
+    return result_of(::open(path.c_str(), flags | O_CLOEXEC, mode));
+  }
+
+  IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
+    struct open_how how {};
+    how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
+    how.mode = (flags & O_CREAT) != 0 ? mode : 0;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    const auto opened = result_of(::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how));
+    if (opened.error != ENOSYS) return opened;
+    // A kernel or a sandbox without openat2: a single component can't leave the directory but by being a link.
+    if (!is_one_component(name) && name != ".") return failure(EXDEV);
+    return result_of(::openat(directory, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
+  }
+
+  void close(int file) noexcept override { ::close(file); }
+
+  IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
+    return result_of(::pread(file, buffer.data(), buffer.size(), static_cast<off_t>(offset)));
+  }
+
+  IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
+    return result_of(::pwrite(file, data.data(), data.size(), static_cast<off_t>(offset)));
+  }
+
+  IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) override {
+    std::array<iovec, IOV_MAX> vectors;
+    const std::size_t count = std::min(parts.size(), vectors.size());
+    for (std::size_t i = 0; i < count; ++i)
+      vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};  // only read
+    return result_of(::pwritev(file, vectors.data(), static_cast<int>(count), static_cast<off_t>(offset)));
+  }
+
+  IoResult truncate(int file, std::uint64_t size_bytes) override {
+    // Past the process's file size limit the system call would also raise SIGXFSZ, whose default is to kill.
+    struct rlimit limit {};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size_bytes > limit.rlim_cur) {
+      return failure(EFBIG);
+    }
+    return result_of(::ftruncate(file, static_cast<off_t>(size_bytes)));
+  }
+
+  IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) override {
+    return result_of(::fallocate(file, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length)));
+  }
+
+  IoResult punch_hole(int file, std::uint64_t offset, std::uint64_t length) override {
+    return result_of(::fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                                 static_cast<off_t>(length)));
+  }
+
+  IoResult seek_data(int file, std::uint64_t offset) override {
+    return result_of(::lseek(file, static_cast<off_t>(offset), SEEK_DATA));
+  }
+
+  IoResult seek_hole(int file, std::uint64_t offset) override {
+    return result_of(::lseek(file, static_cast<off_t>(offset), SEEK_HOLE));
+  }
+
+  void start_writeback(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
+    static_cast<void>(
+        ::sync_file_range(file, static_cast<off_t>(offset), static_cast<off_t>(length), SYNC_FILE_RANGE_WRITE));
+  }
+  void drop_from_memory(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
+    static_cast<void>(
+        ::posix_fadvise(file, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_DONTNEED));
+  }
+  IoResult sync_data(int file) override { return result_of(::fdatasync(file)); }
+  IoResult sync(int file) override { return result_of(::fsync(file)); }
+
+  IoResult status(int file, FileStatus& status) override { return status_at(file, "", AT_EMPTY_PATH, status); }
+
+  IoResult status_of(const std::string& path, FileStatus& status) override {
+    return status_at(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
+  }
+
+  IoResult status_beneath(int directory, const std::string& name, FileStatus& status) override {
+    if (!is_one_component(name)) return failure(EXDEV);
+    return status_at(directory, name.c_str(), AT_SYMLINK_NOFOLLOW, status);
+  }
+
+  IoResult real_path(const std::string& path, std::string& resolved) override {
+    const std::unique_ptr<char, decltype(&std::free)> found{::realpath(path.c_str(), nullptr), &std::free};
+    if (!found) return failure(errno);
+    resolved = found.get();
+    return {};
+  }
+
+  IoResult file_system_type(int file) override {
+    struct statfs found {};
+    if (::fstatfs(file, &found) != 0) return failure(errno);
+    return {static_cast<std::int64_t>(static_cast<std::uint32_t>(found.f_type)), 0};
+  }
+
+  IoResult lock(int file, Lock lock) override {
+    return result_of(::flock(file, (lock == Lock::exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB));
+  }
+
+  IoResult map(int file, std::uint64_t length, const std::byte*& address) override {
+    void* const mapped = ::mmap(nullptr, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, file, 0);
+    if (mapped == MAP_FAILED) return failure(errno);
+    address = static_cast<const std::byte*>(mapped);
+    return {};
+  }
+
+  void unmap(const std::byte* address, std::uint64_t length) noexcept override {
+    ::munmap(const_cast<std::byte*>(address), length);
+  }
+
+  IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {
+    if (!is_one_component(from) || !is_one_component(to)) return failure(EXDEV);
+    return result_of(::renameat(directory, from.c_str(), directory, to.c_str()));
+  }
+
+  IoResult remove_beneath(int directory, const std::string& name) override {
+    if (!is_one_component(name)) return failure(EXDEV);
+    return result_of(::unlinkat(directory, name.c_str(), 0));
+  }
+
+  IoResult list(int directory, std::vector<std::string>& names) override {
+    // A descriptor of its own: one is read from where it stands, and others may be listing too.
+    const int reading = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (reading < 0) return failure(errno);
+    const std::unique_ptr<DIR, int (*)(DIR*)> opened{::fdopendir(reading), &::closedir};
+    if (!opened) {
+      const int error = errno;
+      ::close(reading);
+      return failure(error);
+    }
+    names.clear();
+    for (;;) {
+      errno = 0;
+      const auto* entry = ::readdir(opened.get());
+      if (entry == nullptr) return errno == 0 ? IoResult{} : failure(errno);
+      const std::string name = entry->d_name;
+      if (name != "." && name != "..") names.push_back(name);
+    }
+  }
+};
+
+}  // namespace
+
+FileSystem& posix_file_system() {
+  // Never destroyed: providers with static storage may close their files after every destructor here ran.
+  static auto* const file_system = new PosixFileSystem;
+  return *file_system;
+}
+
+}  // namespace pageserver::storage

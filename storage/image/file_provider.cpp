@@ -1,0 +1,83 @@
+#include <pageserver/file_provider.hpp>
+
+#include <cstdint>
+#include <ostream>
+#include <utility>
+
+#include "storage/image/file_provider_access.hpp"
+#include "storage/image/image_file.hpp"
+#include "base/process_mark.hpp"
+
+namespace pageserver {
+
+struct FileProvider::State {
+  std::filesystem::path path;
+  storage::ImageFile image;
+  std::uint64_t process = storage::process_mark();
+};
+
+namespace {
+
+storage::ImageFile open_image(storage::FileSystem& file_system, const std::filesystem::path& path, Access access) {
+  if (access == Access::fork) {
+    throw MemoryError{Errc::unsupported,
+                      "open " + storage::quoted(path.native()) +
+                          " with access=fork: a plain file has no forks; use store:PATH or a daemon"};
+  }
+  storage::ImageFileOptions options;
+  options.read_only = access == Access::read;
+  // As any program's new file: the umask has the last word.
+  options.file_mode = 0666;
+  return storage::ImageFile::open(file_system, path.native(), options);
+}
+
+}  // namespace
+
+FileProvider::FileProvider(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
+
+FileProvider::FileProvider(const std::filesystem::path& path, Access access)
+    : FileProvider{storage::FileProviderAccess::open(storage::posix_file_system(), path, access)} {}
+
+FileProvider storage::FileProviderAccess::open(FileSystem& file_system, const std::filesystem::path& path,
+                                               Access access) {
+  return FileProvider{std::make_unique<FileProvider::State>(
+      FileProvider::State{path, open_image(file_system, path, access), process_mark()})};
+}
+
+FileProvider::FileProvider(FileProvider&&) noexcept = default;
+FileProvider& FileProvider::operator=(FileProvider&&) noexcept = default;
+FileProvider::~FileProvider() = default;
+
+FileProvider::State& FileProvider::state() const {
+  if (state_ && state_->process == storage::process_mark()) return *state_;
+  if (state_)
+    throw MemoryError{Errc::connection_lost,
+                      "use of " + storage::quoted(state_->path.native()) + ": the provider belongs to process " +
+                          std::to_string(storage::process_id_of(state_->process)) +
+                          ", which has the file locked; open it in this process when that one has closed it"};
+  throw MemoryError{Errc::invalid_argument, "use of a FileProvider that was moved from; use the one it moved to"};
+}
+
+std::uint64_t FileProvider::size() { return state().image.size(); }
+std::uint64_t FileProvider::pages() { return state().image.pages(); }
+std::uint64_t FileProvider::grow(std::uint64_t new_pages) { return state().image.grow(new_pages, UINT64_MAX); }
+void FileProvider::read(std::uint64_t offset, std::span<std::byte> buffer) { state().image.read(offset, buffer); }
+void FileProvider::write(std::uint64_t offset, std::span<const std::byte> data) { state().image.write(offset, data); }
+
+void FileProvider::flush() {
+  auto& image = state().image;
+  if (!image.read_only()) image.check_size("flush");
+  image.sync();
+}
+
+const std::filesystem::path& FileProvider::path() const noexcept {
+  static const std::filesystem::path none;
+  return state_ ? state_->path : none;
+}
+
+std::ostream& operator<<(std::ostream& out, const FileProvider& provider) {
+  const auto pages = provider.state_ ? provider.state_->image.pages() : 0;
+  return out << "FileProvider(" << provider.path() << ", " << pages << " pages)";
+}
+
+}  // namespace pageserver

@@ -1,0 +1,145 @@
+// Opening an image: the right file, locked, whole, and not waiting for a log.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "storage/image/image_file.hpp"
+#include "storage/file/lock_holder.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+// How often the file may be replaced between opening and locking before it is somebody's mistake.
+constexpr int attempts_max = 16;
+
+struct Opened {
+  File file;
+  bool created = false;
+};
+
+/// Nothing when the file came or went between two looks.
+std::optional<Opened> open_once(const Folder& folder, const std::string& shown_path, const std::string& name,
+                                const ImageFileOptions& options) {
+  // O_NONBLOCK means nothing to a regular file and spares us waiting for a FIFO's other end.
+  const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
+  auto& file_system = folder.file_system();
+  auto result = folder.try_open_file(name, flags, 0);
+  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, false};
+  if (result.error == ELOOP && options.follow_symlinks) {
+    // Links that lead to a file were followed before: this is a new one, or it leads nowhere.
+    std::string leads_to;
+    result = retried([&] { return file_system.real_path(shown_path, leads_to); });
+    if (result.ok() || (result.error == ENOENT && options.create && !options.read_only)) return std::nullopt;
+  }
+  if (result.error != ENOENT || options.read_only || !options.create) {
+    throw file_error(file_system, "open", shown_path, result.error);
+  }
+  result = folder.try_open_file(name, flags | O_CREAT | O_EXCL, options.file_mode);
+  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, true};
+  if (result.error == EEXIST) return std::nullopt;
+  throw file_error(file_system, "create", shown_path, result.error);
+}
+
+/// A rename or a removal can slip between opening and locking: the lock is then on a file that nobody else finds.
+bool still_named(const Folder& folder, const std::string& name, const FileStatus& locked) {
+  FileStatus named;
+  return folder.has(name, named) && named.inode == locked.inode && named.device == locked.device;
+}
+
+void check_regular(const std::string& shown_path, const FileStatus& status) {
+  if (S_ISREG(status.mode)) return;
+  const auto* const kind = S_ISDIR(status.mode) ? "a folder" : "a device, a pipe or a socket";
+  throw MemoryError{Errc::provider_error, "open " + quoted(shown_path) + ": it is " + kind +
+                                              " and not a regular file; name the image file itself"};
+}
+
+void check_no_log(const Folder& folder, const std::string& shown_path, const std::string& name) {
+  const auto log = pending_log(folder, name);
+  if (!log) return;
+  throw MemoryError{Errc::provider_error,
+                    "open " + quoted(shown_path) + ": the log " + quoted(*log) +
+                        " is pending: it holds bytes that the image does not have yet; start the daemon on the image, "
+                        "or run: pagectl recover " +
+                        shown_path};
+}
+
+}  // namespace
+
+std::string resolved_image_path(FileSystem& file_system, const std::string& path) {
+  std::string resolved;
+  if (retried([&] { return file_system.real_path(path, resolved); }).ok()) return resolved;
+  return path;
+}
+
+std::optional<std::string> pending_log(const Folder& folder, const std::string& image_name) {
+  const auto prefix = image_name + ".log.";
+  std::vector<std::string> names;
+  const auto listed = folder.try_names(names);
+  if (!listed.ok()) {
+    // A folder that may be entered but not listed is legal.
+    if (listed.error == EACCES) return std::nullopt;
+    throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
+  }
+  std::optional<std::string> first;
+  for (const auto& name : names) {
+    if (name.starts_with(prefix) && (!first || name < *first)) first = name;
+  }
+  if (!first) return std::nullopt;
+  return folder.path_of(*first);
+}
+
+void lock_file(const File& file, const std::string& shown_path, Lock lock) {
+  auto& file_system = file.file_system();
+  const auto result = retried([&] { return file_system.lock(file.descriptor(), lock); });
+  if (result.ok()) return;
+  if (result.error != EWOULDBLOCK) throw file_error(file_system, "lock", shown_path, result.error);
+  const auto* const purpose = lock == Lock::exclusive ? "writing" : "reading";
+  throw MemoryError{Errc::busy, "open " + quoted(shown_path) + " for " + purpose + ": the file is locked by " +
+                                    lock_holder(file_system, file.status()) +
+                                    "; end it, or use the image through the daemon that serves it"};
+}
+
+std::uint64_t checked_image_size(const std::string& shown_path, const FileStatus& status) {
+  const auto remainder = status.size_bytes % page_size;
+  if (remainder == 0) return status.size_bytes;
+  throw MemoryError{Errc::provider_error, "open " + quoted(shown_path) + ": size=" + std::to_string(status.size_bytes) +
+                                              " is no multiple of " + std::to_string(page_size) +
+                                              " (remainder=" + std::to_string(remainder) +
+                                              "), so it is no whole image; restore it from a copy"};
+}
+
+ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, const ImageFileOptions& options) {
+  if (path.empty()) throw MemoryError{Errc::invalid_argument, "open: the path of the image is empty; name a file"};
+  for (int attempt = 0; attempt < attempts_max; ++attempt) {
+    const auto resolved = options.follow_symlinks ? resolved_image_path(file_system, path) : path;
+    Folder folder;
+    const auto entered = Folder::try_open(file_system, parent_folder(resolved), folder);
+    if (!entered.ok()) {
+      const bool creates = entered.error == ENOENT && options.create && !options.read_only;
+      throw file_error(file_system, creates ? "create" : "open", path, entered.error);
+    }
+    const std::string name = resolved == "/" ? "." : file_name(resolved);
+    FileStatus status;
+    const bool log_matters = options.refuse_pending_log;
+    // Before anything is created beside a log whose image is gone.
+    const bool there = retried([&] { return file_system.status_beneath(folder.descriptor(), name, status); }).ok();
+    if (!there && log_matters) check_no_log(folder, path, name);
+    auto opened = open_once(folder, path, name, options);
+    if (!opened) continue;
+    status = opened->file.status();
+    check_regular(path, status);
+    lock_file(opened->file, path, options.read_only ? Lock::shared : Lock::exclusive);
+    if (!still_named(folder, name, status)) continue;
+    if (log_matters) check_no_log(folder, path, name);
+    // Again: whoever held the lock may have grown the file until a moment ago.
+    const auto size = checked_image_size(path, opened->file.status());
+    return ImageFile{std::move(opened->file), std::move(folder), path, options.read_only, opened->created, size};
+  }
+  throw MemoryError{Errc::busy, "open " + quoted(path) + ": the path named another file at each of " +
+                                    std::to_string(attempts_max) +
+                                    " attempts; stop what keeps replacing it, or correct a dangling symbolic link"};
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,199 @@
+#include "storage/log/log_codec.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace pageserver::storage {
+namespace {
+
+using namespace log_format;
+
+template <class Number>
+void put(std::span<std::byte> bytes, std::size_t at, Number number) noexcept {
+  for (std::size_t i = 0; i < sizeof(Number); ++i)
+    bytes[at + i] = static_cast<std::byte>(static_cast<std::uint64_t>(number) >> (8 * i));
+}
+
+template <class Number>
+Number get(std::span<const std::byte> bytes, std::size_t at) noexcept {
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < sizeof(Number); ++i) number |= static_cast<std::uint64_t>(bytes[at + i]) << (8 * i);
+  return static_cast<Number>(number);
+}
+
+bool all_zero(std::span<const std::byte> bytes) noexcept {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+std::string digits_of(std::uint64_t number) {
+  std::string digits = std::to_string(number);
+  if (digits.size() < segment_number_digits) digits.insert(0, segment_number_digits - digits.size(), '0');
+  return digits;
+}
+
+}  // namespace
+
+std::uint64_t log_checksum(std::span<const std::byte> bytes) noexcept {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+LogChecksum::LogChecksum() : state_{XXH3_createState()} {
+  if (state_ == nullptr) throw std::bad_alloc{};
+  XXH3_64bits_reset(static_cast<XXH3_state_t*>(state_));
+}
+LogChecksum::~LogChecksum() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
+void LogChecksum::add(std::span<const std::byte> bytes) noexcept {
+  if (!bytes.empty()) XXH3_64bits_update(static_cast<XXH3_state_t*>(state_), bytes.data(), bytes.size());
+}
+std::uint64_t LogChecksum::value() const noexcept {
+  return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_));
+}
+
+SegmentLayout segment_layout(std::uint32_t format) noexcept {
+  if (format == 1) return {format_1_mark_at, format_1_records_at, false};
+  return {};
+}
+
+void encode_segment_header(const SegmentHeader& header, std::span<std::byte, segment_header_bytes> bytes) noexcept {
+  std::memset(bytes.data(), 0, bytes.size());
+  put<std::uint64_t>(bytes, segment_magic_at, segment_magic);
+  put<std::uint32_t>(bytes, segment_format_at, header.format);
+  put<std::uint32_t>(bytes, segment_header_bytes_at, segment_header_bytes);
+  put(bytes, segment_salt_at, header.salt);
+  put(bytes, segment_number_at, header.number);
+  put(bytes, segment_first_position_at, header.first_position);
+  put(bytes, segment_synced_position_at, header.synced_position);
+  put(bytes, segment_version_at, header.version);
+  put(bytes, segment_pages_at, header.pages);
+  put(bytes, segment_image_bytes_at, header.image_bytes);
+  put(bytes, segment_image_inode_at, header.image.inode);
+  put(bytes, segment_image_birth_ns_at, header.image.birth_ns);
+  put(bytes, segment_previous_first_at, header.previous_first_position);
+  put(bytes, segment_checksum_at, log_checksum(bytes.first(segment_checksum_at)));
+}
+
+Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& header,
+                              std::uint32_t& other_version) noexcept {
+  if (all_zero(bytes.first(std::min(bytes.size(), segment_header_bytes)))) return Decoded::empty;
+  if (bytes.size() < segment_header_bytes || get<std::uint64_t>(bytes, segment_magic_at) != segment_magic)
+    return Decoded::invalid;
+  // All formats have the checksum there. A header that was torn may name any format.
+  if (get<std::uint64_t>(bytes, segment_checksum_at) != log_checksum(bytes.first(segment_checksum_at)))
+    return Decoded::invalid;
+  header.format = get<std::uint32_t>(bytes, segment_format_at);
+  other_version = header.format;
+  if (header.format < oldest_format_version || header.format > format_version) return Decoded::other_version;
+  if (get<std::uint32_t>(bytes, segment_header_bytes_at) != segment_header_bytes) return Decoded::invalid;
+  header.salt = get<std::uint64_t>(bytes, segment_salt_at);
+  header.number = get<std::uint64_t>(bytes, segment_number_at);
+  header.first_position = get<std::uint64_t>(bytes, segment_first_position_at);
+  header.synced_position = get<std::uint64_t>(bytes, segment_synced_position_at);
+  header.version = get<std::uint64_t>(bytes, segment_version_at);
+  header.pages = get<std::uint64_t>(bytes, segment_pages_at);
+  header.image_bytes = get<std::uint64_t>(bytes, segment_image_bytes_at);
+  header.image.inode = get<std::uint64_t>(bytes, segment_image_inode_at);
+  header.image.birth_ns = get<std::int64_t>(bytes, segment_image_birth_ns_at);
+  header.previous_first_position = get<std::uint64_t>(bytes, segment_previous_first_at);
+  return Decoded::valid;
+}
+
+void encode_mark(const SegmentMark& mark, std::span<std::byte, mark_bytes> bytes) noexcept {
+  put<std::uint64_t>(bytes, mark_magic_at, mark_magic);
+  put(bytes, mark_salt_at, mark.salt);
+  put(bytes, mark_position_at, mark.position);
+  put(bytes, mark_checksum_at, log_checksum(bytes.first(mark_checksum_at)));
+}
+
+Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcept {
+  if (bytes.size() < mark_bytes) return Decoded::empty;
+  if (get<std::uint64_t>(bytes, mark_magic_at) != mark_magic ||
+      get<std::uint64_t>(bytes, mark_checksum_at) != log_checksum(bytes.first(mark_checksum_at)))
+    return all_zero(bytes.first(mark_bytes)) ? Decoded::empty : Decoded::invalid;
+  mark.salt = get<std::uint64_t>(bytes, mark_salt_at);
+  mark.position = get<std::uint64_t>(bytes, mark_position_at);
+  return Decoded::valid;
+}
+
+void encode_record_header(const RecordHeader& header, std::span<std::byte, record_header_bytes> bytes) noexcept {
+  put<std::uint32_t>(bytes, record_magic_at, record_magic);
+  put<std::uint32_t>(bytes, record_kind_at, record_kind_publish);
+  put(bytes, record_salt_at, header.salt);
+  put(bytes, record_position_at, header.position);
+  put(bytes, record_version_at, header.version);
+  put(bytes, record_synced_position_at, header.synced_position);
+  put(bytes, record_pages_at, header.pages);
+  put(bytes, record_payload_bytes_at, header.payload_bytes);
+  put(bytes, record_payload_checksum_at, header.payload_checksum);
+  put(bytes, record_range_count_at, header.range_count);
+  put<std::uint32_t>(bytes, record_reserved_at, 0);
+  put(bytes, record_checksum_at, log_checksum(bytes.first(record_checksum_at)));
+}
+
+Decoded decode_record_header(std::span<const std::byte> bytes, RecordHeader& header) noexcept {
+  if (bytes.size() < record_header_bytes) return all_zero(bytes) ? Decoded::empty : Decoded::invalid;
+  bytes = bytes.first(record_header_bytes);
+  if (get<std::uint32_t>(bytes, record_magic_at) != record_magic)
+    return all_zero(bytes) ? Decoded::empty : Decoded::invalid;
+  if (get<std::uint64_t>(bytes, record_checksum_at) != log_checksum(bytes.first(record_checksum_at)) ||
+      get<std::uint32_t>(bytes, record_kind_at) != record_kind_publish)
+    return Decoded::invalid;
+  header.salt = get<std::uint64_t>(bytes, record_salt_at);
+  header.position = get<std::uint64_t>(bytes, record_position_at);
+  header.version = get<std::uint64_t>(bytes, record_version_at);
+  header.synced_position = get<std::uint64_t>(bytes, record_synced_position_at);
+  header.pages = get<std::uint64_t>(bytes, record_pages_at);
+  header.payload_bytes = get<std::uint64_t>(bytes, record_payload_bytes_at);
+  header.payload_checksum = get<std::uint64_t>(bytes, record_payload_checksum_at);
+  header.range_count = get<std::uint32_t>(bytes, record_range_count_at);
+  const bool table_fits = header.range_count <= header.payload_bytes / range_bytes;
+  return table_fits ? Decoded::valid : Decoded::invalid;
+}
+
+void encode_range(const LogRange& range, std::span<std::byte, range_bytes> bytes) noexcept {
+  put(bytes, range_offset_at, range.offset);
+  put(bytes, range_length_at, range.length | (range.zero ? range_zero_bit : 0));
+}
+
+LogRange decode_range(std::span<const std::byte, range_bytes> bytes) noexcept {
+  const auto length = get<std::uint64_t>(bytes, range_length_at);
+  return {get<std::uint64_t>(bytes, range_offset_at), length & ~range_zero_bit, (length & range_zero_bit) != 0};
+}
+
+std::uint64_t record_bytes(std::uint64_t payload_bytes) noexcept {
+  const std::uint64_t bytes = record_header_bytes + payload_bytes;
+  return (bytes + record_alignment - 1) / record_alignment * record_alignment;
+}
+
+std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept {
+  std::uint64_t bytes = ranges.size() * range_bytes;
+  for (const LogRange& range : ranges)
+    if (!range.zero) bytes += range.length;
+  return bytes;
+}
+
+std::string segment_name(const std::string& image_name, std::uint64_t number) {
+  return image_name + segment_suffix + digits_of(number);
+}
+
+std::string spare_name(const std::string& image_name, std::uint64_t number) {
+  return image_name + spare_suffix + digits_of(number);
+}
+
+std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept {
+  const std::size_t prefix = image_name.size() + sizeof segment_suffix - 1;
+  if (name.size() < prefix + segment_number_digits || name.size() > prefix + 19) return 0;
+  if (name.compare(0, image_name.size(), image_name) != 0) return 0;
+  if (name.compare(image_name.size(), sizeof segment_suffix - 1, segment_suffix) != 0) return 0;
+  std::uint64_t number = 0;
+  for (std::size_t i = prefix; i < name.size(); ++i) {
+    if (name[i] < '0' || name[i] > '9') return 0;
+    number = number * 10 + static_cast<std::uint64_t>(name[i] - '0');
+  }
+  return number;
+}
+
+}  // namespace pageserver::storage

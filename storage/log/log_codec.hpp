@@ -1,0 +1,122 @@
+// The redo log's headers as structs and as bytes. Pure: no file, no allocation by a number that was read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "storage/log/log_format.hpp"
+
+namespace pageserver::storage {
+
+/// Which image a log belongs to. Device numbers change from boot to boot and are not part of it.
+struct ImageIdentity {
+  std::uint64_t inode = 0;
+  std::int64_t birth_ns = 0;  ///< 0 where the file system does not say
+  friend bool operator==(const ImageIdentity&, const ImageIdentity&) = default;
+};
+
+/// Where things are in a segment of one of the formats that are known.
+struct SegmentLayout {
+  std::uint64_t mark_at = log_format::mark_in_segment_at;
+  std::uint64_t records_at = log_format::segment_records_at;
+  bool new_blocks = true;  ///< a record may begin at the next block, with anything between
+};
+SegmentLayout segment_layout(std::uint32_t format) noexcept;
+
+/// The first offset of a block that is not below `offset`.
+constexpr std::uint64_t block_from(std::uint64_t offset) noexcept {
+  return (offset + log_format::block_bytes - 1) / log_format::block_bytes * log_format::block_bytes;
+}
+
+struct SegmentHeader {
+  std::uint32_t format = log_format::format_version;
+  std::uint64_t salt = 0;
+  std::uint64_t number = 0;
+  std::uint64_t first_position = 0;   ///< the log position of the header's first byte
+  std::uint64_t synced_position = 0;  ///< everything below was synced before this segment was made
+  std::uint64_t version = 0;          ///< of the last record before this segment
+  std::uint64_t pages = 0;            ///< after that record
+  std::uint64_t image_bytes = 0;      ///< size of the image file then; it never shrinks
+  ImageIdentity image;
+  std::uint64_t previous_first_position = 0;  ///< of the segment before; its own for the first segment of a log
+};
+
+struct RecordHeader {
+  std::uint64_t salt = 0;
+  std::uint64_t position = 0;         ///< the log position of the header's first byte
+  std::uint64_t version = 0;          ///< the version that this record makes
+  std::uint64_t synced_position = 0;  ///< everything below was synced before this record was written
+  std::uint64_t pages = 0;            ///< of that version
+  std::uint64_t payload_bytes = 0;    ///< range table and data, without the padding after them
+  std::uint64_t payload_checksum = 0;
+  std::uint32_t range_count = 0;
+};
+
+/// A changed range of the image.
+struct LogRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  bool zero = false;  ///< all zeros: no data in the log
+  friend bool operator==(const LogRange&, const LogRange&) = default;
+};
+
+enum class Decoded : std::uint8_t {
+  valid,
+  empty,          ///< nothing but zeros: never written
+  invalid,        ///< no magic, a wrong checksum or a field that can't be
+  other_version,  ///< a whole header of a format version that is not known; `other_version` of decode_segment_header
+                  ///< says which
+};
+
+void encode_segment_header(const SegmentHeader& header,
+                           std::span<std::byte, log_format::segment_header_bytes> bytes) noexcept;
+Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& header,
+                              std::uint32_t& other_version) noexcept;
+
+/// Everything below `position` is in the image, and the image is synced.
+struct SegmentMark {
+  std::uint64_t salt = 0;
+  std::uint64_t position = 0;
+};
+void encode_mark(const SegmentMark& mark, std::span<std::byte, log_format::mark_bytes> bytes) noexcept;
+Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcept;
+
+void encode_record_header(const RecordHeader& header,
+                          std::span<std::byte, log_format::record_header_bytes> bytes) noexcept;
+Decoded decode_record_header(std::span<const std::byte> bytes, RecordHeader& header) noexcept;
+
+void encode_range(const LogRange& range, std::span<std::byte, log_format::range_bytes> bytes) noexcept;
+LogRange decode_range(std::span<const std::byte, log_format::range_bytes> bytes) noexcept;
+
+/// The bytes that a record takes in the log, padding included.
+std::uint64_t record_bytes(std::uint64_t payload_bytes) noexcept;
+/// The payload of these ranges: table and data.
+std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept;
+
+std::uint64_t log_checksum(std::span<const std::byte> bytes) noexcept;
+
+/// XXH3-64 of bytes that come in parts.
+class LogChecksum {
+public:
+  LogChecksum();
+  LogChecksum(const LogChecksum&) = delete;
+  LogChecksum& operator=(const LogChecksum&) = delete;
+  ~LogChecksum();
+  void add(std::span<const std::byte> bytes) noexcept;
+  std::uint64_t value() const noexcept;
+
+private:
+  void* state_;
+};
+
+/// The name of segment `number` of the log of the image of this name.
+std::string segment_name(const std::string& image_name, std::uint64_t number);
+/// Its name once it left the log and waits to be used as a later one.
+std::string spare_name(const std::string& image_name, std::uint64_t number);
+/// 0 unless `name` is that of a segment of the log of an image with this file name.
+std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept;
+
+}  // namespace pageserver::storage

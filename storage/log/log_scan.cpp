@@ -1,0 +1,332 @@
+#include "storage/log/log_scan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include <pageserver/memory_provider.hpp>
+
+#include "storage/engine/mutation.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+using namespace log_format;
+
+/// A multiple of the records' alignment.
+constexpr std::size_t chunk_bytes = 1u << 20;
+
+struct FoundSegment {
+  LogSegmentRef segment;
+  SegmentHeader header;
+  Decoded decoded = Decoded::invalid;
+  std::uint32_t other_version = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t marked_position = 0;  ///< the image holds everything below; 0: says nothing
+  bool known_start = false;           ///< segment->first_position is known, from its own header or the next one's
+};
+
+MemoryError damaged(const std::string& path, const std::string& what) {
+  return {Errc::damaged, "log " + quoted(path) + ": " + what};
+}
+
+class Scanner {
+public:
+  Scanner(const Folder& folder, std::string image_name, int open_flags,
+          const std::function<void(const ScannedRecord&)>& apply)
+      : folder_{folder}, image_name_{std::move(image_name)}, open_flags_{open_flags}, apply_{apply} {}
+
+  LogScan run() {
+    for (const std::string& name : log_files(folder_, image_name_)) load(name);
+    for (const FoundSegment& found : found_) scan_.bytes += found.file_bytes;
+    if (!found_.empty() && check_headers()) walk();
+    return std::move(scan_);
+  }
+
+private:
+  void load(const std::string& name) {
+    FoundSegment found;
+    found.segment = std::make_shared<LogSegment>();
+    found.segment->file = folder_.open_file(name, open_flags_, 0, "open log");
+    found.segment->number = segment_number(image_name_, name);
+    found.file_bytes = found.segment->file.status().size_bytes;
+    std::array<std::byte, segment_header_bytes> bytes{};
+    const std::size_t length = found.segment->file.read_up_to(0, bytes);
+    found.decoded = decode_segment_header(std::span{bytes}.first(length), found.header, found.other_version);
+    if (found.decoded == Decoded::valid && found.header.number != found.segment->number)
+      found.decoded = Decoded::invalid;
+    SegmentMark mark;
+    std::array<std::byte, mark_bytes> mark_encoded{};
+    if (found.decoded == Decoded::valid) found.segment->layout = segment_layout(found.header.format);
+    const std::size_t mark_length = found.segment->file.read_up_to(found.segment->layout.mark_at, mark_encoded);
+    if (found.decoded == Decoded::valid &&
+        decode_mark(std::span{mark_encoded}.first(mark_length), mark) == Decoded::valid &&
+        mark.salt == found.header.salt) {
+      found.marked_position = mark.position;
+    }
+    if (found.decoded == Decoded::valid) {
+      found.segment->salt = found.header.salt;
+      found.segment->first_position = found.header.first_position;
+      found.known_start = true;
+    }
+    found_.push_back(std::move(found));
+  }
+
+  bool problem(MemoryError error) {
+    if (!scan_.problem) scan_.problem = std::move(error);
+    return false;
+  }
+
+  /// What the headers alone say.
+  bool check_headers() {
+    for (const FoundSegment& found : found_) {
+      if (found.decoded == Decoded::other_version)
+        return problem({Errc::unsupported, "log " + quoted(found.segment->file.path()) + " has format " +
+                                               std::to_string(found.other_version) +
+                                               ", and this release knows the formats up to " +
+                                               std::to_string(format_version) +
+                                               "; open the image once with the release that wrote the log"});
+      if (found.decoded != Decoded::valid) continue;
+      if (!scan_.first) scan_.first = found.header;
+      if (found.header.salt != scan_.first->salt || found.header.image != scan_.first->image)
+        return problem(damaged(found.segment->file.path(),
+                               "its header belongs to another log than that of the segments before it; restore the "
+                               "image and its log together from a copy"));
+    }
+    for (std::size_t i = 0; i + 1 < found_.size(); ++i) {
+      const FoundSegment& next = found_[i + 1];
+      if (found_[i].known_start || next.decoded != Decoded::valid ||
+          next.segment->number != found_[i].segment->number + 1)
+        continue;
+      found_[i].segment->first_position = next.header.previous_first_position;
+      found_[i].known_start = true;
+    }
+    if (found_.front().segment->number == 1) found_.front().known_start = true;
+    return true;
+  }
+
+  /// The segments before the first one here were removed because the image has them, and not lost with their directory
+  /// entries: it or a later one says so.
+  bool may_be_first() const {
+    const FoundSegment& first = found_.front();
+    if (first.segment->number == 1) return true;
+    return std::any_of(found_.begin(), found_.end(), [&](const FoundSegment& found) {
+      return found.marked_position >= first.header.first_position && found.header.salt == first.header.salt &&
+             found.marked_position != 0;
+    });
+  }
+
+  void walk() {
+    for (const FoundSegment& found : found_)
+      if (found.decoded == Decoded::valid) note_synced(found.header.synced_position);
+    scan_.end_position = found_.front().segment->first_position;
+    std::size_t index = 0;
+    std::uint64_t offset = found_.front().segment->layout.records_at;  // of what comes next in segment `index`
+    const bool cut = found_.front().decoded != Decoded::valid || !may_be_first();
+    if (!cut) {
+      version_ = scan_.first->version;
+      scan_.pages = scan_.first->pages;
+      scan_.image_bytes_min = scan_.first->image_bytes;
+    }
+    if (cut) offset = 0;
+    if (!cut) scan_.end_position += offset;
+    while (!cut) {
+      FoundSegment& found = found_[index];
+      if (adjoins(index, offset)) {
+        found.segment->end_position = found.segment->first_position + offset;
+        ++index;
+        offset = found_[index].segment->layout.records_at;
+        scan_.end_position = found_[index].segment->first_position + offset;
+        continue;
+      }
+      ScannedRecord record;
+      if (!read_next_record(found, offset, record)) break;
+      note_synced(record.header.synced_position);
+      version_ = record.header.version;
+      scan_.pages = record.header.pages;
+      ++scan_.records;
+      offset += record_bytes(record.header.payload_bytes);
+      scan_.end_position = found.segment->first_position + offset;
+      apply_(record);
+    }
+    found_[index].segment->end_position = scan_.end_position;
+    scan_.version = version_;
+    look_beyond(index, offset);
+    judge(index, offset);
+    const std::size_t counting = cut ? 0 : index + 1;
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      if (i < counting)
+        scan_.segments.push_back(found_[i].segment);
+      else
+        scan_.beyond.push_back(file_name(found_[i].segment->file.path()));
+      if (i >= index)
+        scan_.tail_bytes += found_[i].file_bytes - std::min(i == index ? offset : 0, found_[i].file_bytes);
+    }
+  }
+
+  bool adjoins(std::size_t index, std::uint64_t offset) const {
+    if (index + 1 == found_.size()) return false;
+    const FoundSegment& next = found_[index + 1];
+    return next.decoded == Decoded::valid && next.segment->number == found_[index].segment->number + 1 &&
+           next.header.first_position == found_[index].segment->first_position + offset &&
+           next.header.version == version_ && next.header.pages == scan_.pages;
+  }
+
+  void note_synced(std::uint64_t position) { scan_.synced_position = std::max(scan_.synced_position, position); }
+
+  bool plausible(const RecordHeader& header, const FoundSegment& found, std::uint64_t offset) const {
+    const std::uint64_t room = found.file_bytes - offset;
+    return header.salt == scan_.first->salt && header.position == found.segment->first_position + offset &&
+           header.synced_position <= header.position && header.payload_bytes <= room &&
+           record_bytes(header.payload_bytes) <= room;
+  }
+
+  /// Looks at `offset`, and then where the next block begins: there, if a sync of what is before it had begun.
+  bool read_next_record(const FoundSegment& found, std::uint64_t& offset, ScannedRecord& record) {
+    if (read_record(found, offset, record)) return true;
+    if (!found.segment->layout.new_blocks || block_from(offset) == offset) return false;
+    record = {};
+    if (!read_record(found, block_from(offset), record)) return false;
+    offset = block_from(offset);
+    return true;
+  }
+
+  bool read_record(const FoundSegment& found, std::uint64_t offset, ScannedRecord& record) {
+    const File& file = found.segment->file;
+    if (offset >= found.file_bytes) return false;
+    std::array<std::byte, record_header_bytes> bytes;
+    if (file.read_up_to(offset, bytes) != bytes.size()) return false;
+    if (decode_record_header(bytes, record.header) != Decoded::valid) return false;
+    const RecordHeader& header = record.header;
+    if (!plausible(header, found, offset) || header.version != version_ + 1 || header.pages < scan_.pages) return false;
+    // A number that was read is believed only within a file that holds as much.
+    const std::uint64_t table_bytes = header.range_count * range_bytes;
+    LogChecksum checksum;
+    std::vector<std::byte> table(table_bytes);
+    std::uint64_t at = offset + record_header_bytes;
+    file.read(at, table);
+    checksum.add(table);
+    at += table_bytes;
+    chunk_.resize(std::max<std::size_t>(chunk_.size(), std::min<std::uint64_t>(header.payload_bytes, chunk_bytes)));
+    for (std::uint64_t rest = header.payload_bytes - table_bytes; rest != 0;) {
+      const std::span<std::byte> part{chunk_.data(), std::min<std::uint64_t>(rest, chunk_.size())};
+      file.read(at, part);
+      checksum.add(part);
+      at += part.size();
+      rest -= part.size();
+    }
+    if (checksum.value() != header.payload_checksum && !mutated(Mutation::skip_payload_checksum)) return false;
+    return read_ranges(table, record) &&
+           (record.data_position = header.position + record_header_bytes + table_bytes, true);
+  }
+
+  static bool read_ranges(std::span<const std::byte> table, ScannedRecord& record) {
+    const std::uint64_t size = record.header.pages > ~0ull / page_size ? 0 : record.header.pages * page_size;
+    std::uint64_t data_bytes = 0;
+    for (std::uint32_t i = 0; i < record.header.range_count; ++i) {
+      const LogRange range =
+          decode_range(std::span<const std::byte, range_bytes>{table.data() + i * range_bytes, range_bytes});
+      if (range.length > size || range.offset > size - range.length) return false;
+      if (!range.zero) data_bytes += range.length;
+      record.ranges.push_back(range);
+    }
+    return data_bytes == record.header.payload_bytes - table.size();
+  }
+
+  /// Looks for records after the cut: they don't count, but what they say was synced does.
+  void look_beyond(std::size_t index, std::uint64_t offset) {
+    for (std::size_t i = index; i < found_.size(); ++i) {
+      FoundSegment& found = found_[i];
+      look_for_records(found, i == index ? offset : 0);
+    }
+  }
+
+  void look_for_records(FoundSegment& found, std::uint64_t offset) {
+    // Without a header the format is not known.
+    offset = std::max<std::uint64_t>(
+        offset, found.decoded == Decoded::valid ? found.segment->layout.records_at : format_1_records_at);
+    if (offset >= found.file_bytes) return;
+    bool guessed = false;  // the start, from records
+    std::vector<std::byte> bytes(std::min<std::uint64_t>(chunk_bytes, found.file_bytes - offset) + record_header_bytes);
+    for (; offset < found.file_bytes; offset += chunk_bytes) {
+      const std::size_t length = found.segment->file.read_up_to(offset, bytes);
+      for (std::size_t at = 0; at + record_header_bytes <= length && at < chunk_bytes; at += record_alignment) {
+        RecordHeader header;
+        // The magic first: all else is more work, and nearly all of what is read here is no record.
+        if (bytes[at] != std::byte{0x50} || bytes[at + 1] != std::byte{0x53}) continue;
+        if (decode_record_header(std::span{bytes}.subspan(at, record_header_bytes), header) != Decoded::valid) continue;
+        if (scan_.first && header.salt != scan_.first->salt) continue;
+        if (header.position < offset + at || header.synced_position > header.position) continue;
+        const std::uint64_t start = header.position - (offset + at);
+        if (found.known_start && start != found.segment->first_position) continue;
+        if (!found.known_start) {
+          // A file that was an earlier segment may still have records of that, with lower positions.
+          found.segment->first_position = guessed ? std::max(found.segment->first_position, start) : start;
+          guessed = true;
+        }
+        note_synced(header.synced_position);
+      }
+    }
+    found.known_start = found.known_start || guessed;
+  }
+
+  /// Tells damage from a tail.
+  void judge(std::size_t index, std::uint64_t offset) {
+    const FoundSegment& found = found_[index];
+    const std::string& path = found.segment->file.path();
+    const std::string remedy =
+        "; restore the image and its log together from a copy, or move the log's files away to use the image without "
+        "what they hold";
+    if (!found.known_start) {
+      // The start of a segment that says nothing is known unless it is the last.
+      if (index + 1 < found_.size() && scan_.synced_position != 0)
+        problem(damaged(path, "its header can't be read, and later segments follow it" + remedy));
+      return;
+    }
+    if (found.decoded == Decoded::valid && offset == 0) {
+      // The segment before is missing. That it was never durable is possible only when nothing in it was synced.
+      if (scan_.synced_position > found.header.previous_first_position)
+        problem(damaged(path, "the segment before it is missing, although everything below position " +
+                                  std::to_string(scan_.synced_position) + " was synced" + remedy));
+      return;
+    }
+    const std::uint64_t cut = found.segment->first_position + offset;
+    if (scan_.synced_position <= cut) return;
+    const std::string next = found.decoded != Decoded::valid ? "the header" : "the record";
+    problem(damaged(path, next + " at byte " + std::to_string(offset) + " (log position " + std::to_string(cut) +
+                              ") can't be read, although everything below position " +
+                              std::to_string(scan_.synced_position) + " was synced: the disk lost or changed it" +
+                              remedy));
+  }
+
+  const Folder& folder_;
+  const std::string image_name_;
+  const int open_flags_;
+  const std::function<void(const ScannedRecord&)>& apply_;
+  std::vector<FoundSegment> found_;
+  std::uint64_t version_ = 0;
+  std::vector<std::byte> chunk_;
+  LogScan scan_;
+};
+
+}  // namespace
+
+std::vector<std::string> log_files(const Folder& folder, const std::string& image_name) {
+  std::map<std::uint64_t, std::string> found;
+  for (const std::string& name : folder.names())
+    if (const std::uint64_t number = segment_number(image_name, name); number != 0) found[number] = name;
+  std::vector<std::string> names;
+  names.reserve(found.size());
+  for (auto& [number, name] : found) names.push_back(std::move(name));
+  return names;
+}
+
+LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
+                 const std::function<void(const ScannedRecord&)>& apply) {
+  return Scanner{folder, image_name, open_flags, apply}.run();
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,50 @@
+// Reading a redo log that was left behind: which records count, where the tail begins, and whether it is damaged.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <pageserver/error.hpp>
+
+#include "storage/file/file_io.hpp"
+#include "storage/file/folder.hpp"
+#include "storage/log/log_codec.hpp"
+#include "storage/log/log_segment.hpp"
+
+namespace pageserver::storage {
+
+/// A record that counts.
+struct ScannedRecord {
+  RecordHeader header;
+  std::vector<LogRange> ranges;
+  std::uint64_t data_position = 0;
+};
+
+struct LogScan {
+  std::vector<LogSegmentRef> segments;  ///< what counts, adjoining, oldest first; the last one is cut at `end`
+  std::vector<std::string> beyond;      ///< names of files after the cut, oldest first
+  std::uint64_t end_position = 0;       ///< of the last record that counts
+  std::uint64_t synced_position = 0;    ///< the highest that any record or header states
+  std::uint64_t records = 0;
+  std::uint64_t version = 0;
+  std::uint64_t pages = 0;
+  std::uint64_t image_bytes_min = 0;   ///< the image had this size when the oldest segment was made
+  std::uint64_t bytes = 0;             ///< of all the files
+  std::uint64_t tail_bytes = 0;        ///< after the cut
+  std::optional<SegmentHeader> first;  ///< nothing when no segment has a header
+  std::optional<MemoryError> problem;  ///< why this log can't be replayed
+};
+
+/// The names of the log's files, oldest first, whatever is in them.
+std::vector<std::string> log_files(const Folder& folder, const std::string& image_name);
+
+/// Reads the log of the image of that name and hands each record that counts to `apply`, in order. Damage is
+/// reported in `problem`; what the file system says is thrown. Opens the files with `open_flags` (O_RDWR, O_RDONLY).
+LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
+                 const std::function<void(const ScannedRecord&)>& apply);
+
+}  // namespace pageserver::storage

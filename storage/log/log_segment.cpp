@@ -1,0 +1,250 @@
+#include "storage/log/log_segment.hpp"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "storage/engine/mutation.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+using namespace log_format;
+
+/// Records up to this size are written by one call; larger ones in parts, their header last.
+constexpr std::uint64_t one_write_bytes_max = 16ull << 20;
+constexpr std::uint64_t part_bytes = 1ull << 20;
+// The part of a segment that is little.
+constexpr std::uint64_t small_rest = 32;
+constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
+// So much data is cheaper to be handed over where it lies than to be copied beside its header.
+constexpr std::uint64_t gathered_bytes_min = 8192;
+
+}  // namespace
+
+void mark_segment(LogSegment& segment) {
+  if (segment.marked) return;
+  std::array<std::byte, mark_bytes> encoded;
+  encode_mark({segment.salt, segment.first_position}, encoded);
+  segment.file.write(segment.layout.mark_at, encoded);
+  if (!mutated(Mutation::drop_mark_sync)) segment.file.sync_data();
+  segment.marked = true;
+}
+
+LogWriter::LogWriter(Folder folder, Options options) : folder_{std::move(folder)}, options_{std::move(options)} {}
+
+LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t image_bytes,
+                                      std::uint64_t previous_version, std::uint64_t previous_pages) {
+  if (record.ranges.size() > std::numeric_limits<std::uint32_t>::max())
+    throw MemoryError{Errc::limit_exceeded, "publish of " + std::to_string(record.ranges.size()) +
+                                                " ranges exceeds 4294967295 ranges in one transaction; flush earlier"};
+  RecordHeader header;
+  header.salt = options_.salt;
+  header.version = record.version;
+  header.synced_position = record.synced_position;
+  header.pages = record.pages;
+  header.payload_bytes = payload_bytes_of(record.ranges);
+  header.range_count = static_cast<std::uint32_t>(record.ranges.size());
+  const std::uint64_t bytes = record_bytes(header.payload_bytes);
+
+  Appended appended;
+  LogSegmentRef segment = current_;
+  const std::uint64_t end = current_ ? current_->offset_of(end_position_) : 0;
+  const bool pads = record.new_block && !mutated(Mutation::share_synced_block);
+  const std::uint64_t place = pads ? block_from(end) : end;
+  const bool behind_rest = torn_rest_ && place != end;
+  if (!segment || segment_failed_ || behind_rest || place + bytes > options_.segment_bytes) {
+    SegmentHeader segment_header;
+    segment_header.salt = options_.salt;
+    segment_header.number = next_number_;
+    segment_header.first_position = end_position_;
+    segment_header.synced_position = record.synced_position;
+    segment_header.version = previous_version;
+    segment_header.pages = previous_pages;
+    segment_header.image_bytes = image_bytes;
+    segment_header.image = options_.image;
+    segment_header.previous_first_position = current_ ? current_->first_position : end_position_;
+    segment_failed_ = true;
+    segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_records_at + bytes));
+    appended.new_segment = segment;
+  }
+  header.position = appended.new_segment ? end_position_ + segment_records_at : current_->first_position + place;
+  bool writes = false;
+  try {
+    if (record.before_write) record.before_write();
+    writes = true;
+    write_record(*segment, record, header);
+  } catch (...) {
+    // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
+    if (appended.new_segment)
+      give_up(segment_name(options_.image_name, segment->number));
+    else if (writes)
+      torn_rest_ =
+          !segment->file.file_system().truncate(segment->file.descriptor(), segment->offset_of(header.position)).ok();
+    throw;
+  }
+  if (appended.new_segment) {
+    // Nothing more comes into the one before: what it was made larger for is given back, unless it is little: as a
+    // spare file the log would have to reserve it again. It may as well stay.
+    // Whole blocks: to cut one is to write it again. Twice: a file that becomes longer gives nothing back.
+    if (current_ && end + options_.segment_bytes / small_rest < options_.segment_bytes)
+      for (int times = 0; times < 2; ++times)
+        static_cast<void>(current_->file.file_system().truncate(current_->file.descriptor(), block_from(end)));
+    segment_failed_ = false;
+    current_ = segment;
+    ++next_number_;
+  }
+  torn_rest_ = false;
+  end_position_ = header.position + bytes;
+  appended.data_position = header.position + record_header_bytes + record.ranges.size() * range_bytes;
+  appended.end_position = end_position_;
+  return appended;
+}
+
+bool LogWriter::wants(const LogSegment& segment, std::size_t segments) {
+  const std::lock_guard lock{spares_mutex_};
+  spares_.reserve(spares_.size() + 1);
+  const std::uint64_t length = segment.end_position - segment.first_position;
+  return segments + spares_.size() < options_.files_max && length <= options_.segment_bytes;
+}
+
+void LogWriter::keep_spare(LogSegmentRef segment) noexcept {
+  const std::lock_guard lock{spares_mutex_};
+  spares_.push_back(std::move(segment));
+}
+
+void LogWriter::drop_spares() {
+  std::vector<LogSegmentRef> spares;
+  {
+    const std::lock_guard lock{spares_mutex_};
+    spares = std::exchange(spares_, {});
+  }
+  for (const LogSegmentRef& spare : spares) folder_.remove(spare_name(options_.image_name, spare->number));
+}
+
+void LogWriter::give_up(const std::string& name) noexcept {
+  static_cast<void>(retried([&] { return folder_.file_system().remove_beneath(folder_.descriptor(), name); }));
+}
+
+// The file is the one that is open already: in a folder where others may write, its name may be another's by now.
+File LogWriter::take_spare(const std::string& name) {
+  std::string path = folder_.path_of(name);
+  std::string spare_was;
+  LogSegmentRef spare;
+  {
+    const std::lock_guard lock{spares_mutex_};
+    const auto unused =
+        std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
+    if (unused == spares_.end()) return {};
+    spare_was = spare_name(options_.image_name, (*unused)->number);
+    // Nothing fails any more: a file that was taken is given back or returned.
+    spare = std::move(*unused);
+    spares_.erase(unused);
+  }
+  if (folder_.try_rename(spare_was, name).ok()) return {std::move(spare->file), std::move(path)};
+  give_up(spare_was);
+  return {};
+}
+
+LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
+  auto segment = std::make_shared<LogSegment>();
+  const std::string name = segment_name(options_.image_name, header.number);
+  segment->number = header.number;
+  segment->first_position = header.first_position;
+  segment->end_position = header.first_position + segment_records_at;
+  segment->salt = header.salt;
+  segment->file = take_spare(name);
+  const bool used_before = segment->file.is_open();
+  try {
+    if (!used_before) segment->file = folder_.create_file(name, options_.file_mode, "create log");
+    segment->file.reserve(0, bytes);
+    std::array<std::byte, segment_records_at> encoded{};
+    encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());
+    segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
+  } catch (...) {
+    give_up(name);
+    throw;
+  }
+  return segment;
+}
+
+void LogWriter::write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header) {
+  const std::uint64_t bytes = record_bytes(header.payload_bytes);
+  const std::uint64_t table_bytes = record.ranges.size() * range_bytes;
+  const bool one_write = bytes <= one_write_bytes_max;
+  const bool gathers = one_write && !record.parts.empty() && header.payload_bytes >= gathered_bytes_min;
+  const std::uint64_t whole = one_write && !gathers ? bytes : record_header_bytes + table_bytes;
+  if (buffer_.size() < whole) buffer_.resize(whole);
+  const std::span<std::byte> buffer{buffer_.data(), whole};
+  for (std::size_t i = 0; i < record.ranges.size(); ++i)
+    encode_range(record.ranges[i],
+                 std::span<std::byte, range_bytes>{buffer.data() + record_header_bytes + i * range_bytes, range_bytes});
+  if (gathers) {
+    write_gathered(segment, record, header, buffer);
+  } else if (one_write) {
+    const std::uint64_t payload_end = record_header_bytes + header.payload_bytes;
+    if (header.payload_bytes > table_bytes)
+      record.data(0, buffer.subspan(record_header_bytes + table_bytes, header.payload_bytes - table_bytes));
+    std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(payload_end), buffer.end(), std::byte{0});
+    header.payload_checksum = log_checksum(buffer.subspan(record_header_bytes, header.payload_bytes));
+    encode_record_header(header, buffer.first<record_header_bytes>());
+    segment.file.write(segment.offset_of(header.position), buffer);
+  } else {
+    write_in_parts(segment, record, header, buffer_, table_bytes);
+  }
+  if (buffer_.size() > kept_buffer_bytes_max) {
+    buffer_.clear();
+    buffer_.shrink_to_fit();
+  }
+}
+
+void LogWriter::write_gathered(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
+                               std::span<std::byte> start) {
+  static constexpr std::array<std::byte, record_alignment> zeros{};
+  std::vector<std::span<const std::byte>> parts;
+  parts.reserve(record.parts.size() + 2);
+  parts.push_back(start);
+  LogChecksum checksum;
+  checksum.add(start.subspan(record_header_bytes));
+  for (const auto& part : record.parts) {
+    checksum.add(part);
+    parts.push_back(part);
+  }
+  const std::uint64_t padding = record_bytes(header.payload_bytes) - record_header_bytes - header.payload_bytes;
+  if (padding != 0) parts.push_back(std::span{zeros}.first(padding));
+  header.payload_checksum = checksum.value();
+  encode_record_header(header, start.first<record_header_bytes>());
+  segment.file.write_parts(segment.offset_of(header.position), parts);
+}
+
+void LogWriter::write_in_parts(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
+                               std::vector<std::byte>& start, std::uint64_t table_bytes) {
+  LogChecksum checksum;
+  const std::span<const std::byte> table{start.data() + record_header_bytes, table_bytes};
+  checksum.add(table);
+  const std::uint64_t payload_at = segment.offset_of(header.position) + record_header_bytes;
+  segment.file.write(payload_at, table);
+  const std::uint64_t data_bytes = header.payload_bytes - table_bytes;
+  std::vector<std::byte> part(part_bytes);
+  for (std::uint64_t done = 0; done < data_bytes;) {
+    const std::span<std::byte> now{part.data(), std::min<std::uint64_t>(part_bytes, data_bytes - done)};
+    record.data(done, now);
+    checksum.add(now);
+    segment.file.write(payload_at + table_bytes + done, now);
+    done += now.size();
+  }
+  const std::uint64_t padding = record_bytes(header.payload_bytes) - record_header_bytes - header.payload_bytes;
+  if (padding != 0) {
+    const std::array<std::byte, record_alignment> zeros{};
+    segment.file.write(payload_at + header.payload_bytes, std::span{zeros}.first(padding));
+  }
+  header.payload_checksum = checksum.value();
+  std::array<std::byte, record_header_bytes> encoded;
+  encode_record_header(header, encoded);
+  segment.file.write(segment.offset_of(header.position), encoded);
+}
+
+}  // namespace pageserver::storage
