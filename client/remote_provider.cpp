@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "client/remote_session.hpp"
+#include "client/session/remote_session.hpp"
 
 namespace pageserver {
 

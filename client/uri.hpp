@@ -9,7 +9,7 @@
 
 #include <pageserver/session.hpp>
 
-#include "client/endpoint.hpp"
+#include "client/wire/endpoint.hpp"
 
 namespace pageserver::client {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "client/pagectl/image.hpp"
+#include "client/pagectl/images/image.hpp"
 
 namespace pageserver::pagectl {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "client/pagectl/image.hpp"
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/progress.hpp"
 
 namespace pageserver::pagectl {

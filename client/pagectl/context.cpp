@@ -17,8 +17,8 @@
 #include <pageserver/error.hpp>
 
 #include "base/text.hpp"
-#include "client/connection.hpp"
-#include "client/pagectl/image.hpp"
+#include "client/wire/connection.hpp"
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/progress.hpp"
 
 namespace pageserver::pagectl {

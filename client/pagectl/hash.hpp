@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include "client/pagectl/image.hpp"
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/progress.hpp"
 
 namespace pageserver::pagectl {

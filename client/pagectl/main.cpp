@@ -6,7 +6,7 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/pagectl/cli.hpp"
+#include "client/pagectl/commands/cli.hpp"
 #include "client/pagectl/signals.hpp"
 #include "base/standard_streams.hpp"
 

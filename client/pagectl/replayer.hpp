@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "client/pagectl/image.hpp"
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/trace_reader.hpp"
 
 namespace pageserver::pagectl {

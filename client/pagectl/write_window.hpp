@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "client/pagectl/image.hpp"
+#include "client/pagectl/images/image.hpp"
 
 namespace pageserver::pagectl {
 

@@ -16,7 +16,7 @@
 #include <pageserver/open.hpp>
 #include <pageserver/remote_provider.hpp>
 
-#include "client/connection.hpp"
+#include "client/wire/connection.hpp"
 #include "tests/support/daemon.hpp"
 
 using namespace pageserver;

@@ -16,7 +16,7 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/dial.hpp"
+#include "client/wire/dial.hpp"
 
 using namespace pageserver;
 using namespace pageserver::client;

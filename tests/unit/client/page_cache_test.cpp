@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "client/page_cache.hpp"
+#include "client/session/page_cache.hpp"
 #include "tests/unit/client/wire_peer.hpp"
 
 using namespace pageserver;

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "client/connection.hpp"
+#include "client/wire/connection.hpp"
 #include "client/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"

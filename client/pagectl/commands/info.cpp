@@ -1,0 +1,130 @@
+// info and lease: who uses a store, and how.
+#include <nlohmann/json.hpp>
+
+#include <pageserver/error.hpp>
+
+#include "base/text.hpp"
+#include "client/pagectl/commands/commands.hpp"
+#include "client/pagectl/describe.hpp"
+#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/numbers.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::unique_ptr<Image> open_to_ask(const std::string& uri, const std::string& command) {
+  OpenMode mode;
+  mode.session_name = "pagectl " + command;
+  return open_image(uri, mode);
+}
+
+Json sessions_json(const Stat& stat) {
+  return {{"live", stat.sessions_live},
+          {"pinned", stat.sessions_pinned},
+          {"write", stat.sessions_write},
+          {"fork", stat.sessions_fork},
+          {"total", stat.sessions_live + stat.sessions_pinned + stat.sessions_write + stat.sessions_fork}};
+}
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json info_json(const Stat& stat) {
+  return {{"store", stat.store},
+          {"size_bytes", stat.pages * page_size},
+          {"pages", stat.pages},
+          {"version", version_json(stat.version)},
+          {"read_only", stat.read_only},
+          {"writer", stat.writer ? holder_json(*stat.writer) : Json(nullptr)},
+          {"writers_waiting", stat.writers_waiting},
+          {"sessions", sessions_json(stat)},
+          {"oldest_holder", stat.oldest_holder ? holder_json(*stat.oldest_holder) : Json(nullptr)},
+          {"size_bytes_max", stat.size_bytes_max},
+          {"log_bytes", stat.log_bytes},
+          {"checkpoint_lag_bytes", stat.checkpoint_lag_bytes},
+          {"held_bytes", stat.held_bytes},
+          {"fork_bytes", stat.fork_bytes},
+          {"last_sync_error", text_or_null(stat.last_sync_error)},
+          {"image_warning", text_or_null(stat.image_warning)}};
+}
+
+/// A plain file has no sessions: the same keys, with what can be said of it.
+Json file_json(const std::string& name, std::uint64_t pages) {
+  return {{"store", name},     {"size_bytes", pages * page_size}, {"pages", pages}, {"version", nullptr},
+          {"writer", nullptr}, {"sessions", sessions_json({})}};
+}
+
+void print_info(Context& context, const Stat& stat) {
+  const auto row = [&](const std::string& key, const std::string& value) {
+    context.result(key + std::string(key.size() < 12 ? 12 - key.size() : 1, ' ') + base::visible(value));
+  };
+  row("store", stat.store + (stat.read_only ? " (read-only)" : ""));
+  row("size", bytes_text(stat.pages * page_size) + ", " + pages_text(stat.pages));
+  row("version", version_text(stat.version));
+  row("writer", stat.writer ? holder_text(*stat.writer) : "none");
+  if (stat.writers_waiting > 0) row("waiting", std::to_string(stat.writers_waiting) + " to write");
+  row("sessions", std::to_string(stat.sessions_live) + " live, " + std::to_string(stat.sessions_pinned) + " pinned, " +
+                      std::to_string(stat.sessions_write) + " write, " + std::to_string(stat.sessions_fork) + " fork");
+  if (stat.oldest_holder) row("oldest", holder_text(*stat.oldest_holder));
+  row("limit", bytes_text(stat.size_bytes_max));
+  row("log", bytes_text(stat.log_bytes) + ", " + bytes_text(stat.checkpoint_lag_bytes) + " not yet in the image, " +
+                 bytes_text(stat.held_bytes) + " held for pins and forks");
+  row("forks", bytes_text(stat.fork_bytes));
+  if (!stat.last_sync_error.empty()) row("sync error", stat.last_sync_error);
+  if (!stat.image_warning.empty()) row("warning", stat.image_warning);
+}
+
+Json lease_json(const Stat& stat, const std::optional<HolderStat>& broken) {
+  return {{"store", stat.store},
+          {"writer", stat.writer ? holder_json(*stat.writer) : Json(nullptr)},
+          {"writers_waiting", stat.writers_waiting},
+          {"broken", broken ? holder_json(*broken) : Json(nullptr)}};
+}
+
+}  // namespace
+
+int run_info(Context& context, const InfoOptions& options) {
+  const auto image = open_to_ask(options.uri, "info");
+  const auto stat = image->stat();
+  if (stat) {
+    if (context.json) {
+      context.out.json(info_json(*stat));
+    } else {
+      print_info(context, *stat);
+    }
+    return exit_done;
+  }
+  const auto pages = image->pages();
+  if (context.json) {
+    context.out.json(file_json(options.uri, pages));
+  } else {
+    context.result("file        " + options.uri);
+    context.result("size        " + bytes_text(pages * page_size) + ", " + pages_text(pages));
+  }
+  return exit_done;
+}
+
+int run_lease(Context& context, const LeaseOptions& options) {
+  const auto image = open_to_ask(options.uri, "lease");
+  auto stat = image->stat();
+  if (!stat) {
+    throw MemoryError(Errc::unsupported, "lease of " + options.uri + ": only a daemon's stores have a writer lease");
+  }
+  std::optional<HolderStat> broken;
+  if (options.break_it && stat->writer) {
+    // The epoch that was seen: a writer that came meanwhile is not meant.
+    broken = image->break_lease(stat->writer->epoch);
+    stat = image->stat();
+  }
+  if (context.json) {
+    context.out.json(lease_json(*stat, broken));
+    return exit_done;
+  }
+  if (options.break_it) context.result(broken ? "broken: " + holder_text(*broken) : "nothing to break");
+  context.result("writer: " + (stat->writer ? holder_text(*stat->writer) : std::string("none")));
+  if (stat->writers_waiting > 0) context.result("waiting: " + std::to_string(stat->writers_waiting));
+  return exit_done;
+}
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,118 @@
+// check and recover: an image file and the log beside it, while nobody serves them.
+#include <nlohmann/json.hpp>
+
+#include <pageserver/error.hpp>
+
+#include "client/pagectl/block_reader.hpp"
+#include "client/pagectl/commands/commands.hpp"
+#include "client/pagectl/images/files.hpp"
+#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/numbers.hpp"
+#include "client/pagectl/progress.hpp"
+#include "storage/engine/recovery.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string path_in(const std::string& action, const std::string& text) {
+  const auto uri = client::parse_uri(text, Access::read);
+  if (uri.scheme != client::Scheme::file) {
+    throw MemoryError(Errc::invalid_argument, action + " " + text + ": expected a file of this machine");
+  }
+  return uri.path;
+}
+
+/// Reads whatever the file holds, so that a failing disk shows.
+void read_all(Image& image, Progress& progress) {
+  DataScan scan({&image}, 0, image.size_bytes());
+  BlockReader reader({&image}, [&] { return scan.next(); });
+  while (const auto block = reader.next()) {
+    progress.update(block->offset + block->length);
+  }
+}
+
+void require_file(const std::string& action, const std::string& path) {
+  if (!exists(path)) {
+    throw MemoryError(Errc::not_found, action + " " + storage::quoted(path) + ": there is no such file");
+  }
+}
+
+Json report_json(const std::string& path, const storage::RecoveryReport& report) {
+  return {{"file", path},
+          {"log_found", report.log_found},
+          {"log_bytes", report.log_bytes},
+          {"segments", report.segments},
+          {"records", report.records},
+          {"tail_bytes", report.tail_bytes},
+          {"end_position", report.end_position},
+          {"synced_position", report.synced_position},
+          {"image_pages", report.image_pages},
+          {"pages", report.pages},
+          {"size_bytes", report.pages * page_size}};
+}
+
+/// Why the file can't be used as it is; empty when it can. Reads all of it unless a log says that it is not whole.
+std::string problem_of(Context& context, const std::string& path, storage::RecoveryReport& report) {
+  try {
+    report = storage::inspect_log(storage::posix_file_system(), path);
+    if (report.problem) return report.problem->what();
+    if (report.log_found) {
+      return "a log of " + bytes_text(report.log_bytes) +
+             " waits to be replayed; start the daemon on the image, or run `pagectl recover`";
+    }
+    const auto image = make_file_image(path, path, Access::read);
+    report.pages = report.image_pages = image->pages();
+    Progress progress(context.wants_progress(), "check", image->size_bytes());
+    read_all(*image, progress);
+    return {};
+  } catch (const MemoryError& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+int run_check(Context& context, const FileOptions& options) {
+  const std::string path = path_in("check", options.file);
+  require_file("check", path);
+  storage::RecoveryReport report;
+  const std::string problem = problem_of(context, path, report);
+  if (context.json) {
+    Json document = report_json(path, report);
+    document["ok"] = problem.empty();
+    document["problem"] = problem.empty() ? Json(nullptr) : Json(problem);
+    document["adoptable"] = report.adoptable;
+    context.out.json(document);
+  }
+  if (!problem.empty()) {
+    complain("check " + storage::quoted(path) + ": " + problem);
+    return exit_failed;
+  }
+  context.note(path + ": ok, " + pages_text(report.pages) + ", nothing pending");
+  return exit_done;
+}
+
+int run_recover(Context& context, const RecoverOptions& options) {
+  const std::string path = path_in("recover", options.file);
+  require_file("recover", path);
+  // Opened as an image first where no log is in the way: what is none is refused, not praised.
+  const auto found = storage::inspect_log(storage::posix_file_system(), path);
+  if (!found.log_found) make_file_image(options.file, path, Access::write);
+  const auto report = found.log_found ? storage::recover_log(storage::posix_file_system(), path, options.adopt) : found;
+  if (context.json) {
+    Json document = report_json(path, report);
+    document["recovered"] = report.replayed;
+    context.out.json(document);
+  }
+  if (report.replayed) {
+    context.note(path + ": replayed " + std::to_string(report.records) + " publishes from a log of " +
+                 bytes_text(report.log_bytes) + "; the image has " + pages_text(report.pages));
+  } else {
+    context.note(path + ": nothing is pending, " + pages_text(report.pages));
+  }
+  return exit_done;
+}
+
+}  // namespace pageserver::pagectl

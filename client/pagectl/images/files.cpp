@@ -1,0 +1,151 @@
+#include "client/pagectl/images/files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <random>
+
+#include <pageserver/error.hpp>
+
+#include "client/pagectl/signals.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+storage::FileSystem& files() { return storage::posix_file_system(); }
+
+std::string temporary_beside(const std::string& target) {
+  std::random_device random;
+  // A name has at most 255 bytes, so a long one is cut. It must never match `*.img`.
+  const std::string stem = storage::file_name(target).substr(0, 200);
+  return storage::parent_folder(target) + "/." + stem + ".pagectl-" + std::to_string(::getpid()) + "-" +
+         std::to_string(random() % 1'000'000) + ".tmp";
+}
+
+}  // namespace
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+std::string resolved(const std::string& path) {
+  std::error_code error;
+  const auto real = std::filesystem::canonical(path, error);
+  return error ? path : real.string();
+}
+
+std::vector<std::string> pending_logs(const std::string& path) {
+  const std::string real = resolved(path);
+  const std::string prefix = storage::file_name(real) + ".log.";
+  auto names = storage::list_folder(files(), storage::parent_folder(real));
+  std::erase_if(names, [&](const std::string& name) { return !name.starts_with(prefix); });
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::optional<FileHints> FileHints::open(const std::string& path) {
+  const auto opened = storage::retried([&] { return files().open(path, O_RDONLY | O_NONBLOCK, 0); });
+  if (!opened.ok()) return std::nullopt;
+  return FileHints(storage::File(files(), static_cast<int>(opened.value), path));
+}
+
+bool FileHints::is_at(const std::string& path) const {
+  storage::FileStatus there;
+  if (!files().status_of(resolved(path), there).ok()) return false;
+  const auto ours = file_.status();
+  return ours.device == there.device && ours.inode == there.inode;
+}
+
+FoundData FileHints::find_data(std::uint64_t offset, std::uint64_t length) const {
+  const std::uint64_t end = offset + length;
+  FoundData found{{}, end};
+  auto& ranges = found.ranges;
+  while (offset < end) {
+    const auto data = files().seek_data(file_.descriptor(), offset);
+    if (data.error == ENXIO) return found;
+    if (!data.ok()) return {{{offset, end - offset}}, end};  // this file system knows nothing of holes
+    const auto start = static_cast<std::uint64_t>(data.value);
+    if (start >= end) return found;
+    if (ranges.size() == found_ranges_max) {
+      found.described_until = start;
+      return found;
+    }
+    const auto hole = files().seek_hole(file_.descriptor(), start);
+    const std::uint64_t stop = hole.ok() ? std::min(static_cast<std::uint64_t>(hole.value), end) : end;
+    ranges.push_back({start, stop - start});
+    offset = stop;
+  }
+  return found;
+}
+
+void FileHints::start_writeback(std::uint64_t offset, std::uint64_t length) const {
+  files().start_writeback(file_.descriptor(), offset, length);
+}
+
+void FileHints::drop_from_memory(std::uint64_t offset, std::uint64_t length) const {
+  files().drop_from_memory(file_.descriptor(), offset, length);
+}
+
+ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)
+    : target_(resolved(target)), path_(temporary_beside(target_)), overwrite_(overwrite) {
+  check_target();
+  remove_on_signal(path_);
+  try {
+    storage::File::open(files(), path_, O_WRONLY | O_CREAT | O_EXCL, mode_, "create");
+  } catch (...) {
+    keep_on_signal(path_);
+    throw;
+  }
+}
+
+ReplacementFile::~ReplacementFile() {
+  if (committed_) return;
+  try {
+    storage::remove_file(files(), path_);
+  } catch (const MemoryError&) {
+    // A temporary file more; why the copy failed has been said.
+  }
+  keep_on_signal(path_);
+}
+
+void ReplacementFile::check_target() {
+  storage::FileStatus status;
+  if (!storage::exists(files(), target_, status)) return;
+  const std::string name = storage::quoted(target_);
+  if (!S_ISREG(status.mode)) {
+    throw MemoryError(Errc::provider_error, "write " + name + ": it is not a regular file; name another");
+  }
+  if (!overwrite_) {
+    throw MemoryError(Errc::already_exists, "write " + name + ": a file of " + std::to_string(status.size_bytes) +
+                                                " bytes is there; --force replaces it");
+  }
+  mode_ = status.mode & 0777;
+  old_ = storage::File::open(files(), target_, O_RDONLY, 0, "open");
+  if (!files().lock(old_.descriptor(), storage::Lock::exclusive).ok()) {
+    throw MemoryError(Errc::busy, "replace " + name + ": the file is in use; stop what has it open");
+  }
+  const auto logs = pending_logs(target_);
+  if (!logs.empty()) {
+    throw MemoryError(Errc::busy, "replace " + name + ": the log " + storage::quoted(logs.front()) +
+                                      " beside it belongs to it; run `pagectl recover` first, or remove both");
+  }
+}
+
+void ReplacementFile::commit() {
+  // Between the look at the beginning and now someone may have made the file.
+  if (!overwrite_ && exists(target_)) {
+    throw MemoryError(Errc::already_exists,
+                      "write " + storage::quoted(target_) + ": a file appeared there meanwhile; --force replaces it");
+  }
+  storage::rename_file(files(), path_, target_);
+  committed_ = true;
+  keep_on_signal(path_);
+  storage::sync_parent_folder(files(), target_);
+}
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,70 @@
+// What pagectl does with files beyond the image in them: holes, replacing one whole, what lies beside it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pageserver/session.hpp>
+
+#include "client/pagectl/images/found_data.hpp"
+#include "storage/file/file_io.hpp"
+
+namespace pageserver::pagectl {
+
+/// Whether the path names something; a symbolic link is followed.
+bool exists(const std::string& path);
+/// The path with symbolic links resolved where it names something; else unchanged.
+std::string resolved(const std::string& path);
+
+/// The files of a redo log beside an image (`NAME.log.*`), which may hold publishes that the image lacks.
+std::vector<std::string> pending_logs(const std::string& path);
+
+/// What the kernel knows of a file beyond its bytes, where it has data and where only holes, and what it may be told of
+/// it. Nothing here changes a byte. Through a descriptor of its own, so it is opened before the provider, and is_at()
+/// afterwards tells whether both have the same file.
+class FileHints {
+public:
+  /// Nothing where the file can't be opened for reading: the provider explains why.
+  static std::optional<FileHints> open(const std::string& path);
+  bool is_at(const std::string& path) const;
+  /// See Image::find_data().
+  FoundData find_data(std::uint64_t offset, std::uint64_t length) const;
+  /// Lets the disk begin with what was written there, so that a later sync has less to wait for.
+  void start_writeback(std::uint64_t offset, std::uint64_t length) const;
+  /// What of it is on disk by now need not stay in memory.
+  void drop_from_memory(std::uint64_t offset, std::uint64_t length) const;
+
+private:
+  explicit FileHints(storage::File file) : file_(std::move(file)) {}
+  storage::File file_;
+};
+
+/// A file that appears under its name only when it is whole: written beside it under a temporary name, then renamed.
+/// Not committed, it is removed: by the destructor, and when a signal ends the process.
+class ReplacementFile {
+public:
+  /// Refuses an existing target unless `overwrite`, and always one that is in use or is no regular file.
+  ReplacementFile(const std::string& target, bool overwrite);
+  ReplacementFile(const ReplacementFile&) = delete;
+  ReplacementFile& operator=(const ReplacementFile&) = delete;
+  ~ReplacementFile();
+
+  /// The file to write, empty at first.
+  const std::string& path() const { return path_; }
+  /// To be called when the content is synced: renames it and syncs the folder.
+  void commit();
+
+private:
+  void check_target();
+
+  std::string target_;
+  std::string path_;
+  bool overwrite_;
+  bool committed_ = false;
+  std::uint32_t mode_ = 0666;
+  storage::File old_;  // locked for as long as we work, so that nobody starts to use it
+};
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,124 @@
+#include "client/pagectl/images/session_image.hpp"
+
+#include <utility>
+
+#include <pageserver/error.hpp>
+#include <pageserver/open.hpp>
+#include <pageserver/remote_provider.hpp>
+
+#include "client/remote_options.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+template <class Work>
+void run_inline(const Image::Done& done, Work work) {
+  std::exception_ptr error;
+  try {
+    work();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  done(error);
+}
+
+class SessionImage : public Image {
+public:
+  SessionImage(std::string name, std::unique_ptr<Session> session, bool stable, bool on_flush)
+      : name_(std::move(name)), session_(std::move(session)), stable_(stable), on_flush_(on_flush) {}
+
+  const std::string& name() const override { return name_; }
+  std::uint64_t pages() override { return session_->pages(); }
+  std::uint64_t grow(std::uint64_t new_pages) override { return session_->grow(new_pages); }
+  void read(std::uint64_t offset, std::span<std::byte> buffer) override { session_->read(offset, buffer); }
+  void write(std::uint64_t offset, std::span<const std::byte> data) override { session_->write(offset, data); }
+  void flush() override { session_->flush(); }
+
+  void start_read(std::uint64_t offset, std::span<std::byte> buffer, Done done) override {
+    run_inline(done, [&] { session_->read(offset, buffer); });
+  }
+  void start_write(std::uint64_t offset, std::span<const std::byte> data, Done done) override {
+    run_inline(done, [&] { session_->write(offset, data); });
+  }
+  void start_zero(std::uint64_t offset, std::uint64_t length, Done done) override {
+    run_inline(done, [&] { session_->zero(offset, length); });
+  }
+
+  FoundData find_data(std::uint64_t offset, std::uint64_t length) override {
+    // All at once, however many they are.
+    length = std::min<std::uint64_t>(length, 1ull << 30);
+    return {session_->data_ranges(offset, length), offset + length};
+  }
+  std::optional<Version> version() override { return session_->version(); }
+  bool is_stable() const override { return stable_; }
+  bool publishes_on_flush() const override { return on_flush_; }
+  std::optional<Stat> stat() override { return session_->stat(); }
+
+private:
+  std::string name_;
+  std::unique_ptr<Session> session_;
+  bool stable_;
+  bool on_flush_;
+};
+
+class CachedImage final : public SessionImage {
+public:
+  /// `remote` is the session that `session` owns.
+  CachedImage(std::string name, const client::Uri& uri, RemoteProvider& remote, std::unique_ptr<Session> session,
+              bool stable, bool on_flush)
+      : SessionImage(std::move(name), std::move(session), stable, on_flush), uri_(uri), remote_(remote) {}
+
+  std::optional<RemoteTraffic> traffic() override { return remote_.traffic(); }
+  std::optional<HolderStat> break_lease(std::uint64_t epoch) override {
+    // Only an asynchronous session asks for that.
+    client::Uri asking = uri_;
+    asking.access = Access::read;
+    asking.view = View::live;
+    return open_remote_image(name(), asking, true, true, {})->break_lease(epoch);
+  }
+
+private:
+  client::Uri uri_;
+  RemoteProvider& remote_;
+};
+
+std::string percent_encoded(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == ' ' ? std::string("%20") : std::string(1, c);
+  return out;
+}
+
+/// The URI's text again, with what the mode adds to it.
+std::string with_query(const std::string& text, const std::string& more) {
+  return text + (text.find('?') == std::string::npos ? "?" : "&") + more;
+}
+
+}  // namespace
+
+std::unique_ptr<Image> open_session_image(const std::string& name, const client::Uri& uri, bool view_given,
+                                          bool publish_given, const OpenMode& mode) {
+  std::string text = name;
+  if (!uri.access_given) text = with_query(text, uri.access == Access::read ? "access=read" : "access=write");
+  if (uri.name == mode.session_name) text = with_query(text, "name=" + percent_encoded(mode.session_name));
+  // An embedded store serves this process alone, so a live view is as stable as a pinned one.
+  const bool on_flush =
+      uri.access == Access::write && (publish_given ? uri.publish == Publish::on_flush : mode.one_transaction);
+  if (on_flush && !publish_given) text = with_query(text, "publish=on_flush");
+  static_cast<void>(view_given);
+  return std::make_unique<SessionImage>(name, open_session(text), true, on_flush);
+}
+
+std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, bool view_given,
+                                         bool publish_given, const OpenMode& mode) {
+  auto options = client::remote_options(uri);
+  options.client_name = "pagectl " PAGECTL_VERSION;
+  if (uri.access == Access::read && !view_given && mode.one_version) options.view = View::pinned;
+  if (uri.access == Access::write && !publish_given && mode.one_transaction) options.publish = Publish::on_flush;
+  const bool stable = options.access != Access::read || options.view == View::pinned;
+  const bool on_flush = options.publish == Publish::on_flush;
+  auto session = std::make_unique<RemoteProvider>(std::move(options));
+  auto& remote = *session;
+  return std::make_unique<CachedImage>(name, uri, remote, std::move(session), stable, on_flush);
+}
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,92 @@
+#include "client/session/session_opening.hpp"
+
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include "client/wire/error_mapping.hpp"
+#include "client/session/message_conversion.hpp"
+#include "client/uri_text.hpp"
+
+namespace pageserver::client {
+namespace {
+
+constexpr std::chrono::seconds close_timeout{1};
+
+/// What the daemon shows to others where the program gave no name.
+std::string own_name() {
+  const std::string pid = "pid " + std::to_string(::getpid());
+  const std::string named = std::string{program_invocation_short_name} + " " + pid;
+  return is_session_name(named) ? named : pid;
+}
+
+}  // namespace
+
+Endpoint endpoint_of(const RemoteOptions& options) { return {options.host, options.port, options.socket_path}; }
+
+RemoteOptions checked(RemoteOptions options) {
+  const auto refuse = [&](const std::string& message) {
+    throw MemoryError{Errc::invalid_argument, error_text(endpoint_of(options).uri(), "open", message)};
+  };
+  if (options.host.empty() == options.socket_path.empty())
+    refuse("RemoteOptions needs a host or a socket_path, and not both");
+  if (!proto::is_store_name(options.store))
+    refuse("\"" + options.store + "\" is no store's name: expected a letter or digit, then at most 63 letters, " +
+           "digits, dots, underscores and hyphens");
+  if (options.name.empty()) options.name = own_name();
+  if (!is_session_name(options.name))
+    refuse("the session's name is not at most 255 bytes of UTF-8 without control characters");
+  if (options.poll_us && *options.poll_us > storage::poll_us_max)
+    refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(storage::poll_us_max));
+  const auto check_time = [&](std::string_view name, std::chrono::milliseconds& time) {
+    if (time.count() < 0)
+      refuse(std::string{name} + "=" + std::to_string(time.count()) + "ms is below zero; 0 means without a limit");
+    if (time.count() == 0) time = std::chrono::milliseconds::max();
+  };
+  check_time("connect_timeout", options.connect_timeout);
+  check_time("request_timeout", options.request_timeout);
+  if (options.view == View::pinned && options.access != Access::read) refuse("view=pinned is for access=read only");
+  if (options.publish == Publish::on_flush && options.access != Access::write)
+    refuse("publish=on_flush is for access=write only");
+  return options;
+}
+
+ConnectionOptions connection_options(const RemoteOptions& options) {
+  return {options.connect_timeout, options.request_timeout, options.poll_us, options.client_name};
+}
+
+Opened open_session_on(Connection& connection, const RemoteOptions& options) {
+  connection.name_store(options.store);
+  proto::OpenRequest message;
+  message.access = to_proto(options.access);
+  message.view = to_proto(options.view);
+  message.publish = to_proto(options.publish);
+  message.wait_ms = options.access == Access::write ? options.wait_ms : 0;
+  message.store = options.store;
+  message.session_name = options.name;
+  const auto deadline = deadline_after(deadline_after(connection.opened_at(), options.connect_timeout),
+                                       std::chrono::milliseconds{options.wait_ms});
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+  Opened opened;
+  connection.call(
+      message,
+      [&opened](const proto::OpenAnswer& answer) {
+        opened = {answer.pages, answer.size_bytes_max, from_proto(answer.version)};
+      },
+      std::max(left, std::chrono::milliseconds{1}));
+  return opened;
+}
+
+void close_session_on(Connection& connection) noexcept {
+  try {
+    if (connection.ended()) return;
+    bool done = false;
+    connection.submit(proto::CloseRequest{}, [&done](const auto&) { done = true; });
+    connection.run_until([&done] { return done; }, Clock::now() + close_timeout);
+  } catch (...) {
+    // The daemon releases the session when the connection ends, which it does now in any case.
+  }
+}
+
+}  // namespace pageserver::client

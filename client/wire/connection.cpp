@@ -1,0 +1,416 @@
+#include "client/wire/connection.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "base/text.hpp"
+#include "client/wire/dial.hpp"
+#include "client/wire/error_mapping.hpp"
+#include "proto/byte_order.hpp"
+#include "base/process_mark.hpp"
+
+namespace pageserver::client {
+namespace {
+
+// Data up to this size is cheaper to copy beside its header than to send as a vector of its own.
+constexpr std::size_t copy_bytes_max = 4096;
+
+// A number in the payload of a write, before the data.
+constexpr std::size_t write_fixed_bytes = sizeof(std::uint64_t);
+
+// The largest read that this client asks for, whatever the server would allow.
+constexpr std::uint32_t request_bytes_max = 64u << 20;
+
+// A read from this size on is received straight into its buffer, one call for one answer. Of smaller ones many come
+// with one call, and to copy them costs less than that.
+constexpr std::size_t ahead_bytes_min = 16u << 10;
+
+// A sleep in recvmsg(2) costs one system call, but ends late for a deadline: only the first of a wait is one.
+constexpr std::chrono::milliseconds blocking_receive_max{20};
+
+/// Sockets are non-blocking call by call, so that one which has nothing else to do may sleep in recvmsg(2).
+void let_receive_block(int socket) {
+  const int flags = ::fcntl(socket, F_GETFL);
+  if (flags >= 0) (void)::fcntl(socket, F_SETFL, flags & ~O_NONBLOCK);
+  timeval limit{};
+  limit.tv_usec = std::chrono::microseconds{blocking_receive_max}.count();
+  (void)::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
+std::string milliseconds_text(std::chrono::milliseconds duration) { return std::to_string(duration.count()) + "ms"; }
+
+}  // namespace
+
+Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& options)
+    : endpoint_{endpoint},
+      context_{endpoint.uri()},
+      request_timeout_{options.request_timeout},
+      process_{storage::process_mark()},
+      budget_{storage::poll_bound(options.poll_us)} {
+  name_store({});
+  const auto deadline = deadline_after(opened_at_, options.connect_timeout);
+  socket_ = dial(endpoint_, deadline);
+  let_receive_block(socket_.get());
+  hello(deadline, options.client_name);
+}
+
+Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options)
+    : endpoint_{endpoint},
+      context_{endpoint.uri()},
+      request_timeout_{options.request_timeout},
+      process_{storage::process_mark()},
+      socket_{socket},
+      budget_{storage::poll_bound(options.poll_us)} {
+  name_store({});
+  let_receive_block(socket_.get());
+  hello(deadline_after(opened_at_, options.connect_timeout), options.client_name);
+}
+
+// Only close(2): in a child after fork it drops the child's reference, and the parent's connection lives on.
+Connection::~Connection() = default;
+
+void Connection::name_store(std::string_view store) {
+  context_ = endpoint_.uri(store);
+  out_of_memory_.emplace(Errc::connection_lost,
+                         error_text(context_, "receive",
+                                    "no memory for what the daemon said: the session was given up, and requests "
+                                    "without an answer may or may not have been applied; open another one"));
+}
+
+void Connection::hello(Deadline deadline, const std::string& client_name) {
+  proto::HelloRequest request;
+  request.payload_bytes_max = request_bytes_max + proto::payload_overhead_bytes;
+  request.features = proto::features_all;
+  request.client_name = client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : client_name;
+  request.client_name = request.client_name.substr(0, proto::name_bytes_max);
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+  call(
+      request, [this](const proto::HelloAnswer& answer) { accept_hello(answer); },
+      std::max(left, std::chrono::milliseconds{1}));
+}
+
+void Connection::accept_hello(const proto::HelloAnswer& answer) {
+  const auto refuse = [this](Errc code, const std::string& message) {
+    throw MemoryError{code, error_text(context_, "hello", message)};
+  };
+  if (answer.version != proto::protocol_version)
+    refuse(Errc::unsupported, "the daemon chose version " + std::to_string(answer.version) + " of the protocol, this " +
+                                  "library speaks " + std::to_string(proto::protocol_version));
+  if (answer.request_bytes_max == 0 || answer.requests_in_flight_max == 0)
+    refuse(Errc::protocol_error, "the daemon announced request_bytes_max=" + std::to_string(answer.request_bytes_max) +
+                                     " requests_in_flight_max=" + std::to_string(answer.requests_in_flight_max) +
+                                     ", expected at least 1 of each");
+  server_.version = answer.version;
+  server_.features = answer.features & proto::features_all;
+  server_.payload_bytes_max = answer.payload_bytes_max;
+  server_.request_bytes_max = std::min(answer.request_bytes_max, request_bytes_max);
+  server_.requests_in_flight_max = answer.requests_in_flight_max;
+  server_.buffered_bytes_max = answer.buffered_bytes_max;
+  server_.connection_id = answer.connection_id;
+  server_.name = base::visible(answer.server_name);
+  greeted_ = true;
+}
+
+bool Connection::is_forked() const noexcept { return storage::process_mark() != process_; }
+
+void Connection::check_usable(proto::Operation operation) const {
+  if (is_forked())
+    throw MemoryError{
+        Errc::connection_lost,
+        error_text(context_, proto::to_string(operation),
+                   "the connection belongs to process " + std::to_string(storage::process_id_of(process_)) +
+                       ": sessions do not survive fork(2), open one in this process")};
+  throw_if_ended();
+  if (!lease_lost_) return;
+  // What is about the daemon and not about the store still works.
+  const bool allowed = operation == proto::Operation::close || operation == proto::Operation::ping ||
+                       operation == proto::Operation::list;
+  if (!allowed) throw MemoryError{*lease_lost_};
+}
+
+void Connection::throw_if_ended() const {
+  if (ended_ != nullptr) throw MemoryError{*ended_};
+}
+
+proto::Bytes& Connection::begin(proto::Operation operation) {
+  check_usable(operation);
+  send_.unseal();  // what an earlier request left that could not be queued for want of memory
+  return send_.tail();
+}
+
+std::span<const std::byte> Connection::encode_write(std::uint64_t offset, std::span<const std::byte> data) {
+  auto& out = begin(proto::Operation::write);
+  if (data.size() <= copy_bytes_max) {
+    proto::encode(out, next_id_, proto::WriteRequest{offset, data});
+    return {};
+  }
+  std::array<std::byte, proto::frame_header_bytes + write_fixed_bytes> head;
+  proto::FrameHeader header;
+  header.operation = proto::Operation::write;
+  header.request_id = next_id_;
+  header.payload_bytes = static_cast<std::uint32_t>(write_fixed_bytes + data.size());
+  proto::encode_header(std::span{head}.first<proto::frame_header_bytes>(), header);
+  proto::store(head.data() + proto::frame_header_bytes, offset);
+  out.insert(out.end(), head.begin(), head.end());
+  return data;
+}
+
+void Connection::enqueue(proto::Operation operation, Completion completion, std::chrono::milliseconds timeout,
+                         std::span<std::byte> into, std::span<const std::byte> by_reference) {
+  Pending request;
+  request.operation = operation;
+  request.into = into;
+  request.cost_bytes = send_.unsealed_bytes() + by_reference.size() + proto::frame_header_bytes + into.size();
+  request.timeout = timeout.count() > 0 ? timeout : request_timeout_;
+  request.completion = std::move(completion);
+  pending_.push_back(std::move(request));
+  try {
+    pending_.back().end_position = send_.seal(by_reference);
+  } catch (...) {
+    pending_.pop_back();
+    throw;
+  }
+  ++next_id_;
+  ++outstanding_;
+  ++counters_.requests;
+  admit();
+}
+
+bool Connection::has_room() const {
+  if (admitted_ < pending_.size()) return false;
+  return in_flight_ == 0 ||
+         (in_flight_ < server_.requests_in_flight_max && in_flight_bytes_ < server_.buffered_bytes_max);
+}
+
+void Connection::admit() {
+  while (admitted_ < pending_.size()) {
+    const auto& next = pending_[admitted_];
+    const bool fits =
+        in_flight_ < server_.requests_in_flight_max && in_flight_bytes_ + next.cost_bytes <= server_.buffered_bytes_max;
+    if (in_flight_ > 0 && !fits) return;
+    if (in_flight_ == 0) oldest_since_ = Clock::now();
+    ++in_flight_;
+    ++admitted_;
+    in_flight_bytes_ += next.cost_bytes;
+    send_.set_limit(next.end_position);
+  }
+}
+
+void Connection::send_some() noexcept {
+  if (write_failed_ != 0 || send_.sendable() == 0) return;
+  const auto sent = send_.send(socket_.get());
+  counters_.send_calls += sent.calls;
+  counters_.bytes_sent += sent.bytes;
+  // Not the end yet: a daemon that closes says why first, and that is still to be read.
+  if (sent.error != 0) write_failed_ = sent.error;
+}
+
+void Connection::send_now() noexcept {
+  if (!is_forked() && ended_ == nullptr) send_some();
+}
+
+template <class Work>
+std::size_t Connection::guarded(Work work) {
+  std::size_t completed = 0;
+  try {
+    completed = work();
+  } catch (const std::exception&) {
+    end_out_of_memory();
+    completed += deliver_end();
+  }
+  if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  return completed;
+}
+
+std::size_t Connection::push() {
+  if (is_forked()) check_usable(proto::Operation::close);
+  if (ended_ != nullptr) return guarded([&] { return deliver_end(); });
+  admit();
+  send_some();
+  // Some may be left from a call whose completion threw.
+  if (receive_.bytes().empty() && !has_landed()) return 0;
+  return guarded([&] { return handle_frames(); });
+}
+
+std::size_t Connection::advance() {
+  const std::size_t completed = push();
+  if (ended_ != nullptr) return completed;
+  Arrival arrival;
+  look_ahead();
+  arrival.got = receive_once(false);
+  arrival.calls = 1;
+  return completed + take(arrival);
+}
+
+bool Connection::progress(Deadline until) {
+  for (bool again = false;;) {
+    if (push() > 0) return true;
+    if (ended_ != nullptr) return false;
+    if (Clock::now() >= until) return advance() > 0;
+    assert((outstanding_ > 0 || until != never) && "nothing could end this wait");
+    auto wait = plan_wait(until);
+    if (again) wait.only_sleep();
+    const auto arrival = await(wait);
+    if (take(arrival) > 0) return true;
+    again = arrival.got.would_block;
+  }
+}
+
+Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) {
+  look_ahead();
+  Wait wait;
+  wait.until = std::min(until, next_deadline());
+  wait.events = poll_events();
+  wait.wake_fd = wake_fd;
+  const bool only_receives = (wait.events & POLLOUT) == 0;
+  wait.adapts = budget_.is_on() && in_flight_ > 0;
+  if (only_receives && wait.adapts) wait.polling = budget_.window();
+  wait.may_block = only_receives;
+  return wait;
+}
+
+void Connection::look_ahead() {
+  ahead_ = {};
+  if (!receive_.bytes().empty()) return;
+  std::size_t index = direct_ ? static_cast<std::size_t>(direct_->id - first_id_) + 1 : 0;
+  while (index < admitted_ && pending_[index].done) ++index;
+  if (index == admitted_) return;
+  const Pending& next = pending_[index];
+  if (next.operation == proto::Operation::read && next.into.size() >= ahead_bytes_min)
+    ahead_ = {first_id_ + index, next.into};
+}
+
+ReceiveBuffer::Received Connection::receive_once(bool may_block) {
+  return receive_.receive(socket_.get(), direct_ ? direct_->rest : std::span<std::byte>{},
+                          {proto::frame_header_bytes, ahead_.rest}, may_block);
+}
+
+Connection::Arrival Connection::await(const Wait& wait) {
+  Arrival arrival;
+  const auto began = Clock::now();
+  const auto receive = [&](bool may_block) {
+    arrival.got = receive_once(may_block);
+    ++arrival.calls;
+    return !arrival.got.would_block;
+  };
+  const auto end_wait = [&] {
+    // A wait that others cut short says nothing about the daemon.
+    const auto waited = Clock::now() - began;
+    if (wait.adapts && (!arrival.got.would_block || arrival.calls_in_vain > 0)) arrival.waited = waited;
+    return arrival;
+  };
+  if (wait.polling > storage::PollBudget::Duration::zero()) {
+    const auto end = std::min(wait.until, began + wait.polling);
+    do {
+      if (receive(false)) return end_wait();
+      ++arrival.calls_in_vain;
+    } while (Clock::now() < end);
+  }
+  if (wait.may_block && (wait.until == never || wait.until - began > 2 * blocking_receive_max)) {
+    (void)receive(true);
+    return end_wait();
+  }
+  std::array<pollfd, 2> polled{pollfd{socket_.get(), wait.events, 0}, pollfd{wait.wake_fd, POLLIN, 0}};
+  timespec left{};
+  if (wait.until != never) left = timespec_until(wait.until);
+  // Whatever ends it, a signal too, the caller looks at the socket and the clock again.
+  (void)::ppoll(polled.data(), wait.wake_fd < 0 ? 1 : 2, wait.until == never ? nullptr : &left, nullptr);
+  arrival.woken = wait.wake_fd >= 0 && polled[1].revents != 0;
+  (void)receive(false);
+  return end_wait();
+}
+
+std::size_t Connection::take(const Arrival& arrival) {
+  counters_.receive_calls += arrival.calls;
+  counters_.polls_in_vain += arrival.calls_in_vain;
+  if (arrival.waited) budget_.record(*arrival.waited);
+  return guarded([&] {
+    std::size_t completed = take_received(arrival.got);
+    if (ended_ != nullptr) return completed;
+    // Answers made room for what waited.
+    if (completed > 0) {
+      admit();
+      send_some();
+    }
+    check_timeout();
+    return ended_ != nullptr ? completed + deliver_end() : completed;
+  });
+}
+
+short Connection::poll_events() const {
+  return static_cast<short>(send_.sendable() > 0 && write_failed_ == 0 ? POLLIN | POLLOUT : POLLIN);
+}
+
+Deadline Connection::next_deadline() const {
+  if (in_flight_ == 0 || ended_ != nullptr) return never;
+  return deadline_after(oldest_since_, pending_.front().timeout);
+}
+
+timespec timespec_until(Deadline deadline) {
+  const auto duration = std::max(deadline - Clock::now(), Clock::duration::zero());
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
+  timespec left{};
+  left.tv_sec = static_cast<decltype(left.tv_sec)>(seconds.count());
+  left.tv_nsec = static_cast<decltype(left.tv_nsec)>(std::chrono::nanoseconds{duration - seconds}.count());
+  return left;
+}
+
+void Connection::check_timeout() {
+  if (Clock::now() < next_deadline()) return;
+  const auto& oldest = pending_.front();
+  const auto operation = proto::to_string(oldest.operation);
+  const bool sent = oldest.end_position <= send_.sent();
+  end(Errc::timed_out, operation,
+      (sent ? "no answer within " : "the daemon did not take the request within ") + milliseconds_text(oldest.timeout) +
+          (greeted_ ? ": the request may or may not have been applied; see request_timeout in the URI"
+                    : ": is it a pageserverd that listens there? See connect_timeout in the URI"));
+}
+
+void Connection::end(Errc code, std::string_view operation, std::string_view message) {
+  if (ended_ == nullptr) end_with(end_.emplace(code, error_text(context_, operation, base::visible(message))));
+}
+
+void Connection::end_out_of_memory() noexcept {
+  if (ended_ == nullptr) end_with(*out_of_memory_);
+}
+
+void Connection::end_with(const MemoryError& error) noexcept {
+  ended_ = &error;
+  socket_.reset();
+  send_.clear();
+  direct_.reset();
+  landed_ = 0;
+  ahead_ = {};
+  admitted_ = in_flight_ = in_flight_bytes_ = 0;
+}
+
+std::size_t Connection::deliver_end() noexcept {
+  std::size_t delivered = 0;
+  while (!pending_.empty() && !thrown_) {
+    const Pending request = std::move(pending_.front());
+    pending_.pop_front();
+    ++first_id_;
+    if (request.done) continue;
+    --outstanding_;
+    ++delivered;
+    (void)run(request.completion, RawAnswer{ended_, {}});
+  }
+  return delivered;
+}
+
+MemoryError Connection::error_of(proto::Operation operation, proto::Status status, std::string_view message) const {
+  const std::string name = proto::to_string(operation);
+  const Errc code = errc_of(status);
+  // A status of a later version: its name can't be told by the code, so the text has to.
+  const bool unknown = code == Errc::provider_error && status != proto::Status::provider_error;
+  std::string text = base::visible(message);
+  if (unknown || text.empty())
+    text += (text.empty() ? "" : " (") + proto::to_string(status) + (text.empty() ? "" : ")");
+  return {code, error_text(context_, name, text)};
+}
+
+}  // namespace pageserver::client

@@ -1,0 +1,101 @@
+#include "client/wire/send_queue.hpp"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+namespace pageserver::client {
+namespace {
+
+// Two per piece: enough for a burst of writes, and few enough to fill for each call.
+constexpr std::size_t vectors_max = 64;
+
+iovec vector_of(std::span<const std::byte> bytes) {
+  // sendmsg takes pointers to what it may not change, but its struct is shared with recvmsg.
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+std::uint64_t SendQueue::seal(std::span<const std::byte> data) {
+  // First what can fail: a frame that is in no piece must not count as part of the stream.
+  if (pieces_.empty() || !pieces_.back().external.empty()) pieces_.push_back({});
+  const std::size_t added = owned_.size() - owned_sealed_;
+  owned_sealed_ = owned_.size();
+  pieces_.back().owned_bytes += added;
+  pieces_.back().external = data;
+  end_ += added + data.size();
+  return end_;
+}
+
+void SendQueue::unseal() { owned_.resize(owned_sealed_); }
+
+SendQueue::Sent SendQueue::send(int socket) noexcept {
+  Sent result;
+  while (sendable() > 0) {
+    std::array<iovec, vectors_max> vectors;
+    std::size_t count = 0;
+    std::uint64_t left = sendable();
+    std::size_t owned_at = owned_begin_;
+    const auto add = [&](std::span<const std::byte> bytes) {
+      const auto part = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), left)));
+      if (part.empty()) return;
+      vectors[count++] = vector_of(part);
+      left -= part.size();
+    };
+    for (const auto& piece : pieces_) {
+      if (left == 0 || count + 2 > vectors.size()) break;
+      add({owned_.data() + owned_at, piece.owned_bytes});
+      owned_at += piece.owned_bytes;
+      add(piece.external);
+    }
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = count;
+    const ssize_t sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ++result.calls;
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) result.error = errno;
+      return result;
+    }
+    result.bytes += static_cast<std::size_t>(sent);
+    consume(static_cast<std::size_t>(sent));
+  }
+  return result;
+}
+
+void SendQueue::consume(std::size_t bytes) noexcept {
+  sent_ += bytes;
+  while (bytes > 0) {
+    auto& piece = pieces_.front();
+    const std::size_t owned = std::min(bytes, piece.owned_bytes);
+    piece.owned_bytes -= owned;
+    owned_begin_ += owned;
+    bytes -= owned;
+    const std::size_t external = std::min(bytes, piece.external.size());
+    piece.external = piece.external.subspan(external);
+    bytes -= external;
+    if (piece.owned_bytes == 0 && piece.external.empty()) pieces_.pop_front();
+  }
+  // Frames that were sent make room at the front: at once when nothing is left, else when they are the larger part.
+  if (owned_begin_ == owned_.size()) {
+    owned_.clear();
+    owned_begin_ = owned_sealed_ = 0;
+  } else if (owned_begin_ > 65536 && owned_begin_ > owned_.size() / 2) {
+    owned_.erase(owned_.begin(), owned_.begin() + static_cast<std::ptrdiff_t>(owned_begin_));
+    owned_sealed_ -= owned_begin_;
+    owned_begin_ = 0;
+  }
+}
+
+void SendQueue::clear() noexcept {
+  owned_ = {};
+  owned_begin_ = owned_sealed_ = 0;
+  pieces_.clear();
+  end_ = sent_ = limit_ = 0;
+}
+
+}  // namespace pageserver::client

@@ -1,0 +1,115 @@
+// One connection for several threads that block: whoever waits first drives it for all.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include "client/wire/connection.hpp"
+#include "client/wire/wakeup.hpp"
+
+namespace pageserver::client {
+
+/// Requests of one call that are waited for together. Lives on the caller's stack until all of them ended, so each
+/// completion must finish it, and must not throw: another thread may be the one that runs it.
+class Batch {
+public:
+  Batch() = default;
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  void add() noexcept { ++outstanding_; }
+  /// One request ended; the first error is kept.
+  void finish(const MemoryError* error) noexcept {
+    --outstanding_;
+    if (error != nullptr && !error_) error_ = copy_of(*error);
+  }
+  /// As finish(), with what handling the answer threw.
+  void finish_with(std::exception_ptr error) noexcept {
+    --outstanding_;
+    if (!error_) error_ = std::move(error);
+  }
+  bool done() const noexcept { return outstanding_ == 0; }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+private:
+  /// Where there is no memory for a copy, that is the error.
+  static std::exception_ptr copy_of(const MemoryError& error) noexcept {
+    try {
+      throw MemoryError{error};
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+  std::size_t outstanding_ = 0;
+  std::exception_ptr error_;
+};
+
+/// Threads: any number at the same time. A call's requests are submitted together under the lock, so that calls take
+/// effect one after the other, each as a whole, while the requests of many are in flight.
+class SharedConnection {
+public:
+  SharedConnection(const Endpoint& endpoint, const ConnectionOptions& options) : connection_{endpoint, options} {}
+
+  /// Runs `submit(connection, batch)` under the lock and waits for what it added to the batch. Throws what `submit`
+  /// threw (once what it had submitted before has ended), else the batch's first error.
+  template <class Submit>
+  void run(Submit submit) {
+    // Before the lock: in a child after fork(2) a thread of the parent may have held it.
+    if (connection_.is_forked()) connection_.check_usable(proto::Operation::close);
+    std::unique_lock lock{mutex_};
+    Batch batch;
+    std::exception_ptr failed;
+    try {
+      submit(connection_, batch);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    if (!batch.done()) {
+      ++round_trips_;
+      wait(lock, batch);
+    }
+    if (failed) std::rethrow_exception(failed);
+    batch.rethrow();
+  }
+
+  /// As run(), for what needs no round trip: takes in what the daemon has said meanwhile, so that a lost lease or a
+  /// closed connection is known, and throws as a request of `operation` would.
+  template <class Local>
+  void look(proto::Operation operation, Local local) {
+    run([&](Connection& connection, Batch&) {
+      if (!driving_ && !connection.ended()) connection.advance();
+      connection.check_usable(operation);
+      local();
+    });
+  }
+
+  /// How many calls waited for the daemon. Inside run() only.
+  std::uint64_t round_trips() const noexcept { return round_trips_; }
+
+  bool is_forked() const noexcept { return connection_.is_forked(); }
+  /// Only before or after all threads: for opening and closing.
+  Connection& connection() noexcept { return connection_; }
+  const Connection& connection() const noexcept { return connection_; }
+
+private:
+  void wait(std::unique_lock<std::mutex>& lock, const Batch& batch);
+  void drive(std::unique_lock<std::mutex>& lock, const Batch& batch);
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Connection connection_;
+  Wakeup wakeup_;
+  std::uint64_t round_trips_ = 0;
+  bool driving_ = false;          // a thread is in drive(): only it may end the connection, since it polls the socket
+  std::size_t waiting_ = 0;       // threads that wait for the driver
+  bool several_threads_ = false;  // one has met another in here: from then on a driver sleeps where it can be woken
+};
+
+}  // namespace pageserver::client
