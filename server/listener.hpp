@@ -7,10 +7,10 @@
 #include <memory>
 #include <string>
 
-#include "server/config.hpp"
-#include "server/log.hpp"
-#include "server/unique_fd.hpp"
-#include "server/worker.hpp"
+#include "server/config/config.hpp"
+#include "server/runtime/log.hpp"
+#include "server/runtime/unique_fd.hpp"
+#include "server/runtime/worker.hpp"
 
 namespace pageserver::server {
 

@@ -4,10 +4,10 @@
 #include <exception>
 #include <iostream>
 
-#include "server/command_line.hpp"
-#include "server/log.hpp"
+#include "server/config/command_line.hpp"
+#include "server/runtime/log.hpp"
 #include "server/server.hpp"
-#include "server/signal_watch.hpp"
+#include "server/runtime/signal_watch.hpp"
 #include "storage/file/mapped_file.hpp"
 #include "base/standard_streams.hpp"
 

@@ -13,7 +13,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "server/version.hpp"
+#include "server/runtime/version.hpp"
 
 namespace pageserver::server {
 

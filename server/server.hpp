@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "server/catalog.hpp"
-#include "server/config.hpp"
-#include "server/connection.hpp"
+#include "server/stores/catalog.hpp"
+#include "server/config/config.hpp"
+#include "server/connection/connection.hpp"
 #include "server/listener.hpp"
-#include "server/log.hpp"
-#include "server/signal_watch.hpp"
+#include "server/runtime/log.hpp"
+#include "server/runtime/signal_watch.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::server {

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "server/line_queue.hpp"
+#include "server/runtime/line_queue.hpp"
 #include "tests/integration/helpers.hpp"
 
 using namespace pageserver;

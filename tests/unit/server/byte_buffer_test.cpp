@@ -2,7 +2,7 @@
 #include <random>
 #include <vector>
 
-#include "server/byte_buffer.hpp"
+#include "server/connection/byte_buffer.hpp"
 
 using pageserver::server::ByteBuffer;
 

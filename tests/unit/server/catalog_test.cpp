@@ -6,8 +6,8 @@
 #include <fstream>
 #include <future>
 
-#include "server/catalog.hpp"
-#include "server/directory_files.hpp"
+#include "server/stores/catalog.hpp"
+#include "server/stores/directory_files.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver;

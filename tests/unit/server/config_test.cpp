@@ -3,8 +3,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "server/config_json.hpp"
-#include "server/config_values.hpp"
+#include "server/config/config_json.hpp"
+#include "server/config/config_values.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver::server;

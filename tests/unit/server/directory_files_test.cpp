@@ -1,5 +1,5 @@
 // The files of a served directory: nothing leads out of it, and every call arrives at the file system below.
-#include "server/directory_files.hpp"
+#include "server/stores/directory_files.hpp"
 
 #include <filesystem>
 #include <fstream>

@@ -1,7 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "proto/framing.hpp"
-#include "server/dispatch.hpp"
+#include "server/connection/dispatch.hpp"
 #include "tests/unit/server/fake_store.hpp"
 
 using namespace pageserver;

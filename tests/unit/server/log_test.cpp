@@ -1,6 +1,6 @@
 #include <catch2/catch.hpp>
 
-#include "server/log.hpp"
+#include "server/runtime/log.hpp"
 
 using namespace pageserver::server;
 

@@ -2,7 +2,7 @@
 #include <array>
 #include <type_traits>
 
-#include "server/connection.hpp"
+#include "server/connection/connection.hpp"
 
 namespace pageserver::server {
 

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "server/config.hpp"
-#include "server/log.hpp"
-#include "server/store_host.hpp"
-#include "server/worker.hpp"
+#include "server/config/config.hpp"
+#include "server/runtime/log.hpp"
+#include "server/stores/store_host.hpp"
+#include "server/runtime/worker.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::server {

@@ -1,4 +1,4 @@
-#include "server/command_line.hpp"
+#include "server/config/command_line.hpp"
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
@@ -7,9 +7,9 @@
 #include <iostream>
 #include <sstream>
 
-#include "server/config_json.hpp"
-#include "server/config_values.hpp"
-#include "server/version.hpp"
+#include "server/config/config_json.hpp"
+#include "server/config/config_values.hpp"
+#include "server/runtime/version.hpp"
 
 namespace pageserver::server {
 

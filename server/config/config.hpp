@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "proto/wire.hpp"
-#include "server/log.hpp"
+#include "server/runtime/log.hpp"
 
 namespace pageserver::server {
 

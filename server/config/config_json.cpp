@@ -1,11 +1,11 @@
-#include "server/config_json.hpp"
+#include "server/config/config_json.hpp"
 
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "proto/codec.hpp"
-#include "server/config_values.hpp"
+#include "server/config/config_values.hpp"
 #include "base/poll_budget.hpp"
 
 namespace pageserver::server {

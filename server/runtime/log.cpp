@@ -1,4 +1,4 @@
-#include "server/log.hpp"
+#include "server/runtime/log.hpp"
 
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "base/text.hpp"
-#include "server/line_queue.hpp"
+#include "server/runtime/line_queue.hpp"
 
 namespace pageserver::server {
 

@@ -1,4 +1,4 @@
-#include "server/store_host.hpp"
+#include "server/stores/store_host.hpp"
 
 #include <algorithm>
 #include <fstream>

@@ -12,14 +12,14 @@
 #include <sys/types.h>
 
 #include "proto/framing.hpp"
-#include "server/answers.hpp"
-#include "server/byte_buffer.hpp"
-#include "server/catalog.hpp"
-#include "server/config.hpp"
-#include "server/dispatch.hpp"
-#include "server/log.hpp"
-#include "server/unique_fd.hpp"
-#include "server/worker.hpp"
+#include "server/connection/answers.hpp"
+#include "server/connection/byte_buffer.hpp"
+#include "server/stores/catalog.hpp"
+#include "server/config/config.hpp"
+#include "server/connection/dispatch.hpp"
+#include "server/runtime/log.hpp"
+#include "server/runtime/unique_fd.hpp"
+#include "server/runtime/worker.hpp"
 #include "base/poll_budget.hpp"
 
 namespace pageserver::server {

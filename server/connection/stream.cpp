@@ -8,8 +8,8 @@
 
 #include <cerrno>
 
-#include "server/connection.hpp"
-#include "server/thread_room.hpp"
+#include "server/connection/connection.hpp"
+#include "server/runtime/thread_room.hpp"
 
 namespace pageserver::server {
 

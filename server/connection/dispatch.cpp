@@ -1,4 +1,4 @@
-#include "server/dispatch.hpp"
+#include "server/connection/dispatch.hpp"
 
 #include <string>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "server/worker.hpp"
+#include "server/runtime/worker.hpp"
 
 #include <pthread.h>
 
@@ -8,7 +8,7 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
-#include "server/log.hpp"
+#include "server/runtime/log.hpp"
 
 namespace pageserver::server {
 

@@ -1,4 +1,4 @@
-#include "server/answers.hpp"
+#include "server/connection/answers.hpp"
 
 #include <new>
 #include <string>

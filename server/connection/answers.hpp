@@ -6,7 +6,7 @@
 #include <pageserver/error.hpp>
 
 #include "proto/codec.hpp"
-#include "server/byte_buffer.hpp"
+#include "server/connection/byte_buffer.hpp"
 
 namespace pageserver::server {
 

@@ -1,6 +1,6 @@
 // The coroutine that drives a connection. Coroutines are named functions that take their parameters by value: gcc 12
 // destroys a capturing lambda twice when it stands inside a co_await expression.
-#include "server/connection.hpp"
+#include "server/connection/connection.hpp"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
-#include "server/coroutine.hpp"
+#include "server/runtime/coroutine.hpp"
 
 namespace pageserver::server {
 

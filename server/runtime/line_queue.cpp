@@ -1,4 +1,4 @@
-#include "server/line_queue.hpp"
+#include "server/runtime/line_queue.hpp"
 
 #include <limits.h>
 #include <poll.h>

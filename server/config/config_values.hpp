@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/units.hpp"
-#include "server/config.hpp"
+#include "server/config/config.hpp"
 
 namespace pageserver::server {
 

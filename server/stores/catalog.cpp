@@ -1,4 +1,4 @@
-#include "server/catalog.hpp"
+#include "server/stores/catalog.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include <future>
 
 #include "proto/codec.hpp"
-#include "server/directory_files.hpp"
+#include "server/stores/directory_files.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/engine/recovery.hpp"
 

@@ -1,4 +1,4 @@
-#include "server/signal_watch.hpp"
+#include "server/runtime/signal_watch.hpp"
 
 #include <pthread.h>
 #include <signal.h>

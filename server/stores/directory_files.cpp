@@ -1,4 +1,4 @@
-#include "server/directory_files.hpp"
+#include "server/stores/directory_files.hpp"
 
 #include <cerrno>
 #include <optional>

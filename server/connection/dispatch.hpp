@@ -6,7 +6,7 @@
 #include <string>
 
 #include "proto/codec.hpp"
-#include "server/answers.hpp"
+#include "server/connection/answers.hpp"
 #include "storage/store.hpp"
 
 namespace pageserver::server {

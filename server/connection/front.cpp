@@ -1,6 +1,6 @@
 // Requests of a connection that has no session: hello, and what is about the server and its stores.
-#include "server/connection.hpp"
-#include "server/version.hpp"
+#include "server/connection/connection.hpp"
+#include "server/runtime/version.hpp"
 
 namespace pageserver::server {
 

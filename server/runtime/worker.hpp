@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "server/thread_room.hpp"
+#include "server/runtime/thread_room.hpp"
 
 namespace asio {
 class io_context;
