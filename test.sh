@@ -80,6 +80,7 @@ stage_scripts() {
   check scripts scripts/check_scripts.sh
   check packages scripts/check_packages.sh
   check docs scripts/check_docs.py
+  check includes scripts/check_includes.py
 }
 stage_dev() { build dev && run_tests dev; }
 stage_quick() { build dev && run_tests dev -LE "$slow_labels"; }

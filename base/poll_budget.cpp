@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
-#include "base/processors.hpp"
-
 namespace pageserver::storage {
 
-std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us) {
+std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us, unsigned processors) {
   if (poll_us) return std::chrono::microseconds{std::min(*poll_us, poll_us_max)};
-  return std::chrono::microseconds{usable_processors() > 1 ? poll_us_auto : 0};
+  return std::chrono::microseconds{processors > 1 ? poll_us_auto : 0};
 }
 
 void PollBudget::record(Duration waited) {

@@ -13,9 +13,9 @@ inline constexpr std::uint32_t poll_us_auto = 100;
 /// The most that `poll_us=` may ask for, in microseconds.
 inline constexpr std::uint32_t poll_us_max = 1000;
 
-/// What `poll_us` means here: `auto` (empty) is poll_us_auto, and 0 where affinity or a cgroup's quota leaves one
-/// processor, since polling would keep the peer from answering. A number means itself, at most poll_us_max.
-std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us);
+/// What `poll_us` means where this process can use `processors` of them: `auto` (empty) is poll_us_auto, and 0 where
+/// there is one, since polling would keep the peer from answering. A number means itself, at most poll_us_max.
+std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us, unsigned processors);
 
 /// Keeps an estimate of how long waits take lately. While that is below the bound, a wait begins with polling for at
 /// most the bound; a few long waits in a row end it, and a few short ones begin it again.

@@ -3,11 +3,11 @@
 #include <string>
 #include <utility>
 
+#include "client/remote_options.hpp"
+#include "client/session/message_conversion.hpp"
+#include "client/session/session_opening.hpp"
 #include "client/wire/connection.hpp"
 #include "client/wire/error_mapping.hpp"
-#include "client/session/message_conversion.hpp"
-#include "client/remote_options.hpp"
-#include "client/session/session_opening.hpp"
 
 namespace pageserver {
 namespace {

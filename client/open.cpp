@@ -9,8 +9,8 @@
 #include <pageserver/remote_provider.hpp>
 
 #include "client/remote_options.hpp"
-#include "client/uri.hpp"
-#include "storage/embedded_store.hpp"
+#include "client/uri/uri.hpp"
+#include "storage/embedded/embedded_store.hpp"
 
 namespace pageserver {
 

@@ -3,7 +3,7 @@
 
 #include <pageserver/remote_provider.hpp>
 
-#include "client/uri.hpp"
+#include "client/uri/uri.hpp"
 
 namespace pageserver::client {
 

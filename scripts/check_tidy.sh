@@ -18,7 +18,7 @@ parsable() {
       if (path ~ /\/asio(\/|\.hpp$)/) asio = 1
       if (index(path, root) == 1) path = substr(path, length(root) + 1); else if (path ~ /^\//) next
       sub(/^(\.\.\/)+/, "", path)
-      if (source == "" && path ~ /\.cpp$/) { source = path; if (source !~ /^(storage|proto|client|server)\//) source = "" }
+      if (source == "" && path ~ /\.cpp$/) { source = path; if (source !~ /^(base|storage|proto|client|server)\//) source = "" }
       else deps = deps " " path
     }
     END { flush() }' | sort -u

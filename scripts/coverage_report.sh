@@ -16,9 +16,9 @@ grep -E '^TOTAL' "$report/summary.txt"
 
 part_of() {
   case $1 in
-    storage/recovery.* | storage/image_open.*) echo recovery ;;
-    storage/log_*) echo log ;;
-    storage/engine* | storage/embedded_store.* | storage/private_bytes.*) echo engine ;;
+    storage/engine/recovery.* | storage/image/image_open.*) echo recovery ;;
+    storage/log/*) echo log ;;
+    storage/engine/* | storage/embedded/*) echo engine ;;
     proto/*) echo codec ;;
   esac
 }

@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "base/unique_fd.hpp"
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
-#include "server/runtime/unique_fd.hpp"
 #include "server/runtime/worker.hpp"
 
 namespace pageserver::server {

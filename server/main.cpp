@@ -4,12 +4,12 @@
 #include <exception>
 #include <iostream>
 
+#include "base/standard_streams.hpp"
 #include "server/config/command_line.hpp"
 #include "server/runtime/log.hpp"
-#include "server/server.hpp"
 #include "server/runtime/signal_watch.hpp"
+#include "server/server.hpp"
 #include "storage/file/mapped_file.hpp"
-#include "base/standard_streams.hpp"
 
 namespace {
 

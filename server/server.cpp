@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "server/runtime/version.hpp"
+#include "storage/file/processors.hpp"
 
 namespace pageserver::server {
 
@@ -45,7 +46,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       log_(log),
       front_(std::make_shared<Worker>("front", log)),
       catalog_(config_, file_system, log),
-      context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us), {}, {}, {}, {}},
+      context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us, storage::usable_processors()),
+               {},      {},  {},       {}},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
   context_.ended = [this](std::uint64_t id) { connection_ended(id); };

@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "server/stores/catalog.hpp"
 #include "server/config/config.hpp"
 #include "server/connection/connection.hpp"
 #include "server/listener.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/signal_watch.hpp"
+#include "server/stores/catalog.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::server {

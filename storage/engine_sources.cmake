@@ -1,21 +1,21 @@
 # The store engine. A list of its own: the simulation of faults compiles these once more, with PAGESERVER_MUTATIONS.
 set(PAGESERVER_ENGINE_SOURCES
-  embedded_store.cpp
-  engine/engine.cpp
+  embedded/embedded_store.cpp
   engine/checkpoint.cpp
+  engine/engine.cpp
+  engine/image_copy.cpp
+  engine/leases.cpp
+  engine/page_runs.cpp
+  engine/private_bytes.cpp
   engine/publish.cpp
   engine/read.cpp
+  engine/recovery.cpp
   engine/session.cpp
-  engine/leases.cpp
   engine/session_state.cpp
   engine/sync.cpp
   file/file_system_warning.cpp
-  engine/image_copy.cpp
+  file/mapped_file.cpp
   log/log_codec.cpp
   log/log_index.cpp
   log/log_scan.cpp
-  log/log_segment.cpp
-  file/mapped_file.cpp
-  engine/page_runs.cpp
-  engine/private_bytes.cpp
-  engine/recovery.cpp)
+  log/log_segment.cpp)

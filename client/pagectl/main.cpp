@@ -6,9 +6,9 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/pagectl/commands/cli.hpp"
-#include "client/pagectl/signals.hpp"
 #include "base/standard_streams.hpp"
+#include "client/pagectl/commands/cli.hpp"
+#include "client/pagectl/terminal/signals.hpp"
 
 namespace {
 

@@ -5,11 +5,11 @@
 #include <string>
 #include <utility>
 
-#include "client/wire/error_mapping.hpp"
-#include "client/session/message_conversion.hpp"
-#include "client/session/session_opening.hpp"
 #include "base/bounds.hpp"
 #include "base/process_mark.hpp"
+#include "client/session/message_conversion.hpp"
+#include "client/session/session_opening.hpp"
+#include "client/wire/error_mapping.hpp"
 
 namespace pageserver::client {
 namespace {

@@ -5,9 +5,9 @@
 #include <cerrno>
 #include <string>
 
-#include "client/wire/error_mapping.hpp"
 #include "client/session/message_conversion.hpp"
-#include "client/uri_text.hpp"
+#include "client/uri/uri_text.hpp"
+#include "client/wire/error_mapping.hpp"
 
 namespace pageserver::client {
 namespace {

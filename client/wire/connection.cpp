@@ -7,11 +7,12 @@
 #include <cassert>
 #include <cstring>
 
+#include "base/process_mark.hpp"
 #include "base/text.hpp"
 #include "client/wire/dial.hpp"
 #include "client/wire/error_mapping.hpp"
 #include "proto/byte_order.hpp"
-#include "base/process_mark.hpp"
+#include "storage/file/processors.hpp"
 
 namespace pageserver::client {
 namespace {
@@ -50,7 +51,7 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
       context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
       process_{storage::process_mark()},
-      budget_{storage::poll_bound(options.poll_us)} {
+      budget_{storage::poll_bound(options.poll_us, storage::usable_processors())} {
   name_store({});
   const auto deadline = deadline_after(opened_at_, options.connect_timeout);
   socket_ = dial(endpoint_, deadline);
@@ -64,7 +65,7 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
       request_timeout_{options.request_timeout},
       process_{storage::process_mark()},
       socket_{socket},
-      budget_{storage::poll_bound(options.poll_us)} {
+      budget_{storage::poll_bound(options.poll_us, storage::usable_processors())} {
   name_store({});
   let_receive_block(socket_.get());
   hello(deadline_after(opened_at_, options.connect_timeout), options.client_name);

@@ -17,14 +17,14 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/wire/endpoint.hpp"
-#include "client/session/operations.hpp"
+#include "base/poll_budget.hpp"
+#include "base/unique_fd.hpp"
+#include "client/uri/endpoint.hpp"
+#include "client/wire/operations.hpp"
 #include "client/wire/receive_buffer.hpp"
 #include "client/wire/send_queue.hpp"
-#include "client/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
-#include "base/poll_budget.hpp"
 
 namespace pageserver::client {
 

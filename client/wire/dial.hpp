@@ -3,8 +3,8 @@
 
 #include <chrono>
 
-#include "client/wire/endpoint.hpp"
-#include "client/unique_fd.hpp"
+#include "base/unique_fd.hpp"
+#include "client/uri/endpoint.hpp"
 
 namespace pageserver::client {
 

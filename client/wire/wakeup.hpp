@@ -1,7 +1,7 @@
 // How one thread ends another's poll(2).
 #pragma once
 
-#include "client/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace pageserver::client {
 

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/poll_budget.hpp"
 #include "proto/codec.hpp"
 #include "server/config/config_values.hpp"
-#include "base/poll_budget.hpp"
 
 namespace pageserver::server {
 

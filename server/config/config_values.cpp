@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <map>
 
-#include "proto/codec.hpp"
 #include "base/poll_budget.hpp"
+#include "proto/codec.hpp"
 
 namespace pageserver::server {
 

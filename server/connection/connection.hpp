@@ -11,16 +11,16 @@
 
 #include <sys/types.h>
 
+#include "base/poll_budget.hpp"
+#include "base/unique_fd.hpp"
 #include "proto/framing.hpp"
+#include "server/config/config.hpp"
 #include "server/connection/answers.hpp"
 #include "server/connection/byte_buffer.hpp"
-#include "server/stores/catalog.hpp"
-#include "server/config/config.hpp"
 #include "server/connection/dispatch.hpp"
 #include "server/runtime/log.hpp"
-#include "server/runtime/unique_fd.hpp"
 #include "server/runtime/worker.hpp"
-#include "base/poll_budget.hpp"
+#include "server/stores/catalog.hpp"
 
 namespace pageserver::server {
 

@@ -11,8 +11,8 @@
 
 #include "proto/codec.hpp"
 #include "server/stores/directory_files.hpp"
-#include "storage/file/file_io.hpp"
 #include "storage/engine/recovery.hpp"
+#include "storage/file/file_io.hpp"
 
 namespace pageserver::server {
 

@@ -11,8 +11,8 @@
 
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
-#include "server/stores/store_host.hpp"
 #include "server/runtime/worker.hpp"
+#include "server/stores/store_host.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::server {

@@ -9,10 +9,10 @@
 #include <asio/steady_timer.hpp>
 
 #include "storage/engine/engine.hpp"
-#include "storage/file/file_io.hpp"
-#include "storage/file/file_system_warning.hpp"
 #include "storage/engine/recovery.hpp"
 #include "storage/engine/thread_background.hpp"
+#include "storage/file/file_io.hpp"
+#include "storage/file/file_system_warning.hpp"
 
 namespace pageserver::server {
 

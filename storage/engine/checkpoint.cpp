@@ -3,8 +3,8 @@
 #include <new>
 #include <utility>
 
+#include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
-#include "storage/engine/mutation.hpp"
 
 namespace pageserver::storage {
 

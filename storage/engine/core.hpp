@@ -37,14 +37,14 @@
 #include <vector>
 
 #include "storage/engine/engine.hpp"
-#include "storage/engine/session_state.hpp"
 #include "storage/engine/image_copy.hpp"
+#include "storage/engine/page_runs.hpp"
+#include "storage/engine/read_gate.hpp"
+#include "storage/engine/session_state.hpp"
+#include "storage/file/mapped_file.hpp"
 #include "storage/image/image_file.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_segment.hpp"
-#include "storage/file/mapped_file.hpp"
-#include "storage/engine/page_runs.hpp"
-#include "storage/engine/read_gate.hpp"
 
 namespace pageserver::storage {
 

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
-#include "storage/file/file_system_warning.hpp"
-#include "storage/engine/mutation.hpp"
 #include "storage/engine/recovery.hpp"
+#include "storage/file/file_system_warning.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>

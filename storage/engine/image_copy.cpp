@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 
 namespace pageserver::storage {
 

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "storage/engine/core.hpp"
-#include "storage/engine/session.hpp"
 #include "storage/engine/lease_text.hpp"
+#include "storage/engine/session.hpp"
 
 namespace pageserver::storage {
 

@@ -8,7 +8,7 @@
 #include <iterator>
 #include <utility>
 
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
-#include "storage/engine/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 
 namespace pageserver::storage {
 

@@ -8,10 +8,10 @@
 #include <iterator>
 #include <utility>
 
+#include "base/mutation.hpp"
 #include "storage/engine/image_copy.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_scan.hpp"
-#include "storage/engine/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {

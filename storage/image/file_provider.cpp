@@ -4,9 +4,9 @@
 #include <ostream>
 #include <utility>
 
+#include "base/process_mark.hpp"
 #include "storage/image/file_provider_access.hpp"
 #include "storage/image/image_file.hpp"
-#include "base/process_mark.hpp"
 
 namespace pageserver {
 

@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "storage/image/image_file.hpp"
 #include "storage/file/lock_holder.hpp"
+#include "storage/image/image_file.hpp"
 
 namespace pageserver::storage {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <pageserver/memory_provider.hpp>
 
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {

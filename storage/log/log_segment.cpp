@@ -7,7 +7,7 @@
 #include <limits>
 #include <utility>
 
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {

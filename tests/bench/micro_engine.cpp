@@ -10,7 +10,7 @@
 
 #include <pageserver/session.hpp>
 
-#include "storage/embedded_store.hpp"
+#include "storage/embedded/embedded_store.hpp"
 #include "storage/log/log_codec.hpp"
 #include "storage/log/log_index.hpp"
 #include "tests/support/temp_dir.hpp"

@@ -9,7 +9,7 @@
 
 #include <pageserver/memory_provider.hpp>
 
-#include "client/pagectl/trace_reader.hpp"
+#include "client/pagectl/work/trace_reader.hpp"
 
 namespace pageserver::bench {
 

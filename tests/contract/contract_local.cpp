@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "storage/embedded_store.hpp"
+#include "storage/embedded/embedded_store.hpp"
 #include "tests/contract/contract.hpp"
 #include "tests/support/temp_dir.hpp"
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 #include "tests/crash/simulation.hpp"
 
 namespace pageserver::test {

@@ -1,5 +1,5 @@
 // The simulation is believed because it finds what is wrong: faults built into the engine, one at a time.
-#include "storage/engine/mutation.hpp"
+#include "base/mutation.hpp"
 
 #include <catch2/catch.hpp>
 #include <cerrno>

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "storage/log/log_scan.hpp"
 #include "storage/engine/recovery.hpp"
+#include "storage/log/log_scan.hpp"
 #include "tests/fuzz/require.hpp"
 
 using namespace pageserver;

@@ -9,10 +9,10 @@
 #include <pageserver/error.hpp>
 
 #include "client/pagectl/commands/commands.hpp"
-#include "client/pagectl/histogram.hpp"
 #include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
-#include "client/pagectl/progress.hpp"
+#include "client/pagectl/terminal/histogram.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/terminal/progress.hpp"
 
 namespace pageserver::pagectl {
 namespace {

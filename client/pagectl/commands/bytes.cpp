@@ -10,14 +10,14 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/pagectl/block_reader.hpp"
-#include "client/pagectl/commands/commands.hpp"
-#include "client/pagectl/hexdump.hpp"
-#include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
-#include "client/pagectl/progress.hpp"
-#include "client/pagectl/write_window.hpp"
 #include "base/bounds.hpp"
+#include "client/pagectl/commands/commands.hpp"
+#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/terminal/hexdump.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/block_reader.hpp"
+#include "client/pagectl/work/write_window.hpp"
 
 namespace pageserver::pagectl {
 namespace {

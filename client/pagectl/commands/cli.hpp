@@ -1,7 +1,7 @@
 // The command line: options to a command, or help, or a usage error.
 #pragma once
 
-#include "client/pagectl/context.hpp"
+#include "client/pagectl/commands/context.hpp"
 
 namespace pageserver::pagectl {
 

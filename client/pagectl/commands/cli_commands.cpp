@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/units.hpp"
-#include "client/pagectl/numbers.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/pagectl/context.hpp"
+#include "client/pagectl/commands/context.hpp"
 
 namespace pageserver::pagectl {
 

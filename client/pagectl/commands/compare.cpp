@@ -4,12 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "client/pagectl/commands/commands.hpp"
-#include "client/pagectl/compare.hpp"
-#include "client/pagectl/describe.hpp"
-#include "client/pagectl/hash.hpp"
+#include "client/pagectl/commands/describe.hpp"
 #include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
-#include "client/pagectl/progress.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/compare.hpp"
+#include "client/pagectl/work/hash.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -7,14 +7,14 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/pagectl/block_reader.hpp"
 #include "client/pagectl/commands/commands.hpp"
-#include "client/pagectl/compare.hpp"
-#include "client/pagectl/describe.hpp"
+#include "client/pagectl/commands/describe.hpp"
 #include "client/pagectl/images/files.hpp"
 #include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
-#include "client/pagectl/progress.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/block_reader.hpp"
+#include "client/pagectl/work/compare.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "base/text.hpp"
 #include "client/pagectl/commands/commands.hpp"
-#include "client/pagectl/describe.hpp"
+#include "client/pagectl/commands/describe.hpp"
 #include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
 
 namespace pageserver::pagectl {
 namespace {

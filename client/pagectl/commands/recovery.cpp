@@ -3,12 +3,12 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/pagectl/block_reader.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/images/files.hpp"
 #include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
-#include "client/pagectl/progress.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/block_reader.hpp"
 #include "storage/engine/recovery.hpp"
 
 namespace pageserver::pagectl {

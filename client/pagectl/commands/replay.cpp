@@ -7,12 +7,12 @@
 #include <pageserver/error.hpp>
 
 #include "client/pagectl/commands/commands.hpp"
-#include "client/pagectl/hash.hpp"
 #include "client/pagectl/images/image.hpp"
-#include "client/pagectl/numbers.hpp"
-#include "client/pagectl/progress.hpp"
-#include "client/pagectl/replayer.hpp"
-#include "client/pagectl/trace_reader.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/hash.hpp"
+#include "client/pagectl/work/replayer.hpp"
+#include "client/pagectl/work/trace_reader.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -14,8 +14,8 @@
 #include "base/text.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/images/files.hpp"
-#include "client/pagectl/numbers.hpp"
 #include "client/pagectl/images/remote.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
 
 namespace pageserver::pagectl {
 namespace {

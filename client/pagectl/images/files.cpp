@@ -11,7 +11,7 @@
 
 #include <pageserver/error.hpp>
 
-#include "client/pagectl/signals.hpp"
+#include "client/pagectl/terminal/signals.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -15,7 +15,7 @@
 #include <pageserver/session.hpp>
 
 #include "client/pagectl/images/found_data.hpp"
-#include "client/uri.hpp"
+#include "client/uri/uri.hpp"
 
 namespace pageserver::pagectl {
 

@@ -3,8 +3,8 @@
 
 #include <memory>
 
+#include "client/uri/uri.hpp"
 #include "client/wire/connection.hpp"
-#include "client/uri.hpp"
 
 namespace pageserver::pagectl {
 

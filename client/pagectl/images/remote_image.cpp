@@ -6,11 +6,11 @@
 #include <pageserver/async_session.hpp>
 #include <pageserver/error.hpp>
 
-#include "client/wire/connection.hpp"
+#include "base/bounds.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/images/remote.hpp"
 #include "client/remote_options.hpp"
-#include "base/bounds.hpp"
+#include "client/wire/connection.hpp"
 
 namespace pageserver::pagectl {
 namespace {

@@ -208,7 +208,7 @@ void FakeImage::carry_out(FakePeer& peer, const Request& request) {
 }
 
 FakeDaemon::FakeDaemon(std::function<void(FakePeer&)> script) {
-  listener_ = client::UniqueFd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  listener_ = UniqueFd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -220,8 +220,8 @@ FakeDaemon::FakeDaemon(std::function<void(FakePeer&)> script) {
   port_ = ntohs(address.sin_port);
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-  stop_read_ = client::UniqueFd{ends[0]};
-  stop_write_ = client::UniqueFd{ends[1]};
+  stop_read_ = UniqueFd{ends[0]};
+  stop_write_ = UniqueFd{ends[1]};
   thread_ = std::thread{[this, script = std::move(script)] { run(script); }};
 }
 
@@ -237,7 +237,7 @@ void FakeDaemon::run(const std::function<void(FakePeer&)>& script) {
     pollfd polled[2] = {{listener_.get(), POLLIN, 0}, {stop_read_.get(), POLLIN, 0}};
     (void)::poll(polled, 2, -1);
     if (polled[1].revents != 0) return;
-    client::UniqueFd accepted{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    UniqueFd accepted{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
     if (accepted.get() < 0) continue;
     const int on = 1;
     ::setsockopt(accepted.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

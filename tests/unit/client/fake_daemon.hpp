@@ -15,7 +15,7 @@
 
 #include <pageserver/remote_provider.hpp>
 
-#include "client/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "tests/unit/client/wire_peer.hpp"
 
@@ -24,7 +24,7 @@ namespace pageserver::test {
 /// The daemon's end of one connection. Blocking; no wait is longer than 30 s. Throws when the script is not followed.
 class FakePeer {
 public:
-  explicit FakePeer(client::UniqueFd fd) : fd_{std::move(fd)} {}
+  explicit FakePeer(UniqueFd fd) : fd_{std::move(fd)} {}
 
   /// The next request; nothing at the end of the stream.
   std::optional<Request> next();
@@ -49,7 +49,7 @@ public:
   bool change_failed = false;  ///< error() answered a write, zero or grow
 
 private:
-  client::UniqueFd fd_;
+  UniqueFd fd_;
   proto::Bytes input_;
 };
 
@@ -99,9 +99,9 @@ public:
 private:
   void run(const std::function<void(FakePeer&)>& script);
 
-  client::UniqueFd listener_;
-  client::UniqueFd stop_read_;
-  client::UniqueFd stop_write_;
+  UniqueFd listener_;
+  UniqueFd stop_read_;
+  UniqueFd stop_write_;
   std::uint16_t port_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;

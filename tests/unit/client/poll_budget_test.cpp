@@ -71,12 +71,13 @@ TEST_CASE("one long wait among short ones does not end polling") {
 }
 
 TEST_CASE("a bound of zero never polls, and no bound exceeds the maximum") {
-  PollBudget budget{poll_bound(0)};
+  PollBudget budget{poll_bound(0, 2)};
   CHECK_FALSE(budget.is_on());
   CHECK(budget.window() == 0us);
-  CHECK(poll_bound(7) == 7us);
-  CHECK(poll_bound(1'000'000) == std::chrono::microseconds{storage::poll_us_max});
-  CHECK(poll_bound({}) <= std::chrono::microseconds{storage::poll_us_auto});
+  CHECK(poll_bound(7, 1) == 7us);
+  CHECK(poll_bound(1'000'000, 2) == std::chrono::microseconds{storage::poll_us_max});
+  CHECK(poll_bound({}, 2) == std::chrono::microseconds{storage::poll_us_auto});
+  CHECK(poll_bound({}, 1) == 0us);
 }
 
 TEST_CASE("a request that is waited for alone is one send and one receive") {

@@ -11,8 +11,8 @@
 #include <pageserver/open.hpp>
 
 #include "base/units.hpp"
-#include "client/uri.hpp"
-#include "client/uri_text.hpp"
+#include "client/uri/uri.hpp"
+#include "client/uri/uri_text.hpp"
 
 using namespace pageserver;
 using base::parse_duration;

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "client/wire/connection.hpp"
-#include "client/unique_fd.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
 
@@ -59,8 +59,8 @@ public:
   WirePeer() {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw std::runtime_error("socketpair");
-    ours_ = client::UniqueFd{ends[0]};
-    theirs_ = client::UniqueFd{ends[1]};
+    ours_ = UniqueFd{ends[0]};
+    theirs_ = UniqueFd{ends[1]};
   }
 
   /// The client's end, to be given to a Connection once.
@@ -117,8 +117,8 @@ public:
   bool closed() const { return closed_; }
 
 private:
-  client::UniqueFd ours_;
-  client::UniqueFd theirs_;
+  UniqueFd ours_;
+  UniqueFd theirs_;
   proto::Bytes input_;
   bool closed_ = false;
 };

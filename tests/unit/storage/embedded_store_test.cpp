@@ -1,5 +1,5 @@
 // The store in the program's own process: what its sessions share, how they wait, and what becomes of it at the end.
-#include "storage/embedded_store.hpp"
+#include "storage/embedded/embedded_store.hpp"
 
 #include <unistd.h>
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "storage/embedded_store.hpp"
+#include "storage/embedded/embedded_store.hpp"
 #include "storage/engine/private_bytes.hpp"
 #include "storage/engine/thread_background.hpp"
 #include "tests/unit/storage/engine_test.hpp"

@@ -1,6 +1,6 @@
 // What a killed process leaves, and what becomes of it: replayed, cut, or refused with a reason.
-#include "storage/log/log_codec.hpp"
 #include "storage/engine/recovery.hpp"
+#include "storage/log/log_codec.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {

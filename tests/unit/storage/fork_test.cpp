@@ -13,7 +13,7 @@
 #include <pageserver/error.hpp>
 #include <pageserver/file_provider.hpp>
 
-#include "storage/embedded_store.hpp"
+#include "storage/embedded/embedded_store.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver;

@@ -1,0 +1,44 @@
+// Standard error: complaints, and on a terminal one line that says how far long work is, with rate and time left.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pageserver::pagectl {
+
+class Progress {
+public:
+  enum class Unit { bytes, count };
+
+  /// Shows nothing unless `wanted` and standard error is a terminal. `total` may be 0: unknown.
+  Progress(bool wanted, std::string title, std::uint64_t total, Unit unit = Unit::bytes);
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  /// Erases the line.
+  ~Progress();
+
+  void update(std::uint64_t done);
+
+private:
+  std::string line(std::uint64_t done, double seconds) const;
+
+  bool shown_;
+  std::string title_;
+  std::uint64_t total_;
+  Unit unit_;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_;
+};
+
+/// Puts what follows on a line of its own, where a progress line is on the screen. Async-signal-safe.
+void end_progress_line() noexcept;
+
+/// `text` as it may go to a terminal: base::visible(), with the line ends that are our own.
+std::string shown(std::string_view text);
+
+/// A line on standard error: "pagectl: TEXT".
+void complain(std::string_view text);
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,73 @@
+#include "client/pagectl/terminal/signals.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "client/pagectl/terminal/progress.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::vector<std::string> paths;
+};
+
+/// Never destroyed: the thread may still use it while the process ends.
+Registry& registry() {
+  static auto* const instance = new Registry;
+  return *instance;
+}
+
+void wait_for_signal(sigset_t signals) {
+  int number = 0;
+  if (::sigwait(&signals, &number) != 0) return;
+  Registry& all = registry();
+  // Held to the end, so that no new temporary file can appear.
+  const std::lock_guard lock(all.mutex);
+  for (const auto& path : all.paths) ::unlink(path.c_str());
+  end_progress_line();
+  ::_exit(128 + number);
+}
+
+}  // namespace
+
+void watch_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  // A file that grows past `ulimit -f` is an error with a text.
+  ::signal(SIGXFSZ, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  bool any = false;
+  for (const int number : std::array{SIGINT, SIGTERM, SIGHUP}) {
+    // What the parent chose to ignore (nohup, a shell's background job) stays ignored.
+    struct sigaction current {};
+    if (::sigaction(number, nullptr, &current) == 0 && current.sa_handler == SIG_IGN) continue;
+    sigaddset(&signals, number);
+    any = true;
+  }
+  if (!any) return;
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread(wait_for_signal, signals).detach();
+}
+
+void remove_on_signal(const std::string& path) {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  all.paths.push_back(path);
+}
+
+void keep_on_signal(const std::string& path) {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  std::erase(all.paths, path);
+}
+
+}  // namespace pageserver::pagectl

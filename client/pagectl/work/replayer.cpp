@@ -1,0 +1,232 @@
+#include "client/pagectl/work/replayer.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include <pageserver/error.hpp>
+
+#include "base/bounds.hpp"
+#include "client/pagectl/terminal/numbers.hpp"
+#include "client/pagectl/work/hash.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+std::string place(const TraceRecord& record) {
+  return "offset=" + std::to_string(record.offset) + " length=" + std::to_string(record.length);
+}
+
+/// Memory that is not touched: a call that must fail may name gigabytes.
+struct Untouched {
+  explicit Untouched(std::size_t size)
+      : bytes(static_cast<std::byte*>(std::calloc(std::max<std::size_t>(size, 1), 1))) {
+    if (bytes == nullptr) throw std::bad_alloc();
+  }
+  Untouched(const Untouched&) = delete;
+  Untouched& operator=(const Untouched&) = delete;
+  ~Untouched() { std::free(bytes); }
+  std::byte* bytes;
+};
+
+}  // namespace
+
+struct Replayer::Slot {
+  TraceRecord record;
+  std::vector<std::byte> buffer;
+};
+
+/// `error` is that of the first record, in their order, that did not go as recorded.
+struct Replayer::Shared {
+  std::vector<std::unique_ptr<Slot>> all;
+  std::vector<Slot*> free;
+  std::uint64_t failed_record = ~std::uint64_t{0};
+  std::exception_ptr error;
+
+  void fail(std::uint64_t record, const std::exception_ptr& reason) {
+    if (record >= failed_record) return;
+    failed_record = record;
+    error = reason;
+  }
+};
+
+Replayer::Replayer(TraceReader& trace, Image& image, std::size_t depth)
+    : trace_(trace),
+      image_(image),
+      size_bytes_(trace.header().initial_size_bytes),
+      shared_(std::make_shared<Shared>()) {
+  for (std::size_t i = 0; i < depth; ++i) {
+    shared_->all.push_back(std::make_unique<Slot>());
+    shared_->free.push_back(shared_->all.back().get());
+  }
+}
+
+Replayer::~Replayer() = default;
+
+std::string Replayer::label(std::uint64_t record) const {
+  return "replay record " + std::to_string(record) + " of " + std::to_string(trace_.header().records);
+}
+
+bool Replayer::step() {
+  TraceRecord record;
+  if (!trace_.next(record)) {
+    drain();
+    return false;
+  }
+  switch (record.op) {
+    case TraceOp::grow: grow(record); break;
+    case TraceOp::read: read(record); break;
+    case TraceOp::write:
+    case TraceOp::zero: write(record); break;
+    case TraceOp::flush: flush(record); break;
+    case TraceOp::out_of_bounds: out_of_bounds(record); break;
+  }
+  ++counts_.records;
+  return true;
+}
+
+void Replayer::grow(const TraceRecord& record) {
+  drain();
+  ++counts_.grows;
+  std::uint64_t previous = 0;
+  try {
+    previous = image_.grow(record.new_pages);
+  } catch (const MemoryError& error) {
+    throw MemoryError(error.errc(), label(record.number) + ": " + error.what());
+  }
+  // The engine's provider answers in bytes, ours in pages.
+  if (previous * page_size != record.returned) {
+    throw MemoryError(Errc::damaged, label(record.number) + ": grow new_pages=" + std::to_string(record.new_pages) +
+                                         " returned " + std::to_string(previous) + " pages, recorded are " +
+                                         std::to_string(record.returned) + " bytes");
+  }
+  size_bytes_ = record.returned + record.new_pages * page_size;
+}
+
+void Replayer::read(const TraceRecord& record) {
+  ++counts_.reads;
+  counts_.bytes_read += record.length;
+  require_in_bounds(record, "read");
+  Slot& slot = free_slot();
+  slot.record = record;
+  slot.buffer.resize(record.length);
+  if (record.length > image_.request_bytes_max()) {
+    std::exception_ptr error;
+    try {
+      image_.read(record.offset, slot.buffer);
+    } catch (const MemoryError&) {
+      error = std::current_exception();
+    }
+    done_with(slot)(error);
+  } else {
+    image_.start_read(record.offset, slot.buffer, done_with(slot));
+  }
+}
+
+void Replayer::write(const TraceRecord& record) {
+  ++counts_.writes;
+  counts_.bytes_written += record.length;
+  require_in_bounds(record, "write");
+  Slot& slot = free_slot();
+  slot.record = record;
+  slot.buffer.resize(record.length);
+  if (record.op == TraceOp::write) {
+    trace_.data(slot.buffer);
+  } else {
+    std::fill(slot.buffer.begin(), slot.buffer.end(), std::byte{0});
+  }
+  if (record.length > image_.request_bytes_max()) {
+    std::exception_ptr error;
+    try {
+      image_.write(record.offset, slot.buffer);
+    } catch (const MemoryError&) {
+      error = std::current_exception();
+    }
+    done_with(slot)(error);
+  } else {
+    image_.start_write(record.offset, slot.buffer, done_with(slot));
+  }
+}
+
+void Replayer::flush(const TraceRecord& record) {
+  drain();
+  ++counts_.flushes;
+  try {
+    image_.flush();
+  } catch (const MemoryError& error) {
+    throw MemoryError(error.errc(), label(record.number) + ": " + error.what());
+  }
+}
+
+void Replayer::out_of_bounds(const TraceRecord& record) {
+  drain();
+  ++counts_.out_of_bounds;
+  const std::string action = record.failed_write ? "write " : "read ";
+  if (storage::in_bounds(record.offset, record.length, size_bytes_)) {
+    throw MemoryError(Errc::damaged,
+                      label(record.number) + ": " + action + place(record) +
+                          " is recorded as out of bounds and lies within size=" + std::to_string(size_bytes_));
+  }
+  const Untouched memory(record.length);
+  try {
+    if (record.failed_write) {
+      image_.write(record.offset, {memory.bytes, record.length});
+    } else {
+      image_.read(record.offset, {memory.bytes, record.length});
+    }
+  } catch (const MemoryError& error) {
+    if (error.errc() == Errc::out_of_bounds) return;
+    throw MemoryError(error.errc(), label(record.number) + ": " + error.what());
+  }
+  throw MemoryError(Errc::damaged,
+                    label(record.number) + ": " + action + place(record) + " succeeded, recorded is out_of_bounds");
+}
+
+void Replayer::require_in_bounds(const TraceRecord& record, const std::string& action) const {
+  // Before any memory is taken for it: the length comes from a file.
+  if (storage::in_bounds(record.offset, record.length, size_bytes_)) return;
+  throw MemoryError(Errc::damaged, label(record.number) + ": " + action + " " + place(record) +
+                                       " exceeds size=" + std::to_string(size_bytes_) + ", recorded is success");
+}
+
+Replayer::Slot& Replayer::free_slot() {
+  while (shared_->free.empty()) image_.wait();
+  throw_error();
+  Slot* const slot = shared_->free.back();
+  shared_->free.pop_back();
+  return *slot;
+}
+
+Image::Done Replayer::done_with(Slot& slot) {
+  return [shared = shared_, &slot, name = label(slot.record.number)](const std::exception_ptr& error) {
+    const TraceRecord& record = slot.record;
+    shared->free.push_back(&slot);
+    if (error) {
+      try {
+        std::rethrow_exception(error);
+      } catch (const MemoryError& reason) {
+        shared->fail(record.number, std::make_exception_ptr(MemoryError(reason.errc(), name + ": " + reason.what())));
+      } catch (...) {
+        shared->fail(record.number, error);
+      }
+      return;
+    }
+    if (record.op != TraceOp::read) return;
+    const auto hash = hash_bytes(slot.buffer);
+    if (hash == record.hash) return;
+    shared->fail(record.number, std::make_exception_ptr(MemoryError(
+                                    Errc::damaged, name + ": read " + place(record) + " has hash " + hex16(hash) +
+                                                       ", recorded is " + hex16(record.hash))));
+  };
+}
+
+void Replayer::drain() {
+  while (shared_->free.size() < shared_->all.size()) image_.wait();
+  throw_error();
+}
+
+void Replayer::throw_error() const {
+  if (shared_->error) std::rethrow_exception(shared_->error);
+}
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,62 @@
+// Does on an image what a trace did, and compares every answer with the recorded one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/work/trace_reader.hpp"
+
+namespace pageserver::pagectl {
+
+struct ReplayCounts {
+  std::uint64_t records = 0;
+  std::uint64_t grows = 0;
+  std::uint64_t reads = 0;
+  std::uint64_t writes = 0;  ///< of zeros too
+  std::uint64_t flushes = 0;
+  std::uint64_t out_of_bounds = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_written = 0;
+};
+
+class Replayer {
+public:
+  /// `depth`: requests in flight.
+  Replayer(TraceReader& trace, Image& image, std::size_t depth);
+  Replayer(const Replayer&) = delete;
+  Replayer& operator=(const Replayer&) = delete;
+  ~Replayer();
+
+  /// Replays the next record; false when there is none and all are answered. Throws damaged with the number of the
+  /// first record whose answer is not the recorded one, and the image's own errors with theirs.
+  bool step();
+  const ReplayCounts& counts() const { return counts_; }
+
+private:
+  struct Slot;
+  struct Shared;
+
+  void grow(const TraceRecord& record);
+  void read(const TraceRecord& record);
+  void write(const TraceRecord& record);
+  void flush(const TraceRecord& record);
+  void out_of_bounds(const TraceRecord& record);
+
+  Slot& free_slot();
+  Image::Done done_with(Slot& slot);
+  void drain();
+  void throw_error() const;
+  void require_in_bounds(const TraceRecord& record, const std::string& action) const;
+  std::string label(std::uint64_t record) const;
+
+  TraceReader& trace_;
+  Image& image_;
+  std::uint64_t size_bytes_;  // as the trace has it
+  ReplayCounts counts_;
+  std::shared_ptr<Shared> shared_;  // with the completions: buffers outlive requests in flight
+};
+
+}  // namespace pageserver::pagectl

@@ -1,0 +1,194 @@
+// What people do to the folders of images while the daemon serves them, and what they may have planted there.
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/daemon/helpers.hpp"
+
+using namespace pageserver;
+using namespace pageserver::test;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A log of small files: a few writes need a new one.
+std::vector<std::string> with_small_log(const TempDir& dir, std::vector<std::string> flags) {
+  std::ofstream(dir.path() / "c.json") << R"({"limits": {"log_bytes": 8388608}})";
+  flags.insert(flags.end(), {"--config", "{dir}/c.json"});
+  return flags;
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+constexpr std::size_t piece = 1 << 19;
+
+void write_pieces(RawClient& client, unsigned first, unsigned count) {
+  for (unsigned i = first; i < first + count; ++i) client.write(i * piece, pattern(piece, i));
+  REQUIRE(client.call(proto::FlushRequest{}).status() == proto::Status::ok);
+}
+
+}  // namespace
+
+TEST_CASE("a folder that is moved while its store is served keeps what is flushed after that") {
+  TempDir dir;
+  const std::string how = GENERATE("store", "directory");
+  const bool another_in_its_place = GENERATE(false, true);
+  INFO(how << ", another folder in its place: " << another_in_its_place);
+  const fs::path d = dir.path() / "d";
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  Daemon daemon(with_small_log(dir, how == "store" ? std::vector<std::string>{"--store", "a={dir}/d/a.img"}
+                                                   : std::vector<std::string>{"--directory", "{dir}/d"}),
+                &dir);
+  daemon.expect_complaint("was moved or renamed");
+  daemon.expect_complaint("names another file now");
+  {
+    RawClient client = session_on(daemon, "a");
+    client.grow(256);
+    write_pieces(client, 0, 1);
+    fs::rename(d, dir.path() / "d.old");
+    if (another_in_its_place) fs::create_directory(d);
+    write_pieces(client, 1, 9);
+    daemon.kill_hard();
+  }
+  if (another_in_its_place) {
+    CHECK(names_in(d).empty());
+    fs::remove_all(d);
+  }
+  fs::rename(dir.path() / "d.old", d);
+  daemon.start_again();
+  RawClient reader = session_on(daemon, "a", proto::Access::read);
+  for (unsigned i = 0; i < 10; ++i) {
+    INFO("piece " << i);
+    REQUIRE(reader.read(i * piece, piece) == pattern(piece, i));
+  }
+}
+
+TEST_CASE("a folder that is moved while its store is served is left clean when the daemon stops") {
+  TempDir dir;
+  const std::string how = GENERATE("store", "directory");
+  INFO(how);
+  const fs::path d = dir.path() / "d";
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  Daemon daemon(with_small_log(dir, how == "store" ? std::vector<std::string>{"--store", "a={dir}/d/a.img"}
+                                                   : std::vector<std::string>{"--directory", "{dir}/d"}),
+                &dir);
+  daemon.expect_complaint("was moved or renamed");
+  daemon.expect_complaint("names another file now");
+  {
+    RawClient client = session_on(daemon, "a");
+    client.grow(256);
+    fs::rename(d, dir.path() / "d.old");
+    fs::create_directory(d);
+    write_pieces(client, 0, 9);
+    REQUIRE(client.call(proto::CloseRequest{}).status() == proto::Status::ok);
+  }
+  daemon.process().signal(SIGTERM);
+  CHECK(daemon.process().wait() == 0);
+  CHECK(names_in(d).empty());
+  CHECK(names_in(dir.path() / "d.old") == std::vector<std::string>{"a.img"});
+  std::ifstream image(dir.path() / "d.old" / "a.img", std::ios::binary);
+  std::vector<char> bytes(piece);
+  for (unsigned i = 0; i < 9; ++i) {
+    image.read(bytes.data(), piece);
+    const auto expected = pattern(piece, i);
+    INFO("piece " << i);
+    CHECK(std::equal(bytes.begin(), bytes.end(), expected.begin(),
+                     [](char a, std::byte b) { return static_cast<std::byte>(a) == b; }));
+  }
+}
+
+TEST_CASE("a directory that was moved is listed, and stores in it are made and removed, where it is now") {
+  TempDir dir;
+  const fs::path d = dir.path() / "d";
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  const Daemon daemon({"--directory", "{dir}/d", "--allow-create", "--allow-remove"}, &dir);
+  fs::rename(d, dir.path() / "d.old");
+  fs::create_directory(d);
+  std::ofstream(d / "other.img").close();
+  RawClient client = RawClient::tcp(daemon.port());
+  client.hello();
+  REQUIRE(client.call(proto::CreateRequest{"b", 1}).status() == proto::Status::ok);
+  const Frame frame = client.call(proto::ListRequest{});
+  std::vector<std::string> names;
+  for (const auto& entry : frame.as<proto::ListAnswer>().entries) names.emplace_back(entry.store);
+  CHECK(names == std::vector<std::string>{"a", "b"});
+  REQUIRE(client.call(proto::RemoveRequest{"a"}).status() == proto::Status::ok);
+  CHECK(names_in(dir.path() / "d.old") == std::vector<std::string>{"b.img"});
+  CHECK(names_in(d) == std::vector<std::string>{"other.img"});
+}
+
+TEST_CASE("links planted at the names of a store's files are not followed") {
+  TempDir dir;
+  const fs::path d = dir.path() / "d";
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  const fs::path target = dir.path() / "target";
+  std::ofstream(target) << "precious";
+  const bool hard = GENERATE(false, true);
+  INFO((hard ? "hard" : "symbolic") << " links");
+  Daemon daemon(with_small_log(dir, {"--store", "a={dir}/d/a.img"}), &dir);
+  RawClient client = session_on(daemon, "a");
+  // The files that the store is going to make: of its log, of a probe for the size, of a transaction that is large.
+  std::vector<std::string> names{"a.img.spill.size"};
+  for (int i = 1; i <= 9; ++i) names.push_back("a.img.log.000000000" + std::to_string(i));
+  for (int i = 1; i <= 9; ++i) names.push_back("a.img.spill." + std::to_string(i));
+  for (const auto& name : names) {
+    if (hard) {
+      fs::create_hard_link(target, d / name);
+    } else {
+      fs::create_symlink(target, d / name);
+    }
+  }
+  client.grow(256);
+  write_pieces(client, 0, 9);
+  REQUIRE(client.call(proto::GrowRequest{64ull << 10}).status() == proto::Status::ok);
+  for (unsigned i = 0; i < 9; ++i) REQUIRE(client.read(i * piece, piece) == pattern(piece, i));
+  std::ifstream in(target);
+  CHECK(std::string(std::istreambuf_iterator<char>(in), {}) == "precious");
+  daemon.kill_hard();
+  // Nobody plants links between a kill and a start.
+  for (const auto& name : names)
+    if (fs::is_symlink(d / name) || fs::equivalent(d / name, target)) fs::remove(d / name);
+  daemon.start_again();
+  RawClient reader = session_on(daemon, "a", proto::Access::read);
+  for (unsigned i = 0; i < 9; ++i) REQUIRE(reader.read(i * piece, piece) == pattern(piece, i));
+}
+
+TEST_CASE("reading the holes of an image on a tmpfs takes no memory") {
+  const fs::path d = "/dev/shm/pageserver-test-" + std::to_string(::getpid());
+  struct statfs kind {};
+  if (::statfs("/dev/shm", &kind) != 0 || kind.f_type != 0x01021994) return;  // this machine has none
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  fs::resize_file(d / "a.img", 64 << 20);
+  const auto blocks = [&] {
+    struct stat found {};
+    REQUIRE(::stat((d / "a.img").c_str(), &found) == 0);
+    return found.st_blocks;
+  };
+  const auto before = blocks();
+  {
+    const Daemon daemon(GENERATE_COPY(
+        values<std::vector<std::string>>({{"--store", "a=" + (d / "a.img").string()}, {"--directory", d.string()}})));
+    RawClient reader = session_on(daemon, "a", proto::Access::read);
+    for (const std::uint32_t length : {8u, 4096u, 65536u})
+      for (std::uint64_t at = 0; at < 64; ++at)
+        REQUIRE(reader.read(at << 20, length) == std::vector<std::byte>(length));
+    CHECK(blocks() == before);
+  }
+  fs::remove_all(d);
+}

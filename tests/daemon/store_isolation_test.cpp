@@ -1,0 +1,196 @@
+// A store whose disk hangs delays nobody but its own sessions. The server runs inside the test, over files whose calls
+// the test can hold.
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "server/server.hpp"
+#include "tests/daemon/helpers.hpp"
+#include "tests/daemon/slow_files.hpp"
+#include "tests/support/file_system_walk.hpp"
+
+using namespace pageserver;
+using namespace pageserver::test;
+
+namespace {
+
+struct InProcess {
+  explicit InProcess(server::Config with = {}) {
+    with.listen = {{"127.0.0.1", 0}};
+    with.stores.push_back({"", "slow", dir.file("slow.img"), false, true, {}, {}});
+    with.stores.push_back({"", "fast", dir.file("fast.img"), false, true, {}, {}});
+    server.emplace(with, log, files);
+    server->start();
+    const std::string address = server->tcp_addresses().at(0);
+    port = static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
+    thread = std::thread([this] { status = server->run(); });
+  }
+  ~InProcess() {
+    files.gate.open();
+    server->stop();
+    thread.join();
+    CHECK(status == expected_status);
+  }
+  RawClient session(std::string_view store, proto::Access access = proto::Access::write) const {
+    RawClient client = RawClient::tcp(port);
+    client.hello();
+    client.open(store, access);
+    return client;
+  }
+
+  TempDir dir;
+  SlowFiles files;
+  server::Log log{server::LogFormat::text, server::LogLevel::error};
+  std::optional<server::Server> server;
+  std::uint16_t port = 0;
+  std::thread thread;
+  int status = -1;
+  int expected_status = 0;
+};
+
+}  // namespace
+
+TEST_CASE("files that can be held: every call arrives below, but that nothing is mapped") {
+  CountingFiles below;
+  SlowFiles files(below);
+  check_everything_arrives(files, below, "/folder", {{"map", ""}});
+}
+
+TEST_CASE("while one store's disk hangs, others are opened, read, written, flushed and listed") {
+  InProcess in_process;
+  RawClient slow = in_process.session("slow");
+  slow.grow(1);
+  RawClient fast = in_process.session("fast");
+  fast.grow(16);
+  in_process.files.hold_data = true;
+  in_process.files.gate.shut();
+  const auto held_data = pattern(8, 1);
+  slow.send(proto::WriteRequest{0, held_data});
+  in_process.files.gate.wait_until_held();
+  for (unsigned i = 0; i < 200; ++i) {
+    const auto data = pattern(1000, i);
+    fast.write(i * 100, data);
+    REQUIRE(fast.read(i * 100, 1000) == data);
+  }
+  fast.flush();
+  RawClient another = in_process.session("fast", proto::Access::read);
+  CHECK(another.call(proto::PingRequest{}).status() == proto::Status::ok);
+  RawClient front = RawClient::tcp(in_process.port);
+  front.hello();
+  const Frame list = front.call(proto::ListRequest{});
+  CHECK(list.as<proto::ListAnswer>().entries.size() == 2);
+  CHECK(fast.call(proto::CloseRequest{}).status() == proto::Status::ok);
+  CHECK(in_process.session("fast").grow(0) == 16);
+  in_process.files.gate.open();
+  CHECK(slow.must_receive().status() == proto::Status::ok);
+}
+
+TEST_CASE("a held sync delays only the one who asked for it") {
+  InProcess in_process;
+  RawClient writer = in_process.session("slow");
+  writer.grow(1);
+  const auto data = pattern(100, 1);
+  writer.write(0, data);
+  RawClient reader = in_process.session("slow", proto::Access::read);
+  in_process.files.hold_sync = true;
+  in_process.files.gate.shut();
+  writer.send(proto::FlushRequest{});
+  in_process.files.gate.wait_until_held();
+  for (int i = 0; i < 1000; ++i) REQUIRE(reader.read(0, 100) == data);
+  in_process.files.gate.open();
+  CHECK(writer.must_receive().header.operation == proto::Operation::flush);
+}
+
+TEST_CASE("a flush or commit whose client is gone meanwhile ends its session") {
+  const bool commit = GENERATE(false, true);
+  InProcess in_process;
+  RawClient writer = in_process.session("slow");
+  writer.grow(1);
+  writer.write(0, pattern(100, 1));
+  in_process.files.hold_sync = true;
+  in_process.files.gate.shut();
+  if (commit) {
+    writer.send(proto::CommitRequest{});
+  } else {
+    writer.send(proto::FlushRequest{});
+  }
+  in_process.files.gate.wait_until_held();
+  writer.reset();
+  in_process.files.gate.open();
+  RawClient next = RawClient::tcp(in_process.port);
+  next.hello();
+  CHECK(next.try_open("slow", proto::Access::write, 30'000).status() == proto::Status::ok);
+  CHECK(next.read(0, 100) == pattern(100, 1));
+}
+
+TEST_CASE("while a directory store takes long to open, others are found, made and opened") {
+  server::Config config;
+  const TempDir stores;
+  config.directory = server::DirectoryConfig{stores.path().string(), true, true, false, 0640};
+  std::ofstream(stores.file("slow_one.img")).flush();
+  std::ofstream(stores.file("quick.img")).flush();
+  InProcess in_process(config);
+  in_process.files.hold_open = true;
+  in_process.files.gate.shut();
+  RawClient waiting = RawClient::tcp(in_process.port);
+  waiting.hello();
+  proto::OpenRequest request;
+  request.store = "slow_one";
+  waiting.send(request);
+  in_process.files.gate.wait_until_held();
+  RawClient quick = in_process.session("quick");
+  CHECK(quick.grow(1) == 0);
+  RawClient admin = RawClient::tcp(in_process.port);
+  admin.hello();
+  CHECK(admin.call(proto::CreateRequest{"made", 1}).status() == proto::Status::ok);
+  CHECK(admin.call(proto::ListRequest{}).status() == proto::Status::ok);
+  CHECK(admin.call(proto::RemoveRequest{"made"}).status() == proto::Status::ok);
+  in_process.files.gate.open();
+  CHECK(waiting.must_receive().status() == proto::Status::ok);
+}
+
+TEST_CASE("several threads for a store serve its sessions with the same promises") {
+  server::Config config;
+  config.threads = 3;
+  InProcess in_process(config);
+  RawClient writer = in_process.session("fast");
+  writer.grow(4);
+  std::vector<std::thread> readers;
+  std::atomic<bool> done{false};
+  std::atomic<std::uint64_t> reads{0};
+  std::atomic<bool> torn{false};
+  for (int t = 0; t < 4; ++t) {
+    readers.emplace_back([&] {
+      RawClient reader = in_process.session("fast", proto::Access::read);
+      while (!done) {
+        const auto seen = reader.read(65000, 2000);
+        if (std::count(seen.begin(), seen.end(), seen[0]) != 2000) torn = true;
+        ++reads;
+      }
+    });
+  }
+  for (unsigned i = 0; i < 500 || reads < 500; ++i) {
+    writer.write(65000, std::vector<std::byte>(2000, static_cast<std::byte>(i)));
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  CHECK_FALSE(torn);
+}
+
+TEST_CASE("a store that can't be closed makes the exit status 1") {
+  InProcess in_process;
+  RawClient writer = in_process.session("slow");
+  writer.grow(1);
+  writer.write(0, pattern(100, 1));
+  in_process.files.fail_sync = true;
+  const Frame refused = writer.call(proto::FlushRequest{});
+  CHECK(refused.status() == proto::Status::provider_error);
+  CHECK(refused.text().find("Input/output error") != std::string::npos);
+  const Frame commit = writer.call(proto::CommitRequest{});
+  CHECK(commit.header.operation == proto::Operation::commit);
+  CHECK(commit.status() == proto::Status::provider_error);
+  in_process.expected_status = 1;
+}

@@ -1,0 +1,80 @@
+#include <sched.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include "storage/file/processors.hpp"
+#include "tests/support/temp_dir.hpp"
+
+using namespace pageserver;
+using namespace pageserver::storage;
+
+namespace {
+
+/// A root with files of control groups.
+class Root {
+public:
+  void file(const std::string& path, const std::string& text) const {
+    const std::filesystem::path full = folder_.path().string() + path;
+    std::filesystem::create_directories(full.parent_path());
+    std::ofstream{full} << text;
+  }
+  unsigned processors() const { return cgroup_processors(posix_file_system(), folder_.path().string()); }
+
+private:
+  test::TempDir folder_;
+};
+
+}  // namespace
+
+TEST_CASE("without control groups there is no quota") {
+  const Root root;
+  CHECK(root.processors() == 0);
+  root.file("/proc/self/cgroup", "0::/\n");
+  CHECK(root.processors() == 0);
+}
+
+TEST_CASE("the quota of cgroup v2 counts in whole processors, at least one") {
+  const Root root;
+  root.file("/proc/self/cgroup", "0::/daemon.slice\n");
+  root.file("/sys/fs/cgroup/daemon.slice/cpu.max", "max 100000\n");
+  CHECK(root.processors() == 0);
+  root.file("/sys/fs/cgroup/daemon.slice/cpu.max", "350000 100000\n");
+  CHECK(root.processors() == 3);
+  root.file("/sys/fs/cgroup/daemon.slice/cpu.max", "50000 100000\n");
+  CHECK(root.processors() == 1);
+}
+
+TEST_CASE("the least quota of all groups above counts") {
+  const Root root;
+  root.file("/proc/self/cgroup", "0::/a/b\n");
+  root.file("/sys/fs/cgroup/a/b/cpu.max", "800000 100000\n");
+  root.file("/sys/fs/cgroup/a/cpu.max", "200000 100000\n");
+  CHECK(root.processors() == 2);
+}
+
+TEST_CASE("the quota of cgroup v1 counts, also where the path is the host's and not ours") {
+  const Root root;
+  root.file("/proc/self/cgroup", "5:devices:/x\n4:cpu,cpuacct:/docker/0123\n");
+  root.file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+  root.file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+  CHECK(root.processors() == 0);
+  root.file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "250000\n");
+  CHECK(root.processors() == 2);
+}
+
+TEST_CASE("an affinity of one processor leaves one usable") {
+  unsigned usable = 0;
+  // A thread of its own: the mask is the thread's.
+  std::thread{[&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<unsigned>(::sched_getcpu()), &one);
+    if (::sched_setaffinity(0, sizeof one, &one) == 0) usable = usable_processors();
+  }}.join();
+  CHECK(usable == 1);
+  CHECK(usable_processors() >= 1);
+}
