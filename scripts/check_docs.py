@@ -4,7 +4,8 @@
 - lines end at column 120, but for tables, code and what can't be broken (`--fix` wraps paragraphs that are too long);
 - links to files of this project, and to headings in them, lead somewhere;
 - a block behind `<!-- quote: FILE -->` stands in FILE, line for line, whatever its indentation there;
-- docs/operations.md explains each warning and error that the daemon logs.
+- docs/operations.md explains each warning and error that the daemon logs;
+- the files and the functions that docs/architecture.md and CONTRIBUTING.md name are there.
 """
 import pathlib
 import re
@@ -171,12 +172,32 @@ def check_events():
             for level, event in sorted(events) if f"{level} `{event}`" not in page]
 
 
+def check_names(path):
+    """`folder/file.cpp` and `folder/` in backticks, and function() anywhere. A lone `folder/` may be anywhere, too."""
+    where = f"{path.relative_to(ROOT)}:"
+    code = "\n".join(source.read_text() for source in sources("*.hpp", "*.cpp", "*.rs", "*.py"))
+    folders = "/\n".join(f"/{source.parent.relative_to(ROOT)}" for source in sources("*.hpp", "*.cpp")) + "/"
+    functions = set(re.findall(r"\b(\w+)\(", code))
+    faults = []
+    for n, line in enumerate(path.read_text().split("\n"), 1):
+        for name in re.findall(r"`([\w.-]+/[\w./-]*)`", line):
+            anywhere = name.count("/") == 1 and name.endswith("/") and f"/{name}" in folders
+            if not (name.startswith("build/") or re.search("[A-Z]{4}$", name) or anywhere or (ROOT / name).exists()):
+                faults.append(f"{where}{n}: {name}: no such file or folder")
+        for name in re.findall(r"\b(\w+)\(\)", line):
+            if name not in functions:
+                faults.append(f"{where}{n}: {name}(): no such function")
+    return faults
+
+
 def main():
     fix = sys.argv[1:] == ["--fix"]
     documents = sources("*.md")
     faults = check_events()
     for path in documents:
         faults += check_wrap(path, fix) + check_links(path) + check_quotes(path)
+    for name in ("docs/architecture.md", "CONTRIBUTING.md"):
+        faults += check_names(ROOT / name)
     print("\n".join(faults) if faults else f"docs: {len(documents)} files")
     return 1 if faults else 0
 
