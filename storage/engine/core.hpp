@@ -1,5 +1,13 @@
 // The state of one open store, shared by its sessions and its background tasks.
 //
+// How it works. A publish appends one record to the log (publish.cpp, LogWriter) and enters its ranges into the index
+// as pieces of the next version; then the version moves, and everybody sees it. A read asks the index which pieces its
+// version consists of, and takes all other bytes from the image (read.cpp). A flush waits until the sync lane has
+// synced the log up to where it was (sync.cpp). A checkpoint round copies into the image what every holder of a version
+// has passed, syncs that, drops the pieces and removes the segments (checkpoint.cpp). leases.cpp has the sessions: who
+// writes, who waits, who holds which version. What a publish, a round and a session go through is drawn in
+// docs/architecture.md.
+//
 // One mutex guards everything below except what says otherwise. No call to the file system is made under it. What reads
 // need of it changes only while `gate_` is closed as well, so that they do without the mutex. The rest of the order
 // comes from three rules:
@@ -62,7 +70,7 @@ public:
   Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
          const EngineOptions& options);
 
-  // --- engine_sessions.cpp: sessions, the lease and its line
+  // --- leases.cpp: sessions, the lease and its line
   std::uint64_t open_session(SessionRequest request, Store::Opened opened);
   void cancel_wait(std::uint64_t place);
   void end_session(const SessionRef& state) noexcept;
@@ -73,7 +81,7 @@ public:
   void on_notice(const SessionRef& state, StoreSession::Notice notice);
   Refreshed refresh(SessionState& state);
 
-  // --- engine_publish.cpp
+  // --- publish.cpp
   void publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                std::span<const std::byte> data);
   /// See StoreSession::write_together().
@@ -87,7 +95,7 @@ public:
   /// Throws limit_exceeded when the file system can't have a file of so many pages.
   void check_file_size(std::uint64_t pages);
 
-  // --- engine_read.cpp
+  // --- read.cpp
   /// Without the session's own pages. Throws lease_lost when its lease was taken.
   SessionView view(const SessionState& state);
   /// As view(), and throws snapshot_too_old when the version that the session holds was given up.
@@ -200,7 +208,7 @@ private:
   };
   enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
 
-  // engine_sessions.cpp
+  // leases.cpp
   void grant_next(After& after) noexcept;
   SessionRef make_state(SessionRequest request);
   /// The entry is any one, whose memory is used.
@@ -216,7 +224,7 @@ private:
   /// `given_up`: the version that it lost; else it lost its lease.
   void notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept;
 
-  // engine_publish.cpp
+  // publish.cpp
   void check_right_locked(const SessionState& state) const;
   /// Sets `publishing_`, or throws why this session may not publish now. `bounded`: also past the log's bound.
   void claim_publish(const SessionState& state, bool bounded);
@@ -269,7 +277,7 @@ private:
   bool past_log_bound() const;
   bool held(std::uint64_t from, std::uint64_t until) const;
 
-  // engine_sync.cpp
+  // sync.cpp
   Background::Ready make_ready(Task task);
   void run_task(Task task) noexcept;
   /// `ready` is of sync_task(). Better called without the lock, for which the lane's thread would wake up to wait.
@@ -285,7 +293,7 @@ private:
   void fail_sync() noexcept;
   MemoryError not_durable_error() const;
 
-  // engine_read.cpp
+  // read.cpp
   void plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan);
   void run_read(const ReadPlan& plan, std::span<std::byte> buffer) const;
   SessionView seen_by(const SessionState& state) const;
@@ -298,7 +306,7 @@ private:
   // engine.cpp
   void finish_log();
 
-  // engine_checkpoint.cpp
+  // checkpoint.cpp
   LogPoint reachable_point() const;
   void consider_checkpoint() noexcept;
   void submit_checkpoint() noexcept;

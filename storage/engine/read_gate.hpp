@@ -1,4 +1,25 @@
 // What many threads look at all the time and few change: a lock that looking threads don't share.
+//
+//   reading threads           lanes           whoever changes something, who has the engine's mutex
+//
+//   A: Look -------------> [ mutex 0 ] <--+
+//   B: Look -------------> [ mutex 1 ] <--+-- Change: locks all of them, in order
+//   C: Look -------------> [ mutex 2 ] <--+
+//
+//   {
+//     const ReadGate::Look look{gate_};    // the version, its pieces and their segments, all of one moment
+//     plan_read(...);
+//     plan.read = gate_.begin_read(look);  // counted in this lane, in the generation of this moment
+//   }
+//   run_read(plan, buffer);                // files are read with no lock at all
+//   gate_.end_read(plan.read);
+//
+// Locks are taken in one order: the engine's mutex, then the gate. So a Change is made under the mutex, and nobody
+// takes the mutex under a Look.
+//
+// Generations tell a checkpoint which reads it has to wait for. A round flips the generation: reads that begin later
+// know the round's pieces and never take those bytes from the image. Reads of the older generation may, so the round
+// waits until none is left; it does so without a thread, by asking end_read() to say when.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,20 @@
 // Where in the log the bytes of a version are: what readers ask first, and what checkpoints copy from.
+//
+// How a version is found. Page 7, of which version 3 wrote bytes 0 to 100, version 5 bytes 20 to 60, and version 8
+// bytes 40 to 80, while somebody holds version 5:
+//
+//   live     [0..20 of 3][20..40 of 5][40..80 of 8][80..100 of 3]     rising, nothing overlaps
+//   old      [40..60 of 5, until 8]  [60..80 of 3, until 8]           what 8 covered and version 5 needs
+//
+//   version 8 or newer   0---3---20---5---40-------8-------80---3---100    the live pieces
+//   version 5            0---3---20---5---40---5---60---3---80---3---100   the live ones of versions up to 5, and
+//                                                                        the old ones with piece.version <= 5 < until
+//   version 2            no piece: all of it is as the image has it
+//
+// What 5 covered of 3 was not kept, since nobody held version 3 or 4. When a checkpoint has brought version 5 into the
+// image, drop_until(5) drops the pieces of versions up to 5, live and old: the image has those bytes.
+//
+// Beside `live` a page may have `recent`: pieces that were only noted, to be merged when somebody asks (settle()).
 #pragma once
 
 #include <algorithm>
