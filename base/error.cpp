@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <string>
-#include <utility>
 
 namespace pageserver {
 namespace {
@@ -51,7 +50,7 @@ std::string_view to_string(Errc code) noexcept {
 }
 
 MemoryError::MemoryError(Errc code, std::string message)
-    : std::system_error{make_error_code(code), message}, message_{std::move(message)} {}
+    : std::system_error{make_error_code(code), message}, message_{message} {}
 MemoryError::~MemoryError() = default;
 
 }  // namespace pageserver

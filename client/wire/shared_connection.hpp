@@ -25,7 +25,7 @@ public:
   /// One request ended; the first error is kept.
   void finish(const MemoryError* error) noexcept {
     --outstanding_;
-    if (error != nullptr && !error_) error_ = copy_of(*error);
+    if (error != nullptr && !error_) error_ = std::make_exception_ptr(*error);
   }
   /// As finish(), with what handling the answer threw.
   void finish_with(std::exception_ptr error) noexcept {
@@ -38,15 +38,6 @@ public:
   }
 
 private:
-  /// Where there is no memory for a copy, that is the error.
-  static std::exception_ptr copy_of(const MemoryError& error) noexcept {
-    try {
-      throw MemoryError{error};
-    } catch (...) {
-      return std::current_exception();
-    }
-  }
-
   std::size_t outstanding_ = 0;
   std::exception_ptr error_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -44,6 +45,7 @@ PAGESERVER_EXPORT std::error_condition make_error_condition(Errc code) noexcept;
 PAGESERVER_EXPORT std::string_view to_string(Errc code) noexcept;
 
 /// Thrown by every provider. `code() == Errc::...` tells errors apart; `what()` is the message alone, made for people.
+/// Copies share the message: to copy, assign or keep one takes no memory and never throws.
 class PAGESERVER_EXPORT MemoryError : public std::system_error {
 public:
   MemoryError(Errc code, std::string message);
@@ -51,11 +53,11 @@ public:
   MemoryError& operator=(const MemoryError&) = default;
   ~MemoryError() override;
 
-  const char* what() const noexcept override { return message_.c_str(); }
+  const char* what() const noexcept override { return message_.what(); }
   Errc errc() const noexcept { return static_cast<Errc>(code().value()); }
 
 private:
-  std::string message_;
+  std::runtime_error message_;  // a string that copies share
 };
 
 }  // namespace pageserver

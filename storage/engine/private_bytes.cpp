@@ -107,6 +107,12 @@ void PrivateBytes::reserve_slots(std::uint64_t more) {
   if (free_slots_.capacity() < needed) free_slots_.reserve(std::max(needed, 2 * free_slots_.capacity()));
 }
 
+/// Room for so many more, so that to merge them in takes no memory. A table that grows doubles.
+void PrivateBytes::reserve_blocks(std::size_t more) {
+  const std::size_t needed = blocks_.size() + more;
+  if (needed >= blocks_.bucket_count()) blocks_.reserve(std::max(needed, 2 * blocks_.size()));
+}
+
 std::unique_ptr<std::byte[]> PrivateBytes::take_memory() {
   if (spares_.empty()) return std::make_unique_for_overwrite<std::byte[]>(block_bytes);
   auto memory = std::move(spares_.back());
@@ -118,13 +124,24 @@ void PrivateBytes::keep_memory(std::unique_ptr<std::byte[]> memory) noexcept {
   if (memory && spares_.size() < spares_.capacity()) spares_.push_back(std::move(memory));
 }
 
-/// True when `[begin, end)` lies in a run of zeros; `strictly`: which goes on on both sides.
-bool PrivateBytes::inside_zeros(std::uint64_t begin, std::uint64_t end, bool strictly) const {
-  auto at = ranges_.upper_bound(begin);
-  if (at == ranges_.begin()) return false;
-  --at;
-  if (!at->second.zero || at->second.end < end) return false;
-  return !strictly || (at->first < begin && end < at->second.end);
+/// The first range that ends behind `offset`.
+PrivateBytes::Ranges::const_iterator PrivateBytes::range_from(std::uint64_t offset) const {
+  auto at = ranges_.upper_bound(offset);
+  if (at != ranges_.begin() && std::prev(at)->second.end > offset) --at;
+  return at;
+}
+
+/// True when `[begin, end)` lies in one range of that kind.
+bool PrivateBytes::inside(std::uint64_t begin, std::uint64_t end, bool zero) const {
+  const auto at = range_from(begin);
+  return at != ranges_.end() && at->first <= begin && at->second.end >= end && at->second.zero == zero;
+}
+
+/// True when `[begin, end)` lies in a run of zeros that goes on on both sides.
+bool PrivateBytes::splits_zeros(std::uint64_t begin, std::uint64_t end) const {
+  if (!inside(begin, end, true)) return false;
+  const auto at = range_from(begin);
+  return at->first < begin && end < at->second.end;
 }
 
 void PrivateBytes::fill_block(std::uint64_t number) {
@@ -133,9 +150,8 @@ void PrivateBytes::fill_block(std::uint64_t number) {
       ranges_.size() * range_memory_bytes >= options_.memory_bytes_max || ranges_.size() >= options_.ranges_max / 2;
   const std::size_t count_max = crowded ? 1 : ranges_in_block_max;
   std::size_t count = 0;
-  auto at = ranges_.upper_bound(begin);
-  if (at != ranges_.begin() && std::prev(at)->second.end > begin) --at;
-  for (; at != ranges_.end() && at->first < begin + block_bytes && count < count_max; ++at) ++count;
+  for (auto at = range_from(begin); at != ranges_.end() && at->first < begin + block_bytes && count < count_max; ++at)
+    ++count;
   if (count < count_max) return;
   if (count == 1 && covers(begin, block_bytes)) return;
   std::vector<std::byte> content(block_bytes);
@@ -162,7 +178,7 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
   for (std::uint64_t number = first; number <= last; ++number) new_blocks += blocks_.contains(number) ? 0u : 1u;
   check_range_count("write", offset, offset + data.size(), false);
   // One in the middle of a run of zeros makes two of it.
-  if (inside_zeros(offset, offset + data.size(), true)) ++new_blocks;
+  if (splits_zeros(offset, offset + data.size())) ++new_blocks;
   const std::uint64_t more = new_blocks * block_bytes;
   charge("write", more);
 
@@ -173,8 +189,6 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
   std::vector<std::uint64_t> slots;
   try {
     reserve_slots(last - first + 1);
-    slots.reserve(static_cast<std::size_t>(last - first + 1));
-    blocks_.reserve(blocks_.size() + (last - first + 1));  // merge() below then takes none
     for (std::uint64_t number = first; number <= last; ++number) {
       const auto old = blocks_.find(number);
       if (old != blocks_.end() && old->second.memory) continue;  // changed in place below
@@ -189,11 +203,13 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
         block.memory = std::move(content);
         ++memory_blocks;
       } else {
+        if (slots.empty()) slots.reserve(static_cast<std::size_t>(last - number + 1));
         block.spill_slot = take_slot();
         slots.push_back(block.spill_slot);
         spill_.write(block.spill_slot * block_bytes, {content.get(), block_bytes});
       }
     }
+    if (!prepared.empty()) reserve_blocks(prepared.size());
     set_range(offset, offset + data.size(), false);
   } catch (...) {
     for (const std::uint64_t slot : slots) free_slots_.push_back(slot);
@@ -220,7 +236,7 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
 
 void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t stop = offset + length;
-  if (length == 0 || inside_zeros(offset, stop, false)) return;
+  if (length == 0 || inside(offset, stop, true)) return;
   const std::uint64_t first = (offset + block_bytes - 1) / block_bytes;
   const std::uint64_t end = stop / block_bytes;
   if (end <= first) {
@@ -277,6 +293,7 @@ std::size_t PrivateBytes::zero_ranges_at(std::uint64_t begin, std::uint64_t end)
 }
 
 void PrivateBytes::set_range(std::uint64_t begin, std::uint64_t end, bool zero) {
+  if (inside(begin, end, zero)) return;
   const std::size_t zeros_before = zero_ranges_at(begin, end);
   place_range(begin, end, zero);
   zero_ranges_ += zero_ranges_at(begin, end) - zeros_before;
@@ -318,12 +335,11 @@ void PrivateBytes::place_range(std::uint64_t begin, std::uint64_t end, bool zero
 }
 
 bool PrivateBytes::covers(std::uint64_t offset, std::uint64_t length) const {
-  std::uint64_t at = offset;
-  for (const LogRange& range : ranges(offset, length)) {
-    if (range.offset > at) return false;
-    at = range.offset + range.length;
-  }
-  return at >= offset + length;
+  const std::uint64_t end = offset + length;
+  std::uint64_t covered = offset;
+  for (auto at = range_from(offset); at != ranges_.end() && at->first <= covered && covered < end; ++at)
+    covered = at->second.end;
+  return covered >= end;
 }
 
 void PrivateBytes::read_block(const Block& block, std::uint64_t within, std::span<std::byte> buffer) const {
@@ -334,10 +350,11 @@ void PrivateBytes::read_block(const Block& block, std::uint64_t within, std::spa
 }
 
 void PrivateBytes::read_over(std::uint64_t offset, std::span<std::byte> buffer) const {
-  for (const LogRange& range : ranges(offset, buffer.size())) {
-    std::uint64_t at = std::max(range.offset, offset);
-    const std::uint64_t end = std::min(range.offset + range.length, offset + buffer.size());
-    if (range.zero) {
+  const std::uint64_t stop = offset + buffer.size();
+  for (auto range = range_from(offset); range != ranges_.end() && range->first < stop; ++range) {
+    std::uint64_t at = std::max(range->first, offset);
+    const std::uint64_t end = std::min(range->second.end, stop);
+    if (range->second.zero) {
       std::memset(buffer.data() + (at - offset), 0, end - at);
       continue;
     }
@@ -369,9 +386,7 @@ std::vector<std::span<const std::byte>> PrivateBytes::parts(std::span<const LogR
 
 std::vector<LogRange> PrivateBytes::ranges(std::uint64_t offset, std::uint64_t length) const {
   std::vector<LogRange> found;
-  auto at = ranges_.upper_bound(offset);
-  if (at != ranges_.begin() && std::prev(at)->second.end > offset) --at;
-  for (; at != ranges_.end() && at->first - std::min(at->first, offset) < length; ++at)
+  for (auto at = range_from(offset); at != ranges_.end() && at->first - std::min(at->first, offset) < length; ++at)
     found.push_back({at->first, at->second.end - at->first, at->second.zero});
   return found;
 }

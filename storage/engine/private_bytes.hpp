@@ -88,17 +88,22 @@ private:
     std::uint64_t spill_slot = 0;  // where memory is null
   };
 
+  using Ranges = std::map<std::uint64_t, Range>;  // by begin; adjoining ranges of one kind are one
+
   void charge(std::string_view action, std::uint64_t bytes);
   /// Refuses a change of `[begin, end)` that would leave more ranges than there may be.
   void check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const;
   void give_back(std::uint64_t bytes) noexcept;
   void settle() noexcept;
-  bool inside_zeros(std::uint64_t begin, std::uint64_t end, bool strictly) const;
+  Ranges::const_iterator range_from(std::uint64_t offset) const;
+  bool inside(std::uint64_t begin, std::uint64_t end, bool zero) const;
+  bool splits_zeros(std::uint64_t begin, std::uint64_t end) const;
   std::size_t zero_ranges_at(std::uint64_t begin, std::uint64_t end) const;
   void fill_block(std::uint64_t number);
   void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
   std::uint64_t take_slot();
   void reserve_slots(std::uint64_t more);
+  void reserve_blocks(std::size_t more);
   /// Of `block_bytes`, with any content.
   std::unique_ptr<std::byte[]> take_memory();
   void keep_memory(std::unique_ptr<std::byte[]> memory) noexcept;
@@ -108,7 +113,7 @@ private:
   void read_block(const Block& block, std::uint64_t within, std::span<std::byte> buffer) const;
 
   Options options_;
-  std::map<std::uint64_t, Range> ranges_;  // by begin; adjoining ranges of one kind are one
+  Ranges ranges_;
   std::unordered_map<std::uint64_t, Block> blocks_;
   std::uint64_t memory_blocks_ = 0;
   std::uint64_t zero_ranges_ = 0;

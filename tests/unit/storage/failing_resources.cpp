@@ -38,12 +38,13 @@ Countdown memory;
 Countdown threads;
 std::atomic<std::size_t> counted_bytes{0};
 std::atomic<std::uint64_t> counted{0};
+std::atomic<bool> all_counted{false};
 thread_local bool with_memory = false;
 
 void* allocated(std::size_t bytes, std::size_t alignment) {
   if (!with_memory && memory.fails()) return nullptr;
   if (bytes == 0) bytes = 1;
-  if (bytes == counted_bytes) ++counted;
+  if (all_counted || bytes == counted_bytes) ++counted;
   if (alignment <= alignof(std::max_align_t)) return std::malloc(bytes);
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
 }
@@ -64,11 +65,18 @@ FailingThreads::FailingThreads(std::uint64_t at) { threads.begin(at, false); }
 FailingThreads::~FailingThreads() { threads.end(); }
 bool FailingThreads::failed() const { return threads.failed(); }
 
+CountedAllocations::CountedAllocations() {
+  counted = 0;
+  all_counted = true;
+}
 CountedAllocations::CountedAllocations(std::size_t bytes) {
   counted = 0;
   counted_bytes = bytes;
 }
-CountedAllocations::~CountedAllocations() { counted_bytes = 0; }
+CountedAllocations::~CountedAllocations() {
+  counted_bytes = 0;
+  all_counted = false;
+}
 std::uint64_t CountedAllocations::count() const { return counted; }
 
 WithMemory::WithMemory() : before_{with_memory} { with_memory = true; }

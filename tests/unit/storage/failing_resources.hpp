@@ -28,9 +28,10 @@ public:
   bool failed() const;
 };
 
-/// Counts the allocations of so many bytes that the process makes while it lives. One at a time.
+/// Counts the allocations that the process makes while it lives: all of them, or those of so many bytes. One at a time.
 class CountedAllocations {
 public:
+  CountedAllocations();
   explicit CountedAllocations(std::size_t bytes);
   CountedAllocations(const CountedAllocations&) = delete;
   CountedAllocations& operator=(const CountedAllocations&) = delete;
