@@ -1,5 +1,17 @@
 // What stands between sessions and bytes at rest: a store and the sessions on it. The daemon and the embedded provider
 // drive this interface; what is behind it names no socket and knows no clock.
+//
+// Two calls may have to wait, and neither does so inside:
+//
+//   caller, a worker                          store                       another thread
+//
+//   may_write(room) ------------------------> false: the log is full
+//   (serves others)                           a checkpoint goes on -----> room()
+//   may_write(room) ------------------------> true
+//   write(...) -----------------------------> published, or an error
+//
+//   flush(done) ----------------------------> a sync is scheduled
+//   (no call on this session)                 the log is synced --------> done(null, version)
 #pragma once
 
 #include <cstdint>

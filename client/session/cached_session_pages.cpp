@@ -1,4 +1,17 @@
 // How the pages of a cached session come in and go out.
+//
+// A page is absent, loading, clean, dirty or sending; the way between these is drawn in docs/architecture.md. Three
+// rules hold it together:
+//
+// - All of it runs under `mutex_`, which stays locked while the daemon is waited for. What the daemon answers meanwhile
+//   to an earlier request is a completion: it changes its own page, counts down `loads_`, and drops nothing.
+// - A request has the address of its page's memory. A page that is loading is not dropped, and neither is one that is
+//   sending, which does not change either: wait_for() waits for one of them, drain() for all.
+// - A Page* lives until the next call that makes room, which drops clean pages only and keeps the one that it is told.
+//
+// What goes out is the difference from how the page was (`base`), so that a flush sends bytes and not pages. A page
+// that was written without having been read has no base: all that is known of it goes out. It is read only where a read
+// asks for more of it, or the next write does not adjoin.
 #include <algorithm>
 #include <cassert>
 #include <cstring>

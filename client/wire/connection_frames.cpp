@@ -1,4 +1,10 @@
 // What comes in: bytes to frames, frames to the requests that they answer.
+//
+// The life of a request: enqueue() puts it into `pending_`, admit() lets its frame out, its answer comes here,
+// what_is_wrong() holds the answer's header to what was asked, complete() closes the books and runs its completion. The
+// payload of a large read is received straight into the caller's buffer: one whose header is here is `direct_`, one
+// that is only expected next is `ahead_`. What comes instead of the expected one is put back into the buffer, so that a
+// guess that was wrong costs a copy and nothing else.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>

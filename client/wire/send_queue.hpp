@@ -1,4 +1,14 @@
 // Bytes on their way out: small frames in one buffer, large data by reference, sent in one gathered call.
+//
+//   owned_     | sent | header, header + 8 bytes, header |   header   | ... not sealed yet, tail()
+//                     ^ owned_begin_                                  ^ owned_sealed_
+//   pieces_    [ these bytes of owned_, then `external` of the caller ] [ the next, then its data ] ...
+//
+//   stream     0 ............. sent() ............. limit() ............. end
+//              gone out        may go out           waits for answers to make room
+//
+// So a burst of small requests is one buffer and one call, and the data of a large write is never copied. The limit is
+// moved by whoever knows how much the daemon takes (Connection::admit()).
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,11 @@
 // One client's connection, from accept to close: hello, requests without a session, and the session.
+//
+// How it works. ConnectionLoop::serve() (connection.cpp) is one loop: advance() does what needs no more bytes, the
+// answers are sent, and then it waits for the one thing that comes next: bytes, room in the socket, the end of what is
+// pending, or a turn. Frames are taken strictly in order. A request that has to wait (for the admin worker, the lease,
+// a sync, room in the log) becomes `pending_`, and the frames behind it stay in `input_`; whoever completes it posts to
+// this connection's worker. stream.cpp has the bytes, front.cpp what is asked before there is a session, session.cpp
+// the session. The states that a connection goes through are drawn in docs/architecture.md.
 #pragma once
 
 #include <atomic>
@@ -100,7 +107,7 @@ private:
   bool on_front() const;
   int socket() const;
 
-  // connection_stream.cpp: bytes in, frames, bytes out; nothing in there waits
+  // stream.cpp: bytes in, frames, bytes out; nothing in there waits
   enum class Received : std::uint8_t { something, nothing, end };
   void advance();
   std::size_t process(std::span<const std::byte> bytes);
@@ -154,7 +161,7 @@ private:
     });
   }
 
-  // connection_front.cpp: requests without a session
+  // front.cpp: requests without a session
   Step take_hello(const proto::FrameHeader& header, std::span<const std::byte> payload);
   Step take_front(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_list(const proto::FrameHeader& header, std::span<const std::byte> payload);
@@ -167,7 +174,7 @@ private:
   void refused(std::string_view action, const std::string& store, const proto::FrameHeader& header,
                const std::exception_ptr& error);
 
-  // connection_session.cpp: the session
+  // session.cpp: the session
   void begin_open();
   void session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error);
   void open_failed(const std::exception_ptr& error);

@@ -1,4 +1,12 @@
 // The session of a connection: begun, served, ended. All of it on a worker of its store.
+//
+// Group publishes. A record of the log costs much the same for 8 bytes as for 4096, so small writes that arrived
+// together become one record. While process() cuts frames, each small write goes into the group of this thread and not
+// to the engine. What ends the group is any other frame, a full group, or the end of what was received; then
+// publish_group() publishes all of it as one version, with one append, and answers each write by itself. That is
+// allowed since none was answered before, and reads that came behind them are looked at after. Where they can't be
+// published together (two overlap, one is out of bounds, the disk refuses, the session publishes on flush) each is
+// served for itself, in order, and told what is wrong with it.
 #include <array>
 #include <type_traits>
 

@@ -1,4 +1,18 @@
 // Bytes that one session wrote and nobody else sees: an unpublished transaction, or a fork.
+//
+// How it works. Three things are kept: which ranges are private, where their bytes are, and what that is charged as.
+//
+//   ranges_    [0..100 data)  [8192..16384 zeros)  [20480..20490 data)    by begin; adjoining ones of a kind are one
+//   blocks_    block 0: memory                     block 5: slot 3 of the spill file     only where there is data
+//   charged_   (2 blocks + 1 run of zeros) x 4096 bytes, against the bounds of this overlay and of all forks
+//
+// A write charges for the worst case, fills the blocks that it needs beside those that there are, and enters its range:
+// all that can fail. Then it takes effect: blocks in memory are written over, blocks in the file are replaced by the
+// new ones, since a write to the file can fail. What was charged too much is given back (settle()).
+//
+// A read lays the ranges over what the caller has read from below (read_over()). To publish, the engine takes the
+// ranges as those of one record, with their bytes where they lie in memory (parts()) or, once some are in the file, as
+// one stream.
 #pragma once
 
 #include <atomic>

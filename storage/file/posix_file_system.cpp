@@ -1,3 +1,6 @@
+// The operating system behind FileSystem: each call is the system call that it is named after, with as much beside it
+// as an old kernel lacks, or the system would end the process for. EINTR, short transfers and messages are for callers
+// (file_io.hpp), so that a test sees what the system would have said.
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -11,7 +11,7 @@
 
 namespace pageserver::pagectl {
 
-// command_server.cpp
+// server.cpp
 struct ListOptions {
   std::string server;
 };
@@ -34,7 +34,7 @@ struct RemoveOptions {
 };
 int run_remove(Context& context, const RemoveOptions& options);
 
-// command_info.cpp
+// info.cpp
 struct InfoOptions {
   std::string uri;
 };
@@ -46,7 +46,7 @@ struct LeaseOptions {
 };
 int run_lease(Context& context, const LeaseOptions& options);
 
-// command_bytes.cpp
+// bytes.cpp
 struct ReadOptions {
   std::string uri;
   std::uint64_t offset = 0;
@@ -67,7 +67,7 @@ struct GrowOptions {
 };
 int run_grow(Context& context, const GrowOptions& options);
 
-// command_copy.cpp
+// copy.cpp
 struct CopyOptions {
   std::string source;
   std::string destination;
@@ -76,7 +76,7 @@ struct CopyOptions {
 };
 int run_copy(Context& context, const CopyOptions& options);
 
-// command_compare.cpp
+// compare.cpp
 struct DiffOptions {
   std::string first;
   std::string second;
@@ -88,7 +88,7 @@ struct HashOptions {
 };
 int run_hash(Context& context, const HashOptions& options);
 
-// command_replay.cpp
+// replay.cpp
 struct ReplayOptions {
   std::string trace;
   std::string uri;
@@ -96,7 +96,7 @@ struct ReplayOptions {
 };
 int run_replay(Context& context, const ReplayOptions& options);
 
-// command_bench.cpp
+// bench.cpp
 struct BenchOptions {
   std::string uri;
   std::vector<std::uint64_t> sizes;   ///< bytes of a request; empty: 8, 4096, 65536
@@ -109,7 +109,7 @@ struct BenchOptions {
 };
 int run_bench(Context& context, const BenchOptions& options);
 
-// command_recovery.cpp
+// recovery.cpp
 struct FileOptions {
   std::string file;
 };
