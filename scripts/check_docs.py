@@ -5,7 +5,8 @@
 - links to files of this project, and to headings in them, lead somewhere;
 - a block behind `<!-- quote: FILE -->` stands in FILE, line for line, whatever its indentation there;
 - docs/operations.md explains each warning and error that the daemon logs;
-- the files and the functions that docs/architecture.md and CONTRIBUTING.md name are there.
+- the files and the functions that docs/architecture.md and CONTRIBUTING.md name are there;
+- the curves and tables of docs/tuning.md are those of what was measured.
 """
 import pathlib
 import re
@@ -190,10 +191,16 @@ def check_names(path):
     return faults
 
 
+def check_curves():
+    done = subprocess.run([sys.executable, ROOT / "scripts/plot_tuning.py", "draw", "--check"], capture_output=True,
+                          text=True)
+    return (done.stdout + done.stderr).splitlines() if done.returncode != 0 else []
+
+
 def main():
     fix = sys.argv[1:] == ["--fix"]
     documents = sources("*.md")
-    faults = check_events()
+    faults = check_events() + check_curves()
     for path in documents:
         faults += check_wrap(path, fix) + check_links(path) + check_quotes(path)
     for name in ("docs/architecture.md", "CONTRIBUTING.md"):
