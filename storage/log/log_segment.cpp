@@ -22,6 +22,12 @@ constexpr std::uint64_t small_rest = 32;
 constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
 // So much data is cheaper to be handed over where it lies than to be copied beside its header.
 constexpr std::uint64_t gathered_bytes_min = 8192;
+// Zeros are written ahead in pieces of this part of a segment, at most so many bytes, for records of at most this part
+// of a piece: with larger ones the zeros cost more than the syncs save. On ext4 a sync behind 4 KiB takes 140 to 170 us
+// then, and 200 to 270 us without.
+constexpr std::uint64_t ahead_part = 128;
+constexpr std::uint64_t ahead_bytes_max = 256u << 10;
+constexpr std::uint64_t ahead_record_part = 8;
 
 }  // namespace
 
@@ -76,14 +82,17 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
   try {
     if (record.before_write) record.before_write();
     writes = true;
+    write_ahead(*segment, segment->offset_of(header.position), bytes);
     write_record(*segment, record, header);
   } catch (...) {
     // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
     if (appended.new_segment)
       give_up(segment_name(options_.image_name, segment->number));
-    else if (writes)
-      torn_rest_ =
-          !segment->file.file_system().truncate(segment->file.descriptor(), segment->offset_of(header.position)).ok();
+    else if (writes) {
+      const std::uint64_t offset = segment->offset_of(header.position);
+      torn_rest_ = !segment->file.file_system().truncate(segment->file.descriptor(), offset).ok();
+      segment->blocks_written = std::min(segment->blocks_written, block_from(offset));
+    }
     throw;
   }
   if (appended.new_segment) {
@@ -130,7 +139,7 @@ void LogWriter::give_up(const std::string& name) noexcept {
 }
 
 // The file is the one that is open already: in a folder where others may write, its name may be another's by now.
-File LogWriter::take_spare(const std::string& name) {
+bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
   std::string path = folder_.path_of(name);
   std::string spare_was;
   LogSegmentRef spare;
@@ -138,15 +147,19 @@ File LogWriter::take_spare(const std::string& name) {
     const std::lock_guard lock{spares_mutex_};
     const auto unused =
         std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
-    if (unused == spares_.end()) return {};
+    if (unused == spares_.end()) return false;
     spare_was = spare_name(options_.image_name, (*unused)->number);
     // Nothing fails any more: a file that was taken is given back or returned.
     spare = std::move(*unused);
     spares_.erase(unused);
   }
-  if (folder_.try_rename(spare_was, name).ok()) return {std::move(spare->file), std::move(path)};
-  give_up(spare_was);
-  return {};
+  if (!folder_.try_rename(spare_was, name).ok()) {
+    give_up(spare_was);
+    return false;
+  }
+  segment.file = {std::move(spare->file), std::move(path)};
+  segment.blocks_written = spare->blocks_written;
+  return true;
 }
 
 LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
@@ -156,8 +169,7 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
   segment->first_position = header.first_position;
   segment->end_position = header.first_position + segment_records_at;
   segment->salt = header.salt;
-  segment->file = take_spare(name);
-  const bool used_before = segment->file.is_open();
+  const bool used_before = take_spare(*segment, name);
   try {
     if (!used_before) segment->file = folder_.create_file(name, options_.file_mode, "create log");
     segment->file.reserve(0, bytes);
@@ -169,6 +181,18 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
     throw;
   }
   return segment;
+}
+
+void LogWriter::write_ahead(LogSegment& segment, std::uint64_t offset, std::uint64_t bytes) {
+  static std::array<std::byte, ahead_bytes_max> zeros{};  // not constant: so it is no part of the program's file
+  const std::uint64_t piece = std::min(ahead_bytes_max, block_from(options_.segment_bytes / ahead_part));
+  const std::uint64_t from = std::max(segment.blocks_written, offset / block_bytes * block_bytes);
+  const bool wanted = offset + bytes > segment.blocks_written && bytes <= piece / ahead_record_part;
+  if (wanted && from + piece <= options_.segment_bytes) {
+    segment.file.write(from, std::span<const std::byte>{zeros}.first(piece));
+    segment.blocks_written = from + piece;
+  }
+  segment.blocks_written = std::max(segment.blocks_written, block_from(offset + bytes));
 }
 
 void LogWriter::write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header) {

@@ -27,6 +27,9 @@ struct LogSegment {
   std::uint64_t end_position = 0;
   std::uint64_t salt = 0;
   SegmentLayout layout;
+  /// The blocks before this offset were written, whatever is in them, in this file's life as a log; a multiple of the
+  /// block size. Of whoever appends.
+  std::uint64_t blocks_written = 0;
   bool marked = false;        ///< it says that the image holds everything before it; of the checkpoint lane alone
   bool entry_synced = false;  ///< its directory entry is durable
 
@@ -106,8 +109,12 @@ public:
 
 private:
   LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);
-  /// A spare file under its new name; not open when there is none that nobody refers to.
-  File take_spare(const std::string& name);
+  /// Before a record of `bytes` at `offset`: sees to it that small records meet blocks that were written before. The
+  /// first write to a reserved block makes the sync behind it one of the file's own description too, which takes half
+  /// as long again.
+  void write_ahead(LogSegment& segment, std::uint64_t offset, std::uint64_t bytes);
+  /// Gives `segment` a spare file under its new name. False when there is none that nobody refers to.
+  bool take_spare(LogSegment& segment, const std::string& name);
   /// Removes a file that could not be made what it was to be.
   void give_up(const std::string& name) noexcept;
   void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);

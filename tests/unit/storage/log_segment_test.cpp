@@ -90,4 +90,53 @@ TEST_CASE_METHOD(EngineHarness, "log: a spare file that can't be written again i
   CHECK(names() == std::vector<std::string>{"db.img"});
 }
 
+TEST_CASE_METHOD(EngineHarness, "log: small records meet blocks that were written, by one write for many of them") {
+  open();
+  const auto session = writer();
+  session->grow(1);
+  session->write(0, bytes_of("first"));
+  flush(*session);
+  const auto count = [&](int records, std::size_t bytes) {
+    const auto before = files.calls(Call::write);
+    for (int i = 0; i < records; ++i) {
+      session->write(0, filled(bytes, i));
+      flush(*session);
+    }
+    return files.calls(Call::write) - before;
+  };
+  // A block for each record and 256 KiB a piece: of 128 records two meet the end of what was written.
+  CHECK(count(128, 100) == 128 + 2);
+  // Large ones write their blocks themselves.
+  CHECK(count(8, 40'000) == 8);
+  kill();
+  open();
+  CHECK(read_from(*reader(), 0, 40'000) == filled(40'000, 7));
+}
+
+TEST_CASE_METHOD(EngineHarness,
+                 "log: blocks that could not be written ahead refuse the record, and the next one goes on") {
+  open();
+  const auto session = writer();
+  session->grow(1);
+  session->write(0, bytes_of("first"));
+  flush(*session);
+  int refused = 0;
+  for (int i = 0; i < 130; ++i) {
+    // The next write is of zeros only where a piece ends: then the record behind it is never written.
+    files.fail(Call::write, EIO, 1, 1);
+    try {
+      session->write(0, filled(100, i));
+    } catch (const MemoryError&) {
+      ++refused;
+    }
+    files.heal(Call::write);
+    session->write(0, filled(100, i));
+    flush(*session);
+  }
+  CHECK(refused == 2);
+  kill();
+  open();
+  CHECK(read_from(*reader(), 0, 100) == filled(100, 129));
+}
+
 }  // namespace pageserver::test
