@@ -439,7 +439,9 @@ void Connection::complete_with(std::uint64_t number, std::function<void()> finis
   const std::shared_ptr<Worker> target = worker();
   // Inside the call that began it: no need to come back later.
   if (target->is_this_thread() && starting_) return completed(std::move(finish));
-  target->post([self = shared_from_this(), completed, task = std::move(finish)] { completed(task); });
+  // Moved on: a copy might fail where nobody is left who could tell the client.
+  target->post(
+      [self = shared_from_this(), completed, task = std::move(finish)]() mutable { completed(std::move(task)); });
 }
 
 int Connection::socket() const { return io_ == nullptr ? socket_.get() : io_->descriptor.native_handle(); }

@@ -4,11 +4,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/fault_shim.hpp"
@@ -70,6 +75,12 @@ public:
   }
   std::uint64_t failed() const { return order_->failed; }
 
+  /// Of the store `demo`.
+  bool has_log() const {
+    const std::filesystem::directory_iterator files{shim_dir_.path()};
+    return std::any_of(begin(files), end(files),
+                       [](const auto& file) { return file.path().filename().string().starts_with("demo.img.log."); });
+  }
   std::string socket_path() const { return shim_dir_.file("s"); }
   Process& process() { return *process_; }
 
@@ -80,25 +91,271 @@ private:
   std::optional<Process> process_;
 };
 
-RawClient session_of(const FailingDaemon& daemon, std::string_view store, proto::Access access = proto::Access::write) {
+RawClient greeted(const FailingDaemon& daemon) {
   RawClient client = RawClient::local(daemon.socket_path());
   client.hello();
-  // A session that ends at this moment may still have the lease.
-  client.try_open(store, access, access == proto::Access::write ? 20'000 : 0).as<proto::OpenAnswer>();
   return client;
 }
 
-/// For each thread how often it went to sleep or was made to wait; empty when one is not asleep.
-std::string sleeping_threads(pid_t pid) {
-  std::string all;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
-    std::ifstream status(task.path() / "status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("State:") && line.find('S', 6) == std::string::npos) return {};
-      if (line.find("ctxt_switches:") != std::string::npos) all += task.path().filename().string() + ' ' + line + '\n';
-    }
+RawClient session_of(const FailingDaemon& daemon, std::string_view store, proto::Access access = proto::Access::write,
+                     proto::Publish publish = proto::Publish::on_write, proto::View view = proto::View::live) {
+  RawClient client = greeted(daemon);
+  proto::OpenRequest request;
+  request.store = store;
+  request.access = access;
+  request.publish = publish;
+  request.view = view;
+  // A session that ends at this moment may still have the lease.
+  request.wait_ms = access == proto::Access::write ? 20'000 : 0;
+  client.call(request).as<proto::OpenAnswer>();
+  return client;
+}
+
+/// What a request was answered; nothing: its connection is gone.
+using Answered = std::optional<proto::Status>;
+
+template <class Request>
+Answered ask(RawClient& client, const Request& request) {
+  try {
+    return client.call(request).status();
+  } catch (const NoAnswer&) {
+    throw;
+  } catch (const std::runtime_error&) {
+    return std::nullopt;
   }
-  return all;
+}
+
+/// The image as it must be, and what operations may have changed in it.
+class Model {
+public:
+  using Bytes = std::vector<std::byte>;
+  struct Change {
+    std::uint64_t offset;
+    Bytes bytes;
+    Answered answered;
+  };
+
+  explicit Model(std::size_t bytes) : image_(bytes) {}
+
+  const Bytes& image() const { return image_; }
+  Bytes next_data(std::size_t length) { return pattern(length, ++turn_); }
+  void may_change(std::uint64_t offset, Bytes bytes, Answered answered) {
+    changes_.push_back({offset, std::move(bytes), answered});
+  }
+  void were_answered(Answered answered) {
+    for (Change& change : changes_) change.answered = answered;
+  }
+  /// Of changes that became visible together, if they did.
+  void are_together() { together_ = true; }
+
+  /// What was answered well is there; what was refused is not; what was not answered is there as a whole or not at all,
+  /// and from here on it is what is there.
+  void check(const Bytes& seen) {
+    std::size_t there = 0;
+    Bytes expected = image_;
+    for (const Change& change : changes_) {
+      const bool is_there = std::equal(change.bytes.begin(), change.bytes.end(), seen.begin() + at(change.offset));
+      if (change.answered) REQUIRE((*change.answered == proto::Status::ok) == is_there);
+      there += is_there ? 1 : 0;
+      if (is_there) std::copy(change.bytes.begin(), change.bytes.end(), expected.begin() + at(change.offset));
+    }
+    if (together_) REQUIRE((there == 0 || there == changes_.size()));
+    REQUIRE(seen == expected);
+    image_ = expected;
+    changes_.clear();
+    together_ = false;
+  }
+
+private:
+  static std::ptrdiff_t at(std::uint64_t offset) { return static_cast<std::ptrdiff_t>(offset); }
+
+  Bytes image_;
+  std::vector<Change> changes_;
+  bool together_ = false;
+  unsigned turn_ = 0;
+};
+
+/// One operation, one of whose allocations fails.
+struct Turn {
+  FailingDaemon& daemon;
+  Model& model;
+  RawClient& client;  ///< the writer of `demo`
+  std::optional<RawClient> other{};
+  Model::Bytes before{};
+  Answered answered{};
+
+  void write(std::uint64_t offset, std::size_t length) {
+    auto data = model.next_data(length);
+    answered = ask(client, proto::WriteRequest{offset, data});
+    model.may_change(offset, std::move(data), answered);
+  }
+};
+
+struct Operation {
+  std::string name;
+  std::function<void(Turn&)> run;
+  std::function<void(Turn&)> prepare = [](Turn&) {};
+  std::function<void(Turn&)> check = [](Turn&) {};  ///< with memory again
+  proto::Publish publish = proto::Publish::on_write;
+};
+
+/// A store that was to be made or removed: whatever was answered, it is there or not, and can be made and removed
+/// again.
+void check_store(Turn& turn, std::string_view name, Answered there, Answered gone) {
+  RawClient client = greeted(turn.daemon);
+  const auto opened = client.try_open(name, proto::Access::read).status();
+  REQUIRE((opened == proto::Status::ok || opened == proto::Status::not_found));
+  if (there == proto::Status::ok) REQUIRE(opened == proto::Status::ok);
+  if (gone == proto::Status::ok) REQUIRE(opened == proto::Status::not_found);
+  if (opened == proto::Status::ok) client.call(proto::CloseRequest{}).as<proto::CloseAnswer>();
+  RawClient admin = greeted(turn.daemon);
+  if (opened == proto::Status::ok) admin.call(proto::RemoveRequest{name}).as<proto::RemoveAnswer>();
+  admin.call(proto::CreateRequest{name, 1}).as<proto::CreateAnswer>();
+  admin.call(proto::RemoveRequest{name}).as<proto::RemoveAnswer>();
+}
+
+std::vector<Operation> operations() {
+  using proto::Access, proto::Publish, proto::Status, proto::View;
+  using proto::BreakLeaseRequest, proto::FlushRequest, proto::GrowRequest, proto::ListRequest, proto::OpenRequest;
+  using proto::CloseRequest, proto::CommitRequest, proto::CreateAnswer, proto::CreateRequest, proto::DiscardRequest;
+  using proto::PingRequest, proto::ReadRequest, proto::RefreshRequest, proto::RemoveRequest, proto::SizeAnswer;
+  using proto::SizeRequest, proto::StatRequest, proto::WriteRequest, proto::ZeroRequest;
+  const auto plain = [](std::string name, auto request) {
+    return Operation{std::move(name), [request](Turn& t) { (void)ask(t.client, request); }};
+  };
+  const auto other_connects = [](Turn& t) { t.other = greeted(t.daemon); };
+  // Two changes of a transaction that nobody sees yet.
+  const auto writes_privately = [](Turn& t) {
+    for (const std::uint64_t offset : {65'536u, 150'000u}) {
+      const auto data = t.model.next_data(3000);
+      t.client.write(offset, data);
+      t.model.may_change(offset, data, Answered{});
+    }
+    t.model.are_together();
+  };
+  const auto publishes = [](auto request) {
+    return [request](Turn& t) {
+      if (ask(t.client, request) == Status::ok) t.model.were_answered(Status::ok);
+    };
+  };
+  return {
+      plain("read", ReadRequest{5, 100'000}),
+      {"write", [](Turn& t) { t.write(65'536, 8); }},
+      {"large write", [](Turn& t) { t.write(65'536, 100'000); }},
+      {"several writes together",
+       [](Turn& t) {
+         proto::Bytes batch;
+         std::vector<Model::Bytes> data;
+         for (std::uint64_t i = 0; i < 8; ++i) {
+           data.push_back(t.model.next_data(16));
+           proto::encode(batch, 500 + i, WriteRequest{65'536 + 100 * i, data.back()});
+         }
+         std::vector<Answered> answered(data.size());
+         try {
+           t.client.send_bytes(batch);
+           for (std::size_t i = 0; i < data.size(); ++i) {
+             const Frame frame = t.client.must_receive();
+             answered.at(frame.header.request_id - 500) = frame.status();
+           }
+         } catch (const NoAnswer&) {
+           throw;
+         } catch (const std::runtime_error&) {
+         }
+         for (std::size_t i = 0; i < data.size(); ++i) t.model.may_change(65'536 + 100 * i, data[i], answered[i]);
+       }},
+      {"zero",
+       [](Turn& t) {
+         t.model.may_change(65'536, Model::Bytes(100'000), ask(t.client, ZeroRequest{65'536, 100'000}));
+       },
+       [](Turn& t) {
+         // Something that is not zero before.
+         t.write(65'536, 100'000);
+         t.model.check(t.client.read(0, static_cast<std::uint32_t>(t.model.image().size())));
+       }},
+      plain("grow", GrowRequest{0}),
+      plain("flush", FlushRequest{}),
+      {"commit", publishes(CommitRequest{}), writes_privately, {}, Publish::on_flush},
+      {"flush of a transaction", publishes(FlushRequest{}), writes_privately, {}, Publish::on_flush},
+      {"discard", [](Turn& t) { t.answered = ask(t.client, DiscardRequest{}); },
+       [](Turn& t) {
+         t.before = t.model.next_data(3000);
+         t.client.write(65'536, t.before);
+       },
+       [](Turn& t) {
+         if (!t.answered) return;
+         const auto seen = t.client.read(65'536, 3000);
+         const auto published = t.model.image().begin() + 65'536;
+         REQUIRE((*t.answered == Status::ok ? std::equal(seen.begin(), seen.end(), published) : seen == t.before));
+       },
+       Publish::on_flush},
+      {"refresh", [](Turn& t) { t.answered = ask(*t.other, RefreshRequest{}); },
+       [](Turn& t) {
+         t.other = session_of(t.daemon, "demo", Access::read, Publish::on_write, View::pinned);
+         t.before = t.other->read(65'536, 3000);
+         t.write(65'536, 3000);
+         t.model.check(t.client.read(0, static_cast<std::uint32_t>(t.model.image().size())));
+       },
+       [](Turn& t) {
+         if (!t.answered) return;
+         const auto seen = t.other->read(65'536, 3000);
+         const auto published = t.model.image().begin() + 65'536;
+         REQUIRE((*t.answered == Status::ok ? std::equal(seen.begin(), seen.end(), published) : seen == t.before));
+       }},
+      plain("stat", StatRequest{}),
+      plain("ping", PingRequest{}),
+      plain("close", CloseRequest{}),
+      {"break of a lease", [](Turn& t) { t.answered = ask(*t.other, BreakLeaseRequest{0}); },
+       [](Turn& t) { t.other = session_of(t.daemon, "demo", Access::read); },
+       [](Turn& t) {
+         auto data = t.model.next_data(100);
+         const Answered wrote = ask(t.client, WriteRequest{65'536, data});
+         // A notice may come first.
+         if (t.answered && *t.answered != Status::ok) REQUIRE(wrote == Status::ok);
+         if (t.answered == Status::ok) REQUIRE(wrote != Status::ok);
+         t.model.may_change(65'536, std::move(data), wrote);
+       }},
+      {"hello",
+       [](Turn& t) {
+         try {
+           greeted(t.daemon);
+         } catch (const NoAnswer&) {
+           throw;
+         } catch (const std::runtime_error&) {
+         }
+       }},
+      {"list", [](Turn& t) { (void)ask(*t.other, ListRequest{}); }, other_connects},
+      {"open",
+       [](Turn& t) {
+         OpenRequest request;
+         request.store = "demo";
+         request.access = Access::read;
+         (void)ask(*t.other, request);
+       },
+       other_connects},
+      {"open of a store that is not open",
+       [](Turn& t) {
+         OpenRequest request;
+         request.store = "asleep";
+         t.answered = ask(*t.other, request);
+       },
+       other_connects,
+       [](Turn& t) {
+         t.other->close();
+         RawClient client = session_of(t.daemon, "asleep");
+         REQUIRE(client.call(SizeRequest{}).as<SizeAnswer>().pages == 1);
+       }},
+      {"create",
+       [](Turn& t) {
+         t.answered = ask(*t.other, CreateRequest{"made", 1});
+       },
+       other_connects, [](Turn& t) { check_store(t, "made", t.answered, {}); }},
+      {"remove", [](Turn& t) { t.answered = ask(*t.other, RemoveRequest{"made"}); },
+       [](Turn& t) {
+         t.other = greeted(t.daemon);
+         t.other->call(CreateRequest{"made", 1}).as<CreateAnswer>();
+       },
+       [](Turn& t) { check_store(t, "made", {}, t.answered); }},
+  };
 }
 
 }  // namespace
@@ -163,92 +420,74 @@ TEST_CASE("a connection that can't be taken on by its store's worker ends, and t
   CHECK(daemon.process().wait() == 0);
 }
 
-TEST_CASE("each allocation of a session's requests fails in turn, and the daemon goes on and keeps what it answered") {
+TEST_CASE("each allocation of each operation fails in turn, and the daemon goes on and keeps what it answered") {
   FailingDaemon daemon;
-  std::vector<std::byte> image(4 * 65536);
+  Model model(4 * 65536);
   {
     RawClient client = session_of(daemon, "demo");
     client.grow(4);
     client.flush();
+    greeted(daemon).call(proto::CreateRequest{"asleep", 1}).as<proto::CreateAnswer>();
   }
-  std::uint64_t turn = 0;
-  std::vector<std::byte> unanswered;  // by the operation under test
-  // What a write that was not answered may have left: the bytes before it or its own. One that was refused: none.
-  const auto write = [&](RawClient& client, std::uint64_t offset, std::size_t length) {
-    const auto data = pattern(length, static_cast<unsigned>(++turn));
-    bool answered = false;
-    try {
-      answered = client.call(proto::WriteRequest{offset, data}).status() == proto::Status::ok;
-      unanswered.clear();
-    } catch (const std::runtime_error&) {
-      unanswered = data;
-    }
-    if (answered) std::copy(data.begin(), data.end(), image.begin() + static_cast<std::ptrdiff_t>(offset));
-    return answered;
-  };
-  const auto call = [](RawClient& client, const auto& request) { client.call(request); };
-  using Operation = std::function<void(FailingDaemon&, RawClient&)>;
-  const std::vector<std::pair<std::string, Operation>> operations{
-      {"read",
-       [&](auto&, RawClient& c) {
-         call(c, proto::ReadRequest{5, 100'000});
-       }},
-      {"write", [&](auto&, RawClient& c) { write(c, 65536, 8); }},
-      {"large write", [&](auto&, RawClient& c) { write(c, 65536, 100'000); }},
-      {"grow", [&](auto&, RawClient& c) { call(c, proto::GrowRequest{0}); }},
-      {"flush", [&](auto&, RawClient& c) { call(c, proto::FlushRequest{}); }},
-      {"stat", [&](auto&, RawClient& c) { call(c, proto::StatRequest{}); }},
-      {"ping", [&](auto&, RawClient& c) { call(c, proto::PingRequest{}); }},
-      {"close", [&](auto&, RawClient& c) { call(c, proto::CloseRequest{}); }},
-      {"hello", [&](FailingDaemon& d, auto&) { RawClient::local(d.socket_path()).hello(); }},
-      {"list",
-       [&](FailingDaemon& d, auto&) {
-         RawClient other = RawClient::local(d.socket_path());
-         other.hello();
-         call(other, proto::ListRequest{});
-       }},
-      {"open",
-       [&](FailingDaemon& d, auto&) {
-         RawClient other = RawClient::local(d.socket_path());
-         other.hello();
-         other.open("demo", proto::Access::read);
-       }},
-  };
+  const auto image_bytes = static_cast<std::uint32_t>(model.image().size());
   std::uint64_t all_turns = 0;
-  for (const auto& [name, operation] : operations) {
+  for (const Operation& operation : operations()) {
     // The operation itself may make more calls than a bounded test can fail one by one.
     constexpr std::uint64_t turns_max = 120;
     std::uint64_t turns = 0;
     for (std::uint64_t k = 1; k <= turns_max; ++k, ++turns) {
-      CAPTURE(name, k);
-      RawClient client = session_of(daemon, "demo");
-      unanswered.clear();
+      CAPTURE(operation.name, k);
+      RawClient client = session_of(daemon, "demo", proto::Access::write, operation.publish);
+      Turn turn{daemon, model, client};
+      operation.prepare(turn);
       daemon.arm(FaultKind::memory, k);
-      try {
-        operation(daemon, client);
-      } catch (const std::runtime_error&) {
-        // Refused, or its connection is gone.
-      }
+      operation.run(turn);
       const bool fired = daemon.disarm() != 0;
+      if (operation.check) operation.check(turn);
       client.close();
       RawClient after = session_of(daemon, "demo");
-      const auto of_operation = std::move(unanswered);
-      REQUIRE(write(after, 0, 16));
+      model.check(after.read(0, image_bytes));
+      // It takes and publishes what comes next.
+      const auto data = model.next_data(16);
+      after.write(0, data);
       after.flush();
-      // A write that was answered is there. One that was not is there or not, whole: from here on it is what is there.
-      const auto now = after.read(0, static_cast<std::uint32_t>(image.size()));
-      const bool as_before = std::equal(image.begin(), image.end(), now.begin());
-      auto with_unanswered = image;
-      std::copy(of_operation.begin(), of_operation.end(), with_unanswered.begin() + 65536);
-      REQUIRE((as_before || (!of_operation.empty() && with_unanswered == now)));
-      image = now;
+      model.may_change(0, data, proto::Status::ok);
+      model.check(after.read(0, image_bytes));
       if (!fired) break;
     }
     all_turns += turns;
     daemon.kill_and_start();
-    CHECK(session_of(daemon, "demo", proto::Access::read).read(0, static_cast<std::uint32_t>(image.size())) == image);
+    CHECK(session_of(daemon, "demo", proto::Access::read).read(0, image_bytes) == model.image());
   }
-  CHECK(all_turns > 15);
+  CHECK(all_turns > 60);
   daemon.process().signal(SIGTERM);
   CHECK(daemon.process().wait() == 0);
+}
+
+TEST_CASE(
+    "each allocation of a stop fails in turn: it ends, says with its status whether it was clean, and loses nothing") {
+  FailingDaemon daemon;
+  std::vector<std::byte> image(2 * 65536);
+  constexpr std::uint64_t turns_max = 60;
+  std::uint64_t turns = 0;
+  for (std::uint64_t k = 1; k <= turns_max; ++k, ++turns) {
+    CAPTURE(k);
+    RawClient client = session_of(daemon, "demo");
+    if (k == 1) client.grow(2);
+    const auto data = pattern(100'000, static_cast<unsigned>(k));
+    client.write(10, data);
+    std::copy(data.begin(), data.end(), image.begin() + 10);
+    daemon.arm(FaultKind::memory, k);
+    daemon.process().signal(SIGTERM);
+    const int status = daemon.process().wait();
+    const bool fired = daemon.disarm() != 0;
+    CHECK((status == 0 || status == 1));
+    if (!fired) CHECK(status == 0);
+    // Clean means: the image is all that there is.
+    CHECK((daemon.has_log() ? status == 1 : true));
+    daemon.start();
+    CHECK(session_of(daemon, "demo", proto::Access::read).read(0, static_cast<std::uint32_t>(image.size())) == image);
+    if (!fired) break;
+  }
+  CHECK(turns > 3);
 }

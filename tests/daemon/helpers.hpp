@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -36,6 +37,19 @@ inline void raise_open_files_limit() {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// For each thread how often it went to sleep or was made to wait; empty when one is not asleep.
+inline std::string sleeping_threads(pid_t pid) {
+  std::string all;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("State:") && line.find('S', 6) == std::string::npos) return {};
+      if (line.find("ctxt_switches:") != std::string::npos) all += task.path().filename().string() + ' ' + line + '\n';
+    }
+  }
+  return all;
 }
 
 inline std::vector<std::byte> pattern(std::size_t count, unsigned seed) {

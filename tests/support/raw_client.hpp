@@ -46,6 +46,11 @@ struct Frame {
   }
 };
 
+/// The connection is there, and says nothing: patience is over.
+struct NoAnswer : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// A connection. Every wait is bounded by `patience`.
 class RawClient {
 public:
@@ -139,8 +144,7 @@ public:
       }
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-      if (!wait_for(POLLIN, std::max(left, std::chrono::milliseconds(0))))
-        throw std::runtime_error("no answer in time");
+      if (!wait_for(POLLIN, std::max(left, std::chrono::milliseconds(0)))) throw NoAnswer("no answer in time");
       if (take_some()) continue;
       if (!input_.empty()) throw std::runtime_error("the daemon closed in the middle of a frame");
       return std::nullopt;
