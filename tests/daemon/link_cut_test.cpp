@@ -9,11 +9,11 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
-#include <iostream>
 #include <string>
 
 #include "tests/daemon/child.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/skip.hpp"
 
 namespace pageserver::test {
 namespace {
@@ -68,7 +68,7 @@ template <class Work>
 void check_lease_is_freed(Work work) {
   TwoHosts hosts;
   if (::geteuid() != 0 || !hosts.works()) {
-    std::cout << "SKIPPED: needs root and network namespaces (ip netns)\n";
+    skip("needs root and network namespaces (ip netns)");
     return;
   }
   TempDir dir;

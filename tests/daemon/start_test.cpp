@@ -2,10 +2,14 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
+#include "base/text.hpp"
 #include "tests/daemon/helpers.hpp"
 
 using namespace pageserver;
@@ -239,6 +243,54 @@ TEST_CASE("JSON log lines are JSON, each of them, whatever a client calls itself
     CHECK(parsed.at("event").is_string());
   }
   CHECK(count >= 8);
+}
+
+TEST_CASE("no name and no path gets into a line of the log as it is: none forges a line, a field or a colour") {
+  const std::string format = GENERATE("text", "json");
+  TempDir dir;
+  // A path may be any bytes; a session's name any letters, quotes and blanks.
+  const std::string folder = dir.file("o\x1b[31m\nd\" x=1 \xc2\x9b\xe2\x80\xa8\xe2\x80\xae\xff");
+  std::filesystem::create_directory(folder);
+  const std::vector<std::string> names{"a b=c", "x\" level=ERROR store=\"y", "back\\slash\\\"", "J\xc3\xbcrgen"};
+  Daemon daemon({"--store", "demo=" + folder + "/demo.img", "--directory", folder, "--log-format", format,
+                 "--log-level", "debug"},
+                &dir);
+  {
+    RawClient client = RawClient::tcp(daemon.port());
+    client.hello("client\" x=\"1");
+    for (const std::string& name : names) {
+      RawClient session = RawClient::tcp(daemon.port());
+      session.hello(name);
+      session.try_open("demo", proto::Access::read, 0, name).as<proto::OpenAnswer>();
+      session.call(proto::CloseRequest{}).as<proto::CloseAnswer>();
+    }
+    // What is refused is in the log with its text, which has the path. Names of stores have no such letters.
+    std::filesystem::create_directory(folder + "/f.img");
+    std::ofstream(folder + "/bad.img") << "no whole image";
+    CHECK(client.try_open("bad").status() == proto::Status::provider_error);
+    CHECK(client.try_open("none\n\x1b").status() != proto::Status::ok);
+  }
+  CHECK(daemon.stop() == 0);
+  const std::regex text_line(R"re(\S+ (DEBUG|INFO|WARN|ERROR)( [a-z']+)+( [a-z_]+=("([^"\\]|\\.)*"|[^ "=]+))*)re");
+  std::istringstream lines(daemon.log());
+  std::size_t sessions = 0;
+  for (std::string line; std::getline(lines, line);) {
+    INFO(line);
+    CHECK_FALSE(base::has_unsafe(line));
+    std::string name;
+    if (format == "json") {
+      const auto parsed = nlohmann::json::parse(line);
+      CHECK(parsed.at("level").is_string());
+      if (parsed.at("event") == "session open") name = parsed.at("name").get<std::string>();
+    } else {
+      CHECK(std::regex_match(line, text_line));
+    }
+    if (line.find("session open") == std::string::npos) continue;
+    if (format == "json") CHECK(std::count(names.begin(), names.end(), name) == 1);
+    ++sessions;
+  }
+  CHECK(sessions == names.size());
+  CHECK(daemon.log().find("bad.img") != std::string::npos);
 }
 
 TEST_CASE("a read-only store admits readers only and keeps its file as it is") {

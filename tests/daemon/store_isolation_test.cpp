@@ -152,6 +152,46 @@ TEST_CASE("while a directory store takes long to open, others are found, made an
   CHECK(waiting.must_receive().status() == proto::Status::ok);
 }
 
+TEST_CASE("a removal that waits for its store to be closed is answered busy when a session comes in between") {
+  server::Config config;
+  const TempDir stores;
+  config.directory = server::DirectoryConfig{stores.path().string(), true, true, false, 0640};
+  InProcess in_process(config);
+  const auto greeted = [&] {
+    RawClient client = RawClient::tcp(in_process.port);
+    client.hello();
+    return client;
+  };
+  RawClient admin = greeted();
+  admin.call(proto::CreateRequest{"slow_one", 1}).as<proto::CreateAnswer>();
+  const auto data = pattern(100, 1);
+  RawClient first = in_process.session("slow_one");
+  first.write(0, data);
+  const Frame in_use = admin.call(proto::RemoveRequest{"slow_one"});
+  CHECK(in_use.status() == proto::Status::busy);
+  CHECK(in_use.text().find("1 sessions are on it") != std::string::npos);
+  in_process.files.hold_sync = true;
+  in_process.files.gate.shut();
+  first.call(proto::CloseRequest{}).as<proto::CloseAnswer>();
+  in_process.files.gate.wait_until_held();  // in the middle of the close
+  admin.send(proto::RemoveRequest{"slow_one"});
+  // Behind it on the same thread: once this is answered, the removal waits for the close.
+  greeted().call(proto::ListRequest{}).as<proto::ListAnswer>();
+  RawClient second = greeted();
+  proto::OpenRequest open;
+  open.store = "slow_one";
+  open.access = proto::Access::read;
+  second.send(open);
+  // Whatever the disk does meanwhile.
+  CHECK(admin.must_receive().status() == proto::Status::busy);
+  in_process.files.gate.open();
+  second.must_receive().as<proto::OpenAnswer>();
+  CHECK(second.read(0, 100) == data);
+  second.call(proto::CloseRequest{}).as<proto::CloseAnswer>();
+  admin.call(proto::RemoveRequest{"slow_one"}).as<proto::RemoveAnswer>();
+  CHECK(std::filesystem::is_empty(stores.path()));
+}
+
 TEST_CASE("several threads for a store serve its sessions with the same promises") {
   server::Config config;
   config.threads = 3;

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "storage/image/file_provider_access.hpp"
+#include "tests/support/skip.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/forked.hpp"
@@ -160,10 +161,7 @@ TEST_CASE("the kernel releases the lock of a process that dies") {
 }
 
 TEST_CASE("another user's file says which uid is needed", "[root]") {
-  if (::geteuid() != 0) {
-    WARN("skipped: needs root to become another user");
-    return;
-  }
+  if (::geteuid() != 0) return skip("needs root to become another user");
   const TempDir folder;
   std::filesystem::permissions(folder.path(), std::filesystem::perms{0755});
   const auto path = folder.file("db.img");

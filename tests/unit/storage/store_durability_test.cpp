@@ -4,6 +4,7 @@
 #include <future>
 
 #include "storage/engine/thread_background.hpp"
+#include "tests/support/skip.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -132,10 +133,7 @@ TEST_CASE_METHOD(Steady, "store: a flush that comes while a sync runs is not ans
 }
 
 TEST_CASE_METHOD(EngineHarness, "store: the image's blocks are reserved before a flush is answered") {
-  if (!can_reserve(folder)) {
-    WARN("the file system of the test's folder can't reserve blocks");
-    return;
-  }
+  if (!can_reserve(folder)) return skip("the file system of the test's folder can't reserve blocks");
   open();
   const Publish publish = GENERATE(Publish::on_write, Publish::on_flush);
   const auto session = writer(publish);
@@ -154,7 +152,7 @@ TEST_CASE_METHOD(EngineHarness, "store: the image's blocks are reserved before a
 }
 
 TEST_CASE_METHOD(EngineHarness, "store: what was answered fits: a checkpoint asks the disk for no more blocks") {
-  if (!can_reserve(folder)) return;
+  if (!can_reserve(folder)) return skip("the file system of the test's folder can't reserve blocks");
   open();
   auto session = writer(Publish::on_flush);
   session->grow(32);
