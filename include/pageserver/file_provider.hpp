@@ -24,8 +24,8 @@ struct FileProviderAccess;
 /// provider_error, never the process.
 ///
 /// In a child after fork(2) every call throws connection_lost: the lock is the parent's, and so is the size that it
-/// knows. The child's destructor closes the child's descriptor and leaves the parent's lock; until then the file stays
-/// locked, also when the parent has closed it.
+/// knows. The child's destructor closes the child's descriptor and leaves the parent's lock. Once the parent has closed
+/// the file others can open it, whatever the child has; when the parent was killed, once the child has ended as well.
 ///
 /// Threads: one at a time.
 class PAGESERVER_EXPORT FileProvider final : public MemoryProvider {

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <system_error>
 #include <utility>
@@ -36,7 +37,17 @@ std::uint64_t random_salt() {
   return (static_cast<std::uint64_t>(device()) << 32) ^ device();
 }
 
-/// Knows the descriptors that a store has open, so that a child after fork(2) can close them and touch nothing else.
+/// Which file it is, whatever its path.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  auto operator<=>(const FileIdentity&) const = default;
+};
+
+FileIdentity identity_of(const FileStatus& status) { return {status.device, status.inode}; }
+
+/// Knows the descriptors that a store has open, so that a child after fork(2) can close them and touch nothing else;
+/// and which file is its image: the one that it locks.
 class OwnFiles final : public ForwardingFileSystem {
 public:
   explicit OwnFiles(FileSystem& below) : ForwardingFileSystem{below} {}
@@ -50,11 +61,20 @@ public:
   IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
     return noted(below().open_beneath(directory, name, flags, mode));
   }
+  IoResult lock(int file, Lock lock) override {
+    FileStatus status;
+    const IoResult looked = retried([&] { return below().status(file, status); });
+    if (!looked.ok()) return looked;
+    image_ = identity_of(status);
+    return below().lock(file, lock);
+  }
   void close(int file) noexcept override {
     // Forgotten first: a child must not close what gets the number next.
     forget(file);
     below().close(file);
   }
+
+  const FileIdentity& image() const noexcept { return image_; }
 
   /// In a child: without a lock, which a thread of the parent may have held.
   void close_all() noexcept {
@@ -102,6 +122,7 @@ private:
   }
 
   Slots first_;
+  FileIdentity image_;
 };
 
 /// A store with its lanes.
@@ -136,35 +157,52 @@ public:
   }
   Store& operator*() { return *store_; }
   Store* operator->() { return store_.get(); }
+  const FileIdentity& image() const noexcept { return files_.image(); }
+  /// Kept until the store is closed.
+  void keep(std::shared_ptr<void> other) noexcept { kept_ = std::move(other); }
   void close_files() noexcept { files_.close_all(); }
 
 private:
+  std::shared_ptr<void> kept_;
   OwnFiles files_;
   ThreadBackground sync_lane_;
   ThreadBackground checkpoint_lane_;
   std::unique_ptr<Store> store_;
 };
 
-/// The stores of this process by path. A path's own mutex is held while its store opens or closes, so that who opens
-/// it again waits for the file's lock to be free.
+/// The stores of this process, by the file that is their image: it may have several paths, and a path may come to name
+/// another file.
 class Registry {
 public:
-  struct Entry {
+  /// A file's mutex is held while its store opens or closes, so that who opens it again waits for its lock to be free.
+  struct Image {
     std::mutex mutex;
     std::weak_ptr<OpenStore> store;
   };
+  /// A name in a folder, whose mutex is held while a store opens by that name: an image that is just being made is
+  /// found by the next who asks for it. Taken before the mutex of any image. Lives as long as a store that it opened.
+  struct Name {
+    std::mutex mutex;
+    std::weak_ptr<Image> image;  ///< of the last store that was opened by this name
+  };
+  using NameKey = std::pair<FileIdentity, std::string>;
 
-  std::shared_ptr<Entry> entry(const std::string& path) {
+  std::shared_ptr<Image> image(const FileIdentity& key) { return entry(images_, key); }
+  std::shared_ptr<Name> name(const NameKey& key) { return entry(names_, key); }
+
+private:
+  template <class Map>
+  typename Map::mapped_type entry(Map& entries, const typename Map::key_type& key) {
     const std::lock_guard lock{mutex_};
-    std::erase_if(entries_, [](const auto& one) { return one.second.use_count() == 1; });
-    auto& found = entries_[path];
-    if (!found) found = std::make_shared<Entry>();
+    std::erase_if(entries, [](const auto& one) { return one.second.use_count() == 1; });
+    auto& found = entries[key];
+    if (!found) found = std::make_shared<typename Map::mapped_type::element_type>();
     return found;
   }
 
-private:
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Entry>> entries_;
+  std::map<FileIdentity, std::shared_ptr<Image>> images_;
+  std::map<NameKey, std::shared_ptr<Name>> names_;
 };
 
 /// That of this process: a child after fork(2) has none of its parent's stores, and its mutexes may be locked for ever.
@@ -188,21 +226,34 @@ Registry& registry() {
 /// A session's part in a store that it shares.
 class Share {
 public:
-  Share(FileSystem& file_system, const std::string& path, const EmbeddedOptions& options)
-      : entry_{registry().entry(resolved_image_path(file_system, path))} {
-    const std::lock_guard lock{entry_->mutex};
-    store_ = entry_->store.lock();
-    if (store_) return;
-    EngineOptions engine = options.engine;
-    if (engine.salt == 0) engine.salt = random_salt();
-    if (options.access != Access::write) engine.create = false;
-    store_ = open(file_system, path, engine, options.access);
-    entry_->store = store_;
+  Share(FileSystem& file_system, const std::string& path, const EmbeddedOptions& options) {
+    const std::string resolved = resolved_image_path(file_system, path);
+    const auto name = registry().name(name_key(file_system, resolved));
+    const std::lock_guard name_lock{name->mutex};
+    const auto there = image_at(file_system, resolved);
+    refuse_if_replaced(*name, there, path);
+    if (there) {
+      image_ = registry().image(*there);
+      const std::lock_guard lock{image_->mutex};
+      store_ = image_->store.lock();
+      if (store_) return;
+      store_ = open(file_system, path, options);
+      if (store_->image() == *there) {
+        note(name);
+        return;
+      }
+    } else {
+      store_ = open(file_system, path, options);
+    }
+    // It was made just now, or took the place of what was there.
+    image_ = registry().image(store_->image());
+    const std::lock_guard lock{image_->mutex};
+    note(name);
   }
   Share(const Share&) = delete;
   Share& operator=(const Share&) = delete;
   ~Share() {
-    const std::lock_guard lock{entry_->mutex};
+    const std::lock_guard lock{image_->mutex};
     store_.reset();
   }
   Store& operator*() { return **store_; }
@@ -210,8 +261,47 @@ public:
   void close_files() noexcept { store_->close_files(); }
 
 private:
-  static std::shared_ptr<OpenStore> open(FileSystem& file_system, const std::string& path, EngineOptions options,
-                                         Access access) {
+  static Registry::NameKey name_key(FileSystem& file_system, const std::string& resolved) {
+    FileStatus folder;
+    std::string path;
+    // A folder that can't be looked at has no image that could be opened.
+    if (retried([&] { return file_system.real_path(parent_folder(resolved), path); }).ok())
+      static_cast<void>(retried([&] { return file_system.status_of(path, folder); }));
+    return {identity_of(folder), file_name(resolved)};
+  }
+
+  static std::optional<FileIdentity> image_at(FileSystem& file_system, const std::string& resolved) {
+    FileStatus status;
+    if (!retried([&] { return file_system.status_of(resolved, status); }).ok()) return std::nullopt;
+    return identity_of(status);
+  }
+
+  /// The log of a store lies beside the name that it was opened by, so that there can't be two.
+  static void refuse_if_replaced(const Registry::Name& name, const std::optional<FileIdentity>& there,
+                                 const std::string& path) {
+    const auto image = name.image.lock();
+    if (!image) return;
+    const std::lock_guard lock{image->mutex};  // or it may just be closing
+    const auto store = image->store.lock();
+    if (!store || (there && store->image() == *there)) return;
+    throw MemoryError{Errc::busy, "open " + quoted(path) +
+                                      ": this process has a store open whose image had this name, and was renamed or "
+                                      "removed meanwhile; its log is still here, so end its sessions first"};
+  }
+
+  /// With the image's mutex held.
+  void note(const std::shared_ptr<Registry::Name>& name) noexcept {
+    store_->keep(name);
+    image_->store = store_;
+    name->image = image_;
+  }
+
+  static std::shared_ptr<OpenStore> open(FileSystem& file_system, const std::string& path,
+                                         const EmbeddedOptions& asked) {
+    EngineOptions options = asked.engine;
+    const Access access = asked.access;
+    if (options.salt == 0) options.salt = random_salt();
+    if (access != Access::write) options.create = false;
     try {
       return OpenStore::make(file_system, path, options);
     } catch (const MemoryError& error) {
@@ -222,7 +312,7 @@ private:
     return OpenStore::make(file_system, path, options);
   }
 
-  std::shared_ptr<Registry::Entry> entry_;
+  std::shared_ptr<Registry::Image> image_;
   std::shared_ptr<OpenStore> store_;
 };
 

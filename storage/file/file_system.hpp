@@ -86,8 +86,11 @@ public:
   virtual IoResult real_path(const std::string& path, std::string& resolved) = 0;
   /// fstatfs(2): the value is the file system's magic number.
   virtual IoResult file_system_type(int file) = 0;
-  /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it.
+  /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it, unless a
+  /// child after fork(2) still has it.
   virtual IoResult lock(int file, Lock lock) = 0;
+  /// flock(2) with LOCK_UN: whoever else has the descriptor holds the lock no longer either.
+  virtual void unlock(int file) noexcept = 0;
 
   /// mmap(2), shared and for reading only, of the file's first `length` bytes, which may lie past its end: those must
   /// not be touched. ENOTSUP where there is nothing to map: callers then read.

@@ -55,6 +55,7 @@ public:
   }
   IoResult file_system_type(int file) override { return below_.file_system_type(file); }
   IoResult lock(int file, Lock lock) override { return below_.lock(file, lock); }
+  void unlock(int file) noexcept override { below_.unlock(file); }
 
   IoResult map(int file, std::uint64_t length, const std::byte*& address) override {
     return below_.map(file, length, address);

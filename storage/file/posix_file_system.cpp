@@ -160,6 +160,8 @@ public:
     return result_of(::flock(file, (lock == Lock::exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB));
   }
 
+  void unlock(int file) noexcept override { static_cast<void>(::flock(file, LOCK_UN)); }
+
   IoResult map(int file, std::uint64_t length, const std::byte*& address) override {
     void* const mapped = ::mmap(nullptr, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, file, 0);
     if (mapped == MAP_FAILED) return failure(errno);

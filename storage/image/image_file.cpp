@@ -25,8 +25,10 @@ std::string range_text(std::string_view action, std::uint64_t offset, std::uint6
 
 }  // namespace
 
-ImageFile::ImageFile(File file, Folder folder, std::string given_path, bool read_only, bool created, std::uint64_t size)
+ImageFile::ImageFile(File file, FileLock lock, Folder folder, std::string given_path, bool read_only, bool created,
+                     std::uint64_t size)
     : file_{std::move(file)},
+      lock_{std::move(lock)},
       folder_{std::move(folder)},
       name_{file_name(file_.path())},
       given_path_{std::move(given_path)},
@@ -36,6 +38,7 @@ ImageFile::ImageFile(File file, Folder folder, std::string given_path, bool read
 
 ImageFile::ImageFile(ImageFile&& other) noexcept
     : file_{std::move(other.file_)},
+      lock_{std::move(other.lock_)},
       folder_{std::move(other.folder_)},
       name_{std::move(other.name_)},
       given_path_{std::move(other.given_path_)},

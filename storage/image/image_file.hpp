@@ -27,6 +27,23 @@ struct ImageFileOptions {
   std::uint32_t file_mode = 0640;
 };
 
+/// A file's lock. Given back when it ends, also while a child after fork(2) still has the file's descriptor; its end in
+/// such a child leaves the lock to the process that took it.
+class FileLock {
+public:
+  FileLock() = default;
+  /// Does not wait. busy names who holds it as well as can be known. `file` is open for as long as the lock lives.
+  FileLock(const File& file, const std::string& shown_path, Lock lock);
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&&) = delete;
+  ~FileLock();
+
+private:
+  FileSystem* file_system_ = nullptr;  // null: no lock
+  int descriptor_ = -1;
+  std::uint64_t process_ = 0;
+};
+
 /// The file stays locked for as long as the object lives: exclusively for writing, shared for reading.
 ///
 /// Bytes that a call which throws was to change are as before, with one exception: a write that the medium failed in
@@ -75,7 +92,8 @@ public:
   std::string outside_change() const;
 
 private:
-  ImageFile(File file, Folder folder, std::string given_path, bool read_only, bool created, std::uint64_t size);
+  ImageFile(File file, FileLock lock, Folder folder, std::string given_path, bool read_only, bool created,
+            std::uint64_t size);
   void refuse_if_torn() const;
   void refuse_if_read_only(std::string_view action) const;
   void reserve(std::uint64_t offset, std::uint64_t length);
@@ -83,6 +101,7 @@ private:
   void write_zeros(std::uint64_t offset, std::uint64_t length);
 
   File file_;
+  FileLock lock_;  // before the file is closed
   Folder folder_;
   std::string name_;
   std::string given_path_;
@@ -103,9 +122,6 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
 /// The path of the first sibling named `<image name>.log.*`, or nothing: such a log holds bytes that the image does not
 /// have yet.
 std::optional<std::string> pending_log(const Folder& folder, const std::string& image_name);
-
-/// Locks `file` without waiting. busy names who holds it as well as can be known.
-void lock_file(const File& file, const std::string& shown_path, Lock lock);
 
 /// The size of an image file in bytes; provider_error naming file, size and remainder unless whole pages.
 std::uint64_t checked_image_size(const std::string& shown_path, const FileStatus& status);

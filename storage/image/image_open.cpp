@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/process_mark.hpp"
 #include "storage/file/lock_holder.hpp"
 #include "storage/image/image_file.hpp"
 
@@ -90,15 +91,29 @@ std::optional<std::string> pending_log(const Folder& folder, const std::string& 
   return folder.path_of(*first);
 }
 
-void lock_file(const File& file, const std::string& shown_path, Lock lock) {
+FileLock::FileLock(const File& file, const std::string& shown_path, Lock lock) {
   auto& file_system = file.file_system();
   const auto result = retried([&] { return file_system.lock(file.descriptor(), lock); });
-  if (result.ok()) return;
+  if (result.ok()) {
+    file_system_ = &file_system;
+    descriptor_ = file.descriptor();
+    process_ = process_mark();
+    return;
+  }
   if (result.error != EWOULDBLOCK) throw file_error(file_system, "lock", shown_path, result.error);
   const auto* const purpose = lock == Lock::exclusive ? "writing" : "reading";
   throw MemoryError{Errc::busy, "open " + quoted(shown_path) + " for " + purpose + ": the file is locked by " +
                                     lock_holder(file_system, file.status()) +
                                     "; end it, or use the image through the daemon that serves it"};
+}
+
+FileLock::FileLock(FileLock&& other) noexcept
+    : file_system_{std::exchange(other.file_system_, nullptr)},
+      descriptor_{other.descriptor_},
+      process_{other.process_} {}
+
+FileLock::~FileLock() {
+  if (file_system_ != nullptr && process_ == process_mark()) file_system_->unlock(descriptor_);
 }
 
 std::uint64_t checked_image_size(const std::string& shown_path, const FileStatus& status) {
@@ -130,12 +145,13 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
     if (!opened) continue;
     status = opened->file.status();
     check_regular(path, status);
-    lock_file(opened->file, path, options.read_only ? Lock::shared : Lock::exclusive);
+    FileLock lock{opened->file, path, options.read_only ? Lock::shared : Lock::exclusive};
     if (!still_named(folder, name, status)) continue;
     if (log_matters) check_no_log(folder, path, name);
     // Again: whoever held the lock may have grown the file until a moment ago.
     const auto size = checked_image_size(path, opened->file.status());
-    return ImageFile{std::move(opened->file), std::move(folder), path, options.read_only, opened->created, size};
+    return ImageFile{
+        std::move(opened->file), std::move(lock), std::move(folder), path, options.read_only, opened->created, size};
   }
   throw MemoryError{Errc::busy, "open " + quoted(path) + ": the path named another file at each of " +
                                     std::to_string(attempts_max) +

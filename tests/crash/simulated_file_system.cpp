@@ -440,6 +440,10 @@ IoResult SimulatedFileSystem::lock(int file, Lock lock) {
   return done();
 }
 
+void SimulatedFileSystem::unlock(int file) noexcept {
+  if (OpenFile* const opened = file_of(file)) opened->lock.reset();
+}
+
 IoResult SimulatedFileSystem::map(int, std::uint64_t, const std::byte*&) { return failed(ENOTSUP); }
 
 IoResult SimulatedFileSystem::rename_beneath(int folder, const std::string& from, const std::string& to) {

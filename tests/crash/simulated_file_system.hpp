@@ -118,6 +118,7 @@ public:
   storage::IoResult real_path(const std::string& path, std::string& resolved) override;
   storage::IoResult file_system_type(int file) override;
   storage::IoResult lock(int file, storage::Lock lock) override;
+  void unlock(int file) noexcept override;
   storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
   void unmap(const std::byte*, std::uint64_t) noexcept override {}
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;

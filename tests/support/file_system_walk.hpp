@@ -20,7 +20,7 @@ namespace pageserver::test {
 /// fails until it makes it.
 class CountingFiles final : public storage::FileSystem {
 public:
-  static constexpr std::size_t kinds = 26;
+  static constexpr std::size_t kinds = 27;
   std::map<std::string, int> arrived;
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }
@@ -49,6 +49,7 @@ public:
   storage::IoResult real_path(const std::string&, std::string&) override { return count("real_path"); }
   storage::IoResult file_system_type(int) override { return count("file_system_type"); }
   storage::IoResult lock(int, storage::Lock) override { return count("lock"); }
+  void unlock(int) noexcept override { static_cast<void>(count("unlock")); }
   storage::IoResult map(int, std::uint64_t, const std::byte*&) override { return count("map"); }
   void unmap(const std::byte*, std::uint64_t) noexcept override { static_cast<void>(count("unmap")); }
   storage::IoResult status_beneath(int, const std::string&, storage::FileStatus&) override {
@@ -105,6 +106,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
   files.start_writeback(7, 0, 8);
   files.drop_from_memory(7, 0, 8);
   files.unmap(bytes.data(), 8);
+  files.unlock(7);
   files.close(7);
 }
 

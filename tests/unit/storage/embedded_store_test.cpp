@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <thread>
 
@@ -178,6 +179,90 @@ TEST_CASE_METHOD(EmbeddedHarness, "embedded store: data ranges are whole, howeve
   CHECK(writer->data_ranges(0, 8 * page_size) == expected);
   CHECK(writer->data_ranges(5 * page_size + 3, 12) ==
         std::vector<ByteRange>{{5 * page_size + 3, 4}, {5 * page_size + 13, 2}});
+}
+
+TEST_CASE_METHOD(EmbeddedHarness, "embedded store: an image is one store, by whichever of its paths it is opened") {
+  namespace fs = std::filesystem;
+  const auto writer = open();
+  writer->grow(1);
+  writer->write(0, bytes_of("the one"));
+  const auto seen_at = [&](const fs::path& other) {
+    auto asked = options;
+    asked.access = Access::read;
+    return read(*storage::open_embedded_store(other.string(), asked), 0, 7);
+  };
+  SECTION("a hard link") {
+    fs::create_hard_link(path(), folder.file("link.img"));
+    CHECK(seen_at(folder.file("link.img")) == bytes_of("the one"));
+  }
+  SECTION("a symbolic link to it, and one to its folder") {
+    fs::create_symlink(path(), folder.file("link.img"));
+    fs::create_directory_symlink(folder.path(), folder.file("here"));
+    CHECK(seen_at(folder.file("link.img")) == bytes_of("the one"));
+    CHECK(seen_at(folder.path() / "here" / "db.img") == bytes_of("the one"));
+  }
+  SECTION("by another name") {
+    fs::rename(path(), folder.file("moved.img"));
+    CHECK(seen_at(folder.file("moved.img")) == bytes_of("the one"));
+  }
+}
+
+TEST_CASE_METHOD(EmbeddedHarness,
+                 "embedded store: a folder that was renamed has its store with it, and a new one another") {
+  namespace fs = std::filesystem;
+  fs::create_directory(folder.file("one"));
+  const std::string path = folder.file("one") + "/db.img";
+  const auto first = storage::open_embedded_store(path, options);
+  first->grow(1);
+  first->write(0, bytes_of("first"));
+  fs::rename(folder.file("one"), folder.file("two"));
+  fs::create_directory(folder.file("one"));
+  const auto second = storage::open_embedded_store(path, options);
+  CHECK(second->pages() == 0);
+  second->grow(2);
+  options.access = Access::read;
+  const auto reader = storage::open_embedded_store(folder.file("two") + "/db.img", options);
+  CHECK(read(*reader, 0, 5) == bytes_of("first"));
+  CHECK(storage::open_embedded_store(path, options)->pages() == 2);
+}
+
+TEST_CASE_METHOD(EmbeddedHarness,
+                 "embedded store: another file at the path is refused until the store that had it is closed") {
+  namespace fs = std::filesystem;
+  auto writer = open();
+  writer->grow(1);
+  writer->write(0, bytes_of("first"));
+  const bool removed = GENERATE(false, true);
+  removed ? fs::remove(path()) : (fs::rename(path(), folder.file("old.img")), true);
+  check_error(thrown_by([&] { open(); }), Errc::busy, {path(), "end its sessions first"});
+  if (!removed) {
+    std::ofstream{path()} << std::string(2 * page_size, 'n');
+    check_error(thrown_by([&] { open(Access::read); }), Errc::busy, {path(), "end its sessions first"});
+    fs::remove(path());
+    fs::rename(folder.file("old.img"), path());
+    CHECK(read(*open(Access::read), 0, 5) == bytes_of("first"));
+  }
+  writer.reset();
+  if (!removed) CHECK(read(*open(Access::read), 0, 5) == bytes_of("first"));
+}
+
+TEST_CASE_METHOD(EmbeddedHarness,
+                 "embedded store: an image that several threads make at once is one store to all of them") {
+  options.wait_ms = 60'000;
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::future<std::uint64_t>> writers;
+    std::atomic<int> ready{0};
+    for (int i = 0; i < 4; ++i)
+      writers.push_back(std::async(std::launch::async, [&] {
+        ++ready;
+        while (ready < 4) std::this_thread::yield();
+        return open()->grow(1);
+      }));
+    std::uint64_t sum = 0;
+    for (auto& writer : writers) sum += writer.get();
+    CHECK(sum == 0 + 1 + 2 + 3);
+    std::filesystem::remove(path());
+  }
 }
 
 }  // namespace pageserver::test

@@ -15,6 +15,8 @@
 
 #include "storage/embedded/embedded_store.hpp"
 #include "tests/support/temp_dir.hpp"
+#include "tests/unit/storage/faulty_file_system.hpp"
+#include "tests/unit/storage/forked.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
@@ -236,4 +238,63 @@ TEST_CASE("a file provider in a child is refused, and its end there leaves the p
   provider->write(0, filled('A', 8));
   provider->flush();
   CHECK(provider->pages() == 1);
+}
+
+TEST_CASE("what a process has closed others can open, although a child of it still has the descriptors") {
+  const TempDir folder;
+  const auto path = folder.file("a.img");
+  std::unique_ptr<MemoryProvider> image;
+  const auto opens_in_another_process = [&](Access access) {
+    return in_child([&] {
+      // As a stranger: with nothing of what this process has open.
+      for (const bool store : {false, true}) {
+        if (store)
+          (void)storage::open_embedded_store(path, options_of(access, Publish::on_write, View::live));
+        else
+          (void)FileProvider{path, access};
+      }
+      return 0;
+    });
+  };
+  FileProvider{path}.grow(1);
+  for (const bool store : {false, true})
+    for (const Access access : {Access::write, Access::read}) {
+      INFO((store ? "store:" : "file:") << (access == Access::write ? " for writing" : " for reading"));
+      if (store)
+        image = storage::open_embedded_store(path, options_of(access, Publish::on_write, View::live));
+      else
+        image = std::make_unique<FileProvider>(path, access);
+      if (access == Access::write) image->write(0, filled('A', 8));
+      const Forked child{[](const auto&, const auto& wait_for_parent) { wait_for_parent(); }};
+      CHECK(opens_in_another_process(Access::write) != 0);
+      image.reset();
+      CHECK(opens_in_another_process(Access::write) == 0);
+      CHECK(opens_in_another_process(Access::read) == 0);
+      // And this process itself.
+      (void)storage::open_embedded_store(path, {});
+      (void)FileProvider{path};
+    }
+}
+
+TEST_CASE("an opening that fails behind its lock gives the lock back, although a child has the descriptor") {
+  const TempDir folder;
+  const auto path = folder.file("a.img");
+  FileProvider{path}.grow(1);
+  std::filesystem::resize_file(path, page_size + 1);
+  // The child is made between the lock and the look at the size, which refuses the file.
+  std::unique_ptr<Forked> child;
+  FaultyFileSystem files;
+  files.before(Call::status_of, [&] {
+    if (!child && files.calls(Call::lock) > 0)
+      child = std::make_unique<Forked>([](const auto&, const auto& wait_for_parent) { wait_for_parent(); });
+  });
+  storage::EmbeddedOptions options;
+  options.file_system = &files;
+  CHECK_THROWS_AS(storage::open_embedded_store(path, options), MemoryError);
+  REQUIRE(child);
+  std::filesystem::resize_file(path, page_size);
+  CHECK(in_child([&] {
+          (void)FileProvider{path};
+          return 0;
+        }) == 0);
 }
