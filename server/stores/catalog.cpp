@@ -27,6 +27,9 @@ using storage::retried;
 // A list waits at most so long for stores that are busy.
 constexpr std::chrono::milliseconds list_patience{100};
 
+constexpr const char* closed_in_part =
+    "closed in part, and the daemon is out of memory; the log is replayed when it is opened";
+
 MemoryError not_found(const std::string& name) {
   return {Errc::not_found, "store " + quoted(name) + " is not served here; `pagectl list` names those that are"};
 }
@@ -233,27 +236,14 @@ void Catalog::close_unused(StoreHost& host) {
   };
   if (!unused()) return;
   // What says that the close failed is made before it: without memory the store stays open until it is looked at again.
-  std::map<std::string, std::string> failed;
+  FailedClosing failed;
   try {
-    failed.emplace(name, "closed in part, and the daemon is out of memory; the log is replayed when it is opened");
+    failed = failed_closing(name);
   } catch (const std::bad_alloc&) {
     return;
   }
-  bool clean = true;
-  try {
-    host.close(unused);
-  } catch (const std::exception& error) {
-    clean = false;
-    log_.error("store not closed cleanly", {{"store", name}, {"error", error.what()}});
-    try {
-      failed.begin()->second = error.what();
-    } catch (const std::bad_alloc&) {
-      // What was made before says enough.
-    }
-  }
+  close_one(host, std::move(failed), unused);
   const std::lock_guard lock(mutex_);
-  not_closed_.erase(name);
-  if (!clean) not_closed_.merge(failed);
   if (const auto found = entries_.find(name); found != entries_.end()) retire_later(found->second);
 }
 
@@ -446,39 +436,87 @@ void Catalog::remove_now(const std::string& name) {
   if (!synced.ok()) throw file_error(file_system_, "sync the directory", directory_path_, synced.error);
 }
 
-void Catalog::close_all(std::function<void(std::vector<std::string> failures)> done) {
-  struct Closing {
-    std::mutex mutex;
-    std::size_t left = 0;
-    std::vector<std::string> failures;
-    std::function<void(std::vector<std::string>)> done;
+Catalog::FailedClosing Catalog::failed_closing(const std::string& name) {
+  std::map<std::string, std::string> one{{name, closed_in_part}};
+  return one.extract(one.begin());
+}
+
+/// The end of all stores. Its own end is that of the last part, however a part ends, and says what failed.
+struct Catalog::Closing {
+  /// All that it needs is there before it begins.
+  struct Part {
+    PostRoom room;
+    StoreHost* host = nullptr;  // which closing_all_ keeps; a part may end on one of its threads
+    FailedClosing failed;
+    std::shared_ptr<Closing> all;
   };
-  auto closing = std::make_shared<Closing>();
-  closing->done = [this, done = std::move(done)](std::vector<std::string> failures) {
-    {
-      const std::lock_guard lock(mutex_);
-      for (const auto& [name, failure] : not_closed_) failures.push_back("store " + quoted(name) + ": " + failure);
+
+  Closing(Catalog& owner, std::function<void(std::vector<std::string>)> when_done)
+      : catalog(owner), done(std::move(when_done)) {}
+  Closing(const Closing&) = delete;
+  Closing& operator=(const Closing&) = delete;
+  ~Closing() {
+    if (begun) done(catalog.failed_closings(std::move(without_memory)));
+  }
+
+  Catalog& catalog;
+  std::function<void(std::vector<std::string>)> done;
+  std::vector<std::string> without_memory{"out of memory"};  // short enough to take none
+  bool begun = false;
+};
+
+std::vector<std::string> Catalog::failed_closings(std::vector<std::string> without_memory) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (not_closed_.empty()) return {};
+  try {
+    std::vector<std::string> lines;
+    for (const auto& [name, failure] : not_closed_) lines.push_back("store " + quoted(name) + ": " + failure);
+    return lines;
+  } catch (const std::bad_alloc&) {
+    return without_memory;
+  }
+}
+
+// What fails is noted for the stop that comes some time, unless the store is closed once more. `failed` is room for it.
+void Catalog::close_one(StoreHost& host, FailedClosing failed, const std::function<bool()>& unused) noexcept {
+  try {
+    if (!host.close(unused)) return;
+    const std::lock_guard lock(mutex_);
+    not_closed_.erase(host.name());
+  } catch (const std::exception& error) {
+    try {
+      failed.mapped() = error.what();
+    } catch (const std::bad_alloc&) {
+      // What was made before says enough.
     }
-    done(std::move(failures));
-  };
+    // At a stop that is said when all are closed.
+    if (unused) log_.error("store not closed cleanly", {{"store", host.name()}, {"error", failed.mapped()}});
+    const std::lock_guard lock(mutex_);
+    not_closed_.erase(host.name());
+    not_closed_.insert(std::move(failed));
+  }
+}
+
+void Catalog::close_all(std::function<void(std::vector<std::string> failures)> done) {
   {
     const std::lock_guard lock(mutex_);
     closing_all_ = true;
   }
-  const auto all = hosts();
-  closing->left = all.size();
-  if (all.empty()) return closing->done({});
-  for (const auto& host : all) {
-    host->next_worker()->post([host = host.get(), closing] {
-      std::string failure;
-      try {
-        host->close();
-      } catch (const std::exception& error) {
-        failure = "store " + quoted(host->name()) + ": " + error.what();
-      }
-      const std::lock_guard lock(closing->mutex);
-      if (!failure.empty()) closing->failures.push_back(std::move(failure));
-      if (--closing->left == 0) closing->done(std::move(closing->failures));
+  const auto closing = std::make_shared<Closing>(*this, std::move(done));
+  std::vector<std::shared_ptr<Closing::Part>> parts;
+  for (const auto& host : hosts()) {
+    const auto part = std::make_shared<Closing::Part>();
+    part->host = host.get();
+    part->failed = failed_closing(host->name());
+    part->all = closing;
+    parts.push_back(part);
+  }
+  // From here on nothing fails.
+  closing->begun = true;
+  for (const auto& part : parts) {
+    part->host->next_worker()->post_in(part->room, part, [](void* object) {
+      auto& one = *static_cast<Closing::Part*>(object);
+      one.all->catalog.close_one(*one.host, std::move(one.failed), {});
     });
   }
 }

@@ -70,7 +70,8 @@ public:
   /// Admin worker. `done` runs there too, perhaps later: a store that is being closed is removed after that.
   void remove(const std::string& name, std::function<void(std::exception_ptr error)> done);
 
-  /// Closes every store on its own worker. `done` runs once, on some worker, with one line for each that failed.
+  /// Closes every store on its own worker. `done`, which must not throw, runs once, on some thread, with one line for
+  /// each store whose last close failed, this one or another before. Throws bad_alloc when nothing was begun.
   void close_all(std::function<void(std::vector<std::string> failures)> done);
 
 private:
@@ -86,6 +87,11 @@ private:
   std::shared_ptr<HostUse> use(Entry& entry);
   void release(const StoreHost& host) noexcept;
   void close_unused(StoreHost& host);
+  struct Closing;
+  using FailedClosing = std::map<std::string, std::string>::node_type;  ///< an entry of not_closed_, made beforehand
+  static FailedClosing failed_closing(const std::string& name);
+  void close_one(StoreHost& host, FailedClosing failed, const std::function<bool()>& unused) noexcept;
+  std::vector<std::string> failed_closings(std::vector<std::string> without_memory) noexcept;
   void retire_later(Entry& entry) noexcept;
   void retire();
   bool retire_one();

@@ -110,10 +110,14 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
   try {
     take_threads();
   } catch (const std::system_error& error) {
-    // What was had is given back: the members that were made end with this.
+    // What was had is given back: the members that were made end with this, none with a thread that still uses another.
+    end_threads();
     if (error.code() == std::errc::too_many_files_open || error.code() == std::errc::too_many_files_open_in_system)
       throw out_of_descriptors(settings_);
     throw out_of_threads(settings_, error);
+  } catch (...) {
+    end_threads();
+    throw;
   }
 }
 
@@ -128,9 +132,13 @@ void StoreHost::take_threads() {
   for (const auto& worker : workers_) worker->start();
 }
 
-StoreHost::~StoreHost() {
+void StoreHost::end_threads() noexcept {
   for (const auto& worker : workers_) worker->stop();
   for (const auto& worker : workers_) worker->join();
+}
+
+StoreHost::~StoreHost() {
+  end_threads();
   watch_timer_.reset();
 }
 
@@ -150,12 +158,12 @@ void StoreHost::look_whether_needed() noexcept {
 storage::Store& StoreHost::opened() {
   // Held for as long as the opening takes: others that want this store have to wait for it anyway.
   const std::lock_guard lock(open_mutex_);
-  if (const auto store = current()) return *store;
+  if (storage::Store* const store = current()) return *store;
   const auto start = std::chrono::steady_clock::now();
   const auto took_ms = [start] {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   };
-  std::shared_ptr<storage::Store> store =
+  std::unique_ptr<storage::Store> store =
       open_store(*file_system_, settings_, *sync_lane_, *checkpoint_lane_, [&](const storage::RecoveryReport& report) {
         log_.info("recovered", {{"store", settings_.name},
                                 {"path", settings_.path},
@@ -173,39 +181,46 @@ storage::Store& StoreHost::opened() {
   said_warning_.clear();
   said_sync_error_.clear();
   say_what_is_wrong(stat);
-  {
-    const std::lock_guard state_lock(mutex_);
-    store_ = store;
-  }
-  return *store;
+  const std::lock_guard state_lock(mutex_);
+  store_ = std::move(store);
+  return *store_;
 }
 
-void StoreHost::close(const std::function<bool()>& unused) {
+bool StoreHost::close(const std::function<bool()>& unused) {
   const std::lock_guard lock(open_mutex_);
-  if (unused && !unused()) return;
-  std::shared_ptr<storage::Store> store;
+  if (unused && !unused()) return false;
+  const std::lock_guard looks(look_mutex_);
+  std::unique_ptr<storage::Store> store;
   {
     const std::lock_guard state_lock(mutex_);
     store = std::move(store_);
   }
-  if (store == nullptr) return;
+  if (store == nullptr) return false;
   store->close();
   log_.debug("store closed", {{"store", settings_.name}});
+  return true;
 }
 
-std::shared_ptr<storage::Store> StoreHost::current() const {
+storage::Store* StoreHost::current() const {
   const std::lock_guard lock(mutex_);
-  return store_;
+  return store_.get();
 }
 
 bool StoreHost::is_open() const { return current() != nullptr; }
 
-void StoreHost::note_pages() {
+template <class Look>
+void StoreHost::look_at_store(const Look& look) {
+  const std::shared_lock looks(look_mutex_, std::try_to_lock);
+  if (!looks.owns_lock()) return;
   try {
-    if (const auto store = current()) noted_pages_ = store->stat(monotonic_ms()).pages;
+    if (storage::Store* const store = current()) look(*store);
   } catch (const std::exception&) {
-    // It is being closed, its disk fails, or memory is out: whoever uses it is told.
+    // Its disk fails, or memory is out: whoever uses it is told.
   }
+}
+
+void StoreHost::note_pages() {
+  look_at_store([this](storage::Store& store) { noted_pages_ = store.stat(monotonic_ms()).pages; });
 }
 
 // Loudly, and each thing once: a file that others touch or a disk that fails is for people to see to.
@@ -236,16 +251,16 @@ void StoreHost::break_idle_lease(storage::Store& store) {
 }
 
 void StoreHost::watch() {
+  look_at_store([this](storage::Store& store) {
+    const Stat stat = store.stat(monotonic_ms());
+    noted_pages_ = stat.pages;
+    say_what_is_wrong(stat);
+    break_idle_lease(store);
+  });
   try {
-    if (const auto store = current()) {
-      const Stat stat = store->stat(monotonic_ms());
-      noted_pages_ = stat.pages;
-      say_what_is_wrong(stat);
-      break_idle_lease(*store);
-      if (unneeded_) unneeded_(*this);
-    }
+    if (unneeded_ && is_open()) unneeded_(*this);
   } catch (const std::exception&) {
-    // As in note_pages().
+    // It is looked at again.
   }
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -63,9 +64,10 @@ public:
   /// The rest runs on the store's own workers, since each may take as long as the disk does.
   /// Opens the store when it is not open; throws MemoryError.
   storage::Store& opened();
-  /// A clean close, when it is open. Throws what Store::close() throws; the store is gone in any case.
-  /// With `unused`: only if that says, while nobody can be opening it, that no session is on it.
-  void close(const std::function<bool()>& unused = {});
+  /// A clean close, when it is open; false when it was not. Throws what Store::close() throws; the store is gone in any
+  /// case, with its files and its lock. With `unused`: only if that says, while nobody can be opening it, that no
+  /// session is on it.
+  bool close(const std::function<bool()>& unused = {});
 
   /// Asks the store for its size, if it is open.
   void note_pages();
@@ -78,10 +80,14 @@ public:
   std::uint64_t noted_pages() const noexcept { return noted_pages_; }
 
 private:
-  std::shared_ptr<storage::Store> current() const;
+  /// Runs `look(store)` when the store is open and nobody is just closing it.
+  template <class Look>
+  void look_at_store(const Look& look);
+  storage::Store* current() const;
   void watch();
   void watch_later();
   void take_threads();
+  void end_threads() noexcept;
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store);
 
@@ -99,9 +105,10 @@ private:
   std::unique_ptr<WatchTimer> watch_timer_;  ///< of the first worker
   std::unique_ptr<storage::Background> sync_lane_;
   std::unique_ptr<storage::Background> checkpoint_lane_;
-  std::mutex open_mutex_;     ///< one opening or closing at a time
-  mutable std::mutex mutex_;  ///< of what any thread may ask for, never held for long
-  std::shared_ptr<storage::Store> store_;
+  std::mutex open_mutex_;         ///< one opening or closing at a time
+  std::shared_mutex look_mutex_;  ///< shared by who looks at the store without a session, which a close waits for
+  mutable std::mutex mutex_;      ///< of what any thread may ask for, never held for long
+  std::unique_ptr<storage::Store> store_;
   std::atomic<std::uint64_t> noted_pages_{0};
   std::string said_warning_;  ///< what the log has said already
   std::string said_sync_error_;

@@ -1,0 +1,206 @@
+// The hosts of stores: what is left when one can't be made, who holds the store when it is closed, and what a stop says
+// of stores that could not be closed, also when memory runs out meanwhile.
+#include <catch2/catch.hpp>
+
+#include <atomic>
+#include <filesystem>
+#include <future>
+#include <iterator>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "server/stores/catalog.hpp"
+#include "server/stores/directory_files.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/unit/storage/failing_resources.hpp"
+#include "tests/unit/storage/faulty_file_system.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using namespace pageserver::server;
+
+std::ptrdiff_t threads() {
+  return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, std::filesystem::directory_iterator{});
+}
+
+std::vector<std::byte> filled(std::size_t size, int value) {
+  return std::vector<std::byte>(size, static_cast<std::byte>(value));
+}
+
+StoreSettings settings_of(const std::string& path, std::uint32_t threads) {
+  StoreSettings settings;
+  settings.name = "demo";
+  settings.path = path;
+  settings.create = true;
+  settings.threads = threads;
+  settings.size_bytes_max = 1 << 30;
+  settings.lease_idle_max = std::chrono::milliseconds(4);  // looked at as often as can be
+  return settings;
+}
+
+/// What a session would have written: only a checkpoint at the close can bring it into the image.
+void write_something(storage::Store& store) {
+  storage::SessionRequest request;
+  request.access = Access::write;
+  std::unique_ptr<storage::StoreSession> session;
+  store.open_session(std::move(request), [&](std::unique_ptr<storage::StoreSession> opened, std::exception_ptr) {
+    session = std::move(opened);
+  });
+  REQUIRE(session);
+  session->grow(1);
+  session->write(0, filled(100, 1));
+}
+
+struct Stores {
+  explicit Stores(std::vector<std::string> names) {
+    for (const auto& name : names) config.stores.push_back({"", name, dir.file(name + ".img"), false, true, {}, {}});
+    catalog.emplace(config, files, log);
+    catalog->start();
+    for (const auto& name : names) write_something(catalog->find(name)->host().opened());
+  }
+  std::vector<std::string> closed() {
+    std::promise<std::vector<std::string>> failures;
+    catalog->close_all([&](std::vector<std::string> lines) { failures.set_value(std::move(lines)); });
+    return failures.get_future().get();
+  }
+
+  TempDir dir;
+  FaultyFileSystem files;
+  Config config;
+  Log log{LogFormat::text, static_cast<LogLevel>(100)};
+  std::optional<Catalog> catalog;
+};
+
+}  // namespace
+
+TEST_CASE("a host that gets one thread too few leaves no thread and no descriptor, and nothing runs any more") {
+  TempDir dir;
+  Log log{LogFormat::text, static_cast<LogLevel>(100)};
+  const auto files = borrow_files(storage::posix_file_system());
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
+  };
+  { const Worker first{"first", log}; }  // what is made once stays
+  const auto threads_before = threads();
+  const auto descriptors_before = descriptors();
+  constexpr std::uint64_t needed = 5;  // of the three workers and two lanes
+  for (std::uint64_t at = 1; at <= needed; ++at) {
+    INFO("thread " << at);
+    std::optional<Errc> refused;
+    bool failed = false;
+    {
+      const FailingThreads none(at);
+      try {
+        const StoreHost host{files, settings_of(dir.file("a.img"), 3), log};
+      } catch (const MemoryError& error) {
+        refused = error.errc();
+      }
+      failed = none.failed();
+    }
+    CHECK(failed);
+    CHECK(refused == Errc::limit_exceeded);
+    CHECK(threads() == threads_before);
+    CHECK(descriptors() == descriptors_before);
+  }
+  const FailingThreads none(needed + 1);
+  const StoreHost host{files, settings_of(dir.file("a.img"), 3), log};
+  CHECK_FALSE(none.failed());
+}
+
+TEST_CASE("once a store is closed, well or not, its files are, whoever was just looking at it") {
+  const bool fails = GENERATE(false, true);
+  TempDir dir;
+  FaultyFileSystem files;
+  Log log{LogFormat::text, static_cast<LogLevel>(100)};
+  std::atomic<int> looks{0};
+  std::atomic<bool> closed{false};
+  // The watch asks whether the store is needed behind its look at it, on a thread of the host, and waits there.
+  StoreHost host{borrow_files(files), settings_of(dir.file("a.img"), 1), log, [&](StoreHost&) {
+                   ++looks;
+                   while (!closed) std::this_thread::yield();
+                 }};
+  write_something(host.opened());
+  while (looks == 0) std::this_thread::yield();
+  if (fails) files.fail(Call::write, ENOSPC);
+  bool threw = false;
+  try {
+    CHECK(host.close());
+  } catch (const MemoryError&) {
+    threw = true;
+  }
+  CHECK(threw == fails);
+  CHECK(files.open_files() == 0);
+  files.heal(Call::write);
+  write_something(host.opened());  // the lock is free
+  closed = true;
+  CHECK(host.close());
+  CHECK_FALSE(host.close());
+}
+
+TEST_CASE("a store that was not closed cleanly is told of by every stop, until it is closed once more") {
+  Stores stores{{"good", "bad"}};
+  stores.files.before(Call::write, [] {});
+  stores.files.fail(Call::write, ENOSPC);
+  const auto first = stores.closed();
+  REQUIRE(first.size() == 2);
+  CHECK(first[0].find("store \"bad\": ") == 0);
+  CHECK(first[0].find("ENOSPC") != std::string::npos);
+  CHECK(stores.closed() == first);
+  stores.files.heal(Call::write);
+  CHECK(stores.closed() == first);  // they are closed already
+  (void)stores.catalog->find("bad")->host().opened();
+  const auto second = stores.closed();
+  REQUIRE(second.size() == 1);
+  CHECK(second[0].find("store \"good\": ") == 0);
+}
+
+TEST_CASE("a stop that memory runs out in is over once, and says so when a store is not closed") {
+  for (const bool forever : {false, true}) {
+    bool more = true;
+    for (std::uint64_t at = 1; more; ++at) {
+      INFO("allocation " << at << (forever ? " and all after it" : ""));
+      REQUIRE(at < 10'000);
+      Stores stores{{"a", "b", "c"}};
+      std::atomic<int> done{0};
+      std::vector<std::string> lines;
+      bool begun = true;
+      std::promise<void> over;
+      auto over_in_time = over.get_future();
+      std::function<void(std::vector<std::string>)> on_done = [&](std::vector<std::string> failures) {
+        ++done;
+        lines = std::move(failures);
+        over.set_value();
+      };
+      {
+        const FailingMemory none(at, forever);
+        try {
+          stores.catalog->close_all(std::move(on_done));
+        } catch (const std::bad_alloc&) {
+          begun = false;
+        }
+        if (begun) over_in_time.wait_for(std::chrono::seconds(30));
+        more = none.failed();
+      }
+      if (!begun) {
+        CHECK(done == 0);
+        CHECK(stores.closed().empty());
+        continue;
+      }
+      REQUIRE(done == 1);
+      const auto again = stores.closed();
+      CHECK(lines.empty() == again.empty());
+      CHECK(stores.files.open_files() == 0);
+      if (!more) CHECK(lines.empty());
+      // Whether it was closed or has its log: what was written is there.
+      stores.catalog.reset();
+      stores.catalog.emplace(stores.config, stores.files, stores.log);
+      stores.catalog->start();
+      for (const auto& store : stores.catalog->configured()) CHECK(store.pages == 1);
+      CHECK(stores.closed().empty());
+    }
+  }
+}
+
+}  // namespace pageserver::test
