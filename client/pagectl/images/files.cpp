@@ -18,11 +18,10 @@ namespace {
 
 storage::FileSystem& files() { return storage::posix_file_system(); }
 
-std::string temporary_beside(const std::string& target) {
+std::string temporary_beside(const std::string& name) {
   std::random_device random;
   // A name has at most 255 bytes, so a long one is cut. It must never match `*.img`.
-  const std::string stem = storage::file_name(target).substr(0, 200);
-  return storage::parent_folder(target) + "/." + stem + ".pagectl-" + std::to_string(::getpid()) + "-" +
+  return "." + name.substr(0, 200) + ".pagectl-" + std::to_string(::getpid()) + "-" +
          std::to_string(random() % 1'000'000) + ".tmp";
 }
 
@@ -92,13 +91,18 @@ void FileHints::drop_from_memory(std::uint64_t offset, std::uint64_t length) con
 }
 
 ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)
-    : target_(resolved(target)), path_(temporary_beside(target_)), overwrite_(overwrite) {
+    : target_(resolved(target)),
+      folder_(storage::Folder::open(files(), storage::parent_folder(target_), "create in")),
+      name_(storage::file_name(target_)),
+      temporary_(temporary_beside(name_)),
+      path_(folder_.path_of(temporary_)),
+      overwrite_(overwrite) {
   check_target();
-  remove_on_signal(path_);
+  remove_on_signal(folder_.descriptor(), temporary_);
   try {
-    storage::File::open(files(), path_, O_WRONLY | O_CREAT | O_EXCL, mode_, "create");
+    written_ = folder_.open_file(temporary_, O_RDWR | O_CREAT | O_EXCL, mode_, "create");
   } catch (...) {
-    keep_on_signal(path_);
+    keep_on_signal(folder_.descriptor(), temporary_);
     throw;
   }
 }
@@ -106,16 +110,16 @@ ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)
 ReplacementFile::~ReplacementFile() {
   if (committed_) return;
   try {
-    storage::remove_file(files(), path_);
+    if (is_ours()) folder_.remove(temporary_);
   } catch (const MemoryError&) {
     // A temporary file more; why the copy failed has been said.
   }
-  keep_on_signal(path_);
+  keep_on_signal(folder_.descriptor(), temporary_);
 }
 
 void ReplacementFile::check_target() {
   storage::FileStatus status;
-  if (!storage::exists(files(), target_, status)) return;
+  if (!folder_.has(name_, status)) return;
   const std::string name = storage::quoted(target_);
   if (!S_ISREG(status.mode)) {
     throw MemoryError(Errc::provider_error, "write " + name + ": it is not a regular file; name another");
@@ -125,7 +129,7 @@ void ReplacementFile::check_target() {
                                                 " bytes is there; --force replaces it");
   }
   mode_ = status.mode & 0777;
-  old_ = storage::File::open(files(), target_, O_RDONLY, 0, "open");
+  old_ = folder_.open_file(name_, O_RDONLY, 0, "open");
   if (!files().lock(old_.descriptor(), storage::Lock::exclusive).ok()) {
     throw MemoryError(Errc::busy, "replace " + name + ": the file is in use; stop what has it open");
   }
@@ -136,16 +140,31 @@ void ReplacementFile::check_target() {
   }
 }
 
+/// The name beside the target is still that of the file that was made.
+bool ReplacementFile::is_ours() const {
+  storage::FileStatus named;
+  if (!folder_.has(temporary_, named)) return false;
+  const auto made = written_.status();
+  return named.device == made.device && named.inode == made.inode;
+}
+
 void ReplacementFile::commit() {
+  // Whoever wrote has the file locked that it wrote to. One that can be locked here was not written.
+  if (!is_ours() || files().lock(written_.descriptor(), storage::Lock::shared).ok()) {
+    throw MemoryError(Errc::provider_error,
+                      "write " + storage::quoted(target_) + ": the folder or the file " + storage::quoted(path_) +
+                          " was replaced meanwhile, and what was written is elsewhere; copy once more");
+  }
   // Between the look at the beginning and now someone may have made the file.
-  if (!overwrite_ && exists(target_)) {
+  storage::FileStatus there;
+  if (!overwrite_ && folder_.has(name_, there)) {
     throw MemoryError(Errc::already_exists,
                       "write " + storage::quoted(target_) + ": a file appeared there meanwhile; --force replaces it");
   }
-  storage::rename_file(files(), path_, target_);
+  folder_.rename(temporary_, name_);
   committed_ = true;
-  keep_on_signal(path_);
-  storage::sync_parent_folder(files(), target_);
+  keep_on_signal(folder_.descriptor(), temporary_);
+  folder_.sync();
 }
 
 }  // namespace pageserver::pagectl

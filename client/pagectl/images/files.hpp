@@ -10,6 +10,7 @@
 
 #include "client/pagectl/images/found_data.hpp"
 #include "storage/file/file_io.hpp"
+#include "storage/file/folder.hpp"
 
 namespace pageserver::pagectl {
 
@@ -42,7 +43,8 @@ private:
 };
 
 /// A file that appears under its name only when it is whole: written beside it under a temporary name, then renamed.
-/// Not committed, it is removed: by the destructor, and when a signal ends the process.
+/// Not committed, it is removed: by the destructor, and when a signal ends the process. All of that is done in the
+/// folder that was opened first: one that takes its place meanwhile, or a link, leads nowhere.
 class ReplacementFile {
 public:
   /// Refuses an existing target unless `overwrite`, and always one that is in use or is no regular file.
@@ -53,18 +55,25 @@ public:
 
   /// The file to write, empty at first.
   const std::string& path() const { return path_; }
-  /// To be called when the content is synced: renames it and syncs the folder.
+  /// To be called when the content is synced, while who wrote it still has the file open and locked: renames it and
+  /// syncs the folder. Refused when another file was written instead, since someone replaced the folder.
   void commit();
 
 private:
   void check_target();
 
+  bool is_ours() const;
+
   std::string target_;
-  std::string path_;
+  storage::Folder folder_;  // of the target
+  std::string name_;        // of the target
+  std::string temporary_;   // the name beside it
+  std::string path_;        // of that
   bool overwrite_;
   bool committed_ = false;
   std::uint32_t mode_ = 0666;
-  storage::File old_;  // locked for as long as we work, so that nobody starts to use it
+  storage::File old_;      // locked for as long as we work, so that nobody starts to use it
+  storage::File written_;  // the file to write, as it was made
 };
 
 }  // namespace pageserver::pagectl

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "client/pagectl/terminal/progress.hpp"
@@ -17,7 +19,7 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  std::vector<std::string> paths;
+  std::vector<std::pair<int, std::string>> files;  // by folder and name
 };
 
 /// Never destroyed: the thread may still use it while the process ends.
@@ -32,7 +34,7 @@ void wait_for_signal(sigset_t signals) {
   Registry& all = registry();
   // Held to the end, so that no new temporary file can appear.
   const std::lock_guard lock(all.mutex);
-  for (const auto& path : all.paths) ::unlink(path.c_str());
+  for (const auto& [folder, name] : all.files) ::unlinkat(folder, name.c_str(), 0);
   end_progress_line();
   ::_exit(128 + number);
 }
@@ -58,16 +60,16 @@ void watch_signals() {
   std::thread(wait_for_signal, signals).detach();
 }
 
-void remove_on_signal(const std::string& path) {
+void remove_on_signal(int folder, const std::string& name) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  all.paths.push_back(path);
+  all.files.emplace_back(folder, name);
 }
 
-void keep_on_signal(const std::string& path) {
+void keep_on_signal(int folder, const std::string& name) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  std::erase(all.paths, path);
+  std::erase(all.files, std::pair(folder, name));
 }
 
 }  // namespace pageserver::pagectl

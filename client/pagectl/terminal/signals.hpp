@@ -10,8 +10,8 @@ namespace pageserver::pagectl {
 /// thing in main. SIGPIPE is ignored: a broken pipe is an error like others.
 void watch_signals();
 
-/// `path` is removed when a signal ends the process, until keep_on_signal().
-void remove_on_signal(const std::string& path);
-void keep_on_signal(const std::string& path);
+/// `name` in the open folder is removed when a signal ends the process, until keep_on_signal().
+void remove_on_signal(int folder, const std::string& name);
+void keep_on_signal(int folder, const std::string& name);
 
 }  // namespace pageserver::pagectl

@@ -1,0 +1,122 @@
+// A file that is replaced whole, while others play with the folder that it is in.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <pageserver/error.hpp>
+#include <pageserver/file_provider.hpp>
+
+#include "client/pagectl/images/files.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace pageserver::pagectl {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator{folder}) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// As copy does: an image at the path, written and flushed, and open until the end.
+FileProvider written_at(const std::string& path, char value) {
+  FileProvider image{path};
+  image.grow(1);
+  const std::vector<std::byte> data(page_size, static_cast<std::byte>(value));
+  image.write(0, data);
+  image.flush();
+  return image;
+}
+
+Errc commit_error(ReplacementFile& file) {
+  try {
+    file.commit();
+  } catch (const MemoryError& error) {
+    return error.errc();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("a replaced file stays in the folder that it was begun in, wherever that is moved") {
+  const TempDir dir;
+  fs::create_directory(dir.file("one"));
+  const bool there = GENERATE(false, true);
+  if (there) std::ofstream{dir.file("one") + "/a.img"} << "old";
+  std::optional<ReplacementFile> file(std::in_place, dir.file("one") + "/a.img", there);
+  const FileProvider image = written_at(file->path(), 'n');
+  fs::rename(dir.file("one"), dir.file("two"));
+  fs::create_directory(dir.file("one"));
+  std::ofstream{dir.file("one") + "/a.img"} << "another's";
+  if (GENERATE(false, true)) {
+    file->commit();
+    file.reset();
+    CHECK(content_of(dir.file("two") + "/a.img") == std::string(page_size, 'n'));
+    CHECK(names_in(dir.file("two")) == std::vector<std::string>{"a.img"});
+  } else {
+    file.reset();
+    CHECK(names_in(dir.file("two")) == (there ? std::vector<std::string>{"a.img"} : std::vector<std::string>{}));
+  }
+  CHECK(content_of(dir.file("one") + "/a.img") == "another's");
+  CHECK(names_in(dir.file("one")) == std::vector<std::string>{"a.img"});
+}
+
+TEST_CASE("what was written into another folder than the one that was looked at does not become the file") {
+  const TempDir dir;
+  fs::create_directory(dir.file("one"));
+  std::ofstream{dir.file("one") + "/a.img"} << "old";
+  std::optional<ReplacementFile> file(std::in_place, dir.file("one") + "/a.img", true);
+  fs::rename(dir.file("one"), dir.file("two"));
+  fs::create_directory(dir.file("one"));
+  const FileProvider image = written_at(file->path(), 'n');  // a file of that name is made in the new folder
+  CHECK(commit_error(*file) == Errc::provider_error);
+  file.reset();
+  CHECK(content_of(dir.file("two") + "/a.img") == "old");
+  CHECK(names_in(dir.file("two")) == std::vector<std::string>{"a.img"});
+  CHECK_FALSE(fs::exists(dir.file("one") + "/a.img"));
+}
+
+TEST_CASE("a link or another file at the temporary name does not become the file, and is not removed") {
+  const TempDir dir;
+  std::optional<ReplacementFile> file(std::in_place, dir.file("a.img"), false);
+  const FileProvider image = written_at(file->path(), 'n');
+  const std::string temporary = file->path();
+  std::ofstream{dir.file("secret")} << "secret";
+  fs::remove(temporary);
+  const bool link = GENERATE(false, true);
+  link ? fs::create_symlink(dir.file("secret"), temporary) : fs::rename(dir.file("secret"), temporary);
+  CHECK(commit_error(*file) == Errc::provider_error);
+  file.reset();
+  CHECK_FALSE(fs::exists(dir.file("a.img")));
+  CHECK(content_of(temporary) == "secret");
+}
+
+TEST_CASE("a target that is a link to nowhere, or appears meanwhile, is refused") {
+  const TempDir dir;
+  fs::create_symlink(dir.file("nowhere"), dir.file("link.img"));
+  CHECK_THROWS_AS(ReplacementFile(dir.file("link.img"), true), MemoryError);
+  ReplacementFile file{dir.file("a.img"), false};
+  const FileProvider image = written_at(file.path(), 'n');
+  const bool link = GENERATE(false, true);
+  link ? fs::create_symlink(dir.file("nowhere"), dir.file("a.img")) : void(std::ofstream{dir.file("a.img")} << "new");
+  CHECK(commit_error(file) == Errc::already_exists);
+  CHECK_FALSE(fs::exists(dir.file("nowhere")));
+}
+
+}  // namespace pageserver::pagectl
