@@ -553,7 +553,6 @@ impl Session {
     pub(crate) fn forget_private(&mut self) {
         self.cache().clear();
         self.unsent_pages = 0;
-        self.pages_known = false;
     }
 
     pub(crate) fn forget_changed(&mut self, refreshed: &Refreshed) {

@@ -145,22 +145,44 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// The text with control characters as `\xNN`, so that a terminal may show it.
+/// The text with what could rule a terminal or forge a line as `\xNN` or `\u{NNNN}`: control characters, line and
+/// paragraph separators, and what turns the direction of a text.
 pub fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.chars().any(is_control) {
+    if !text.chars().any(is_unsafe) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if is_control(c) {
-            out.push_str(&format!("\\x{:02x}", c as u32));
-        } else {
-            out.push(c);
+        match c as u32 {
+            _ if !is_unsafe(c) => out.push(c),
+            code if code < 0x80 => out.push_str(&format!("\\x{:02x}", code)),
+            code => out.push_str(&format!("\\u{{{:04x}}}", code)),
         }
     }
     out.into()
 }
 
-pub(crate) fn is_control(c: char) -> bool {
-    (c as u32) < 0x20 || (0x7f..0xa0).contains(&(c as u32))
+/// The characters that a name may not have.
+pub(crate) fn is_unsafe(c: char) -> bool {
+    matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_rule_a_terminal_or_forge_a_line_is_shown_as_the_cpp_library_shows_it() {
+        for plain in ["", "demo", "J\u{fc}rgen & co", "a\\b", "\u{a0}\u{200b}\u{2027}\u{202f}\u{2065}\u{1f600}"] {
+            assert_eq!(printable(plain), plain);
+        }
+        assert_eq!(printable("\x1b[31m\0\x7f"), "\\x1b[31m\\x00\\x7f");
+        assert_eq!(printable("a\nb\u{85}\u{9b}"), "a\\x0ab\\u{0085}\\u{009b}");
+        assert_eq!(printable("\u{61c}\u{200e}\u{200f}"), "\\u{061c}\\u{200e}\\u{200f}");
+        assert_eq!(printable("\u{2028}\u{202e}"), "\\u{2028}\\u{202e}");
+        assert_eq!(printable("\u{2066}\u{2069}"), "\\u{2066}\\u{2069}");
+        // 65 control characters, 2 separators, 12 for the direction: U+061C, U+200E and F, U+202A to E, U+2066 to 9.
+        assert_eq!(('\0'..=char::MAX).filter(|c| is_unsafe(*c)).count(), 65 + 2 + 12);
+    }
 }

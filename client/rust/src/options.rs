@@ -145,13 +145,15 @@ impl Options {
         self
     }
 
-    /// Name resolution, all addresses, hello and open together (`wait_ms` on top); 10 s unless said otherwise.
+    /// Name resolution, all addresses, hello and open together (`wait_ms` on top); 10 s unless said otherwise. Zero, as
+    /// in a URI, and anything beyond a year, such as `Duration::MAX`, mean that there is no limit.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// One request, counted from when it is the oldest one without an answer; 60 s unless said otherwise.
+    /// One request, counted from when it is the oldest one without an answer; 60 s unless said otherwise. Zero and
+    /// `Duration::MAX` as for [`connect_timeout`](Options::connect_timeout).
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
@@ -202,6 +204,8 @@ impl Options {
         if self.publish == Publish::OnFlush && self.access != Access::Write {
             return refuse("publish=on_flush is for access=write only");
         }
+        self.connect_timeout = uri::limited(self.connect_timeout);
+        self.request_timeout = uri::limited(self.request_timeout);
         if self.name.is_empty() {
             self.name = own_name();
         }

@@ -464,14 +464,14 @@ impl Session {
         if self.options.access == Access::Read {
             return self.look_if_due(Operation::DISCARD);
         }
-        if self.writes_back() {
-            self.connection.check_usable(Operation::DISCARD)?;
-            self.forget_private();
-        }
+        // Until the daemon has dropped its part, what was not sent belongs to the same transaction.
         let size = self.connection.call(&Request::Discard, |answer| match answer {
             Answer::Discard(size) => Ok(size),
             _ => Err(unexpected(Operation::DISCARD)),
         })?;
+        if self.writes_back() {
+            self.forget_private();
+        }
         self.pages = size.pages;
         self.pages_known = true;
         self.held = size.version;

@@ -1,6 +1,6 @@
 //! URIs as the README documents them, to values. Pure: no file, no socket, no name resolution.
 
-use crate::error::{is_control, Error, ErrorKind, Result};
+use crate::error::{printable, Error, ErrorKind, Result};
 use crate::poll::POLL_US_MAX;
 use crate::protocol::{is_session_name, is_store_name, Access, Publish, View, DEFAULT_PORT};
 use std::net::Ipv6Addr;
@@ -450,15 +450,7 @@ impl<'a> Parser<'a> {
 }
 
 fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        if is_control(c) {
-            out.push_str(&format!("\\x{:02x}", c as u32));
-        } else {
-            out.push(c);
-        }
-    }
-    out + "\""
+    format!("\"{}\"", printable(text))
 }
 
 /// What stands before the first colon when it can be a scheme; nothing for a plain path.
@@ -519,6 +511,18 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
+/// What a timeout that is no limit stands for: a clock can be told of it, and nobody sees its end.
+const WITHOUT_LIMIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A timeout as it is used: nothing, and more than anybody waits, mean that there is no limit.
+pub(crate) fn limited(timeout: Duration) -> Duration {
+    if timeout.is_zero() {
+        WITHOUT_LIMIT
+    } else {
+        timeout.min(WITHOUT_LIMIT)
+    }
+}
+
 /// `500ms`, `10s`, `2m`, `1h`, or a bare number of milliseconds; at most 366 days, which is what 0, no limit, stands for.
 fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text);
@@ -529,9 +533,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "h" => 3_600_000,
         _ => return None,
     };
-    let number = parse_number(number, 366 * 24 * 3_600_000 / factor)?;
-    let without_limit = 366 * 24 * 3_600_000;
-    Some(Duration::from_millis(if number == 0 { without_limit } else { number * factor }))
+    let number = parse_number(number, WITHOUT_LIMIT.as_millis() as u64 / factor)?;
+    Some(limited(Duration::from_millis(number * factor)))
 }
 
 /// Bytes: a number, alone or with B, KiB, MiB, GiB or TiB directly behind it.

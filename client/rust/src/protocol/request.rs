@@ -2,7 +2,7 @@
 
 use super::frame::{Header, Operation, Status, HEADER_BYTES};
 use super::{Access, Publish, View, NAME_BYTES_MAX, STORE_NAME_BYTES_MAX};
-use crate::error::is_control;
+use crate::error::is_unsafe;
 
 /// A request, with the fields of its table in the document.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +153,7 @@ pub(crate) fn is_store_name(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
 }
 
-/// At most 255 bytes without the control characters that the protocol forbids.
+/// At most 255 bytes without the characters that the protocol forbids in names.
 pub(crate) fn is_session_name(text: &str) -> bool {
-    text.len() <= NAME_BYTES_MAX && !text.chars().any(|c| is_control(c) && (c as u32) < 0x80)
+    text.len() <= NAME_BYTES_MAX && !text.chars().any(is_unsafe)
 }
