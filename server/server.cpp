@@ -22,6 +22,7 @@ namespace {
 
 // Connections over the limit are told why. So many at a time; the others are just closed.
 constexpr std::size_t refused_at_once_max = 64;
+constexpr std::chrono::seconds warning_interval{10};
 
 std::string joined(const std::vector<std::string>& parts) {
   std::string text;
@@ -68,6 +69,7 @@ void Server::start() {
   }
   for (const UnixListen& address : config_.unix_sockets) listeners_.push_back(Listener::local(address));
   write_port_file();
+  budget_open_files();
   for (const auto& listener : listeners_) {
     listener->start(*front_, log_,
                     [this](UniqueFd socket, std::string address) { accepted(std::move(socket), std::move(address)); });
@@ -128,6 +130,47 @@ void Server::log_start() const {
                       {"listeners", joined(listeners)}});
 }
 
+// Stores come first: a connection can wait.
+void Server::budget_open_files() {
+  const std::uint64_t limit = open_files_limit();
+  // Few of them where there are few descriptors.
+  refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_max, limit / 16));
+  constexpr std::uint64_t spare_files = 8;  // of lists, size probes and the like
+  const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
+  // What the stores have already counts twice, which is little.
+  open_files_ = OpenFilesBudget(limit, open_files_now() + refused_at_once_max_ + spare_files, files_of_store);
+  const std::size_t stores = catalog_.stores_to_keep_files_for();
+  const std::uint64_t reachable = open_files_.connections_max(stores);
+  if (reachable >= config_.limits.connections) return;
+  log_.warn("limits.connections can't be reached",
+            {{"connections", config_.limits.connections},
+             {"reachable", reachable},
+             {"open_files", limit},
+             {"kept_for_stores", open_files_.kept_for(stores)},
+             {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower limits.connections"}});
+}
+
+std::string Server::too_many_connections(std::size_t count) {
+  const std::uint64_t configured = config_.limits.connections;
+  if (count >= configured)
+    return std::to_string(count) + " connections are open, limits.connections=" + std::to_string(configured) +
+           "; try again later, or raise the limit";
+  const std::size_t stores = catalog_.stores_to_keep_files_for();
+  if (count < open_files_.connections_max(stores)) return {};
+  const std::uint64_t kept = open_files_.kept_for(stores);
+  if (const auto now = std::chrono::steady_clock::now(); now - last_files_warning_ >= warning_interval) {
+    last_files_warning_ = now;
+    log_.warn("connections refused for want of descriptors",
+              {{"connections", count},
+               {"open_files", open_files_.limit()},
+               {"kept_for_stores", kept},
+               {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower limits.connections"}});
+  }
+  return std::to_string(count) + " connections are open, and of the " + std::to_string(open_files_.limit()) +
+         " descriptors that the daemon may have (ulimit -n) " + std::to_string(kept) +
+         " are kept for its stores; try again later, or raise that limit";
+}
+
 // The connection is made whole before it can be found, and owns the socket from the beginning.
 void Server::accepted(UniqueFd socket, std::string address) {
   const std::uint64_t id = next_connection_++;
@@ -136,14 +179,17 @@ void Server::accepted(UniqueFd socket, std::string address) {
   {
     const std::lock_guard lock(mutex_);
     count = connections_.size();
-    if (count >= config_.limits.connections + refused_at_once_max) return;
-    connections_.emplace(id, connection);
   }
   std::optional<proto::Fault> refusal;
-  if (count >= config_.limits.connections) {
-    refusal = proto::Fault{proto::Status::limit_exceeded,
-                           std::to_string(count) + " connections are open, limits.connections=" +
-                               std::to_string(config_.limits.connections) + "; try again later, or raise the limit"};
+  if (std::string reason = too_many_connections(count); !reason.empty()) {
+    const std::uint64_t max = open_files_.connections_max(catalog_.stores_to_keep_files_for());
+    if (count >= std::min<std::uint64_t>(config_.limits.connections, max) + refused_at_once_max_) return;
+    refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
+  }
+  {
+    // Only this thread adds some.
+    const std::lock_guard lock(mutex_);
+    connections_.emplace(id, connection);
   }
   connection->start(std::move(refusal));
 }

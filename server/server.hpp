@@ -13,6 +13,7 @@
 #include "server/connection/connection.hpp"
 #include "server/listener.hpp"
 #include "server/runtime/log.hpp"
+#include "server/runtime/open_files.hpp"
 #include "server/runtime/signal_watch.hpp"
 #include "server/stores/catalog.hpp"
 #include "storage/file/file_system.hpp"
@@ -47,6 +48,9 @@ private:
   void remove_stale_port_file() const;
   void write_port_file();
   void log_start() const;
+  void budget_open_files();
+  /// Why there may be no further connection beside `count`, or empty.
+  std::string too_many_connections(std::size_t count);
   void accepted(UniqueFd socket, std::string address);
   void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
@@ -73,6 +77,9 @@ private:
   std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
   std::uint64_t next_connection_ = 1;
+  OpenFilesBudget open_files_;
+  std::size_t refused_at_once_max_ = 0;
+  std::chrono::steady_clock::time_point last_files_warning_;
   // What must be said even without memory.
   PostRoom signal_posted_;
   PostRoom last_ended_;

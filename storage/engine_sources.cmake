@@ -10,6 +10,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/publish.cpp
   engine/read.cpp
   engine/recovery.cpp
+  engine/room.cpp
   engine/session.cpp
   engine/session_state.cpp
   engine/sync.cpp

@@ -108,6 +108,10 @@ public:
   /// True: write, zero and grow may be called now. False: the log is at its bound; `room` runs once, on another
   /// thread, when it is worth asking again. A caller that does not ask gets limit_exceeded or no_space instead.
   virtual bool may_write(std::function<void()> room) = 0;
+  /// Asked at once after write, zero or grow threw. True: it found no room, and a checkpoint is about to make some;
+  /// `room` runs once, inside the call or later on another thread, when it is worth trying again. False: what was
+  /// thrown is the answer. (A flush waits by itself.)
+  virtual bool room_may_come(std::function<void()> /*room*/) { return false; }
   virtual void on_notice(Notice notice) = 0;
   /// For HolderStat::idle_ms: the caller notes here, by its monotonic clock, when a request of the session comes, and
   /// when one that waited for a flush or for room goes on. Cheap. While it waits the session is not idle, nor before

@@ -1,4 +1,5 @@
 // pagectl: looks at, copies, compares and measures memory images, in files and in daemons.
+#include <csignal>
 #include <cstdlib>
 #include <string>
 
@@ -44,6 +45,8 @@ int run(Context& context, int argc, char** argv) {
 int main(int argc, char** argv) {
   pageserver::storage::occupy_standard_streams();
   watch_signals();
+  // A file that grows past `ulimit -f`, standard output too, is an error that says so.
+  ::signal(SIGXFSZ, SIG_IGN);
   Context context;
   int status = exit_failed;
   try {

@@ -34,6 +34,20 @@ Next serve(const FrameHeader& header, Payload payload, Answers& answers, Call ca
   return Next::answered;
 }
 
+/// A change, as room() lets it in; `change` answers.
+template <class Change>
+Next serve_change(SessionScope& scope, Answers& answers, const std::function<void()>& room, const Change& change) {
+  if (!scope.session.may_write(room)) return Next::wait_for_room;
+  answers.reserve(small_answer_bytes);
+  try {
+    change();
+  } catch (const MemoryError&) {
+    if (scope.session.room_may_come(room)) return Next::wait_for_room;
+    throw;
+  }
+  return Next::answered;
+}
+
 void check_length(const SessionScope& scope, const char* action, std::uint64_t offset, std::uint64_t length) {
   if (length <= scope.request_bytes_max) return;
   throw MemoryError(Errc::limit_exceeded, std::string(action) + " offset=" + std::to_string(offset) +
@@ -50,10 +64,9 @@ void check_feature(const SessionScope& scope, std::uint64_t feature, const char*
 Next serve_grow(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
                 const std::function<void()>& room) {
   return serve<proto::GrowRequest>(header, payload, answers, [&](const proto::GrowRequest& request) {
-    if (!scope.session.may_write(room)) return Next::wait_for_room;
-    answers.reserve(small_answer_bytes);
-    answers.add(header.request_id, proto::GrowAnswer{scope.session.grow(request.new_pages)});
-    return Next::answered;
+    return serve_change(scope, answers, room, [&] {
+      answers.add(header.request_id, proto::GrowAnswer{scope.session.grow(request.new_pages)});
+    });
   });
 }
 
@@ -76,12 +89,11 @@ Next serve_write(SessionScope& scope, const FrameHeader& header, Payload payload
                  const std::function<void()>& room) {
   return serve<proto::WriteRequest>(header, payload, answers, [&](const proto::WriteRequest& request) {
     check_length(scope, "write", request.offset, request.data.size());
-    if (!scope.session.may_write(room)) return Next::wait_for_room;
-    answers.reserve(small_answer_bytes);
-    scope.session.write(request.offset, request.data);
-    scope.counters.bytes_written += request.data.size();
-    answers.add(header.request_id, proto::WriteAnswer{});
-    return Next::answered;
+    return serve_change(scope, answers, room, [&] {
+      scope.session.write(request.offset, request.data);
+      scope.counters.bytes_written += request.data.size();
+      answers.add(header.request_id, proto::WriteAnswer{});
+    });
   });
 }
 
@@ -89,11 +101,10 @@ Next serve_zero(SessionScope& scope, const FrameHeader& header, Payload payload,
                 const std::function<void()>& room) {
   return serve<proto::ZeroRequest>(header, payload, answers, [&](const proto::ZeroRequest& request) {
     check_feature(scope, proto::feature_zero, "zero");
-    if (!scope.session.may_write(room)) return Next::wait_for_room;
-    answers.reserve(small_answer_bytes);
-    scope.session.zero(request.offset, request.length);
-    answers.add(header.request_id, proto::ZeroAnswer{});
-    return Next::answered;
+    return serve_change(scope, answers, room, [&] {
+      scope.session.zero(request.offset, request.length);
+      answers.add(header.request_id, proto::ZeroAnswer{});
+    });
   });
 }
 

@@ -116,6 +116,20 @@ void Catalog::start() {
   if (first) std::rethrow_exception(first);
 }
 
+std::uint64_t Catalog::open_files_of_a_store() const noexcept {
+  StoreSettings settings;
+  settings.engine = config_.limits.engine;
+  settings.threads = config_.threads;
+  return open_files_of(settings);
+}
+
+std::size_t Catalog::stores_to_keep_files_for() const {
+  constexpr std::size_t of_directory_min = 4;
+  const std::size_t expected = config_.stores.size() + (config_.directory ? of_directory_min : 0);
+  const std::lock_guard lock(mutex_);
+  return std::max(expected, entries_.size() + (config_.directory ? 1 : 0));
+}
+
 std::vector<ListedStore> Catalog::configured() const {
   std::vector<ListedStore> stores;
   for (const auto& host : hosts()) {

@@ -56,6 +56,10 @@ public:
   void start();
   /// From any thread: a store that is being recovered is not opened; its log is kept for the next start.
   void abandon_openings() noexcept { abandon_openings_ = true; }
+  /// How many descriptors each store may need, and of how many stores they are to be kept: those that are open, and
+  /// some that may be opened.
+  std::uint64_t open_files_of_a_store() const noexcept;
+  std::size_t stores_to_keep_files_for() const;
   /// For the log's start line: name and pages of each configured store.
   std::vector<ListedStore> configured() const;
 

@@ -35,6 +35,14 @@ std::uint64_t random_salt() {
 
 }  // namespace
 
+std::uint64_t open_files_of(const StoreSettings& settings) noexcept {
+  constexpr std::uint64_t of_a_worker = 3;  // its events, their timer, and what wakes it up
+  storage::EngineOptions options;
+  options.log_bytes = settings.engine.log_bytes;
+  options.held_bytes = settings.engine.held_bytes;
+  return storage::open_files_of_store(options) + of_a_worker * settings.threads;
+}
+
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
                                            storage::Background& sync_lane, storage::Background& checkpoint_lane,
                                            std::function<void(const storage::RecoveryReport& report)> recovered) {

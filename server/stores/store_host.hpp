@@ -114,6 +114,9 @@ private:
   std::string said_sync_error_;
 };
 
+/// How many descriptors such a store may need, with those of its threads.
+std::uint64_t open_files_of(const StoreSettings& settings) noexcept;
+
 /// What stands behind the daemon's stores.
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
                                            storage::Background& sync_lane, storage::Background& checkpoint_lane,

@@ -482,7 +482,13 @@ private:
     own_->session->note_request(monotonic_ms());
     for (;;) {
       const auto room = std::make_shared<Signal>();
-      if (own_->session->may_write([room] { room->set(); })) return call(*own_->session);
+      if (own_->session->may_write([room] { room->set(); })) {
+        try {
+          return call(*own_->session);
+        } catch (const MemoryError&) {
+          if (!own_->session->room_may_come([room] { room->set(); })) throw;
+        }
+      }
       room->wait();
     }
   }

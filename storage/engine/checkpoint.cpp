@@ -1,5 +1,6 @@
 // Checkpoints: copying what every holder has passed from the log into the image, on the checkpoint lane, in steps.
 #include <algorithm>
+#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -19,7 +20,9 @@ void Engine::consider_checkpoint() noexcept {
   if (round_phase_ != RoundPhase::idle || cutting_image_ || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
   // After an error there may be nothing to copy, and files of the log that could not be removed.
-  if (reachable.version <= checkpointed_.version && !checkpoint_error_) return;
+  const bool for_room = room_wanted_ && (reachable.version > checkpointed_.version ||
+                                         (reachable.version == version_ && log_can_be_emptied()));
+  if (reachable.version <= checkpointed_.version && !checkpoint_error_ && !for_room) return;
   // Worth its two syncs.
   constexpr std::uint64_t early_cost_min = 1ull << 20;
   constexpr std::uint64_t index_bytes_max = 32ull << 20;
@@ -27,7 +30,7 @@ void Engine::consider_checkpoint() noexcept {
   const std::uint64_t behind = reachable.cost - checkpointed_.cost;
   const bool for_reads = std::exchange(reads_want_checkpoint_, false);
   const bool early = behind >= early_cost_min && (for_reads || index_.memory_bytes() > index_bytes_max);
-  if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_) return;
+  if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_ && !for_room) return;
   round_phase_ = RoundPhase::scheduled;
   submit_checkpoint();
 }
@@ -95,7 +98,7 @@ void Engine::pace_round() {
 void Engine::resume_round(bool anyway) noexcept {
   if (checkpoint_missed_) return submit_checkpoint();
   if (!round_paused_) return;
-  const bool hurries = published_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
+  const bool hurries = room_wanted_ || published_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
   if (!anyway && options_.checkpoint_pace != 0 && pace_bytes_ <= 0 && !hurries) return;
   round_paused_ = false;
   submit_checkpoint();
@@ -126,6 +129,7 @@ bool Engine::start_round(After& after) {
     round_pages_ = round_.version == version_ ? pages_ : holders_.begin()->second->held_pages;
     round_holder_ = round_.version;
     round_cursor_ = 0;
+    round_data_from_ = 0;
     pace_bytes_ = static_cast<std::int64_t>(options_.checkpoint_step_bytes);
     round_paused_ = false;
     gate_.begin_generation(ReadGate::Change{gate_});
@@ -158,7 +162,7 @@ void Engine::extend_image() {
 }
 
 bool Engine::copy_step() {
-  // A hole of many pages is one call. So many at most, and then the step is done.
+  // A hole of many pages is one call. So many at most beyond where there is no data, and then the step is done.
   constexpr std::uint64_t punch_pages_max = 16384;
   std::vector<LogSegmentRef> segments;
   for (std::uint64_t copied = 0; copied < options_.checkpoint_step_bytes;) {
@@ -182,7 +186,8 @@ bool Engine::copy_step() {
         const std::uint64_t free_until = needed == publishing_pages_.end() ? no_position : needed->first;
         copy.may_punch = all_zero(newest) && copy.page < free_until;
         if (copy.may_punch) {
-          copy.pages = std::min({until, free_until, copy.page + punch_pages_max}) - copy.page;
+          const std::uint64_t punch_until = std::max(copy.page, round_data_from_) + punch_pages_max;
+          copy.pages = std::min({until, free_until, punch_until}) - copy.page;
           reserved_pages_.remove({copy.page, copy.page + copy.pages});
         }
         round_cursor_ = copy.page + copy.pages;
@@ -193,11 +198,21 @@ bool Engine::copy_step() {
     if (done.punched) refill_hole({copy.page, copy.page + copy.pages});
     for (const Piece& piece : copy.pieces) copied += piece.end - piece.begin;
     if (copy.pages == 1) continue;
+    if (copy.pages >= punch_pages_max) round_data_from_ = next_data_page(copy.page + done.pages);
     const Lock lock{mutex_};
     round_cursor_ = copy.page + done.pages;
     if (done.punched) return true;
   }
   return true;
+}
+
+/// The first page from `page` on that may have data in the image.
+std::uint64_t Engine::next_data_page(std::uint64_t page) const {
+  const std::uint64_t pages = image_->pages();
+  if (page >= pages) return page;
+  const IoResult found = retried([&] { return file_system_.seek_data(image_->file().descriptor(), page * page_size); });
+  if (found.ok()) return static_cast<std::uint64_t>(found.value) / page_size;
+  return found.error == ENXIO ? pages : page;
 }
 
 // A writer may have reserved blocks of these pages while the hole was made: its flush must still fit.
@@ -236,10 +251,12 @@ void Engine::finish_round() {
     round_holder_ = 0;
     small_bytes_ = 0;
   }
+  begin_empty_segment();
   cut_log(round_.position);
   After after{*this};
   const Lock lock{mutex_};
   round_phase_ = RoundPhase::idle;
+  end_room_round();
   cleared_cost_ = round_.cost;  // not before: the files take room until they are gone
   checkpoint_error_.reset();
   take_rooms(after);
@@ -286,11 +303,18 @@ void Engine::cut_log(std::uint64_t position) {
       others = segments_.size() - 1;
     }
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
-    const bool keeps = !ends && log_.wants(*oldest, others);
-    if (keeps)
-      folder_.rename(segment_name(image_name_, oldest->number), spare_name(image_name_, oldest->number));
-    else
-      folder_.remove(segment_name(image_name_, oldest->number));
+    bool keeps = !ends && log_.wants(*oldest, others);
+    const std::string name = segment_name(image_name_, oldest->number);
+    if (keeps) {
+      const std::string spare = spare_name(image_name_, oldest->number);
+      const IoResult renamed = folder_.try_rename(name, spare);
+      // A full disk may have no room for another name.
+      keeps = renamed.ok();
+      if (!keeps && renamed.error != ENOSPC && renamed.error != EDQUOT)
+        throw file_error(file_system_, "rename " + quoted(folder_.path_of(name)) + " to", folder_.path_of(spare),
+                         renamed.error);
+    }
+    if (!keeps) folder_.remove(name);
     must_sync([&] {
       if (!mutated(Mutation::drop_removal_sync)) folder_.sync();
     });
@@ -309,6 +333,7 @@ void Engine::fail_round() noexcept {
   round_phase_ = RoundPhase::idle;
   round_holder_ = 0;
   round_paused_ = false;
+  end_room_round();
   try {
     throw;
   } catch (const MemoryError& error) {
@@ -327,7 +352,15 @@ void Engine::fail_round() noexcept {
   take_rooms(after);
 }
 
-void Engine::take_rooms(After& after) noexcept { after.rooms.merge(rooms_); }
+void Engine::end_room_round() noexcept {
+  room_wanted_ = false;
+  ++rounds_ended_;
+}
+
+void Engine::take_rooms(After& after) noexcept {
+  after.rooms.merge(rooms_);
+  wake_commit();
+}
 
 std::string Engine::look_at_image() {
   const std::uint64_t changing_before = image_changing_.load();

@@ -89,11 +89,22 @@ public:
   std::uint64_t publish_grow(const SessionRef& state, std::uint64_t new_pages);
   void flush(const SessionRef& state, StoreSession::Done done);
   bool may_write(const SessionRef& state, std::function<void()> room);
+  /// See StoreSession::room_may_come().
+  bool room_may_come(const SessionRef& state, std::function<void()> room);
+  /// A change that needs about `bytes` found no room, `error` says for what. Begins to make some where it can, and says
+  /// so to room_may_come(). Returns what the caller is to throw, with what holds the room. `rounds_seen` is
+  /// rounds_ended() before the change was tried.
+  MemoryError no_room_error(const SessionRef& state, const MemoryError& error, std::uint64_t bytes,
+                            std::uint64_t rounds_seen);
+  /// Checkpoints that came to an end, for which room may have been made.
+  std::uint64_t rounds_ended() const noexcept { return rounds_ended_.load(); }
   /// Throws limit_exceeded when so many pages are more than an image may have.
   void check_growth(std::uint64_t pages, std::uint64_t new_pages) const;
 
-  /// Throws limit_exceeded when the file system can't have a file of so many pages.
+  /// Throws limit_exceeded when the file system, or this process, can't have a file of so many pages.
   void check_file_size(std::uint64_t pages);
+  /// Throws limit_exceeded when this process may not write there, into a file that is larger than its limit.
+  void check_file_limit(std::string_view action, std::uint64_t offset, std::uint64_t length) const;
 
   // --- read.cpp
   /// Without the session's own pages. Throws lease_lost when its lease was taken.
@@ -137,8 +148,9 @@ private:
     std::uint64_t previous_version = 0;
     std::uint64_t previous_pages = 0;
     std::uint64_t image_bytes = 0;
-    bool new_block = false;     ///< see LogAppend
-    bool unreservable = false;  ///< the file system can't reserve
+    std::uint64_t rounds_seen = 0;  ///< rounds_ended_
+    bool new_block = false;         ///< see LogAppend
+    bool unreservable = false;      ///< the file system can't reserve
   };
   /// A range that is in the log and not yet in the index.
   struct LoggedRange {
@@ -272,6 +284,22 @@ private:
   void commit_task() noexcept;
   /// Appends what `state` has private, on behalf of whoever set `publishing_` for it. Throws when nothing was appended.
   void append_commit(const SessionRef& state);
+  /// One attempt of it.
+  void try_to_append_commit(const SessionRef& state, Publishing& publishing);
+  enum class CommitRoom : std::uint8_t { none, now, later };
+  /// Keeps a transaction that found no room until a checkpoint has ended.
+  CommitRoom commit_waits_for_room(const SessionRef& state, const Publishing& publishing);
+  void wake_commit() noexcept;
+
+  // room.cpp
+  static bool is_no_room(const MemoryError& error) noexcept;
+  bool seek_room(std::uint64_t bytes, After& after) noexcept;
+  bool log_can_be_emptied() const noexcept;
+  bool give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept;
+  std::string what_holds_room() const;
+  void begin_empty_segment() noexcept;
+  void end_room_round() noexcept;
+
   void refuse_without_checkpoint();
   void refuse_past_bound();
   bool past_log_bound() const;
@@ -324,6 +352,7 @@ private:
   void fail_round() noexcept;
   void take_rooms(After& after) noexcept;
   void refill_hole(PageRun run);
+  std::uint64_t next_data_page(std::uint64_t page) const;
   std::string look_at_image();
 
   /// Marks a change to the image file as ours.
@@ -347,6 +376,7 @@ private:
   const std::string shown_path_;
   const std::string image_name_;  // in `folder_`, no symbolic link
   const std::uint64_t incarnation_;
+  const std::uint64_t file_size_limit_;
   LogWriter log_;  // used by whoever set publishing_
 
   std::mutex mutex_;
@@ -374,7 +404,8 @@ private:
 
   // Publishing and durability.
   bool publishing_ = false;
-  SessionRef commit_waiting_;  ///< whose transaction the sync lane is to append
+  SessionRef commit_waiting_;       ///< whose transaction the sync lane is to append
+  Background::Ready commit_ready_;  ///< its task, while it waits for room
   LogPoint appended_;
   LogPoint synced_;
   std::atomic<bool> sync_scheduled_{false};
@@ -414,17 +445,22 @@ private:
   RoundPhase round_phase_ = RoundPhase::idle;
   LogPoint round_;  ///< what the round under way copies up to
   std::uint64_t round_pages_ = 0;
-  std::uint64_t round_holder_ = 0;  ///< its version while it lasts, as one more holder; else 0
-  std::uint64_t round_cursor_ = 0;  ///< next page
-  LogPoint checkpointed_;           ///< the synced image holds this
-  std::uint64_t cleared_cost_ = 0;  ///< as of `checkpointed_`, but once the log's files up to there are gone
-  std::uint64_t hold_mark_ = 0;     ///< cost of what was published when a pin or fork last held it back
+  std::uint64_t round_holder_ = 0;     ///< its version while it lasts, as one more holder; else 0
+  std::uint64_t round_cursor_ = 0;     ///< next page
+  std::uint64_t round_data_from_ = 0;  ///< the image has no data between the cursor and this page
+  LogPoint checkpointed_;              ///< the synced image holds this
+  std::uint64_t cleared_cost_ = 0;     ///< as of `checkpointed_`, but once the log's files up to there are gone
+  std::uint64_t hold_mark_ = 0;        ///< cost of what was published when a pin or fork last held it back
   std::shared_ptr<const MemoryError> checkpoint_error_;               // to copy one takes memory
   const std::shared_ptr<const MemoryError> checkpoint_memory_error_;  ///< made ahead, for when there is none
   bool checkpoint_missed_ = false;                                    ///< its task could not be submitted
-  std::int64_t pace_bytes_ = 0;      ///< that the round may still copy before more is appended
-  std::uint64_t step_position_ = 0;  ///< end of the log when its last step began
-  std::uint64_t stat_position_ = 0;  ///< end of the log when stat() was last called
+  bool room_wanted_ = false;            ///< somebody found none: a round is worth it, however little it copies
+  bool emptying_log_ = false;           ///< the log goes on in a segment of its own: nothing is published meanwhile
+  std::uint64_t emptied_position_ = 0;  ///< end of the log when it was last emptied, or that was tried
+  std::atomic<std::uint64_t> rounds_ended_{0};  ///< well or not
+  std::int64_t pace_bytes_ = 0;                 ///< that the round may still copy before more is appended
+  std::uint64_t step_position_ = 0;             ///< end of the log when its last step began
+  std::uint64_t stat_position_ = 0;             ///< end of the log when stat() was last called
   bool reads_want_checkpoint_ = false;
   bool round_paused_ = false;            ///< no step is on its way until more is appended
   std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone

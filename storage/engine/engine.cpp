@@ -9,6 +9,7 @@
 #include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
 #include "storage/engine/recovery.hpp"
+#include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system_warning.hpp"
 
 #define XXH_INLINE_ALL
@@ -22,13 +23,20 @@ std::uint64_t derived(std::uint64_t salt, std::uint64_t purpose) noexcept {
   return XXH3_64bits_withSeed(&salt, sizeof salt, purpose);
 }
 
+std::uint64_t segment_bytes_of(const EngineOptions& options) noexcept {
+  const std::uint64_t bytes = options.segment_bytes != 0
+                                  ? options.segment_bytes
+                                  : std::clamp<std::uint64_t>(options.log_bytes / 8, 1ull << 20, 32ull << 20);
+  // As large as this process may make one, where records fit into that.
+  constexpr std::uint64_t least_bytes = 64ull << 10;
+  return std::min(bytes, std::max(least_bytes, file_size_limit()));
+}
+
 LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options) {
   LogWriter::Options log;
   log.image_name = image.name();
   log.salt = derived(options.salt, 1);
-  log.segment_bytes = options.segment_bytes != 0
-                          ? options.segment_bytes
-                          : std::clamp<std::uint64_t>(options.log_bytes / 8, 1ull << 20, 32ull << 20);
+  log.segment_bytes = segment_bytes_of(options);
   log.files_max = static_cast<std::size_t>(options.log_bytes / log.segment_bytes);
   log.file_mode = options.file_mode;
   log.image = image_identity(image.file().status());
@@ -60,6 +68,11 @@ private:
 };
 
 }  // namespace
+
+std::uint64_t open_files_of_store(const EngineOptions& options) noexcept {
+  constexpr std::uint64_t others = 6;
+  return (options.log_bytes + options.held_bytes) / segment_bytes_of(options) + others;
+}
 
 std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& path, Background& sync_lane,
                                    Background& checkpoint_lane, const EngineOptions& options) {
@@ -101,6 +114,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
       shown_path_{image_->path()},
       image_name_{image_->name()},
       incarnation_{derived(options.salt, 2)},
+      file_size_limit_{file_size_limit()},
       log_{folder_, log_options(*image_, options)},
       gate_{options.read_lanes},
       checkpoint_memory_error_{std::make_shared<MemoryError>(

@@ -52,6 +52,10 @@ struct EngineOptions {
   std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
 };
 
+/// How many descriptors a store with these options may need: the image and its folder, the log's files with those that
+/// pins hold back, and what is private to the writer.
+std::uint64_t open_files_of_store(const EngineOptions& options) noexcept;
+
 /// Opens, and where a log is left, recovers. Throws MemoryError: busy (the file is locked), provider_error (no image),
 /// damaged (the log or the pair of image and log can't be trusted; the text says what can be done), and the rest as
 /// FileProvider does. `file_system` and both lanes outlive the store.

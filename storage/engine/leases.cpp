@@ -125,6 +125,7 @@ void Engine::hold(SessionState& state, Holders::node_type entry) noexcept {
   state.held_cost = published_.cost;
   state.held_pages = pages_;
   state.right = SessionState::Right::whole;
+  state.given_up_for_room = false;
   entry.key() = {state.held_version, state.id};
   holders_.insert(std::move(entry));
 }
@@ -171,6 +172,7 @@ void Engine::end_session(const SessionRef& state) noexcept {
   if (state->request.access == Access::write) {
     --sessions_write_;
     if (writer_ == state) last_writer_ = std::exchange(writer_, nullptr);
+    wake_commit();
     resume_round(writer_ == nullptr);
     try_to_finish_entering(after);
     grant_next(after);
@@ -212,6 +214,11 @@ MemoryError Engine::broken_error(const SessionState& state) const {
 }
 
 MemoryError Engine::given_up_error(const SessionState& state, std::uint64_t version) const {
+  if (state.given_up_for_room)
+    return {Errc::snapshot_too_old,
+            "version " + std::to_string(version) + " of " + quoted(shown_path_) +
+                " was given up: the disk is full, and the writer needed what the log kept for it; make room, and " +
+                (state.request.access == Access::fork ? "open the fork again" : "refresh the session")};
   return {Errc::snapshot_too_old,
           "version " + std::to_string(version) + " of " + quoted(shown_path_) +
               " was given up: what pins and forks hold back exceeds limits.held_bytes=" +
@@ -246,6 +253,7 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
   rooms_.erase(writer_->id);
   last_writer_ = writer_;
   after.broken = std::exchange(writer_, nullptr);
+  wake_commit();
   try_to_finish_entering(after);
   grant_next(after);
   return lost;

@@ -12,6 +12,7 @@
 #include "base/bounds.hpp"
 #include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
+#include "storage/file/file_size_limit.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -46,7 +47,7 @@ void Engine::check_growth(std::uint64_t pages, std::uint64_t new_pages) const {
 void Engine::check_file_size(std::uint64_t pages) {
   constexpr std::uint64_t common_size_bytes = 2ull << 30;
   const std::uint64_t bytes = pages * page_size;
-  if (bytes <= std::max(common_size_bytes, possible_size_bytes_.load())) return;
+  if (bytes <= std::max(std::min(common_size_bytes, file_size_limit()), possible_size_bytes_.load())) return;
   const File probe = folder_.create_unnamed(image_name_ + ".spill.size", "create probe file");
   const IoResult result = retried([&] { return file_system_.truncate(probe.descriptor(), bytes); });
   // Linux says EINVAL, too, for a size that the file system can't have.
@@ -54,6 +55,15 @@ void Engine::check_file_size(std::uint64_t pages) {
     throw file_error(file_system_, "grow to pages=" + std::to_string(pages) + " of", shown_path_,
                      result.error == EINVAL ? EFBIG : result.error);
   possible_size_bytes_ = bytes;
+}
+
+// A file may be longer than this process may make one. A checkpoint must not find out.
+void Engine::check_file_limit(std::string_view action, std::uint64_t offset, std::uint64_t length) const {
+  if (length == 0 || offset + length <= file_size_limit_) return;
+  throw MemoryError{Errc::limit_exceeded, std::string{action} + " offset=" + std::to_string(offset) +
+                                              " length=" + std::to_string(length) + " of " + quoted(shown_path_) +
+                                              " ends past what a file of this process may have, ulimit -f=" +
+                                              std::to_string(file_size_limit_) + " bytes; raise that limit"};
 }
 
 bool Engine::past_log_bound() const {
@@ -118,6 +128,7 @@ Engine::Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t p
   publishing.previous_version = version_;
   publishing.previous_pages = pages_;
   publishing.image_bytes = image_bytes_;
+  publishing.rounds_seen = rounds_ended_;
   return publishing;
 }
 
@@ -412,12 +423,21 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     const Lock lock{mutex_};
     finish_entering(after);
     check_right_locked(*state);
-    for (const LogRange& range : ranges) check_bounds(action, range.offset, range.length, pages_ * page_size);
+    for (const LogRange& range : ranges) {
+      check_bounds(action, range.offset, range.length, pages_ * page_size);
+      check_file_limit(action, range.offset, range.length);
+    }
     if (ranges.empty()) {
       check_growth(pages_, new_pages);
       if (new_pages == 0) return pages_;
     } else if (ranges.front().length == 0) {
       return pages_;
+    }
+    if (emptying_log_) {
+      state->awaits_room = true;
+      state->rounds_seen = rounds_ended_;
+      throw MemoryError{Errc::no_space,
+                        std::string{action} + " to " + quoted(shown_path_) + ": the log is being emptied; try again"};
     }
     claim_publish(*state, true);
     publishing = plan_publish(new_pages, payload_bytes_of(ranges));
@@ -433,11 +453,16 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     }
     logged = locate(ranges, keep_small, fill);
     done = append(publishing, ranges, fill, parts);
+  } catch (const MemoryError& error) {
+    give_up_publish(publishing);
+    if (!is_no_room(error)) throw;
+    throw no_room_error(state, error, payload_bytes_of(ranges), publishing.rounds_seen);
   } catch (...) {
     give_up_publish(publishing);
     throw;
   }
   const Lock lock{mutex_};
+  state->room_sought = 0;
   appended(publishing, done, logged);
   if (!mutated(Mutation::publish_before_append)) make_visible(state, publishing, logged, after);
   consider_writeback();
@@ -502,6 +527,11 @@ void Engine::begin_commit(const SessionRef& state) {
     const Lock lock{mutex_};
     finish_entering(after);
     claim_publish(*state, false);
+    if (emptying_log_) {
+      commit_waiting_ = state;
+      commit_ready_ = std::move(ready);
+      return;
+    }
     if (state->bytes->bytes() > options_.inline_commit_bytes || state->bytes->range_count() > inline_ranges_max) {
       // Others on this thread don't wait for it. It is on the way: the next lease comes after it.
       commit_waiting_ = state;
@@ -526,56 +556,103 @@ void Engine::commit_task() noexcept {
 }
 
 void Engine::append_commit(const SessionRef& state) {
-  std::list<Flush> flush;
-  Publishing publishing;
-  Background::Ready sync;
-  try {
-    flush.emplace_back();
-    flush.front().state = state;
-    sync = make_ready(&Engine::sync_task);
-    const std::vector<LogRange> ranges = state->bytes->ranges();
-    bool keep_small = false;
-    {
-      const Lock lock{mutex_};
-      check_right_locked(*state);
-      if (!sync_error_.empty()) throw not_durable_error();
-      publishing = plan_publish(state->private_pages, state->bytes->bytes());
-      keep_small = small_bytes_ < small_bytes_max;
-    }
-    // The stream of data is that of the non-zero ranges, one after the other.
-    std::vector<std::uint64_t> starts;
-    std::vector<LogRange> data_ranges;
-    std::uint64_t data_bytes = 0;
-    for (const LogRange& range : ranges) {
-      if (range.zero) continue;
-      starts.push_back(data_bytes);
-      data_ranges.push_back(range);
-      data_bytes += range.length;
-    }
-    const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
-      auto at = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), offset) - starts.begin()) - 1;
-      while (!buffer.empty()) {
-        const std::uint64_t within = offset - starts[at];
-        const std::uint64_t bytes = std::min<std::uint64_t>(buffer.size(), data_ranges[at].length - within);
-        state->bytes->read_over(data_ranges[at].offset + within, buffer.first(bytes));
-        buffer = buffer.subspan(bytes);
-        offset += bytes;
-        ++at;
+  for (;;) {
+    Publishing publishing;
+    try {
+      return try_to_append_commit(state, publishing);
+    } catch (const MemoryError& error) {
+      std::exception_ptr failure = std::current_exception();
+      try {
+        if (is_no_room(error)) {
+          failure = std::make_exception_ptr(no_room_error(state, error, state->bytes->bytes(), publishing.rounds_seen));
+          const CommitRoom room = commit_waits_for_room(state, publishing);
+          if (room == CommitRoom::now) continue;
+          if (room == CommitRoom::later) return;
+        }
+      } catch (const std::bad_alloc&) {
+        // What was thrown first says enough.
       }
-    };
-    std::vector<LoggedRange> logged = locate(ranges, keep_small, fill);
-    const auto parts = state->bytes->parts(ranges, gathered_parts_max);
-    const auto done = append(publishing, ranges, fill, parts);
+      give_up_publish(publishing);
+      std::rethrow_exception(failure);
+    } catch (...) {
+      give_up_publish(publishing);
+      throw;
+    }
+  }
+}
+
+// It stays on the way meanwhile: nobody else publishes.
+Engine::CommitRoom Engine::commit_waits_for_room(const SessionRef& state, const Publishing& publishing) {
+  Background::Ready ready;
+  try {
+    ready = make_ready(&Engine::commit_task);
+  } catch (const std::bad_alloc&) {
+    return CommitRoom::none;
+  }
+  const Lock lock{mutex_};
+  // A session that is gone need not be waited for.
+  if (!std::exchange(state->awaits_room, false) || !state->counted || stopping_) return CommitRoom::none;
+  if (publishing.unreservable) reservable_ = false;
+  publishing_pages_.clear();
+  end_append();
+  if (!room_wanted_ || rounds_ended_ != publishing.rounds_seen) return CommitRoom::now;
+  commit_waiting_ = state;
+  commit_ready_ = std::move(ready);
+  return CommitRoom::later;
+}
+
+void Engine::wake_commit() noexcept {
+  if (!commit_ready_.empty()) sync_lane_.submit_ready(std::exchange(commit_ready_, {}));
+}
+
+void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishing) {
+  std::list<Flush> flush;
+  flush.emplace_back();
+  flush.front().state = state;
+  Background::Ready sync = make_ready(&Engine::sync_task);
+  const std::vector<LogRange> ranges = state->bytes->ranges();
+  bool keep_small = false;
+  {
     const Lock lock{mutex_};
+    check_right_locked(*state);
+    if (!sync_error_.empty()) throw not_durable_error();
+    if (awaiting_sync_.empty()) awaiting_sync_ = make_ready(&Engine::sync_task);
+    publishing = plan_publish(state->private_pages, state->bytes->bytes());
+    keep_small = small_bytes_ < small_bytes_max;
+  }
+  // The stream of data is that of the non-zero ranges, one after the other.
+  std::vector<std::uint64_t> starts;
+  std::vector<LogRange> data_ranges;
+  std::uint64_t data_bytes = 0;
+  for (const LogRange& range : ranges) {
+    if (range.zero) continue;
+    starts.push_back(data_bytes);
+    data_ranges.push_back(range);
+    data_bytes += range.length;
+  }
+  const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {
+    auto at = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), offset) - starts.begin()) - 1;
+    while (!buffer.empty()) {
+      const std::uint64_t within = offset - starts[at];
+      const std::uint64_t bytes = std::min<std::uint64_t>(buffer.size(), data_ranges[at].length - within);
+      state->bytes->read_over(data_ranges[at].offset + within, buffer.first(bytes));
+      buffer = buffer.subspan(bytes);
+      offset += bytes;
+      ++at;
+    }
+  };
+  std::vector<LoggedRange> logged = locate(ranges, keep_small, fill);
+  const auto parts = state->bytes->parts(ranges, gathered_parts_max);
+  const auto done = append(publishing, ranges, fill, parts);
+  {
+    const Lock lock{mutex_};
+    state->room_sought = 0;
     appended(publishing, done, logged);
     flush.front().commit = Commit{publishing, std::move(logged)};
     if (!sync_error_.empty()) throw not_durable_error();  // since the append began: no sync comes any more
     flush.front().position = appended_.position;
     flush.front().version = publishing.version;
     flushes_.splice(flushes_.end(), flush);
-  } catch (...) {
-    give_up_publish(publishing);
-    throw;
   }
   schedule_sync(std::move(sync));
 }
@@ -617,6 +694,7 @@ bool Engine::may_write(const SessionRef& state, std::function<void()> room) {
   // Before the engine's mutex, which a callback that runs may want.
   state->callbacks.set_room(std::move(room));
   const Lock lock{mutex_};
+  state->awaits_room = false;
   // Who would be refused for another reason shall ask and be told.
   if (!past_log_bound() || checkpoint_error_ || !sync_error_.empty() || closed_ ||
       state->right != SessionState::Right::whole) {

@@ -55,7 +55,20 @@ void EngineSession::write(std::uint64_t offset, std::span<const std::byte> data)
     return engine_->publish(state_, "write", {&range, 1}, data);
   }
   check_bounds("write", offset, data.size(), pages() * page_size);
-  state_->bytes->write(offset, data);
+  if (state_->request.access == Access::write) engine_->check_file_limit("write", offset, data.size());
+  change_private(data.size(), [&] { state_->bytes->write(offset, data); });
+}
+
+template <class Change>
+void EngineSession::change_private(std::uint64_t bytes, const Change& change) {
+  const std::uint64_t rounds_seen = engine_->rounds_ended();
+  try {
+    change();
+    state_->room_sought = 0;
+  } catch (const MemoryError& error) {
+    if (error.errc() != Errc::no_space) throw;
+    throw engine_->no_room_error(state_, error, bytes, rounds_seen);
+  }
 }
 
 bool EngineSession::write_together(std::span<const Write> writes) {
@@ -70,7 +83,8 @@ void EngineSession::zero(std::uint64_t offset, std::uint64_t length) {
     return engine_->publish(state_, "zero", {&range, 1}, {});
   }
   check_bounds("zero", offset, length, pages() * page_size);
-  state_->bytes->zero(offset, length);
+  if (state_->request.access == Access::write) engine_->check_file_limit("zero", offset, length);
+  change_private(0, [&] { state_->bytes->zero(offset, length); });
 }
 
 namespace {
@@ -146,6 +160,10 @@ std::optional<HolderStat> EngineSession::break_lease(std::uint64_t epoch, const 
 bool EngineSession::may_write(std::function<void()> room) {
   if (state_->request.access != Access::write) return true;
   return engine_->may_write(state_, std::move(room));
+}
+
+bool EngineSession::room_may_come(std::function<void()> room) {
+  return engine_->room_may_come(state_, std::move(room));
 }
 
 void EngineSession::on_notice(Notice notice) { engine_->on_notice(state_, std::move(notice)); }

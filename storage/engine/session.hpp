@@ -29,12 +29,16 @@ public:
   Stat stat(std::int64_t now_ms) override;
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason, std::int64_t now_ms) override;
   bool may_write(std::function<void()> room) override;
+  bool room_may_come(std::function<void()> room) override;
   void on_notice(Notice notice) override;
   void note_request(std::int64_t now_ms) noexcept override;
 
 private:
   void check_writable(std::string_view action) const;
   std::uint64_t grow_private(std::uint64_t new_pages);
+  /// Changes what is private: a file of it that finds no room may find some behind a checkpoint.
+  template <class Change>
+  void change_private(std::uint64_t bytes, const Change& change);
 
   std::shared_ptr<Engine> engine_;
   SessionRef state_;

@@ -52,6 +52,10 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   // Guarded by the engine's mutex.
   Right right = Right::whole;
   std::string lost_reason;
+  bool given_up_for_room = false;   ///< version_given_up: the disk was full
+  bool awaits_room = false;         ///< its last change found none, and some may come
+  std::uint64_t rounds_seen = 0;    ///< Engine::rounds_ended_ before that change
+  unsigned room_sought = 0;         ///< times in a row
   bool counted = false;             ///< as a session of the store
   std::uint64_t held_version = 0;   ///< of a pin or a fork
   std::uint64_t held_position = 0;  ///< end of the log at that version

@@ -212,6 +212,7 @@ void Engine::fail_sync() noexcept {
     if (flush->state) after.flushes.splice(after.flushes.end(), flushes_, flush);
   }
   flushes_.clear();
+  end_room_round();
   take_rooms(after);
   if (mutated(Mutation::success_after_failed_sync)) sync_error_.clear();
 }

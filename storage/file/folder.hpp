@@ -41,6 +41,7 @@ public:
   /// A new file for reading and writing. What has the name already is removed, and not written to: in a folder where
   /// others may write it may be anything.
   File create_file(const std::string& name, std::uint32_t mode, std::string_view action) const;
+  IoResult try_create_file(const std::string& name, std::uint32_t mode) const;
   /// The same, without the name from then on: the file goes with its descriptor.
   File create_unnamed(const std::string& name, std::string_view action) const;
   /// True when something has the name, a symbolic link included; `status` describes it.

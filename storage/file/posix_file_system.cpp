@@ -6,7 +6,6 @@
 #include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -16,12 +15,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 
+#include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::storage {
@@ -84,27 +85,29 @@ public:
   }
 
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
+    if (past_limit(offset + data.size())) return failure(EFBIG);
     return result_of(::pwrite(file, data.data(), data.size(), static_cast<off_t>(offset)));
   }
 
   IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) override {
     std::array<iovec, IOV_MAX> vectors;
     const std::size_t count = std::min(parts.size(), vectors.size());
-    for (std::size_t i = 0; i < count; ++i)
+    std::uint64_t end = offset;
+    for (std::size_t i = 0; i < count; ++i) {
       vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};  // only read
+      end += parts[i].size();
+    }
+    if (past_limit(end)) return failure(EFBIG);
     return result_of(::pwritev(file, vectors.data(), static_cast<int>(count), static_cast<off_t>(offset)));
   }
 
   IoResult truncate(int file, std::uint64_t size_bytes) override {
-    // Past the process's file size limit the system call would also raise SIGXFSZ, whose default is to kill.
-    struct rlimit limit {};
-    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size_bytes > limit.rlim_cur) {
-      return failure(EFBIG);
-    }
+    if (past_limit(size_bytes)) return failure(EFBIG);
     return result_of(::ftruncate(file, static_cast<off_t>(size_bytes)));
   }
 
   IoResult reserve(int file, std::uint64_t offset, std::uint64_t length) override {
+    if (past_limit(offset + length)) return failure(EFBIG);
     return result_of(::fallocate(file, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length)));
   }
 
@@ -202,6 +205,19 @@ public:
       if (name != "." && name != "..") names.push_back(name);
     }
   }
+
+private:
+  // Past the process's file size limit the system call would also raise SIGXFSZ, whose default is to kill. The limit is
+  // asked for only where it may be passed.
+  bool past_limit(std::uint64_t end) noexcept {
+    if (end <= allowed_bytes_.load(std::memory_order_relaxed)) return false;
+    const std::uint64_t limit = file_size_limit();
+    if (end > limit) return true;
+    allowed_bytes_.store(limit, std::memory_order_relaxed);
+    return false;
+  }
+
+  std::atomic<std::uint64_t> allowed_bytes_{0};  ///< the limit when it was asked for last
 };
 
 }  // namespace

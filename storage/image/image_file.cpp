@@ -53,6 +53,26 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
 
 ImageFile::~ImageFile() = default;
 
+bool ImageFile::BackedPages::has(std::uint64_t page) const {
+  const auto group = groups_.find(page - page % group_pages);
+  return group != groups_.end() && group->second[page % group_pages];
+}
+
+void ImageFile::BackedPages::add(std::uint64_t first, std::uint64_t end) {
+  for (std::uint64_t page = first; page < end; ++page) {
+    auto& group = groups_[page - page % group_pages];
+    if (group.empty()) group.resize(group_pages);
+    group[page % group_pages] = true;
+  }
+}
+
+void ImageFile::BackedPages::remove(std::uint64_t first, std::uint64_t end) {
+  for (auto group = groups_.lower_bound(first - first % group_pages); group != groups_.end() && group->first < end;
+       ++group)
+    for (std::uint64_t page = std::max(first, group->first); page < std::min(end, group->first + group_pages); ++page)
+      group->second[page - group->first] = false;
+}
+
 void ImageFile::refuse_if_torn() const {
   if (torn_) throw *torn_;
 }
@@ -133,15 +153,13 @@ void ImageFile::reserve(std::uint64_t offset, std::uint64_t length) {
   if (!reservable_ || within_one_block(offset, length)) return;
   const auto first = offset / page_size;
   const auto last = (offset + length - 1) / page_size;
-  if (backed_.size() <= last) backed_.resize(last + 1);
   for (auto page = first; page <= last; ++page) {
-    if (backed_[page]) continue;
+    if (backed_.has(page)) continue;
     auto end = page + 1;
-    while (end <= last && !backed_[end]) ++end;
+    while (end <= last && !backed_.has(end)) ++end;
     reservable_ = file_.reserve(page * page_size, (end - page) * page_size);
     if (!reservable_) return;
-    std::fill(backed_.begin() + static_cast<std::ptrdiff_t>(page), backed_.begin() + static_cast<std::ptrdiff_t>(end),
-              true);
+    backed_.add(page, end);
     page = end - 1;
   }
 }
@@ -178,8 +196,7 @@ void ImageFile::zero(std::uint64_t offset, std::uint64_t length) {
   const auto asked = range_text("zero", offset, length) + " of";
   check_size(asked);
   // Whatever happens below, these pages may have lost their blocks.
-  const auto last = std::min<std::uint64_t>((offset + length - 1) / page_size + 1, backed_.size());
-  for (auto page = offset / page_size; page < last; ++page) backed_[page] = false;
+  backed_.remove(offset / page_size, (offset + length - 1) / page_size + 1);
   const auto result = retried([&] { return file_.file_system().punch_hole(file_.descriptor(), offset, length); });
   if (result.ok()) return;
   if (is_unsupported(result.error)) return write_zeros(offset, length);

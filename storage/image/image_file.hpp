@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -92,6 +93,18 @@ public:
   std::string outside_change() const;
 
 private:
+  /// Pages whose blocks are known to be reserved. Takes memory where there are some, however large the image is.
+  class BackedPages {
+  public:
+    bool has(std::uint64_t page) const;
+    void add(std::uint64_t first, std::uint64_t end);
+    void remove(std::uint64_t first, std::uint64_t end);
+
+  private:
+    static constexpr std::uint64_t group_pages = 65536;
+    std::map<std::uint64_t, std::vector<bool>> groups_;  // by first page
+  };
+
   ImageFile(File file, FileLock lock, Folder folder, std::string given_path, bool read_only, bool created,
             std::uint64_t size);
   void refuse_if_torn() const;
@@ -109,7 +122,7 @@ private:
   bool created_ = false;  // by open()
   std::atomic<bool> entry_durable_{false};
   std::atomic<std::uint64_t> size_{0};
-  std::vector<bool> backed_;  // pages whose blocks are known to be reserved; shorter than the image where not known
+  BackedPages backed_;
   bool reservable_ = true;
   std::optional<MemoryError> torn_;
   std::optional<MemoryError> sync_error_;  // of sync() alone

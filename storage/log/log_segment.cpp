@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <limits>
 #include <utility>
 
@@ -20,6 +21,10 @@ constexpr std::uint64_t part_bytes = 1ull << 20;
 // The part of a segment that is little.
 constexpr std::uint64_t small_rest = 32;
 constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
+
+bool is_no_room(int error) noexcept { return error == ENOSPC || error == EDQUOT || error == EMFILE || error == ENFILE; }
+
+constexpr std::uint64_t segment_bytes_min = block_from(segment_records_at);
 // So much data is cheaper to be handed over where it lies than to be copied beside its header.
 constexpr std::uint64_t gathered_bytes_min = 8192;
 // Zeros are written ahead in pieces of this part of a segment, at most so many bytes, for records of at most this part
@@ -44,6 +49,20 @@ LogWriter::LogWriter(Folder folder, Options options) : folder_{std::move(folder)
 
 LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t image_bytes,
                                       std::uint64_t previous_version, std::uint64_t previous_pages) {
+  try {
+    return try_to_append(record, image_bytes, previous_version, previous_pages, options_.segment_bytes);
+  } catch (const MemoryError& error) {
+    if (error.errc() != Errc::no_space) throw;
+  }
+  // What the log has reserved and does not need yet is for what the record needs beside it.
+  static_cast<void>(give_back_spares());
+  static_cast<void>(give_back_tail());
+  return try_to_append(record, image_bytes, previous_version, previous_pages, 0);
+}
+
+LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint64_t image_bytes,
+                                             std::uint64_t previous_version, std::uint64_t previous_pages,
+                                             std::uint64_t new_segment_bytes) {
   if (record.ranges.size() > std::numeric_limits<std::uint32_t>::max())
     throw MemoryError{Errc::limit_exceeded, "publish of " + std::to_string(record.ranges.size()) +
                                                 " ranges exceeds 4294967295 ranges in one transaction; flush earlier"};
@@ -62,19 +81,12 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
   const bool pads = record.new_block && !mutated(Mutation::share_synced_block);
   const std::uint64_t place = pads ? block_from(end) : end;
   const bool behind_rest = torn_rest_ && place != end;
-  if (!segment || segment_failed_ || behind_rest || place + bytes > options_.segment_bytes) {
-    SegmentHeader segment_header;
-    segment_header.salt = options_.salt;
-    segment_header.number = next_number_;
-    segment_header.first_position = end_position_;
-    segment_header.synced_position = record.synced_position;
-    segment_header.version = previous_version;
-    segment_header.pages = previous_pages;
-    segment_header.image_bytes = image_bytes;
-    segment_header.image = options_.image;
-    segment_header.previous_first_position = current_ ? current_->first_position : end_position_;
-    segment_failed_ = true;
-    segment = make_segment(segment_header, std::max(options_.segment_bytes, segment_records_at + bytes));
+  std::uint64_t segment_bytes = 0;
+  if (!segment || segment_failed_ || behind_rest || place + bytes > current_bytes_) {
+    const std::uint64_t bytes_min = segment_records_at + bytes;
+    segment_bytes = std::max(new_segment_bytes, bytes_min);
+    segment = make_segment(next_header(record.synced_position, image_bytes, previous_version, previous_pages),
+                           bytes_min, segment_bytes);
     appended.new_segment = segment;
   }
   header.position = appended.new_segment ? end_position_ + segment_records_at : current_->first_position + place;
@@ -82,7 +94,8 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
   try {
     if (record.before_write) record.before_write();
     writes = true;
-    write_ahead(*segment, segment->offset_of(header.position), bytes);
+    write_ahead(*segment, appended.new_segment ? segment_bytes : current_bytes_, segment->offset_of(header.position),
+                bytes);
     write_record(*segment, record, header);
   } catch (...) {
     // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
@@ -95,21 +108,61 @@ LogWriter::Appended LogWriter::append(const LogAppend& record, std::uint64_t ima
     }
     throw;
   }
-  if (appended.new_segment) {
-    // Nothing more comes into the one before: what it was made larger for is given back, unless it is little: as a
-    // spare file the log would have to reserve it again. It may as well stay.
-    // Whole blocks: to cut one is to write it again. Twice: a file that becomes longer gives nothing back.
-    if (current_ && end + options_.segment_bytes / small_rest < options_.segment_bytes)
-      for (int times = 0; times < 2; ++times)
-        static_cast<void>(current_->file.file_system().truncate(current_->file.descriptor(), block_from(end)));
-    segment_failed_ = false;
-    current_ = segment;
-    ++next_number_;
-  }
+  if (appended.new_segment) go_on_in(segment, segment_bytes);
   torn_rest_ = false;
   end_position_ = header.position + bytes;
   appended.data_position = header.position + record_header_bytes + record.ranges.size() * range_bytes;
   appended.end_position = end_position_;
+  return appended;
+}
+
+SegmentHeader LogWriter::next_header(std::uint64_t synced_position, std::uint64_t image_bytes, std::uint64_t version,
+                                     std::uint64_t pages) const {
+  SegmentHeader header;
+  header.salt = options_.salt;
+  header.number = next_number_;
+  header.first_position = end_position_;
+  header.synced_position = synced_position;
+  header.version = version;
+  header.pages = pages;
+  header.image_bytes = image_bytes;
+  header.image = options_.image;
+  header.previous_first_position = current_ ? current_->first_position : end_position_;
+  return header;
+}
+
+// Nothing more comes into the one before: what it was made larger for is given back, unless it is little: as a spare
+// file the log would have to reserve it again. It may as well stay.
+void LogWriter::go_on_in(LogSegmentRef segment, std::uint64_t bytes) noexcept {
+  if (current_ && current_->offset_of(end_position_) + options_.segment_bytes / small_rest < current_bytes_)
+    static_cast<void>(give_back_tail());
+  segment_failed_ = false;
+  current_ = std::move(segment);
+  current_bytes_ = bytes;
+  ++next_number_;
+}
+
+// Whole blocks: to cut one is to write it again. Twice: a file that becomes longer gives nothing back.
+bool LogWriter::give_back_tail() noexcept {
+  const std::uint64_t end = current_ ? block_from(current_->offset_of(end_position_)) : 0;
+  if (end >= current_bytes_) return false;
+  for (int times = 0; times < 2; ++times)
+    if (!current_->file.file_system().truncate(current_->file.descriptor(), end).ok()) return false;
+  current_bytes_ = end;
+  current_->blocks_written = std::min(current_->blocks_written, end);
+  return true;
+}
+
+LogWriter::Appended LogWriter::begin_segment(std::uint64_t synced_position, std::uint64_t image_bytes,
+                                             std::uint64_t version, std::uint64_t pages) {
+  Appended appended;
+  std::uint64_t bytes = segment_bytes_min;
+  appended.new_segment =
+      make_segment(next_header(synced_position, image_bytes, version, pages), segment_bytes_min, bytes);
+  go_on_in(appended.new_segment, bytes);
+  torn_rest_ = false;
+  end_position_ = appended.new_segment->end_position;
+  appended.data_position = appended.end_position = end_position_;
   return appended;
 }
 
@@ -134,7 +187,24 @@ void LogWriter::drop_spares() {
   for (const LogSegmentRef& spare : spares) folder_.remove(spare_name(options_.image_name, spare->number));
 }
 
+bool LogWriter::give_back_spares() noexcept {
+  std::vector<LogSegmentRef> spares;
+  {
+    const std::lock_guard lock{spares_mutex_};
+    spares.swap(spares_);
+  }
+  for (const LogSegmentRef& spare : spares) {
+    try {
+      give_up(spare_name(options_.image_name, spare->number));
+    } catch (const std::bad_alloc&) {
+      // Its name stays until the store closes.
+    }
+  }
+  return !spares.empty();
+}
+
 void LogWriter::give_up(const std::string& name) noexcept {
+  gave_up_ = true;
   static_cast<void>(retried([&] { return folder_.file_system().remove_beneath(folder_.descriptor(), name); }));
 }
 
@@ -162,7 +232,38 @@ bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
   return true;
 }
 
-LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes) {
+File LogWriter::create_segment(const std::string& name) {
+  std::string path = folder_.path_of(name);
+  IoResult created;
+  do {
+    created = folder_.try_create_file(name, options_.file_mode);
+  } while (!created.ok() && is_no_room(created.error) && give_back_spares());
+  if (created.ok()) return {folder_.file_system(), static_cast<int>(created.value), std::move(path)};
+  const MemoryError error = file_error(folder_.file_system(), "create log", path, created.error);
+  if (is_no_room(created.error)) throw NoRoomError{error};
+  throw error;
+}
+
+// A full disk gets a smaller segment, which a checkpoint is about to make room behind; spare files go before that.
+void LogWriter::reserve_segment(const File& file, std::uint64_t bytes_min, std::uint64_t& bytes) {
+  for (;;) {
+    try {
+      file.reserve(0, bytes);
+      return;
+    } catch (const MemoryError& error) {
+      if (error.errc() != Errc::no_space) throw;
+      // Some file systems keep what they had before they ran out.
+      FileStatus status;
+      if (file.file_system().status(file.descriptor(), status).ok())
+        static_cast<void>(file.file_system().truncate(file.descriptor(), status.size_bytes));
+      if (give_back_spares()) continue;
+      if (bytes == bytes_min && !give_back_tail()) throw NoRoomError{error};
+      bytes = std::max(bytes_min, bytes / 2);
+    }
+  }
+}
+
+LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes_min, std::uint64_t& bytes) {
   auto segment = std::make_shared<LogSegment>();
   const std::string name = segment_name(options_.image_name, header.number);
   segment->number = header.number;
@@ -171,8 +272,10 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
   segment->salt = header.salt;
   const bool used_before = take_spare(*segment, name);
   try {
-    if (!used_before) segment->file = folder_.create_file(name, options_.file_mode, "create log");
-    segment->file.reserve(0, bytes);
+    if (!used_before) segment->file = create_segment(name);
+    reserve_segment(segment->file, bytes_min, bytes);
+    // From here on a recovery may find it, and go on there.
+    segment_failed_ = true;
     std::array<std::byte, segment_records_at> encoded{};
     encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());
     segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
@@ -183,12 +286,13 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
   return segment;
 }
 
-void LogWriter::write_ahead(LogSegment& segment, std::uint64_t offset, std::uint64_t bytes) {
+void LogWriter::write_ahead(LogSegment& segment, std::uint64_t segment_bytes, std::uint64_t offset,
+                            std::uint64_t bytes) {
   static std::array<std::byte, ahead_bytes_max> zeros{};  // not constant: so it is no part of the program's file
   const std::uint64_t piece = std::min(ahead_bytes_max, block_from(options_.segment_bytes / ahead_part));
   const std::uint64_t from = std::max(segment.blocks_written, offset / block_bytes * block_bytes);
   const bool wanted = offset + bytes > segment.blocks_written && bytes <= piece / ahead_record_part;
-  if (wanted && from + piece <= options_.segment_bytes) {
+  if (wanted && from + piece <= segment_bytes) {
     segment.file.write(from, std::span<const std::byte>{zeros}.first(piece));
     segment.blocks_written = from + piece;
   }

@@ -69,6 +69,13 @@ struct LogAppend {
   std::function<void()> before_write;
 };
 
+/// The disk or the system has no room for the record, in bytes or in open files: there may be some once others of the
+/// log's files are gone.
+class NoRoomError : public MemoryError {
+public:
+  explicit NoRoomError(const MemoryError& reason) : MemoryError{reason} {}
+};
+
 /// Appends records, one caller at a time. It decides nothing about durability or visibility.
 class LogWriter {
 public:
@@ -89,10 +96,18 @@ public:
   LogWriter(Folder folder, Options options);
 
   /// Writes the record at the log's end. When it throws, nothing was appended: what was written of it is overwritten
-  /// by the next record, and a reader of the log takes it for a torn tail.
+  /// by the next record, and a reader of the log takes it for a torn tail. A new segment is as large as the disk has
+  /// room for, down to what the record needs; spare files go before that. Throws NoRoomError when not even that fits.
   /// `image_bytes` is the image file's size, for the header of a new segment.
   Appended append(const LogAppend& record, std::uint64_t image_bytes, std::uint64_t previous_version,
                   std::uint64_t previous_pages);
+
+  /// Goes on in a new segment that has no record yet and takes next to no room, so that all others may go. As append()
+  /// otherwise; what is returned has no data.
+  Appended begin_segment(std::uint64_t synced_position, std::uint64_t image_bytes, std::uint64_t version,
+                         std::uint64_t pages);
+  /// Removes the spare files: true when there were some.
+  bool give_back_spares() noexcept;
 
   /// Whether a segment that leaves the log, which has `segments` others, may be made a later one: to write over a
   /// file's blocks takes less than half of the time that new ones take. From any thread, like the next two.
@@ -105,14 +120,25 @@ public:
 
   std::uint64_t end_position() const noexcept { return end_position_; }
   /// A segment could not be made, and the removal of its file may not last.
-  bool segment_failed() const noexcept { return segment_failed_; }
+  bool segment_failed() const noexcept { return gave_up_; }
 
 private:
-  LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes);
+  /// `bytes` is what it is to have, or less, but not less than `bytes_min`: then it says what it has.
+  LogSegmentRef make_segment(const SegmentHeader& header, std::uint64_t bytes_min, std::uint64_t& bytes);
+  /// `new_segment_bytes`: what a new segment is to have at least.
+  Appended try_to_append(const LogAppend& record, std::uint64_t image_bytes, std::uint64_t previous_version,
+                         std::uint64_t previous_pages, std::uint64_t new_segment_bytes);
+  SegmentHeader next_header(std::uint64_t synced_position, std::uint64_t image_bytes, std::uint64_t version,
+                            std::uint64_t pages) const;
+  void reserve_segment(const File& file, std::uint64_t bytes_min, std::uint64_t& bytes);
+  /// What the last segment was made larger for than it has: true when there was something.
+  bool give_back_tail() noexcept;
+  void go_on_in(LogSegmentRef segment, std::uint64_t bytes) noexcept;
+  File create_segment(const std::string& name);
   /// Before a record of `bytes` at `offset`: sees to it that small records meet blocks that were written before. The
   /// first write to a reserved block makes the sync behind it one of the file's own description too, which takes half
   /// as long again.
-  void write_ahead(LogSegment& segment, std::uint64_t offset, std::uint64_t bytes);
+  void write_ahead(LogSegment& segment, std::uint64_t segment_bytes, std::uint64_t offset, std::uint64_t bytes);
   /// Gives `segment` a spare file under its new name. False when there is none that nobody refers to.
   bool take_spare(LogSegment& segment, const std::string& name);
   /// Removes a file that could not be made what it was to be.
@@ -127,10 +153,12 @@ private:
   const Folder folder_;
   Options options_;
   LogSegmentRef current_;
+  std::uint64_t current_bytes_ = 0;  ///< records of `current_` end there at the latest
   /// The segment after `current_` could not be made, and its removal may not last. Nothing may be appended to
   /// `current_` any more: a recovery that finds that segment goes on there and never sees what stands behind its
   /// beginning.
   bool segment_failed_ = false;
+  bool gave_up_ = false;  ///< some segment could not be made
   /// What was written of a record that failed could not be cut off. It could be taken for a record, if the next one
   /// began at a new block behind it.
   bool torn_rest_ = false;

@@ -1,0 +1,35 @@
+// Descriptors of the daemon: how many it may have, and what of them is for its stores.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace pageserver::server {
+
+/// How many descriptors this process may have open; the largest number where there is no limit.
+std::uint64_t open_files_limit() noexcept;
+/// How many it has open; 0 where the system does not say.
+std::uint64_t open_files_now() noexcept;
+
+/// Shares the descriptors between connections and stores: a connection that comes can wait, a store that can't have its
+/// next file can't go on.
+class OpenFilesBudget {
+public:
+  OpenFilesBudget() = default;
+  /// `others`: what is neither a connection's nor a store's.
+  OpenFilesBudget(std::uint64_t limit, std::uint64_t others, std::uint64_t store_files)
+      : limit_{limit}, others_{others}, store_files_{store_files} {}
+
+  /// How many connections there may be beside so many stores.
+  std::uint64_t connections_max(std::uint64_t stores) const noexcept;
+  /// What is kept for the files of so many stores.
+  std::uint64_t kept_for(std::uint64_t stores) const noexcept;
+  std::uint64_t limit() const noexcept { return limit_; }
+
+private:
+  std::uint64_t limit_ = ~0ull;
+  std::uint64_t others_ = 0;
+  std::uint64_t store_files_ = 0;
+};
+
+}  // namespace pageserver::server
