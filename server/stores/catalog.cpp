@@ -11,8 +11,8 @@
 
 #include "proto/codec.hpp"
 #include "server/stores/directory_files.hpp"
-#include "storage/engine/recovery.hpp"
 #include "storage/file/file_io.hpp"
+#include "storage/file/siblings.hpp"
 
 namespace pageserver::server {
 
@@ -34,11 +34,22 @@ MemoryError not_found(const std::string& name) {
   return {Errc::not_found, "store " + quoted(name) + " is not served here; `pagectl list` names those that are"};
 }
 
+/// Why no store may have this name; empty when it may.
+std::string resembling(const std::string& name) {
+  const std::string file = name + std::string(image_suffix);
+  if (!storage::resembles_sibling(file)) return {};
+  return "its file " + quoted(file) + " could be taken for one that a store keeps beside its image";
+}
+
+// What a client can do about a log without an image.
+constexpr std::string_view gone_remedy =
+    "remove the store (`pagectl remove`), which removes that too, or let an administrator put the image back beside it";
+
 // The directory may hold names that no client could say: they are not stores.
 std::string store_name_of(const std::string& file) {
   if (!file.ends_with(image_suffix)) return {};
   std::string name = file.substr(0, file.size() - image_suffix.size());
-  return proto::is_store_name(name) ? name : std::string();
+  return proto::is_store_name(name) && resembling(name).empty() ? name : std::string();
 }
 
 void check_name(const std::string& name) {
@@ -71,22 +82,21 @@ Catalog::~Catalog() {
   admin_->join();
   entries_.clear();
   admin_->drain();  // what the hosts asked for with their last breath
-  if (directory_ >= 0) file_system_.close(directory_);
 }
 
 void Catalog::start() {
   if (config_.directory) {
     const std::string& path = config_.directory->path;
-    const IoResult opened = retried([&] { return file_system_.open(path, O_RDONLY | O_DIRECTORY, 0); });
+    IoResult opened = storage::Folder::try_open(file_system_, path, directory_);
+    if (opened.ok() && directory_.unreadable()) opened = {-1, EACCES};
     if (opened.error == ENOENT) {
       throw MemoryError(Errc::not_found,
                         "open the directory " + quoted(path) + ": it does not exist; create it first: mkdir -p");
     }
     if (!opened.ok()) throw file_error(file_system_, "open the directory", path, opened.error);
-    directory_ = static_cast<int>(opened.value);
     std::string resolved;
     directory_path_ = file_system_.real_path(path, resolved).ok() ? resolved : path;
-    directory_files_ = make_directory_files(file_system_, directory_, directory_path_);
+    directory_files_ = make_directory_files(file_system_, directory_.descriptor(), directory_path_);
   }
   std::vector<std::future<void>> openings;
   for (const StoreConfig& store : config_.stores) {
@@ -198,22 +208,33 @@ StoreSettings Catalog::directory_settings(const std::string& name) {
 
 std::vector<std::string> Catalog::names_in_directory() const {
   std::vector<std::string> names;
-  const IoResult listed = retried([&] { return file_system_.list(directory_, names); });
+  const IoResult listed = directory_.try_names(names);
   if (!listed.ok()) throw file_error(file_system_, "list the directory", directory_path_, listed.error);
   return names;
 }
 
 bool Catalog::directory_has(const std::string& name) const {
-  if (directory_ < 0) return false;
+  if (!directory_.is_open() || !resembling(name).empty()) return false;
   FileStatus status;
   const std::string file = name + std::string(image_suffix);
   // A link is not followed, so one that leads anywhere is not a store.
-  return retried([&] { return file_system_.status_beneath(directory_, file, status); }).ok() && S_ISREG(status.mode);
+  return retried([&] { return file_system_.status_beneath(directory_.descriptor(), file, status); }).ok() &&
+         S_ISREG(status.mode);
+}
+
+void Catalog::require_in_directory(const std::string& name) const {
+  if (!proto::is_store_name(name) || !directory_.is_open()) throw not_found(name);
+  if (const std::string why = resembling(name); !why.empty())
+    throw MemoryError(Errc::not_found, "store " + quoted(name) + " is not served: " + why + "; rename its file");
+  if (directory_has(name)) return;
+  const std::string file = name + std::string(image_suffix);
+  storage::check_image_place(directory_, file, "open", directory_.path_of(file), gone_remedy);
+  throw not_found(name);
 }
 
 std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
   if (auto found = find(name)) return found;
-  if (!proto::is_store_name(name) || !directory_has(name)) throw not_found(name);
+  require_in_directory(name);
   {
     const std::lock_guard lock(mutex_);
     if (entries_.size() >= config_.limits.stores) {
@@ -325,12 +346,12 @@ std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t cou
   for (const auto& [host, pages] : pages_of_open(after)) {
     stores[host->name()] = {host->name(), pages, host->settings().read_only, true};
   }
-  if (directory_ >= 0) {
+  if (directory_.is_open()) {
     for (const std::string& file : names_in_directory()) {
       const std::string name = store_name_of(file);
       if (name.empty() || name <= after || stores.contains(name)) continue;
       FileStatus status;
-      if (!file_system_.status_beneath(directory_, file, status).ok() || !S_ISREG(status.mode)) continue;
+      if (!file_system_.status_beneath(directory_.descriptor(), file, status).ok() || !S_ISREG(status.mode)) continue;
       stores[name] = {name, status.size_bytes / page_size, config_.directory->read_only, false};
     }
   }
@@ -361,27 +382,21 @@ void Catalog::create(const std::string& name, std::uint64_t pages) {
     const std::lock_guard lock(mutex_);
     if (entries_.contains(name)) throw MemoryError(Errc::already_exists, what + ": there is one already");
   }
+  if (const std::string why = resembling(name); !why.empty())
+    throw MemoryError(Errc::invalid_argument, what + ": " + why + "; choose another name");
   const std::string file = name + std::string(image_suffix);
   const std::string path = directory_path_ + "/" + file;
-  // A kill in the middle of a removal may have left the log of an image that is gone.
-  for (const std::string& other : names_in_directory())
-    if (other.starts_with(file + ".log."))
-      throw MemoryError(Errc::damaged,
-                        what + ": " + quoted(directory_path_ + "/" + other) +
-                            " is the log of an image that is gone; put the image back, or remove the log");
-  const IoResult made = retried([&] {
-    return file_system_.open_beneath(directory_, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, config_.directory->mode);
-  });
+  storage::check_image_place(directory_, file, "create", path, gone_remedy);
+  const IoResult made = directory_.try_open_file(file, O_RDWR | O_CREAT | O_EXCL, config_.directory->mode);
   if (made.error == EEXIST) throw MemoryError(Errc::already_exists, what + ": there is one already");
   if (!made.ok()) throw file_error(file_system_, what + " in", path, made.error);
   storage::File image(file_system_, static_cast<int>(made.value), path);
   try {
     image.truncate(pages * page_size);
     image.sync();
-    const IoResult synced = retried([&] { return file_system_.sync(directory_); });
-    if (!synced.ok()) throw file_error(file_system_, "sync the directory", directory_path_, synced.error);
+    directory_.sync();
   } catch (...) {
-    [[maybe_unused]] const IoResult removed = file_system_.remove_beneath(directory_, file);
+    [[maybe_unused]] const IoResult removed = file_system_.remove_beneath(directory_.descriptor(), file);
     throw;
   }
 }
@@ -425,29 +440,27 @@ bool Catalog::wait_until_closed(const std::string& name, const std::string& what
 }
 
 void Catalog::remove_now(const std::string& name) {
-  if (!directory_has(name)) throw not_found(name);
   const std::string file = name + std::string(image_suffix);
   const std::string path = directory_path_ + "/" + file;
-  {
+  // A log without an image goes as well.
+  const bool there = directory_has(name);
+  if (!there && (!resembling(name).empty() || storage::look_beside(directory_, file).log.empty()))
+    require_in_directory(name);
+  if (there) {
     // Someone else's lock means someone else's image: another program may be in the middle of it.
-    const IoResult opened =
-        retried([&] { return file_system_.open_beneath(directory_, file, O_RDONLY | O_NOFOLLOW, 0); });
+    const IoResult opened = directory_.try_open_file(file, O_RDONLY, 0);
     if (!opened.ok()) throw file_error(file_system_, "remove", path, opened.error);
     const storage::File image(file_system_, static_cast<int>(opened.value), path);
     if (!retried([&] { return file_system_.lock(image.descriptor(), storage::Lock::exclusive); }).ok()) {
       throw MemoryError(Errc::busy,
                         "remove store " + quoted(name) + ": another program has " + quoted(path) + " open and locked");
     }
-    const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, file); });
-    if (!removed.ok()) throw file_error(file_system_, "remove", path, removed.error);
+    directory_.remove(file);
   }
-  for (const std::string& other : names_in_directory()) {
-    if (!storage::is_beside_image(file, other)) continue;
-    const IoResult removed = retried([&] { return file_system_.remove_beneath(directory_, other); });
-    if (!removed.ok()) throw file_error(file_system_, "remove", directory_path_ + "/" + other, removed.error);
-  }
-  const IoResult synced = retried([&] { return file_system_.sync(directory_); });
-  if (!synced.ok()) throw file_error(file_system_, "sync the directory", directory_path_, synced.error);
+  const storage::Beside beside = storage::look_beside(directory_, file);
+  for (const auto* names : {&beside.log, &beside.scratch})
+    for (const std::string& other : *names) directory_.remove(other);
+  directory_.sync();
 }
 
 Catalog::FailedClosing Catalog::failed_closing(const std::string& name) {

@@ -14,6 +14,7 @@
 #include "server/runtime/worker.hpp"
 #include "server/stores/store_host.hpp"
 #include "storage/file/file_system.hpp"
+#include "storage/file/folder.hpp"
 
 namespace pageserver::server {
 
@@ -107,15 +108,17 @@ private:
   StoreSettings common_settings(std::string name, std::string path);
   StoreSettings store_settings(const StoreConfig& store);
   StoreSettings directory_settings(const std::string& name);
+  /// Throws not_found, or why there is no such store in the directory.
+  void require_in_directory(const std::string& name) const;
   bool directory_has(const std::string& name) const;
   std::vector<std::string> names_in_directory() const;
 
   const Config& config_;
   storage::FileSystem& file_system_;
+  storage::Folder directory_;                             ///< not open: none is served
   std::shared_ptr<storage::FileSystem> plain_files_;      ///< file_system_ as the hosts hold it
   std::shared_ptr<storage::FileSystem> directory_files_;  ///< can't leave the directory
-  int directory_ = -1;
-  std::string directory_path_;  ///< resolved, without links
+  std::string directory_path_;                            ///< resolved, without links
   Log& log_;
   std::atomic<bool> abandon_openings_{false};
   std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores

@@ -6,6 +6,7 @@
 
 #include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
+#include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 

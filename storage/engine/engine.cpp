@@ -11,6 +11,7 @@
 #include "storage/engine/recovery.hpp"
 #include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system_warning.hpp"
+#include "storage/file/siblings.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -83,7 +84,6 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   image_options.file_mode = options.file_mode;
   // A read-only store can't replay a log, and may not look past it either.
   image_options.refuse_pending_log = options.read_only;
-  if (!options.read_only) refuse_log_without_image(file_system, path);
   ImageFile image = ImageFile::open(file_system, path, image_options);
   if (!options.read_only) {
     const RecoveryReport report = recover_image(image, false, options.abandon_recovery);
@@ -135,7 +135,7 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   PrivateBytes::Options bytes;
   bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
   bytes.spill_folder = folder_;
-  bytes.spill_name = image_name_ + spill_suffix + std::to_string(state.id);
+  bytes.spill_name = sibling_name(image_name_, Sibling::spill, state.id % (sibling_number_max + 1));
   bytes.memory_bytes_max = options_.private_memory_bytes;
   bytes.ranges_max = options_.private_ranges;
   bytes.ranges_max_name = "limits.private_ranges";

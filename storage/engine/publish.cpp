@@ -13,6 +13,7 @@
 #include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
 #include "storage/file/file_size_limit.hpp"
+#include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -48,7 +49,7 @@ void Engine::check_file_size(std::uint64_t pages) {
   constexpr std::uint64_t common_size_bytes = 2ull << 30;
   const std::uint64_t bytes = pages * page_size;
   if (bytes <= std::max(std::min(common_size_bytes, file_size_limit()), possible_size_bytes_.load())) return;
-  const File probe = folder_.create_unnamed(image_name_ + ".spill.size", "create probe file");
+  const File probe = folder_.create_unnamed(sibling_name(image_name_, Sibling::spill, 0), "create probe file");
   const IoResult result = retried([&] { return file_system_.truncate(probe.descriptor(), bytes); });
   // Linux says EINVAL, too, for a size that the file system can't have.
   if (!result.ok())

@@ -10,6 +10,7 @@
 
 #include "base/mutation.hpp"
 #include "storage/engine/image_copy.hpp"
+#include "storage/file/siblings.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_scan.hpp"
 
@@ -164,38 +165,6 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, con
 
 ImageIdentity image_identity(const FileStatus& status) noexcept { return {status.inode, status.birth_ns}; }
 
-void refuse_log_without_image(FileSystem& file_system, const std::string& path) {
-  FileStatus status;
-  const std::string resolved = resolved_image_path(file_system, path);
-  const std::string name = file_name(resolved);
-  Folder folder;
-  if (!Folder::try_open(file_system, parent_folder(resolved), folder).ok()) return;  // opening the image says why
-  std::vector<std::string> names;
-  if (name.empty() || folder.has(name, status) || !folder.try_names(names).ok()) return;
-  const auto files = log_files(folder, name);
-  if (files.empty()) return;
-  throw MemoryError{Errc::damaged, "open " + quoted(path) + ": the image is gone, and its log " +
-                                       quoted(folder.path_of(files.front())) +
-                                       " is still there; put the image back beside it, or move the log away"};
-}
-
-namespace {
-
-bool is_scratch(const std::string& image_name, const std::string& name) {
-  return name.starts_with(image_name + spill_suffix) || name.starts_with(image_name + log_format::spare_suffix);
-}
-
-}  // namespace
-
-bool is_beside_image(const std::string& image_name, const std::string& name) {
-  return name.starts_with(image_name + log_format::segment_suffix) || is_scratch(image_name, name);
-}
-
-void remove_scratch_files(const Folder& folder, const std::string& image_name) {
-  for (const std::string& name : folder.names())
-    if (is_scratch(image_name, name)) folder.remove(name);
-}
-
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon) {
   const Folder& folder = image.folder();
   remove_scratch_files(folder, image.name());
@@ -219,7 +188,6 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
 }
 
 RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
-  refuse_log_without_image(file_system, path);
   ImageFileOptions options;
   options.read_only = true;
   options.refuse_pending_log = false;
@@ -232,7 +200,6 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
 }
 
 RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt) {
-  refuse_log_without_image(file_system, path);
   ImageFileOptions options;
   options.create = false;
   options.refuse_pending_log = false;

@@ -41,20 +41,6 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
 /// after `abandon` is set.
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr);
 
-/// Throws `damaged` when a log lies beside an image that is not there.
-void refuse_log_without_image(FileSystem& file_system, const std::string& path);
-
-/// What the name of a file that private bytes are spilled to has behind the image's.
-inline constexpr char spill_suffix[] = ".spill.";
-
-/// Whether a file of this name is one that a store keeps beside the image of that name: of its log, or what
-/// remove_scratch_files() removes.
-bool is_beside_image(const std::string& image_name, const std::string& name);
-
-/// Removes what a killed process left beside the log: files that transactions and forks were spilled to, and such as
-/// had been segments of the log and waited to be used again.
-void remove_scratch_files(const Folder& folder, const std::string& image_name);
-
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;
 

@@ -1,6 +1,7 @@
 #include "storage/file/folder.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <utility>
@@ -53,6 +54,8 @@ IoResult Folder::try_create_file(const std::string& name, std::uint32_t mode) co
   for (int attempt = 0; attempt < attempts_max; ++attempt) {
     opened = try_open_file(name, O_RDWR | O_CREAT | O_EXCL, mode);
     if (opened.error != EEXIST) break;
+    FileStatus status;
+    if (has(name, status) && !S_ISREG(status.mode)) throw not_ours_error(*this, name, action, status);
     remove(name);
   }
   return opened;
@@ -112,6 +115,15 @@ void Folder::sync() const {
 
 void Folder::close() noexcept {
   if (state_) state_->file.close();
+}
+
+MemoryError not_ours_error(const Folder& folder, const std::string& name, std::string_view action,
+                           const FileStatus& status) {
+  const char* const kind = S_ISDIR(status.mode)   ? "a folder"
+                           : S_ISLNK(status.mode) ? "a symbolic link"
+                                                  : "a device, a pipe or a socket";
+  return {Errc::provider_error, std::string{action} + " " + quoted(folder.path_of(name)) + ": " + kind +
+                                    " has this name, which only files of a store have; move it away"};
 }
 
 }  // namespace pageserver::storage

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <pageserver/error.hpp>
+
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system.hpp"
 
@@ -38,8 +40,9 @@ public:
 
   IoResult try_open_file(const std::string& name, int flags, std::uint32_t mode) const;
   File open_file(const std::string& name, int flags, std::uint32_t mode, std::string_view action) const;
-  /// A new file for reading and writing. What has the name already is removed, and not written to: in a folder where
-  /// others may write it may be anything.
+  /// A new file for reading and writing, under a name that only files of ours have. A file that has it already is
+  /// removed, and not written to: it may have other names. Throws provider_error when it is no regular file, which is
+  /// nothing of ours.
   File create_file(const std::string& name, std::uint32_t mode, std::string_view action) const;
   IoResult try_create_file(const std::string& name, std::uint32_t mode) const;
   /// The same, without the name from then on: the file goes with its descriptor.
@@ -63,5 +66,9 @@ private:
   };
   std::shared_ptr<State> state_;
 };
+
+/// What a call throws that needs a name of ours where something lies that is no regular file.
+MemoryError not_ours_error(const Folder& folder, const std::string& name, std::string_view action,
+                           const FileStatus& status);
 
 }  // namespace pageserver::storage

@@ -56,7 +56,8 @@ private:
 class ImageFile {
 public:
   /// Throws busy naming the holder as well as can be known; provider_error when the size is no multiple of page_size,
-  /// when it is no regular file, or when a log is pending beside it; and what file_error() makes of the rest.
+  /// when it is no regular file, or when a log is pending beside it; what check_image_place() throws; and what
+  /// file_error() makes of the rest.
   static ImageFile open(FileSystem& file_system, const std::string& path, const ImageFileOptions& options);
   ImageFile(ImageFile&& other) noexcept;
   ~ImageFile();
@@ -131,10 +132,6 @@ private:
 /// `path` with its symbolic links resolved; as it is when nothing is there. Logs beside the image have the name of what
 /// it leads to.
 std::string resolved_image_path(FileSystem& file_system, const std::string& path);
-
-/// The path of the first sibling named `<image name>.log.*`, or nothing: such a log holds bytes that the image does not
-/// have yet.
-std::optional<std::string> pending_log(const Folder& folder, const std::string& image_name);
 
 /// The size of an image file in bytes; provider_error naming file, size and remainder unless whole pages.
 std::uint64_t checked_image_size(const std::string& shown_path, const FileStatus& status);

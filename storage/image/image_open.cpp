@@ -7,6 +7,7 @@
 
 #include "base/process_mark.hpp"
 #include "storage/file/lock_holder.hpp"
+#include "storage/file/siblings.hpp"
 #include "storage/image/image_file.hpp"
 
 namespace pageserver::storage {
@@ -56,11 +57,9 @@ void check_regular(const std::string& shown_path, const FileStatus& status) {
                                               " and not a regular file; name the image file itself"};
 }
 
-void check_no_log(const Folder& folder, const std::string& shown_path, const std::string& name) {
-  const auto log = pending_log(folder, name);
-  if (!log) return;
+void refuse_log(const Folder& folder, const std::string& shown_path, const std::string& log) {
   throw MemoryError{Errc::provider_error,
-                    "open " + quoted(shown_path) + ": the log " + quoted(*log) +
+                    "open " + quoted(shown_path) + ": the log " + quoted(folder.path_of(log)) +
                         " is pending: it holds bytes that the image does not have yet; start the daemon on the image, "
                         "or run: pagectl recover " +
                         shown_path};
@@ -72,23 +71,6 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
   std::string resolved;
   if (retried([&] { return file_system.real_path(path, resolved); }).ok()) return resolved;
   return path;
-}
-
-std::optional<std::string> pending_log(const Folder& folder, const std::string& image_name) {
-  const auto prefix = image_name + ".log.";
-  std::vector<std::string> names;
-  const auto listed = folder.try_names(names);
-  if (!listed.ok()) {
-    // A folder that may be entered but not listed is legal.
-    if (listed.error == EACCES) return std::nullopt;
-    throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
-  }
-  std::optional<std::string> first;
-  for (const auto& name : names) {
-    if (name.starts_with(prefix) && (!first || name < *first)) first = name;
-  }
-  if (!first) return std::nullopt;
-  return folder.path_of(*first);
 }
 
 FileLock::FileLock(const File& file, const std::string& shown_path, Lock lock) {
@@ -136,18 +118,18 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
       throw file_error(file_system, creates ? "create" : "open", path, entered.error);
     }
     const std::string name = resolved == "/" ? "." : file_name(resolved);
-    FileStatus status;
-    const bool log_matters = options.refuse_pending_log;
     // Before anything is created beside a log whose image is gone.
-    const bool there = retried([&] { return file_system.status_beneath(folder.descriptor(), name, status); }).ok();
-    if (!there && log_matters) check_no_log(folder, path, name);
+    check_image_place(folder, name, "open", path);
     auto opened = open_once(folder, path, name, options);
     if (!opened) continue;
-    status = opened->file.status();
+    const FileStatus status = opened->file.status();
     check_regular(path, status);
     FileLock lock{opened->file, path, options.read_only ? Lock::shared : Lock::exclusive};
     if (!still_named(folder, name, status)) continue;
-    if (log_matters) check_no_log(folder, path, name);
+    if (options.refuse_pending_log) {
+      const Beside beside = visible_beside(folder, name);
+      if (!beside.log.empty()) refuse_log(folder, path, beside.log.front());
+    }
     // Again: whoever held the lock may have grown the file until a moment ago.
     const auto size = checked_image_size(path, opened->file.status());
     return ImageFile{

@@ -29,12 +29,6 @@ bool all_zero(std::span<const std::byte> bytes) noexcept {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
-std::string digits_of(std::uint64_t number) {
-  std::string digits = std::to_string(number);
-  if (digits.size() < segment_number_digits) digits.insert(0, segment_number_digits - digits.size(), '0');
-  return digits;
-}
-
 }  // namespace
 
 std::uint64_t log_checksum(std::span<const std::byte> bytes) noexcept {
@@ -173,27 +167,6 @@ std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept {
   for (const LogRange& range : ranges)
     if (!range.zero) bytes += range.length;
   return bytes;
-}
-
-std::string segment_name(const std::string& image_name, std::uint64_t number) {
-  return image_name + segment_suffix + digits_of(number);
-}
-
-std::string spare_name(const std::string& image_name, std::uint64_t number) {
-  return image_name + spare_suffix + digits_of(number);
-}
-
-std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept {
-  const std::size_t prefix = image_name.size() + sizeof segment_suffix - 1;
-  if (name.size() < prefix + segment_number_digits || name.size() > prefix + 19) return 0;
-  if (name.compare(0, image_name.size(), image_name) != 0) return 0;
-  if (name.compare(image_name.size(), sizeof segment_suffix - 1, segment_suffix) != 0) return 0;
-  std::uint64_t number = 0;
-  for (std::size_t i = prefix; i < name.size(); ++i) {
-    if (name[i] < '0' || name[i] > '9') return 0;
-    number = number * 10 + static_cast<std::uint64_t>(name[i] - '0');
-  }
-  return number;
 }
 
 }  // namespace pageserver::storage

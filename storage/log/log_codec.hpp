@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "storage/log/log_format.hpp"
@@ -111,12 +110,5 @@ public:
 private:
   void* state_;
 };
-
-/// The name of segment `number` of the log of the image of this name.
-std::string segment_name(const std::string& image_name, std::uint64_t number);
-/// Its name once it left the log and waits to be used as a later one.
-std::string spare_name(const std::string& image_name, std::uint64_t number);
-/// 0 unless `name` is that of a segment of the log of an image with this file name.
-std::uint64_t segment_number(const std::string& image_name, const std::string& name) noexcept;
 
 }  // namespace pageserver::storage

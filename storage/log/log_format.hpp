@@ -74,10 +74,4 @@ inline constexpr std::size_t range_offset_at = 0;  // u64
 inline constexpr std::size_t range_length_at = 8;  // u64; the top bit says that the range is zero and has no data
 inline constexpr std::uint64_t range_zero_bit = 1ull << 63;
 
-/// The file name is the image's name, this, and the segment's number in at least ten decimal digits.
-inline constexpr char segment_suffix[] = ".log.";
-/// The same with this is a file that was a segment and waits to be another one: no part of the log.
-inline constexpr char spare_suffix[] = ".spare.";
-inline constexpr int segment_number_digits = 10;
-
 }  // namespace pageserver::storage::log_format

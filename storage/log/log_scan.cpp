@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <map>
 #include <memory>
 #include <utility>
 
 #include <pageserver/memory_provider.hpp>
 
 #include "base/mutation.hpp"
+#include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -40,7 +40,7 @@ public:
       : folder_{folder}, image_name_{std::move(image_name)}, open_flags_{open_flags}, apply_{apply} {}
 
   LogScan run() {
-    for (const std::string& name : log_files(folder_, image_name_)) load(name);
+    for (const std::string& name : look_beside(folder_, image_name_).log) load(name);
     for (const FoundSegment& found : found_) scan_.bytes += found.file_bytes;
     if (!found_.empty() && check_headers()) walk();
     return std::move(scan_);
@@ -51,7 +51,7 @@ private:
     FoundSegment found;
     found.segment = std::make_shared<LogSegment>();
     found.segment->file = folder_.open_file(name, open_flags_, 0, "open log");
-    found.segment->number = segment_number(image_name_, name);
+    found.segment->number = parse_sibling_name(name)->number;
     found.file_bytes = found.segment->file.status().size_bytes;
     std::array<std::byte, segment_header_bytes> bytes{};
     const std::size_t length = found.segment->file.read_up_to(0, bytes);
@@ -313,16 +313,6 @@ private:
 };
 
 }  // namespace
-
-std::vector<std::string> log_files(const Folder& folder, const std::string& image_name) {
-  std::map<std::uint64_t, std::string> found;
-  for (const std::string& name : folder.names())
-    if (const std::uint64_t number = segment_number(image_name, name); number != 0) found[number] = name;
-  std::vector<std::string> names;
-  names.reserve(found.size());
-  for (auto& [number, name] : found) names.push_back(std::move(name));
-  return names;
-}
 
 LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
                  const std::function<void(const ScannedRecord&)>& apply) {

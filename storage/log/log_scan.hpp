@@ -39,9 +39,6 @@ struct LogScan {
   std::optional<MemoryError> problem;  ///< why this log can't be replayed
 };
 
-/// The names of the log's files, oldest first, whatever is in them.
-std::vector<std::string> log_files(const Folder& folder, const std::string& image_name);
-
 /// Reads the log of the image of that name and hands each record that counts to `apply`, in order. Damage is
 /// reported in `problem`; what the file system says is thrown. Opens the files with `open_flags` (O_RDWR, O_RDONLY).
 LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,

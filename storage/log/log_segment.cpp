@@ -1,6 +1,7 @@
 #include "storage/log/log_segment.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "base/mutation.hpp"
+#include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -167,6 +169,10 @@ LogWriter::Appended LogWriter::begin_segment(std::uint64_t synced_position, std:
 }
 
 bool LogWriter::wants(const LogSegment& segment, std::size_t segments) {
+  FileStatus status;
+  const std::string spare = spare_name(options_.image_name, segment.number);
+  const auto there = retried([&] { return folder_.file_system().status_beneath(folder_.descriptor(), spare, status); });
+  if (there.error != ENOENT && !S_ISREG(status.mode)) return false;  // not ours to write over
   const std::lock_guard lock{spares_mutex_};
   spares_.reserve(spares_.size() + 1);
   const std::uint64_t length = segment.end_position - segment.first_position;
@@ -210,6 +216,8 @@ void LogWriter::give_up(const std::string& name) noexcept {
 
 // The file is the one that is open already: in a folder where others may write, its name may be another's by now.
 bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
+  FileStatus status;
+  if (folder_.has(name, status) && !S_ISREG(status.mode)) throw not_ours_error(folder_, name, "create log", status);
   std::string path = folder_.path_of(name);
   std::string spare_was;
   LogSegmentRef spare;
@@ -265,14 +273,18 @@ void LogWriter::reserve_segment(const File& file, std::uint64_t bytes_min, std::
 
 LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t bytes_min, std::uint64_t& bytes) {
   auto segment = std::make_shared<LogSegment>();
+  if (header.number > sibling_number_max)
+    throw MemoryError{Errc::limit_exceeded, "the log of " + quoted(options_.image_name) + " has had all " +
+                                                std::to_string(sibling_number_max) +
+                                                " names of its files; close the store and open it again"};
   const std::string name = segment_name(options_.image_name, header.number);
   segment->number = header.number;
   segment->first_position = header.first_position;
   segment->end_position = header.first_position + segment_records_at;
   segment->salt = header.salt;
   const bool used_before = take_spare(*segment, name);
+  if (!used_before) segment->file = create_segment(name);
   try {
-    if (!used_before) segment->file = create_segment(name);
     reserve_segment(segment->file, bytes_min, bytes);
     // From here on a recovery may find it, and go on there.
     segment_failed_ = true;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tests/daemon/helpers.hpp"
+#include "tests/support/neighbours.hpp"
 #include "tests/support/skip.hpp"
 
 using namespace pageserver;
@@ -144,15 +145,26 @@ TEST_CASE("links planted at the names of a store's files are not followed") {
   Daemon daemon(with_small_log(dir, {"--store", "a={dir}/d/a.img"}), &dir);
   RawClient client = session_on(daemon, "a");
   // The files that the store is going to make: of its log, of a probe for the size, of a transaction that is large.
-  std::vector<std::string> names{"a.img.spill.size"};
+  std::vector<std::string> names;
   for (int i = 1; i <= 9; ++i) names.push_back("a.img.log.000000000" + std::to_string(i));
-  for (int i = 1; i <= 9; ++i) names.push_back("a.img.spill." + std::to_string(i));
+  for (int i = 0; i <= 9; ++i) names.push_back("a.img.spill.000000000" + std::to_string(i));
+  const auto is_link = [&](const std::string& name) {
+    return fs::is_symlink(d / name) || (fs::exists(d / name) && fs::equivalent(d / name, target));
+  };
   for (const auto& name : names) {
     if (hard) {
       fs::create_hard_link(target, d / name);
     } else {
       fs::create_symlink(target, d / name);
     }
+  }
+  if (!hard) {
+    // No regular file, so nothing of ours: what needs the name is refused, and goes on once it is free.
+    const Frame refused = client.call(proto::GrowRequest{256});
+    CHECK(refused.status() == proto::Status::provider_error);
+    CHECK(refused.text().find("a.img.log.0000000001\": a symbolic link has this name") != std::string::npos);
+    for (const auto& name : names) CHECK(is_link(name));
+    for (const auto& name : names) fs::remove(d / name);
   }
   client.grow(256);
   write_pieces(client, 0, 9);
@@ -163,10 +175,41 @@ TEST_CASE("links planted at the names of a store's files are not followed") {
   daemon.kill_hard();
   // Nobody plants links between a kill and a start.
   for (const auto& name : names)
-    if (fs::is_symlink(d / name) || fs::equivalent(d / name, target)) fs::remove(d / name);
+    if (is_link(name)) fs::remove(d / name);
   daemon.start_again();
   RawClient reader = session_on(daemon, "a", proto::Access::read);
   for (unsigned i = 0; i < 9; ++i) REQUIRE(reader.read(i * piece, piece) == pattern(piece, i));
+}
+
+TEST_CASE("what is beside an image, or another store's, is never taken by a store that is opened or removed") {
+  TempDir dir;
+  const fs::path d = dir.path() / "d";
+  fs::create_directory(d);
+  std::ofstream(d / "demo.img").close();
+  // Stores that an older release may have made, among others.
+  const KeptFiles kept(d, neighbours_of("demo.img"));
+  Daemon daemon({"--directory", "{dir}/d", "--allow-create", "--allow-remove"}, &dir);
+  {
+    RawClient client = session_on(daemon, "demo");
+    client.grow(16);
+    write_pieces(client, 0, 1);
+    CHECK(kept.changed().empty());
+    daemon.kill_hard();
+  }
+  daemon.start_again();
+  {
+    RawClient reader = session_on(daemon, "demo", proto::Access::read);
+    REQUIRE(reader.read(0, piece) == pattern(piece, 0));
+    REQUIRE(reader.call(proto::CloseRequest{}).status() == proto::Status::ok);
+  }
+  CHECK(kept.changed().empty());
+  RawClient client = RawClient::tcp(daemon.port());
+  client.hello();
+  const Frame refused = client.call(proto::CreateRequest{"demo.img.spare.monday", 1});
+  CHECK(refused.status() == proto::Status::invalid_argument);
+  REQUIRE(client.call(proto::RemoveRequest{"demo"}).status() == proto::Status::ok);
+  CHECK(kept.changed().empty());
+  CHECK(names_in(d).size() == kept.names().size());
 }
 
 TEST_CASE("reading the holes of an image on a tmpfs takes no memory") {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "storage/engine/recovery.hpp"
+#include "storage/file/siblings.hpp"
 #include "storage/log/log_scan.hpp"
 #include "tests/fuzz/require.hpp"
 
@@ -28,6 +29,7 @@ using LogBytes = std::vector<std::byte>;
 const std::string folder = "/f";
 const std::string image_name = "a.img";
 const std::string image_path = folder + "/" + image_name;
+const std::string spare_path = image_path + ".spare.";
 constexpr std::uint64_t inode = 7;
 
 /// An image of which only the size is kept, and its log.
@@ -40,7 +42,7 @@ public:
   IoResult open(const std::string& path, int flags, std::uint32_t) override {
     if (path == folder || path == image_path) return opened(nullptr, path == folder);
     if ((flags & O_CREAT) != 0) {
-      fuzz::require(path.starts_with(image_path + spare_suffix), "only a copy is made");
+      fuzz::require(path.starts_with(spare_path), "only a copy is made");
       if (copies_fail) return {-1, ENOSPC};
       logs[path] = std::make_shared<LogBytes>();
     }
@@ -62,7 +64,7 @@ public:
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
     if (const auto& log = open_.at(file).log) {
       const bool copy = std::any_of(logs.begin(), logs.end(), [&](const auto& one) {
-        return one.second == log && one.first.starts_with(image_path + spare_suffix);
+        return one.second == log && one.first.starts_with(spare_path);
       });
       if (copy) log->resize(std::max<std::size_t>(log->size(), offset + data.size()));
       fuzz::require(offset <= log->size() && data.size() <= log->size() - offset, "a log is never made longer");
@@ -94,6 +96,10 @@ public:
     return {};
   }
   IoResult status_of(const std::string& path, FileStatus& status) override {
+    if (const auto log = logs.find(path); log != logs.end()) {
+      describe(log->second->size(), inode + 1, status);
+      return {};
+    }
     if (path != image_path) return {-1, ENOENT};
     describe(image_bytes, inode, status);
     return {};

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "tests/pagectl/tool.hpp"
+#include "tests/support/neighbours.hpp"
 
 using namespace pageserver::test;
 using Catch::Matchers::Contains;
@@ -219,7 +220,7 @@ TEST_CASE("a log beside the image is found, and nothing touches the image then")
   const auto image = dir.file("a.img");
   write_file(image, random_bytes(1, 1));
   CHECK(pagectl_json({"recover", image})["recovered"] == false);
-  write_file(image + ".log.0001", "something");
+  write_file(image + ".log.0000000001", "something");
 
   const auto checked = pagectl({"check", image, "--json"});
   CHECK(checked.status == 1);
@@ -228,7 +229,59 @@ TEST_CASE("a log beside the image is found, and nothing touches the image then")
   CHECK(pagectl({"remove", image}).status == 1);
   CHECK(pagectl({"copy", "--force", image, image}).status == 1);
   CHECK((read_file(image) == random_bytes(1, 1)));
-  CHECK((read_file(image + ".log.0001") == "something"));
+  CHECK((read_file(image + ".log.0000000001") == "something"));
+}
+
+TEST_CASE("what is nearly the name of a log is in nobody's way, and stays") {
+  const TempDir dir;
+  const auto image = dir.file("a.img");
+  write_file(image, random_bytes(1, 1));
+  const KeptFiles kept(dir.path(), neighbours_of("a.img"));
+  CHECK(pagectl({"read", image, "0", "1"}).status == 0);
+  CHECK(pagectl({"write", image, "0"}, random_bytes(1, 2)).status == 0);
+  CHECK(pagectl_json({"check", image})["ok"] == true);
+  CHECK(pagectl_json({"recover", image})["recovered"] == false);
+  CHECK(pagectl({"read", "store:" + image, "0", "1"}).status == 0);
+  CHECK(pagectl({"copy", "--force", image, dir.file("b.img")}).status == 0);
+  CHECK(pagectl({"copy", "--force", dir.file("b.img"), image}).status == 0);
+  CHECK(pagectl({"remove", image}).status == 0);
+  CHECK(pagectl({"copy", dir.file("b.img"), image}).status == 0);
+  CHECK(pagectl({"remove", image}).status == 0);
+  CHECK(pagectl({"create", image}).status == 0);
+  CHECK(kept.changed().empty());
+}
+
+TEST_CASE("a log whose image is gone keeps create, copy, check, recover and remove from its place") {
+  const TempDir dir;
+  const auto image = dir.file("a.img");
+  write_file(dir.file("b.img"), random_bytes(1, 1));
+  write_file(image + ".log.0000000001", "something");
+  const std::vector<std::vector<std::string>> commands{
+      {"create", image},    {"copy", dir.file("b.img"), image},
+      {"check", image},     {"copy", "--force", dir.file("b.img"), image},
+      {"recover", image},   {"remove", image},
+      {"write", image, "0"}};
+  for (const auto& command : commands) {
+    INFO(command.front());
+    const auto refused = pagectl(command);
+    CHECK(refused.status == 1);
+    CHECK_THAT(refused.err, Contains("the image is gone") && Contains("a.img.log.0000000001"));
+    CHECK(names_in(dir.path()) == std::vector<std::string>{"a.img.log.0000000001", "b.img"});
+  }
+}
+
+TEST_CASE("no image is made under the name of a file that a store keeps") {
+  const TempDir dir;
+  write_file(dir.file("a.img"), random_bytes(1, 1));
+  for (const char* end : {".log.0000000001", ".spare.0000000002", ".spill.0000000003", ".removed.0000000001"}) {
+    const auto target = dir.file("a.img") + end;
+    INFO(target);
+    for (const auto& refused : {pagectl({"create", target}), pagectl({"copy", dir.file("a.img"), target})}) {
+      CHECK(refused.status == 1);
+      CHECK_THAT(refused.err, Contains("another name"));
+    }
+    CHECK(names_in(dir.path()) == std::vector<std::string>{"a.img"});
+  }
 }
 
 TEST_CASE("hash is the XXH3-64 of the image") {

@@ -160,7 +160,7 @@ Destination open_destination(const CopyOptions& options) {
     throw MemoryError(Errc::invalid_argument, "copy to heap: nothing could ever read it; name a file or a store");
   }
   if (uri.scheme == client::Scheme::file) {
-    out.file = std::make_unique<ReplacementFile>(uri.path, options.force);
+    out.file = std::make_unique<ReplacementFile>("write", uri.path, options.force);
     out.image = make_file_image(options.destination, out.file->path(), Access::write);
     return out;
   }

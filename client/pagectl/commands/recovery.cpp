@@ -34,6 +34,7 @@ void read_all(Image& image, Progress& progress) {
 }
 
 void require_file(const std::string& action, const std::string& path) {
+  check_place(action, path);
   if (!exists(path)) {
     throw MemoryError(Errc::not_found, action + " " + storage::quoted(path) + ": there is no such file");
   }

@@ -1,6 +1,4 @@
 // list, ping, create, remove: what needs a daemon, or a folder, but no session.
-#include <fcntl.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -65,30 +63,27 @@ std::string pinged_text(const std::string& server, const std::string& name, doub
   return server + ": " + name + " answered in " + text;
 }
 
-/// A file made new and empty: FileProvider would also open one that is there.
 void create_file(const std::string& path, std::uint64_t pages) {
-  auto& files = storage::posix_file_system();
-  storage::File::open(files, path, O_WRONLY | O_CREAT | O_EXCL, 0666, "create");
-  try {
-    FileProvider provider(path);
-    provider.grow(pages);
-    provider.flush();
-    storage::sync_parent_folder(files, path);
-  } catch (...) {
-    storage::remove_file(files, path);
-    throw;
-  }
+  ReplacementFile file("create", path, false);
+  FileProvider provider(file.path());
+  provider.grow(pages);
+  provider.flush();
+  file.commit();
 }
 
 void remove_file(const std::string& path) {
-  // Opened as an image for writing: what is in use, is no image or isn't there is refused, with the reason.
+  const auto beside = check_place("remove", path);
   if (!exists(path)) throw MemoryError(Errc::not_found, "remove " + storage::quoted(path) + ": there is no such file");
-  const auto logs = pending_logs(path);
-  if (!logs.empty()) {
-    throw MemoryError(Errc::busy, "remove " + storage::quoted(path) + ": the log " + storage::quoted(logs.front()) +
+  if (!beside.log.empty()) {
+    throw MemoryError(Errc::busy, "remove " + storage::quoted(path) + ": the log " +
+                                      storage::quoted(beside.log.front()) +
                                       " beside it belongs to it; run `pagectl recover` first, or remove both by hand");
   }
+  // Opened as an image for writing: what is in use or is no image is refused, with the reason.
   const FileProvider provider(path);
+  const std::string real = resolved(path);
+  const auto folder = storage::Folder::open(storage::posix_file_system(), storage::parent_folder(real));
+  storage::remove_scratch_files(folder, storage::file_name(real));
   storage::remove_file(storage::posix_file_system(), path);
   storage::sync_parent_folder(storage::posix_file_system(), path);
 }

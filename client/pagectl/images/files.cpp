@@ -12,6 +12,7 @@
 #include <pageserver/error.hpp>
 
 #include "client/pagectl/terminal/signals.hpp"
+#include "storage/file/folder.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -38,13 +39,13 @@ std::string resolved(const std::string& path) {
   return error ? path : real.string();
 }
 
-std::vector<std::string> pending_logs(const std::string& path) {
+storage::Beside check_place(const std::string& action, const std::string& path) {
   const std::string real = resolved(path);
-  const std::string prefix = storage::file_name(real) + ".log.";
-  auto names = storage::list_folder(files(), storage::parent_folder(real));
-  std::erase_if(names, [&](const std::string& name) { return !name.starts_with(prefix); });
-  std::sort(names.begin(), names.end());
-  return names;
+  storage::Folder folder;
+  // Else whoever opens the file says why.
+  if (!storage::Folder::try_open(files(), storage::parent_folder(real), folder).ok()) return {};
+  storage::check_image_place(folder, storage::file_name(real), action, path);
+  return storage::visible_beside(folder, storage::file_name(real));
 }
 
 std::optional<FileHints> FileHints::open(const std::string& path) {
@@ -90,12 +91,13 @@ void FileHints::drop_from_memory(std::uint64_t offset, std::uint64_t length) con
   files().drop_from_memory(file_.descriptor(), offset, length);
 }
 
-ReplacementFile::ReplacementFile(const std::string& target, bool overwrite)
+ReplacementFile::ReplacementFile(const std::string& action, const std::string& target, bool overwrite)
     : target_(resolved(target)),
       folder_(storage::Folder::open(files(), storage::parent_folder(target_), "create in")),
       name_(storage::file_name(target_)),
       temporary_(temporary_beside(name_)),
       path_(folder_.path_of(temporary_)),
+      action_(action),
       overwrite_(overwrite) {
   check_target();
   remove_on_signal(folder_.descriptor(), temporary_);
@@ -118,24 +120,24 @@ ReplacementFile::~ReplacementFile() {
 }
 
 void ReplacementFile::check_target() {
+  const storage::Beside beside = check_place(action_, target_);
   storage::FileStatus status;
   if (!folder_.has(name_, status)) return;
   const std::string name = storage::quoted(target_);
   if (!S_ISREG(status.mode)) {
-    throw MemoryError(Errc::provider_error, "write " + name + ": it is not a regular file; name another");
+    throw MemoryError(Errc::provider_error, action_ + " " + name + ": it is not a regular file; name another");
   }
   if (!overwrite_) {
-    throw MemoryError(Errc::already_exists, "write " + name + ": a file of " + std::to_string(status.size_bytes) +
-                                                " bytes is there; --force replaces it");
+    throw MemoryError(Errc::already_exists, action_ + " " + name + ": a file of " + std::to_string(status.size_bytes) +
+                                                " bytes exists there; " + remedy());
   }
   mode_ = status.mode & 0777;
   old_ = folder_.open_file(name_, O_RDONLY, 0, "open");
   if (!files().lock(old_.descriptor(), storage::Lock::exclusive).ok()) {
     throw MemoryError(Errc::busy, "replace " + name + ": the file is in use; stop what has it open");
   }
-  const auto logs = pending_logs(target_);
-  if (!logs.empty()) {
-    throw MemoryError(Errc::busy, "replace " + name + ": the log " + storage::quoted(logs.front()) +
+  if (!beside.log.empty()) {
+    throw MemoryError(Errc::busy, "replace " + name + ": the log " + storage::quoted(beside.log.front()) +
                                       " beside it belongs to it; run `pagectl recover` first, or remove both");
   }
 }
@@ -159,7 +161,7 @@ void ReplacementFile::commit() {
   storage::FileStatus there;
   if (!overwrite_ && folder_.has(name_, there)) {
     throw MemoryError(Errc::already_exists,
-                      "write " + storage::quoted(target_) + ": a file appeared there meanwhile; --force replaces it");
+                      action_ + " " + storage::quoted(target_) + ": a file appeared there meanwhile; " + remedy());
   }
   folder_.rename(temporary_, name_);
   committed_ = true;

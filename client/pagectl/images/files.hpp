@@ -11,6 +11,7 @@
 #include "client/pagectl/images/found_data.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
+#include "storage/file/siblings.hpp"
 
 namespace pageserver::pagectl {
 
@@ -19,8 +20,8 @@ bool exists(const std::string& path);
 /// The path with symbolic links resolved where it names something; else unchanged.
 std::string resolved(const std::string& path);
 
-/// The files of a redo log beside an image (`NAME.log.*`), which may hold publishes that the image lacks.
-std::vector<std::string> pending_logs(const std::string& path);
+/// What a store left beside an image, or where one is to be made; throws what storage::check_image_place() does.
+storage::Beside check_place(const std::string& action, const std::string& path);
 
 /// What the kernel knows of a file beyond its bytes, where it has data and where only holes, and what it may be told of
 /// it. Nothing here changes a byte. Through a descriptor of its own, so it is opened before the provider, and is_at()
@@ -47,8 +48,9 @@ private:
 /// folder that was opened first: one that takes its place meanwhile, or a link, leads nowhere.
 class ReplacementFile {
 public:
-  /// Refuses an existing target unless `overwrite`, and always one that is in use or is no regular file.
-  ReplacementFile(const std::string& target, bool overwrite);
+  /// Refuses an existing target unless `overwrite`, and always one that is in use, is no regular file, or has the log
+  /// of a store beside it. `action` is for the text: "create", or "write" where --force overwrites.
+  ReplacementFile(const std::string& action, const std::string& target, bool overwrite);
   ReplacementFile(const ReplacementFile&) = delete;
   ReplacementFile& operator=(const ReplacementFile&) = delete;
   ~ReplacementFile();
@@ -61,6 +63,7 @@ public:
 
 private:
   void check_target();
+  const char* remedy() const { return action_ == "write" ? "--force replaces it" : "name another"; }
 
   bool is_ours() const;
 
@@ -69,6 +72,7 @@ private:
   std::string name_;        // of the target
   std::string temporary_;   // the name beside it
   std::string path_;        // of that
+  std::string action_;
   bool overwrite_;
   bool committed_ = false;
   std::uint32_t mode_ = 0666;

@@ -8,6 +8,7 @@
 
 #include "server/stores/catalog.hpp"
 #include "server/stores/directory_files.hpp"
+#include "tests/support/neighbours.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver;
@@ -123,7 +124,7 @@ TEST_CASE("every image of the directory is a store under its stem, also those th
   Fixture f;
   f.serve_directory(false, false);
   make_image(f.dir.path() / "one.img", page_size);
-  make_image(f.dir.path() / "one.img.log.1", 10);
+  make_image(f.dir.path() / "one.img.log.0000000001", 10);
   make_image(f.dir.path() / "notes.txt", 10);
   make_image(f.dir.path() / ".hidden.img", page_size);
   make_image(f.dir.path() / "with space.img", page_size);
@@ -219,17 +220,72 @@ TEST_CASE("stores are created sparse, with the mode, once, and only where that i
 
 TEST_CASE("removing takes along what a store keeps beside the image, and nothing else") {
   Fixture f;
-  f.serve_directory(false, true);
-  for (const char* name :
-       {"a.img", "a.img.log.1", "a.img.log.2", "a.img.spare.1", "a.img.spill.7", "a.img.other", "b.img.log.1"}) {
-    make_image(f.dir.path() / name, 0);
-  }
-  f.start();
+  f.serve_directory(true, true);
+  const std::vector<std::string> beside{"a.img.log.0000000001", "a.img.log.0000000002", "a.img.spare.0000000001",
+                                        "a.img.spill.0000000007"};
+  make_image(f.dir.path() / "a.img", 0);
+  for (const auto& name : beside) make_image(f.dir.path() / name, 0);
+  const test::KeptFiles kept(f.dir.path(), test::neighbours_of("a.img"));
+  make_image(f.dir.path() / "b.img.log.0000000001", 0);
+  Catalog& catalog = f.start();
   CHECK(f.remove("a") == nullptr);
-  for (const char* name : {"a.img.log.2", "a.img.spare.1", "a.img.spill.7"})
-    CHECK_FALSE(std::filesystem::exists(f.dir.path() / name));
-  CHECK(std::filesystem::exists(f.dir.path() / "a.img.other"));
-  CHECK(std::filesystem::exists(f.dir.path() / "b.img.log.1"));
+  for (const auto& name : beside) CHECK_FALSE(std::filesystem::exists(f.dir.path() / name));
+  CHECK(kept.changed().empty());
+  CHECK(std::filesystem::exists(f.dir.path() / "b.img.log.0000000001"));
+  f.on_admin([&] {
+    catalog.create("a", 1);
+    return 0;
+  });
+  CHECK(f.on_admin([&] { return catalog.list("", 9); }).size() == 1);
+  CHECK(kept.changed().empty());
+}
+
+TEST_CASE("a name whose file could be taken for one of a store's own is refused, and not served") {
+  Fixture f;
+  f.serve_directory(true, true);
+  Catalog& catalog = f.start();
+  for (const std::string name : {"demo.img.log.0000000001", "demo.img.log.backup", "demo.img.spare.monday",
+                                 "demo.img.spill.x", "demo.img.removed.0000000001", "demo.img.log", "demo.img.spare"}) {
+    INFO(name);
+    CHECK(f.code_of_call([&] { catalog.create(name, 1); }) == Errc::invalid_argument);
+    CHECK(f.message.find(name + ".img\" could be taken for one that a store keeps beside its image") !=
+          std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(f.dir.file(name + ".img")));
+    make_image(f.dir.file(name + ".img"), page_size);
+    CHECK(f.code_of_call([&] { catalog.resolve(name); }) == Errc::not_found);
+    CHECK(f.message.find("rename its file") != std::string::npos);
+    CHECK(f.code_of(f.remove(name)) == Errc::not_found);
+    CHECK(std::filesystem::file_size(f.dir.file(name + ".img")) == page_size);
+  }
+  CHECK(f.on_admin([&] { return catalog.list("", 32); }).empty());
+  for (const std::string name : {"demo", "demo.img", "demo.log", "demo.img.logs", "log"}) {
+    INFO(name);
+    f.on_admin([&] {
+      catalog.create(name, 1);
+      return 0;
+    });
+  }
+  CHECK(f.on_admin([&] { return catalog.list("", 32); }).size() == 5);
+}
+
+TEST_CASE("the log of an image that is gone can be removed by a client, who is told so") {
+  Fixture f;
+  f.serve_directory(true, true);
+  make_image(f.dir.path() / "a.img.log.0000000003", 100);
+  make_image(f.dir.path() / "a.img.spare.0000000001", 100);
+  Catalog& catalog = f.start();
+  CHECK(f.code_of_call([&] { catalog.create("a", 1); }) == Errc::damaged);
+  CHECK(f.message.find("a.img.log.0000000003") != std::string::npos);
+  CHECK(f.message.find("`pagectl remove`") != std::string::npos);
+  CHECK(f.code_of_call([&] { catalog.resolve("a"); }) == Errc::damaged);
+  CHECK(f.message.find("`pagectl remove`") != std::string::npos);
+  CHECK(f.remove("a") == nullptr);
+  CHECK(std::filesystem::is_empty(f.dir.path()));
+  CHECK(f.code_of(f.remove("a")) == Errc::not_found);
+  f.on_admin([&] {
+    catalog.create("a", 1);
+    return 0;
+  });
 }
 
 TEST_CASE("an image that another program has locked is not removed") {

@@ -1,6 +1,7 @@
 // What a killed process leaves, and what becomes of it: replayed, cut, or refused with a reason.
 #include "storage/engine/recovery.hpp"
 #include "storage/log/log_codec.hpp"
+#include "tests/support/neighbours.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -131,11 +132,87 @@ TEST_CASE_METHOD(KilledHarness, "recovery: private bytes and spilled files leave
   const auto write = writer(Publish::on_flush);
   write->grow(3);
   write->write(0, filled(100000, 1));
-  make_file(path() + ".spill.77", 100);
+  make_file(path() + ".spill.0000000077", 100);
   kill();
   open();
   CHECK(reader()->pages() == 0);
   CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: what others have beside the image stays as it is") {
+  const KeptFiles kept{folder.path(), neighbours_of("db.img")};
+  options.private_memory_bytes = 4096;
+  {
+    const auto write = writer_with_small_log(40);
+    for (int i = 0; i < 40; ++i) {
+      write->write(static_cast<std::uint64_t>(i % 20) * page_size, filled(10'000, i));
+      flush(*write);
+    }
+    write->grow(40'000);  // a size that is tried with a file
+    const auto forked = fork();
+    forked->write(0, filled(100'000, 1));
+    CHECK(spare_files() > 20);  // some are neighbours
+    CHECK(kept.changed().empty());
+  }
+  kill();
+  CHECK(inspect().log_found);
+  open();
+  CHECK(read_from(*reader(), 19 * page_size, 10'000) == filled(10'000, 39));
+  close();
+  CHECK(kept.changed().empty());
+  CHECK(names().size() == kept.names().size() + 1);
+}
+
+TEST_CASE_METHOD(KilledHarness,
+                 "recovery: folders and links at the names of files that are made later are left alone") {
+  const std::string target = folder.file("precious");
+  make_file(target, 3);
+  const bool link = GENERATE(false, true);
+  const auto put = [&](const std::string& name) {
+    if (link)
+      std::filesystem::create_symlink(target, folder.path() / name);
+    else
+      std::filesystem::create_directory(folder.path() / name);
+  };
+  const auto is_there = [&](const std::string& name) {
+    const auto status = std::filesystem::symlink_status(folder.path() / name);
+    return link ? std::filesystem::is_symlink(status) : std::filesystem::is_directory(status);
+  };
+  const std::string kind = link ? "a symbolic link" : "a folder";
+  options.private_memory_bytes = 4096;
+  const auto write = writer_with_small_log(40);
+  const auto forked = fork();
+  // Spare files are not made of files that can't have the name.
+  for (int i = 1; i <= 9; ++i) put("db.img.spare.000000000" + std::to_string(i));
+  put("db.img.spill.0000000002");
+  check_error(thrown_by([&] { forked->write(0, filled(100'000, 1)); }), Errc::provider_error,
+              {"db.img.spill.0000000002", kind, "move it away"});
+  for (int i = 0; i < 3; ++i) {
+    write->write(static_cast<std::uint64_t>(i) * page_size, filled(10'000, i));
+    flush(*write);
+  }
+  const std::size_t next = 1 + log_files();
+  const std::string taken = "db.img.log.000000000" + std::to_string(next);
+  put(taken);
+  const auto fill = [&] {
+    for (int i = 0; i < 8; ++i) {
+      write->write(static_cast<std::uint64_t>(i) * page_size, filled(10'000, 50 + i));
+      flush(*write);
+    }
+  };
+  check_error(thrown_by(fill), Errc::provider_error, {taken, kind, "move it away"});
+  CHECK(is_there(taken));
+  CHECK(std::filesystem::file_size(target) == 3);
+  std::filesystem::remove(folder.path() / taken);
+  fill();
+  kill();
+  open();
+  for (int i = 0; i < 8; ++i)
+    CHECK(read_from(*reader(), static_cast<std::uint64_t>(i) * page_size, 10'000) == filled(10'000, 50 + i));
+  close();
+  for (int i = 1; i <= 9; ++i) CHECK(is_there("db.img.spare.000000000" + std::to_string(i)));
+  CHECK(is_there("db.img.spill.0000000002"));
+  CHECK(std::filesystem::file_size(target) == 3);
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: a torn record at the end is cut, and what is before it counts") {

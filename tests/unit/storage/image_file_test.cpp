@@ -142,28 +142,28 @@ TEST_CASE("an image with a pending log is refused by name") {
   auto& files = storage::posix_file_system();
   const auto path = folder.file("db.img");
   grown_image(files, path, 1);
-  make_file(folder.file("db.img.log.000002"), 10);
-  make_file(folder.file("db.img.log.000001"), 10);
-  make_file(folder.file("other.img.log.1"), 10);
+  make_file(folder.file("db.img.log.0000000002"), 10);
+  make_file(folder.file("db.img.log.0000000001"), 10);
+  make_file(folder.file("other.img.log.0000000001"), 10);
   ImageFileOptions reading;
   reading.read_only = true;
   for (const auto& options : {ImageFileOptions{}, reading}) {
     check_error(thrown_by([&] { open_image(files, path, options); }), Errc::provider_error,
-                {"db.img.log.000001", "pending", "start the daemon", "pagectl recover " + path});
+                {"db.img.log.0000000001", "pending", "start the daemon", "pagectl recover " + path});
   }
   ImageFileOptions recovering;
   recovering.refuse_pending_log = false;
   CHECK(open_image(files, path, recovering).pages() == 1);
-  std::filesystem::remove(folder.file("db.img.log.000001"));
-  std::filesystem::remove(folder.file("db.img.log.000002"));
+  std::filesystem::remove(folder.file("db.img.log.0000000001"));
+  std::filesystem::remove(folder.file("db.img.log.0000000002"));
   CHECK(open_image(files, path).pages() == 1);
 }
 
 TEST_CASE("a log whose image is gone keeps a new image from being made") {
   const TempDir folder;
-  make_file(folder.file("db.img.log.1"), 10);
-  check_error(thrown_by([&] { open_image(storage::posix_file_system(), folder.file("db.img")); }), Errc::provider_error,
-              {"pending"});
+  make_file(folder.file("db.img.log.0000000001"), 10);
+  check_error(thrown_by([&] { open_image(storage::posix_file_system(), folder.file("db.img")); }), Errc::damaged,
+              {"the image is gone", "db.img.log.0000000001", "put the image back"});
   CHECK_FALSE(std::filesystem::exists(folder.file("db.img")));
 }
 
@@ -177,10 +177,11 @@ TEST_CASE("a symbolic link leads to the image and to its log") {
   strict.follow_symlinks = false;
   check_error(thrown_by([&] { open_image(files, folder.file("db.img"), strict); }), Errc::provider_error,
               {"symbolic link"});
-  make_file(elsewhere.file("real.img.log.1"), 10);
-  check_error(thrown_by([&] { open_image(files, folder.file("db.img")); }), Errc::provider_error, {"real.img.log.1"});
+  make_file(elsewhere.file("real.img.log.0000000001"), 10);
+  check_error(thrown_by([&] { open_image(files, folder.file("db.img")); }), Errc::provider_error,
+              {"real.img.log.0000000001"});
   std::filesystem::remove(elsewhere.file("real.img"));
-  std::filesystem::remove(elsewhere.file("real.img.log.1"));
+  std::filesystem::remove(elsewhere.file("real.img.log.0000000001"));
   check_error(thrown_by([&] { open_image(files, folder.file("db.img")); }), Errc::busy, {"dangling symbolic link"});
   CHECK_FALSE(std::filesystem::exists(elsewhere.file("real.img")));
 }

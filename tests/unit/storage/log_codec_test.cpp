@@ -163,14 +163,4 @@ TEST_CASE("log format: a checksum in parts is that of the whole") {
   CHECK(checksum.value() == log_checksum(bytes));
 }
 
-TEST_CASE("log format: segment names are the image's name and a number, and nothing else") {
-  CHECK(segment_name("a.img", 12) == "a.img.log.0000000012");
-  CHECK(segment_name("a.img", 12345678901) == "a.img.log.12345678901");
-  CHECK(segment_number("a.img", "a.img.log.0000000012") == 12);
-  CHECK(segment_number("a.img", "a.img.log.12345678901") == 12345678901);
-  for (const char* name : {"a.img", "a.img.log.", "a.img.log.12", "a.img.log.00000000x2", "b.img.log.0000000012",
-                           "a.img.log.00000000012345678901", "a.img.logs0000000012"})
-    CHECK(segment_number("a.img", name) == 0);
-}
-
 }  // namespace pageserver::test

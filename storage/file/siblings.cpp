@@ -1,0 +1,132 @@
+#include "storage/file/siblings.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <exception>
+#include <map>
+#include <utility>
+
+namespace pageserver::storage {
+namespace {
+
+constexpr std::size_t digits = 10;
+constexpr std::array<std::pair<Sibling, std::string_view>, 4> words{{{Sibling::log, ".log."},
+                                                                     {Sibling::spare, ".spare."},
+                                                                     {Sibling::spill, ".spill."},
+                                                                     {Sibling::removed, ".removed."}}};
+
+std::string_view word_of(Sibling sibling) noexcept { return words[static_cast<std::size_t>(sibling)].second; }
+
+bool is_made(Sibling sibling, std::uint64_t number) noexcept {
+  if (sibling == Sibling::spill) return true;
+  return sibling == Sibling::removed ? number == 1 : number != 0;
+}
+
+}  // namespace
+
+std::string sibling_name(const std::string& image_name, Sibling sibling, std::uint64_t number) {
+  assert(number <= sibling_number_max && is_made(sibling, number));
+  const std::string text = std::to_string(number);
+  return image_name + std::string{word_of(sibling)} + std::string(digits - text.size(), '0') + text;
+}
+
+std::optional<SiblingName> parse_sibling_name(std::string_view name) noexcept {
+  if (name.size() <= digits) return std::nullopt;
+  const std::string_view number = name.substr(name.size() - digits);
+  SiblingName parsed;
+  for (const char digit : number) {
+    if (digit < '0' || digit > '9') return std::nullopt;
+    parsed.number = parsed.number * 10 + static_cast<std::uint64_t>(digit - '0');
+  }
+  name.remove_suffix(digits);
+  for (const auto& [sibling, word] : words) {
+    if (!name.ends_with(word) || name.size() == word.size()) continue;
+    if (!is_made(sibling, parsed.number)) return std::nullopt;
+    parsed.sibling = sibling;
+    parsed.image_name = name.substr(0, name.size() - word.size());
+    return parsed;
+  }
+  return std::nullopt;
+}
+
+bool resembles_sibling(std::string_view name) noexcept {
+  return parse_sibling_name(name) || std::any_of(words.begin(), words.end(), [&](const auto& one) {
+           const auto at = name.find(std::string{".img"} + std::string{one.second});
+           return at != std::string_view::npos && at != 0;
+         });
+}
+
+namespace {
+
+Beside sorted_out(const Folder& folder, const std::string& image_name, std::vector<std::string> names) {
+  Beside beside;
+  std::map<std::uint64_t, std::string> log;
+  for (std::string& name : names) {
+    const auto parsed = parse_sibling_name(name);
+    if (!parsed || parsed->image_name != image_name) continue;
+    const std::uint64_t number = parsed->number;
+    const Sibling sibling = parsed->sibling;
+    FileStatus status;
+    if (!folder.has(name, status)) continue;  // gone meanwhile
+    if (!S_ISREG(status.mode)) {
+      if (sibling == Sibling::log) throw not_ours_error(folder, name, "open log", status);
+      continue;
+    }
+    if (sibling == Sibling::log)
+      log[number] = std::move(name);
+    else
+      (sibling == Sibling::removed ? beside.removed : beside.scratch).push_back(std::move(name));
+  }
+  for (auto& [number, name] : log) beside.log.push_back(std::move(name));
+  return beside;
+}
+
+}  // namespace
+
+Beside look_beside(const Folder& folder, const std::string& image_name) {
+  return sorted_out(folder, image_name, folder.names());
+}
+
+Beside visible_beside(const Folder& folder, const std::string& image_name) {
+  std::vector<std::string> names;
+  const auto listed = folder.try_names(names);
+  if (listed.error == EACCES) return {};
+  if (!listed.ok()) throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
+  return sorted_out(folder, image_name, std::move(names));
+}
+
+void check_image_place(const Folder& folder, const std::string& name, std::string_view action,
+                       const std::string& shown_path, std::string_view remedy) {
+  const std::string asked = std::string{action} + " " + quoted(shown_path) + ": ";
+  if (const auto parsed = parse_sibling_name(name))
+    throw MemoryError{Errc::invalid_argument,
+                      asked + quoted(name) + " is what a store calls a file of its own beside " +
+                          quoted(std::string{parsed->image_name}) +
+                          ", and who opens that would take it for one; give the image another name"};
+  FileStatus status;
+  const auto found = retried([&] { return folder.file_system().status_beneath(folder.descriptor(), name, status); });
+  if (found.error != ENOENT) return;  // there, or opening it says why not
+  const Beside beside = visible_beside(folder, name);
+  if (beside.log.empty()) return;
+  throw MemoryError{Errc::damaged, asked + "the image is gone, and its log " +
+                                       quoted(folder.path_of(beside.log.front())) + " is still there; " +
+                                       std::string{remedy}};
+}
+
+void remove_scratch_files(const Folder& folder, const std::string& image_name) {
+  std::exception_ptr error;
+  for (const std::string& name : look_beside(folder, image_name).scratch) {
+    try {
+      folder.remove(name);
+    } catch (const MemoryError&) {
+      if (!error) error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace pageserver::storage
