@@ -32,6 +32,7 @@ enum class Mutation : std::uint8_t {
   recovery_writes_in_place,   ///< recovery writes over what was durable, instead of a copy of it
   forget_appended,            ///< what is in the log is answered, not entered, and the next record has its version
   skip_private_bound,         ///< private bytes go past what they are bounded by
+  forget_failed_segment,      ///< a close leaves the file of a segment that could neither be made nor removed
   success_after_failed_sync,  ///< a failed sync is forgotten, and the next one believed
 };
 

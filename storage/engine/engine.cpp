@@ -221,6 +221,12 @@ void Engine::close() {
   try {
     finish_log();
   } catch (const MemoryError& error) {
+    // The log went before: what is left of its files, or of sessions', has no worth.
+    if (segments_.empty() && sync_error_.empty())
+      throw MemoryError{error.errc(),
+                        std::string{"close: "} + error.what() +
+                            "; everything that was published is in the image, and nothing is in that file: see to the "
+                            "disk, and the next opening removes it"};
     if (segments_.empty()) throw;
     throw MemoryError{error.errc(), std::string{"close: "} + error.what() + "; the log stays at " +
                                         quoted(segments_.front()->file.path()) +
@@ -237,6 +243,8 @@ void Engine::finish_log() {
     sync_task();
     if (!sync_error_.empty()) throw not_durable_error();
   }
+  // As long as the log is whole: alone it would look like a log whose beginning is missing.
+  log_.drop_failed_segment();
   checkpoint_error_.reset();
   After nobody{*this};
   {
@@ -254,8 +262,6 @@ void Engine::finish_log() {
     if (!sync_error_.empty()) throw not_durable_error();
     if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
   }
-  // Or it would be back once the log is gone, and look like a log whose beginning is missing.
-  if (log_.segment_failed()) folder_.sync();
   cut_log(appended_.position);
   log_.drop_spares();
   remove_scratch_files(folder_, image_name_);  // one whose removal failed when it was made

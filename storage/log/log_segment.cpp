@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 #include <limits>
 #include <utility>
 
@@ -102,7 +103,7 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
   } catch (...) {
     // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
     if (appended.new_segment)
-      give_up(segment_name(options_.image_name, segment->number));
+      segment_left_ = !give_up(segment_name(options_.image_name, segment->number));
     else if (writes) {
       const std::uint64_t offset = segment->offset_of(header.position);
       torn_rest_ = !segment->file.file_system().truncate(segment->file.descriptor(), offset).ok();
@@ -138,7 +139,7 @@ SegmentHeader LogWriter::next_header(std::uint64_t synced_position, std::uint64_
 void LogWriter::go_on_in(LogSegmentRef segment, std::uint64_t bytes) noexcept {
   if (current_ && current_->offset_of(end_position_) + options_.segment_bytes / small_rest < current_bytes_)
     static_cast<void>(give_back_tail());
-  segment_failed_ = false;
+  segment_failed_ = segment_left_ = false;
   current_ = std::move(segment);
   current_bytes_ = bytes;
   ++next_number_;
@@ -190,7 +191,16 @@ void LogWriter::drop_spares() {
     const std::lock_guard lock{spares_mutex_};
     spares = std::exchange(spares_, {});
   }
-  for (const LogSegmentRef& spare : spares) folder_.remove(spare_name(options_.image_name, spare->number));
+  std::exception_ptr error;
+  for (LogSegmentRef& spare : spares) {
+    try {
+      folder_.remove(spare_name(options_.image_name, spare->number));
+    } catch (const MemoryError&) {
+      if (!error) error = std::current_exception();
+      keep_spare(std::move(spare));
+    }
+  }
+  if (error) std::rethrow_exception(error);
 }
 
 bool LogWriter::give_back_spares() noexcept {
@@ -201,7 +211,7 @@ bool LogWriter::give_back_spares() noexcept {
   }
   for (const LogSegmentRef& spare : spares) {
     try {
-      give_up(spare_name(options_.image_name, spare->number));
+      static_cast<void>(give_up(spare_name(options_.image_name, spare->number)));
     } catch (const std::bad_alloc&) {
       // Its name stays until the store closes.
     }
@@ -209,9 +219,18 @@ bool LogWriter::give_back_spares() noexcept {
   return !spares.empty();
 }
 
-void LogWriter::give_up(const std::string& name) noexcept {
+void LogWriter::drop_failed_segment() {
+  if (!segment_failed_ && !gave_up_) return;
+  if (segment_left_ && !mutated(Mutation::forget_failed_segment))
+    folder_.remove(segment_name(options_.image_name, next_number_));
+  segment_left_ = false;
+  folder_.sync();
+}
+
+bool LogWriter::give_up(const std::string& name) noexcept {
   gave_up_ = true;
-  static_cast<void>(retried([&] { return folder_.file_system().remove_beneath(folder_.descriptor(), name); }));
+  const auto removed = retried([&] { return folder_.file_system().remove_beneath(folder_.descriptor(), name); });
+  return removed.ok() || removed.error == ENOENT;
 }
 
 // The file is the one that is open already: in a folder where others may write, its name may be another's by now.
@@ -232,7 +251,8 @@ bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
     spares_.erase(unused);
   }
   if (!folder_.try_rename(spare_was, name).ok()) {
-    give_up(spare_was);
+    // One that is still there is scratch, which is removed at the end.
+    static_cast<void>(give_up(spare_was));
     return false;
   }
   segment.file = {std::move(spare->file), std::move(path)};
@@ -292,7 +312,7 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
     encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());
     segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
   } catch (...) {
-    give_up(name);
+    segment_left_ = !give_up(name);
     throw;
   }
   return segment;

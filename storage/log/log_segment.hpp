@@ -115,12 +115,13 @@ public:
   /// Takes over a segment that wants() said yes to, whose file has the name spare_name() and is no part of the log any
   /// more. It is used once nobody else refers to it, so that nobody reads from it what comes later.
   void keep_spare(LogSegmentRef segment) noexcept;
-  /// Closes the spare files, and removes them.
+  /// Closes the spare files, and removes them. What can't be removed is kept for the next call, which this one throws.
   void drop_spares();
+  /// Removes for good what is left of a segment that could not be made. Before the log loses anything else, and when
+  /// nothing is appended any more: alone it would look like a log whose beginning is missing.
+  void drop_failed_segment();
 
   std::uint64_t end_position() const noexcept { return end_position_; }
-  /// A segment could not be made, and the removal of its file may not last.
-  bool segment_failed() const noexcept { return gave_up_; }
 
 private:
   /// `bytes` is what it is to have, or less, but not less than `bytes_min`: then it says what it has.
@@ -141,8 +142,8 @@ private:
   void write_ahead(LogSegment& segment, std::uint64_t segment_bytes, std::uint64_t offset, std::uint64_t bytes);
   /// Gives `segment` a spare file under its new name. False when there is none that nobody refers to.
   bool take_spare(LogSegment& segment, const std::string& name);
-  /// Removes a file that could not be made what it was to be.
-  void give_up(const std::string& name) noexcept;
+  /// Removes a file that could not be made what it was to be; false when it is still there.
+  bool give_up(const std::string& name) noexcept;
   void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);
   /// `start`: the record's header and table.
   void write_gathered(const LogSegment& segment, const LogAppend& record, RecordHeader& header,
@@ -158,7 +159,9 @@ private:
   /// `current_` any more: a recovery that finds that segment goes on there and never sees what stands behind its
   /// beginning.
   bool segment_failed_ = false;
-  bool gave_up_ = false;  ///< some segment could not be made
+  bool gave_up_ = false;  ///< a file was removed, and that may not last
+  /// The file of that segment is still there: it could not be removed. The next one is made in its place.
+  bool segment_left_ = false;
   /// What was written of a record that failed could not be cut off. It could be taken for a record, if the next one
   /// began at a new block behind it.
   bool torn_rest_ = false;

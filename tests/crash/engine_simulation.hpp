@@ -1,6 +1,7 @@
 // What the tests of the engine under simulation share.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
@@ -26,6 +27,20 @@ inline std::uint64_t simulation_first_seed() {
   const char* text = std::getenv("PAGESERVER_SIM_FIRST_SEED");
   const std::uint64_t seed = text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
   return seed == 0 ? 1 : seed;
+}
+
+/// From some call of the first lives on, a file can neither be written nor removed, until the life ends or its close is
+/// over.
+inline FaultPlan failing_removals(std::uint64_t seed) {
+  Random chance(seed ^ 0x5e6);
+  FaultPlan plan;
+  plan.error = chance.one_in(2) ? EIO : ENOSPC;
+  plan.kinds = 1u << static_cast<unsigned>(Call::write) | 1u << static_cast<unsigned>(Call::remove);
+  plan.first_call = chance.below(800);
+  plan.last_call = ~0ull;
+  plan.one_in = 1 + chance.below(2);
+  plan.through_close = chance.one_in(2);
+  return plan;
 }
 
 /// The broken promise that a run found, or nothing; what happened in it is added to `counters`.

@@ -183,6 +183,22 @@ TEST_CASE("a disk that fails in any mix of ways loses nothing that was promised"
   CHECK(counters.errors > 50);
 }
 
+TEST_CASE("files that can neither be written nor removed are gone after a clean stop, or it is none") {
+  SimulationCounters counters;
+  for (std::uint64_t seed = 7001; seed <= 7080; ++seed) {
+    SimulationOptions options = options_for(seed);
+    options.crash_check_one_in = 30;
+    options.faults = failing_removals(seed);
+    const auto found = violation(options, &counters);
+    INFO(found.value_or(""));
+    REQUIRE_FALSE(found);
+  }
+  report("failing removals", counters);
+  CHECK(counters.failed_removals > 100);
+  CHECK(counters.clean_stops > 20);
+  CHECK(counters.failed_closes > 2);
+}
+
 TEST_CASE("a disk that fills up loses nothing that was promised") {
   SimulationCounters counters;
   for (std::uint64_t seed = 5001; seed <= 5060; ++seed) {

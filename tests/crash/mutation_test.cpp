@@ -22,8 +22,10 @@ public:
   Mutated& operator=(const Mutated&) = delete;
 };
 
+enum class Failing : std::uint8_t { nothing, syncs, removals };
+
 /// The seed that shows the fault, or 0.
-std::uint64_t seed_that_finds(Mutation mutation, std::uint64_t seeds, bool failing_syncs) {
+std::uint64_t seed_that_finds(Mutation mutation, std::uint64_t seeds, Failing failing) {
   const Mutated mutated(mutation);
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SimulationOptions options;
@@ -31,7 +33,8 @@ std::uint64_t seed_that_finds(Mutation mutation, std::uint64_t seeds, bool faili
     options.open_store = engine();
     options.crash_check_one_in = 4;
     options.outside_writes = true;
-    if (failing_syncs) {
+    if (failing == Failing::removals) options.faults = failing_removals(seed);
+    if (failing == Failing::syncs) {
       options.faults.error = EIO;
       options.faults.kinds = 1u << static_cast<unsigned>(Call::sync_data);
       options.faults.first_call = 20 + seed * 7;
@@ -45,8 +48,9 @@ std::uint64_t seed_that_finds(Mutation mutation, std::uint64_t seeds, bool faili
 }  // namespace
 
 TEST_CASE("without a mutation the same runs find nothing") {
-  CHECK(seed_that_finds(Mutation::none, 20, false) == 0);
-  CHECK(seed_that_finds(Mutation::none, 20, true) == 0);
+  CHECK(seed_that_finds(Mutation::none, 20, Failing::nothing) == 0);
+  CHECK(seed_that_finds(Mutation::none, 20, Failing::syncs) == 0);
+  CHECK(seed_that_finds(Mutation::none, 20, Failing::removals) == 0);
 }
 
 TEST_CASE("the simulation finds each mutation of the engine") {
@@ -72,12 +76,15 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"recovery_writes_in_place", Mutation::recovery_writes_in_place},
       {"forget_appended", Mutation::forget_appended},
       {"skip_private_bound", Mutation::skip_private_bound},
+      {"forget_failed_segment", Mutation::forget_failed_segment},
       {"success_after_failed_sync", Mutation::success_after_failed_sync},
   }));
   INFO(name);
-  const bool failing_syncs = mutation == Mutation::success_after_failed_sync;
+  const Failing failing = mutation == Mutation::success_after_failed_sync ? Failing::syncs
+                          : mutation == Mutation::forget_failed_segment   ? Failing::removals
+                                                                          : Failing::nothing;
   // Most are found by the first few; what it takes several rare things for, by one in hundreds.
-  const std::uint64_t seed = seed_that_finds(mutation, 3000, failing_syncs);
+  const std::uint64_t seed = seed_that_finds(mutation, 3000, failing);
   std::cout << name << " found by seed " << seed << "\n";
   CHECK(seed != 0);
 }

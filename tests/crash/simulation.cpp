@@ -229,7 +229,9 @@ bool Simulation::step_lanes() {
 }
 
 void Simulation::end_life() {
-  if (faulted_life()) options_.faults = {};  // one life with faults, then it must come back without
+  // One life with faults, then it must come back without.
+  const FaultPlan faults = faulted_life() ? std::exchange(options_.faults, {}) : FaultPlan{};
+  if (faults.through_close) close_faults_ = faults;
   const std::uint64_t way = random_.below(4);
   life_crash_ = Crash::kill;
   std::unique_ptr<SimulatedFileSystem> next;
@@ -276,6 +278,7 @@ bool Simulation::stop_cleanly() {
   bool closed = false;
   try {
     trace("close");
+    options_.faults = std::exchange(close_faults_, options_.faults);
     store_->close();
     closed = true;
   } catch (const MemoryError& error) {
@@ -283,6 +286,7 @@ bool Simulation::stop_cleanly() {
     ++counters_.failed_closes;
     if (!faulted_life()) fail(std::string("closing failed: ") + error.what());
   }
+  options_.faults = std::exchange(close_faults_, {});
   in_store_call_ = false;
   if (!closed) return false;
   store_.reset();
@@ -320,6 +324,7 @@ int Simulation::fault(const CallInfo& info) {
   if ((plan.kinds >> static_cast<unsigned>(info.call) & 1) == 0) return 0;
   if (plan.one_in > 1 && !crash_random_.one_in(plan.one_in)) return 0;
   ++counters_.faults;
+  if (info.call == Call::remove) ++counters_.failed_removals;
   trace(std::string("fault ") + std::to_string(plan.error) + " in " + to_string(info.call) + " " + info.path);
   return plan.error;
 }

@@ -27,6 +27,7 @@ struct FaultPlan {
   int error = 0;
   std::uint32_t kinds = ~0u;                ///< bit (1 << Call)
   std::uint64_t one_in = 1;                 ///< of those calls one in so many fails, drawn from the seed
+  bool through_close = false;               ///< a clean stop of the life with faults meets them, too
   bool drops_pages = false;                 ///< a failed sync also changes what is read afterwards
   std::uint64_t capacity_slack_blocks = 0;  ///< not 0: the disk is full that many blocks above what is in use
 };
@@ -56,7 +57,7 @@ struct SimulationCounters {
                 reused = 0;
   std::uint64_t writer_waits = 0, fork_limits = 0, refreshes = 0, discards = 0, reads = 0, interleaved = 0;
   std::uint64_t crashes = 0, recoveries = 0, recoveries_after_recovery = 0, clean_stops = 0, faults = 0, errors = 0;
-  std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0;
+  std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0, failed_removals = 0;
   void add(const SimulationCounters& other);
 };
 
@@ -148,6 +149,7 @@ private:
   bool faulted_life() const { return counters_.faults != faults_before_life_ || disk_->capacity_blocks.has_value(); }
 
   SimulationOptions options_;
+  FaultPlan close_faults_;  ///< of the close that comes
   storage::EngineOptions engine_options_;
   Random random_;
   Random crash_random_;  ///< apart, so that the workload is the same whatever crashes are tried

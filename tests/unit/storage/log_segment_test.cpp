@@ -27,6 +27,118 @@ TEST_CASE_METHOD(EngineHarness, "log: after a segment that could not be made, no
   CHECK(read_from(*found, page_size, 40'000) == filled(40'000, 0));
 }
 
+namespace {
+
+/// A store whose second segment got its header and not its record, and could not be removed either.
+class LeftHarness : public EngineHarness {
+public:
+  void leave_second_segment() {
+    options.segment_bytes = 32 * 1024;
+    open();
+    const auto session = writer();
+    session->grow(2);
+    session->write(0, bytes_of("before"));
+    flush(*session);
+    files.fail(Call::write, ENOSPC, 1, 1);
+    files.fail(Call::remove, EIO);
+    check_error(thrown_by([&] { session->write(page_size, filled(40'000, 7)); }), Errc::no_space, {});
+    files.heal(Call::write);
+    REQUIRE(std::filesystem::exists(log(2)));
+  }
+  void check_content() {
+    const auto found = reader();
+    CHECK(found->pages() == 2);
+    CHECK(read_from(*found, 0, 6) == bytes_of("before"));
+    CHECK(read_from(*found, page_size, 40'000) == filled(40'000, 0));
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(LeftHarness, "log: a segment that could not be removed is removed when the store closes") {
+  leave_second_segment();
+  files.heal(Call::remove);
+  close();
+  CHECK(names() == std::vector<std::string>{"db.img"});
+  open();
+  check_content();
+}
+
+TEST_CASE_METHOD(LeftHarness, "log: a close that can't remove a segment is not clean, and loses nothing") {
+  leave_second_segment();
+  check_error(thrown_by([&] { store().close(); }), Errc::provider_error,
+              {"db.img.log.0000000002", "EIO", "the log stays at", "db.img.log.0000000001", "is replayed"});
+  CHECK(names() == std::vector<std::string>{"db.img", "db.img.log.0000000001", "db.img.log.0000000002"});
+  SECTION("closed once more, when it can be removed") {
+    files.heal(Call::remove);
+    close();
+    CHECK(names() == std::vector<std::string>{"db.img"});
+    open();
+    check_content();
+  }
+  SECTION("opened again") {
+    kill();
+    // As long as it can't be removed, nothing is made beside it.
+    check_error(thrown_by([&] { open(); }), Errc::provider_error, {"db.img.log.000000000", "EIO"});
+    files.heal(Call::remove);
+    open();
+    CHECK(log_files() == 0);
+    check_content();
+    const auto session = writer();
+    session->write(10, bytes_of("after"));
+    flush(*session);
+    kill();
+    open();
+    check_content();
+    CHECK(read_from(*reader(), 10, 5) == bytes_of("after"));
+    close();
+    CHECK(names() == std::vector<std::string>{"db.img"});
+  }
+}
+
+TEST_CASE_METHOD(EngineHarness, "log: a first segment that could neither be made nor removed is named by the close") {
+  open();
+  {
+    const auto session = writer();
+    files.fail(Call::write, ENOSPC, 1, 1);
+    files.fail(Call::remove, EIO);
+    check_error(thrown_by([&] { session->grow(1); }), Errc::no_space, {});
+    files.heal(Call::write);
+  }
+  check_error(thrown_by([&] { store().close(); }), Errc::provider_error,
+              {"db.img.log.0000000001", "EIO", "is in the image", "the next opening removes it"});
+  kill();
+  files.heal(Call::remove);
+  open();
+  CHECK(reader()->pages() == 0);
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(EngineHarness, "log: spare files that can't be removed are named by the close, and tried again") {
+  {
+    const auto session = writer_with_small_log();
+    for (int i = 0; i < 12; ++i) {
+      session->write(0, filled(10'000, i));
+      flush(*session);
+    }
+  }
+  const std::size_t spares = spare_files();
+  REQUIRE(spares > 1);
+  files.fail(Call::remove, EIO, static_cast<int>(log_files()) + 1, 1);
+  check_error(thrown_by([&] { store().close(); }), Errc::provider_error,
+              {"db.img.spare.", "EIO", "is in the image", "the next opening removes it"});
+  CHECK(spare_files() == 1);
+  CHECK(log_files() == 0);
+  SECTION("closed once more") { close(); }
+  SECTION("opened again") {
+    kill();
+    open();
+    CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 11));
+    close();
+  }
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
 TEST_CASE_METHOD(EngineHarness, "log: a record that is written in parts comes back whole, whatever its length") {
   const std::size_t length = (16u << 20) + GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{7});
   open();
