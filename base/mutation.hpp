@@ -33,6 +33,10 @@ enum class Mutation : std::uint8_t {
   forget_appended,            ///< what is in the log is answered, not entered, and the next record has its version
   skip_private_bound,         ///< private bytes go past what they are bounded by
   forget_failed_segment,      ///< a close leaves the file of a segment that could neither be made nor removed
+  remove_image_first,         ///< an image is removed as such, and not renamed before
+  drop_removed_image_sync,    ///< what lies beside an image is removed before it is durable that the image goes
+  drop_removed_log_sync,      ///< the last trace of a removal goes before it is durable that the log went
+  create_in_place,            ///< a new image has its name before it is whole
   success_after_failed_sync,  ///< a failed sync is forgotten, and the next one believed
 };
 

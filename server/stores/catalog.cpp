@@ -13,6 +13,7 @@
 #include "server/stores/directory_files.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/siblings.hpp"
+#include "storage/image/whole_image.hpp"
 
 namespace pageserver::server {
 
@@ -97,6 +98,7 @@ void Catalog::start() {
     std::string resolved;
     directory_path_ = file_system_.real_path(path, resolved).ok() ? resolved : path;
     directory_files_ = make_directory_files(file_system_, directory_.descriptor(), directory_path_);
+    finish_removals();
   }
   std::vector<std::future<void>> openings;
   for (const StoreConfig& store : config_.stores) {
@@ -138,6 +140,28 @@ std::size_t Catalog::stores_to_keep_files_for() const {
   const std::size_t expected = config_.stores.size() + (config_.directory ? of_directory_min : 0);
   const std::lock_guard lock(mutex_);
   return std::max(expected, entries_.size() + (config_.directory ? 1 : 0));
+}
+
+// What a crash left of stores that were being removed or created takes room that nobody would look for.
+void Catalog::finish_removals() noexcept {
+  if (config_.directory->read_only) return;
+  try {
+    for (const std::string& other : names_in_directory()) {
+      const auto sibling = storage::parse_sibling_name(other);
+      if (!sibling || sibling->sibling != storage::Sibling::removed) continue;
+      const std::string file(sibling->image_name);
+      if (store_name_of(file).empty()) continue;
+      const std::string path = directory_path_ + "/" + file;
+      try {
+        if (storage::finish_removal(directory_, file, path))
+          log_.info("store removed", {{"store", store_name_of(file)}, {"why", "a crash had interrupted its removal"}});
+      } catch (const MemoryError& error) {
+        log_.warn("store not removed", {{"store", store_name_of(file)}, {"error", error.what()}});
+      }
+    }
+  } catch (const std::exception& error) {
+    log_.warn("store not removed", {{"directory", directory_path_}, {"error", error.what()}});
+  }
 }
 
 std::vector<ListedStore> Catalog::configured() const {
@@ -386,17 +410,13 @@ void Catalog::create(const std::string& name, std::uint64_t pages) {
     throw MemoryError(Errc::invalid_argument, what + ": " + why + "; choose another name");
   const std::string file = name + std::string(image_suffix);
   const std::string path = directory_path_ + "/" + file;
+  // A crash may have left a part of one.
+  storage::finish_removal(directory_, file, path);
   storage::check_image_place(directory_, file, "create", path, gone_remedy);
-  const IoResult made = directory_.try_open_file(file, O_RDWR | O_CREAT | O_EXCL, config_.directory->mode);
-  if (made.error == EEXIST) throw MemoryError(Errc::already_exists, what + ": there is one already");
-  if (!made.ok()) throw file_error(file_system_, what + " in", path, made.error);
-  storage::File image(file_system_, static_cast<int>(made.value), path);
   try {
-    image.truncate(pages * page_size);
-    image.sync();
-    directory_.sync();
-  } catch (...) {
-    [[maybe_unused]] const IoResult removed = file_system_.remove_beneath(directory_.descriptor(), file);
+    storage::create_image(directory_, file, pages, config_.directory->mode, path);
+  } catch (const MemoryError& error) {
+    if (error.errc() == Errc::already_exists) throw MemoryError(Errc::already_exists, what + ": there is one already");
     throw;
   }
 }
@@ -440,27 +460,16 @@ bool Catalog::wait_until_closed(const std::string& name, const std::string& what
 }
 
 void Catalog::remove_now(const std::string& name) {
-  const std::string file = name + std::string(image_suffix);
-  const std::string path = directory_path_ + "/" + file;
-  // A log without an image goes as well.
-  const bool there = directory_has(name);
-  if (!there && (!resembling(name).empty() || storage::look_beside(directory_, file).log.empty()))
-    require_in_directory(name);
-  if (there) {
-    // Someone else's lock means someone else's image: another program may be in the middle of it.
-    const IoResult opened = directory_.try_open_file(file, O_RDONLY, 0);
-    if (!opened.ok()) throw file_error(file_system_, "remove", path, opened.error);
-    const storage::File image(file_system_, static_cast<int>(opened.value), path);
-    if (!retried([&] { return file_system_.lock(image.descriptor(), storage::Lock::exclusive); }).ok()) {
-      throw MemoryError(Errc::busy,
-                        "remove store " + quoted(name) + ": another program has " + quoted(path) + " open and locked");
-    }
-    directory_.remove(file);
+  // What is left of a store goes as well.
+  if (resembling(name).empty() && !directory_has(name)) {
+    const std::string file = name + std::string(image_suffix);
+    FileStatus status;
+    if (directory_.has(file, status)) throw not_found(name);  // a link, a folder: no store
+    if (storage::remove_image(directory_, file, directory_path_ + "/" + file)) return;
   }
-  const storage::Beside beside = storage::look_beside(directory_, file);
-  for (const auto* names : {&beside.log, &beside.scratch})
-    for (const std::string& other : *names) directory_.remove(other);
-  directory_.sync();
+  require_in_directory(name);
+  const std::string file = name + std::string(image_suffix);
+  static_cast<void>(storage::remove_image(directory_, file, directory_path_ + "/" + file));
 }
 
 Catalog::FailedClosing Catalog::failed_closing(const std::string& name) {

@@ -105,6 +105,7 @@ private:
   /// True: `after` runs on the admin worker once the store is closed. Throws when it may not be removed.
   bool wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after);
   void remove_now(const std::string& name);
+  void finish_removals() noexcept;
   StoreSettings common_settings(std::string name, std::string path);
   StoreSettings store_settings(const StoreConfig& store);
   StoreSettings directory_settings(const std::string& name);

@@ -100,6 +100,9 @@ public:
   /// Names are changed and listed in an open directory only, never by path: the directory may be moved at any time.
   /// renameat(2), unlinkat(2): a name is one component; a symbolic link is renamed or removed itself.
   virtual IoResult rename_beneath(int directory, const std::string& from, const std::string& to) = 0;
+  /// renameat2(2) with RENAME_NOREPLACE, or what comes to the same where the file system can't: EEXIST when something
+  /// has the name.
+  virtual IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) = 0;
   virtual IoResult remove_beneath(int directory, const std::string& name) = 0;
   /// The names in it, in no order, without "." and "..".
   virtual IoResult list(int directory, std::vector<std::string>& names) = 0;

@@ -84,6 +84,10 @@ IoResult Folder::try_rename(const std::string& from, const std::string& to) cons
   return retried([&] { return file_system().rename_beneath(descriptor(), from, to); });
 }
 
+IoResult Folder::try_rename_new(const std::string& from, const std::string& to) const {
+  return retried([&] { return file_system().rename_new_beneath(descriptor(), from, to); });
+}
+
 void Folder::rename(const std::string& from, const std::string& to) const {
   const IoResult result = try_rename(from, to);
   if (!result.ok())

@@ -50,6 +50,8 @@ public:
   /// True when something has the name, a symbolic link included; `status` describes it.
   bool has(const std::string& name, FileStatus& status) const;
   IoResult try_rename(const std::string& from, const std::string& to) const;
+  /// EEXIST when something has the name `to`.
+  IoResult try_rename_new(const std::string& from, const std::string& to) const;
   void rename(const std::string& from, const std::string& to) const;
   /// True when the file was there and was removed.
   bool remove(const std::string& name) const;

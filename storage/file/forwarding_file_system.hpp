@@ -62,6 +62,9 @@ public:
   }
   void unmap(const std::byte* address, std::uint64_t length) noexcept override { below_.unmap(address, length); }
 
+  IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override {
+    return below_.rename_new_beneath(directory, from, to);
+  }
   IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {
     return below_.rename_beneath(directory, from, to);
   }

@@ -181,6 +181,15 @@ public:
     return result_of(::renameat(directory, from.c_str(), directory, to.c_str()));
   }
 
+  IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override {
+    if (!is_one_component(from) || !is_one_component(to)) return failure(EXDEV);
+    if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return {};
+    if (errno != EINVAL && errno != ENOSYS) return failure(errno);
+    // A second name can't take another's place either.
+    if (::linkat(directory, from.c_str(), directory, to.c_str(), 0) != 0) return failure(errno);
+    return result_of(::unlinkat(directory, from.c_str(), 0));
+  }
+
   IoResult remove_beneath(int directory, const std::string& name) override {
     if (!is_one_component(name)) return failure(EXDEV);
     return result_of(::unlinkat(directory, name.c_str(), 0));

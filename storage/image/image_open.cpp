@@ -9,6 +9,7 @@
 #include "storage/file/lock_holder.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/image/image_file.hpp"
+#include "storage/image/whole_image.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -118,6 +119,7 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
       throw file_error(file_system, creates ? "create" : "open", path, entered.error);
     }
     const std::string name = resolved == "/" ? "." : file_name(resolved);
+    if (!options.read_only && options.create) finish_removal(folder, name, path);
     // Before anything is created beside a log whose image is gone.
     check_image_place(folder, name, "open", path);
     auto opened = open_once(folder, path, name, options);

@@ -459,6 +459,16 @@ IoResult SimulatedFileSystem::rename_beneath(int folder, const std::string& from
   return done();
 }
 
+IoResult SimulatedFileSystem::rename_new_beneath(int folder, const std::string& from, const std::string& to) {
+  const OpenFile* opened = file_of(folder);
+  const Directory* directory = opened == nullptr ? nullptr : directory_of(opened->path);
+  if (directory != nullptr && directory->now.contains(to)) {
+    const int error = begin(Call::rename, path_beneath(folder, from));
+    return failed(error != 0 ? error : EEXIST);
+  }
+  return rename_beneath(folder, from, to);
+}
+
 IoResult SimulatedFileSystem::remove_path(const std::string& path) {
   const auto [folder, name] = split(path);
   Directory* directory = directory_of(folder);

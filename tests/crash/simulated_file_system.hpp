@@ -123,6 +123,7 @@ public:
   void unmap(const std::byte*, std::uint64_t) noexcept override {}
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;
   storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override;
+  storage::IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult remove_beneath(int directory, const std::string& name) override;
   storage::IoResult list(int directory, std::vector<std::string>& names) override;
 

@@ -123,6 +123,7 @@ public:
     logs.erase(from);
     return {};
   }
+  IoResult rename_new_beneath(int, const std::string&, const std::string&) override { return {-1, ENOTSUP}; }
   IoResult remove_beneath(int, const std::string& name) override {
     return logs.erase(folder + "/" + name) == 0 ? IoResult{-1, ENOENT} : IoResult{};
   }

@@ -55,6 +55,9 @@ public:
   storage::IoResult status_beneath(int, const std::string&, storage::FileStatus&) override {
     return count("status_beneath");
   }
+  storage::IoResult rename_new_beneath(int, const std::string&, const std::string&) override {
+    return count("rename_new_beneath");
+  }
   storage::IoResult rename_beneath(int, const std::string&, const std::string&) override {
     return count("rename_beneath");
   }
@@ -97,6 +100,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
                                                files.map(7, 8, address),
                                                files.status_beneath(3, "slow.img", status),
                                                files.rename_beneath(3, "slow.img", "slow.to"),
+                                               files.rename_new_beneath(3, "slow.img", "slow.to"),
                                                files.remove_beneath(3, "slow.img"),
                                                files.list(3, names)};
   for (std::size_t i = 0; i < results.size(); ++i) {

@@ -288,6 +288,60 @@ TEST_CASE("the log of an image that is gone can be removed by a client, who is t
   });
 }
 
+TEST_CASE("what a crash left of a store that was removed or created goes at the start, and in create and remove") {
+  Fixture f;
+  f.serve_directory(true, true);
+  const auto leave = [&] {
+    make_image(f.dir.path() / "a.img.removed.0000000001", page_size);
+    make_image(f.dir.path() / "a.img.log.0000000001", 100);
+    make_image(f.dir.path() / "a.img.spare.0000000002", 100);
+  };
+  const auto names = [&] {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(f.dir.path()))
+      found.push_back(entry.path().filename());
+    return found;
+  };
+  leave();
+  Catalog& catalog = f.start();
+  CHECK(names().empty());
+  leave();
+  CHECK(f.on_admin([&] { return catalog.list("", 9); }).empty());
+  f.on_admin([&] {
+    catalog.create("a", 2);
+    return 0;
+  });
+  CHECK(names() == std::vector<std::string>{"a.img"});
+  CHECK(f.remove("a") == nullptr);
+  leave();
+  CHECK(f.remove("a") == nullptr);
+  CHECK(names().empty());
+  CHECK(f.code_of(f.remove("a")) == Errc::not_found);
+  // An image that somebody put in the place since is not what was being removed.
+  leave();
+  make_image(f.dir.path() / "a.img", page_size);
+  f.catalog.reset();
+  f.start();
+  CHECK(names().size() == 3);
+  CHECK_FALSE(std::filesystem::exists(f.dir.path() / "a.img.removed.0000000001"));
+  CHECK(std::filesystem::file_size(f.dir.path() / "a.img") == page_size);
+}
+
+TEST_CASE("a store that another program is removing is neither created nor removed meanwhile") {
+  Fixture f;
+  f.serve_directory(true, true);
+  make_image(f.dir.path() / "a.img.removed.0000000001", 0);
+  const int file = ::open(f.dir.file("a.img.removed.0000000001").c_str(), O_RDONLY | O_CLOEXEC);
+  REQUIRE(::flock(file, LOCK_EX) == 0);
+  Catalog& catalog = f.start();
+  CHECK(f.code_of_call([&] { catalog.create("a", 1); }) == Errc::busy);
+  CHECK(f.code_of(f.remove("a")) == Errc::busy);
+  CHECK(std::filesystem::exists(f.dir.path() / "a.img.removed.0000000001"));
+  ::close(file);
+  CHECK(f.remove("a") == nullptr);
+  CHECK(std::filesystem::is_empty(f.dir.path()));
+}
+
 TEST_CASE("an image that another program has locked is not removed") {
   Fixture f;
   f.serve_directory(false, true);

@@ -128,6 +128,9 @@ public:
   storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {
     return faulty(Call::rename, [&] { return below().rename_beneath(directory, from, to); });
   }
+  storage::IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override {
+    return faulty(Call::rename, [&] { return below().rename_new_beneath(directory, from, to); });
+  }
   storage::IoResult remove_beneath(int directory, const std::string& name) override {
     return faulty(Call::remove, [&] { return below().remove_beneath(directory, name); });
   }
