@@ -38,6 +38,17 @@ enum class Mutation : std::uint8_t {
   drop_removed_log_sync,      ///< the last trace of a removal goes before it is durable that the log went
   create_in_place,            ///< a new image has its name before it is whole
   success_after_failed_sync,  ///< a failed sync is forgotten, and the next one believed
+  checkpoint_past_reads,      ///< a checkpoint does not wait for reads that may still take older bytes from the image
+  map_past_log,               ///< a read takes from the mapping what the log has newer
+  skip_long_checksum,         ///< recovery takes a torn record for a whole one, if it is read in several parts
+  scan_within_parts,          ///< the search for lost records does not look where two parts meet
+  keep_private_charge,        ///< what private bytes took is not given back when they go
+  skip_range_bound,           ///< private bytes are in more ranges than they may be
+  drop_forwarded_sync,        ///< what stands between the engine and the file system answers a sync by itself
+  open_by_path,               ///< a folder's files are opened by a path, wherever that leads by now
+  skip_image_lock,            ///< an image is opened without a lock
+  clean_before_lock,          ///< an opening removes what it takes for left behind before it has the lock
+  map_past_end,               ///< a read takes from the mapping what lies past the file's end
 };
 
 #ifdef PAGESERVER_MUTATIONS
@@ -47,9 +58,15 @@ inline std::function<void()> between_parts;
 inline void run_between_parts() {
   if (between_parts) between_parts();
 }
+/// Runs when a read has decided where its bytes come from, and has not read them yet.
+inline std::function<void()> read_planned;
+inline void run_read_planned() {
+  if (read_planned) read_planned();
+}
 inline bool mutated(Mutation mutation) noexcept { return active_mutation.load(std::memory_order_relaxed) == mutation; }
 #else
 inline void run_between_parts() {}
+inline void run_read_planned() {}
 constexpr bool mutated(Mutation) noexcept { return false; }
 #endif
 

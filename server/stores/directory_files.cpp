@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/mutation.hpp"
 #include "storage/file/forwarding_file_system.hpp"
 
 namespace pageserver::server {
@@ -20,6 +21,7 @@ public:
       : ForwardingFileSystem(base), directory_(directory), prefix_(std::move(prefix)) {}
 
   IoResult open(const std::string& path, int flags, std::uint32_t mode) override {
+    if (storage::mutated(storage::Mutation::open_by_path)) return below().open(path, flags, mode);
     const std::optional<std::string> name = path == prefix_ ? "." : name_of(path);
     return name ? below().open_beneath(directory_, *name, flags, mode) : outside();
   }

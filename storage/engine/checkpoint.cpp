@@ -108,7 +108,7 @@ void Engine::resume_round(bool anyway) noexcept {
 // Reads may wait for the disk for long. The writer does not wait for them: see past_log_bound().
 bool Engine::must_wait_for_reads(After& after) {
   gate_.await_reads(true);
-  if (!gate_.has_reads(gate_.generation() ^ 1u)) {
+  if (!gate_.has_reads(gate_.generation() ^ 1u) || mutated(Mutation::checkpoint_past_reads)) {
     gate_.await_reads(stopping_);
     return false;
   }

@@ -40,6 +40,7 @@ LogWriter::Options log_options(const ImageFile& image, const EngineOptions& opti
   log.segment_bytes = segment_bytes_of(options);
   log.files_max = static_cast<std::size_t>(options.log_bytes / log.segment_bytes);
   log.file_mode = options.file_mode;
+  log.sizes = options.log_sizes;
   log.image = image_identity(image.file().status());
   return log;
 }
@@ -84,9 +85,13 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   image_options.file_mode = options.file_mode;
   // A read-only store can't replay a log, and may not look past it either.
   image_options.refuse_pending_log = options.read_only;
+  if (mutated(Mutation::clean_before_lock)) {
+    const std::string resolved = resolved_image_path(file_system, path);
+    remove_scratch_files(Folder::open(file_system, parent_folder(resolved), "open"), file_name(resolved));
+  }
   ImageFile image = ImageFile::open(file_system, path, image_options);
   if (!options.read_only) {
-    const RecoveryReport report = recover_image(image, false, options.abandon_recovery);
+    const RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes);
     if (report.replayed && options.recovered) options.recovered(report);
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
     // before a new log does. The image may hold what its last writer never synced: readers are about to see that,
@@ -123,7 +128,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
                                     "flushed is safe in the log. Memory ran out; try again once there is more")} {
   image_bytes_ = image_->size();
   if (options.map_image && mapped_reads_enabled() && is_good_to_map(folder_)) {
-    mapped_image_.emplace(image_->file());
+    mapped_image_.emplace(image_->file(), options.mapping_bytes);
     image_address_ = mapped_image_->address(image_bytes_);
   }
   pages_ = image_->pages();

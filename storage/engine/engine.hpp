@@ -9,6 +9,7 @@
 
 #include "storage/engine/background.hpp"
 #include "storage/file/file_system.hpp"
+#include "storage/log/log_sizes.hpp"
 #include "storage/store.hpp"
 
 namespace pageserver::storage {
@@ -45,6 +46,10 @@ struct EngineOptions {
   std::size_t index_entries_at_once = 256;
   std::size_t read_lanes = 1;  ///< about as many as threads read at the same time
   bool map_image = false;      ///< read the image through a mapping where enable_mapped_reads() was called
+  /// Addresses that its first mapping takes at least, so that a growing image is seldom mapped anew. They take no
+  /// memory.
+  std::uint64_t mapping_bytes = 1ull << 30;
+  LogSizes log_sizes;
   /// Set from any thread: an opening that recovers ends soon, with an error. Null: it goes on to its end.
   const std::atomic<bool>* abandon_recovery = nullptr;
   /// Called by an opening that replayed a log, before it returns.

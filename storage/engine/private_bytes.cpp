@@ -24,7 +24,7 @@ PrivateBytes::PrivateBytes(Options options) : options_{std::move(options)} {
 PrivateBytes::~PrivateBytes() { clear(); }
 
 void PrivateBytes::clear() noexcept {
-  give_back(charged_);
+  if (!mutated(Mutation::keep_private_charge)) give_back(charged_);
   for (auto& [number, block] : blocks_) keep_memory(std::move(block.memory));
   // The tables of a large transaction are not kept for a small one.
   if (blocks_.bucket_count() > kept_entries_max) std::unordered_map<std::uint64_t, Block>{}.swap(blocks_);
@@ -75,7 +75,7 @@ void PrivateBytes::settle() noexcept {
 
 void PrivateBytes::check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const {
   constexpr std::uint64_t more_max = 2;  // one that is in the middle of another
-  if (ranges_.size() + more_max <= options_.ranges_max) return;
+  if (ranges_.size() + more_max <= options_.ranges_max || mutated(Mutation::skip_range_bound)) return;
   auto at = ranges_.lower_bound(begin);
   if (at != ranges_.begin() && std::prev(at)->second.end >= begin) --at;
   std::uint64_t count = ranges_.size() + 1;

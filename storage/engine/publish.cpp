@@ -116,12 +116,11 @@ void Engine::claim_publish(const SessionState& state, bool bounded) {
 }
 
 Engine::Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes) {
-  // So large a record begins a block of its own always, so that no sync waits until it is written. So does one while
-  // a sync is on its way, or small records one after the other would put it off again and again.
-  constexpr std::uint64_t block_of_its_own_bytes = 1ull << 20;
+  // A record begins a new block also while a sync is on its way, or small records one after the other would put that
+  // off again and again.
   Publishing publishing;
   publishing.new_block = sealed_position_ >= appended_.position || sync_awaits_append_ || sync_scheduled_ ||
-                         payload_bytes >= block_of_its_own_bytes;
+                         payload_bytes >= options_.log_sizes.own_block_bytes_min;
   shares_block_ = !publishing.new_block;
   publishing.version = version_ + 1;
   publishing.pages = pages_ + new_pages;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/bounds.hpp"
+#include "base/mutation.hpp"
 #include "storage/engine/core.hpp"
 
 namespace pageserver::storage {
@@ -64,6 +65,7 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
   const auto begin = [&](const auto& looking) {
     plan.image_bytes = image_bytes_;
     plan.image_address = image_address_;
+    if (mutated(Mutation::map_past_end) && image_address_ != nullptr) plan.image_bytes = pages_ * page_size;
     if (!all_in_image) plan_read(seen_by(state).version.number, offset, buffer, plan);
     plan.read = gate_.begin_read(looking);
   };
@@ -74,6 +76,7 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     if (buffer.empty()) return;
     if (!unfinished_) {
       all_in_image = !index_.touches(first, last);  // the common case, without lists
+      if (mutated(Mutation::map_past_log) && image_address_ != nullptr) all_in_image = true;
       settled = all_in_image || index_.is_settled(first, last);
     }
     if (settled) begin(look);
@@ -93,6 +96,7 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     reads_want_checkpoint_ = true;
     consider_checkpoint();
   }
+  run_read_planned();
   if (all_in_image)
     read_image(plan, offset, buffer);
   else
@@ -266,6 +270,7 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
   std::vector<ByteRange> image;
   {
     const OnExit exit{[&] { end_read(read); }};
+    run_read_planned();
     image = image_data(offset, end, image_bytes, ranges_max, described_until);
   }
   end = std::min(end, described_until);

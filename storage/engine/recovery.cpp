@@ -59,23 +59,25 @@ void check_pair(const LogScan& scan, const FileStatus& image, const std::string&
           "; else restore both together from a copy, or move the log's files away to use the image without them");
 }
 
-LogScan scan_into(const ImageFile& image, int flags, LogIndex* index) {
-  return scan_log(image.folder(), image.name(), flags, [&](const ScannedRecord& record) {
+LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogSizes& sizes = {}) {
+  const auto apply = [&](const ScannedRecord& record) {
     if (index == nullptr) return;
     std::uint64_t position = record.data_position;
     for (const LogRange& range : record.ranges) {
       index->add(range.offset, range.length, record.header.version, range.zero ? no_position : position, nullptr);
       if (!range.zero) position += range.length;
     }
-  });
+  };
+  return scan_log(image.folder(), image.name(), flags, apply, sizes);
 }
 
 /// Calls `bytes(offset, span)` for what the segment's file has within `[from, until)`, in parts.
 template <class Bytes>
-void for_each_part(const LogSegment& segment, std::uint64_t from, std::uint64_t until, Bytes bytes) {
+void for_each_part(const LogSegment& segment, std::uint64_t from, std::uint64_t until, const LogSizes& sizes,
+                   Bytes bytes) {
   std::vector<std::byte> buffer;
   while (from < until) {
-    buffer.resize(std::min<std::uint64_t>(until - from, 1u << 20));
+    buffer.resize(std::min(until - from, sizes.part_bytes));
     const std::size_t there = segment.file.read_up_to(from, buffer);
     if (there == 0) return;  // a segment without a record may end after its header
     bytes(from, std::span{buffer}.first(there));
@@ -96,14 +98,15 @@ void copy_mark(LogSegment& segment, const File& copy) {
 }
 
 /// Puts a synced copy of what counts in the segment in the place of its file. False when there is no room for it.
-bool replace_by_copy(const Folder& folder, const std::string& image_name, LogSegment& segment) {
+bool replace_by_copy(const Folder& folder, const std::string& image_name, LogSegment& segment, const LogSizes& sizes) {
   const std::string copy_name = spare_name(image_name, segment.number);
   const std::uint64_t end = segment.offset_of(segment.end_position);
   File copy;
   try {
     copy = folder.create_file(copy_name, segment.file.status().mode & 0777u, "create a copy of the log");
     copy.reserve(0, end);
-    for_each_part(segment, 0, end, [&](std::uint64_t at, std::span<const std::byte> bytes) { copy.write(at, bytes); });
+    for_each_part(segment, 0, end, sizes,
+                  [&](std::uint64_t at, std::span<const std::byte> bytes) { copy.write(at, bytes); });
     copy_mark(segment, copy);
     if (!mutated(Mutation::drop_recovery_log_sync)) copy.sync_data();
   } catch (const MemoryError& error) {
@@ -131,14 +134,14 @@ void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) 
 /// middle, the same records are found again. They may as well be durable already, and answered; so they are written
 /// over in place only where there is no room for a copy: a loss of power then may tear them.
 void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan,
-                      const std::atomic<bool>* abandon) {
+                      const std::atomic<bool>* abandon, const LogSizes& sizes) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
     check_abandoned(abandon, folder.path_of(image_name));
-    if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(folder, image_name, *segment)) continue;
+    if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(folder, image_name, *segment, sizes)) continue;
     const std::uint64_t from =
         scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
-    for_each_part(*segment, from, segment->offset_of(segment->end_position),
+    for_each_part(*segment, from, segment->offset_of(segment->end_position), sizes,
                   [&](std::uint64_t at, std::span<const std::byte> bytes) { segment->file.write(at, bytes); });
     if (!mutated(Mutation::drop_recovery_log_sync)) segment->file.sync_data();
   }
@@ -165,12 +168,12 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, con
 
 ImageIdentity image_identity(const FileStatus& status) noexcept { return {status.inode, status.birth_ns}; }
 
-RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon) {
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon, const LogSizes& sizes) {
   const Folder& folder = image.folder();
   remove_scratch_files(folder, image.name());
   const FileStatus status = image.file().status();
   LogIndex index;
-  LogScan scan = scan_into(image, O_RDWR, &index);
+  LogScan scan = scan_into(image, O_RDWR, &index, sizes);
   RecoveryReport report = report_of(scan, status);
   if (!report.log_found) return report;
   check_pair(scan, status, image.path(), report);
@@ -179,7 +182,7 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
   for (auto name = scan.beyond.rbegin(); name != scan.beyond.rend(); ++name) folder.remove(*name);
   check_abandoned(abandon, image.path());
-  make_log_durable(folder, image.name(), scan, abandon);
+  make_log_durable(folder, image.name(), scan, abandon, sizes);
   copy_into_image(image, scan, index, abandon);
   remove_segments(folder, scan.segments);
   report.replayed = true;

@@ -11,6 +11,7 @@
 
 #include "storage/file/file_system.hpp"
 #include "storage/image/image_file.hpp"
+#include "storage/log/log_sizes.hpp"
 
 namespace pageserver::storage {
 
@@ -39,7 +40,8 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
 
 /// As recover_log(), on an image that the caller holds open and locked. Throws provider_error, with the log kept, soon
 /// after `abandon` is set.
-RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr);
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr,
+                             const LogSizes& sizes = {});
 
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;

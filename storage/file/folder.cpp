@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/mutation.hpp"
+
 namespace pageserver::storage {
 namespace {
 
@@ -40,6 +42,7 @@ std::string Folder::path_of(const std::string& name) const {
 }
 
 IoResult Folder::try_open_file(const std::string& name, int flags, std::uint32_t mode) const {
+  if (mutated(Mutation::open_by_path)) return retried([&] { return file_system().open(path_of(name), flags, mode); });
   return retried([&] { return file_system().open_beneath(descriptor(), name, flags | O_NOFOLLOW, mode); });
 }
 

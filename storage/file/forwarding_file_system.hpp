@@ -1,6 +1,7 @@
 // A file system that hands every call to another one: the base of those that change a few of them.
 #pragma once
 
+#include "base/mutation.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::storage {
@@ -42,7 +43,10 @@ public:
   void drop_from_memory(int file, std::uint64_t offset, std::uint64_t length) noexcept override {
     below_.drop_from_memory(file, offset, length);
   }
-  IoResult sync_data(int file) override { return below_.sync_data(file); }
+  IoResult sync_data(int file) override {
+    if (mutated(Mutation::drop_forwarded_sync)) return {};
+    return below_.sync_data(file);
+  }
   IoResult sync(int file) override { return below_.sync(file); }
 
   IoResult status(int file, FileStatus& status) override { return below_.status(file, status); }

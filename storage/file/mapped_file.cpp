@@ -26,9 +26,6 @@ void on_bus_error(int number, siginfo_t*, void* context) {
   ::signal(number, SIG_DFL);
 }
 
-// A mapping takes addresses, not memory: enough of them that a growing image is seldom mapped anew.
-constexpr std::uint64_t mapping_bytes_min = 1ull << 30;
-
 }  // namespace
 
 void enable_mapped_reads() noexcept {
@@ -61,7 +58,7 @@ MappedFile::~MappedFile() {
 const std::byte* MappedFile::address(std::uint64_t bytes) {
   if (!mappings_.empty() && mappings_.back().bytes >= bytes) return mappings_.back().address;
   if (failed_) return nullptr;
-  Mapping mapping{nullptr, std::max(bytes * 2, mapping_bytes_min)};
+  Mapping mapping{nullptr, std::max(bytes * 2, bytes_min_)};
   failed_ = !file_.file_system().map(file_.descriptor(), mapping.bytes, mapping.address).ok();
   if (failed_) return nullptr;
   mappings_.push_back(mapping);

@@ -23,8 +23,8 @@ bool read_mapped(const std::byte* from, std::span<std::byte> buffer) noexcept;
 /// Maps a file that only grows. Not thread-safe, but what address() returned stays valid until destruction.
 class MappedFile {
 public:
-  /// `file` outlives this.
-  explicit MappedFile(const File& file) : file_{file} {}
+  /// `file` outlives this. The first mapping takes at least `bytes_min` addresses.
+  MappedFile(const File& file, std::uint64_t bytes_min) : file_{file}, bytes_min_{bytes_min} {}
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile();
@@ -38,6 +38,7 @@ private:
     std::uint64_t bytes;
   };
   const File& file_;
+  const std::uint64_t bytes_min_;
   std::vector<Mapping> mappings_;  // the last one is the largest; each has at least twice the bytes of the one before
   bool failed_ = false;
 };

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/mutation.hpp"
 #include "base/process_mark.hpp"
 #include "storage/file/lock_holder.hpp"
 #include "storage/file/siblings.hpp"
@@ -75,6 +76,7 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
 }
 
 FileLock::FileLock(const File& file, const std::string& shown_path, Lock lock) {
+  if (mutated(Mutation::skip_image_lock)) return;
   auto& file_system = file.file_system();
   const auto result = retried([&] { return file_system.lock(file.descriptor(), lock); });
   if (result.ok()) {

@@ -14,6 +14,7 @@
 #include "storage/file/folder.hpp"
 #include "storage/log/log_codec.hpp"
 #include "storage/log/log_segment.hpp"
+#include "storage/log/log_sizes.hpp"
 
 namespace pageserver::storage {
 
@@ -42,6 +43,6 @@ struct LogScan {
 /// Reads the log of the image of that name and hands each record that counts to `apply`, in order. Damage is
 /// reported in `problem`; what the file system says is thrown. Opens the files with `open_flags` (O_RDWR, O_RDONLY).
 LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
-                 const std::function<void(const ScannedRecord&)>& apply);
+                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes = {});
 
 }  // namespace pageserver::storage

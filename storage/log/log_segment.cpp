@@ -18,9 +18,6 @@ namespace {
 
 using namespace log_format;
 
-/// Records up to this size are written by one call; larger ones in parts, their header last.
-constexpr std::uint64_t one_write_bytes_max = 16ull << 20;
-constexpr std::uint64_t part_bytes = 1ull << 20;
 // The part of a segment that is little.
 constexpr std::uint64_t small_rest = 32;
 constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
@@ -28,8 +25,6 @@ constexpr std::size_t kept_buffer_bytes_max = 1ull << 20;
 bool is_no_room(int error) noexcept { return error == ENOSPC || error == EDQUOT || error == EMFILE || error == ENFILE; }
 
 constexpr std::uint64_t segment_bytes_min = block_from(segment_records_at);
-// So much data is cheaper to be handed over where it lies than to be copied beside its header.
-constexpr std::uint64_t gathered_bytes_min = 8192;
 // Zeros are written ahead in pieces of this part of a segment, at most so many bytes, for records of at most this part
 // of a piece: with larger ones the zeros cost more than the syncs save. On ext4 a sync behind 4 KiB takes 140 to 170 us
 // then, and 200 to 270 us without.
@@ -334,8 +329,9 @@ void LogWriter::write_ahead(LogSegment& segment, std::uint64_t segment_bytes, st
 void LogWriter::write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header) {
   const std::uint64_t bytes = record_bytes(header.payload_bytes);
   const std::uint64_t table_bytes = record.ranges.size() * range_bytes;
-  const bool one_write = bytes <= one_write_bytes_max;
-  const bool gathers = one_write && !record.parts.empty() && header.payload_bytes >= gathered_bytes_min;
+  // In parts the header comes last.
+  const bool one_write = bytes <= options_.sizes.one_write_bytes_max;
+  const bool gathers = one_write && !record.parts.empty() && header.payload_bytes >= options_.sizes.gathered_bytes_min;
   const std::uint64_t whole = one_write && !gathers ? bytes : record_header_bytes + table_bytes;
   if (buffer_.size() < whole) buffer_.resize(whole);
   const std::span<std::byte> buffer{buffer_.data(), whole};
@@ -388,6 +384,7 @@ void LogWriter::write_in_parts(const LogSegment& segment, const LogAppend& recor
   const std::uint64_t payload_at = segment.offset_of(header.position) + record_header_bytes;
   segment.file.write(payload_at, table);
   const std::uint64_t data_bytes = header.payload_bytes - table_bytes;
+  const std::uint64_t part_bytes = options_.sizes.part_bytes;
   std::vector<std::byte> part(part_bytes);
   for (std::uint64_t done = 0; done < data_bytes;) {
     const std::span<std::byte> now{part.data(), std::min<std::uint64_t>(part_bytes, data_bytes - done)};

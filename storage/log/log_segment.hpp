@@ -16,6 +16,7 @@
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
 #include "storage/log/log_codec.hpp"
+#include "storage/log/log_sizes.hpp"
 
 namespace pageserver::storage {
 
@@ -86,6 +87,7 @@ public:
     std::size_t files_max = 0;  ///< spare ones are kept while the log has no more files with them
     std::uint32_t file_mode = 0640;
     ImageIdentity image;
+    LogSizes sizes;
   };
   struct Appended {
     std::uint64_t data_position = 0;  ///< of the first byte of data; the ranges' data adjoins

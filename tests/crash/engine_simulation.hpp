@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/mutation.hpp"
+#include "server/stores/directory_files.hpp"
 #include "tests/crash/simulation.hpp"
 
 namespace pageserver::test {
@@ -47,6 +48,9 @@ inline FaultPlan failing_removals(std::uint64_t seed) {
 inline std::optional<std::string> violation(const SimulationOptions& options, SimulationCounters* counters = nullptr) {
   SimulationOptions with_hook = options;
   with_hook.between_parts = &storage::between_parts;
+  with_hook.read_planned = &storage::read_planned;
+  with_hook.is_engine = true;
+  with_hook.directory_files = &server::make_directory_files;
   Simulation simulation(with_hook);
   try {
     simulation.run();

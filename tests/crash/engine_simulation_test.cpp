@@ -27,7 +27,11 @@ void report(const char* what, const SimulationCounters& counters) {
             << counters.fork_limits << " fork limits, " << counters.crashes << " crashes, " << counters.recoveries
             << " recoveries, " << counters.recoveries_after_recovery << " of them after a crash in recovery, "
             << counters.faults << " faults, " << counters.errors << " errors, " << counters.interleaved
-            << " interleavings, " << counters.outside_writes << " writes from outside\n";
+            << " interleavings, " << counters.interrupted_reads << " reads interrupted, " << counters.mappings
+            << " mappings, " << counters.second_openings << " second openings, " << counters.others_before
+            << " others before, " << counters.damages << " damages, " << counters.moves << " moves, "
+            << counters.private_limits << " private limits, " << counters.part_writes << " writes of parts, "
+            << counters.outside_writes << " writes from outside\n";
 }
 
 std::uint32_t bit(Call call) { return 1u << static_cast<unsigned>(call); }
@@ -50,6 +54,13 @@ void try_seeds(std::uint64_t share) {
   CHECK(counters.evictions > 20);
   CHECK(counters.clean_stops > 20);
   CHECK(counters.outside_writes > 20);
+  CHECK(counters.mappings > 20);
+  CHECK(counters.second_openings > 100);
+  CHECK(counters.damages > 100);
+  CHECK(counters.moves > 20);
+  CHECK(counters.private_limits > 5);
+  CHECK(counters.part_writes > 100);
+  CHECK(counters.interrupted_reads > 500);
 }
 
 }  // namespace

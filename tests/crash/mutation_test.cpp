@@ -78,6 +78,18 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"skip_private_bound", Mutation::skip_private_bound},
       {"forget_failed_segment", Mutation::forget_failed_segment},
       {"success_after_failed_sync", Mutation::success_after_failed_sync},
+      {"share_block_in_sync", Mutation::share_block_in_sync},
+      {"checkpoint_past_reads", Mutation::checkpoint_past_reads},
+      {"map_past_log", Mutation::map_past_log},
+      {"map_past_end", Mutation::map_past_end},
+      {"skip_long_checksum", Mutation::skip_long_checksum},
+      {"scan_within_parts", Mutation::scan_within_parts},
+      {"keep_private_charge", Mutation::keep_private_charge},
+      {"skip_range_bound", Mutation::skip_range_bound},
+      {"drop_forwarded_sync", Mutation::drop_forwarded_sync},
+      {"open_by_path", Mutation::open_by_path},
+      {"skip_image_lock", Mutation::skip_image_lock},
+      {"clean_before_lock", Mutation::clean_before_lock},
   }));
   INFO(name);
   const Failing failing = mutation == Mutation::success_after_failed_sync ? Failing::syncs

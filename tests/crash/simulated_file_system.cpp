@@ -37,12 +37,16 @@ std::string without_trailing_slash(std::string path) {
 
 const char* to_string(Call call) {
   static constexpr std::array<const char*, call_kinds> names{
-      "open",      "read",           "write",  "truncate", "reserve", "punch_hole", "seek",   "sync_data",
-      "sync_file", "sync_directory", "status", "type",     "lock",    "rename",     "remove", "list"};
+      "open",           "read",   "write", "truncate", "reserve", "punch_hole", "seek", "sync_data", "sync_file",
+      "sync_directory", "status", "type",  "lock",     "rename",  "remove",     "list", "map"};
   return names[static_cast<std::size_t>(call)];
 }
 
 SimulatedFileSystem::SimulatedFileSystem(std::uint64_t seed) : random_(seed) {}
+
+SimulatedFileSystem::~SimulatedFileSystem() {
+  for (const auto& [address, mapping] : mappings_) SimulatedMapping::unmap(address, mapping.length);
+}
 
 void SimulatedFileSystem::make_directory(const std::string& path) { directories_[path].number = next_inode_++; }
 
@@ -113,6 +117,13 @@ SimulatedInode* SimulatedFileSystem::find(const std::string& path) {
   return entry == directory->now.end() ? nullptr : &inodes_.at(entry->second);
 }
 
+bool SimulatedFileSystem::locked(const std::string& path) const {
+  const SimulatedInode* inode = find(path);
+  return inode != nullptr && std::any_of(files_.begin(), files_.end(), [&](const auto& one) {
+           return one.second.inode == inode->number() && one.second.lock == Lock::exclusive;
+         });
+}
+
 std::vector<std::string> SimulatedFileSystem::names(const std::string& path) const {
   std::vector<std::string> names;
   const auto directory = directories_.find(path);
@@ -161,6 +172,7 @@ void SimulatedFileSystem::drop_unused_inodes() {
     }
   }
   for (const auto& [number, file] : files_) used.insert(file.inode);
+  for (const auto& [address, mapping] : mappings_) used.insert(mapping.inode);
   std::erase_if(inodes_, [&](const auto& one) { return !used.contains(one.first); });
 }
 
@@ -444,7 +456,28 @@ void SimulatedFileSystem::unlock(int file) noexcept {
   if (OpenFile* const opened = file_of(file)) opened->lock.reset();
 }
 
-IoResult SimulatedFileSystem::map(int, std::uint64_t, const std::byte*&) { return failed(ENOTSUP); }
+IoResult SimulatedFileSystem::map(int file, std::uint64_t length, const std::byte*& address) {
+  const OpenFile* opened = file_of(file);
+  if (const int error = begin(Call::map, opened ? opened->path : "", 0, length)) return failed(error);
+  SimulatedInode* inode = inode_of(file);
+  if (inode == nullptr) return failed(EBADF);
+  if (length == 0) return failed(EINVAL);
+  address = inode->map(length);
+  if (address == nullptr) return failed(ENOMEM);
+  mappings_[address] = {inode->number(), length};
+  return done();
+}
+
+void SimulatedFileSystem::unmap(const std::byte* address, std::uint64_t length) noexcept {
+  const auto mapping = mappings_.find(address);
+  if (mapping == mappings_.end() || mapping->second.length != length) return;
+  SimulatedMapping::unmap(address, length);
+  const std::uint64_t number = mapping->second.inode;
+  mappings_.erase(mapping);
+  const auto others = [&](const auto& one) { return one.second.inode == number; };
+  if (std::none_of(mappings_.begin(), mappings_.end(), others)) inodes_.at(number).end_mapping();
+  drop_unused_inodes();
+}
 
 IoResult SimulatedFileSystem::rename_beneath(int folder, const std::string& from, const std::string& to) {
   if (const int error = begin(Call::rename, path_beneath(folder, from))) return failed(error);

@@ -33,6 +33,7 @@ enum class Call : std::uint8_t {
   rename,
   remove,
   list,
+  map,
   count_,
 };
 inline constexpr std::size_t call_kinds = static_cast<std::size_t>(Call::count_);
@@ -61,6 +62,7 @@ struct CallInfo {
 class SimulatedFileSystem final : public storage::FileSystem {
 public:
   explicit SimulatedFileSystem(std::uint64_t seed);
+  ~SimulatedFileSystem() override;
 
   /// Called before each call and in the middle of writes and syncs. May make other calls and may copy the disk.
   std::function<void(const CallInfo&)> observe;
@@ -95,7 +97,10 @@ public:
   const SimulatedInode* find(const std::string& path) const;
   SimulatedInode* find(const std::string& path);
   std::vector<std::string> names(const std::string& directory) const;
+  /// Some process has it locked, for itself alone.
+  bool locked(const std::string& path) const;
   std::size_t open_files() const { return files_.size(); }
+  std::size_t mappings() const { return mappings_.size(); }
 
   storage::IoResult open(const std::string& path, int flags, std::uint32_t mode) override;
   storage::IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override;
@@ -120,7 +125,7 @@ public:
   storage::IoResult lock(int file, storage::Lock lock) override;
   void unlock(int file) noexcept override;
   storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
-  void unmap(const std::byte*, std::uint64_t) noexcept override {}
+  void unmap(const std::byte* address, std::uint64_t length) noexcept override;
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;
   storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override;
@@ -142,6 +147,11 @@ private:
     std::string path;
     bool writable = false;
     std::optional<storage::Lock> lock;
+  };
+
+  struct Mapping {
+    std::uint64_t inode = 0;
+    std::uint64_t length = 0;
   };
 
   /// Counts, observes, and answers the errno that the call must fail with, or 0.
@@ -166,6 +176,7 @@ private:
   std::map<std::string, Directory> directories_;
   std::map<std::uint64_t, SimulatedInode> inodes_;
   std::map<int, OpenFile> files_;
+  std::map<const std::byte*, Mapping> mappings_;
   std::uint64_t next_inode_ = 100;
   int next_file_ = 3;
   std::int64_t clock_ns_ = 1'000'000'000;

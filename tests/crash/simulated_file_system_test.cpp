@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "storage/file/mapped_file.hpp"
+
 namespace pageserver::test {
 namespace {
 
@@ -173,6 +175,34 @@ TEST_CASE("the simulated disk behaves as the real one") {
     files.close(static_cast<int>(inside.value));
     CHECK(files.remove_beneath(directory, "a").ok());
     files.close(directory);
+  }
+  SECTION("a mapping shows what is written, cut off and made a hole, and nothing past the end") {
+    storage::enable_mapped_reads();
+    const int file = opened(files, path);
+    REQUIRE(files.truncate(file, 3 * 65536).ok());
+    put(files, file, 70000, "before");
+    const std::byte* address = nullptr;
+    REQUIRE(files.map(file, 16 * 65536, address).ok());
+    const auto shown = [&](std::uint64_t offset) {
+      std::vector<std::byte> buffer(6);
+      return storage::read_mapped(address + offset, buffer) ? buffer : std::vector<std::byte>{};
+    };
+    CHECK(shown(70000) == bytes("before"));
+    put(files, file, 70000, "after!");
+    CHECK(shown(70000) == bytes("after!"));
+    REQUIRE(files.punch_hole(file, 65536, 65536).ok());
+    CHECK(shown(70000) == std::vector<std::byte>(6));
+    CHECK(shown(3 * 65536).empty());
+    REQUIRE(files.truncate(file, 4 * 65536).ok());
+    CHECK(shown(3 * 65536) == std::vector<std::byte>(6));
+    REQUIRE(files.truncate(file, 65536).ok());
+    CHECK(shown(70000).empty());
+    files.close(file);
+    const int directory = opened(files, folder, O_RDONLY | O_DIRECTORY);
+    REQUIRE(files.remove_beneath(directory, "a").ok());
+    files.close(directory);
+    CHECK(shown(100) == std::vector<std::byte>(6));
+    files.unmap(address, 16 * 65536);
   }
   SECTION("seeking finds data and holes") {
     const int file = opened(files, path);

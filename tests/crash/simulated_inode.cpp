@@ -1,7 +1,11 @@
 #include "tests/crash/simulated_inode.hpp"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
+#include <stdexcept>
 
 namespace pageserver::test {
 namespace {
@@ -9,6 +13,36 @@ namespace {
 constexpr std::size_t earlier_max = 3;  // contents of one sector that are remembered; enough to tear what is rewritten
 
 }  // namespace
+
+void SimulatedMapping::open(const BlockBytes& content) {
+  file_ = ::memfd_create("simulated", MFD_CLOEXEC);
+  follow(content, 0, content.size());
+}
+
+void SimulatedMapping::close() {
+  if (file_ >= 0) ::close(file_);
+  file_ = -1;
+}
+
+const std::byte* SimulatedMapping::map(const BlockBytes& content, std::uint64_t length) {
+  if (file_ < 0) open(content);
+  void* const address = ::mmap(nullptr, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, file_, 0);
+  return address == MAP_FAILED ? nullptr : static_cast<const std::byte*>(address);
+}
+
+void SimulatedMapping::unmap(const std::byte* address, std::uint64_t length) {
+  ::munmap(const_cast<std::byte*>(address), length);
+}
+
+void SimulatedMapping::follow(const BlockBytes& content, std::uint64_t offset, std::uint64_t length) {
+  if (file_ < 0) return;
+  if (::ftruncate(file_, static_cast<off_t>(content.size())) != 0) throw std::runtime_error("ftruncate of a memfd");
+  if (offset >= content.size()) return;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(std::min(length, content.size() - offset)));
+  content.read(offset, bytes);
+  const auto written = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  if (written != static_cast<ssize_t>(bytes.size())) throw std::runtime_error("pwrite to a memfd");
+}
 
 std::vector<std::byte> SimulatedInode::sector_of(const BlockBytes& bytes, std::uint64_t sector) {
   std::vector<std::byte> data(sector_size);
@@ -42,6 +76,7 @@ void SimulatedInode::write(std::uint64_t offset, std::span<const std::byte> data
   if (offset + data.size() > size()) resize(offset + data.size(), now_ns);
   note_dirty(offset, data.size());
   content_.write(offset, data);
+  mapping_.follow(content_, offset, data.size());
   allocate(offset, data.size());
 }
 
@@ -58,6 +93,7 @@ void SimulatedInode::resize(std::uint64_t size, std::int64_t now_ns) {
   ++change_;
   earlier_sizes_.push_back(old);
   content_.resize(size);
+  mapping_.follow(content_, size, 0);
 }
 
 void SimulatedInode::zero(std::uint64_t offset, std::uint64_t length, std::int64_t now_ns) {
@@ -66,6 +102,7 @@ void SimulatedInode::zero(std::uint64_t offset, std::uint64_t length, std::int64
   length = std::min(length, size() - offset);
   note_dirty(offset, length);
   content_.zero(offset, length);
+  mapping_.follow(content_, offset, length);
 }
 
 std::uint64_t SimulatedInode::blocks_missing(std::uint64_t offset, std::uint64_t length) const {
@@ -119,6 +156,7 @@ void SimulatedInode::fail_sync(Random& random, bool drops_pages) {
       put_sector(durable_, sector, sector_of(content_, sector));
     } else if (drops_pages && random.one_in(2)) {
       put_sector(content_, sector, sector_of(durable_, sector));
+      mapping_.follow(content_, sector * sector_size, sector_size);
     }
   }
   dirty_.clear();

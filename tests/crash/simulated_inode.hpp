@@ -27,6 +27,28 @@ struct Tear {
   bool changes_only = false;
 };
 
+/// A file as processes see it that mapped it. The bytes are the kernel's own, so that whoever touches what lies past
+/// the file's end is told by a signal, as anywhere.
+class SimulatedMapping {
+public:
+  SimulatedMapping() = default;
+  /// What is copied is the disk; no process has the copy mapped.
+  SimulatedMapping(const SimulatedMapping&) {}
+  SimulatedMapping& operator=(const SimulatedMapping&) { return close(), *this; }
+  ~SimulatedMapping() { close(); }
+
+  /// The address of `length` bytes, or null.
+  const std::byte* map(const BlockBytes& content, std::uint64_t length);
+  static void unmap(const std::byte* address, std::uint64_t length);
+  void close();
+  void follow(const BlockBytes& content, std::uint64_t offset, std::uint64_t length);
+
+private:
+  void open(const BlockBytes& content);
+
+  int file_ = -1;
+};
+
 /// A file's content twice: as the page cache has it and as the disk has it. Sectors (512 bytes) differ between the two
 /// from a write to a sync; the disk may hold any of the contents that a sector had since the last sync.
 class SimulatedInode {
@@ -48,6 +70,11 @@ public:
   void write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns);
   void resize(std::uint64_t size, std::int64_t now_ns);
   void zero(std::uint64_t offset, std::uint64_t length, std::int64_t now_ns);
+
+  /// The address of the file's first `length` bytes as a process sees them, from now on whatever changes them; or null.
+  const std::byte* map(std::uint64_t length) { return mapping_.map(content_, length); }
+  /// Nobody has it mapped any more.
+  void end_mapping() { mapping_.close(); }
 
   /// Room on the disk, in blocks of BlockBytes::block_size.
   std::uint64_t blocks_missing(std::uint64_t offset, std::uint64_t length) const;
@@ -89,6 +116,7 @@ private:
   std::int64_t modified_ns_;
   std::uint32_t mode_;
   BlockBytes content_;
+  SimulatedMapping mapping_;
   BlockBytes durable_;
   std::map<std::uint64_t, Dirty> dirty_;
   std::vector<std::uint64_t> earlier_sizes_;  ///< since the last sync, without the newest

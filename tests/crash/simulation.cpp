@@ -1,14 +1,18 @@
 #include "tests/crash/simulation.hpp"
 
+#include <fcntl.h>
 #include <malloc.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <utility>
 
 #include <pageserver/file_provider.hpp>
 
+#include "storage/file/mapped_file.hpp"
 #include "storage/image/file_provider_access.hpp"
+#include "tests/crash/in_call.hpp"
 
 namespace pageserver::test {
 
@@ -17,8 +21,6 @@ using storage::SessionRequest;
 
 namespace {
 
-const std::string folder = "/data";
-const std::string image_path = "/data/store.img";
 /// Events that a failure prints: 40 unless PAGESERVER_SIM_TRACE says otherwise.
 std::size_t trace_length() {
   const char* text = std::getenv("PAGESERVER_SIM_TRACE");
@@ -41,16 +43,6 @@ BlockBytes read_whole(storage::StoreSession& session) {
   return image;
 }
 
-/// True when the disk has this image and no log. Files of unpublished bytes may come back with a loss of power, since
-/// nobody syncs their removal; the next opening removes them.
-bool holds_image_alone(const SimulatedFileSystem& disk, const BlockBytes& image) {
-  const SimulatedInode* file = disk.find(image_path);
-  if (file == nullptr || file->content().hash() != image.hash()) return false;
-  const std::vector<std::string> names = disk.names(folder);
-  return std::none_of(names.begin(), names.end(),
-                      [](const std::string& name) { return name.find(".log.") != std::string::npos; });
-}
-
 std::unique_ptr<storage::StoreSession> open_live(storage::Store& store) {
   std::unique_ptr<storage::StoreSession> session;
   SessionRequest request;
@@ -63,6 +55,16 @@ std::unique_ptr<storage::StoreSession> open_live(storage::Store& store) {
 }
 
 }  // namespace
+
+/// True when the disk has this image and no log. Files of unpublished bytes may come back with a loss of power, since
+/// nobody syncs their removal; the next opening removes them.
+bool Simulation::holds_image_alone(const SimulatedFileSystem& disk, const BlockBytes& image) const {
+  const SimulatedInode* file = disk.find(image_path());
+  if (file == nullptr || file->content().hash() != image.hash()) return false;
+  const std::vector<std::string> names = disk.names(folder_);
+  return std::none_of(names.begin(), names.end(),
+                      [](const std::string& name) { return name.find(".log.") != std::string::npos; });
+}
 
 void SimulationCounters::add(const SimulationCounters& other) {
   static_assert(sizeof(SimulationCounters) % sizeof(std::uint64_t) == 0);
@@ -93,9 +95,24 @@ Simulation::Simulation(SimulationOptions options)
   engine_options_.checkpoint_pace = static_cast<std::uint32_t>(bounds.below(6));
   engine_options_.index_entries_at_once = 1;         // so that others come in between any two
   engine_options_.inline_commit_bytes = kib(1, 16);  // so that flushes append on the lane as well
+  // Of the disk's own sizes the half of the seeds, so that what is one write there is many here.
+  if (bounds.one_in(2)) {
+    engine_options_.log_sizes.part_bytes = 8 * (128 + bounds.below(512));
+    engine_options_.log_sizes.one_write_bytes_max = kib(1, 12);
+  }
+  engine_options_.log_sizes.gathered_bytes_min = kib(1, 8);
+  engine_options_.log_sizes.own_block_bytes_min = kib(4, 32);
+  if (bounds.one_in(2)) engine_options_.transaction_bytes = kib(16, 64);
+  if (bounds.one_in(2)) engine_options_.private_ranges = static_cast<std::uint32_t>(3 + bounds.below(30));
+  in_directory_ = options_.directory_files && bounds.one_in(2);
+  engine_options_.follow_symlinks = !in_directory_;
+  engine_options_.map_image = bounds.one_in(2);
+  engine_options_.mapping_bytes = page_size;  // so that an image which grows is mapped anew
+  storage::enable_mapped_reads();
   disk_ = std::make_unique<SimulatedFileSystem>(random_.next());
-  disk_->make_directory(folder);
+  disk_->make_directory(folder_);
   if (options_.between_parts != nullptr) *options_.between_parts = [this] { let_readers_in(); };
+  if (options_.read_planned != nullptr) *options_.read_planned = [this] { interrupt_read(); };
   // The disk's sector is drawn by the seed.
   disk_->torn_sector_bytes = options_.seed % 2 == 0 ? 512 : 4096;
   // A checkpoint writes parts of sectors, whose rest only the image has: LOG_FORMAT.md says what that relies on.
@@ -107,6 +124,7 @@ Simulation::Simulation(SimulationOptions options)
 
 Simulation::~Simulation() {
   if (options_.between_parts != nullptr) *options_.between_parts = nullptr;
+  if (options_.read_planned != nullptr) *options_.read_planned = nullptr;
   disk_->observe = nullptr;
   disk_->fault = nullptr;
   drop_sessions();
@@ -151,15 +169,15 @@ void Simulation::life() {
 }
 
 void Simulation::write_outside() {
-  const auto names = disk_->names(folder);
+  const auto names = disk_->names(folder_);
   if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name != "store.img"; })) return;
   // Without a log the image is what the last crash left.
-  const SimulatedInode* const file = disk_->find(image_path);
+  const SimulatedInode* const file = disk_->find(image_path());
   BlockBytes image = file == nullptr ? BlockBytes{} : file->content();
   if (!model_.adopt(image, life_crash_))
     return fail("the image alone is a wrong " + model_.describe(image, life_crash_));
   disk_->short_transfer_one_in = 0;
-  FileProvider provider = storage::FileProviderAccess::open(*disk_, image_path, Access::write);
+  FileProvider provider = storage::FileProviderAccess::open(*disk_, image_path(), Access::write);
   if (image.size() == 0 || random_.one_in(4)) {
     if (image.size() / page_size >= engine_options_.size_bytes_max / page_size / 2) return;
     provider.grow(1);
@@ -177,7 +195,29 @@ void Simulation::write_outside() {
   ++counters_.outside_writes;
 }
 
+Simulation::Place Simulation::place_of(SimulatedFileSystem& disk) const {
+  if (!in_directory_) return {nullptr, &disk, -1, image_path()};
+  Place place;
+  place.directory = static_cast<int>(disk.open(folder_, O_RDONLY | O_DIRECTORY, 0).value);
+  place.own = options_.directory_files(disk, place.directory, "/served");
+  place.files = place.own.get();
+  place.path = "/served/store.img";
+  return place;
+}
+
+void Simulation::move_folder() {
+  const std::string to = folder_ == "/data" ? "/elsewhere" : "/data";
+  trace("the folder is now " + to);
+  disk_->move_directory(folder_, to);
+  folder_ = to;
+  moved_ = true;
+  ++counters_.moves;
+}
+
 bool Simulation::open_again(Crash crash) {
+  moved_ = false;
+  place_ = place_of(*disk_);
+  if (in_directory_ && random_.one_in(3)) move_folder();
   disk_->short_transfer_one_in = 20;
   disk_->drops_pages = options_.faults.drops_pages;
   disk_->observe = [this](const CallInfo& info) { observe(info); };
@@ -186,7 +226,7 @@ bool Simulation::open_again(Crash crash) {
   for (bool again = false; !store_; again = true) {
     engine_options_.salt = random_.next();
     try {
-      store_ = options_.open_store(*disk_, image_path, sync_lane_, checkpoint_lane_, engine_options_);
+      store_ = options_.open_store(*place_.files, place_.path, sync_lane_, checkpoint_lane_, engine_options_);
       const auto session = open_live(*store_);
       const BlockBytes image = read_whole(*session);
       if (!model_.adopt(image, crash)) fail("opening answers a wrong " + model_.describe(image, crash));
@@ -290,15 +330,16 @@ bool Simulation::stop_cleanly() {
   in_store_call_ = false;
   if (!closed) return false;
   store_.reset();
-  if (disk_->names(folder) != std::vector<std::string>{"store.img"}) {
+  if (place_.directory >= 0) disk_->close(place_.directory);
+  if (disk_->names(folder_) != std::vector<std::string>{"store.img"}) {
     std::string text = "a clean stop leaves";
-    for (const std::string& name : disk_->names(folder)) text += " " + name;
+    for (const std::string& name : disk_->names(folder_)) text += " " + name;
     fail(text);
   } else {
-    const SimulatedInode* image = disk_->find(image_path);
+    const SimulatedInode* image = disk_->find(image_path());
     if (image->content().hash() != model_.newest_image().hash()) fail("a clean stop leaves another image");
   }
-  if (disk_->open_files() != 0) fail("a closed store leaves files open");
+  if (disk_->open_files() + disk_->mappings() != 0) fail("a closed store leaves files open");
   if (!holds_image_alone(*disk_->after(Crash::power_lost, 1), model_.newest_image())) {
     fail("a clean stop is undone by a loss of power");
   }
@@ -308,16 +349,19 @@ bool Simulation::stop_cleanly() {
 void Simulation::count(const CallInfo& info) {
   if (info.middle || info.call == Call::status) return;  // looking at a file's status changes nothing
   ++counters_.calls;
-  const bool image = info.path == image_path;
+  const bool image = info.path == image_path();
   const bool log = info.path.find(".log.") != std::string::npos;
   if (image && info.call == Call::write) ++counters_.checkpoint_writes;
+  if (log && info.call == Call::write && engine_options_.log_sizes.part_bytes == info.length) ++counters_.part_writes;
   if (image && (info.call == Call::sync_data || info.call == Call::sync_file)) ++counters_.checkpoint_syncs;
   if (log && (info.call == Call::remove || info.call == Call::rename) && !in_store_call_) ++counters_.recycled;
   if (info.call == Call::rename && info.path.find(".spare.") != std::string::npos) ++counters_.reused;
   if (!image && !log && info.call == Call::write) ++counters_.spill_writes;
+  if (info.call == Call::map) ++counters_.mappings;
 }
 
 int Simulation::fault(const CallInfo& info) {
+  if (in_second_) return 0;
   const std::uint64_t index = call_base_ + info.index;
   const FaultPlan& plan = options_.faults;
   if (plan.error == 0 || index < plan.first_call || index > plan.last_call) return 0;
@@ -330,7 +374,18 @@ int Simulation::fault(const CallInfo& info) {
 }
 
 void Simulation::observe(const CallInfo& info) {
+  if (in_second_) {
+    constexpr std::array changes{Call::write,          Call::truncate,  Call::reserve,
+                                 Call::punch_hole,     Call::sync_data, Call::sync_file,
+                                 Call::sync_directory, Call::rename,    Call::remove};
+    if (!second_may_change_ && std::find(changes.begin(), changes.end(), info.call) != changes.end()) {
+      fail("a process that has no lock calls " + std::string(to_string(info.call)) + " " + info.path);
+    }
+    return;
+  }
   count(info);
+  if (!failure_.empty()) return;
+  if (options_.is_engine && crash_random_.one_in(150)) open_second();
   if (!failure_.empty()) return;
   if (!info.middle && info.call != Call::read && info.call != Call::status) {
     trace(std::string("  ") + to_string(info.call) + " " + info.path + " " + std::to_string(info.offset) + "+" +
@@ -359,7 +414,8 @@ void Simulation::observe(const CallInfo& info) {
     ++counters_.interleaved;
   } else if (info.call == Call::write && random_.one_in(4)) {
     act(true);
-    // Of another session, or a checkpoint's: it does not wait for this one's append.
+    // Neither waits for another's append: a checkpoint that wants a sync, nor that sync.
+    if (random_.one_in(slow_checkpoints_ ? 12 : 2)) checkpoint_lane_.step();
     if (!sync_lane_.running() && random_.one_in(2)) sync_lane_.step();
     ++counters_.interleaved;
   }
@@ -374,6 +430,21 @@ void Simulation::let_readers_in() {
   --hook_depth_;
 }
 
+// Others publish meanwhile, and a checkpoint is about to copy that into the image which the read takes its bytes from.
+void Simulation::interrupt_read() {
+  if (in_store_call_ || hook_depth_ > 0 || !failure_.empty() || !random_.one_in(6)) return;
+  ++hook_depth_;
+  for (std::uint64_t more = 1 + random_.below(6); more > 0; --more) {
+    if (random_.one_in(3)) {
+      act(false);
+    } else if (!checkpoint_lane_.step()) {
+      sync_lane_.step();
+    }
+  }
+  ++counters_.interrupted_reads;
+  --hook_depth_;
+}
+
 void Simulation::try_crash(Crash crash) {
   if (outside_unsynced_) crash = Crash::kill;
   const auto disk = disk_->after(crash, crash_random_.next());
@@ -382,9 +453,13 @@ void Simulation::try_crash(Crash crash) {
 }
 
 void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned depth) {
+  // What is tried here is another machine's: it is no moment of this run.
+  const unsigned hook_depth = std::exchange(hook_depth_, hook_depth_ + 1);
   SteppedBackground sync_lane, checkpoint_lane;
   EngineOptions engine_options = engine_options_;
   engine_options.salt = crash_random_.next();
+  engine_options.map_image = engine_options.map_image && crash_random_.one_in(4);
+  if (depth == 0 && options_.is_engine && crash_random_.one_in(6)) check_damage(disk);
   if (depth == 0 && (options_.every_recovery_call || crash_random_.one_in(8))) {
     const std::uint64_t chosen = crash_random_.below(recovery_calls_);
     disk.observe = [&, chosen](const CallInfo& info) {
@@ -398,7 +473,8 @@ void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned
   }
   const char* when = depth == 0 ? "" : " (after a crash in recovery)";
   try {
-    auto store = options_.open_store(disk, image_path, sync_lane, checkpoint_lane, engine_options);
+    const Place place = place_of(disk);
+    auto store = options_.open_store(*place.files, place.path, sync_lane, checkpoint_lane, engine_options);
     if (disk.observe) recovery_calls_ = std::max<std::uint64_t>(disk.calls(), 2);
     disk.observe = nullptr;
     auto session = open_live(*store);
@@ -420,6 +496,7 @@ void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned
          ": " + error.what());
   }
   disk.observe = nullptr;
+  hook_depth_ = hook_depth;
 }
 
 }  // namespace pageserver::test

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -48,6 +49,13 @@ struct SimulationOptions {
   OpenStore open_store;
   /// Where the engine that is under test lets readers in between two parts of a change, if it can say so.
   std::function<void()>* between_parts = nullptr;
+  /// Where it says that a read has decided where its bytes come from, and has not read them yet.
+  std::function<void()>* read_planned = nullptr;
+  /// The store is the engine: with its bounds, its log's format, and its files for itself alone.
+  bool is_engine = false;
+  /// What some seeds put between the store and the disk: the files of one open folder, under another path.
+  std::function<std::shared_ptr<storage::FileSystem>(storage::FileSystem& below, int directory, std::string prefix)>
+      directory_files;
 };
 
 /// What happened, so that a test can assert that it tried what it claims to.
@@ -57,7 +65,9 @@ struct SimulationCounters {
                 reused = 0;
   std::uint64_t writer_waits = 0, fork_limits = 0, refreshes = 0, discards = 0, reads = 0, interleaved = 0;
   std::uint64_t crashes = 0, recoveries = 0, recoveries_after_recovery = 0, clean_stops = 0, faults = 0, errors = 0;
-  std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0, failed_removals = 0;
+  std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0, failed_removals = 0, mappings = 0,
+                interrupted_reads = 0;
+  std::uint64_t second_openings = 0, others_before = 0, damages = 0, moves = 0, private_limits = 0, part_writes = 0;
   void add(const SimulationCounters& other);
 };
 
@@ -76,6 +86,25 @@ public:
 
 private:
   enum class Kind : std::uint8_t { write_through, transaction, live, pinned, fork };
+  /// What of an actor's private bytes the engine keeps at least and at most, since the last reset.
+  struct PrivateBlocks {
+    std::set<std::uint64_t> data;     ///< blocks of 4 KiB that it can't do without
+    std::set<std::uint64_t> touched;  ///< in which something was changed
+    std::uint64_t changes = 0, zeros = 0, refusals = 0;
+
+    void change(const ByteRange& range, bool zero);
+    std::uint64_t blocks_max() const { return data.size() + zeros + (zeros > 0 ? changes : 0) + 2 * refusals; }
+    /// As many ranges there must be at least: one for each run of blocks.
+    std::uint64_t ranges_min() const;
+    std::uint64_t ranges_max() const { return 2 * (changes + refusals) + 1; }
+  };
+  /// What a store under test takes for the file system, and the image's path there.
+  struct Place {
+    std::shared_ptr<storage::FileSystem> own;
+    storage::FileSystem* files = nullptr;
+    int directory = -1;
+    std::string path;
+  };
   struct Actor {
     std::unique_ptr<storage::StoreSession> session;
     Kind kind = Kind::live;
@@ -83,7 +112,7 @@ private:
     std::size_t base = 0;  ///< pinned and fork: index in the model
     BlockBytes own;        ///< fork, and transaction while `has_own`: the image that it sees
     bool has_own = false;
-    std::uint64_t own_bytes = 0;  ///< written since the last reset, an upper bound of what the engine keeps
+    PrivateBlocks kept;
     bool in_call = false, flushing = false, lost_lease = false, too_old = false;
     unsigned notices = 0;
   };
@@ -104,11 +133,22 @@ private:
   void drop_sessions();
   void observe(const CallInfo& info);
   void let_readers_in();
+  void interrupt_read();
   int fault(const CallInfo& info);
   void count(const CallInfo& info);
   /// What a crash may undo: once a failed sync dropped pages, a kill as much as a loss of power.
   Crash undoing(Crash crash) const { return disk_->dropped_pages() ? Crash::power : crash; }
   void try_crash(Crash crash);
+  Place place_of(SimulatedFileSystem& disk) const;
+  std::string image_path() const { return folder_ + "/store.img"; }
+  bool holds_image_alone(const SimulatedFileSystem& disk, const BlockBytes& image) const;
+  void move_folder();
+
+  // simulation_others.cpp: other processes, and damage
+  void open_second();
+  void try_second(std::uint64_t way);
+  void come_before();
+  void check_damage(const SimulatedFileSystem& disk);
   void check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned depth);
   void fail(const std::string& what);
   void trace(std::string event);
@@ -141,8 +181,8 @@ private:
   void follow_version();
   const BlockBytes& seen_by(const Actor& actor);
   void publish(Actor& actor, BlockBytes image, const std::function<void()>& call, const char* what);
-  void change_own(Actor& actor, const BlockBytes& image, std::uint64_t bytes, const std::function<void()>& call,
-                  const char* what);
+  void change_own(Actor& actor, const BlockBytes& image, const ByteRange& range, bool zero,
+                  const std::function<void()>& call, const char* what);
   ByteRange pick_range(std::uint64_t size, std::uint64_t length_max);
   ActorPointer writer() const;
   void refused(Actor& actor, const MemoryError& error, bool may_be_full, const char* what);
@@ -154,6 +194,12 @@ private:
   Random random_;
   Random crash_random_;  ///< apart, so that the workload is the same whatever crashes are tried
   std::unique_ptr<SimulatedFileSystem> disk_;
+  Place place_;
+  std::string folder_ = "/data";
+  bool in_directory_ = false;  ///< drawn by the seed: through SimulationOptions::directory_files
+  bool moved_ = false;         ///< since the store was opened
+  bool in_second_ = false;     ///< another process calls
+  bool second_may_change_ = false;
   SteppedBackground sync_lane_, checkpoint_lane_;
   std::unique_ptr<storage::Store> store_;
   Model model_;

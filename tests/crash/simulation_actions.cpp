@@ -24,6 +24,7 @@ void Simulation::act(bool readers_only) {
     if (what < 32) return break_lease();
     if (what < 33) return cancel_waiter();
     if (what < 35) return check_stat();
+    if (what == 35 && hook_depth_ == 0 && options_.is_engine && random_.one_in(4)) return move_folder();
   }
   std::vector<ActorPointer> free;
   for (const ActorPointer& actor : actors_) {

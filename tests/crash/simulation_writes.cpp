@@ -52,22 +52,54 @@ void Simulation::publish(Actor& actor, BlockBytes image, const std::function<voi
   }
 }
 
-void Simulation::change_own(Actor& actor, const BlockBytes& image, std::uint64_t bytes,
+void Simulation::PrivateBlocks::change(const ByteRange& range, bool zero) {
+  ++changes;
+  const std::uint64_t first = range.offset / 4096, last = (range.offset + range.length - 1) / 4096;
+  for (std::uint64_t block = first; block <= last; ++block) touched.insert(block);
+  const std::uint64_t whole_first = (range.offset + 4095) / 4096, whole_end = (range.offset + range.length) / 4096;
+  if (zero && whole_first < whole_end) {
+    ++zeros;
+    for (std::uint64_t block = whole_first; block < whole_end; ++block) data.erase(block);
+    return;
+  }
+  for (std::uint64_t block = first; block <= last; ++block) data.insert(block);
+}
+
+std::uint64_t Simulation::PrivateBlocks::ranges_min() const {
+  std::uint64_t runs = 0;
+  for (const std::uint64_t block : touched) runs += block == 0 || !touched.contains(block - 1) ? 1u : 0u;
+  return runs;
+}
+
+void Simulation::change_own(Actor& actor, const BlockBytes& image, const ByteRange& range, bool zero,
                             const std::function<void()>& call, const char* what) {
-  // Past a quarter of the bounds of forks an upper bound of what the engine keeps says nothing more.
-  std::uint64_t fork_bytes = 0;
-  for (const ActorPointer& other : actors_) fork_bytes += other->kind == Kind::fork ? other->own_bytes : 0;
-  const bool may_be_full = actor.kind == Kind::fork && (fork_bytes + bytes) * 4 > engine_options_.fork_bytes;
+  const bool fork = actor.kind == Kind::fork;
+  const std::uint64_t bytes_bound = fork ? engine_options_.fork_bytes : engine_options_.transaction_bytes;
+  PrivateBlocks kept = actor.kept;
+  if (range.length != 0) kept.change(range, zero);
+  // What a change needs at first may be more than what is kept of it: one more block, or range.
+  std::uint64_t forks_blocks = kept.blocks_max() + 1;
+  for (const ActorPointer& other : actors_) {
+    if (other->kind == Kind::fork && other.get() != &actor) forks_blocks += other->kept.blocks_max();
+  }
+  const bool may_be_full = range.length != 0 && ((kept.blocks_max() + 1) * 4096 > bytes_bound ||
+                                                 (fork && forks_blocks * 4096 > engine_options_.forks_bytes) ||
+                                                 kept.ranges_max() + 1 > engine_options_.private_ranges);
   try {
     const InCall in_call(actor.in_call);
     call();
     if (actor.lost_lease) return fail(actor.name + " writes though its lease was broken");
     actor.own = image;
     actor.has_own = true;
-    actor.own_bytes += bytes + 4096;
+    actor.kept = std::move(kept);
+    if (!options_.is_engine) return;
+    if (actor.kept.data.size() * 4096 > bytes_bound) fail(actor.name + " keeps more private bytes than it may");
+    if (actor.kept.ranges_min() > engine_options_.private_ranges) fail(actor.name + " keeps more ranges than it may");
   } catch (const MemoryError& error) {
-    if (may_be_full && error.errc() == Errc::limit_exceeded) ++counters_.fork_limits;
-    if (actor.kind == Kind::fork && error.errc() == Errc::snapshot_too_old && actor.base < model_.newest()) return;
+    ++actor.kept.refusals;
+    if (may_be_full && error.errc() == Errc::limit_exceeded)
+      ++(fork ? counters_.fork_limits : counters_.private_limits);
+    if (fork && error.errc() == Errc::snapshot_too_old && actor.base < model_.newest()) return;
     refused(actor, error, may_be_full, what);
   }
 }
@@ -96,7 +128,7 @@ void Simulation::change(Actor& actor) {
   };
   if (actor.kind == Kind::write_through && range.length > 0) return publish(actor, std::move(image), call, "write");
   if (actor.kind != Kind::write_through && range.length > 0) {
-    return change_own(actor, image, range.length, call, "write");
+    return change_own(actor, image, range, zero, call, "write");
   }
   try {  // nothing to write: whether that publishes is the engine's own affair, but nothing must change
     const InCall in_call(actor.in_call);
@@ -155,7 +187,7 @@ void Simulation::grow(Actor& actor) {
   image.resize(image.size() + more * page_size);
   ++counters_.grows;
   if (actor.kind == Kind::write_through) return publish(actor, std::move(image), call, "grow");
-  change_own(actor, image, 0, call, "grow");
+  change_own(actor, image, {}, false, call, "grow");
 }
 
 void Simulation::flush(const ActorPointer& actor) {
@@ -199,7 +231,7 @@ void Simulation::flush_done(Actor& actor, bool had_lease, std::size_t newest, st
     if (transaction != 0) {
       ++counters_.transactions;
       actor.has_own = false;
-      actor.own_bytes = 0;
+      actor.kept = {};
     }
     return;
   }
@@ -225,7 +257,7 @@ void Simulation::discard(Actor& actor) {
     actor.session->discard();
     if (actor.lost_lease) return fail(actor.name + " discards though its lease was broken");
     actor.has_own = false;
-    actor.own_bytes = 0;
+    actor.kept = {};
   } catch (const MemoryError& error) {
     if (actor.kind == Kind::fork && error.errc() == Errc::snapshot_too_old && actor.base < model_.newest()) return;
     refused(actor, error, false, "discard");

@@ -30,7 +30,7 @@ TEST_CASE("a mapping shows what is written to the file, and goes on when the fil
   enable_mapped_reads();
   const test::TempDir folder;
   const File file = made(folder, 65536);
-  MappedFile map{file};
+  MappedFile map{file, 1ull << 30};
   const std::byte* const address = map.address(65536);
   REQUIRE(address != nullptr);
   const std::vector<std::byte> data(100, std::byte{7});
@@ -48,7 +48,7 @@ TEST_CASE("bytes that the file lost are told, not fatal") {
   enable_mapped_reads();
   const test::TempDir folder;
   const File file = made(folder, 2 * 65536);
-  MappedFile map{file};
+  MappedFile map{file, 1ull << 30};
   const std::byte* const address = map.address(2 * 65536);
   REQUIRE(address != nullptr);
   std::filesystem::resize_file(folder.file("image"), 65536);
