@@ -24,6 +24,7 @@ struct FileStatus {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t links = 0;
+  std::uint64_t mount = 0;    ///< a number of the mount that it was reached through; 0 where the kernel does not say
   std::int64_t birth_ns = 0;  ///< 0 where the file system does not say
   std::int64_t modified_ns = 0;
   std::uint32_t mode = 0;  ///< type and permission bits as in stat(2)

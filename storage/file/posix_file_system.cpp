@@ -42,12 +42,14 @@ std::int64_t nanoseconds(const struct statx_timestamp& time) noexcept {
 
 IoResult status_at(int directory, const char* path, int flags, FileStatus& status) noexcept {
   struct statx found {};
-  if (::statx(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME, &found) != 0) return failure(errno);
+  if (::statx(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &found) != 0)
+    return failure(errno);
   status.size_bytes = found.stx_size;
   status.allocated_bytes = found.stx_blocks * 512;
   status.device = makedev(found.stx_dev_major, found.stx_dev_minor);
   status.inode = found.stx_ino;
   status.links = found.stx_nlink;
+  status.mount = (found.stx_mask & STATX_MNT_ID) != 0 ? found.stx_mnt_id : 0;
   status.birth_ns = (found.stx_mask & STATX_BTIME) != 0 ? nanoseconds(found.stx_btime) : 0;
   status.modified_ns = nanoseconds(found.stx_mtime);
   status.mode = found.stx_mode;

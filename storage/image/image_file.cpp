@@ -99,6 +99,10 @@ std::string ImageFile::outside_change() const {
     return "the file " + quoted(given_path_) + " has size=" + std::to_string(held.size_bytes) +
            " and should have size=" + std::to_string(size()) + ": someone else changed it";
   }
+  if (held.links > 1) {
+    return "the file " + quoted(given_path_) + " has " + std::to_string(held.links) +
+           " names (hard links) now; remove the others: it is not opened with them the next time";
+  }
   const auto is_held = [&] { return named.inode == held.inode && named.device == held.device; };
   if (file_.file_system().status_of(file_.path(), named).ok()) {
     if (is_held()) return {};

@@ -59,6 +59,25 @@ void check_regular(const std::string& shown_path, const FileStatus& status) {
                                               " and not a regular file; name the image file itself"};
 }
 
+/// What is written goes to a log beside the image first. Under another name, or in another place, nobody finds that.
+void check_one_place(const Folder& folder, const std::string& shown_path, const FileStatus& status) {
+  if (status.links > 1) {
+    throw MemoryError{Errc::provider_error,
+                      "open " + quoted(shown_path) + " for writing: the file has " + std::to_string(status.links) +
+                          " names (hard links), and its log lies beside one of them: what is written under one name "
+                          "would be lost or undone under another; remove all names but one (`find FOLDER -samefile " +
+                          shown_path + "` lists them), or serve a copy of the file"};
+  }
+  FileStatus beside;
+  if (!retried([&] { return folder.file_system().status(folder.descriptor(), beside); }).ok()) return;
+  if (status.mount == beside.mount || status.mount == 0 || beside.mount == 0) return;
+  throw MemoryError{Errc::provider_error,
+                    "open " + quoted(shown_path) + " for writing: the file is mounted by itself, on mount " +
+                        std::to_string(status.mount) + ", and its folder is on mount " + std::to_string(beside.mount) +
+                        ": the log would be made in that folder, where whoever opens the image in its own folder does "
+                        "not find it; mount the folder that holds the image instead"};
+}
+
 void refuse_log(const Folder& folder, const std::string& shown_path, const std::string& log) {
   throw MemoryError{Errc::provider_error,
                     "open " + quoted(shown_path) + ": the log " + quoted(folder.path_of(log)) +
@@ -130,6 +149,7 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
     check_regular(path, status);
     FileLock lock{opened->file, path, options.read_only ? Lock::shared : Lock::exclusive};
     if (!still_named(folder, name, status)) continue;
+    if (!options.read_only) check_one_place(folder, path, status);
     if (options.refuse_pending_log) {
       const Beside beside = visible_beside(folder, name);
       if (!beside.log.empty()) refuse_log(folder, path, beside.log.front());
