@@ -162,3 +162,29 @@ TEST_CASE("a pin that keeps the log on a full disk is given up for the writer, a
   CHECK(frame.text().find("the disk is full") != std::string::npos);
   check_all(writer, 8 * mib, 19);
 }
+
+TEST_CASE("an image of absurd size takes what is in it: a write to its end, zeros over all of it, a stop in time") {
+  SmallDisk disk{48 * mib};
+  if (!disk.works()) return;
+  constexpr std::uint64_t bytes = 1ull << 62;  // 4 EiB
+  std::ofstream{disk.file("a.img")}.close();
+  std::filesystem::resize_file(disk.file("a.img"), bytes);
+  Daemon daemon{{"--store", "a=" + disk.file("a.img")}};
+  RawClient writer = session_on(daemon, "a");
+  const auto data = pattern(mib, 7);
+  writer.write(0, data);
+  writer.write(bytes / 2 + 5, data);
+  writer.write(bytes - mib, data);
+  writer.flush();
+  const Frame refused = writer.call(proto::GrowRequest{1});
+  CHECK(refused.status() == proto::Status::limit_exceeded);
+  writer.call(proto::ZeroRequest{100, bytes - 200}).as<proto::ZeroAnswer>();
+  writer.flush();
+  CHECK((writer.read(bytes / 2, mib) == std::vector<std::byte>(mib)));
+  CHECK((writer.read(0, 100) == std::vector<std::byte>(data.begin(), data.begin() + 100)));
+  CHECK((writer.read(bytes - 100, 100) == std::vector<std::byte>(data.end() - 100, data.end())));
+  writer.close();
+  CHECK(daemon.stop() == 0);
+  CHECK(log_files(disk) == 0);
+  CHECK(std::filesystem::file_size(disk.file("a.img")) == bytes);
+}
