@@ -67,10 +67,10 @@ struct ConnectionLoop {
   // deadlines of busy connections, which move with each frame, cost no timer operations.
   static void arm(const std::shared_ptr<Connection>& self) {
     Connection::Io& io = *self->io_;
-    if (self->deadline_kind_ == Connection::Deadline::none) return;
-    if (io.armed_for && *io.armed_for <= self->deadline_) return;
-    io.armed_for = self->deadline_;
-    io.timer.expires_at(self->deadline_);
+    if (self->deadline_.kind() == Deadline::Kind::none) return;
+    if (io.armed_for && *io.armed_for <= self->deadline_.moment()) return;
+    io.armed_for = self->deadline_.moment();
+    io.timer.expires_at(self->deadline_.moment());
     io.timer.async_wait([self](const std::error_code& error) {
       if (error) return;
       self->io_->armed_for.reset();
@@ -78,17 +78,16 @@ struct ConnectionLoop {
     });
   }
 
-  // At most one look in a quarter of limits.keepalive, and none at a connection that is sent nothing.
+  // At most one look in host_watch_.interval(), and none at a connection that is sent nothing.
   static void arm_look_at_peer(const std::shared_ptr<Connection>& self) {
     Connection::Io& io = *self->io_;
-    if (!self->watches_host_ || !self->sent_since_look_ || io.peer_timer_runs) return;
-    io.peer_timer.expires_after(self->server_.config.limits.keepalive / 4);
+    if (!self->host_watch_.wants_look() || io.peer_timer_runs) return;
+    io.peer_timer.expires_after(self->host_watch_.interval());
     io.peer_timer.async_wait([self](const std::error_code& error) {
       if (error) return;
       self->io_->peer_timer_runs = false;
-      self->sent_since_look_ = false;
       self->look_at_peer();
-      if (self->sent_since_look_ || self->broken_) self->wake();
+      if (self->host_watch_.wants_look() || self->stream_.is_broken()) self->wake();
     });
     io.peer_timer_runs = true;
   }
@@ -103,7 +102,7 @@ struct ConnectionLoop {
     void await_resume() const noexcept {
       if (until == Until::next_turn) return;
       connection.io_->woken = false;
-      connection.drained_ = false;
+      connection.stream_.forget_drained();
     }
     Connection& connection;
     Until until;
@@ -132,19 +131,19 @@ struct ConnectionLoop {
 
   // Says what is to be waited for, if anything.
   static std::optional<Until> look_at_pending(const std::shared_ptr<Connection>& self) {
-    if (self->pending_.done) return {};
-    const bool in_line = self->pending_.what == Connection::Waiting::for_session && self->wish_->request.wait_in_line;
-    if (in_line && (self->server_.stopping || self->deadline_passed(Connection::Deadline::line))) {
+    if (self->pending_.is_done()) return {};
+    const bool in_line = self->pending_.what() == Pending::What::session && self->wish_->request.wait_in_line;
+    if (in_line && (self->server_.stopping || self->deadline_.passed(Deadline::Kind::line))) {
       self->give_up_place();
     }
-    if (in_line && self->end_of_input_) {
-      self->broken_ = true;
+    if (in_line && self->stream_.is_at_end()) {
+      self->stream_.fail();
       self->reason_ = "left the line";
       return {};
     }
-    if (self->end_of_input_ || self->input_.size() >= self->server_.config.limits.buffered_bytes) {
+    if (self->stream_.is_at_end() || self->stream_.input().size() >= self->server_.config.limits.buffered_bytes) {
       self->look_for_hang_up();
-      if (!self->broken_ && !(in_line && self->end_of_input_)) return Until::woken;
+      if (!self->stream_.is_broken() && !(in_line && self->stream_.is_at_end())) return Until::woken;
       return {};
     }
     if (self->receive_ahead() == Connection::Received::nothing) return Until::readable;
@@ -166,7 +165,7 @@ struct ConnectionLoop {
 
   static Coroutine serve(std::shared_ptr<Connection> self) {
     int in_a_row = 0;
-    self->drained_ = false;
+    self->stream_.forget_drained();
     if (self->on_front()) {
       self->back_on_front();
     } else if (!self->poll_budget_.is_on() && is_unix_socket(self->socket())) {
@@ -176,44 +175,44 @@ struct ConnectionLoop {
       self->io_->descriptor.async_wait(asio::posix::descriptor_base::wait_write, [self](const std::error_code&) {});
     }
     if (self->refusal_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
-    if (self->wish_ && self->use_) self->begin_open();
+    if (self->wish_ && self->hold_.use) self->begin_open();
     for (;;) {
       self->advance();
       self->gather_answers();
       self->send_output();
-      if (self->broken_) break;
-      if (!self->output_.empty()) {
-        if (self->deadline_passed(Connection::Deadline::output)) {
+      if (self->stream_.is_broken()) break;
+      if (!self->stream_.output().empty()) {
+        if (self->deadline_.passed(Deadline::Kind::output)) {
           if (self->leaving_ || self->server_.stopping || self->owes_beyond_limit()) {
             self->deadline_missed();
             break;
           }
-          if (self->broken_) break;
-          self->set_deadline(Connection::Deadline::output, self->server_.config.limits.stall_timeout);
+          if (self->stream_.is_broken()) break;
+          self->set_deadline(Deadline::Kind::output, self->server_.config.limits.stall_timeout);
         }
         co_await wait(self, Until::writable);
         continue;
       }
       if (self->leaving_ || self->move_to_) break;
-      if (self->pending_.what != Connection::Waiting::nothing) {
+      if (self->pending_.is_any()) {
         if (const auto until = look_at_pending(self)) co_await wait(self, *until);
         continue;
       }
-      const bool more_in_hand = self->recheck_input_ && !self->input_.empty();
+      const bool more_in_hand = self->recheck_input_ && !self->stream_.input().empty();
       if (!more_in_hand) {
-        if (self->end_of_input_) break;
+        if (self->stream_.is_at_end()) break;
         if (self->server_.stopping) {
           self->look_a_last_time();
           continue;
         }
-        if (self->deadline_passed(Connection::Deadline::hello) || self->deadline_passed(Connection::Deadline::input)) {
+        if (self->deadline_.passed(Deadline::Kind::hello) || self->deadline_.passed(Deadline::Kind::input)) {
           self->deadline_missed();
           continue;
         }
-        if (self->drained_ || self->receive() == Connection::Received::nothing) {
+        if (self->stream_.is_drained() || self->receive() == Connection::Received::nothing) {
           in_a_row = 0;
           self->watch_input_progress();
-          if (self->session_ == nullptr || !self->poll_budget_.is_on()) {
+          if (self->hold_.session == nullptr || !self->poll_budget_.is_on()) {
             co_await wait(self, Until::readable);
             continue;
           }
@@ -241,9 +240,9 @@ struct ConnectionLoop {
         co_await next_turn(self);
       }
     }
-    if (self->move_to_ && !self->broken_) co_return;
+    if (self->move_to_ && !self->stream_.is_broken()) co_return;
     self->end_session();
-    if (!self->leaving_ || self->broken_) co_return;
+    if (!self->leaving_ || self->stream_.is_broken()) co_return;
     // Not on the store's worker, which may go with the last hold on the store.
     if (self->on_front()) {
       Coroutine lingering = linger(self);
@@ -255,9 +254,10 @@ struct ConnectionLoop {
 
   static Coroutine linger(std::shared_ptr<Connection> self) {
     ::shutdown(self->io_->descriptor.native_handle(), SHUT_WR);
-    self->set_deadline(Connection::Deadline::linger, linger_time);
-    while (!self->broken_ && !self->end_of_input_ && !self->deadline_passed(Connection::Deadline::linger)) {
-      self->input_.release();
+    self->set_deadline(Deadline::Kind::linger, linger_time);
+    while (!self->stream_.is_broken() && !self->stream_.is_at_end() &&
+           !self->deadline_.passed(Deadline::Kind::linger)) {
+      self->stream_.input().release();
       if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
     }
   }
@@ -268,16 +268,16 @@ Connection::Connection(ServerContext& server, UniqueFd socket, std::string addre
       address_(std::move(address)),
       id_(id),
       socket_(std::move(socket)),
-      accepted_(std::chrono::steady_clock::now()),
+      host_watch_(is_unix_socket(socket_.get()) ? std::chrono::milliseconds{} : server.config.limits.keepalive),
       poll_budget_(server.poll_bound) {
-  watches_host_ = server.config.limits.keepalive.count() > 0 && !is_unix_socket(socket_.get());
+  stream_.attach(socket_.get());
 }
 
 Connection::~Connection() = default;
 
 void Connection::start(std::optional<proto::Fault> refusal) {
   server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
-  set_deadline(Deadline::hello, server_.config.limits.hello_timeout);
+  set_deadline(Deadline::Kind::hello, server_.config.limits.hello_timeout);
   refusal_ = std::move(refusal);
   begin_on(server_.front);
 }
@@ -312,7 +312,7 @@ void Connection::loop_ended(const std::exception_ptr& error) {
       }
     }
   }
-  if (move_to_ == nullptr || broken_) return finish();
+  if (move_to_ == nullptr || stream_.is_broken()) return finish();
   // Timers that have expired already may have handlers in the queue; behind them is the moment to leave.
   io_->timer.cancel();
   io_->peer_timer.cancel();
@@ -342,13 +342,14 @@ void Connection::move_on() {
 std::string_view Connection::end_reason() const noexcept {
   if (aborted_) return "the grace period is over";
   if (lost_) return "the daemon is out of memory";
+  if (reason_.empty() && stream_.is_broken()) return "the connection was lost";
   return reason_;
 }
 
 void Connection::finish() {
-  pending_ = {};
+  pending_.clear();
   end_session();
-  use_.reset();
+  hold_.use.reset();
   ended_ = true;
   socket_.reset();
   if (io_ != nullptr) {
@@ -397,7 +398,7 @@ void Connection::nudged() noexcept {
   if (!target->is_this_thread()) return nudge();  // it has moved on meanwhile
   if (ended_) return;
   if (io_ == nullptr) return nudge();  // its beginning there is in the queue
-  if (aborted_ || lost_) broken_ = true;
+  if (aborted_ || lost_) stream_.fail();
   wake();
 }
 
@@ -421,24 +422,13 @@ void Connection::wake() noexcept {
   io_->sleeper.cancel();
 }
 
-std::uint64_t Connection::begin_pending(Waiting what, const proto::FrameHeader& header) {
-  pending_ = {};
-  pending_.what = what;
-  pending_.number = ++pending_number_;
-  pending_.header = header;
-  return pending_.number;
-}
-
 void Connection::complete_with(std::uint64_t number, std::function<void()> finish) {
   const auto completed = [this, number](std::function<void()> task) {
-    if (pending_.what == Waiting::nothing || pending_.number != number) return;
-    pending_.done = true;
-    pending_.finish = std::move(task);
-    wake();
+    if (pending_.complete(number, std::move(task))) wake();
   };
   const std::shared_ptr<Worker> target = worker();
   // Inside the call that began it: no need to come back later.
-  if (target->is_this_thread() && starting_) return completed(std::move(finish));
+  if (target->is_this_thread() && pending_.is_beginning()) return completed(std::move(finish));
   // Moved on: a copy might fail where nobody is left who could tell the client.
   target->post(
       [self = shared_from_this(), completed, task = std::move(finish)]() mutable { completed(std::move(task)); });

@@ -23,8 +23,11 @@
 #include "proto/framing.hpp"
 #include "server/config/config.hpp"
 #include "server/connection/answers.hpp"
-#include "server/connection/byte_buffer.hpp"
-#include "server/connection/dispatch.hpp"
+#include "server/connection/byte_stream.hpp"
+#include "server/connection/deadline.hpp"
+#include "server/connection/host_watch.hpp"
+#include "server/connection/pending.hpp"
+#include "server/connection/session_hold.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/worker.hpp"
 #include "server/stores/catalog.hpp"
@@ -78,16 +81,8 @@ private:
   friend struct ConnectionLoop;
   struct Io;  // Asio's part, so that only connection.cpp compiles it
 
-  enum class Waiting : std::uint8_t { nothing, for_admin, for_session, for_flush, for_room };
-  /// Something that another thread completes. Later requests of the connection wait for it.
-  struct Pending {
-    Waiting what = Waiting::nothing;
-    std::uint64_t number = 0;
-    bool done = false;
-    std::function<void()> finish;  ///< on the connection's worker, once done
-    proto::FrameHeader header;     ///< of the request that it belongs to
-  };
-  enum class Step : std::uint8_t { taken, not_taken, stop };
+  using Received = ByteStream::Received;
+  enum class Step : std::uint8_t { taken, not_taken };
 
   // connection.cpp: input, output, waiting, moving
   void begin_on(const std::shared_ptr<Worker>& worker);
@@ -108,7 +103,6 @@ private:
   int socket() const;
 
   // stream.cpp: bytes in, frames, bytes out; nothing in there waits
-  enum class Received : std::uint8_t { something, nothing, end };
   void advance();
   std::size_t process(std::span<const std::byte> bytes);
   Step take_frame(const proto::Scan& scan);
@@ -116,28 +110,24 @@ private:
   Received poll_socket(int tries);
   Received receive_ahead();
   Received receive_into_input(std::size_t bytes_max);
-  Received received(ssize_t count);
   void gather_answers();
   void send_output();
   bool output_full() const;
   void look_a_last_time();
   void look_for_hang_up();
-  bool host_is_gone();
   void look_at_peer();
   std::uint64_t owed_bytes() const;
   bool owes_beyond_limit();
   void say_goodbye(proto::Status status, const std::string& message);
   void watch_input_progress();
-  enum class Deadline : std::uint8_t { none, hello, input, output, line, linger };
-  void set_deadline(Deadline kind, std::chrono::milliseconds from_now);
-  bool deadline_passed(Deadline kind) const;
+  void set_deadline(Deadline::Kind kind, std::chrono::milliseconds from_now);
+  void clear_deadline() noexcept { deadline_.clear(greeting_.done); }
   void deadline_missed();
   Answers& answers() const;
   /// What this thread's connections share is empty again: after an exception it holds another one's bytes.
   static void forget_batch() noexcept;
 
   // Pending work
-  std::uint64_t begin_pending(Waiting what, const proto::FrameHeader& header);
   /// Any thread: `finish` runs on the connection's worker if it still waits for `number`, else it is dropped.
   /// An exception is moved into it, not shared: the thread sanitizer does not see how owners agree on who is the last.
   template <class Finish>
@@ -208,54 +198,30 @@ private:
   std::shared_ptr<Worker> move_to_;  // where the loop goes on after it has ended here
   std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
 
-  ByteBuffer input_;              // frames not yet handled, when there are any
-  ByteBuffer output_;             // answers that the socket did not take, when there are any
-  std::size_t input_needed_ = 0;  // length of the frame at the front of input_, as far as known
-  bool recheck_input_ = false;    // input_ may hold a whole frame
-  bool drained_ = false;          // the last receive took all there was
-  bool end_of_input_ = false;
-  bool broken_ = false;   // the socket failed, or was aborted: nothing can be sent
-  bool leaving_ = false;  // goodbye or close's answer is in the output: send it, then close
-  std::string reason_;    // why it ended, for the log
-  int last_looks_ = 0;    // stopping: how often what had arrived was read
-  Deadline deadline_kind_ = Deadline::none;
-  std::chrono::steady_clock::time_point deadline_;
-  std::size_t input_since_deadline_ = 0;
-  bool watches_host_ = false;     // TCP, with limits.keepalive
-  bool sent_since_look_ = false;  // so the peer's host has something to acknowledge
-  int looks_unanswered_ = 0;      // in a row
-  std::chrono::steady_clock::time_point accepted_;
+  ByteStream stream_;
+  std::size_t input_needed_ = 0;  // length of the frame at the front of the input, as far as known
+  bool recheck_input_ = false;    // the input may hold a whole frame
+  bool leaving_ = false;          // goodbye or close's answer is in the output: send it, then close
+  std::string reason_;            // why it ended, for the log
+  int last_looks_ = 0;            // stopping: how often what had arrived was read
+  Deadline deadline_;
+  HostWatch host_watch_;
 
-  // What hello agreed on
-  bool greeted_ = false;
-  std::uint64_t features_ = 0;
-  std::uint32_t request_bytes_max_ = 0;
-  std::string client_name_;
+  /// What hello agreed on.
+  struct Greeting {
+    bool done = false;
+    std::uint64_t features = 0;
+    std::uint32_t request_bytes_max = 0;
+    std::string client_name;
+  };
+  Greeting greeting_;
 
   Pending pending_;
-  bool starting_ = false;  // inside the call that begins what is pending
-  std::uint64_t pending_number_ = 0;
   std::optional<OpenWish> wish_;
   std::uint64_t place_in_line_ = 0;
-  std::uint64_t receives_ = 0;  // system calls, for the log
-  std::uint64_t polls_ = 0;     // receives that found nothing while polling
-  std::uint64_t sends_ = 0;
   storage::PollBudget poll_budget_;
-
   std::optional<proto::FrameHeader> close_request_;
-
-  // Destroyed in this order: the session, then the hold on its store. The hold is released on the front worker or when
-  // the connection ends: until then it also keeps the worker that the connection lives on.
-  std::shared_ptr<HostUse> use_;
-  storage::Store* store_ = nullptr;
-  std::unique_ptr<storage::StoreSession> session_;
-  std::uint64_t session_id_ = 0;
-  std::string session_name_;
-  std::string breaker_;
-  std::optional<std::string> lease_notice_;
-  Counters counters_;
-  std::optional<FailedChange> failed_change_;
-  std::chrono::steady_clock::time_point session_start_;
+  SessionHold hold_;
 };
 
 }  // namespace pageserver::server

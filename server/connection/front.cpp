@@ -60,20 +60,20 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     return Step::taken;
   }
   const Limits& limits = server_.config.limits;
-  greeted_ = true;
-  features_ = request.features & proto::features_all;
-  request_bytes_max_ = std::min(limits.request_bytes, request.payload_bytes_max);
-  client_name_ = request.client_name;
+  greeting_.done = true;
+  greeting_.features = request.features & proto::features_all;
+  greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);
+  greeting_.client_name = request.client_name;
   proto::HelloAnswer answer;
-  answer.features = features_;
+  answer.features = greeting_.features;
   answer.payload_bytes_max = limits.request_bytes + proto::payload_overhead_bytes;
-  answer.request_bytes_max = request_bytes_max_;
+  answer.request_bytes_max = greeting_.request_bytes_max;
   answer.requests_in_flight_max = limits.requests_in_flight;
   answer.buffered_bytes_max = buffered_bytes_max(limits);
   answer.connection_id = id_;
   answer.server_name = server_name;
   answers().add(header.request_id, answer);
-  server_.log.debug("hello", {{"connection", id_}, {"address", address_}, {"client", client_name_}});
+  server_.log.debug("hello", {{"connection", id_}, {"address", address_}, {"client", greeting_.client_name}});
   return Step::taken;
 }
 
@@ -103,7 +103,7 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
 void Connection::take_list(const FrameHeader& header, Payload payload) {
   proto::ListRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  const std::uint64_t number = pending_.begin(Pending::What::admin);
   on_admin([number, header, after = std::string(request.after)](const std::shared_ptr<Connection>& self) {
     std::vector<ListedStore> stores;
     std::exception_ptr error;
@@ -129,7 +129,7 @@ void Connection::take_list(const FrameHeader& header, Payload payload) {
 void Connection::take_create(const FrameHeader& header, Payload payload) {
   proto::CreateRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  const std::uint64_t number = pending_.begin(Pending::What::admin);
   on_admin([number, header, name = std::string(request.store),
             pages = request.pages](const std::shared_ptr<Connection>& self) {
     std::exception_ptr error;
@@ -150,7 +150,7 @@ void Connection::take_create(const FrameHeader& header, Payload payload) {
 void Connection::take_remove(const FrameHeader& header, Payload payload) {
   proto::RemoveRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  const std::uint64_t number = pending_.begin(Pending::What::admin);
   on_admin([number, header, name = std::string(request.store)](const std::shared_ptr<Connection>& self) {
     self->server_.catalog.remove(name, [self, number, header, name](std::exception_ptr error) {
       self->complete(number, [connection = self.get(), header, name, error = std::move(error)] {
@@ -172,14 +172,14 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   wish.request.access = static_cast<Access>(request.access);
   wish.request.view = static_cast<View>(request.view);
   wish.request.publish = static_cast<Publish>(request.publish);
-  wish.request.name = request.session_name.empty() ? std::string_view(client_name_) : request.session_name;
+  wish.request.name = request.session_name.empty() ? std::string_view(greeting_.client_name) : request.session_name;
   wish.request.address = address_;
   wish.request.opened_unix_ms = now_unix_ms();
   wish.request.opened_ms = monotonic_ms();
   wish.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
   // A store that is open already needs no disk to be found.
   if (auto use = server_.catalog.find(wish.store)) return go_to_store(std::move(use));
-  const std::uint64_t number = begin_pending(Waiting::for_admin, header);
+  const std::uint64_t number = pending_.begin(Pending::What::admin);
   on_admin([number, name = wish.store](const std::shared_ptr<Connection>& self) {
     std::shared_ptr<HostUse> use;
     std::exception_ptr error;
@@ -197,7 +197,7 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
 
 void Connection::go_to_store(std::shared_ptr<HostUse> use) {
   move_to_ = use->host().next_worker();
-  use_ = std::move(use);
+  hold_.use = std::move(use);
 }
 
 // With a session it is released first, and its hold on the store too, so that once close is answered both are free.
@@ -212,7 +212,7 @@ void Connection::take_close(const FrameHeader& header, Payload payload) {
 }
 
 void Connection::back_on_front() {
-  use_.reset();
+  hold_.use.reset();
   if (!close_request_) return;
   answers().add(close_request_->request_id, proto::CloseAnswer{});
   close_request_.reset();

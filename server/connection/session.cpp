@@ -73,17 +73,16 @@ constexpr std::size_t write_answer_bytes = proto::frame_header_bytes;
 void Connection::forget_group() noexcept { WriteGroup::of_this_thread().clear(); }
 
 void Connection::begin_open() {
-  const std::uint64_t number = begin_pending(Waiting::for_session, wish_->header);
+  const std::uint64_t number = pending_.begin(Pending::What::session);
   try {
-    store_ = &use_->host().opened();
+    hold_.store = &hold_.use->host().opened();
     // What was opened for a connection that is gone meanwhile is dropped with this, before the hold on its store.
     struct Opened {
       std::shared_ptr<HostUse> use;
       std::unique_ptr<storage::StoreSession> session;
     };
-    starting_ = true;
-    const auto done = [self = shared_from_this(), use = use_, number](std::unique_ptr<storage::StoreSession> session,
-                                                                      std::exception_ptr error) {
+    const auto done = [self = shared_from_this(), use = hold_.use, number](
+                          std::unique_ptr<storage::StoreSession> session, std::exception_ptr error) {
       try {
         auto opened = std::make_shared<Opened>(Opened{use, std::move(session)});
         self->complete(number, [connection = self.get(), opened, error = std::move(error)] {
@@ -93,61 +92,62 @@ void Connection::begin_open() {
         self->lose();  // the session is released, and the store's own steps go on
       }
     };
-    place_in_line_ = store_->open_session(wish_->request, done);
-    starting_ = false;
-    if (!pending_.done && wish_->request.wait_in_line) {
-      set_deadline(Deadline::line, std::chrono::milliseconds(wish_->wait_ms));
+    {
+      const Pending::Beginning beginning{pending_};
+      place_in_line_ = hold_.store->open_session(wish_->request, done);
+    }
+    if (!pending_.is_done() && wish_->request.wait_in_line) {
+      set_deadline(Deadline::Kind::line, std::chrono::milliseconds(wish_->wait_ms));
     }
   } catch (...) {
-    starting_ = false;
-    pending_ = {};
+    pending_.clear();
     open_failed(std::current_exception());
   }
 }
 
 void Connection::give_up_place() {
   if (place_in_line_ == 0) return;
-  store_->cancel_wait(place_in_line_);
+  hold_.store->cancel_wait(place_in_line_);
   place_in_line_ = 0;
-  set_deadline(Deadline::none, {});
+  clear_deadline();
 }
 
 void Connection::open_failed(const std::exception_ptr& error) {
   refused("open", wish_->store, wish_->header, error);
   wish_.reset();
   place_in_line_ = 0;
-  store_ = nullptr;
+  hold_.store = nullptr;
   if (!on_front()) move_to_ = server_.front;
 }
 
 void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error) {
   if (error) return open_failed(error);
   place_in_line_ = 0;
-  session_ = std::move(session);
-  session_->note_request(monotonic_ms());
-  session_id_ = server_.next_session_id++;
-  session_start_ = std::chrono::steady_clock::now();
-  counters_ = {};
-  failed_change_.reset();
+  hold_.session = std::move(session);
+  hold_.session->note_request(monotonic_ms());
+  hold_.id = server_.next_session_id++;
+  hold_.start = std::chrono::steady_clock::now();
+  hold_.counters = {};
+  hold_.failed_change.reset();
   const storage::SessionRequest& request = wish_->request;
-  session_name_ = request.name;
-  breaker_ = "broken by \"" + session_name_ + "\" at " + address_;
+  hold_.name = request.name;
+  hold_.breaker = "broken by \"" + hold_.name + "\" at " + address_;
   watch_lease();
   proto::OpenAnswer answer;
-  answer.session_id = session_id_;
-  answer.epoch = session_->epoch();
-  answer.version = to_wire(session_->opened().version);
-  answer.pages = session_->opened().pages;
-  answer.size_bytes_max = use_->host().settings().size_bytes_max;
+  answer.session_id = hold_.id;
+  answer.epoch = hold_.session->epoch();
+  answer.version = to_wire(hold_.session->opened().version);
+  answer.pages = hold_.session->opened().pages;
+  answer.size_bytes_max = hold_.use->host().settings().size_bytes_max;
   answers().add(wish_->header.request_id, answer);
-  server_.log.info("session open", {{"session", session_id_},
+  server_.log.info("session open", {{"session", hold_.id},
                                     {"store", wish_->store},
                                     {"access", name_of(request.access)},
                                     {"view", request.view == View::live ? "live" : "pinned"},
                                     {"publish", request.publish == Publish::on_write ? "on_write" : "on_flush"},
-                                    {"name", session_name_},
+                                    {"name", hold_.name},
                                     {"address", address_},
-                                    {"client", client_name_},
+                                    {"client", greeting_.client_name},
                                     {"connection", id_},
                                     {"epoch", answer.epoch},
                                     {"pages", answer.pages}});
@@ -155,14 +155,14 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
 }
 
 void Connection::watch_lease() {
-  session_->on_notice([weak = weak_from_this()](const MemoryError& reason) {
+  hold_.session->on_notice([weak = weak_from_this()](const MemoryError& reason) {
     if (reason.errc() != Errc::lease_lost) return;
     const std::shared_ptr<Connection> self = weak.lock();
     if (self == nullptr) return;
     try {
       self->post([text = std::string(reason.what())](Connection& connection) {
-        if (connection.session_ == nullptr) return;
-        connection.lease_notice_ = text;
+        if (connection.hold_.session == nullptr) return;
+        connection.hold_.lease_notice = text;
         connection.wake();
       });
     } catch (const std::bad_alloc&) {
@@ -176,19 +176,20 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
     take_close(header, payload);
     return Step::taken;
   }
-  SessionScope scope{*session_, use_->host().name(), request_bytes_max_, features_, monotonic_ms(),
-                     breaker_,  counters_,           failed_change_};
+  SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
+                     greeting_.features, monotonic_ms(),           hold_.breaker,
+                     hold_.counters,     hold_.failed_change};
   switch (handle_request(scope, header, payload, answers(), room_callback())) {
-    case Next::wait_for_room: begin_pending(Waiting::for_room, header); return Step::not_taken;
+    case Next::wait_for_room: pending_.begin(Pending::What::room); return Step::not_taken;
     case Next::answered: break;
     case Next::flush: begin_flush(header); break;
     case Next::lease_broken:
       server_.log.info(
           "lease broken",
-          {{"store", use_->host().name()}, {"by", session_name_}, {"address", address_}, {"session", session_id_}});
+          {{"store", hold_.use->host().name()}, {"by", hold_.name}, {"address", address_}, {"session", hold_.id}});
       break;
   }
-  ++counters_.requests;
+  ++hold_.counters.requests;
   return Step::taken;
 }
 
@@ -201,7 +202,7 @@ std::function<void()> Connection::room_callback() {
 
 bool Connection::take_into_group(const proto::Scan& scan) {
   WriteGroup& group = WriteGroup::of_this_thread();
-  if (session_ == nullptr || scan.header.operation != Operation::write ||
+  if (hold_.session == nullptr || scan.header.operation != Operation::write ||
       scan.payload.size() > group_payload_bytes_max || proto::check_request_header(scan.header))
     return false;
   if (group.full() || answers().count() + group.size() >= server_.config.limits.requests_in_flight) return false;
@@ -216,10 +217,10 @@ std::size_t Connection::publish_group() {
   std::size_t taken = 0;
   bool together = false;
   try {
-    if (group.size() > 1 && session_->may_write(room_callback())) {
+    if (group.size() > 1 && hold_.session->may_write(room_callback())) {
       // First, or what is published might find no room for its answers.
       answers().reserve(group.size() * write_answer_bytes);
-      together = session_->write_together(group.writes());
+      together = hold_.session->write_together(group.writes());
     }
   } catch (const std::exception&) {
     // Each for itself: then each is told what is wrong with it.
@@ -228,8 +229,8 @@ std::size_t Connection::publish_group() {
     const WriteGroup::Frame& frame = group.frames()[i];
     if (together) {
       answers().add(frame.header.request_id, proto::WriteAnswer{});
-      counters_.bytes_written += group.writes()[i].data.size();
-      ++counters_.requests;
+      hold_.counters.bytes_written += group.writes()[i].data.size();
+      ++hold_.counters.requests;
     } else if (take_session(frame.header, frame.payload) == Step::not_taken) {
       recheck_input_ = true;
       break;
@@ -237,7 +238,7 @@ std::size_t Connection::publish_group() {
     taken += frame.frame_bytes;
   }
   group.clear();
-  set_deadline(Deadline::none, {});
+  clear_deadline();
   return taken;
 }
 
@@ -245,10 +246,7 @@ std::size_t Connection::publish_group() {
 void Connection::room_made() {
   try {
     post([](Connection& self) {
-      if (self.pending_.what != Waiting::for_room) return;
-      self.pending_.done = true;
-      self.pending_.finish = [] {};
-      self.wake();
+      if (self.pending_.complete_if(Pending::What::room)) self.wake();
     });
   } catch (const std::bad_alloc&) {
     lose();
@@ -256,49 +254,48 @@ void Connection::room_made() {
 }
 
 void Connection::begin_flush(const FrameHeader& header) {
-  const std::uint64_t number = begin_pending(Waiting::for_flush, header);
-  starting_ = true;
+  const std::uint64_t number = pending_.begin(Pending::What::flush);
+  const Pending::Beginning beginning{pending_};
   try {
-    session_->flush([self = shared_from_this(), number, header](std::exception_ptr error, const Version& version) {
+    hold_.session->flush([self = shared_from_this(), number, header](std::exception_ptr error, const Version& version) {
       self->complete(number, [connection = self.get(), header, error = std::move(error), version] {
-        answer_flush(header, error, version, connection->answers(), connection->failed_change_);
+        answer_flush(header, error, version, connection->answers(), connection->hold_.failed_change);
       });
     });
   } catch (...) {
-    pending_ = {};
+    pending_.clear();
     answers().error(header, std::current_exception());
   }
-  starting_ = false;
 }
 
 void Connection::log_session_end() const {
-  const auto lasted = std::chrono::steady_clock::now() - session_start_;
-  server_.log.info("session close", {{"session", session_id_},
-                                     {"store", use_->host().name()},
-                                     {"name", session_name_},
+  const auto lasted = std::chrono::steady_clock::now() - hold_.start;
+  server_.log.info("session close", {{"session", hold_.id},
+                                     {"store", hold_.use->host().name()},
+                                     {"name", hold_.name},
                                      {"address", address_},
-                                     {"requests", counters_.requests},
-                                     {"bytes_read", counters_.bytes_read},
-                                     {"bytes_written", counters_.bytes_written},
-                                     {"receives", receives_},
-                                     {"polls", polls_},
-                                     {"sends", sends_},
+                                     {"requests", hold_.counters.requests},
+                                     {"bytes_read", hold_.counters.bytes_read},
+                                     {"bytes_written", hold_.counters.bytes_written},
+                                     {"receives", stream_.receives()},
+                                     {"polls", stream_.polls()},
+                                     {"sends", stream_.sends()},
                                      {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
                                      {"reason", end_reason().empty() ? "end of stream" : end_reason()}});
 }
 
 void Connection::end_session() {
-  if (pending_.what == Waiting::for_session) give_up_place();
-  pending_ = {};
-  if (session_ != nullptr) {
-    session_.reset();
+  if (pending_.what() == Pending::What::session) give_up_place();
+  pending_.clear();
+  if (hold_.session != nullptr) {
+    hold_.session.reset();
     try {
       log_session_end();
     } catch (const std::bad_alloc&) {
       // The line is lost; the store has to be let go all the same.
     }
   }
-  store_ = nullptr;
+  hold_.store = nullptr;
 }
 
 }  // namespace pageserver::server

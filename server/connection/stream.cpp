@@ -1,12 +1,5 @@
 // A connection's bytes: received, cut into frames, handed on; answers gathered and sent. Nothing here waits.
-#include <linux/sockios.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-
-#include <cerrno>
 
 #include "server/connection/connection.hpp"
 #include "server/runtime/thread_room.hpp"
@@ -20,15 +13,6 @@ constexpr std::size_t receive_bytes = 128u << 10;
 constexpr std::size_t batch_bytes_max = 128u << 10;
 // A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
 constexpr std::size_t progress_bytes = 64u << 10;
-
-// So many looks in a row, spread over limits.keepalive, find that the peer's host answers nothing.
-constexpr int looks_until_gone = 4;
-
-/// What the kernel still has to send, or to see acknowledged.
-int unsent_bytes(int socket) {
-  int bytes = 0;
-  return ::ioctl(socket, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
-}
 
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
@@ -63,23 +47,22 @@ void Connection::forget_batch() noexcept {
 
 // A step of everything that needs no more bytes: completions, notices, frames that are here.
 void Connection::advance() {
-  if (pending_.done) {
-    const std::function<void()> task = std::move(pending_.finish);
-    pending_ = {};
-    set_deadline(Deadline::none, {});
-    task();
-    if (session_) session_->note_request(monotonic_ms());  // it was not idle while it waited
+  if (pending_.is_done()) {
+    const std::function<void()> task = pending_.take();
+    clear_deadline();
+    if (task) task();
+    if (hold_.session) hold_.session->note_request(monotonic_ms());  // it was not idle while it waited
     recheck_input_ = true;
   }
-  if (lease_notice_) {
-    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, *lease_notice_);
-    lease_notice_.reset();
+  if (hold_.lease_notice) {
+    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, *hold_.lease_notice);
+    hold_.lease_notice.reset();
   }
-  if (!recheck_input_ || !output_.empty()) return;
+  if (!recheck_input_ || !stream_.output().empty()) return;
   recheck_input_ = false;
-  if (input_.empty()) return;
-  input_.consume(process(input_.bytes()));
-  if (input_.empty()) input_.release();
+  if (stream_.input().empty()) return;
+  stream_.input().consume(process(stream_.input().bytes()));
+  if (stream_.input().empty()) stream_.input().release();
 }
 
 // The rest of a frame is on its way: perhaps it is here by now, and its answer goes out together with those before it.
@@ -88,8 +71,9 @@ void Connection::gather_answers() {
   // What carries data is sent while the next is put together.
   constexpr std::size_t answers_bytes_max = 1024;
   for (int looks = 0; looks < looks_max; ++looks) {
-    const bool may_wait = session_ && pending_.what == Waiting::nothing && !leaving_ && !end_of_input_ && !broken_;
-    const bool more_comes = !input_.empty() && !recheck_input_ && output_.empty();
+    const bool may_wait =
+        hold_.session && !pending_.is_any() && !leaving_ && !stream_.is_at_end() && !stream_.is_broken();
+    const bool more_comes = !stream_.input().empty() && !recheck_input_ && stream_.output().empty();
     const std::size_t bytes = answers().size();
     if (!may_wait || !more_comes || bytes == 0 || bytes > answers_bytes_max) return;
     if (receive() != Received::something) return;
@@ -116,14 +100,15 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   std::size_t taken = 0;
   std::size_t ahead = 0;  // bytes behind `taken` that are in the group of writes
   answers().start_batch();
-  if (session_) session_->note_request(monotonic_ms());
+  if (hold_.session) hold_.session->note_request(monotonic_ms());
   while (taken + ahead < bytes.size()) {
-    if (pending_.what != Waiting::nothing || leaving_ || move_to_ || output_full()) {
+    if (pending_.is_any() || leaving_ || move_to_ || output_full()) {
       recheck_input_ = true;
       break;
     }
-    const std::uint32_t payload_bytes_max =
-        greeted_ ? server_.config.limits.request_bytes + proto::payload_overhead_bytes : proto::hello_payload_bytes_max;
+    const std::uint32_t payload_bytes_max = greeting_.done
+                                                ? server_.config.limits.request_bytes + proto::payload_overhead_bytes
+                                                : proto::hello_payload_bytes_max;
     const proto::Scan scan = proto::scan_frame(bytes.subspan(taken + ahead), payload_bytes_max);
     if (scan.kind == proto::Scan::Kind::incomplete) {
       input_needed_ = scan.bytes_needed;
@@ -148,53 +133,35 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
       break;
     }
     taken += scan.frame_bytes;
-    set_deadline(Deadline::none, {});
+    clear_deadline();
   }
   if (ahead != 0) taken += publish_group();
   return leaving_ ? bytes.size() : taken;
 }
 
 Connection::Step Connection::take_frame(const proto::Scan& scan) {
-  if (!greeted_) return take_hello(scan.header, scan.payload);
+  if (!greeting_.done) return take_hello(scan.header, scan.payload);
   if (const std::optional<proto::Fault> fault = proto::check_request_header(scan.header)) {
     answers().error(scan.header, *fault);
-    if (session_) note_answer(scan.header, fault->status, failed_change_);
+    if (hold_.session) note_answer(scan.header, fault->status, hold_.failed_change);
     return Step::taken;
   }
-  return session_ ? take_session(scan.header, scan.payload) : take_front(scan.header, scan.payload);
-}
-
-Connection::Received Connection::received(ssize_t count) {
-  ++receives_;
-  if (count > 0) {
-    input_since_deadline_ += static_cast<std::size_t>(count);
-    return Received::something;
-  }
-  if (count == 0) {
-    end_of_input_ = true;
-    return Received::end;
-  }
-  if (errno == EAGAIN || errno == EWOULDBLOCK) return Received::nothing;
-  if (errno == EINTR) return Received::something;
-  broken_ = true;
-  reason_ = "the connection was lost";
-  return Received::end;
+  return hold_.session ? take_session(scan.header, scan.payload) : take_front(scan.header, scan.payload);
 }
 
 Connection::Received Connection::receive() {
-  if (!input_.empty()) {
+  if (!stream_.input().empty()) {
     // The frame's own buffer, as long as the frame, which is within the limit. Memory that is never written to is
     // never resident, so a length without bytes costs nothing.
-    input_.reserve(input_needed_ - std::min(input_needed_, input_.size()) + receive_bytes / 4);
+    stream_.input().reserve(input_needed_ - std::min(input_needed_, stream_.input().size()) + receive_bytes / 4);
     return receive_into_input(receive_bytes);
   }
-  std::byte* const data = room_of_this_thread->input.get();
-  const ssize_t count = ::recv(socket(), data, receive_bytes, MSG_DONTWAIT);
-  const Received result = received(count);
+  const std::span<std::byte> space(room_of_this_thread->input.get(), receive_bytes);
+  std::size_t count = 0;
+  const Received result = stream_.receive(space, count);
   if (count > 0) {
-    const std::span<const std::byte> bytes(data, static_cast<std::size_t>(count));
-    drained_ = bytes.size() < receive_bytes;
-    input_.append(bytes.subspan(process(bytes)));
+    const std::span<const std::byte> bytes = space.first(count);
+    stream_.input().append(bytes.subspan(process(bytes)));
   }
   return result;
 }
@@ -203,76 +170,49 @@ Connection::Received Connection::poll_socket(int tries) {
   for (; tries > 0; --tries) {
     const Received result = receive();
     if (result != Received::nothing) return result;
-    --receives_;
-    ++polls_;
+    stream_.note_poll();
   }
   return Received::nothing;
 }
 
 Connection::Received Connection::receive_into_input(std::size_t bytes_max) {
-  const std::size_t room = std::max<std::size_t>(std::min(bytes_max, input_.room()), 4096);
-  const std::span<std::byte> space = input_.extend(room);
-  const ssize_t count = ::recv(socket(), space.data(), space.size(), MSG_DONTWAIT);
-  const Received result = received(count);  // before anything else changes errno
-  input_.shorten(room - static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-  drained_ = count >= 0 && static_cast<std::size_t>(count) < room;
-  recheck_input_ = recheck_input_ || count > 0;
+  const Received result = stream_.receive_into_input(bytes_max);
+  recheck_input_ = recheck_input_ || result == Received::something;
   return result;
 }
 
 // While something is pending: to notice the end, and to let the peer go on sending within its bound.
 Connection::Received Connection::receive_ahead() {
-  const bool drained = drained_;
-  const Received result = receive_into_input(64u << 10);
-  drained_ = drained;
-  if (input_.empty()) input_.release();
+  const Received result = stream_.receive_ahead(64u << 10);
+  recheck_input_ = recheck_input_ || result == Received::something;
   return result;
 }
 
 void Connection::look_a_last_time() {
   const bool all_seen = receive() == Received::nothing || ++last_looks_ > last_looks_max;
-  if (all_seen && !broken_) say_goodbye(proto::Status::stopping, "the server is stopping");
+  if (all_seen && !stream_.is_broken()) say_goodbye(proto::Status::stopping, "the server is stopping");
 }
 
 void Connection::look_for_hang_up() {
   pollfd look{socket(), POLLRDHUP, 0};
   if (::poll(&look, 1, 0) <= 0) return;
   if ((look.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
-    broken_ = true;
-    reason_ = "the connection was lost";
-  } else if (pending_.what == Waiting::for_session && wish_->request.wait_in_line) {
-    end_of_input_ = true;
+    stream_.fail();
+  } else if (pending_.what() == Pending::What::session && wish_->request.wait_in_line) {
+    stream_.note_end();
   }
-}
-
-// True when the peer's host owes an acknowledgement for longer than the time between two looks. A closed window is none
-// of this function's business: whoever closes it answers each probe.
-bool Connection::host_is_gone() {
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  if (::getsockopt(socket(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
-  if (info.tcpi_unacked == 0 && info.tcpi_probes == 0 && unsent_bytes(socket()) == 0) {
-    looks_unanswered_ = 0;
-    return false;
-  }
-  sent_since_look_ = true;  // so it is looked at again
-  const bool asked = info.tcpi_probes != 0 || info.tcpi_last_data_sent < info.tcpi_last_ack_recv;
-  const auto silent = std::chrono::milliseconds(info.tcpi_last_ack_recv);
-  const bool unanswered = asked && silent >= server_.config.limits.keepalive / looks_until_gone;
-  looks_unanswered_ = unanswered ? looks_unanswered_ + 1 : 0;
-  return looks_unanswered_ >= looks_until_gone;
 }
 
 void Connection::look_at_peer() {
-  if (!host_is_gone()) return;
-  broken_ = true;
+  if (!host_watch_.is_gone(socket())) return;
+  stream_.fail();
   reason_ = "the peer's host acknowledges nothing";
 }
 
 // What the peer has asked for and not been sent, as far as it is known here.
 std::uint64_t Connection::owed_bytes() const {
-  std::uint64_t owed = output_.size();
-  std::span<const std::byte> rest = input_.bytes();
+  std::uint64_t owed = stream_.output().size();
+  std::span<const std::byte> rest = stream_.input().bytes();
   for (;;) {
     const proto::Scan scan =
         proto::scan_frame(rest, server_.config.limits.request_bytes + proto::payload_overhead_bytes);
@@ -280,7 +220,7 @@ std::uint64_t Connection::owed_bytes() const {
     owed += proto::frame_header_bytes;
     proto::ReadRequest read;
     if (scan.header.operation == proto::Operation::read && !proto::decode(scan.payload, read))
-      owed += std::min(read.length, request_bytes_max_);
+      owed += std::min(read.length, greeting_.request_bytes_max);
     rest = rest.subspan(scan.frame_bytes);
   }
 }
@@ -290,92 +230,56 @@ std::uint64_t Connection::owed_bytes() const {
 bool Connection::owes_beyond_limit() {
   const std::uint64_t limit = buffered_bytes_max(server_.config.limits);
   while (owed_bytes() <= limit) {
-    if (end_of_input_ || broken_ || input_.size() >= limit) return false;
+    if (stream_.is_at_end() || stream_.is_broken() || stream_.input().size() >= limit) return false;
     if (receive_ahead() != Received::something) return false;
   }
   return true;
 }
 
 void Connection::send_output() {
-  ByteBuffer& fresh = answers().out();
-  if (!output_.empty()) {
-    output_.append(fresh.bytes());
-    fresh.clear();
+  const std::size_t sent = stream_.send(answers().out());
+  if (sent > 0) {
+    host_watch_.note_sent();
+    deadline_.clear_if(Deadline::Kind::output);
   }
-  ByteBuffer& from = output_.empty() ? fresh : output_;
-  while (!from.empty() && !broken_) {
-    const ssize_t count = ::send(socket(), from.bytes().data(), from.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    ++sends_;
-    if (count > 0) {
-      from.consume(static_cast<std::size_t>(count));
-      sent_since_look_ = true;
-      if (deadline_kind_ == Deadline::output) deadline_kind_ = Deadline::none;
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      break;
-    } else if (errno != EINTR) {
-      broken_ = true;
-      reason_ = "the connection was lost";
-    }
-  }
-  if (broken_) {
-    fresh.clear();
-    return;
-  }
-  if (&from == &fresh) {
-    output_.append(fresh.bytes());
-    fresh.clear();
-  }
-  if (output_.empty()) {
-    output_.release();
-  } else if (deadline_kind_ != Deadline::output) {
-    set_deadline(Deadline::output, server_.config.limits.stall_timeout);
-  }
+  if (!stream_.is_broken() && !stream_.output().empty() && deadline_.kind() != Deadline::Kind::output)
+    set_deadline(Deadline::Kind::output, server_.config.limits.stall_timeout);
 }
 
 // Called when there is nothing to read. In the middle of a frame the peer has a deadline for going on.
 void Connection::watch_input_progress() {
-  if (!greeted_) return;
-  if (input_.empty()) return set_deadline(Deadline::none, {});
-  if (deadline_kind_ == Deadline::input && input_since_deadline_ < progress_bytes) return;
-  set_deadline(Deadline::input, server_.config.limits.stall_timeout);
-}
-
-void Connection::set_deadline(Deadline kind, std::chrono::milliseconds from_now) {
-  if (kind == Deadline::none) {
-    // The one that only hello ends.
-    if (deadline_kind_ != Deadline::hello || greeted_) deadline_kind_ = kind;
+  if (!greeting_.done) return;
+  if (stream_.input().empty()) return clear_deadline();
+  if (deadline_.kind() == Deadline::Kind::input && deadline_.progress(stream_.received_bytes()) < progress_bytes)
     return;
-  }
-  deadline_kind_ = kind;
-  deadline_ = std::chrono::steady_clock::now() + from_now;
-  input_since_deadline_ = 0;
+  set_deadline(Deadline::Kind::input, server_.config.limits.stall_timeout);
 }
 
-bool Connection::deadline_passed(Deadline kind) const {
-  return deadline_kind_ == kind && std::chrono::steady_clock::now() >= deadline_;
+void Connection::set_deadline(Deadline::Kind kind, std::chrono::milliseconds from_now) {
+  deadline_.set(kind, from_now, stream_.received_bytes());
 }
 
 void Connection::deadline_missed() {
   const Limits& limits = server_.config.limits;
-  switch (deadline_kind_) {
-    case Deadline::hello:
+  switch (deadline_.kind()) {
+    case Deadline::Kind::hello:
       return say_goodbye(proto::Status::timed_out, "no hello within limits.hello_timeout=" +
                                                        std::to_string(limits.hello_timeout.count()) + " ms");
-    case Deadline::input:
+    case Deadline::Kind::input:
       return say_goodbye(proto::Status::timed_out,
                          "the middle of a frame and no progress within limits.stall_timeout=" +
                              std::to_string(limits.stall_timeout.count()) + " ms");
-    case Deadline::output:
+    case Deadline::Kind::output:
       reason_ = "the peer reads no answers";
       server_.log.info("connection refused", {{"connection", id_},
                                               {"address", address_},
                                               {"reason", reason_},
                                               {"stall_timeout_ms", limits.stall_timeout.count()},
-                                              {"unsent_bytes", output_.size()}});
+                                              {"unsent_bytes", stream_.output().size()}});
       return;
-    case Deadline::none:
-    case Deadline::line:
-    case Deadline::linger: return;
+    case Deadline::Kind::none:
+    case Deadline::Kind::line:
+    case Deadline::Kind::linger: return;
   }
 }
 

@@ -1,0 +1,29 @@
+// What a connection has while it has a session.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/connection/dispatch.hpp"
+#include "server/stores/catalog.hpp"
+
+namespace pageserver::server {
+
+/// The session goes before the hold on its store. The hold is released on the front worker or when the connection ends:
+/// until then it also keeps the worker that the connection lives on.
+struct SessionHold {
+  std::shared_ptr<HostUse> use;
+  storage::Store* store = nullptr;
+  std::unique_ptr<storage::StoreSession> session;
+  std::uint64_t id = 0;
+  std::string name;
+  std::string breaker;                      ///< what others are told when this session breaks their lease
+  std::optional<std::string> lease_notice;  ///< to be sent: the lease was lost
+  Counters counters;
+  std::optional<FailedChange> failed_change;
+  std::chrono::steady_clock::time_point start;
+};
+
+}  // namespace pageserver::server
