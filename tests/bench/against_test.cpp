@@ -1,5 +1,5 @@
 // The whole program against another build: this one, one that has no driver, one that is much faster than can be.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <cmath>
 #include <fstream>

@@ -1,5 +1,5 @@
 // One row at the word of standard input, and two builds compared by it.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <cstdlib>
 #include <sstream>

@@ -1,5 +1,5 @@
 // The whole program on one short row against the least server, which is always there.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <cmath>
 #include <fstream>

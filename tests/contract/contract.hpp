@@ -11,7 +11,7 @@
 // and one line, in a source file of its own, makes its tests: PAGESERVER_CONTRACT(HeapFixture, "heap").
 #pragma once
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <array>

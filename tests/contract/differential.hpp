@@ -1,7 +1,7 @@
 // A provider against the simplest thing that can be right: random operations on both, the whole images compared.
 #pragma once
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <cstddef>

@@ -2,7 +2,6 @@
 // real sockets against a real daemon: every answer about versions, pages, publishes and leases must agree with one
 // sequence.
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "tests/crash/answers.hpp"
 #include "tests/crash/random.hpp"

@@ -1,6 +1,6 @@
 #include "tests/crash/answers.hpp"
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 namespace pageserver::test {
 namespace {

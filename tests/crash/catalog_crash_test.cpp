@@ -1,7 +1,7 @@
 // The catalog of the daemon on the simulated disk: stores that clients create and remove, with a crash at every call.
-#include <catch2/catch.hpp>
 #include <future>
 #include <iostream>
+#include "tests/support/catch.hpp"
 
 #include "server/stores/catalog.hpp"
 #include "tests/crash/whole_image.hpp"

@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <functional>
+#include "tests/support/catch.hpp"
 
 #include "tests/crash/kill_pieces.hpp"
 #include "tests/crash/kill_rounds.hpp"

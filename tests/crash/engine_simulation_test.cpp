@@ -2,9 +2,9 @@
 //   PAGESERVER_SIM_FIRST_SEED=4711 PAGESERVER_SIM_SEEDS=1 engine_simulation_test "[seeds]"
 #include "tests/crash/engine_simulation.hpp"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 #include <iostream>
+#include "tests/support/catch.hpp"
 
 namespace pageserver::test {
 namespace {

@@ -4,9 +4,9 @@
 #include <pageserver/heap_provider.hpp>
 #include <pageserver/open.hpp>
 
-#include <catch2/catch.hpp>
 #include <string>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "client/pagectl/work/trace_reader.hpp"
 #include "tests/crash/kill_rounds.hpp"

@@ -1,5 +1,5 @@
 // What a publish that the disk has no room for leaves of the room that there was.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <functional>
 #include <memory>

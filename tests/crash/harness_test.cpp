@@ -1,5 +1,5 @@
 // The simulation itself is tested: it passes a simple store that is right, and finds each fault built into it.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <cerrno>
 #include <optional>

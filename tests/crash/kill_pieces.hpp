@@ -5,10 +5,10 @@
 #include <pageserver/session.hpp>
 
 #include <array>
-#include <catch2/catch.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 namespace pageserver::test {
 

@@ -1,6 +1,5 @@
 // Live readers and a writer over real sockets, against a real daemon: what they saw must be what one memory answers.
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <chrono>
 #include <cstring>
 #include <iostream>
@@ -8,6 +7,7 @@
 #include <pageserver/open.hpp>
 #include <string>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "tests/crash/linearizability.hpp"
 #include "tests/crash/random.hpp"

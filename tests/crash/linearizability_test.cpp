@@ -1,6 +1,6 @@
 #include "tests/crash/linearizability.hpp"
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/crash/random.hpp"
 

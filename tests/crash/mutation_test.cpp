@@ -1,10 +1,10 @@
 // The simulation is believed because it finds what is wrong: faults built into the engine, one at a time.
 #include "base/mutation.hpp"
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 #include <iostream>
 #include <utility>
+#include "tests/support/catch.hpp"
 
 #include "tests/crash/engine_simulation.hpp"
 

@@ -4,7 +4,7 @@
 #include <pageserver/open.hpp>
 
 #include <algorithm>
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/crash/kill_pieces.hpp"
 #include "tests/crash/kill_rounds.hpp"

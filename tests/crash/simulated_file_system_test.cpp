@@ -2,11 +2,11 @@
 
 #include <fcntl.h>
 
-#include <catch2/catch.hpp>
 #include <cerrno>
 #include <filesystem>
 #include <set>
 #include <string>
+#include "tests/support/catch.hpp"
 
 #include "storage/file/mapped_file.hpp"
 

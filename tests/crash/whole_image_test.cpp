@@ -2,8 +2,8 @@
 // runs find.
 #include "tests/crash/whole_image.hpp"
 
-#include <catch2/catch.hpp>
 #include <iostream>
+#include "tests/support/catch.hpp"
 
 #include "base/mutation.hpp"
 #include "storage/file/siblings.hpp"

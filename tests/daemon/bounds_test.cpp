@@ -4,12 +4,12 @@
 #include <pageserver/error.hpp>
 #include <pageserver/open.hpp>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

@@ -1,6 +1,6 @@
 // Commits behind changes that nobody waited for: published as one, or not at all.
-#include <catch2/catch.hpp>
 #include <fstream>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

@@ -2,8 +2,8 @@
 #include <sys/vfs.h>
 
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

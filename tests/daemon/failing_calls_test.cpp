@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -14,6 +13,7 @@
 #include <string>
 #include <utility>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/fault_shim.hpp"

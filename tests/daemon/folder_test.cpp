@@ -3,10 +3,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/neighbours.hpp"

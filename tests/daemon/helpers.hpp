@@ -4,11 +4,11 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "tests/support/daemon.hpp"
 #include "tests/support/raw_client.hpp"

@@ -4,12 +4,12 @@
 #include <pageserver/remote_provider.hpp>
 
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <cstring>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/child.hpp"
 #include "tests/support/daemon.hpp"

@@ -1,7 +1,7 @@
 // Each limit is enforced, and its error names it.
 #include <array>
-#include <catch2/catch.hpp>
 #include <optional>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

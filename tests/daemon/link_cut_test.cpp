@@ -7,9 +7,9 @@
 #include <pageserver/error.hpp>
 #include <pageserver/open.hpp>
 
-#include <catch2/catch.hpp>
 #include <fstream>
 #include <string>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/child.hpp"
 #include "tests/support/daemon.hpp"

@@ -1,9 +1,9 @@
 // Nothing that a peer sends harms the daemon or another session.
 #include <array>
-#include <catch2/catch.hpp>
 #include <functional>
 #include <iostream>
 #include <random>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

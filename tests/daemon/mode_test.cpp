@@ -1,15 +1,14 @@
 // The modes in which tests run once more (tests/support/test_mode.hpp) reach the daemon and the sessions.
 #include <stdlib.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/test_mode.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -1,5 +1,5 @@
 // A daemon with few descriptors: its stores have theirs, whatever connections come.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <filesystem>
 

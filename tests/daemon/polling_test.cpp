@@ -1,8 +1,8 @@
 // Polling for a session's next request: that it finds requests, gives way, and ends when it does not pay.
-#include <catch2/catch.hpp>
 #include <fstream>
 #include <regex>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

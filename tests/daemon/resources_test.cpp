@@ -2,10 +2,10 @@
 #include <pageserver/open.hpp>
 
 #include <array>
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include "tests/support/catch.hpp"
 
 #include "tests/support/daemon.hpp"
 

@@ -1,9 +1,9 @@
 // Sessions side by side: the lease, the line, notices, order, and what a batch costs.
-#include <catch2/catch.hpp>
 #include <csignal>
 #include <regex>
 #include <sstream>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

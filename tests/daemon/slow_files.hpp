@@ -2,12 +2,12 @@
 #pragma once
 
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
 #include <set>
 #include <string>
+#include "tests/support/catch.hpp"
 
 #include "storage/file/forwarding_file_system.hpp"
 #include "tests/support/daemon.hpp"

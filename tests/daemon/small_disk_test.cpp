@@ -1,6 +1,6 @@
 // A daemon on a disk with little room: it goes on for as long as a checkpoint helps, says what holds the room when none
 // does, and goes on by itself when there is some again.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <filesystem>

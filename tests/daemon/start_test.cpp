@@ -3,11 +3,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
+#include "tests/support/catch.hpp"
 
 #include "base/text.hpp"
 #include "tests/daemon/helpers.hpp"

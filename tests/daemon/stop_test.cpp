@@ -1,6 +1,6 @@
 // How the daemon stops, and what survives when it can't.
-#include <catch2/catch.hpp>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 

@@ -2,10 +2,10 @@
 // the test can hold.
 #include <algorithm>
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "server/server.hpp"
 #include "tests/daemon/helpers.hpp"

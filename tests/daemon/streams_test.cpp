@@ -3,9 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <thread>
+#include "tests/support/catch.hpp"
 
 #include "server/runtime/line_queue.hpp"
 #include "tests/daemon/helpers.hpp"

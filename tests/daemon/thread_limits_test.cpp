@@ -2,8 +2,8 @@
 #include <grp.h>
 #include <sys/stat.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
+#include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/skip.hpp"

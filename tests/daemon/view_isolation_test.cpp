@@ -3,12 +3,12 @@
 #include <pageserver/open.hpp>
 
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <cstring>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "tests/support/daemon.hpp"
 

@@ -1,5 +1,5 @@
 // What README and examples/ show does what they say it does, against a real daemon.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <array>
 #include <fstream>
@@ -67,13 +67,13 @@ TEST_CASE("example pinned_backup copies one version and refuses a file that is n
   Served served;
   const std::string copy = served.daemon.file("copy.img");
   const auto result = run_example("pinned_backup", {served.uri, copy});
-  CHECK_THAT(result.out, Catch::Matchers::Contains("4 pages"));
+  CHECK_THAT(result.out, Contains("4 pages"));
   CHECK(std::filesystem::file_size(copy) == 4 * page_size);
   CHECK(byte_at("file:" + copy + "?access=read", 4096) == std::byte{7});
   CHECK(byte_at("file:" + copy + "?access=read", 4 * page_size - 1) == std::byte{9});
   const auto again = run({std::string(PAGESERVER_EXAMPLES) + "/example_pinned_backup", served.uri, copy});
   CHECK(again.status == 1);
-  CHECK_THAT(again.err, Catch::Matchers::Contains("is not empty"));
+  CHECK_THAT(again.err, Contains("is not empty"));
 }
 
 TEST_CASE("example embedded keeps whole transactions only, also when it runs again") {
@@ -86,9 +86,8 @@ TEST_CASE("example embedded keeps whole transactions only, also when it runs aga
 TEST_CASE("example event_loop answers its input and ends with it") {
   Served served;
   const auto result = run_example("event_loop", {served.uri}, "4096\n0\n262143\n262144\n");
-  CHECK_THAT(result.out, Catch::Matchers::Contains("4096: 7\n") && Catch::Matchers::Contains("\n0: 0\n") &&
-                             Catch::Matchers::Contains("262143: 9\n"));
-  CHECK_THAT(result.out, Catch::Matchers::Contains("exceeds size=262144"));
+  CHECK_THAT(result.out, Contains("4096: 7\n") && Contains("\n0: 0\n") && Contains("262143: 9\n"));
+  CHECK_THAT(result.out, Contains("exceeds size=262144"));
 }
 
 }  // namespace pageserver::test

@@ -1,10 +1,9 @@
 // What the command line promises whatever the command: help, usage errors, exit statuses, where output goes.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

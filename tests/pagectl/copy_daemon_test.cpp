@@ -5,14 +5,13 @@
 #include <unistd.h>
 
 #include <array>
-#include <catch2/catch.hpp>
 #include <filesystem>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/proxy.hpp"
 #include "tests/pagectl/served.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

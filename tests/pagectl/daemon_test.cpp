@@ -1,14 +1,13 @@
 // The commands against a real daemon, over TCP and over a Unix socket.
 #include "tests/pagectl/served.hpp"
 
-#include <catch2/catch.hpp>
 #include <filesystem>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/proxy.hpp"
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

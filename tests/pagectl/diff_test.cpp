@@ -1,9 +1,8 @@
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -3,14 +3,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/tool.hpp"
 #include "tests/support/neighbours.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -1,5 +1,5 @@
 // A daemon that puts into every text of every answer what a terminal would obey: none of it arrives there.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <nlohmann/json.hpp>
 

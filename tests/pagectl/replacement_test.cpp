@@ -1,5 +1,5 @@
 // A file that is replaced whole, while others play with the folder that it is in.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <filesystem>

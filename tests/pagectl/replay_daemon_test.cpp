@@ -1,11 +1,10 @@
 // The engine's recorded workloads through the daemon: every read right, and the file on disk byte for byte the
 // engine's.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/served.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -1,11 +1,10 @@
 // replay on plain files and on the heap, and traces that are not what they should be.
-#include <catch2/catch.hpp>
 #include <filesystem>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 namespace {
 

@@ -1,5 +1,5 @@
 // The long one: 329,277 operations, 6.8 GB read and 1.2 GB written.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/served.hpp"
 

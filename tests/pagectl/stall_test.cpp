@@ -1,5 +1,5 @@
 // Pipes that stand still for longer than the daemon waits for a session that stalls.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/served.hpp"
 

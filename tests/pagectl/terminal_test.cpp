@@ -1,12 +1,11 @@
 // The progress line.
 #include "tests/pagectl/terminal.hpp"
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
-using Catch::Matchers::Contains;
 
 TEST_CASE("on a terminal long work shows how far it is, its rate and the time left, and wipes it away") {
   const TempDir dir;

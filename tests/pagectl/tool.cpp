@@ -2,13 +2,13 @@
 
 #include <sys/stat.h>
 
-#include <catch2/catch.hpp>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
 #include <sstream>
 #include <stdexcept>
+#include "tests/support/catch.hpp"
 
 #include "tests/support/daemon.hpp"
 

@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <array>
-#include <catch2/catch.hpp>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include "tests/support/catch.hpp"
 
 #include "tests/support/test_mode.hpp"
 

@@ -5,12 +5,12 @@
 #include <fcntl.h>
 
 #include <array>
-#include <catch2/catch.hpp>
 #include <cstddef>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "storage/file/file_system.hpp"
 

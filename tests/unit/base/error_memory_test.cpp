@@ -1,5 +1,5 @@
 // A MemoryError while there is no memory: it is handed on from one place to the next, so a copy must not need any.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <exception>
 #include <string>

@@ -1,5 +1,5 @@
 // The public asynchronous client: many operations in flight, one thread, callbacks.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <poll.h>
 

@@ -1,5 +1,5 @@
 // What a session with a cache asks of the daemon, counted, and what it never does.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <functional>

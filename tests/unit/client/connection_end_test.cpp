@@ -1,5 +1,5 @@
 // Every way in which a connection ends, and that it stays ended.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <sys/wait.h>
 

@@ -1,5 +1,5 @@
 // The library against the real daemon: what only two real ends can show.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // Every allocation of every operation fails in turn: the session then is at its end, or all that it says is right.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <filesystem>

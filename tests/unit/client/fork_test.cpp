@@ -1,5 +1,5 @@
 // A session and fork(2): it stays the parent's.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>

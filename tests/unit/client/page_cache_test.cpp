@@ -1,5 +1,5 @@
 // Pages in memory: what differs, what goes first, how much there may be.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <random>

@@ -1,5 +1,5 @@
 // When a connection polls before it sleeps, and what a wait costs in system calls.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <array>
 

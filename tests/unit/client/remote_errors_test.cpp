@@ -1,5 +1,5 @@
 // What a session says and does when the daemon, the network or the caller does wrong.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <sys/socket.h>
 

@@ -1,5 +1,5 @@
 // Several threads on one session.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <atomic>
 #include <cstring>

@@ -1,5 +1,5 @@
 // Completions that throw: the session goes on as if they had not, wherever the answers were cut on their way.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 // What the codec allocates: nothing on the hot paths, nothing by a number that a peer only claims.
-#include <catch2/catch.hpp>
 #include <cstdlib>
 #include <new>
+#include "tests/support/catch.hpp"
 
 #include "proto/framing.hpp"
 #include "tests/unit/proto/all_messages.hpp"

@@ -1,5 +1,5 @@
 // Each message: there and back, cut, extended, and with every field at its extremes.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "proto/framing.hpp"
 #include "tests/unit/proto/all_messages.hpp"

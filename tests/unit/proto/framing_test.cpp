@@ -1,7 +1,7 @@
 // Frames in a stream: cut anywhere, one after the other, and those that end the stream.
 #include "proto/framing.hpp"
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "tests/unit/proto/all_messages.hpp"
 #include "tests/unit/proto/describe.hpp"

@@ -1,5 +1,5 @@
 // Each limit of the page: what has exactly as much is accepted, one more, with all its bytes there, is limit_exceeded.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "proto/codec.hpp"
 

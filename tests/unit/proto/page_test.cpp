@@ -1,9 +1,9 @@
 // PROTOCOL.md against wire.hpp and against the bytes: its numbers, its offset tables, its worked example.
 #include "tests/unit/proto/page.hpp"
 
-#include <catch2/catch.hpp>
 #include <map>
 #include <set>
+#include "tests/support/catch.hpp"
 
 #include "proto/framing.hpp"
 #include "tests/unit/proto/all_messages.hpp"

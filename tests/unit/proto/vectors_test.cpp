@@ -1,6 +1,6 @@
 // The bytes of proto/test_vectors.txt against the codec, in both directions.
-#include <catch2/catch.hpp>
 #include <set>
+#include "tests/support/catch.hpp"
 
 #include "proto/framing.hpp"
 #include "tests/unit/proto/all_messages.hpp"

@@ -1,6 +1,6 @@
-#include <catch2/catch.hpp>
 #include <random>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "server/connection/byte_buffer.hpp"
 

@@ -2,9 +2,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <fstream>
 #include <future>
+#include "tests/support/catch.hpp"
 
 #include "server/stores/catalog.hpp"
 #include "server/stores/directory_files.hpp"

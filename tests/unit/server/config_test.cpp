@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <fstream>
 #include <sstream>
+#include "tests/support/catch.hpp"
 
 #include "server/config/config_json.hpp"
 #include "server/config/config_values.hpp"

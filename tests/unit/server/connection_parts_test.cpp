@@ -1,5 +1,5 @@
 // What a connection is made of: its bytes, its deadline, what is pending, the watch over its peer's host.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "proto/framing.hpp"
 #include "server/connection/dispatch.hpp"

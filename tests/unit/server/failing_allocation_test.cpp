@@ -3,7 +3,6 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -11,6 +10,7 @@
 #include <string>
 #include <thread>
 #include <vector>
+#include "tests/support/catch.hpp"
 
 #include "server/server.hpp"
 #include "tests/support/raw_client.hpp"

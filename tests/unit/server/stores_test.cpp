@@ -1,6 +1,6 @@
 // The hosts of stores: what is left when one can't be made, who holds the store when it is closed, and what a stop says
 // of stores that could not be closed, also when memory runs out meanwhile.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <atomic>
 #include <filesystem>

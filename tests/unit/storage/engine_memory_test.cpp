@@ -1,7 +1,7 @@
 // Memory that runs out: every allocation of every operation fails once, and, in other runs, that one and all after it.
 // Then the store goes on, is killed or closed, and opened again. What was answered is there, what was refused is there
 // as a whole or not at all, and nobody is left holding what nobody can give back.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <filesystem>
 #include <functional>

@@ -1,7 +1,7 @@
 // A store engine on real files, its lanes stepped by the test and its file calls counted, failed or held.
 #pragma once
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <filesystem>
 #include <memory>

@@ -1,5 +1,5 @@
 // store: and file: across fork(2): the child can do nothing to what its parent has open.
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <signal.h>
 #include <sys/wait.h>

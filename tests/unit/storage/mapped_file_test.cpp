@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "storage/file/mapped_file.hpp"
 #include "tests/support/temp_dir.hpp"

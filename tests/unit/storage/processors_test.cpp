@@ -4,7 +4,7 @@
 #include <fstream>
 #include <thread>
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "storage/file/processors.hpp"
 #include "tests/support/temp_dir.hpp"

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include "storage/engine/read_gate.hpp"
 

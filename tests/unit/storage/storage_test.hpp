@@ -1,7 +1,7 @@
 // Small things that the tests of storage/ share.
 #pragma once
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <cstddef>
 #include <fstream>

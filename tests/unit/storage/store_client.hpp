@@ -1,7 +1,7 @@
 // Calls of a store's interface as a test wants them: answers as values and exceptions.
 #pragma once
 
-#include <catch2/catch.hpp>
+#include "tests/support/catch.hpp"
 
 #include <exception>
 #include <memory>
