@@ -18,7 +18,8 @@ pageserver_test(test_engine LABEL unit
     read_gate_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)
 # Whole images compared byte for byte, often: minutes without optimisation.
-set_source_files_properties(log_index_test.cpp private_bytes_test.cpp PROPERTIES COMPILE_OPTIONS -O2)
+set_source_files_properties(log_index_test.cpp private_bytes_test.cpp PROPERTIES
+  COMPILE_OPTIONS -O2 SKIP_PRECOMPILE_HEADERS ON)
 # It replaces operator new: a program of its own. Many stores are opened in it.
 pageserver_test(test_engine_memory LABEL unit
   SOURCES engine_memory_test.cpp failing_resources.cpp

@@ -1,0 +1,2 @@
+// Owns the precompiled header of the tests and is nothing else.
+int main() {}
