@@ -21,9 +21,8 @@ export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 # several threads, with polling and a cache.
 slow_labels='^(slow|replay|crash|kill|install|fuzz|resources|modes)$'
 plain_labels='^(replay|install|resources|modes)$'
-# Where threads meet: what ThreadSanitizer runs. The build preset `tsan` in CMakePresets.json builds the same programs.
-threaded='^(test_storage|test_engine|test_contract_local|test_server_isolation|client_remote_provider_test|client_daemon_test|lease_test|isolation_test|linearizability_socket_test|test_daemon_limits|test_daemon_malformed|test_daemon_session|test_daemon_stop)( in threads,[a-z,]*)?:'
-single=':(log |private bytes|page runs|.*random operations match the model)'  # of these, what knows no thread
+# Of the label `threads`, which ThreadSanitizer runs, what knows no thread.
+single=':(log |private bytes|page runs|.*random operations match the model)'
 
 say() { printf '\n== %s\n' "$*"; }
 add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
@@ -98,7 +97,7 @@ stage_tsan() {
   # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
   [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
   build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 \
-    run_tests tsan -R "$threaded" -E "$single"
+    run_tests tsan -L '^threads$' -E "$single"
   wrap=()
 }
 stage_fuzz() { build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz; }

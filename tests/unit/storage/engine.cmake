@@ -1,5 +1,5 @@
 # The store engine and the parts that it is made of.
-pageserver_test(test_engine LABEL unit
+pageserver_test(test_engine LABEL unit threads
   SOURCES
     engine_checkpoint_test.cpp
     engine_commit_test.cpp
