@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "server/config/config_json.hpp"
+#include "server/config/config_reference.hpp"
 #include "server/config/config_values.hpp"
 #include "server/runtime/version.hpp"
 
@@ -54,8 +55,8 @@ CLI::Validator form(std::string_view expected) {
 // The option's type name lists the words already: the validator adds nothing to it.
 CLI::Validator one_of(std::vector<std::string> words) { return CLI::IsMember(std::move(words)).description(""); }
 
-void add_flags(CLI::App& app, Flags& flags, bool& check_only) {
-  app.add_option("--config", flags.config_path, "Configuration file (JSON; docker/pageserverd.json shows every key)")
+void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_reference) {
+  app.add_option("--config", flags.config_path, "Configuration file (JSON; --print-config-reference shows every key)")
       ->type_name("FILE");
   app.add_option("--listen", flags.listen, "TCP address to listen on, such as 127.0.0.1:6553, [::1]:6553, 0.0.0.0:0")
       ->type_name("HOST:PORT")
@@ -85,6 +86,8 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only) {
       ->type_name("debug|info|warn|error")
       ->check(one_of({"debug", "info", "warn", "error"}));
   app.add_flag("--check-config", check_only, "Say `ok`, or all that is wrong with the configuration, and end");
+  app.add_flag("--print-config-reference", print_reference,
+               "Print every key of the configuration file, with values, default and meaning, and end");
   app.set_version_flag("--version", std::string(server_name));
 }
 
@@ -148,7 +151,8 @@ CommandLine read_command_line(int argc, char** argv) {
   Flags flags;
   CLI::App app(description, "pageserverd");
   app.footer(footer);
-  add_flags(app, flags, result.check_only);
+  bool print_reference = false;
+  add_flags(app, flags, result.check_only, print_reference);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
@@ -157,6 +161,11 @@ CommandLine read_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::cerr << "pageserverd: " << error.what() << "\nRun with --help for more information.\n";
     result.exit_status = 2;
+    return result;
+  }
+  if (print_reference) {
+    std::cout << config_reference();
+    result.exit_status = 0;
     return result;
   }
   if (!flags.config_path.empty()) read_file(flags.config_path, result);

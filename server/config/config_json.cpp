@@ -1,11 +1,12 @@
 #include "server/config/config_json.hpp"
 
-#include <limits>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
-#include "base/poll_budget.hpp"
 #include "proto/codec.hpp"
+#include "server/config/config_keys.hpp"
 #include "server/config/config_values.hpp"
 
 namespace pageserver::server {
@@ -19,11 +20,6 @@ std::string shown(const json& value) {
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }
-
-struct Range {
-  std::uint64_t min = 0;
-  std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
-};
 
 // One object of the file. Each get() takes a key; what nobody took is unknown.
 class Section {
@@ -47,6 +43,8 @@ public:
   std::string path_of(std::string_view key) const {
     return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
   }
+  std::string path_of(const ConfigKey& key) const { return path_of(key.name()); }
+  const json* find(const ConfigKey& key) { return find(key.name()); }
   const json* find(std::string_view key) {
     known_.push_back(key);
     if (!object_.is_object()) return nullptr;
@@ -58,7 +56,7 @@ public:
     faults_.push_back(path + ": expected " + std::string(expected) + ", got " + shown(got));
   }
 
-  void get(std::string_view key, std::string& out) {
+  void get(const ConfigKey& key, std::string& out) {
     const json* const value = find(key);
     if (value == nullptr) return;
     if (!value->is_string() || value->get_ref<const std::string&>().empty()) {
@@ -67,44 +65,44 @@ public:
     out = value->get<std::string>();
     if (out.find('\0') != std::string::npos) wrong(path_of(key), "a text without zero bytes", *value);
   }
-  void get(std::string_view key, bool& out) {
+  void get(const ConfigKey& key, bool& out) {
     const json* const value = find(key);
     if (value == nullptr) return;
     if (!value->is_boolean()) return wrong(path_of(key), "true or false", *value);
     out = value->get<bool>();
   }
-  void get(std::string_view key, std::uint32_t& out, Range range) {
+  void get(const ConfigKey& key, std::uint32_t& out) {
     const json* const value = find(key);
     if (value == nullptr) return;
-    if (!value->is_number_unsigned() || !within(value->get<std::uint64_t>(), range)) {
-      return wrong(path_of(key), "a whole number from " + text_of(range), *value);
+    if (!value->is_number_unsigned() || !within(value->get<std::uint64_t>(), key)) {
+      return wrong(path_of(key), "a whole number from " + range_of(key), *value);
     }
     out = value->get<std::uint32_t>();
   }
   template <class Number>
-  void get_size(std::string_view key, Number& out, Range range) {
+  void get_size(const ConfigKey& key, Number& out) {
     const json* const value = find(key);
     if (value == nullptr) return;
     std::optional<std::uint64_t> size;
     if (value->is_number_unsigned()) size = value->get<std::uint64_t>();
     if (value->is_string()) size = parse_size(value->get_ref<const std::string&>());
     if (!size) return wrong(path_of(key), size_form, *value);
-    if (!within(*size, range)) return wrong(path_of(key), "a size from " + text_of(range), *value);
+    if (!within(*size, key)) return wrong(path_of(key), "a size from " + range_of(key), *value);
     out = static_cast<Number>(*size);
   }
-  void get(std::string_view key, std::chrono::milliseconds& out, std::uint64_t min) {
+  void get(const ConfigKey& key, std::chrono::milliseconds& out) {
     const json* const value = find(key);
     if (value == nullptr) return;
     std::optional<std::chrono::milliseconds> duration;
     if (value->is_number_unsigned()) duration = parse_duration(std::to_string(value->get<std::uint64_t>()));
     if (value->is_string()) duration = parse_duration(value->get_ref<const std::string&>());
     if (!duration) return wrong(path_of(key), duration_form, *value);
-    if (static_cast<std::uint64_t>(duration->count()) < min) {
-      return wrong(path_of(key), "at least " + std::to_string(min) + " ms", *value);
+    if (static_cast<std::uint64_t>(duration->count()) < key.min) {
+      return wrong(path_of(key), "at least " + std::to_string(key.min) + " ms", *value);
     }
     out = *duration;
   }
-  bool get_mode(std::string_view key, std::uint32_t& out) {
+  bool get_mode(const ConfigKey& key, std::uint32_t& out) {
     const json* const value = find(key);
     if (value == nullptr) return false;
     const auto mode = value->is_string() ? parse_mode(value->get_ref<const std::string&>()) : std::nullopt;
@@ -116,16 +114,19 @@ public:
     return true;
   }
   template <class Enum>
-  void get_choice(std::string_view key, Enum& out, const std::vector<std::pair<std::string_view, Enum>>& choices) {
+  void get_choice(const ConfigKey& key, Enum& out, std::initializer_list<Enum> choices) {
     const json* const value = find(key);
     if (value == nullptr) return;
     std::string expected;
-    for (const auto& [name, choice] : choices) {
-      if (value->is_string() && value->get_ref<const std::string&>() == name) {
+    std::istringstream words{std::string(key.words)};
+    std::string word;
+    for (const Enum choice : choices) {
+      words >> word;
+      if (value->is_string() && value->get_ref<const std::string&>() == word) {
         out = choice;
         return;
       }
-      expected += (expected.empty() ? "\"" : " or \"") + std::string(name) + "\"";
+      expected += (expected.empty() ? "\"" : " or \"") + word + "\"";
     }
     wrong(path_of(key), expected, *value);
   }
@@ -139,8 +140,10 @@ public:
   }
 
 private:
-  static bool within(std::uint64_t value, Range range) { return value >= range.min && value <= range.max; }
-  static std::string text_of(Range range) { return std::to_string(range.min) + " to " + std::to_string(range.max); }
+  static bool within(std::uint64_t value, const ConfigKey& key) { return value >= key.min && value <= key.max; }
+  static std::string range_of(const ConfigKey& key) {
+    return std::to_string(key.min) + " to " + std::to_string(key.max);
+  }
 
   const json& object_;
   const std::string path_;
@@ -148,8 +151,8 @@ private:
   std::vector<std::string_view> known_;
 };
 
-void require(Section& section, std::string_view key, const std::string& value, const json& object) {
-  if (value.empty() && object.is_object() && !object.contains(key)) section.fault(key, "is missing");
+void require(Section& section, const ConfigKey& key, const std::string& value, const json& object) {
+  if (value.empty() && object.is_object() && !object.contains(key.name())) section.fault(key.name(), "is missing");
 }
 
 void read_listen(Section& root, Config& config, std::vector<std::string>& faults) {
@@ -161,33 +164,31 @@ void read_listen(Section& root, Config& config, std::vector<std::string>& faults
   root.get_list("unix", [&](const json& value, const std::string& path) {
     UnixListen address;
     Section section(value, path, faults);
-    section.get("path", address.path);
-    section.get_mode("mode", address.mode);
-    require(section, "path", address.path, value);
+    section.get(keys::unix_path, address.path);
+    section.get_mode(keys::unix_mode, address.mode);
+    require(section, keys::unix_path, address.path, value);
     config.unix_sockets.push_back(address);
   });
 }
-
-constexpr Range image_range{65536, std::uint64_t{1} << 62};
 
 void read_stores(Section& root, Config& config, std::vector<std::string>& faults) {
   root.get_list("stores", [&](const json& value, const std::string& path) {
     StoreConfig store;
     store.origin = path;
     Section section(value, path, faults);
-    section.get("name", store.name);
-    section.get("path", store.path);
-    section.get("read_only", store.read_only);
-    section.get("create", store.create);
+    section.get(keys::store_name, store.name);
+    section.get(keys::store_path, store.path);
+    section.get(keys::store_read_only, store.read_only);
+    section.get(keys::store_create, store.create);
     std::uint32_t mode = 0;
-    if (section.get_mode("mode", mode)) store.mode = mode;
+    if (section.get_mode(keys::store_mode, mode)) store.mode = mode;
     std::uint64_t size_bytes_max = 0;
-    section.get_size("size_bytes_max", size_bytes_max, image_range);
+    section.get_size(keys::store_size_bytes_max, size_bytes_max);
     if (size_bytes_max != 0) store.size_bytes_max = size_bytes_max;
-    require(section, "name", store.name, value);
-    require(section, "path", store.path, value);
+    require(section, keys::store_name, store.name, value);
+    require(section, keys::store_path, store.path, value);
     if (!store.name.empty() && !proto::is_store_name(store.name)) {
-      section.wrong(section.path_of("name"), store_name_form, value["name"]);
+      section.wrong(section.path_of(keys::store_name), store_name_form, value[keys::store_name.name()]);
     }
     // A store that is wrong in itself would only cause more faults when compared with others.
     if (!store.name.empty() && !store.path.empty()) config.stores.push_back(store);
@@ -195,12 +196,12 @@ void read_stores(Section& root, Config& config, std::vector<std::string>& faults
   if (const json* const value = root.find("directory")) {
     DirectoryConfig directory;
     Section section(*value, "directory", faults);
-    section.get("path", directory.path);
-    section.get("create", directory.create);
-    section.get("remove", directory.remove);
-    section.get("read_only", directory.read_only);
-    section.get_mode("mode", directory.mode);
-    require(section, "path", directory.path, *value);
+    section.get(keys::directory_path, directory.path);
+    section.get(keys::directory_create, directory.create);
+    section.get(keys::directory_remove, directory.remove);
+    section.get(keys::directory_read_only, directory.read_only);
+    section.get_mode(keys::directory_mode, directory.mode);
+    require(section, keys::directory_path, directory.path, *value);
     config.directory = directory;
   }
 }
@@ -209,42 +210,41 @@ void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults
   const json* const value = root.find("limits");
   if (value == nullptr) return;
   Section section(*value, "limits", faults);
-  section.get("connections", limits.connections, {1, 1'000'000});
-  section.get("stores", limits.stores, {1, 100'000});
-  section.get_size("size_bytes_max", limits.size_bytes_max, image_range);
-  section.get_size("request_bytes", limits.request_bytes, {proto::request_bytes_min, 64u << 20});
-  section.get("requests_in_flight", limits.requests_in_flight, {1, 1'000'000});
-  section.get_size("buffered_bytes", limits.buffered_bytes, {proto::request_bytes_min, 1u << 30});
-  section.get("hello_timeout", limits.hello_timeout, 1);
-  section.get("stall_timeout", limits.stall_timeout, 1);
-  section.get("lease_idle_max", limits.lease_idle_max, 0);
-  section.get("keepalive", limits.keepalive, 0);
-  section.get_size("log_bytes", limits.engine.log_bytes, {1u << 20, 1ull << 40});
-  section.get("checkpoint_pace", limits.engine.checkpoint_pace, {0, 1'000'000});
-  section.get_size("held_bytes", limits.engine.held_bytes, {1u << 20, 1ull << 50});
-  section.get_size("private_memory_bytes", limits.engine.private_memory_bytes, {64u << 10, 1ull << 40});
-  section.get_size("transaction_bytes", limits.engine.transaction_bytes, {64u << 10, 1ull << 50});
-  section.get("private_ranges", limits.engine.private_ranges, {1024, 1'000'000'000});
-  section.get_size("fork_bytes", limits.engine.fork_bytes, {64u << 10, 1ull << 50});
-  section.get_size("forks_bytes", limits.engine.forks_bytes, {64u << 10, 1ull << 50});
+  section.get(keys::connections, limits.connections);
+  section.get(keys::stores, limits.stores);
+  section.get_size(keys::size_bytes_max, limits.size_bytes_max);
+  section.get_size(keys::request_bytes, limits.request_bytes);
+  section.get(keys::requests_in_flight, limits.requests_in_flight);
+  section.get_size(keys::buffered_bytes, limits.buffered_bytes);
+  section.get(keys::hello_timeout, limits.hello_timeout);
+  section.get(keys::stall_timeout, limits.stall_timeout);
+  section.get(keys::lease_idle_max, limits.lease_idle_max);
+  section.get(keys::keepalive, limits.keepalive);
+  section.get_size(keys::log_bytes, limits.engine.log_bytes);
+  section.get(keys::checkpoint_pace, limits.engine.checkpoint_pace);
+  section.get_size(keys::held_bytes, limits.engine.held_bytes);
+  section.get_size(keys::private_memory_bytes, limits.engine.private_memory_bytes);
+  section.get_size(keys::transaction_bytes, limits.engine.transaction_bytes);
+  section.get(keys::private_ranges, limits.engine.private_ranges);
+  section.get_size(keys::fork_bytes, limits.engine.fork_bytes);
+  section.get_size(keys::forks_bytes, limits.engine.forks_bytes);
 }
 
 void read_log(Section& root, Config& config, std::vector<std::string>& faults) {
   const json* const value = root.find("log");
   if (value == nullptr) return;
   Section section(*value, "log", faults);
-  section.get_choice<LogFormat>("format", config.log_format, {{"text", LogFormat::text}, {"json", LogFormat::json}});
-  section.get_choice<LogLevel>(
-      "level", config.log_level,
-      {{"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}});
+  section.get_choice(keys::log_format, config.log_format, {LogFormat::text, LogFormat::json});
+  section.get_choice(keys::log_level, config.log_level,
+                     {LogLevel::debug, LogLevel::info, LogLevel::warn, LogLevel::error});
 }
 
 void read_poll(Section& root, Config& config) {
-  const json* const value = root.find("poll_us");
+  const json* const value = root.find(keys::poll_us);
   if (value == nullptr) return;
   if (value->is_string() && value->get_ref<const std::string&>() == "auto") return config.poll_us.reset();
   const auto us = value->is_number_unsigned() ? std::optional{value->get<std::uint64_t>()} : std::nullopt;
-  if (!us || *us > storage::poll_us_max) return root.wrong("poll_us", poll_form, *value);
+  if (!us || *us > keys::poll_us.max) return root.wrong(root.path_of(keys::poll_us), poll_form, *value);
   config.poll_us = static_cast<std::uint32_t>(*us);
 }
 
@@ -282,10 +282,10 @@ std::vector<std::string> read_config(std::string_view text, Config& config) {
     read_stores(root, config, faults);
     read_limits(root, config.limits, faults);
     read_log(root, config, faults);
-    root.get("grace", config.grace, 100);
-    root.get("threads", config.threads, {1, 64});
+    root.get(keys::grace, config.grace);
+    root.get(keys::threads, config.threads);
     read_poll(root, config);
-    root.get("port_file", config.port_file);
+    root.get(keys::port_file, config.port_file);
   }
   return faults;
 }

@@ -30,7 +30,7 @@ struct StoreSettings {
   bool read_only = false;
   bool create = false;
   bool on_demand = false;  ///< opened for its first session, closed after its last
-  std::uint32_t file_mode = 0640;
+  std::uint32_t file_mode = keys::store_mode.value32();
   std::uint64_t size_bytes_max = 0;
   EngineLimits engine;
   std::atomic<std::uint64_t>* forks_bytes = nullptr;    ///< of the whole daemon; outlives the store

@@ -1,10 +1,14 @@
 #include <algorithm>
 #include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include "tests/support/catch.hpp"
 
 #include "server/config/config_json.hpp"
+#include "server/config/config_reference.hpp"
 #include "server/config/config_values.hpp"
+#include "storage/engine/engine.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver::server;
@@ -190,29 +194,92 @@ TEST_CASE("two names of one file are two stores on one file") {
   }
 }
 
-TEST_CASE("the example configuration is right and has every key with its default") {
-  std::ifstream file(EXAMPLE_CONFIG_PATH);
+namespace {
+
+std::string content_of(const char* path) {
+  std::ifstream file(path);
   std::ostringstream text;
   text << file.rdbuf();
+  return text.str();
+}
+
+// "limits.connections" -> the value, as JSON, of each key; a list of texts is one value.
+void collect(const nlohmann::json& value, const std::string& path, std::map<std::string, std::string>& found) {
+  if (value.is_array() && value.at(0).is_string()) {
+    found[path + "[]"] = value.dump();
+  } else if (value.is_array()) {
+    for (const auto& element : value) collect(element, path + "[]", found);
+  } else if (value.is_object()) {
+    for (const auto& [key, element] : value.items()) collect(element, path.empty() ? key : path + "." + key, found);
+  } else {
+    found[path] = value.dump();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the example configuration is right and has every key with its default") {
+  const std::string text = content_of(EXAMPLE_CONFIG_PATH);
   Config config;
-  CHECK(read_config(text.str(), config).empty());
+  CHECK(read_config(text, config).empty());
   CHECK(check_config(config).empty());
-  const Limits defaults;
-  CHECK(config.limits.connections == defaults.connections);
-  CHECK(config.limits.stores == defaults.stores);
-  CHECK(config.limits.size_bytes_max == defaults.size_bytes_max);
-  CHECK(config.limits.request_bytes == defaults.request_bytes);
-  CHECK(config.limits.requests_in_flight == defaults.requests_in_flight);
-  CHECK(config.limits.buffered_bytes == defaults.buffered_bytes);
-  CHECK(config.limits.hello_timeout == defaults.hello_timeout);
-  CHECK(config.limits.stall_timeout == defaults.stall_timeout);
-  CHECK(config.limits.lease_idle_max == defaults.lease_idle_max);
-  CHECK(config.limits.keepalive == defaults.keepalive);
-  CHECK(config.grace == Config().grace);
-  CHECK(config.threads == Config().threads);
-  CHECK(config.poll_us == Config().poll_us);
-  REQUIRE(config.stores.size() == 1);
-  CHECK(config.stores[0].size_bytes_max == 64ull << 30);
-  REQUIRE(config.directory);
-  CHECK(config.directory->mode == DirectoryConfig().mode);
+
+  std::map<std::string, std::string> found;
+  collect(nlohmann::json::parse(text), "", found);
+  for (const ConfigKey* key : keys::all) {
+    INFO(key->path);
+    const std::string path(key->path);
+    REQUIRE(found.contains(path));
+    CHECK(found[path] == (key->example.empty() ? default_json(*key) : std::string(key->example)));
+    found.erase(path);
+  }
+  CHECK(found.empty());
+}
+
+TEST_CASE("an empty configuration has the defaults of the table") {
+  Config empty;
+  CHECK(read_config("{}", empty).empty());
+  CHECK(empty.limits.size_bytes_max == keys::size_bytes_max.value);
+  CHECK(empty.limits.engine.private_ranges == keys::private_ranges.value);
+  CHECK(empty.limits.hello_timeout == keys::hello_timeout.duration());
+  CHECK(default_json(keys::log_format) == (empty.log_format == LogFormat::text ? "\"text\"" : "no default"));
+  CHECK(default_json(keys::log_level) == (empty.log_level == LogLevel::info ? "\"info\"" : "no default"));
+}
+
+TEST_CASE("the engine's own defaults are those of the table") {
+  const pageserver::storage::EngineOptions engine;
+  CHECK(engine.size_bytes_max == keys::size_bytes_max.value);
+  CHECK(engine.log_bytes == keys::log_bytes.value);
+  CHECK(engine.checkpoint_pace == keys::checkpoint_pace.value);
+  CHECK(engine.held_bytes == keys::held_bytes.value);
+  CHECK(engine.private_memory_bytes == keys::private_memory_bytes.value);
+  CHECK(engine.transaction_bytes == keys::transaction_bytes.value);
+  CHECK(engine.private_ranges == keys::private_ranges.value);
+  CHECK(engine.fork_bytes == keys::fork_bytes.value);
+  CHECK(engine.forks_bytes == keys::forks_bytes.value);
+  CHECK(engine.file_mode == keys::directory_mode.value);
+}
+
+TEST_CASE("each number is refused just outside the range that the table says, and taken at its ends") {
+  for (const ConfigKey* key : keys::all) {
+    if (key->form != Form::whole && key->form != Form::size) continue;
+    if (key->path.find("[]") != std::string_view::npos) continue;
+    INFO(key->path);
+    const auto faults_with = [&](std::uint64_t value) {
+      const bool nested = key->path.starts_with("limits.");
+      const std::string entry = "{\"" + std::string(key->name()) + "\": " + std::to_string(value) + "}";
+      return faults_of(nested ? "{\"limits\": " + entry + "}" : entry).size();
+    };
+    CHECK(faults_with(key->min) == 0);
+    CHECK(faults_with(key->max) == 0);
+    CHECK(faults_with(key->max + 1) == 1);
+    if (key->min > 0) CHECK(faults_with(key->min - 1) == 1);
+    CHECK(key->value >= key->min);
+    CHECK(key->value <= key->max);
+  }
+}
+
+TEST_CASE("docs/configuration.md is what the daemon prints") {
+  INFO("write it anew: pageserverd --print-config-reference >docs/configuration.md");
+  CHECK(content_of(CONFIG_REFERENCE_PATH) == config_reference());
 }

@@ -1,0 +1,288 @@
+// The table of what can be configured: each key of the file with its form, default, range and meaning. From it come the
+// defaults (config.hpp), what config_json.cpp accepts, and docs/configuration.md (config_reference.hpp). Tests compare
+// it with docker/pageserverd.json and with the defaults of the engine.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "base/poll_budget.hpp"
+#include "proto/wire.hpp"
+
+namespace pageserver::server {
+
+/// How a value is written.
+enum class Form { text, flag, whole, size, duration, mode, poll, words, addresses };
+
+struct ConfigKey {
+  std::string_view path;  ///< "limits.connections"; `[]` stands for each element of a list
+  Form form;
+  std::string_view meaning;
+  std::uint64_t value = 0;  ///< the default of a number: bytes, milliseconds, a mode, or what is counted; 1: true
+  std::uint64_t min = 0;
+  std::uint64_t max = UINT64_MAX;
+  std::string_view words = {};    ///< of Form::words: the choices; `value` counts to the default
+  std::string_view unset = {};    ///< where `value` is no default: what stands in for one
+  std::string_view example = {};  ///< in docker/pageserverd.json, as JSON, where that is not the default
+
+  /// The key within its object: "connections".
+  constexpr std::string_view name() const { return path.substr(path.rfind('.') + 1); }
+  constexpr std::uint32_t value32() const { return static_cast<std::uint32_t>(value); }
+  constexpr std::chrono::milliseconds duration() const {
+    return std::chrono::milliseconds(static_cast<std::chrono::milliseconds::rep>(value));
+  }
+  constexpr bool flag() const { return value != 0; }
+};
+
+namespace keys {
+
+inline constexpr std::uint64_t KiB = 1ull << 10, MiB = 1ull << 20, GiB = 1ull << 30, TiB = 1ull << 40, PiB = 1ull << 50;
+
+inline constexpr ConfigKey listen{.path = "listen[]",
+                                  .form = Form::addresses,
+                                  .meaning = "TCP address to listen on; port 0: one that is free",
+                                  .unset = "`127.0.0.1:6553` when there is no `unix` either",
+                                  .example = R"(["127.0.0.1:6553","[::1]:6553"])"};
+inline constexpr ConfigKey unix_path{.path = "unix[].path",
+                                     .form = Form::text,
+                                     .meaning = "Unix socket to listen on",
+                                     .unset = "required",
+                                     .example = R"("/run/pageserver/pageserver.sock")"};
+inline constexpr ConfigKey unix_mode{.path = "unix[].mode",
+                                     .form = Form::mode,
+                                     .meaning = "permissions of that socket: who may write to it may connect",
+                                     .value = 0660,
+                                     .max = 0777};
+
+inline constexpr ConfigKey store_name{
+    .path = "stores[].name",
+    .form = Form::text,
+    .meaning = "name of the store: a letter or digit, then up to 63 of letters, digits, `.`, `_`, `-`",
+    .unset = "required",
+    .example = R"("demo")"};
+inline constexpr ConfigKey store_path{.path = "stores[].path",
+                                      .form = Form::text,
+                                      .meaning = "file of its image; no two stores have one file",
+                                      .unset = "required",
+                                      .example = R"("/data/demo.img")"};
+inline constexpr ConfigKey store_read_only{
+    .path = "stores[].read_only", .form = Form::flag, .meaning = "no client may write"};
+inline constexpr ConfigKey store_create{
+    .path = "stores[].create", .form = Form::flag, .meaning = "make the file when it is missing", .value = 1};
+inline constexpr ConfigKey store_mode{.path = "stores[].mode",
+                                      .form = Form::mode,
+                                      .meaning = "permissions of a file that is made",
+                                      .value = 0640,
+                                      .max = 0777};
+inline constexpr ConfigKey store_size_bytes_max{.path = "stores[].size_bytes_max",
+                                                .form = Form::size,
+                                                .meaning = "how large the image may grow",
+                                                .min = 64 * KiB,
+                                                .max = 4096 * PiB,
+                                                .unset = "that of `limits`",
+                                                .example = R"("64GiB")"};
+
+inline constexpr ConfigKey directory_path{.path = "directory.path",
+                                          .form = Form::text,
+                                          .meaning = "folder of which each `NAME.img` is served as store NAME",
+                                          .unset = "required in `directory`",
+                                          .example = R"("/data/stores")"};
+inline constexpr ConfigKey directory_create{
+    .path = "directory.create", .form = Form::flag, .meaning = "clients may create stores there"};
+inline constexpr ConfigKey directory_remove{
+    .path = "directory.remove", .form = Form::flag, .meaning = "clients may remove stores there"};
+inline constexpr ConfigKey directory_read_only{
+    .path = "directory.read_only", .form = Form::flag, .meaning = "no client may write to a store there"};
+inline constexpr ConfigKey directory_mode{.path = "directory.mode",
+                                          .form = Form::mode,
+                                          .meaning = "permissions of a file that is made",
+                                          .value = 0640,
+                                          .max = 0777};
+
+inline constexpr ConfigKey connections{.path = "limits.connections",
+                                       .form = Form::whole,
+                                       .meaning = "connections at a time",
+                                       .value = 4096,
+                                       .min = 1,
+                                       .max = 1'000'000};
+inline constexpr ConfigKey stores{.path = "limits.stores",
+                                  .form = Form::whole,
+                                  .meaning = "stores that are open at a time",
+                                  .value = 256,
+                                  .min = 1,
+                                  .max = 100'000};
+inline constexpr ConfigKey size_bytes_max{.path = "limits.size_bytes_max",
+                                          .form = Form::size,
+                                          .meaning = "how large an image may grow",
+                                          .value = TiB,
+                                          .min = 64 * KiB,
+                                          .max = 4096 * PiB};
+inline constexpr ConfigKey request_bytes{.path = "limits.request_bytes",
+                                         .form = Form::size,
+                                         .meaning = "data of one read or write; clients are told",
+                                         .value = MiB,
+                                         .min = proto::request_bytes_min,
+                                         .max = 64 * MiB};
+inline constexpr ConfigKey requests_in_flight{
+    .path = "limits.requests_in_flight",
+    .form = Form::whole,
+    .meaning = "requests of one connection that wait for answers, beyond which the daemon reads no further",
+    .value = 1024,
+    .min = 1,
+    .max = 1'000'000};
+inline constexpr ConfigKey buffered_bytes{
+    .path = "limits.buffered_bytes",
+    .form = Form::size,
+    .meaning =
+        "answers of one connection that wait to be sent, beyond which the daemon reads no further; at least one "
+        "request fits",
+    .value = 4 * MiB,
+    .min = proto::request_bytes_min,
+    .max = GiB};
+inline constexpr ConfigKey hello_timeout{.path = "limits.hello_timeout",
+                                         .form = Form::duration,
+                                         .meaning = "until a connection has said hello",
+                                         .value = 10'000,
+                                         .min = 1};
+inline constexpr ConfigKey stall_timeout{
+    .path = "limits.stall_timeout",
+    .form = Form::duration,
+    .meaning = "in the middle of a frame: how long a peer may send nothing, or take nothing",
+    .value = 60'000,
+    .min = 1};
+inline constexpr ConfigKey lease_idle_max{
+    .path = "limits.lease_idle_max",
+    .form = Form::duration,
+    .meaning = "after which a writer that asks for nothing loses its lease; 0: never",
+    .value = 0};
+inline constexpr ConfigKey keepalive{
+    .path = "limits.keepalive",
+    .form = Form::duration,
+    .meaning = "until the kernel gives up on a host that is gone; 0: it does not ask whether it is",
+    .value = 30'000};
+inline constexpr ConfigKey log_bytes{
+    .path = "limits.log_bytes",
+    .form = Form::size,
+    .meaning = "log of one store that is not in the image yet, above which its writer waits",
+    .value = GiB,
+    .min = MiB,
+    .max = TiB};
+inline constexpr ConfigKey checkpoint_pace{
+    .path = "limits.checkpoint_pace",
+    .form = Form::whole,
+    .meaning = "bytes that a checkpoint copies into the image for each byte that is appended meanwhile; 0: no limit",
+    .value = 4,
+    .max = 1'000'000};
+inline constexpr ConfigKey held_bytes{
+    .path = "limits.held_bytes",
+    .form = Form::size,
+    .meaning = "log of one store, and memory to find it, that is kept only for pins and forks",
+    .value = GiB,
+    .min = MiB,
+    .max = PiB};
+inline constexpr ConfigKey private_memory_bytes{
+    .path = "limits.private_memory_bytes",
+    .form = Form::size,
+    .meaning = "private bytes of one transaction or fork that are kept in memory; the rest goes to a file",
+    .value = 8 * MiB,
+    .min = 64 * KiB,
+    .max = TiB};
+inline constexpr ConfigKey transaction_bytes{.path = "limits.transaction_bytes",
+                                             .form = Form::size,
+                                             .meaning = "private bytes of one `on_flush` session",
+                                             .value = 16 * GiB,
+                                             .min = 64 * KiB,
+                                             .max = PiB};
+inline constexpr ConfigKey private_ranges{.path = "limits.private_ranges",
+                                          .form = Form::whole,
+                                          .meaning = "ranges apart from each other in one transaction or fork",
+                                          .value = 1u << 20,
+                                          .min = 1024,
+                                          .max = 1'000'000'000};
+inline constexpr ConfigKey fork_bytes{.path = "limits.fork_bytes",
+                                      .form = Form::size,
+                                      .meaning = "private bytes of one fork",
+                                      .value = GiB,
+                                      .min = 64 * KiB,
+                                      .max = PiB};
+inline constexpr ConfigKey forks_bytes{.path = "limits.forks_bytes",
+                                       .form = Form::size,
+                                       .meaning = "private bytes of all forks of the daemon",
+                                       .value = 8 * GiB,
+                                       .min = 64 * KiB,
+                                       .max = PiB};
+
+inline constexpr ConfigKey grace{.path = "grace",
+                                 .form = Form::duration,
+                                 .meaning = "how long a stop waits: half of it for clients, the rest for the disk",
+                                 .value = 10'000,
+                                 .min = 100};
+inline constexpr ConfigKey threads{
+    .path = "threads", .form = Form::whole, .meaning = "threads for each store", .value = 1, .min = 1, .max = 64};
+inline constexpr ConfigKey poll_us{
+    .path = "poll_us",
+    .form = Form::poll,
+    .meaning = "microseconds to poll for a session's next request before sleeping, while that pays; 0: never",
+    .value = storage::poll_us_auto,
+    .max = storage::poll_us_max,
+    .example = R"("auto")"};
+inline constexpr ConfigKey log_format{.path = "log.format",
+                                      .form = Form::words,
+                                      .meaning = "log lines on standard error as text or as JSON",
+                                      .words = "text json"};
+inline constexpr ConfigKey log_level{.path = "log.level",
+                                     .form = Form::words,
+                                     .meaning = "least level that is logged",
+                                     .value = 1,
+                                     .words = "debug info warn error"};
+inline constexpr ConfigKey port_file{.path = "port_file",
+                                     .form = Form::text,
+                                     .meaning = "file to write `ADDRESS:PORT` of each TCP listener to, once all serve",
+                                     .unset = "none",
+                                     .example = R"("/run/pageserver/port")"};
+
+/// All of them, in the order of the example and the reference.
+inline constexpr std::array all{&listen,
+                                &unix_path,
+                                &unix_mode,
+                                &store_name,
+                                &store_path,
+                                &store_read_only,
+                                &store_create,
+                                &store_mode,
+                                &store_size_bytes_max,
+                                &directory_path,
+                                &directory_create,
+                                &directory_remove,
+                                &directory_read_only,
+                                &directory_mode,
+                                &connections,
+                                &stores,
+                                &size_bytes_max,
+                                &request_bytes,
+                                &requests_in_flight,
+                                &buffered_bytes,
+                                &hello_timeout,
+                                &stall_timeout,
+                                &lease_idle_max,
+                                &keepalive,
+                                &log_bytes,
+                                &checkpoint_pace,
+                                &held_bytes,
+                                &private_memory_bytes,
+                                &transaction_bytes,
+                                &private_ranges,
+                                &fork_bytes,
+                                &forks_bytes,
+                                &grace,
+                                &threads,
+                                &poll_us,
+                                &log_format,
+                                &log_level,
+                                &port_file};
+
+}  // namespace keys
+
+}  // namespace pageserver::server
