@@ -29,19 +29,12 @@
 #include <pageserver/memory_provider.hpp>
 
 #include "tests/contract/differential.hpp"
+#include "tests/support/bytes.hpp"
+#include "tests/support/errors.hpp"
 
 namespace pageserver::test {
 
 using Bytes = std::vector<std::byte>;
-
-/// Bytes that differ from their neighbours and from zeros, and between different `salt`.
-inline Bytes pattern(std::size_t length, unsigned salt = 0) {
-  Bytes bytes(length);
-  for (std::size_t i = 0; i < length; ++i) {
-    bytes[i] = static_cast<std::byte>(1 + (i * 7 + i / 251 + salt * 31) % 255);
-  }
-  return bytes;
-}
 
 inline Bytes read_bytes(MemoryProvider& provider, std::uint64_t offset, std::size_t length) {
   Bytes bytes(length, std::byte{0xa5});
@@ -53,21 +46,9 @@ inline bool all_zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
-/// The error that `call` throws; fails the test when it throws none.
-template <class Call>
-MemoryError error_of(Call&& call) {
-  try {
-    call();
-  } catch (const MemoryError& error) {
-    return error;
-  }
-  FAIL("no MemoryError was thrown");
-  return {Errc::provider_error, ""};
-}
-
 template <class Call>
 void check_out_of_bounds(Call&& call, std::uint64_t offset, std::uint64_t length, std::uint64_t size) {
-  const auto error = error_of(call);
+  const auto error = thrown_by(call);
   CHECK(error.code() == Errc::out_of_bounds);
   const std::string text = error.what();
   INFO(text);
@@ -153,7 +134,7 @@ struct Contract {
     for (const std::uint64_t pages : {most, most - 1, most / page_size, most / page_size + 1, most / page_size - 1,
                                       most / page_size / 2, std::uint64_t{1} << 46}) {
       INFO("new_pages=" << pages);
-      const auto error = error_of([&] { provider->grow(pages); });
+      const auto error = thrown_by([&] { provider->grow(pages); });
       INFO(error.what());
       CHECK((error.code() == Errc::no_space || error.code() == Errc::limit_exceeded));
       CHECK(std::string{error.what()}.find("grow") != std::string::npos);
@@ -278,7 +259,7 @@ struct Contract {
       CHECK(error.code() != Errc::provider_error);
       CHECK(std::string{error.what()}.find("read offset=70000 length=9 exceeds size=65536") != std::string::npos);
     }
-    const auto written = error_of([&] { provider->write(70000, buffer); });
+    const auto written = thrown_by([&] { provider->write(70000, buffer); });
     CHECK(std::string{written.what()}.find("write offset=70000 length=9 exceeds size=65536") != std::string::npos);
     // A refused call is no state: the next one works.
     provider->write(0, pattern(9));

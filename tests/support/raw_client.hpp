@@ -19,6 +19,7 @@
 
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
+#include "tests/support/bytes.hpp"
 #include "tests/support/process.hpp"
 
 namespace pageserver::test {
@@ -248,10 +249,5 @@ private:
   std::uint64_t next_id_ = 1;
   std::vector<std::byte> input_;
 };
-
-inline std::vector<std::byte> bytes_of(std::string_view text) {
-  const auto data = std::as_bytes(std::span(text.data(), text.size()));
-  return {data.begin(), data.end()};
-}
 
 }  // namespace pageserver::test

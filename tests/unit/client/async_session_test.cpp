@@ -9,6 +9,7 @@
 
 #include <pageserver/async_session.hpp>
 
+#include "tests/support/errors.hpp"
 #include "tests/unit/client/fake_daemon.hpp"
 
 using namespace pageserver;
@@ -32,17 +33,6 @@ struct Async {
   std::optional<FakeDaemon> daemon;
   std::optional<AsyncSession> session;
 };
-
-template <class Call>
-Errc errc_of(Call call) {
-  try {
-    call();
-  } catch (const MemoryError& error) {
-    return error.errc();
-  }
-  FAIL("nothing was thrown");
-  return Errc::provider_error;
-}
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include <pageserver/error.hpp>
 #include <pageserver/remote_provider.hpp>
 
+#include "tests/support/errors.hpp"
 #include "tests/unit/client/fake_daemon.hpp"
 
 using namespace pageserver;
@@ -60,16 +61,6 @@ struct Cached {
   std::optional<RemoteProvider> session;
   proto::Bytes model;
 };
-
-Errc errc_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const MemoryError& error) {
-    return error.errc();
-  }
-  FAIL("nothing was thrown");
-  return Errc::provider_error;
-}
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/bytes.hpp"
 #include "tests/unit/client/wire_peer.hpp"
 
 using namespace pageserver;
@@ -68,11 +69,6 @@ MemoryError refused_hello(std::span<const std::byte> bytes, bool close = true) {
     return error;
   }
   throw std::runtime_error("accepted");
-}
-
-proto::Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span{text});
-  return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 
 #include "client/wire/connection.hpp"
 #include "tests/support/daemon.hpp"
+#include "tests/support/errors.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
@@ -28,15 +29,6 @@ std::vector<std::byte> filled(std::size_t size, unsigned seed) {
   std::vector<std::byte> bytes(size);
   for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>((i * 13 + seed + (i >> 9)) & 0xff);
   return bytes;
-}
-
-MemoryError error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const MemoryError& error) {
-    return error;
-  }
-  throw std::runtime_error("nothing was thrown");
 }
 
 bool has(const MemoryError& error, std::string_view part) {
@@ -74,7 +66,7 @@ TEST_CASE("what one session writes, others read, over TCP and Unix socket alike"
 TEST_CASE("a second writer is told by whom the store is held, and the lease is free when the first is gone") {
   Daemon daemon{one_store};
   auto first = open_session(daemon.tcp_uri("demo", "name=first"));
-  const auto error = error_of([&] { (void)open_session(daemon.unix_uri("demo")); });
+  const auto error = thrown_by([&] { (void)open_session(daemon.unix_uri("demo")); });
   CHECK(error.code() == Errc::busy);
   CHECK(has(error, "first"));
   CHECK(has(error, "127.0.0.1"));
@@ -105,7 +97,7 @@ TEST_CASE("a writer that waits in line gets the lease when its holder ends") {
 
 TEST_CASE("a store that is not served is not_found") {
   Daemon daemon{one_store};
-  const auto error = error_of([&] { (void)open(daemon.tcp_uri("other")); });
+  const auto error = thrown_by([&] { (void)open(daemon.tcp_uri("other")); });
   CHECK(error.code() == Errc::not_found);
   CHECK(has(error, "other"));
 }
@@ -150,19 +142,19 @@ TEST_CASE("a daemon that is stopped says goodbye, one that is killed does not, a
   auto stopped = open_session(daemon.tcp_uri("demo"));
   stopped->grow(1);
   CHECK(daemon.stop() == 0);
-  auto error = error_of([&] { stopped->flush(); });
+  auto error = thrown_by([&] { stopped->flush(); });
   CHECK(error.code() == Errc::connection_lost);
   CHECK(has(error, "goodbye"));
-  CHECK(error_of([&] { (void)stopped->size(); }).code() == Errc::connection_lost);
+  CHECK(thrown_by([&] { (void)stopped->size(); }).code() == Errc::connection_lost);
   stopped.reset();
 
   daemon.start_again();
   auto killed = open_session(daemon.tcp_uri("demo"));
   CHECK(killed->pages() == 1);
   daemon.kill_hard();
-  error = error_of([&] { killed->flush(); });
+  error = thrown_by([&] { killed->flush(); });
   CHECK(error.code() == Errc::connection_lost);
-  error = error_of([&] { (void)open(daemon.tcp_uri("demo")); });
+  error = thrown_by([&] { (void)open(daemon.tcp_uri("demo")); });
   CHECK(error.code() == Errc::connection_lost);
   CHECK(has(error, "is pageserverd running there?"));
   daemon.start_again();
@@ -186,9 +178,9 @@ TEST_CASE("a lease that is broken is lost at once, and the next writer's bytes a
   auto next = open_session(daemon.tcp_uri("demo", "name=next"));
   next->write(0, filled(100, 1));
   const auto data = filled(100, 2);
-  const auto error = error_of([&] { old->write(0, data); });
+  const auto error = thrown_by([&] { old->write(0, data); });
   CHECK(error.code() == Errc::lease_lost);
-  CHECK(error_of([&] { (void)old->pages(); }).code() == Errc::lease_lost);
+  CHECK(thrown_by([&] { (void)old->pages(); }).code() == Errc::lease_lost);
   std::vector<std::byte> back(100);
   next->read(0, back);
   CHECK((back == filled(100, 1)));
@@ -215,7 +207,7 @@ TEST_CASE("a transaction in a cache is published in one round trip, and all of i
 
   // A grow that the daemon refuses was thrown where it was asked for: the rest is published by the next flush.
   writer.write(5, filled(70, 2));
-  CHECK(error_of([&] { writer.grow(1ull << 40); }).code() == Errc::limit_exceeded);
+  CHECK(thrown_by([&] { writer.grow(1ull << 40); }).code() == Errc::limit_exceeded);
   CHECK(reader->version() == version);
   before = writer.traffic().round_trips;
   writer.flush();
@@ -239,7 +231,7 @@ TEST_CASE("a transaction in a cache is published in one round trip, and all of i
   request.access = proto::Access::read;
   admin.call(request, [](const auto&) {});
   admin.call(proto::BreakLeaseRequest{}, [](const auto&) {});
-  CHECK(error_of([&] { writer.flush(); }).code() == Errc::lease_lost);
+  CHECK(thrown_by([&] { writer.flush(); }).code() == Errc::lease_lost);
   reader->read(5, back);
   CHECK((back == filled(70, 3)));
 }

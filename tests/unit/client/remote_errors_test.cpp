@@ -11,6 +11,7 @@
 
 #include <pageserver/open.hpp>
 
+#include "tests/support/errors.hpp"
 #include "tests/unit/client/fake_daemon.hpp"
 
 using namespace pageserver;
@@ -19,15 +20,6 @@ using namespace std::chrono_literals;
 using proto::Operation;
 
 namespace {
-
-MemoryError error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const MemoryError& error) {
-    return error;
-  }
-  throw std::runtime_error("nothing was thrown");
-}
 
 bool has(const MemoryError& error, std::string_view part) {
   return std::string_view{error.what()}.find(part) != std::string_view::npos;
@@ -47,7 +39,7 @@ std::vector<std::function<void()>> all_calls(Session& session) {
 
 void check_sticky(Session& session, const MemoryError& first) {
   for (const auto& call : all_calls(session)) {
-    const auto again = error_of(call);
+    const auto again = thrown_by(call);
     CHECK(again.code() == first.code());
     CHECK(std::string{again.what()} == first.what());
   }
@@ -68,7 +60,7 @@ TEST_CASE("an open that the daemon refuses throws its reason") {
     peer.error(peer.expect(Operation::open), std::get<0>(row), "writer is \"w\" from 127.0.0.1:5 since noon");
     peer.wait_for_end();
   }};
-  const auto error = error_of([&] { RemoteProvider provider{daemon.options()}; });
+  const auto error = thrown_by([&] { RemoteProvider provider{daemon.options()}; });
   CHECK(error.code() == std::get<1>(row));
   CHECK(has(error, daemon.uri() + ": open: writer is \"w\" from 127.0.0.1:5 since noon"));
   daemon.join();
@@ -81,7 +73,7 @@ TEST_CASE("usage errors are told before anything is sent") {
     options.port = 1;
     options.store = "demo";
     change(options);
-    return error_of([&] { RemoteProvider provider{options}; });
+    return thrown_by([&] { RemoteProvider provider{options}; });
   };
   const auto check = [](const MemoryError& error, std::string_view part) {
     CHECK(error.code() == Errc::invalid_argument);
@@ -107,7 +99,7 @@ TEST_CASE("a lost connection is thrown again by every later call") {
   }};
   RemoteProvider provider{daemon.options()};
   std::byte buffer[3];
-  const auto error = error_of([&] { provider.read(0, buffer); });
+  const auto error = thrown_by([&] { provider.read(0, buffer); });
   CHECK(error.code() == Errc::connection_lost);
   CHECK(has(error, daemon.uri() + ": read: the daemon closed the connection"));
   check_sticky(provider, error);
@@ -121,7 +113,7 @@ TEST_CASE("a reset connection is connection_lost with the system's words") {
   }};
   RemoteProvider provider{daemon.options()};
   const auto data = pattern(10);
-  const auto error = error_of([&] { provider.write(0, data); });
+  const auto error = thrown_by([&] { provider.write(0, data); });
   CHECK(error.code() == Errc::connection_lost);
   CHECK(has(error, "reset"));
   check_sticky(provider, error);
@@ -135,7 +127,7 @@ TEST_CASE("a daemon that stops: its goodbye is the error, also for what needs no
     peer.wait_for_end();
   }};
   RemoteProvider provider{daemon.options()};
-  const auto error = error_of([&] { provider.flush(); });
+  const auto error = thrown_by([&] { provider.flush(); });
   CHECK(error.code() == Errc::connection_lost);
   CHECK(has(error, "goodbye: pageserverd stops (SIGTERM)"));
   check_sticky(provider, error);
@@ -148,7 +140,7 @@ TEST_CASE("an answer of stopping is connection_lost and stays") {
     peer.wait_for_end();
   }};
   RemoteProvider provider{daemon.options()};
-  const auto error = error_of([&] { provider.grow(1); });
+  const auto error = thrown_by([&] { provider.grow(1); });
   CHECK(error.code() == Errc::connection_lost);
   check_sticky(provider, error);
 }
@@ -160,7 +152,7 @@ TEST_CASE("a request that times out is thrown again by every later call") {
   }};
   auto session = open_session(daemon.uri("request_timeout=40ms"));
   std::byte buffer[3];
-  const auto error = error_of([&] { session->read(0, buffer); });
+  const auto error = thrown_by([&] { session->read(0, buffer); });
   CHECK(error.code() == Errc::timed_out);
   CHECK(has(error, "read: no answer within 40ms"));
   check_sticky(*session, error);
@@ -174,7 +166,7 @@ TEST_CASE("a daemon that breaks the protocol is protocol_error, and stays") {
     peer.wait_for_end();
   }};
   RemoteProvider provider{daemon.options()};
-  const auto error = error_of([&] { provider.stat(); });
+  const auto error = thrown_by([&] { provider.stat(); });
   CHECK(error.code() == Errc::protocol_error);
   check_sticky(provider, error);
 }
@@ -192,7 +184,7 @@ TEST_CASE("a lost lease is thrown by every later call, as soon as the notice is 
     RemoteProvider provider{daemon.options()};
     CHECK(provider.size() == page_size);
     provider.stat();
-    const auto error = error_of([&] { provider.size(); });
+    const auto error = thrown_by([&] { provider.size(); });
     CHECK(error.code() == Errc::lease_lost);
     CHECK(has(error, "lease_lost: broken by root"));
     check_sticky(provider, error);
@@ -212,7 +204,7 @@ TEST_CASE("an answer of lease_lost stays, too") {
   FakeDaemon daemon{image};
   RemoteProvider provider{daemon.options()};
   const auto data = pattern(1);
-  const auto error = error_of([&] { provider.write(0, data); });
+  const auto error = thrown_by([&] { provider.write(0, data); });
   CHECK(error.code() == Errc::lease_lost);
   check_sticky(provider, error);
 }
@@ -230,7 +222,7 @@ TEST_CASE("other errors pass: the session works on") {
   RemoteProvider provider{daemon.options()};
   std::byte byte{};
   for (int i = 0; i < 2; ++i) {
-    const auto error = error_of([&] { provider.read(0, {&byte, 1}); });
+    const auto error = thrown_by([&] { provider.read(0, {&byte, 1}); });
     CHECK(error.code() == Errc::provider_error);
     CHECK(has(error, "/demo: read: EIO"));
   }

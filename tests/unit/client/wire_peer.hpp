@@ -17,6 +17,7 @@
 #include "client/wire/connection.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
+#include "tests/support/bytes.hpp"
 
 namespace pageserver::test {
 
@@ -143,12 +144,6 @@ inline proto::Bytes later_notice() {
   proto::Bytes bytes(proto::frame_header_bytes + 4, std::byte{0xff});
   proto::encode_header(std::span{bytes}.first<proto::frame_header_bytes>(),
                        {static_cast<proto::Operation>(200), proto::flag_notice, 0, 4, proto::Status::ok, 0});
-  return bytes;
-}
-
-inline proto::Bytes pattern(std::size_t size, unsigned seed = 1) {
-  proto::Bytes bytes(size);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>((i * 7 + seed * 31 + (i >> 8)) & 0xff);
   return bytes;
 }
 
