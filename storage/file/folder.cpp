@@ -52,7 +52,7 @@ File Folder::open_file(const std::string& name, int flags, std::uint32_t mode, s
   return {file_system(), static_cast<int>(opened.value), path_of(name)};
 }
 
-IoResult Folder::try_create_file(const std::string& name, std::uint32_t mode) const {
+IoResult Folder::try_create_file(const std::string& name, std::uint32_t mode, std::string_view action) const {
   IoResult opened;
   for (int attempt = 0; attempt < attempts_max; ++attempt) {
     opened = try_open_file(name, O_RDWR | O_CREAT | O_EXCL, mode);
@@ -65,7 +65,7 @@ IoResult Folder::try_create_file(const std::string& name, std::uint32_t mode) co
 }
 
 File Folder::create_file(const std::string& name, std::uint32_t mode, std::string_view action) const {
-  const IoResult opened = try_create_file(name, mode);
+  const IoResult opened = try_create_file(name, mode, action);
   if (!opened.ok()) throw file_error(file_system(), action, path_of(name), opened.error);
   return {file_system(), static_cast<int>(opened.value), path_of(name)};
 }

@@ -44,7 +44,7 @@ public:
   /// removed, and not written to: it may have other names. Throws provider_error when it is no regular file, which is
   /// nothing of ours.
   File create_file(const std::string& name, std::uint32_t mode, std::string_view action) const;
-  IoResult try_create_file(const std::string& name, std::uint32_t mode) const;
+  IoResult try_create_file(const std::string& name, std::uint32_t mode, std::string_view action) const;
   /// The same, without the name from then on: the file goes with its descriptor.
   File create_unnamed(const std::string& name, std::string_view action) const;
   /// True when something has the name, a symbolic link included; `status` describes it.

@@ -259,7 +259,7 @@ File LogWriter::create_segment(const std::string& name) {
   std::string path = folder_.path_of(name);
   IoResult created;
   do {
-    created = folder_.try_create_file(name, options_.file_mode);
+    created = folder_.try_create_file(name, options_.file_mode, "create log");
   } while (!created.ok() && is_no_room(created.error) && give_back_spares());
   if (created.ok()) return {folder_.file_system(), static_cast<int>(created.value), std::move(path)};
   const MemoryError error = file_error(folder_.file_system(), "create log", path, created.error);

@@ -33,7 +33,7 @@ void find_records(const SimulatedInode& file, const std::string& path, std::vect
   std::uint32_t other_version = 0;
   if (decode_segment_header(bytes, segment, other_version) != Decoded::valid) return;
   // Just renamed to be used again, and its header not written yet.
-  if (segment.number != storage::segment_number("store.img", path.substr(path.rfind('/') + 1))) return;
+  if (path.substr(path.rfind('/') + 1) != storage::segment_name("store.img", segment.number)) return;
   constexpr std::size_t header_bytes = storage::log_format::record_header_bytes;
   std::size_t at = static_cast<std::size_t>(storage::segment_layout(segment.format).records_at);
   for (; at + header_bytes <= bytes.size(); at += storage::log_format::record_alignment) {

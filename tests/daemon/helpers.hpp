@@ -52,11 +52,6 @@ inline std::string sleeping_threads(pid_t pid) {
   }
   return all;
 }
-inline std::vector<std::byte> pattern(std::size_t count, unsigned seed) {
-  std::vector<std::byte> bytes(count);
-  for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<std::byte>((i * 131 + seed * 29 + (i >> 8)) & 0xff);
-  return bytes;
-}
 /// Connected, greeted, with a session.
 inline RawClient session_on(const Daemon& daemon, std::string_view store, proto::Access access = proto::Access::write) {
   RawClient client = RawClient::tcp(daemon.port());

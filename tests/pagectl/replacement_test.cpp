@@ -59,7 +59,7 @@ TEST_CASE("a replaced file stays in the folder that it was begun in, wherever th
   fs::create_directory(dir.file("one"));
   const bool there = GENERATE(false, true);
   if (there) std::ofstream{dir.file("one") + "/a.img"} << "old";
-  std::optional<ReplacementFile> file(std::in_place, dir.file("one") + "/a.img", there);
+  std::optional<ReplacementFile> file(std::in_place, "write", dir.file("one") + "/a.img", there);
   const FileProvider image = written_at(file->path(), 'n');
   fs::rename(dir.file("one"), dir.file("two"));
   fs::create_directory(dir.file("one"));
@@ -81,7 +81,7 @@ TEST_CASE("what was written into another folder than the one that was looked at 
   const TempDir dir;
   fs::create_directory(dir.file("one"));
   std::ofstream{dir.file("one") + "/a.img"} << "old";
-  std::optional<ReplacementFile> file(std::in_place, dir.file("one") + "/a.img", true);
+  std::optional<ReplacementFile> file(std::in_place, "write", dir.file("one") + "/a.img", true);
   fs::rename(dir.file("one"), dir.file("two"));
   fs::create_directory(dir.file("one"));
   const FileProvider image = written_at(file->path(), 'n');  // a file of that name is made in the new folder
@@ -94,7 +94,7 @@ TEST_CASE("what was written into another folder than the one that was looked at 
 
 TEST_CASE("a link or another file at the temporary name does not become the file, and is not removed") {
   const TempDir dir;
-  std::optional<ReplacementFile> file(std::in_place, dir.file("a.img"), false);
+  std::optional<ReplacementFile> file(std::in_place, "write", dir.file("a.img"), false);
   const FileProvider image = written_at(file->path(), 'n');
   const std::string temporary = file->path();
   std::ofstream{dir.file("secret")} << "secret";
@@ -110,8 +110,8 @@ TEST_CASE("a link or another file at the temporary name does not become the file
 TEST_CASE("a target that is a link to nowhere, or appears meanwhile, is refused") {
   const TempDir dir;
   fs::create_symlink(dir.file("nowhere"), dir.file("link.img"));
-  CHECK_THROWS_AS(ReplacementFile(dir.file("link.img"), true), MemoryError);
-  ReplacementFile file{dir.file("a.img"), false};
+  CHECK_THROWS_AS(ReplacementFile("write", dir.file("link.img"), true), MemoryError);
+  ReplacementFile file{"write", dir.file("a.img"), false};
   const FileProvider image = written_at(file.path(), 'n');
   const bool link = GENERATE(false, true);
   link ? fs::create_symlink(dir.file("nowhere"), dir.file("a.img")) : void(std::ofstream{dir.file("a.img")} << "new");
