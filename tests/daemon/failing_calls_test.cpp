@@ -28,7 +28,7 @@ constexpr std::uint64_t always = UINT64_MAX;
 /// A daemon with the store `demo`, a directory, and the shim.
 class FailingDaemon {
 public:
-  FailingDaemon() {
+  explicit FailingDaemon(const std::string& grace = "4s") {
     const std::string path = shim_dir_.file("order");
     const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     REQUIRE(::ftruncate(file, sizeof(FaultOrder)) == 0);
@@ -38,7 +38,7 @@ public:
     order_ = new (mapped) FaultOrder{};
     std::ofstream(shim_dir_.file("c.json"))
         << R"({"directory": {"path": ")" << dir_.path().string()
-        << R"(", "create": true, "remove": true}, "limits": {"log_bytes": "4MiB"}, "grace": "4s"})";
+        << R"(", "create": true, "remove": true}, "limits": {"log_bytes": "4MiB"}, "grace": ")" << grace << R"("})";
     start();
   }
   FailingDaemon(const FailingDaemon&) = delete;
@@ -466,9 +466,10 @@ TEST_CASE("each allocation of each operation fails in turn, and the daemon goes 
 
 TEST_CASE(
     "each allocation of a stop fails in turn: it ends, says with its status whether it was clean, and loses nothing") {
-  FailingDaemon daemon;
+  // A stop that can't tell a client so waits for the half of it, and one that can't close a store for all of it.
+  FailingDaemon daemon("2s");
   std::vector<std::byte> image(2 * 65536);
-  constexpr std::uint64_t turns_max = 60;
+  constexpr std::uint64_t turns_max = 30;
   std::uint64_t turns = 0;
   for (std::uint64_t k = 1; k <= turns_max; ++k, ++turns) {
     CAPTURE(k);
