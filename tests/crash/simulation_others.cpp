@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "storage/engine/recovery.hpp"
+#include "storage/file/siblings.hpp"
 #include "storage/image/file_provider_access.hpp"
 #include "storage/log/log_codec.hpp"
 #include "tests/crash/in_call.hpp"
