@@ -3,7 +3,7 @@
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
-#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz rust container coverage bench
+#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz rust container debian13 coverage bench
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
 set -uo pipefail
@@ -130,6 +130,15 @@ stage_rust() {
     return
   fi
   scripts/check_rust.sh 2>&1 | tee "$log"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  # shellcheck disable=SC2086 # three numbers
+  add ${counts:-0 1 0}
+}
+
+# The same sources on the next Debian. The script says by itself what it counted.
+stage_debian13() {
+  local log=$logs/debian13.log counts
+  scripts/check_debian13.sh 2>&1 | tee "$log"
   counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
   # shellcheck disable=SC2086 # three numbers
   add ${counts:-0 1 0}
