@@ -89,7 +89,6 @@ private:
   bool grace_half_over_ = false;
   bool closing_stores_ = false;
   std::vector<std::string> close_failures_;
-  bool stopped_ = false;
   int status_ = 0;
 };
 

@@ -38,7 +38,7 @@ struct ConfigKey {
 
 namespace keys {
 
-inline constexpr std::uint64_t KiB = 1ull << 10, MiB = 1ull << 20, GiB = 1ull << 30, TiB = 1ull << 40, PiB = 1ull << 50;
+inline constexpr std::uint64_t kib = 1ull << 10, mib = 1ull << 20, gib = 1ull << 30, tib = 1ull << 40, pib = 1ull << 50;
 
 inline constexpr ConfigKey listen{.path = "listen[]",
                                   .form = Form::addresses,
@@ -79,8 +79,8 @@ inline constexpr ConfigKey store_mode{.path = "stores[].mode",
 inline constexpr ConfigKey store_size_bytes_max{.path = "stores[].size_bytes_max",
                                                 .form = Form::size,
                                                 .meaning = "how large the image may grow",
-                                                .min = 64 * KiB,
-                                                .max = 4096 * PiB,
+                                                .min = 64 * kib,
+                                                .max = 4096 * pib,
                                                 .unset = "that of `limits`",
                                                 .example = R"("64GiB")"};
 
@@ -116,15 +116,15 @@ inline constexpr ConfigKey stores{.path = "limits.stores",
 inline constexpr ConfigKey size_bytes_max{.path = "limits.size_bytes_max",
                                           .form = Form::size,
                                           .meaning = "how large an image may grow",
-                                          .value = TiB,
-                                          .min = 64 * KiB,
-                                          .max = 4096 * PiB};
+                                          .value = tib,
+                                          .min = 64 * kib,
+                                          .max = 4096 * pib};
 inline constexpr ConfigKey request_bytes{.path = "limits.request_bytes",
                                          .form = Form::size,
                                          .meaning = "data of one read or write; clients are told",
-                                         .value = MiB,
+                                         .value = mib,
                                          .min = proto::request_bytes_min,
-                                         .max = 64 * MiB};
+                                         .max = 64 * mib};
 inline constexpr ConfigKey requests_in_flight{
     .path = "limits.requests_in_flight",
     .form = Form::whole,
@@ -138,9 +138,9 @@ inline constexpr ConfigKey buffered_bytes{
     .meaning =
         "answers of one connection that wait to be sent, beyond which the daemon reads no further; at least one "
         "request fits",
-    .value = 4 * MiB,
+    .value = 4 * mib,
     .min = proto::request_bytes_min,
-    .max = GiB};
+    .max = gib};
 inline constexpr ConfigKey hello_timeout{.path = "limits.hello_timeout",
                                          .form = Form::duration,
                                          .meaning = "until a connection has said hello",
@@ -166,9 +166,9 @@ inline constexpr ConfigKey log_bytes{
     .path = "limits.log_bytes",
     .form = Form::size,
     .meaning = "log of one store that is not in the image yet, above which its writer waits",
-    .value = GiB,
-    .min = MiB,
-    .max = TiB};
+    .value = gib,
+    .min = mib,
+    .max = tib};
 inline constexpr ConfigKey checkpoint_pace{
     .path = "limits.checkpoint_pace",
     .form = Form::whole,
@@ -179,22 +179,22 @@ inline constexpr ConfigKey held_bytes{
     .path = "limits.held_bytes",
     .form = Form::size,
     .meaning = "log of one store, and memory to find it, that is kept only for pins and forks",
-    .value = GiB,
-    .min = MiB,
-    .max = PiB};
+    .value = gib,
+    .min = mib,
+    .max = pib};
 inline constexpr ConfigKey private_memory_bytes{
     .path = "limits.private_memory_bytes",
     .form = Form::size,
     .meaning = "private bytes of one transaction or fork that are kept in memory; the rest goes to a file",
-    .value = 8 * MiB,
-    .min = 64 * KiB,
-    .max = TiB};
+    .value = 8 * mib,
+    .min = 64 * kib,
+    .max = tib};
 inline constexpr ConfigKey transaction_bytes{.path = "limits.transaction_bytes",
                                              .form = Form::size,
                                              .meaning = "private bytes of one `on_flush` session",
-                                             .value = 16 * GiB,
-                                             .min = 64 * KiB,
-                                             .max = PiB};
+                                             .value = 16 * gib,
+                                             .min = 64 * kib,
+                                             .max = pib};
 inline constexpr ConfigKey private_ranges{.path = "limits.private_ranges",
                                           .form = Form::whole,
                                           .meaning = "ranges apart from each other in one transaction or fork",
@@ -204,15 +204,15 @@ inline constexpr ConfigKey private_ranges{.path = "limits.private_ranges",
 inline constexpr ConfigKey fork_bytes{.path = "limits.fork_bytes",
                                       .form = Form::size,
                                       .meaning = "private bytes of one fork",
-                                      .value = GiB,
-                                      .min = 64 * KiB,
-                                      .max = PiB};
+                                      .value = gib,
+                                      .min = 64 * kib,
+                                      .max = pib};
 inline constexpr ConfigKey forks_bytes{.path = "limits.forks_bytes",
                                        .form = Form::size,
                                        .meaning = "private bytes of all forks of the daemon",
-                                       .value = 8 * GiB,
-                                       .min = 64 * KiB,
-                                       .max = PiB};
+                                       .value = 8 * gib,
+                                       .min = 64 * kib,
+                                       .max = pib};
 
 inline constexpr ConfigKey grace{.path = "grace",
                                  .form = Form::duration,
