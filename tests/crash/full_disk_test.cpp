@@ -1,6 +1,8 @@
 // What a publish that the disk has no room for leaves of the room that there was.
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <string>
@@ -154,6 +156,43 @@ TEST_CASE("a write that the disk has no room for leaves the room to one that fit
   };
   put(0, block, 1), put(4 * page_size, 10, 2), put(12 * page_size, 10, 2), put(page_size, 2 * page_size, 4);
   CHECK((read_from(*session, 0, 16 * page_size) == expected));
+}
+
+TEST_CASE("a writer whose log gets no further file, for want of room or descriptors, goes on behind a checkpoint") {
+  const int error = GENERATE(ENOSPC, EDQUOT, EMFILE, ENFILE);
+  INFO("errno " << error);
+  FullDisk full{64 << 10};
+  full.make_image(8);
+  auto session = full.writer(Publish::on_write);
+  full.disk.fault = [&](const CallInfo& info) {
+    const auto is_log = [](const std::string& name) { return name.find(".log.") != std::string::npos; };
+    const auto names = full.disk.names("/data");
+    const bool refuses =
+        info.call == Call::open && is_log(info.path) && std::count_if(names.begin(), names.end(), is_log) > 1;
+    return refuses ? error : 0;
+  };
+  int waits = 0;
+  for (int i = 1; i <= 40; ++i) {
+    for (bool written = false; !written;) {
+      try {
+        session->write(0, filled(20'000, i));
+        written = true;
+      } catch (const MemoryError& refused) {
+        INFO(refused.what());
+        bool room = false;
+        REQUIRE(session->room_may_come([&] { room = true; }));
+        ++waits;
+        full.run_lanes();
+        REQUIRE(room);
+      }
+    }
+  }
+  CHECK(waits > 2);
+  CHECK(waits < 40);
+  CHECK((read_from(*session, 0, 20'000) == filled(20'000, 40)));
+  full.disk.fault = nullptr;
+  session.reset();
+  full.store->close();
 }
 
 }  // namespace pageserver::test
