@@ -10,9 +10,9 @@ TEST_CASE_METHOD(EngineHarness, "log: after a segment that could not be made, no
     session->grow(2);
     session->write(0, bytes_of("before"));
     // The next segment gets its header, but not its record; and its removal fails as well, so that it stays.
-    files.fail(Call::write, ENOSPC, 1, 1);
+    files.fail(Call::write, EIO, 1, 1);
     files.fail(Call::remove, EIO, 0, 1);
-    check_error(thrown_by([&] { session->write(page_size, filled(40'000, 7)); }), Errc::no_space, {});
+    check_error(thrown_by([&] { session->write(page_size, filled(40'000, 7)); }), Errc::provider_error, {"EIO"});
     REQUIRE(std::filesystem::exists(log(2)));
     files.heal(Call::write);
     files.heal(Call::remove);
@@ -39,9 +39,9 @@ public:
     session->grow(2);
     session->write(0, bytes_of("before"));
     flush(*session);
-    files.fail(Call::write, ENOSPC, 1, 1);
+    files.fail(Call::write, EIO, 1, 1);
     files.fail(Call::remove, EIO);
-    check_error(thrown_by([&] { session->write(page_size, filled(40'000, 7)); }), Errc::no_space, {});
+    check_error(thrown_by([&] { session->write(page_size, filled(40'000, 7)); }), Errc::provider_error, {"EIO"});
     files.heal(Call::write);
     REQUIRE(std::filesystem::exists(log(2)));
   }
@@ -100,9 +100,9 @@ TEST_CASE_METHOD(EngineHarness, "log: a first segment that could neither be made
   open();
   {
     const auto session = writer();
-    files.fail(Call::write, ENOSPC, 1, 1);
+    files.fail(Call::write, EIO, 1, 1);
     files.fail(Call::remove, EIO);
-    check_error(thrown_by([&] { session->grow(1); }), Errc::no_space, {});
+    check_error(thrown_by([&] { session->grow(1); }), Errc::provider_error, {"EIO"});
     files.heal(Call::write);
   }
   check_error(thrown_by([&] { store().close(); }), Errc::provider_error,

@@ -41,6 +41,9 @@ public:
     first->grow(4);
     first->write(0, filled(4 * page_size, 1));
     flush(*first);
+    // The first small record has blocks written ahead of it, 256 KiB: more than a test here goes on to fill.
+    first->write(0, filled(100, 1));
+    flush(*first);
   }
 };
 
@@ -227,8 +230,6 @@ TEST_CASE_METHOD(Steady, "store: after a failed sync nothing is called durable, 
 }
 
 TEST_CASE_METHOD(Steady, "store: an append that fails is its writer's error alone, and writing works once it can") {
-  const auto [code, error_number, name] =
-      GENERATE(table<Errc, int, const char*>({{Errc::no_space, ENOSPC, "ENOSPC"}, {Errc::provider_error, EIO, "EIO"}}));
   const Publish publish = GENERATE(Publish::on_write, Publish::on_flush);
   const int written_before_it_fails = GENERATE(0, 1);
   const auto pin = reader(View::pinned);
@@ -241,10 +242,10 @@ TEST_CASE_METHOD(Steady, "store: an append that fails is its writer's error alon
     if (publish == Publish::on_flush) flush(*session);
   };
   if (written_before_it_fails != 0) files.transfer_at_most(4'096);
-  files.fail(Call::write, error_number, written_before_it_fails);
+  files.fail(Call::write, EIO, written_before_it_fails);
   for (int i = 0; i < 3; ++i) {
-    files.fail(Call::write, error_number, written_before_it_fails);
-    check_error(thrown_by(change), code, {name});
+    files.fail(Call::write, EIO, written_before_it_fails);
+    check_error(thrown_by(change), Errc::provider_error, {"EIO"});
     CHECK(live->version() == version);
     for (auto* other : {pin.get(), branch.get(), live.get()})
       CHECK(read_from(*other, page_size - 3, 9'000) == filled(9'000, 1));
