@@ -271,7 +271,7 @@ bool Simulation::step_lanes() {
 void Simulation::end_life() {
   // One life with faults, then it must come back without.
   const FaultPlan faults = faulted_life() ? std::exchange(options_.faults, {}) : FaultPlan{};
-  if (faults.through_close) close_faults_ = faults;
+  close_faults_ = faults.through_close ? faults : FaultPlan{};
   const std::uint64_t way = random_.below(4);
   life_crash_ = Crash::kill;
   std::unique_ptr<SimulatedFileSystem> next;
