@@ -11,7 +11,7 @@
 namespace pageserver::server {
 
 /// Receives and sends on a socket that it does not own. No call waits. Once the socket failed, or fail() was called,
-/// nothing is sent or received any more.
+/// nothing is sent any more, and nobody has a reason to receive.
 ///
 /// Threads: one at a time.
 class ByteStream {

@@ -525,11 +525,13 @@ void Catalog::close_one(StoreHost& host, FailedClosing failed, const std::functi
     } catch (const std::bad_alloc&) {
       // What was made before says enough.
     }
+    {
+      const std::lock_guard lock(mutex_);
+      not_closed_.erase(host.name());
+      not_closed_.insert(std::move(failed));
+    }
     // At a stop that is said when all are closed.
-    if (unused) log_.error("store not closed cleanly", {{"store", host.name()}, {"error", failed.mapped()}});
-    const std::lock_guard lock(mutex_);
-    not_closed_.erase(host.name());
-    not_closed_.insert(std::move(failed));
+    if (unused) log_.error("store not closed cleanly", {{"store", host.name()}, {"error", error.what()}});
   }
 }
 

@@ -298,13 +298,15 @@ void Engine::cut_log(std::uint64_t position) {
   for (; count != 0; --count) {
     LogSegmentRef oldest;
     std::size_t others = 0;
+    bool room_wanted = false;
     {
       const Lock lock{mutex_};
+      room_wanted = room_wanted_;
       oldest = segments_.front();
       others = segments_.size() - 1;
     }
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
-    bool keeps = !ends && log_.wants(*oldest, others);
+    bool keeps = !ends && !room_wanted && log_.wants(*oldest, others);
     const std::string name = segment_name(image_name_, oldest->number);
     if (keeps) {
       const std::string spare = spare_name(image_name_, oldest->number);

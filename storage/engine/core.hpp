@@ -293,7 +293,7 @@ private:
 
   // room.cpp
   static bool is_no_room(const MemoryError& error) noexcept;
-  bool seek_room(std::uint64_t bytes, After& after) noexcept;
+  bool seek_room(std::uint64_t bytes, bool for_writer, After& after) noexcept;
   bool log_can_be_emptied() const noexcept;
   bool give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept;
   std::string what_holds_room() const;

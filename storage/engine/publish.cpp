@@ -602,7 +602,8 @@ Engine::CommitRoom Engine::commit_waits_for_room(const SessionRef& state, const 
 }
 
 void Engine::wake_commit() noexcept {
-  if (!commit_ready_.empty()) sync_lane_.submit_ready(std::exchange(commit_ready_, {}));
+  // While the log goes on in a segment of its own nobody else may append. The end of that round comes here again.
+  if (!emptying_log_ && !commit_ready_.empty()) sync_lane_.submit_ready(std::exchange(commit_ready_, {}));
 }
 
 void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishing) {

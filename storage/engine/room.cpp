@@ -29,8 +29,8 @@ bool Engine::give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept {
   return true;
 }
 
-/// True when a checkpoint is on its way after which there may be more room.
-bool Engine::seek_room(std::uint64_t bytes, After& after) noexcept {
+/// True when a checkpoint is on its way after which there may be more room. Only a writer's need ends other sessions.
+bool Engine::seek_room(std::uint64_t bytes, bool for_writer, After& after) noexcept {
   if (stopping_ || options_.read_only || !sync_error_.empty() || checkpoint_error_) return false;
   if (round_phase_ == RoundPhase::idle) {
     const auto helps = [this] {
@@ -38,7 +38,7 @@ bool Engine::seek_room(std::uint64_t bytes, After& after) noexcept {
       return reachable.version > checkpointed_.version || (reachable.version == version_ && log_can_be_emptied());
     };
     while (!helps())
-      if (!give_up_oldest_holder(bytes, after)) return false;
+      if (!for_writer || !give_up_oldest_holder(bytes, after)) return false;
   }
   room_wanted_ = true;
   if (round_phase_ == RoundPhase::idle)
@@ -72,7 +72,8 @@ MemoryError Engine::no_room_error(const SessionRef& state, const MemoryError& er
   constexpr unsigned sought_max = 64;
   state->rounds_seen = rounds_seen;
   state->awaits_room =
-      state->room_sought < sought_max && (rounds_ended_ != rounds_seen || emptying_log_ || seek_room(bytes, after));
+      state->room_sought < sought_max && (rounds_ended_ != rounds_seen || emptying_log_ ||
+                                          seek_room(bytes, state->request.access == Access::write, after));
   state->room_sought = state->awaits_room ? state->room_sought + 1 : 0;
   return {error.errc(), std::move(text)};
 }
@@ -87,9 +88,15 @@ bool Engine::room_may_come(const SessionRef& state, std::function<void()> room) 
   return true;
 }
 
-/// On the checkpoint lane, at the end of a round: everything is in the image, and nobody publishes. The log's last file
-/// can then go as well.
+/// On the checkpoint lane, at the end of a round for which somebody wanted room: spare files go. Where everything is in
+/// the image, and nobody publishes, the log's last file can then go as well.
 void Engine::begin_empty_segment() noexcept {
+  bool room_wanted = false;
+  {
+    const Lock lock{mutex_};
+    room_wanted = room_wanted_;
+  }
+  if (room_wanted) static_cast<void>(log_.give_back_spares());
   std::uint64_t synced = 0, bytes = 0, version = 0, pages = 0;
   {
     const Lock lock{mutex_};
@@ -97,9 +104,10 @@ void Engine::begin_empty_segment() noexcept {
     if (!room_wanted_ || stopping_ || publishes || round_.position != appended_.position || !log_can_be_emptied())
       return;
     try {
-      if (segments_.size() == segments_.capacity()) {
+      // One for this, and one for the commit that may be waiting to be appended.
+      if (segments_.size() + 2 > segments_.capacity()) {
         const ReadGate::Change change{gate_};
-        segments_.reserve(2 * segments_.size());
+        segments_.reserve(2 * segments_.size() + 2);
       }
     } catch (const std::bad_alloc&) {
       return;

@@ -81,7 +81,12 @@ void create_image(const Folder& folder, const std::string& name, std::uint64_t p
   const File file{folder.file_system(), static_cast<int>(made.value), shown_path};
   std::string has = marker;
   try {
-    if (!locked(file)) throw busy(shown_path, "is removing or creating it");
+    FileStatus named;
+    const bool is_ours = locked(file) && folder.has(has, named) && named.inode == file.status().inode;
+    if (!is_ours) {
+      has.clear();  // somebody took it for what a crash had left, and perhaps made one of its own
+      throw busy(shown_path, "is removing or creating it");
+    }
     file.truncate(pages * page_size);
     file.sync();
     const IoResult renamed = in_place ? IoResult{} : folder.try_rename_new(marker, name);
@@ -90,10 +95,25 @@ void create_image(const Folder& folder, const std::string& name, std::uint64_t p
     has = name;
     folder.sync();
   } catch (...) {
-    static_cast<void>(folder.file_system().remove_beneath(folder.descriptor(), has));
+    if (!has.empty()) static_cast<void>(folder.file_system().remove_beneath(folder.descriptor(), has));
     throw;
   }
 }
+
+namespace {
+
+/// What has the marker's name and is no regular file is somebody else's, and stays.
+void rename_to_marker(const Folder& folder, const std::string& name, const std::string& shown_path) {
+  const std::string marker = marker_of(name);
+  const IoResult renamed = folder.try_rename_new(name, marker);
+  FileStatus status;
+  if (renamed.error == EEXIST && folder.has(marker, status) && !S_ISREG(status.mode))
+    throw not_ours_error(folder, marker, "remove", status);
+  if (renamed.error == EEXIST) throw busy(shown_path, "is removing or creating it");
+  if (!renamed.ok()) throw file_error(folder.file_system(), "remove", shown_path, renamed.error);
+}
+
+}  // namespace
 
 bool remove_image(const Folder& folder, const std::string& name, const std::string& shown_path) {
   const bool finished = finish_removal(folder, name, shown_path);
@@ -115,7 +135,7 @@ bool remove_image(const Folder& folder, const std::string& name, const std::stri
   if (mutated(Mutation::remove_image_first))
     folder.remove(name);
   else
-    folder.rename(name, marker_of(name));
+    rename_to_marker(folder, name, shown_path);
   remove_rest(folder, name);
   return true;
 }

@@ -181,42 +181,50 @@ void LogWriter::keep_spare(LogSegmentRef segment) noexcept {
 }
 
 void LogWriter::drop_spares() {
-  std::vector<LogSegmentRef> spares;
+  std::vector<LogSegmentRef> kept;
   {
     const std::lock_guard lock{spares_mutex_};
-    spares = std::exchange(spares_, {});
+    kept.reserve(spares_.size());
   }
   std::exception_ptr error;
-  for (LogSegmentRef& spare : spares) {
+  while (LogSegmentRef spare = last_spare()) {
     try {
       folder_.remove(spare_name(options_.image_name, spare->number));
     } catch (const MemoryError&) {
       if (!error) error = std::current_exception();
-      keep_spare(std::move(spare));
+      kept.push_back(std::move(spare));
     }
   }
+  for (LogSegmentRef& spare : kept) keep_spare(std::move(spare));
   if (error) std::rethrow_exception(error);
 }
 
 bool LogWriter::give_back_spares() noexcept {
-  std::vector<LogSegmentRef> spares;
-  {
-    const std::lock_guard lock{spares_mutex_};
-    spares.swap(spares_);
-  }
-  for (const LogSegmentRef& spare : spares) {
+  bool some = false;
+  while (const LogSegmentRef spare = last_spare()) {
+    some = true;
     try {
       static_cast<void>(give_up(spare_name(options_.image_name, spare->number)));
     } catch (const std::bad_alloc&) {
       // Its name stays until the store closes.
     }
   }
-  return !spares.empty();
+  return some;
+}
+
+// The list keeps its memory: keep_spare() relies on what wants() has reserved.
+LogSegmentRef LogWriter::last_spare() noexcept {
+  const std::lock_guard lock{spares_mutex_};
+  if (spares_.empty()) return nullptr;
+  LogSegmentRef spare = std::move(spares_.back());
+  spares_.pop_back();
+  return spare;
 }
 
 void LogWriter::drop_failed_segment() {
   if (!segment_failed_ && !gave_up_) return;
-  if (segment_left_ && !mutated(Mutation::forget_failed_segment))
+  // Also one whose removal was never tried, for want of memory.
+  if ((segment_failed_ || segment_left_) && !mutated(Mutation::forget_failed_segment))
     folder_.remove(segment_name(options_.image_name, next_number_));
   segment_left_ = false;
   folder_.sync();

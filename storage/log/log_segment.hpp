@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -144,6 +145,8 @@ private:
   void write_ahead(LogSegment& segment, std::uint64_t segment_bytes, std::uint64_t offset, std::uint64_t bytes);
   /// Gives `segment` a spare file under its new name. False when there is none that nobody refers to.
   bool take_spare(LogSegment& segment, const std::string& name);
+  /// Takes one out of the list; null when there is none.
+  LogSegmentRef last_spare() noexcept;
   /// Removes a file that could not be made what it was to be; false when it is still there.
   bool give_up(const std::string& name) noexcept;
   void write_record(const LogSegment& segment, const LogAppend& record, RecordHeader& header);
@@ -161,7 +164,7 @@ private:
   /// `current_` any more: a recovery that finds that segment goes on there and never sees what stands behind its
   /// beginning.
   bool segment_failed_ = false;
-  bool gave_up_ = false;  ///< a file was removed, and that may not last
+  std::atomic<bool> gave_up_{false};  ///< a file was removed, and that may not last; from any thread
   /// The file of that segment is still there: it could not be removed. The next one is made in its place.
   bool segment_left_ = false;
   /// What was written of a record that failed could not be cut off. It could be taken for a record, if the next one

@@ -157,13 +157,21 @@ void ReplacementFile::commit() {
                       "write " + storage::quoted(target_) + ": the folder or the file " + storage::quoted(path_) +
                           " was replaced meanwhile, and what was written is elsewhere; copy once more");
   }
-  // Between the look at the beginning and now someone may have made the file.
-  storage::FileStatus there;
-  if (!overwrite_ && folder_.has(name_, there)) {
-    throw MemoryError(Errc::already_exists,
-                      action_ + " " + storage::quoted(target_) + ": a file appeared there meanwhile; " + remedy());
+  // Since the look at the beginning someone may have made the file, or put another one in its place, and serve it.
+  if (old_.is_open()) {
+    storage::FileStatus there;
+    const auto looked_at = old_.status();
+    if (!folder_.has(name_, there) || there.device != looked_at.device || there.inode != looked_at.inode)
+      throw MemoryError(Errc::busy, action_ + " " + storage::quoted(target_) +
+                                        ": the file was replaced or removed meanwhile; look at it, and copy once more");
+    folder_.rename(temporary_, name_);
+  } else {
+    const storage::IoResult renamed = folder_.try_rename_new(temporary_, name_);
+    if (renamed.error == EEXIST)
+      throw MemoryError(Errc::already_exists,
+                        action_ + " " + storage::quoted(target_) + ": a file appeared there meanwhile; " + remedy());
+    if (!renamed.ok()) throw storage::file_error(files(), "rename to", target_, renamed.error);
   }
-  folder_.rename(temporary_, name_);
   committed_ = true;
   keep_on_signal(folder_.descriptor(), temporary_);
   folder_.sync();
