@@ -14,6 +14,7 @@
 #include <pageserver/file_provider.hpp>
 
 #include "storage/embedded/embedded_store.hpp"
+#include "tests/support/skip.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/forked.hpp"
@@ -168,6 +169,9 @@ TEST_CASE("sessions of every kind are refused in a child, and their ends there l
 }
 
 TEST_CASE("a child opens the store of its parent as any other process does: when the parent has closed it") {
+#if defined(__SANITIZE_THREAD__)
+  return skip("ThreadSanitizer ends a child that makes threads where its parent had some");
+#endif
   const TempDir folder;
   const auto path = folder.file("a.img");
   auto session = storage::open_embedded_store(path, {});
