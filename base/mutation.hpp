@@ -30,6 +30,7 @@ enum class Mutation : std::uint8_t {
   share_synced_block,         ///< a record begins in a block with what a sync made durable
   share_block_in_sync,        ///< a sync does not wait for the record that is being written into its last block
   recovery_writes_in_place,   ///< recovery writes over what was durable, instead of a copy of it
+  recovery_trusts_sync,       ///< recovery takes for durable what a sync says to be, not what the disk has
   forget_appended,            ///< what is in the log is answered, not entered, and the next record has its version
   skip_private_bound,         ///< private bytes go past what they are bounded by
   forget_failed_segment,      ///< a close leaves the file of a segment that could neither be made nor removed

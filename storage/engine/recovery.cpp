@@ -10,6 +10,7 @@
 
 #include "base/mutation.hpp"
 #include "storage/engine/image_copy.hpp"
+#include "storage/file/disk_compare.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_scan.hpp"
@@ -85,15 +86,21 @@ void for_each_part(const LogSegment& segment, std::uint64_t from, std::uint64_t 
   }
 }
 
-/// Only the right mark goes along. Else the mark's block is empty, and whoever writes it there tears nothing.
-void copy_mark(LogSegment& segment, const File& copy) {
+/// Notes whether the segment's file has the right mark. Returns how many bytes of one it has.
+std::size_t look_for_mark(LogSegment& segment) {
   std::array<std::byte, log_format::mark_bytes> encoded{};
   const std::size_t there = segment.file.read_up_to(segment.layout.mark_at, encoded);
   SegmentMark mark;
   segment.marked = decode_mark(std::span{encoded}.first(there), mark) == Decoded::valid && mark.salt == segment.salt &&
                    mark.position == segment.first_position;
+  return there;
+}
+
+/// Only the right mark goes along. Else the mark's block is empty, and whoever writes it there tears nothing.
+void copy_mark(LogSegment& segment, const File& copy) {
+  const std::size_t there = look_for_mark(segment);
   if (segment.marked || there == 0) return;
-  encoded.fill(std::byte{0});
+  const std::array<std::byte, log_format::mark_bytes> encoded{};
   copy.write(segment.layout.mark_at, std::span{encoded}.first(there));
 }
 
@@ -133,14 +140,20 @@ void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) 
 }
 
 /// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
-/// was forgotten. A synced copy of them is durable for sure. Only then may the image change: should power fail in the
-/// middle, the same records are found again. They may as well be durable already, and answered; so they are written
-/// over in place only where there is no room for a copy: a loss of power then may tear them.
+/// was forgotten. What the disk has after one more sync is durable for sure, and so is a synced copy. Only then may the
+/// image change: should power fail in the middle, the same records are found again. They may as well be durable
+/// already, and answered; so they are written over in place only where there is no room for a copy: a loss of power
+/// then may tear them.
 void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan,
                       const std::atomic<bool>* abandon, const LogSizes& sizes) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
     check_abandoned(abandon, folder.path_of(image_name));
+    if (disk_has(folder, file_name(segment->file.path()), segment->file, 0,
+                 segment->offset_of(segment->end_position))) {
+      look_for_mark(*segment);
+      continue;
+    }
     if (!mutated(Mutation::recovery_writes_in_place) && replace_by_copy(folder, image_name, *segment, sizes)) continue;
     const std::uint64_t from =
         scan.synced_position > segment->first_position ? segment->offset_of(scan.synced_position) : 0;
@@ -153,6 +166,10 @@ void make_log_durable(const Folder& folder, const std::string& image_name, const
 
 void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, const std::atomic<bool>* abandon) {
   if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
+  // The disk writes what was copied while the next pages are, in pieces large enough for it to sort what lies
+  // scattered.
+  constexpr std::uint64_t writeback_pages = 256;
+  std::uint64_t written_back = 0;
   std::vector<std::byte> scratch;
   std::uint64_t next = 0;
   for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(next)) {
@@ -163,7 +180,10 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, con
     copy.may_punch = true;
     index.pieces_at(page, scan.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
     next = page + copy_pages(copy, scan.segments, image.file(), scratch).pages;
-    image.file().file_system().start_writeback(image.file().descriptor(), page * page_size, (next - page) * page_size);
+    if (next - written_back < writeback_pages) continue;
+    image.file().file_system().start_writeback(image.file().descriptor(), written_back * page_size,
+                                               (next - written_back) * page_size);
+    written_back = next;
   }
   if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
 }

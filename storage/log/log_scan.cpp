@@ -1,5 +1,7 @@
 #include "storage/log/log_scan.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -56,6 +58,9 @@ private:
     found.segment->file = folder_.open_file(name, open_flags_, 0, "open log");
     found.segment->number = parse_sibling_name(name)->number;
     found.file_bytes = found.segment->file.status().size_bytes;
+    // Who opens it for writing will sync it: the disk may begin while the scan goes on.
+    if ((open_flags_ & O_ACCMODE) != O_RDONLY)
+      folder_.file_system().start_writeback(found.segment->file.descriptor(), 0, found.file_bytes);
     std::array<std::byte, segment_header_bytes> bytes{};
     const std::size_t length = found.segment->file.read_up_to(0, bytes);
     found.decoded = decode_segment_header(std::span{bytes}.first(length), found.header, found.other_version);

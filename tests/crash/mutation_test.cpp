@@ -74,6 +74,7 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"cut_log_before_image_sync", Mutation::cut_log_before_image_sync},
       {"share_synced_block", Mutation::share_synced_block},
       {"recovery_writes_in_place", Mutation::recovery_writes_in_place},
+      {"recovery_trusts_sync", Mutation::recovery_trusts_sync},
       {"forget_appended", Mutation::forget_appended},
       {"skip_private_bound", Mutation::skip_private_bound},
       {"forget_failed_segment", Mutation::forget_failed_segment},
@@ -93,6 +94,7 @@ TEST_CASE("the simulation finds each mutation of the engine") {
   }));
   INFO(name);
   const Failing failing = mutation == Mutation::success_after_failed_sync ? Failing::syncs
+                          : mutation == Mutation::recovery_trusts_sync    ? Failing::syncs
                           : mutation == Mutation::forget_failed_segment   ? Failing::removals
                                                                           : Failing::nothing;
   // Most are found by the first few; what it takes several rare things for, by one in hundreds.

@@ -69,6 +69,7 @@ std::uint64_t SimulatedFileSystem::blocks() const {
 std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::after(Crash crash, std::uint64_t seed) const {
   auto copy = std::make_unique<SimulatedFileSystem>(seed);
   copy->short_transfer_one_in = short_transfer_one_in;
+  copy->direct_reads = direct_reads;
   copy->torn_sector_bytes = torn_sector_bytes;
   copy->torn_in_changes_only = torn_in_changes_only;
   copy->directories_ = directories_;
@@ -198,9 +199,9 @@ IoResult SimulatedFileSystem::open_beneath(int directory, const std::string& nam
 IoResult SimulatedFileSystem::open_path(const std::string& path, int flags, std::uint32_t mode) {
   const bool writable = (flags & O_ACCMODE) != O_RDONLY;
   if (directory_of(path) != nullptr) {
-    if ((flags & O_TMPFILE) == O_TMPFILE) return add_file({make_inode(mode), path, writable, {}});
+    if ((flags & O_TMPFILE) == O_TMPFILE) return add_file({make_inode(mode), path, writable, false, {}});
     if (writable || (flags & O_CREAT) != 0) return failed(EISDIR);
-    return add_file({0, without_trailing_slash(path), false, {}});
+    return add_file({0, without_trailing_slash(path), false, false, {}});
   }
   const auto [folder, name] = split(path);
   Directory* directory = directory_of(folder);
@@ -211,12 +212,13 @@ IoResult SimulatedFileSystem::open_path(const std::string& path, int flags, std:
     const std::uint64_t inode = make_inode(mode);
     directory->now[name] = inode;
     directory->unsynced.push_back({{{name, inode}}});
-    return add_file({inode, path, writable, {}});
+    return add_file({inode, path, writable, false, {}});
   }
   if ((flags & O_DIRECTORY) != 0) return failed(ENOTDIR);
+  if ((flags & O_DIRECT) != 0 && !direct_reads) return failed(EINVAL);
   if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return failed(EEXIST);
   if ((flags & O_TRUNC) != 0) inodes_.at(entry->second).resize(0, tick());
-  return add_file({entry->second, path, writable, {}});
+  return add_file({entry->second, path, writable, (flags & O_DIRECT) != 0, {}});
 }
 
 void SimulatedFileSystem::close(int file) noexcept {
@@ -232,10 +234,14 @@ IoResult SimulatedFileSystem::read_at(int file, std::uint64_t offset, std::span<
   if (short_transfer_one_in != 0 && random_.one_in(short_transfer_one_in)) {
     if (random_.one_in(2)) return failed(EINTR);
     buffer = buffer.first(buffer.empty() ? 0 : 1 + static_cast<std::size_t>(random_.below(buffer.size())));
+    // Only at the end of the file such a read ends inside a block.
+    if (opened->direct) buffer = buffer.first(buffer.size() / BlockBytes::block_size * BlockBytes::block_size);
   }
   if (offset >= inode->size()) return done(0);
   const std::uint64_t length = std::min<std::uint64_t>(buffer.size(), inode->size() - offset);
-  inode->content().read(offset, buffer.first(static_cast<std::size_t>(length)));
+  buffer = buffer.first(static_cast<std::size_t>(length));
+  inode->content().read(offset, buffer);
+  if (opened->direct) inode->read_disk(offset, buffer);
   return done(length);
 }
 

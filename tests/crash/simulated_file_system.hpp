@@ -81,6 +81,8 @@ public:
   /// After a failed sync the page cache forgets some of what that did not bring to the disk: what is read there then is
   /// older.
   bool drops_pages = false;
+  /// Files can be read past the page cache, with O_DIRECT; else that is EINVAL.
+  bool direct_reads = true;
   bool dropped_pages() const { return dropped_pages_; }
 
   void make_directory(const std::string& path);
@@ -146,6 +148,7 @@ private:
     std::uint64_t inode = 0;  // 0: a directory
     std::string path;
     bool writable = false;
+    bool direct = false;  // reads the disk, not the page cache
     std::optional<storage::Lock> lock;
   };
 

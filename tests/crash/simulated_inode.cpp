@@ -71,6 +71,16 @@ void SimulatedInode::note_dirty(std::uint64_t offset, std::uint64_t length) {
   }
 }
 
+void SimulatedInode::read_disk(std::uint64_t offset, std::span<std::byte> buffer) const {
+  for (std::uint64_t at = offset; at < offset + buffer.size();) {
+    const std::uint64_t end = std::min((at / sector_size + 1) * sector_size, offset + buffer.size());
+    if (!dirty_.contains(at / sector_size) && at < durable_.size())
+      durable_.read(at, buffer.subspan(static_cast<std::size_t>(at - offset),
+                                       static_cast<std::size_t>(std::min(end, durable_.size()) - at)));
+    at = end;
+  }
+}
+
 void SimulatedInode::write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns) {
   modified_ns_ = now_ns;
   if (offset + data.size() > size()) resize(offset + data.size(), now_ns);

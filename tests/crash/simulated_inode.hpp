@@ -66,6 +66,9 @@ public:
   const BlockBytes& content() const { return content_; }
   const BlockBytes& durable() const { return durable_; }
 
+  /// Puts what the disk has into `buffer`, which is what the page cache has. What is dirty is written out by such a
+  /// read before, so that both are the same there.
+  void read_disk(std::uint64_t offset, std::span<std::byte> buffer) const;
   /// Extends the file where the range lies past its end.
   void write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns);
   void resize(std::uint64_t size, std::int64_t now_ns);

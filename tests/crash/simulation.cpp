@@ -219,6 +219,7 @@ bool Simulation::open_again(Crash crash) {
   place_ = place_of(*disk_);
   if (in_directory_ && random_.one_in(3)) move_folder();
   disk_->short_transfer_one_in = 20;
+  disk_->direct_reads = options_.seed % 3 != 0;
   disk_->drops_pages = options_.faults.drops_pages;
   disk_->observe = [this](const CallInfo& info) { observe(info); };
   disk_->fault = [this](const CallInfo& info) { return fault(info); };

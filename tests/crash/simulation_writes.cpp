@@ -55,6 +55,7 @@ void Simulation::publish(Actor& actor, BlockBytes image, const std::function<voi
 void Simulation::PrivateBlocks::change(const ByteRange& range, bool zero) {
   ++changes;
   const std::uint64_t first = range.offset / 4096, last = (range.offset + range.length - 1) / 4096;
+  const std::set<std::uint64_t> before = touched;
   for (std::uint64_t block = first; block <= last; ++block) touched.insert(block);
   const std::uint64_t whole_first = (range.offset + 4095) / 4096, whole_end = (range.offset + range.length) / 4096;
   if (zero && whole_first < whole_end) {
@@ -62,7 +63,10 @@ void Simulation::PrivateBlocks::change(const ByteRange& range, bool zero) {
     for (std::uint64_t block = whole_first; block < whole_end; ++block) data.erase(block);
     return;
   }
-  for (std::uint64_t block = first; block <= last; ++block) data.insert(block);
+  for (std::uint64_t block = first; block <= last; ++block) {
+    // Zeros in what is all zeros already take nothing.
+    if (!zero || !before.contains(block) || data.contains(block)) data.insert(block);
+  }
 }
 
 std::uint64_t Simulation::PrivateBlocks::ranges_min() const {

@@ -436,6 +436,7 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log of format 1 is replayed") {
 TEST_CASE_METHOD(KilledHarness, "recovery: without room for a copy of the log it is written over in place") {
   leave_log(3);
   kill();
+  files.refuse_direct_reads();
   const int call = GENERATE(0, 1);
   if (call == 0) {
     files.fail(Call::reserve, ENOSPC);
@@ -443,6 +444,21 @@ TEST_CASE_METHOD(KilledHarness, "recovery: without room for a copy of the log it
     files.fail(Call::write, ENOSPC, 0, 1);
   }
   open();
+  CHECK(read_from(*reader(), 2000, 100) == filled(100, 3));
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a log is copied only where nobody can tell that the disk has it") {
+  const bool tell = GENERATE(true, false);
+  leave_log(3);
+  kill();
+  if (!tell) files.refuse_direct_reads();
+  const storage::IoResult direct =
+      storage::posix_file_system().open(log(), O_RDONLY | O_DIRECT, 0);  // tmpfs has no such reads
+  if (direct.ok()) storage::posix_file_system().close(static_cast<int>(direct.value));
+  const std::uint64_t renames = files.calls(Call::rename);
+  open();
+  CHECK(files.calls(Call::rename) - renames == (tell && direct.ok() ? 0 : 1));
   CHECK(read_from(*reader(), 2000, 100) == filled(100, 3));
   CHECK(names() == std::vector<std::string>{"db.img"});
 }

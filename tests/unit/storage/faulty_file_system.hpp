@@ -2,6 +2,8 @@
 // held back, and a count of everything.
 #pragma once
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -61,6 +63,8 @@ public:
   void transfer_at_most(std::size_t bytes) { transfer_bytes_max_ = bytes; }
   /// Every other call of that kind is interrupted.
   void interrupt(Call call) { interrupted_[index(call)] = true; }
+  /// No file can be read past the page cache, as on tmpfs.
+  void refuse_direct_reads() { direct_reads_ = false; }
   std::uint64_t calls(Call call) const { return counts_[index(call)]; }
   std::uint64_t open_files() const { return open_files_; }
 
@@ -68,6 +72,7 @@ public:
     return opened(faulty(Call::open, [&] { return below().open(path, flags, mode); }));
   }
   storage::IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
+    if ((flags & O_DIRECT) != 0 && !direct_reads_) return {-1, EINVAL};
     return opened(faulty(Call::open, [&] { return below().open_beneath(directory, name, flags, mode); }));
   }
   void close(int file) noexcept override {
@@ -178,6 +183,7 @@ private:
   std::mutex mutex_;
   std::array<Rule, call_count> rules_{};
   std::array<bool, call_count> interrupted_{};
+  bool direct_reads_ = true;
   std::array<std::atomic<std::uint64_t>, call_count> counts_{};
   std::array<std::function<void()>, call_count> hooks_{};
   static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
