@@ -38,7 +38,8 @@ done < <(parsable)
 export tree stamps
 # shellcheck disable=SC2016 # for the inner shell
 printf '%s\n' "${todo[@]}" | xargs -r -P "$(nproc)" -I{} bash -c '
-  if out=$(clang-tidy-14 -p "$tree" --quiet --extra-arg=-Wno-unknown-warning-option "$1" 2>&1); then
+  if out=$(clang-tidy-14 -p "$tree" --quiet --extra-arg=-Wno-unknown-warning-option \
+    --extra-arg=-Wthread-safety "$1" 2>&1); then
     touch "$stamps/${1//\//_}"
   else
     printf "%s\n" "$out" | grep -vE "^[0-9]+ warnings|^Suppressed|^Use -header"
