@@ -28,8 +28,8 @@ RemoteProvider& RemoteProvider::operator=(RemoteProvider&& other) noexcept {
 }
 RemoteProvider::~RemoteProvider() = default;
 
-std::uint64_t RemoteProvider::size() { return (*impl_)->pages("size") * page_size; }
-std::uint64_t RemoteProvider::pages() { return (*impl_)->pages("pages"); }
+std::uint64_t RemoteProvider::size() { return (*impl_)->pages() * page_size; }
+std::uint64_t RemoteProvider::pages() { return (*impl_)->pages(); }
 std::uint64_t RemoteProvider::grow(std::uint64_t new_pages) { return (*impl_)->grow(new_pages); }
 void RemoteProvider::read(std::uint64_t offset, std::span<std::byte> buffer) { (*impl_)->read(offset, buffer); }
 void RemoteProvider::write(std::uint64_t offset, std::span<const std::byte> data) { (*impl_)->write(offset, data); }

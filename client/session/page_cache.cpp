@@ -132,7 +132,7 @@ void PageCache::forget_base(Page& page) noexcept {
   give_back(std::move(page.base));
 }
 
-void PageCache::settle(Page& page) noexcept {
+void PageCache::mark_clean(Page& page) noexcept {
   page.dirty = false;
   forget_base(page);
 }

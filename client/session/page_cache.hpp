@@ -94,7 +94,7 @@ public:
   /// Forgets how the page was: all that is known has to be sent.
   void forget_base(Page& page) noexcept;
   /// Marks the page as what the daemon has.
-  void settle(Page& page) noexcept;
+  void mark_clean(Page& page) noexcept;
 
   /// Drops clean pages, least recently used first and never `keep`, until `buffers` more fit. False: what is left is
   /// dirty or loading.

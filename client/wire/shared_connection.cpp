@@ -2,10 +2,10 @@
 
 namespace pageserver::client {
 
-void SharedConnection::wait(std::unique_lock<std::mutex>& lock, const Batch& batch) {
+void SharedConnection::wait(const Batch& batch) {
   while (!batch.done()) {
     if (!driving_) {
-      drive(lock, batch);
+      drive(batch);
       continue;
     }
     // The driver may be asleep and not know that there is something to send.
@@ -13,12 +13,18 @@ void SharedConnection::wait(std::unique_lock<std::mutex>& lock, const Batch& bat
     connection_.send_now();
     if (connection_.has_unsent()) wakeup_.wake();
     ++waiting_;
-    changed_.wait(lock, [&] { return batch.done() || !driving_; });
+    changed_.wait(mutex_, [&]() PAGESERVER_REQUIRES(mutex_) { return batch.done() || !driving_; });
     --waiting_;
   }
 }
 
-void SharedConnection::drive(std::unique_lock<std::mutex>& lock, const Batch& batch) {
+// Connection::await() is the one call that others may submit beside.
+Connection::Arrival SharedConnection::await_unlocked(const Connection::Wait& wait) {
+  const Unlocked unlocked{mutex_};
+  return connection().await(wait);
+}
+
+void SharedConnection::drive(const Batch& batch) {
   driving_ = true;
   std::size_t completed = connection_.push();
   bool again = false;
@@ -29,9 +35,7 @@ void SharedConnection::drive(std::unique_lock<std::mutex>& lock, const Batch& ba
     auto wait = connection_.plan_wait(never, wakeup_.fd());
     if (again) wait.only_sleep();
     if (several_threads_) wait.may_block = false;
-    lock.unlock();
-    const auto arrival = connection_.await(wait);
-    lock.lock();
+    const auto arrival = await_unlocked(wait);
     if (arrival.woken) wakeup_.reset();
     again = arrival.got.would_block;
     completed = connection_.take(arrival);

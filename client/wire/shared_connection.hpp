@@ -10,13 +10,12 @@
 // send meanwhile.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <mutex>
 #include <utility>
 
+#include "base/mutex.hpp"
 #include "client/wire/connection.hpp"
 #include "client/wire/wakeup.hpp"
 
@@ -60,10 +59,10 @@ public:
   /// Runs `submit(connection, batch)` under the lock and waits for what it added to the batch. Throws what `submit`
   /// threw (once what it had submitted before has ended), else the batch's first error.
   template <class Submit>
-  void run(Submit submit) {
+  void run(Submit submit) PAGESERVER_EXCLUDES(mutex_) {
     // Before the lock: in a child after fork(2) a thread of the parent may have held it.
-    if (connection_.is_forked()) connection_.check_usable(proto::Operation::close);
-    std::unique_lock lock{mutex_};
+    if (is_forked()) connection().check_usable(proto::Operation::close);
+    const Lock lock{mutex_};
     Batch batch;
     std::exception_ptr failed;
     try {
@@ -73,7 +72,7 @@ public:
     }
     if (!batch.done()) {
       ++round_trips_;
-      wait(lock, batch);
+      wait(batch);
     }
     if (failed) std::rethrow_exception(failed);
     batch.rethrow();
@@ -82,8 +81,9 @@ public:
   /// As run(), for what needs no round trip: takes in what the daemon has said meanwhile, so that a lost lease or a
   /// closed connection is known, and throws as a request of `operation` would.
   template <class Local>
-  void look(proto::Operation operation, Local local) {
+  void look(proto::Operation operation, Local local) PAGESERVER_EXCLUDES(mutex_) {
     run([&](Connection& connection, Batch&) {
+      mutex_.assert_held();
       if (!driving_ && !connection.ended()) connection.advance();
       connection.check_usable(operation);
       local();
@@ -91,25 +91,33 @@ public:
   }
 
   /// How many calls waited for the daemon. Inside run() only.
-  std::uint64_t round_trips() const noexcept { return round_trips_; }
+  std::uint64_t round_trips() const noexcept PAGESERVER_REQUIRES(mutex_) { return round_trips_; }
+  /// The lock under which `submit` and all completions run: it guards what they share.
+  const Mutex& mutex() const PAGESERVER_RETURN_CAPABILITY(mutex_) { return mutex_; }
+  /// For `submit` and completions, which clang takes for functions that hold nothing.
+  void assert_held() const PAGESERVER_ASSERT_HELD(mutex_) {}
 
-  bool is_forked() const noexcept { return connection_.is_forked(); }
-  /// Only before or after all threads: for opening and closing.
-  Connection& connection() noexcept { return connection_; }
-  const Connection& connection() const noexcept { return connection_; }
+  bool is_forked() const noexcept { return connection().is_forked(); }
+  /// Without the lock: only before or after all threads, for opening and closing, or for what never changes once the
+  /// connection is open, such as server() and is_forked().
+  Connection& connection() noexcept PAGESERVER_NO_THREAD_SAFETY_ANALYSIS { return connection_; }
+  const Connection& connection() const noexcept PAGESERVER_NO_THREAD_SAFETY_ANALYSIS { return connection_; }
 
 private:
-  void wait(std::unique_lock<std::mutex>& lock, const Batch& batch);
-  void drive(std::unique_lock<std::mutex>& lock, const Batch& batch);
+  void wait(const Batch& batch) PAGESERVER_REQUIRES(mutex_);
+  void drive(const Batch& batch) PAGESERVER_REQUIRES(mutex_);
+  Connection::Arrival await_unlocked(const Connection::Wait& wait) PAGESERVER_REQUIRES(mutex_);
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Connection connection_;
+  Mutex mutex_;
+  CondVar changed_;
+  Connection connection_ PAGESERVER_GUARDED_BY(mutex_);
   Wakeup wakeup_;
-  std::uint64_t round_trips_ = 0;
-  bool driving_ = false;          // a thread is in drive(): only it may end the connection, since it polls the socket
-  std::size_t waiting_ = 0;       // threads that wait for the driver
-  bool several_threads_ = false;  // one has met another in here: from then on a driver sleeps where it can be woken
+  std::uint64_t round_trips_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+  // A thread is in drive(): only it may end the connection, since it polls the socket.
+  bool driving_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  std::size_t waiting_ PAGESERVER_GUARDED_BY(mutex_) = 0;  // threads that wait for the driver
+  // One thread has met another in here: from then on a driver sleeps where it can be woken.
+  bool several_threads_ PAGESERVER_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace pageserver::client

@@ -95,7 +95,7 @@ TEST_CASE("the least recently used page goes first, and what was kept stays") {
   CHECK(cache.bytes_peak() == 3 * page_size);
 }
 
-TEST_CASE("a dirty page makes no room until it is settled, and its copy counts as memory") {
+TEST_CASE("a dirty page makes no room until it is clean, and its copy counts as memory") {
   PageCache cache{2 * page_size};
   auto& page = cache.add(7);
   std::fill(page.all().begin(), page.all().end(), std::byte{4});
@@ -105,7 +105,7 @@ TEST_CASE("a dirty page makes no room until it is settled, and its copy counts a
   CHECK_FALSE(cache.make_room(1, nullptr));
   CHECK(cache.dirty() == std::vector<CachedPage*>{&page});
   CHECK(page.unsent() == std::vector<PageRange>{{100, 1}});
-  cache.settle(page);
+  cache.mark_clean(page);
   CHECK(page.unsent().empty());
   CHECK(cache.bytes() == page_size);
   CHECK(cache.make_room(2, nullptr));
