@@ -48,7 +48,6 @@ std::string milliseconds_text(std::chrono::milliseconds duration) { return std::
 
 Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& options)
     : endpoint_{endpoint},
-      context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
       process_{storage::process_mark()},
       budget_{storage::poll_bound(options.poll_us, storage::usable_processors())} {
@@ -61,7 +60,6 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
 
 Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options)
     : endpoint_{endpoint},
-      context_{endpoint.uri()},
       request_timeout_{options.request_timeout},
       process_{storage::process_mark()},
       socket_{socket},
@@ -76,10 +74,10 @@ Connection::~Connection() = default;
 
 void Connection::name_store(std::string_view store) {
   context_ = endpoint_.uri(store);
-  out_of_memory_.emplace(Errc::connection_lost,
-                         error_text(context_, "receive",
-                                    "no memory for what the daemon said: the session was given up, and requests "
-                                    "without an answer may or may not have been applied; open another one"));
+  end_.prepare(Errc::connection_lost,
+               error_text(context_, "receive",
+                          "no memory for what the daemon said: the session was given up, and requests without an "
+                          "answer may or may not have been applied; open another one"));
 }
 
 void Connection::hello(Deadline deadline, const std::string& client_name) {
@@ -105,7 +103,6 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
     refuse(Errc::protocol_error, "the daemon announced request_bytes_max=" + std::to_string(answer.request_bytes_max) +
                                      " requests_in_flight_max=" + std::to_string(answer.requests_in_flight_max) +
                                      ", expected at least 1 of each");
-  server_.version = answer.version;
   server_.features = answer.features & proto::features_all;
   server_.payload_bytes_max = answer.payload_bytes_max;
   server_.request_bytes_max = std::min(answer.request_bytes_max, request_bytes_max);
@@ -113,7 +110,7 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
   server_.buffered_bytes_max = answer.buffered_bytes_max;
   server_.connection_id = answer.connection_id;
   server_.name = base::visible(answer.server_name);
-  greeted_ = true;
+  server_.version = answer.version;
 }
 
 bool Connection::is_forked() const noexcept { return storage::process_mark() != process_; }
@@ -125,16 +122,7 @@ void Connection::check_usable(proto::Operation operation) const {
         error_text(context_, proto::to_string(operation),
                    "the connection belongs to process " + std::to_string(storage::process_id_of(process_)) +
                        ": sessions do not survive fork(2), open one in this process")};
-  throw_if_ended();
-  if (!lease_lost_) return;
-  // What is about the daemon and not about the store still works.
-  const bool allowed = operation == proto::Operation::close || operation == proto::Operation::ping ||
-                       operation == proto::Operation::list;
-  if (!allowed) throw MemoryError{*lease_lost_};
-}
-
-void Connection::throw_if_ended() const {
-  if (ended_ != nullptr) throw MemoryError{*ended_};
+  end_.check(operation);
 }
 
 proto::Bytes& Connection::begin(proto::Operation operation) {
@@ -146,13 +134,13 @@ proto::Bytes& Connection::begin(proto::Operation operation) {
 std::span<const std::byte> Connection::encode_write(std::uint64_t offset, std::span<const std::byte> data) {
   auto& out = begin(proto::Operation::write);
   if (data.size() <= copy_bytes_max) {
-    proto::encode(out, next_id_, proto::WriteRequest{offset, data});
+    proto::encode(out, requests_.next_id(), proto::WriteRequest{offset, data});
     return {};
   }
   std::array<std::byte, proto::frame_header_bytes + write_fixed_bytes> head;
   proto::FrameHeader header;
   header.operation = proto::Operation::write;
-  header.request_id = next_id_;
+  header.request_id = requests_.next_id();
   header.payload_bytes = static_cast<std::uint32_t>(write_fixed_bytes + data.size());
   proto::encode_header(std::span{head}.first<proto::frame_header_bytes>(), header);
   proto::store(head.data() + proto::frame_header_bytes, offset);
@@ -162,56 +150,34 @@ std::span<const std::byte> Connection::encode_write(std::uint64_t offset, std::s
 
 void Connection::enqueue(proto::Operation operation, Completion completion, std::chrono::milliseconds timeout,
                          std::span<std::byte> into, std::span<const std::byte> by_reference) {
-  Pending request;
+  PendingRequest request;
   request.operation = operation;
   request.into = into;
   request.cost_bytes = send_.unsealed_bytes() + by_reference.size() + proto::frame_header_bytes + into.size();
   request.timeout = timeout.count() > 0 ? timeout : request_timeout_;
   request.completion = std::move(completion);
-  pending_.push_back(std::move(request));
+  auto& added = requests_.add(std::move(request));
   try {
-    pending_.back().end_position = send_.seal(by_reference);
+    added.end_position = send_.seal(by_reference);
   } catch (...) {
-    pending_.pop_back();
+    requests_.drop_last();
     throw;
   }
-  ++next_id_;
-  ++outstanding_;
   ++counters_.requests;
   admit();
 }
 
-bool Connection::has_room() const {
-  if (admitted_ < pending_.size()) return false;
-  return in_flight_ == 0 ||
-         (in_flight_ < server_.requests_in_flight_max && in_flight_bytes_ < server_.buffered_bytes_max);
-}
-
-void Connection::admit() {
-  while (admitted_ < pending_.size()) {
-    const auto& next = pending_[admitted_];
-    const bool fits =
-        in_flight_ < server_.requests_in_flight_max && in_flight_bytes_ + next.cost_bytes <= server_.buffered_bytes_max;
-    if (in_flight_ > 0 && !fits) return;
-    if (in_flight_ == 0) oldest_since_ = Clock::now();
-    ++in_flight_;
-    ++admitted_;
-    in_flight_bytes_ += next.cost_bytes;
-    send_.set_limit(next.end_position);
-  }
-}
+bool Connection::has_room() const { return requests_.has_room(limits()); }
 
 void Connection::send_some() noexcept {
-  if (write_failed_ != 0 || send_.sendable() == 0) return;
+  // An error is not the end yet: a daemon that closes says why first, and that is still to be read.
   const auto sent = send_.send(socket_.get());
   counters_.send_calls += sent.calls;
   counters_.bytes_sent += sent.bytes;
-  // Not the end yet: a daemon that closes says why first, and that is still to be read.
-  if (sent.error != 0) write_failed_ = sent.error;
 }
 
 void Connection::send_now() noexcept {
-  if (!is_forked() && ended_ == nullptr) send_some();
+  if (!is_forked() && ended() == nullptr) send_some();
 }
 
 template <class Work>
@@ -223,23 +189,23 @@ std::size_t Connection::guarded(Work work) {
     end_out_of_memory();
     completed += deliver_end();
   }
-  if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  completions_.rethrow();
   return completed;
 }
 
 std::size_t Connection::push() {
   if (is_forked()) check_usable(proto::Operation::close);
-  if (ended_ != nullptr) return guarded([&] { return deliver_end(); });
+  if (ended() != nullptr) return guarded([&] { return deliver_end(); });
   admit();
   send_some();
   // Some may be left from a call whose completion threw.
-  if (receive_.bytes().empty() && !has_landed()) return 0;
+  if (receive_.bytes().empty() && !direct_.has_landed()) return 0;
   return guarded([&] { return handle_frames(); });
 }
 
 std::size_t Connection::advance() {
   const std::size_t completed = push();
-  if (ended_ != nullptr) return completed;
+  if (ended() != nullptr) return completed;
   Arrival arrival;
   look_ahead();
   arrival.got = receive_once(false);
@@ -250,9 +216,9 @@ std::size_t Connection::advance() {
 bool Connection::progress(Deadline until) {
   for (bool again = false;;) {
     if (push() > 0) return true;
-    if (ended_ != nullptr) return false;
+    if (ended() != nullptr) return false;
     if (Clock::now() >= until) return advance() > 0;
-    assert((outstanding_ > 0 || until != never) && "nothing could end this wait");
+    assert((outstanding() > 0 || until != never) && "nothing could end this wait");
     auto wait = plan_wait(until);
     if (again) wait.only_sleep();
     const auto arrival = await(wait);
@@ -268,26 +234,23 @@ Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) {
   wait.events = poll_events();
   wait.wake_fd = wake_fd;
   const bool only_receives = (wait.events & POLLOUT) == 0;
-  wait.adapts = budget_.is_on() && in_flight_ > 0;
+  wait.adapts = budget_.is_on() && requests_.in_flight() > 0;
   if (only_receives && wait.adapts) wait.polling = budget_.window();
   wait.may_block = only_receives;
   return wait;
 }
 
 void Connection::look_ahead() {
-  ahead_ = {};
+  direct_.expect_nothing();
   if (!receive_.bytes().empty()) return;
-  std::size_t index = direct_ ? static_cast<std::size_t>(direct_->id - first_id_) + 1 : 0;
-  while (index < admitted_ && pending_[index].done) ++index;
-  if (index == admitted_) return;
-  const Pending& next = pending_[index];
-  if (next.operation == proto::Operation::read && next.into.size() >= ahead_bytes_min)
-    ahead_ = {first_id_ + index, next.into};
+  const std::uint64_t id = requests_.next_in_flight(direct_.current_id());
+  if (id == 0) return;
+  const auto& next = requests_.at(id);
+  if (next.operation == proto::Operation::read && next.into.size() >= ahead_bytes_min) direct_.expect(id, next.into);
 }
 
 ReceiveBuffer::Received Connection::receive_once(bool may_block) {
-  return receive_.receive(socket_.get(), direct_ ? direct_->rest : std::span<std::byte>{},
-                          {proto::frame_header_bytes, ahead_.rest}, may_block);
+  return receive_.receive(socket_.get(), direct_.rest(), {proto::frame_header_bytes, direct_.expected()}, may_block);
 }
 
 Connection::Arrival Connection::await(const Wait& wait) {
@@ -331,74 +294,60 @@ std::size_t Connection::take(const Arrival& arrival) {
   if (arrival.waited) budget_.record(*arrival.waited);
   return guarded([&] {
     std::size_t completed = take_received(arrival.got);
-    if (ended_ != nullptr) return completed;
+    if (ended() != nullptr) return completed;
     // Answers made room for what waited.
     if (completed > 0) {
       admit();
       send_some();
     }
     check_timeout();
-    return ended_ != nullptr ? completed + deliver_end() : completed;
+    return ended() != nullptr ? completed + deliver_end() : completed;
   });
 }
 
 short Connection::poll_events() const {
-  return static_cast<short>(send_.sendable() > 0 && write_failed_ == 0 ? POLLIN | POLLOUT : POLLIN);
+  return static_cast<short>(send_.sendable() > 0 && send_.error() == 0 ? POLLIN | POLLOUT : POLLIN);
 }
 
-Deadline Connection::next_deadline() const {
-  if (in_flight_ == 0 || ended_ != nullptr) return never;
-  return deadline_after(oldest_since_, pending_.front().timeout);
-}
-
-timespec timespec_until(Deadline deadline) {
-  const auto duration = std::max(deadline - Clock::now(), Clock::duration::zero());
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(duration);
-  timespec left{};
-  left.tv_sec = static_cast<decltype(left.tv_sec)>(seconds.count());
-  left.tv_nsec = static_cast<decltype(left.tv_nsec)>(std::chrono::nanoseconds{duration - seconds}.count());
-  return left;
-}
+Deadline Connection::next_deadline() const { return requests_.deadline(); }
 
 void Connection::check_timeout() {
   if (Clock::now() < next_deadline()) return;
-  const auto& oldest = pending_.front();
+  const auto& oldest = requests_.oldest();
   const auto operation = proto::to_string(oldest.operation);
   const bool sent = oldest.end_position <= send_.sent();
   end(Errc::timed_out, operation,
       (sent ? "no answer within " : "the daemon did not take the request within ") + milliseconds_text(oldest.timeout) +
-          (greeted_ ? ": the request may or may not have been applied; see request_timeout in the URI"
-                    : ": is it a pageserverd that listens there? See connect_timeout in the URI"));
+          (is_greeted() ? ": the request may or may not have been applied; see request_timeout in the URI"
+                        : ": is it a pageserverd that listens there? See connect_timeout in the URI"));
 }
 
 void Connection::end(Errc code, std::string_view operation, std::string_view message) {
-  if (ended_ == nullptr) end_with(end_.emplace(code, error_text(context_, operation, base::visible(message))));
+  if (ended() != nullptr) return;
+  end_.set(code, error_text(context_, operation, base::visible(message)));
+  let_go();
 }
 
 void Connection::end_out_of_memory() noexcept {
-  if (ended_ == nullptr) end_with(*out_of_memory_);
+  if (ended() != nullptr) return;
+  end_.set_out_of_memory();
+  let_go();
 }
 
-void Connection::end_with(const MemoryError& error) noexcept {
-  ended_ = &error;
+void Connection::let_go() noexcept {
   socket_.reset();
   send_.clear();
-  direct_.reset();
-  landed_ = 0;
-  ahead_ = {};
-  admitted_ = in_flight_ = in_flight_bytes_ = 0;
+  direct_.clear();
+  requests_.halt();
 }
 
 std::size_t Connection::deliver_end() noexcept {
   std::size_t delivered = 0;
-  while (!pending_.empty() && !thrown_) {
-    const Pending request = std::move(pending_.front());
-    pending_.pop_front();
-    ++first_id_;
-    if (request.done) continue;
-    --outstanding_;
+  while (!completions_.has_thrown()) {
+    const auto completion = requests_.take_first();
+    if (!completion) break;
     ++delivered;
-    (void)run(request.completion, RawAnswer{ended_, {}});
+    (void)completions_.run(completion, RawAnswer{ended(), {}});
   }
   return delivered;
 }

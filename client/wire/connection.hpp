@@ -4,10 +4,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
-#include <deque>
-#include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,26 +16,18 @@
 #include "base/poll_budget.hpp"
 #include "base/unique_fd.hpp"
 #include "client/uri/endpoint.hpp"
+#include "client/wire/completion.hpp"
+#include "client/wire/connection_end.hpp"
+#include "client/wire/deadline.hpp"
+#include "client/wire/direct_reads.hpp"
 #include "client/wire/operations.hpp"
 #include "client/wire/receive_buffer.hpp"
+#include "client/wire/request_line.hpp"
 #include "client/wire/send_queue.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
 
 namespace pageserver::client {
-
-using Clock = std::chrono::steady_clock;
-using Deadline = Clock::time_point;
-inline constexpr Deadline never = Deadline::max();
-
-/// `time` after `from`. What is longer than the clock can tell is for ever.
-constexpr Deadline deadline_after(Deadline from, std::chrono::milliseconds time) {
-  const auto most = std::chrono::floor<std::chrono::milliseconds>(never - from);
-  return time >= most ? never : from + time;
-}
-
-/// The time left, at least zero, as poll(2) and its kin take it.
-timespec timespec_until(Deadline deadline);
 
 struct ConnectionOptions {
   std::chrono::milliseconds connect_timeout{10'000};  ///< name resolution, all addresses and hello together
@@ -51,7 +39,7 @@ struct ConnectionOptions {
 
 /// What the daemon announced in its hello.
 struct ServerInfo {
-  std::uint16_t version = 0;
+  std::uint16_t version = 0;  ///< of the protocol; 0 before the hello
   std::uint64_t features = 0;
   std::uint32_t payload_bytes_max = 0;
   std::uint32_t request_bytes_max = 0;  ///< the most data in one read or write
@@ -59,27 +47,6 @@ struct ServerInfo {
   std::uint32_t buffered_bytes_max = 0;
   std::uint64_t connection_id = 0;
   std::string name;
-};
-
-/// How a request ended: with its answer, or with an error. Texts and spans in the answer live until the completion
-/// returns.
-template <class Answer>
-class Outcome {
-public:
-  explicit Outcome(const MemoryError& error) : error_{&error} {}
-  explicit Outcome(const Answer& answer) : answer_{&answer} {}
-
-  bool ok() const { return error_ == nullptr; }
-  const MemoryError* error() const { return error_; }
-  /// The answer; throws a copy of the error when there is none.
-  const Answer& value() const {
-    if (error_ != nullptr) throw MemoryError{*error_};
-    return *answer_;
-  }
-
-private:
-  const MemoryError* error_ = nullptr;
-  const Answer* answer_ = nullptr;
 };
 
 /// The asynchronous core of every client. `submit*` queues a request; advance(), progress() and run_until() move bytes
@@ -122,25 +89,25 @@ public:
   template <class Request, class F>
   void submit(const Request& request, F done, std::chrono::milliseconds timeout = {}) {
     constexpr proto::Operation operation = OperationOf<Request>::value;
-    proto::encode(begin(operation), next_id_, request);
-    enqueue(operation, wrap<Request>(std::move(done)), timeout, {}, {});
+    proto::encode(begin(operation), requests_.next_id(), request);
+    enqueue(operation, completion_of<Request>(std::move(done)), timeout, {}, {});
   }
 
   /// As submit(), for `done(const Outcome<Value>&)` with what `convert(answer)` makes of the answer.
   template <class Value, class Request, class Convert, class F>
   void submit_converted(const Request& request, Convert convert, F done) {
     constexpr proto::Operation operation = OperationOf<Request>::value;
-    proto::encode(begin(operation), next_id_, request);
-    enqueue(operation, wrap_converted<Value, Request>(std::move(convert), std::move(done)), {}, {}, {});
+    proto::encode(begin(operation), requests_.next_id(), request);
+    enqueue(operation, converted_completion_of<Value, Request>(std::move(convert), std::move(done)), {}, {}, {});
   }
 
   /// Queues a read of `into.size()` bytes, at most server().request_bytes_max, straight into `into`, which must live
   /// until `done(const Outcome<proto::ReadAnswer>&)`; its answer's `data` is `into`.
   template <class F>
   void submit_read(std::uint64_t offset, std::span<std::byte> into, F done) {
-    proto::encode(begin(proto::Operation::read), next_id_,
+    proto::encode(begin(proto::Operation::read), requests_.next_id(),
                   proto::ReadRequest{offset, static_cast<std::uint32_t>(into.size())});
-    enqueue(proto::Operation::read, wrap_read(std::move(done)), {}, into, {});
+    enqueue(proto::Operation::read, read_completion_of(std::move(done)), {}, into, {});
   }
 
   /// Queues a write of at most server().request_bytes_max bytes. `data` is not copied when it is large: it must live,
@@ -148,7 +115,7 @@ public:
   template <class F>
   void submit_write(std::uint64_t offset, std::span<const std::byte> data, F done) {
     const auto by_reference = encode_write(offset, data);
-    enqueue(proto::Operation::write, wrap<proto::WriteRequest>(std::move(done)), {}, {}, by_reference);
+    enqueue(proto::Operation::write, completion_of<proto::WriteRequest>(std::move(done)), {}, {}, by_reference);
   }
 
   /// Submits, waits, and hands the answer to `use` while its texts live. Throws the request's error.
@@ -176,7 +143,7 @@ public:
   /// its own memory bounded.
   bool has_room() const;
   /// Requests submitted whose completion did not run yet.
-  std::size_t outstanding() const { return outstanding_; }
+  std::size_t outstanding() const { return requests_.outstanding(); }
 
   /// Sends and receives what is possible without waiting and runs what completed. Returns how many did.
   std::size_t advance();
@@ -188,7 +155,7 @@ public:
   template <class Done>
   bool run_until(Done done, Deadline until = never) {
     while (!done()) {
-      if (outstanding_ == 0) throw_if_ended();
+      if (outstanding() == 0) end_.throw_if_ended();
       if (!progress(until) && Clock::now() >= until) return done();
     }
     return true;
@@ -232,7 +199,7 @@ public:
   Deadline next_deadline() const;
   /// Sends what the socket takes, reads nothing, ends nothing: a failure shows in the next advance().
   void send_now() noexcept;
-  bool has_unsent() const { return send_.sendable() > 0 || write_failed_ != 0; }
+  bool has_unsent() const { return send_.sendable() > 0 || send_.error() != 0; }
 
   /// Gives up the socket without a word to the daemon. For a child after fork(2), where it is the parent's.
   void abandon() noexcept { socket_.reset(); }
@@ -240,9 +207,9 @@ public:
   /// Throws what a submit would throw now.
   void check_usable(proto::Operation operation) const;
   /// The error that ended the connection; null while it lives.
-  const MemoryError* ended() const { return ended_; }
+  const MemoryError* ended() const { return end_.error(); }
   /// A completion is running: no other call than a submit is possible.
-  bool is_completing() const { return completing_; }
+  bool is_completing() const { return completions_.is_running(); }
   /// True in a process that is not the one that connected.
   bool is_forked() const noexcept;
 
@@ -261,25 +228,6 @@ public:
   MemoryError error_of(proto::Operation operation, proto::Status status, std::string_view message) const;
 
 private:
-  struct RawAnswer {
-    const MemoryError* error = nullptr;  // null: ok
-    std::span<const std::byte> payload;
-  };
-  /// What could not be decoded, for which the connection ends.
-  struct Undecoded {
-    std::optional<proto::Fault> fault;  // empty: there was no memory for it
-  };
-  using Completion = std::function<std::optional<Undecoded>(const RawAnswer&)>;
-
-  struct Pending {
-    proto::Operation operation{};
-    bool done = false;
-    std::span<std::byte> into;       // a read's destination
-    std::size_t cost_bytes = 0;      // what it occupies at the daemon: its frame and its answer's
-    std::uint64_t end_position = 0;  // of its frame in the stream of bytes sent
-    std::chrono::milliseconds timeout{};
-    Completion completion;
-  };
   struct CallState {
     bool done = false;
     bool abandoned = false;
@@ -293,56 +241,6 @@ private:
     ~Abandon() { state.abandoned = true; }
   };
 
-  template <class Request, class F>
-  static Completion wrap(F done) {
-    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
-      using Answer = AnswerTo<Request>;
-      if (raw.error != nullptr) {
-        done(Outcome<Answer>{*raw.error});
-        return std::nullopt;
-      }
-      Answer answer;
-      try {
-        if (auto fault = proto::decode(raw.payload, answer)) return Undecoded{std::move(fault)};
-      } catch (const std::exception&) {
-        return Undecoded{};
-      }
-      done(Outcome<Answer>{answer});
-      return std::nullopt;
-    };
-  }
-  template <class Value, class Request, class Convert, class F>
-  static Completion wrap_converted(Convert convert, F done) {
-    return [convert = std::move(convert),
-            done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
-      if (raw.error != nullptr) {
-        done(Outcome<Value>{*raw.error});
-        return std::nullopt;
-      }
-      std::optional<Value> value;
-      try {
-        AnswerTo<Request> answer;
-        if (auto fault = proto::decode(raw.payload, answer)) return Undecoded{std::move(fault)};
-        value.emplace(convert(answer));
-      } catch (const std::exception&) {
-        return Undecoded{};
-      }
-      done(Outcome<Value>{*value});
-      return std::nullopt;
-    };
-  }
-  template <class F>
-  static Completion wrap_read(F done) {
-    // Its payload is where it was read to. Not a capture: small completions need no allocation of their own.
-    return [done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
-      if (raw.error != nullptr)
-        done(Outcome<proto::ReadAnswer>{*raw.error});
-      else
-        done(Outcome<proto::ReadAnswer>{proto::ReadAnswer{raw.payload}});
-      return std::nullopt;
-    };
-  }
-
   proto::Bytes& begin(proto::Operation operation);
   /// Returns the part of the frame that is sent by reference; empty when all of it was copied.
   std::span<const std::byte> encode_write(std::uint64_t offset, std::span<const std::byte> data);
@@ -352,27 +250,29 @@ private:
   // connection.cpp: what goes out, time, the end.
   void hello(Deadline deadline, const std::string& client_name);
   void accept_hello(const proto::HelloAnswer& answer);
-  void admit();
+  bool is_greeted() const { return server_.version != 0; }
+  RequestLine::Limits limits() const { return {server_.requests_in_flight_max, server_.buffered_bytes_max}; }
+  void admit() {
+    if (const auto position = requests_.admit(limits())) send_.set_limit(*position);
+  }
   void send_some() noexcept;
-  /// Sets `ahead_`; before each receive_once(), by whoever may submit.
+  /// Expects the next large read; before each receive_once(), by the thread that may submit.
   void look_ahead();
   ReceiveBuffer::Received receive_once(bool may_block);
   void check_timeout();
   void end(Errc code, std::string_view operation, std::string_view message);
   void end_out_of_memory() noexcept;
-  void end_with(const MemoryError& error) noexcept;
+  void let_go() noexcept;
   std::size_t deliver_end() noexcept;
-  /// Runs `work`, which closes the books of what came in. What fails in it is ours, for want of memory, and ends the
-  /// connection. What a completion threw is thrown once all of it is done.
+  /// Runs `work`, which closes the books of what came in. When it throws, memory was short, and the connection ends.
+  /// What a completion threw is thrown once all books are closed.
   template <class Work>
   std::size_t guarded(Work work);
-  void throw_if_ended() const;
 
   // connection_frames.cpp: what comes in.
   std::size_t take_received(const ReceiveBuffer::Received& first);
   void find_places(const ReceiveBuffer::Received& got);
-  void take_ahead(std::size_t count);
-  bool has_landed() const { return landed_ != 0 || (direct_ && direct_->rest.empty()); }
+  void take_expected(std::size_t count);
   std::size_t complete_landed();
   std::size_t handle_frames();
   std::size_t handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload);
@@ -382,56 +282,26 @@ private:
   std::uint32_t frame_limit() const;
   bool start_direct(const proto::FrameHeader& header, std::span<const std::byte> bytes);
   std::optional<std::string> what_is_wrong(const proto::FrameHeader& header) const;
-  Pending& pending(std::uint64_t id) { return pending_[static_cast<std::size_t>(id - first_id_)]; }
-  const Pending& pending(std::uint64_t id) const { return pending_[static_cast<std::size_t>(id - first_id_)]; }
   std::size_t complete(std::uint64_t id, const RawAnswer& raw);
   std::size_t complete_read(std::uint64_t id);
-  std::optional<Undecoded> run(const Completion& completion, const RawAnswer& raw) noexcept;
   std::size_t end_protocol(std::string_view message);
   std::size_t end_of_stream(int error);
-  void forget_done();
 
   const Deadline opened_at_ = Clock::now();
-  Endpoint endpoint_;
+  const Endpoint endpoint_;
+  const std::chrono::milliseconds request_timeout_;
+  const std::uint64_t process_;
   std::string context_;
   ServerInfo server_;
-  std::chrono::milliseconds request_timeout_;
-  std::uint64_t process_;
   UniqueFd socket_;
 
   SendQueue send_;
   ReceiveBuffer receive_;
   storage::PollBudget budget_;
-  int write_failed_ = 0;  // errno of a send that failed; what the daemon said before is still to be read
-
-  // Requests in the order submitted. The first `admitted_` of them may be sent; ids are consecutive.
-  std::deque<Pending> pending_;
-  std::uint64_t first_id_ = 1;
-  std::uint64_t next_id_ = 1;
-  std::size_t admitted_ = 0;
-  std::size_t in_flight_ = 0;  // admitted and not done
-  std::size_t in_flight_bytes_ = 0;
-  std::size_t outstanding_ = 0;
-  Deadline oldest_since_{};  // when the oldest request became the oldest
-
-  // The answer to a read whose payload is on its way into the caller's buffer. Without a rest it has landed: all of it
-  // is there, and its completion is to run.
-  struct Direct {
-    std::uint64_t id = 0;
-    std::span<std::byte> rest;
-  };
-  std::optional<Direct> direct_;
-  std::uint64_t landed_ = 0;  // id of a read that has landed before direct_; 0: none
-  // The read that is answered next most likely, if large: its payload need not go through `receive_`. An id of 0: none.
-  Direct ahead_;
-
-  bool greeted_ = false;
-  bool completing_ = false;
-  std::exception_ptr thrown_;                 // by a completion: it waits until the books are closed
-  std::optional<MemoryError> out_of_memory_;  // made in time: when it is needed nothing can be made
-  std::optional<MemoryError> end_;
-  const MemoryError* ended_ = nullptr;  // one of the two
-  std::optional<MemoryError> lease_lost_;
+  RequestLine requests_;
+  DirectReads direct_;
+  CompletionRunner completions_;
+  ConnectionEnd end_;
   Counters counters_;
 };
 

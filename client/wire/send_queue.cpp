@@ -9,7 +9,7 @@
 namespace pageserver::client {
 namespace {
 
-// Two per piece: enough for a burst of writes, and few enough to fill for each call.
+// Two per chunk: enough for a burst of writes, and few enough to fill for each call.
 constexpr std::size_t vectors_max = 64;
 
 iovec vector_of(std::span<const std::byte> bytes) {
@@ -20,12 +20,12 @@ iovec vector_of(std::span<const std::byte> bytes) {
 }  // namespace
 
 std::uint64_t SendQueue::seal(std::span<const std::byte> data) {
-  // First what can fail: a frame that is in no piece must not count as part of the stream.
-  if (pieces_.empty() || !pieces_.back().external.empty()) pieces_.push_back({});
+  // First what can fail: a frame that is in no chunk must not count as part of the stream.
+  if (chunks_.empty() || !chunks_.back().external.empty()) chunks_.push_back({});
   const std::size_t added = owned_.size() - owned_sealed_;
   owned_sealed_ = owned_.size();
-  pieces_.back().owned_bytes += added;
-  pieces_.back().external = data;
+  chunks_.back().owned_bytes += added;
+  chunks_.back().external = data;
   end_ += added + data.size();
   return end_;
 }
@@ -34,7 +34,7 @@ void SendQueue::unseal() { owned_.resize(owned_sealed_); }
 
 SendQueue::Sent SendQueue::send(int socket) noexcept {
   Sent result;
-  while (sendable() > 0) {
+  while (error_ == 0 && sendable() > 0) {
     std::array<iovec, vectors_max> vectors;
     std::size_t count = 0;
     std::uint64_t left = sendable();
@@ -45,11 +45,11 @@ SendQueue::Sent SendQueue::send(int socket) noexcept {
       vectors[count++] = vector_of(part);
       left -= part.size();
     };
-    for (const auto& piece : pieces_) {
+    for (const auto& chunk : chunks_) {
       if (left == 0 || count + 2 > vectors.size()) break;
-      add({owned_.data() + owned_at, piece.owned_bytes});
-      owned_at += piece.owned_bytes;
-      add(piece.external);
+      add({owned_.data() + owned_at, chunk.owned_bytes});
+      owned_at += chunk.owned_bytes;
+      add(chunk.external);
     }
     msghdr message{};
     message.msg_iov = vectors.data();
@@ -58,7 +58,7 @@ SendQueue::Sent SendQueue::send(int socket) noexcept {
     ++result.calls;
     if (sent < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) result.error = errno;
+      if (errno != EAGAIN && errno != EWOULDBLOCK) error_ = errno;
       return result;
     }
     result.bytes += static_cast<std::size_t>(sent);
@@ -70,15 +70,15 @@ SendQueue::Sent SendQueue::send(int socket) noexcept {
 void SendQueue::consume(std::size_t bytes) noexcept {
   sent_ += bytes;
   while (bytes > 0) {
-    auto& piece = pieces_.front();
-    const std::size_t owned = std::min(bytes, piece.owned_bytes);
-    piece.owned_bytes -= owned;
+    auto& chunk = chunks_.front();
+    const std::size_t owned = std::min(bytes, chunk.owned_bytes);
+    chunk.owned_bytes -= owned;
     owned_begin_ += owned;
     bytes -= owned;
-    const std::size_t external = std::min(bytes, piece.external.size());
-    piece.external = piece.external.subspan(external);
+    const std::size_t external = std::min(bytes, chunk.external.size());
+    chunk.external = chunk.external.subspan(external);
     bytes -= external;
-    if (piece.owned_bytes == 0 && piece.external.empty()) pieces_.pop_front();
+    if (chunk.owned_bytes == 0 && chunk.external.empty()) chunks_.pop_front();
   }
   // Frames that were sent make room at the front: at once when nothing is left, else when they are the larger part.
   if (owned_begin_ == owned_.size()) {
@@ -94,7 +94,7 @@ void SendQueue::consume(std::size_t bytes) noexcept {
 void SendQueue::clear() noexcept {
   owned_ = {};
   owned_begin_ = owned_sealed_ = 0;
-  pieces_.clear();
+  chunks_.clear();
   end_ = sent_ = limit_ = 0;
 }
 

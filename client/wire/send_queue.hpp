@@ -2,7 +2,7 @@
 //
 //   owned_     | sent | header, header + 8 bytes, header |   header   | ... not sealed yet, tail()
 //                     ^ owned_begin_                                  ^ owned_sealed_
-//   pieces_    [ these bytes of owned_, then `external` of the caller ] [ the next, then its data ] ...
+//   chunks_    [ these bytes of owned_, then `external` of the caller ] [ the next, then its data ] ...
 //
 //   stream     0 ............. sent() ............. limit() ............. end
 //              gone out        may go out           waits for answers to make room
@@ -41,16 +41,17 @@ public:
   struct Sent {
     std::size_t bytes = 0;
     std::size_t calls = 0;
-    int error = 0;  ///< errno; 0 also when the socket is full
   };
-  /// Sends what the socket takes without waiting. Never raises SIGPIPE.
+  /// Sends what the socket takes without waiting, and nothing after an error. Never raises SIGPIPE.
   Sent send(int socket) noexcept;
+  /// errno of a send that failed, which stays; 0: none has, though the socket may be full.
+  int error() const { return error_; }
 
   /// Drops everything, the references above all.
   void clear() noexcept;
 
 private:
-  struct Piece {
+  struct Chunk {
     std::size_t owned_bytes = 0;          // from owned_, then
     std::span<const std::byte> external;  // these
   };
@@ -58,11 +59,12 @@ private:
 
   std::vector<std::byte> owned_;
   std::size_t owned_begin_ = 0;   // sent of owned_
-  std::size_t owned_sealed_ = 0;  // end of what pieces_ covers
-  std::deque<Piece> pieces_;
+  std::size_t owned_sealed_ = 0;  // end of what chunks_ covers
+  std::deque<Chunk> chunks_;
   std::uint64_t end_ = 0;
   std::uint64_t sent_ = 0;
   std::uint64_t limit_ = 0;
+  int error_ = 0;
 };
 
 }  // namespace pageserver::client
