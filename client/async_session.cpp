@@ -4,15 +4,13 @@
 #include <utility>
 
 #include "client/remote_options.hpp"
-#include "client/session/message_conversion.hpp"
 #include "client/session/session_opening.hpp"
 #include "client/wire/connection.hpp"
-#include "client/wire/error_mapping.hpp"
+#include "client/wire/error_text.hpp"
+#include "proto/library_values.hpp"
 
 namespace pageserver {
 namespace {
-
-using client::from_proto;
 
 RemoteOptions options_of(std::string_view text) {
   auto uri = client::parse_uri(text);
@@ -40,14 +38,11 @@ auto with_value(AsyncSession::Result<Value> done) {
 }
 
 AsyncSession::DataRanges ranges_of(const proto::DataRangesAnswer& answer) {
-  AsyncSession::DataRanges ranges{answer.described_until, {}};
-  ranges.ranges.reserve(answer.ranges.size());
-  for (const auto& range : answer.ranges) ranges.ranges.push_back({range.offset, range.length});
-  return ranges;
+  return {answer.described_until, answer.ranges};
 }
 
 std::optional<HolderStat> broken_by(const proto::BreakLeaseAnswer& answer) {
-  return answer.broken ? std::optional{from_proto(*answer.broken)} : std::nullopt;
+  return answer.broken ? std::optional{proto::from_wire(*answer.broken)} : std::nullopt;
 }
 
 }  // namespace
@@ -151,14 +146,14 @@ void AsyncSession::discard(Done done) {
 
 void AsyncSession::refresh(Result<Refreshed> done) {
   impl_->start<Refreshed>(
-      proto::RefreshRequest{}, [](const proto::RefreshAnswer& answer) { return from_proto(answer); }, std::move(done));
+      proto::RefreshRequest{}, [](const proto::RefreshAnswer& answer) { return answer; }, std::move(done));
 }
 
 void AsyncSession::size(Result<Size> done) {
   impl_->start<Size>(
       proto::SizeRequest{},
       [](const proto::SizeAnswer& answer) {
-        return Size{answer.pages, from_proto(answer.version)};
+        return Size{answer.pages, answer.version};
       },
       std::move(done));
 }
@@ -169,7 +164,7 @@ void AsyncSession::data_ranges(std::uint64_t offset, std::uint64_t length, Resul
 
 void AsyncSession::stat(Result<Stat> done) {
   impl_->start<Stat>(
-      proto::StatRequest{}, [](const proto::StatAnswer& answer) { return from_proto(answer); }, std::move(done));
+      proto::StatRequest{}, [](const proto::StatAnswer& answer) { return proto::from_wire(answer); }, std::move(done));
 }
 
 void AsyncSession::break_lease(std::uint64_t epoch, Result<std::optional<HolderStat>> done) {

@@ -9,25 +9,18 @@
 #include <string_view>
 #include <vector>
 
+#include <pageserver/session.hpp>
+
 #include "proto/wire.hpp"
 
 namespace pageserver::proto {
 
-enum class Access : std::uint8_t { read = 0, write = 1, fork = 2 };
-enum class View : std::uint8_t { live = 0, pinned = 1 };
-enum class Publish : std::uint8_t { on_write = 0, on_flush = 1 };
-
-struct Version {
-  std::uint64_t incarnation = 0;
-  std::uint64_t number = 0;
-  friend bool operator==(const Version&, const Version&) = default;
-};
-
-struct Range {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-  friend bool operator==(const Range&, const Range&) = default;
-};
+// The same on the wire and in the library, the numbers too.
+using pageserver::Access;
+using pageserver::Publish;
+using pageserver::Version;
+using pageserver::View;
+using Range = ByteRange;
 
 struct HelloRequest {
   std::uint16_t version_min = protocol_version;
@@ -147,12 +140,7 @@ struct DiscardAnswer {
   Version version;
 };
 struct RefreshRequest {};
-struct RefreshAnswer {
-  Version version;
-  std::uint64_t pages = 0;
-  bool everything = false;
-  std::vector<Range> changed;
-};
+using RefreshAnswer = Refreshed;  ///< `changed` is empty with `everything`
 
 struct StatRequest {};
 struct Holder {

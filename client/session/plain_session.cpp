@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "base/bounds.hpp"
-#include "client/session/message_conversion.hpp"
 #include "client/session/session_opening.hpp"
-#include "client/wire/error_mapping.hpp"
+#include "client/wire/error_text.hpp"
+#include "proto/library_values.hpp"
 
 namespace pageserver::client {
 namespace {
@@ -183,7 +183,7 @@ void PlainSession::flush() {
 
 Version PlainSession::version() {
   const bool held = options_.access == Access::fork || options_.view == View::pinned;
-  if (!held) return from_proto(ask_size().version);
+  if (!held) return ask_size().version;
   Version version;
   shared_.look(proto::Operation::size, [&] {
     shared_.assert_held();
@@ -198,8 +198,8 @@ Refreshed PlainSession::refresh() {
     shared_.assert_held();
     // First what the session has to know, should there be no memory for the rest.
     known_.pages = answer.pages;
-    known_.held = from_proto(answer.version);
-    refreshed = from_proto(answer);
+    known_.held = answer.version;
+    refreshed = answer;
   });
   return refreshed;
 }
@@ -210,13 +210,13 @@ void PlainSession::discard() {
     shared_.assert_held();
     known_.pages = answer.pages;
     known_.pages_known = true;
-    known_.held = from_proto(answer.version);
+    known_.held = answer.version;
   });
 }
 
 Stat PlainSession::stat() {
   Stat stat;
-  request(proto::StatRequest{}, [&](const proto::StatAnswer& answer) { stat = from_proto(answer); });
+  request(proto::StatRequest{}, [&](const proto::StatAnswer& answer) { stat = proto::from_wire(answer); });
   return stat;
 }
 
@@ -282,7 +282,7 @@ std::vector<ByteRange> PlainSession::data_ranges(std::uint64_t offset, std::uint
     std::uint64_t described_until = offset;
     request(proto::DataRangesRequest{offset, end - offset}, [&](const proto::DataRangesAnswer& answer) {
       described_until = answer.described_until;
-      for (const auto& range : answer.ranges) ranges.push_back({range.offset, range.length});
+      ranges.insert(ranges.end(), answer.ranges.begin(), answer.ranges.end());
     });
     if (described_until <= offset)
       fail(Errc::protocol_error, "data_ranges: the daemon described nothing from offset=" + std::to_string(offset));

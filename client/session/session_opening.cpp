@@ -5,9 +5,8 @@
 #include <cerrno>
 #include <string>
 
-#include "client/session/message_conversion.hpp"
 #include "client/uri/uri_text.hpp"
-#include "client/wire/error_mapping.hpp"
+#include "client/wire/error_text.hpp"
 
 namespace pageserver::client {
 namespace {
@@ -59,9 +58,9 @@ ConnectionOptions connection_options(const RemoteOptions& options) {
 Opened open_session_on(Connection& connection, const RemoteOptions& options) {
   connection.name_store(options.store);
   proto::OpenRequest message;
-  message.access = to_proto(options.access);
-  message.view = to_proto(options.view);
-  message.publish = to_proto(options.publish);
+  message.access = options.access;
+  message.view = options.view;
+  message.publish = options.publish;
   message.wait_ms = options.access == Access::write ? options.wait_ms : 0;
   message.store = options.store;
   message.session_name = options.name;
@@ -72,7 +71,7 @@ Opened open_session_on(Connection& connection, const RemoteOptions& options) {
   connection.call(
       message,
       [&opened](const proto::OpenAnswer& answer) {
-        opened = {answer.pages, answer.size_bytes_max, from_proto(answer.version)};
+        opened = {answer.pages, answer.size_bytes_max, answer.version};
       },
       std::max(left, std::chrono::milliseconds{1}));
   return opened;

@@ -10,8 +10,9 @@
 #include "base/process_mark.hpp"
 #include "base/text.hpp"
 #include "client/wire/dial.hpp"
-#include "client/wire/error_mapping.hpp"
+#include "client/wire/error_text.hpp"
 #include "proto/byte_order.hpp"
+#include "proto/library_values.hpp"
 #include "storage/file/processors.hpp"
 
 namespace pageserver::client {
@@ -354,7 +355,7 @@ std::size_t Connection::deliver_end() noexcept {
 
 MemoryError Connection::error_of(proto::Operation operation, proto::Status status, std::string_view message) const {
   const std::string name = proto::to_string(operation);
-  const Errc code = errc_of(status);
+  const Errc code = proto::errc_of(status);
   // A status of a later version: its name can't be told by the code, so the text has to.
   const bool unknown = code == Errc::provider_error && status != proto::Status::provider_error;
   std::string text = base::visible(message);

@@ -10,7 +10,8 @@
 
 #include "base/text.hpp"
 #include "client/wire/connection.hpp"
-#include "client/wire/error_mapping.hpp"
+#include "client/wire/error_text.hpp"
+#include "proto/library_values.hpp"
 
 namespace pageserver::client {
 namespace {
@@ -164,7 +165,8 @@ std::size_t Connection::handle_notice(const proto::FrameHeader& header, std::spa
     case proto::Operation::goodbye: {
       // Before hello it is a refusal, of a kind of its own; later the session is over, whatever the reason is.
       const bool refused = !is_greeted() || header.status == proto::Status::protocol_error;
-      end(refused ? errc_of(header.status) : Errc::connection_lost, proto::to_string(header.operation), text.message);
+      end(refused ? proto::errc_of(header.status) : Errc::connection_lost, proto::to_string(header.operation),
+          text.message);
       return deliver_end();
     }
     default: return 0;

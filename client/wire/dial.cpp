@@ -19,7 +19,7 @@
 #include <pageserver/error.hpp>
 
 #include "client/wire/connection.hpp"
-#include "client/wire/error_mapping.hpp"
+#include "client/wire/error_text.hpp"
 
 namespace pageserver::client {
 namespace {

@@ -11,6 +11,7 @@
 
 namespace pageserver {
 
+// The numbers are those of the protocol.
 enum class Access : std::uint8_t { read = 0, write = 1, fork = 2 };
 enum class View : std::uint8_t { live = 0, pinned = 1 };
 enum class Publish : std::uint8_t { on_write = 0, on_flush = 1 };
