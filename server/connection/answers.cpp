@@ -3,33 +3,12 @@
 #include <new>
 #include <string>
 
+#include "proto/library_values.hpp"
+
 namespace pageserver::server {
 
-proto::Status status_of(Errc code) noexcept {
-  switch (code) {
-    case Errc::out_of_bounds: return proto::Status::out_of_bounds;
-    case Errc::provider_error: return proto::Status::provider_error;
-    case Errc::busy: return proto::Status::busy;
-    case Errc::lease_lost: return proto::Status::lease_lost;
-    case Errc::read_only: return proto::Status::read_only;
-    case Errc::snapshot_too_old: return proto::Status::snapshot_too_old;
-    case Errc::no_space: return proto::Status::no_space;
-    case Errc::limit_exceeded: return proto::Status::limit_exceeded;
-    case Errc::not_found: return proto::Status::not_found;
-    case Errc::already_exists: return proto::Status::already_exists;
-    case Errc::protocol_error: return proto::Status::protocol_error;
-    case Errc::timed_out: return proto::Status::timed_out;
-    case Errc::unsupported: return proto::Status::unsupported;
-    case Errc::invalid_argument: return proto::Status::invalid_argument;
-    case Errc::permission_denied: return proto::Status::permission_denied;
-    case Errc::damaged: return proto::Status::damaged;
-    case Errc::connection_lost: break;  // says nothing about a store
-  }
-  return proto::Status::provider_error;
-}
-
 void Answers::error(const proto::FrameHeader& header, const MemoryError& error) {
-  this->error(header.request_id, header.operation, status_of(error.errc()), error.what());
+  this->error(header.request_id, header.operation, proto::status_of(error.errc()), error.what());
 }
 
 void Answers::error(const proto::FrameHeader& header, std::exception_ptr problem) {

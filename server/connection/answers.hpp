@@ -10,9 +10,6 @@
 
 namespace pageserver::server {
 
-/// The wire's status for a provider's error.
-proto::Status status_of(Errc code) noexcept;
-
 class Answers {
 public:
   /// Room for an answer of so many bytes with its header, so that the next add() can't fail: for an operation that is

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "proto/library_values.hpp"
+
 namespace pageserver::server {
 
 namespace {
@@ -108,19 +110,12 @@ Next serve_zero(SessionScope& scope, const FrameHeader& header, Payload payload,
   });
 }
 
-std::vector<proto::Range> to_wire(const std::vector<ByteRange>& ranges) {
-  std::vector<proto::Range> out;
-  out.reserve(ranges.size());
-  for (const ByteRange& range : ranges) out.push_back({range.offset, range.length});
-  return out;
-}
-
 Next serve_data_ranges(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::DataRangesRequest>(header, payload, answers, [&](const proto::DataRangesRequest& request) {
     check_feature(scope, proto::feature_data_ranges, "data_ranges");
     proto::DataRangesAnswer answer;
     answer.ranges =
-        to_wire(scope.session.data_ranges(request.offset, request.length, proto::ranges_max, answer.described_until));
+        scope.session.data_ranges(request.offset, request.length, proto::ranges_max, answer.described_until);
     answers.add(header.request_id, answer);
     return Next::answered;
   });
@@ -144,18 +139,10 @@ Next serve_commit(SessionScope& scope, const FrameHeader& header, Payload payloa
 Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::RefreshRequest>(header, payload, answers, [&](const proto::RefreshRequest&) {
     answers.reserve(refresh_answer_bytes_max);
-    const Refreshed refreshed = scope.session.refresh();
-    proto::RefreshAnswer answer{server::to_wire(refreshed.version), refreshed.pages, refreshed.everything, {}};
+    proto::RefreshAnswer answer = scope.session.refresh();
     // "Everything" is always a true answer, if not the best one. The view has moved: an error would be none.
-    if (refreshed.changed.size() > proto::ranges_max) {
-      answer.everything = true;
-    } else if (!answer.everything) {
-      try {
-        answer.changed = to_wire(refreshed.changed);
-      } catch (const std::bad_alloc&) {
-        answer.everything = true;
-      }
-    }
+    if (answer.changed.size() > proto::ranges_max) answer.everything = true;
+    if (answer.everything) answer.changed.clear();
     answers.add(header.request_id, answer);
     return Next::answered;
   });
@@ -164,25 +151,8 @@ Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload paylo
 Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::StatRequest>(header, payload, answers, [&](const proto::StatRequest&) {
     const Stat stat = scope.session.stat(scope.now_ms);
-    proto::StatAnswer answer;
+    proto::StatAnswer answer = proto::to_wire(stat);
     answer.store = scope.store_name;
-    answer.pages = stat.pages;
-    answer.version = server::to_wire(stat.version);
-    answer.read_only = stat.read_only;
-    if (stat.writer) answer.writer = server::to_wire(*stat.writer);
-    answer.writers_waiting = stat.writers_waiting;
-    answer.sessions_live = stat.sessions_live;
-    answer.sessions_pinned = stat.sessions_pinned;
-    answer.sessions_write = stat.sessions_write;
-    answer.sessions_fork = stat.sessions_fork;
-    if (stat.oldest_holder) answer.oldest_holder = server::to_wire(*stat.oldest_holder);
-    answer.size_bytes_max = stat.size_bytes_max;
-    answer.log_bytes = stat.log_bytes;
-    answer.checkpoint_lag_bytes = stat.checkpoint_lag_bytes;
-    answer.held_bytes = stat.held_bytes;
-    answer.fork_bytes = stat.fork_bytes;
-    answer.last_sync_error = stat.last_sync_error;
-    answer.image_warning = stat.image_warning;
     answers.add(header.request_id, answer);
     return Next::answered;
   });
@@ -194,7 +164,7 @@ Next serve_break_lease(SessionScope& scope, const FrameHeader& header, Payload p
     const std::optional<HolderStat> broken =
         scope.session.break_lease(request.epoch, std::string(scope.breaker), scope.now_ms);
     proto::BreakLeaseAnswer answer;
-    if (broken) answer.broken = server::to_wire(*broken);
+    if (broken) answer.broken = proto::to_wire(*broken);
     answers.add(header.request_id, answer);
     return broken ? Next::lease_broken : Next::answered;
   });
@@ -214,14 +184,14 @@ Next serve_request(SessionScope& scope, const FrameHeader& header, Payload paylo
     case Operation::size:
       return serve<proto::SizeRequest>(header, payload, answers, [&](const proto::SizeRequest&) {
         const storage::SessionView view = scope.session.view();
-        answers.add(header.request_id, proto::SizeAnswer{view.pages, server::to_wire(view.version)});
+        answers.add(header.request_id, proto::SizeAnswer{view.pages, view.version});
         return Next::answered;
       });
     case Operation::discard:
       return serve<proto::DiscardRequest>(header, payload, answers, [&](const proto::DiscardRequest&) {
         answers.reserve(small_answer_bytes);
         const storage::SessionView left = scope.session.discard();
-        answers.add(header.request_id, proto::DiscardAnswer{left.pages, server::to_wire(left.version)});
+        answers.add(header.request_id, proto::DiscardAnswer{left.pages, left.version});
         scope.failed_change.reset();
         return Next::answered;
       });
@@ -246,20 +216,6 @@ Next serve_request(SessionScope& scope, const FrameHeader& header, Payload paylo
 
 }  // namespace
 
-proto::Version to_wire(const Version& version) noexcept { return {version.incarnation, version.number}; }
-
-proto::Holder to_wire(const HolderStat& holder) {
-  return {holder.name,
-          holder.address,
-          holder.since_unix_ms,
-          holder.idle_ms,
-          holder.epoch,
-          static_cast<proto::Access>(holder.access),
-          static_cast<proto::View>(holder.view),
-          static_cast<proto::Publish>(holder.publish),
-          holder.version_number};
-}
-
 void answer_ping(const FrameHeader& header, Payload payload, Answers& answers) {
   proto::PingRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers.error(header, *fault);
@@ -270,9 +226,9 @@ void answer_flush(const FrameHeader& header, const std::exception_ptr& error, co
                   std::optional<FailedChange>& failed_change) {
   if (error) return answers.error(header, error);
   if (header.operation == Operation::commit) {
-    answers.add(header.request_id, proto::CommitAnswer{to_wire(version)});
+    answers.add(header.request_id, proto::CommitAnswer{version});
   } else {
-    answers.add(header.request_id, proto::FlushAnswer{to_wire(version)});
+    answers.add(header.request_id, proto::FlushAnswer{version});
   }
   failed_change.reset();
 }

@@ -59,8 +59,4 @@ void note_answer(const proto::FrameHeader& header, proto::Status status, std::op
 
 void answer_ping(const proto::FrameHeader& header, std::span<const std::byte> payload, Answers& answers);
 
-/// The library's types as the wire's. Texts and vectors are views of, or moved from, the argument.
-proto::Version to_wire(const Version& version) noexcept;
-proto::Holder to_wire(const HolderStat& holder);
-
 }  // namespace pageserver::server

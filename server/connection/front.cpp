@@ -169,9 +169,9 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   wish.header = header;
   wish.store = request.store;
   wish.wait_ms = request.wait_ms;
-  wish.request.access = static_cast<Access>(request.access);
-  wish.request.view = static_cast<View>(request.view);
-  wish.request.publish = static_cast<Publish>(request.publish);
+  wish.request.access = request.access;
+  wish.request.view = request.view;
+  wish.request.publish = request.publish;
   wish.request.name = request.session_name.empty() ? std::string_view(greeting_.client_name) : request.session_name;
   wish.request.address = address_;
   wish.request.opened_unix_ms = now_unix_ms();

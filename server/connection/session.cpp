@@ -136,7 +136,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   proto::OpenAnswer answer;
   answer.session_id = hold_.id;
   answer.epoch = hold_.session->epoch();
-  answer.version = to_wire(hold_.session->opened().version);
+  answer.version = hold_.session->opened().version;
   answer.pages = hold_.session->opened().pages;
   answer.size_bytes_max = hold_.use->host().settings().size_bytes_max;
   answers().add(wish_->header.request_id, answer);
