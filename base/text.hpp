@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.hpp"
+
 namespace pageserver::base {
 
 /// A character at the front of a text. `bytes` 0: there is none, since what stands there is not UTF-8.
@@ -60,10 +62,8 @@ inline std::string visible(std::string_view text) {
     if (next.bytes != 0 && !is_unsafe(next.code)) {
       out += text.substr(0, next.bytes);
     } else if (next.code < 0x80) {
-      const auto byte = static_cast<unsigned char>(text.front());
       out += "\\x";
-      out += digits[byte >> 4u];
-      out += digits[byte & 15u];
+      append_hex(out, static_cast<std::byte>(text.front()));
     } else {
       out += "\\u{";
       for (int shift = next.code > 0xFFFF ? 20 : 12; shift >= 0; shift -= 4) out += digits[next.code >> shift & 15u];
@@ -73,5 +73,11 @@ inline std::string visible(std::string_view text) {
   }
   return out;
 }
+
+/// `text` in quotes for a message, visible. Its own quotes stay as they are: the text is for people, and not parsed.
+inline std::string quoted(std::string_view text) { return '"' + visible(text) + '"'; }
+// Without these an unqualified call with a std::string would find std::quoted.
+inline std::string quoted(const std::string& text) { return quoted(std::string_view{text}); }
+inline std::string quoted(const char* text) { return quoted(std::string_view{text}); }
 
 }  // namespace pageserver::base

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/bytes.hpp"
 #include "proto/byte_order.hpp"
 
 namespace pageserver::proto {
@@ -21,13 +22,10 @@ FrameHeader decode_header(const std::byte* at) noexcept {
 
 /// Only the few bytes that are there, in hex, as they came.
 [[gnu::cold, gnu::noinline]] Fault wrong_magic(std::span<const std::byte> bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
   std::string message = "frame begins with bytes";
   for (const std::byte b : bytes.first(std::min(bytes.size(), sizeof magic_bytes))) {
-    const auto value = std::to_integer<unsigned>(b);
     message += ' ';
-    message += digits[value >> 4];
-    message += digits[value & 15u];
+    base::append_hex(message, b);
   }
   return {Status::protocol_error, message + ", expected 50 47 53 31: not this protocol, or a wrong length before"};
 }

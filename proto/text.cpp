@@ -65,14 +65,12 @@ SendableText::SendableText(std::string_view text, std::size_t bytes_max) : view_
 
 std::string quoted(std::string_view text) {
   constexpr std::size_t shown_max = store_name_bytes_max;
-  constexpr std::string_view digits = "0123456789abcdef";
   std::string result = "\"";
   for (const char c : text.substr(0, shown_max)) {
     const auto byte = static_cast<unsigned char>(c);
     if (is_control(c) || byte >= 0x80) {
       result += "\\x";
-      result += digits[byte >> 4];
-      result += digits[byte & 15u];
+      base::append_hex(result, std::byte{byte});
     } else {
       if (c == '"' || c == '\\') result += '\\';
       result += c;

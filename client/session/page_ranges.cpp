@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/bytes.hpp"
+
 namespace pageserver::client {
 namespace {
 
@@ -25,11 +27,6 @@ void close_gaps(std::vector<PageRange>& ranges, std::size_t gap) {
 
 }  // namespace
 
-bool is_zero(std::span<const std::byte> bytes) {
-  if (bytes.empty()) return true;
-  return bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-}
-
 std::vector<PageRange> differing_ranges(std::span<const std::byte> now, std::span<const std::byte> before,
                                         std::size_t ranges_max) {
   std::vector<PageRange> ranges;
@@ -37,7 +34,7 @@ std::vector<PageRange> differing_ranges(std::span<const std::byte> now, std::spa
   for (std::size_t start = 0; start < now.size(); start += block) {
     const auto part = now.subspan(start, std::min(block, now.size() - start));
     const bool same =
-        before.empty() ? is_zero(part) : std::memcmp(part.data(), before.data() + start, part.size()) == 0;
+        before.empty() ? base::all_zero(part) : std::memcmp(part.data(), before.data() + start, part.size()) == 0;
     if (same) continue;
     for (std::size_t at = start; at < start + part.size(); ++at) {
       if (!differs(at)) continue;

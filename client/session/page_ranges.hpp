@@ -21,7 +21,4 @@ struct PageRange {
 std::vector<PageRange> differing_ranges(std::span<const std::byte> now, std::span<const std::byte> before,
                                         std::size_t ranges_max);
 
-/// True when every byte is zero.
-bool is_zero(std::span<const std::byte> bytes);
-
 }  // namespace pageserver::client

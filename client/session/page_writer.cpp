@@ -5,6 +5,8 @@
 #include <exception>
 #include <utility>
 
+#include "base/bytes.hpp"
+
 namespace pageserver::client {
 namespace {
 
@@ -105,7 +107,7 @@ void PageWriter::send_before(std::uint64_t page) {
   if (page == 0 || last_whole != page - 1 || transfers_.count() >= ahead_max_) return;
   CachedPage* const before = cache_.peek(page - 1);
   const bool whole = before != nullptr && before->dirty && before->is_complete() && !before->has_before();
-  if (!whole || before->loading || before->sending || is_zero(before->all())) return;
+  if (!whole || before->loading || before->sending || base::all_zero(before->all())) return;
   transfers_.send_ahead(*before);
 }
 
@@ -181,7 +183,7 @@ void PageWriter::submit_ranges(Connection& connection, Batch& batch, Sending& se
       if (outcome.ok()) --sending.left;
       batch.finish(outcome.error());
     };
-    if (zeros && range.length >= zeros_min && is_zero(bytes))
+    if (zeros && range.length >= zeros_min && base::all_zero(bytes))
       connection.submit(proto::ZeroRequest{offset, range.length}, done);
     else
       connection.submit_write(offset, bytes, done);

@@ -5,12 +5,14 @@
 #include <string>
 #include <string_view>
 
+#include "proto/wire.hpp"
+
 namespace pageserver::client {
 
 /// A TCP address or the path of a Unix socket.
 struct Endpoint {
   std::string host;  ///< name or address without brackets; unused with `socket_path`
-  std::uint16_t port = 6553;
+  std::uint16_t port = proto::default_port;
   std::string socket_path;  ///< not empty: a Unix socket
 
   bool is_unix() const { return !socket_path.empty(); }

@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::string_view remote_forms = "pageserver://HOST[:PORT]/STORE or pageserver+unix:///STORE?socket=PATH";
 
-std::string quoted(std::string_view text) { return '"' + base::visible(text) + '"'; }
+using base::quoted;
 
 std::string lower(std::string_view text) {
   std::string out{text};

@@ -118,8 +118,6 @@ std::string system_name(int error) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) { return '"' + base::visible(text) + '"'; }
-
 std::string parent_folder(const std::string& path) {
   const auto end = path.find_last_not_of('/');
   if (end == std::string::npos) return path.empty() ? "." : "/";

@@ -11,6 +11,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/text.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::storage {
@@ -21,11 +22,7 @@ namespace pageserver::storage {
 /// one; EFBIG and EMFILE limit_exceeded; all else provider_error.
 MemoryError file_error(FileSystem& file_system, std::string_view action, const std::string& path, int error);
 
-/// As it appears in messages: in double quotes. One overload for each kind of text, or std::quoted would be found for
-/// some of them where <iomanip> is included.
-std::string quoted(std::string_view text);
-inline std::string quoted(const std::string& text) { return quoted(std::string_view{text}); }
-inline std::string quoted(const char* text) { return quoted(std::string_view{text}); }
+using base::quoted;
 
 /// The folder that holds `path`: "." for a bare name.
 std::string parent_folder(const std::string& path);

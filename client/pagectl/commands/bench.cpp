@@ -13,6 +13,7 @@
 #include "client/pagectl/terminal/histogram.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
 #include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/slots.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -34,14 +35,17 @@ struct RunResult {
 class Run {
 public:
   Run(Image& image, const BenchOptions& options, std::uint64_t size, std::uint64_t depth)
-      : image_(image), options_(options), places_(image.size_bytes() / size), shared_(std::make_shared<Shared>()) {
-    shared_->result.size = size;
-    shared_->result.depth = depth;
+      : image_(image),
+        options_(options),
+        places_(image.size_bytes() / size),
+        slots_(static_cast<std::size_t>(depth)),
+        result_(std::make_shared<RunResult>()) {
+    result_->size = size;
+    result_->depth = depth;
     random_.seed(options.seed);
-    for (std::uint64_t i = 0; i < depth; ++i) {
-      shared_->slots.push_back({std::vector<std::byte>(static_cast<std::size_t>(size)), {}});
-      shared_->free.push_back(static_cast<std::size_t>(i));
-      for (auto& byte : shared_->slots.back().bytes) byte = static_cast<std::byte>(random_());
+    for (const auto& slot : slots_.all()) {
+      slot->bytes.resize(static_cast<std::size_t>(size));
+      for (auto& byte : slot->bytes) byte = static_cast<std::byte>(random_());
     }
   }
 
@@ -51,30 +55,24 @@ public:
         start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.seconds));
     std::uint64_t started = 0;
     bool over = false;
-    while (!over || shared_->free.size() < shared_->slots.size()) {
-      while (!over && !shared_->free.empty()) {
+    while (!over || slots_.taken() > 0) {
+      while (!over && slots_.has_free()) {
         start_one(started++);
         over = options_.count ? started >= *options_.count : Clock::now() >= until;
         // Here, since on a local image a request ends where it starts.
         if (started % 64 == 0) progress.update(done_of(start, started));
       }
-      if (shared_->free.size() < shared_->slots.size()) image_.wait();
-      if (shared_->error) std::rethrow_exception(shared_->error);
+      if (slots_.taken() > 0) image_.wait();
+      slots_.throw_error();
     }
-    shared_->result.seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
-    return shared_->result;
+    result_->seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
+    return *result_;
   }
 
 private:
   struct Slot {
     std::vector<std::byte> bytes;
     Clock::time_point started;
-  };
-  struct Shared {
-    std::vector<Slot> slots;
-    std::vector<std::size_t> free;
-    std::exception_ptr error;
-    RunResult result;
   };
 
   std::uint64_t done_of(Clock::time_point start, std::uint64_t started) const {
@@ -84,20 +82,18 @@ private:
   }
 
   void start_one(std::uint64_t number) {
-    const std::size_t index = shared_->free.back();
-    shared_->free.pop_back();
+    Slot& slot = slots_.take();
     const std::uint64_t place = options_.sequential ? number % places_ : random_() % places_;
-    const std::uint64_t offset = place * shared_->result.size;
+    const std::uint64_t offset = place * result_->size;
     const bool write = random_() % 100 < options_.write_percent;
-    Slot& slot = shared_->slots[index];
-    auto done = [shared = shared_, index](const std::exception_ptr& error) {
-      shared->result.latency_ns.add(static_cast<std::uint64_t>((Clock::now() - shared->slots[index].started).count()));
-      shared->free.push_back(index);
-      if (error && !shared->error) shared->error = error;
+    auto done = [state = slots_.state(), result = result_, &slot](const std::exception_ptr& error) {
+      result->latency_ns.add(static_cast<std::uint64_t>((Clock::now() - slot.started).count()));
+      state->give_back(slot);
+      if (error) state->fail(error);
     };
     slot.started = Clock::now();
     if (write) {
-      ++shared_->result.writes;
+      ++result_->writes;
       image_.start_write(offset, slot.bytes, std::move(done));
     } else {
       image_.start_read(offset, slot.bytes, std::move(done));
@@ -108,7 +104,8 @@ private:
   const BenchOptions& options_;
   std::uint64_t places_;
   std::mt19937_64 random_;
-  std::shared_ptr<Shared> shared_;
+  Slots<Slot> slots_;
+  std::shared_ptr<RunResult> result_;  // with the completions, as the slots are
 };
 
 void require(bool holds, const std::string& text) {

@@ -11,6 +11,7 @@
 #include <pageserver/error.hpp>
 
 #include "base/bounds.hpp"
+#include "base/bytes.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/terminal/hexdump.hpp"
@@ -23,13 +24,9 @@ namespace pageserver::pagectl {
 namespace {
 
 std::string hex_digits(std::span<const std::byte> bytes) {
-  static constexpr char digits[] = "0123456789abcdef";
   std::string out;
   out.reserve(bytes.size() * 2);
-  for (const auto byte : bytes) {
-    out += digits[std::to_integer<unsigned>(byte) >> 4U];
-    out += digits[std::to_integer<unsigned>(byte) & 15U];
-  }
+  for (const auto byte : bytes) base::append_hex(out, byte);
   return out;
 }
 

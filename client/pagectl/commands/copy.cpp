@@ -7,6 +7,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/bytes.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/commands/describe.hpp"
 #include "client/pagectl/images/files.hpp"
@@ -90,9 +91,9 @@ private:
   void send(const std::shared_ptr<Block>& block) {
     const std::span<const std::byte> bytes = block->bytes[0];
     for (std::size_t at = 0; at < bytes.size();) {
-      const bool zeros = all_zero(unit_at(bytes, at));
+      const bool zeros = base::all_zero(unit_at(bytes, at));
       std::size_t end = at;
-      while (end < bytes.size() && all_zero(unit_at(bytes, end)) == zeros) end += unit_at(bytes, end).size();
+      while (end < bytes.size() && base::all_zero(unit_at(bytes, end)) == zeros) end += unit_at(bytes, end).size();
       if (zeros) {
         zero({block->offset + at, end - at});
       } else {

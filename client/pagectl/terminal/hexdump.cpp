@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/bytes.hpp"
+
 namespace pageserver::pagectl {
 namespace {
 
@@ -36,14 +38,11 @@ void HexDump::add(std::span<const std::byte> bytes, std::string& out) {
 }
 
 void HexDump::put_line(std::size_t count, std::string& out) {
-  static constexpr char digits[] = "0123456789abcdef";
   put_offset(offset_, out);
   for (std::size_t i = 0; i < line_.size(); ++i) {
     out += i % 8 == 0 ? "  " : " ";
     if (i < count) {
-      const auto byte = std::to_integer<unsigned>(line_[i]);
-      out += digits[byte >> 4U];
-      out += digits[byte & 15U];
+      base::append_hex(out, line_[i]);
     } else {
       out += "  ";
     }

@@ -1,8 +1,6 @@
 #include "client/pagectl/work/block_reader.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <deque>
 #include <utility>
 
 namespace pageserver::pagectl {
@@ -48,36 +46,13 @@ std::optional<ByteRange> DataScan::next() {
   return found_[next_++];
 }
 
-struct BlockReader::Slot {
-  Block block;
-  std::vector<std::vector<std::byte>> buffers;
-  std::size_t pending = 0;
-  std::exception_ptr error;
-};
-
-struct BlockReader::Shared {
-  std::vector<std::unique_ptr<Slot>> all;
-  std::vector<Slot*> free;
-  std::deque<Slot*> reading;  // in the order of their offsets
-};
-
 BlockReader::BlockReader(std::vector<Image*> images, std::function<std::optional<ByteRange>()> feed,
                          std::uint32_t block_bytes, std::size_t blocks_max)
-    : images_(std::move(images)),
-      feed_(std::move(feed)),
-      block_bytes_(block_bytes),
-      slots_(blocks_max),
-      shared_(std::make_shared<Shared>()) {
+    : images_(std::move(images)), feed_(std::move(feed)), block_bytes_(block_bytes), slots_(blocks_max) {
   for (const auto* image : images_) block_bytes_ = std::min(block_bytes_, image->request_bytes_max());
-  for (std::size_t i = 0; i < slots_; ++i) {
-    shared_->all.push_back(std::make_unique<Slot>());
-    shared_->free.push_back(shared_->all.back().get());
-  }
 }
 
-BlockReader::~BlockReader() = default;
-
-std::size_t BlockReader::held() const { return slots_ - shared_->free.size() - shared_->reading.size(); }
+std::size_t BlockReader::held() const { return slots_.taken() - reading_.size(); }
 
 std::optional<ByteRange> BlockReader::next_piece() {
   if (!rest_ && !fed_) {
@@ -103,14 +78,14 @@ bool BlockReader::start_next(Slot& slot) {
   slot.pending = images_.size();
   slot.block.bytes.clear();
   slot.buffers.resize(images_.size());
-  shared_->reading.push_back(&slot);
+  reading_.push_back(&slot);
   for (std::size_t i = 0; i < images_.size(); ++i) {
     slot.buffers[i].resize(block_bytes_);
     slot.block.bytes.emplace_back(slot.buffers[i].data(), slot.block.length);
   }
   for (std::size_t i = 0; i < images_.size(); ++i) {
     images_[i]->start_read(slot.block.offset, slot.block.bytes[i],
-                           [shared = shared_, &slot](const std::exception_ptr& error) {
+                           [state = slots_.state(), &slot](const std::exception_ptr& error) {
                              if (error && !slot.error) slot.error = error;
                              --slot.pending;
                            });
@@ -119,28 +94,22 @@ bool BlockReader::start_next(Slot& slot) {
 }
 
 std::shared_ptr<Block> BlockReader::next() {
-  while (!shared_->free.empty()) {
-    Slot* const slot = shared_->free.back();
-    shared_->free.pop_back();
-    if (start_next(*slot)) continue;
-    shared_->free.push_back(slot);
+  while (slots_.has_free()) {
+    Slot& slot = slots_.take();
+    if (start_next(slot)) continue;
+    slots_.state()->give_back(slot);
     break;
   }
-  if (shared_->reading.empty()) return nullptr;
-  Slot& head = *shared_->reading.front();
+  if (reading_.empty()) return nullptr;
+  Slot& head = *reading_.front();
   for (auto* image : images_) image->advance();
   while (head.pending > 0) wait_for_either(*images_.front(), *images_.back());
-  shared_->reading.pop_front();
+  reading_.pop_front();
   if (head.error) {
-    shared_->free.push_back(&head);
+    slots_.state()->give_back(head);
     std::rethrow_exception(head.error);
   }
-  return {&head.block, [shared = shared_, &head](Block*) { shared->free.push_back(&head); }};
-}
-
-bool all_zero(std::span<const std::byte> bytes) {
-  if (bytes.empty()) return true;
-  return bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+  return {&head.block, [state = slots_.state(), &head](Block*) { state->give_back(head); }};
 }
 
 }  // namespace pageserver::pagectl

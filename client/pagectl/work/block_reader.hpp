@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
-#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/work/slots.hpp"
 
 namespace pageserver::pagectl {
 
@@ -43,18 +45,21 @@ public:
               std::uint32_t block_bytes = 256u << 10, std::size_t blocks_max = 32);
   BlockReader(const BlockReader&) = delete;
   BlockReader& operator=(const BlockReader&) = delete;
-  ~BlockReader();
 
   /// The next block, whole, or null at the end. Its buffer is in use until the last copy of the pointer is gone, also
   /// when that outlives the reader. At least one block must not be in use. Throws the first failed read's error.
   std::shared_ptr<Block> next();
   /// Blocks that were handed over and are in use.
   std::size_t held() const;
-  std::size_t blocks_max() const { return slots_; }
+  std::size_t blocks_max() const { return slots_.count(); }
 
 private:
-  struct Slot;
-  struct Shared;
+  struct Slot {
+    Block block;
+    std::vector<std::vector<std::byte>> buffers;
+    std::size_t pending = 0;
+    std::exception_ptr error;
+  };
 
   bool start_next(Slot& slot);
   std::optional<ByteRange> next_piece();
@@ -62,14 +67,10 @@ private:
   std::vector<Image*> images_;
   std::function<std::optional<ByteRange>()> feed_;
   std::uint32_t block_bytes_;
-  std::size_t slots_;
   std::optional<ByteRange> rest_;
   bool fed_ = false;
-  // Shared with the completions: a request that is still in flight when we go finds its buffer alive.
-  std::shared_ptr<Shared> shared_;
+  Slots<Slot> slots_;
+  std::deque<Slot*> reading_;  // in the order of their offsets
 };
-
-/// True when all bytes are zero.
-bool all_zero(std::span<const std::byte> bytes);
 
 }  // namespace pageserver::pagectl

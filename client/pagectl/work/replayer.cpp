@@ -31,37 +31,8 @@ struct Untouched {
 
 }  // namespace
 
-struct Replayer::Slot {
-  TraceRecord record;
-  std::vector<std::byte> buffer;
-};
-
-/// `error` is that of the first record, in their order, that did not go as recorded.
-struct Replayer::Shared {
-  std::vector<std::unique_ptr<Slot>> all;
-  std::vector<Slot*> free;
-  std::uint64_t failed_record = ~std::uint64_t{0};
-  std::exception_ptr error;
-
-  void fail(std::uint64_t record, const std::exception_ptr& reason) {
-    if (record >= failed_record) return;
-    failed_record = record;
-    error = reason;
-  }
-};
-
 Replayer::Replayer(TraceReader& trace, Image& image, std::size_t depth)
-    : trace_(trace),
-      image_(image),
-      size_bytes_(trace.header().initial_size_bytes),
-      shared_(std::make_shared<Shared>()) {
-  for (std::size_t i = 0; i < depth; ++i) {
-    shared_->all.push_back(std::make_unique<Slot>());
-    shared_->free.push_back(shared_->all.back().get());
-  }
-}
-
-Replayer::~Replayer() = default;
+    : trace_(trace), image_(image), size_bytes_(trace.header().initial_size_bytes), slots_(depth) {}
 
 std::string Replayer::label(std::uint64_t record) const {
   return "replay record " + std::to_string(record) + " of " + std::to_string(trace_.header().records);
@@ -70,7 +41,7 @@ std::string Replayer::label(std::uint64_t record) const {
 bool Replayer::step() {
   TraceRecord record;
   if (!trace_.next(record)) {
-    drain();
+    slots_.drain(image_);
     return false;
   }
   switch (record.op) {
@@ -86,7 +57,7 @@ bool Replayer::step() {
 }
 
 void Replayer::grow(const TraceRecord& record) {
-  drain();
+  slots_.drain(image_);
   ++counts_.grows;
   std::uint64_t previous = 0;
   try {
@@ -107,7 +78,7 @@ void Replayer::read(const TraceRecord& record) {
   ++counts_.reads;
   counts_.bytes_read += record.length;
   require_in_bounds(record, "read");
-  Slot& slot = free_slot();
+  Slot& slot = slots_.wait_for_one(image_);
   slot.record = record;
   slot.buffer.resize(record.length);
   if (record.length > image_.request_bytes_max()) {
@@ -127,7 +98,7 @@ void Replayer::write(const TraceRecord& record) {
   ++counts_.writes;
   counts_.bytes_written += record.length;
   require_in_bounds(record, "write");
-  Slot& slot = free_slot();
+  Slot& slot = slots_.wait_for_one(image_);
   slot.record = record;
   slot.buffer.resize(record.length);
   if (record.op == TraceOp::write) {
@@ -149,7 +120,7 @@ void Replayer::write(const TraceRecord& record) {
 }
 
 void Replayer::flush(const TraceRecord& record) {
-  drain();
+  slots_.drain(image_);
   ++counts_.flushes;
   try {
     image_.flush();
@@ -159,7 +130,7 @@ void Replayer::flush(const TraceRecord& record) {
 }
 
 void Replayer::out_of_bounds(const TraceRecord& record) {
-  drain();
+  slots_.drain(image_);
   ++counts_.out_of_bounds;
   const std::string action = record.failed_write ? "write " : "read ";
   if (storage::in_bounds(record.offset, record.length, size_bytes_)) {
@@ -189,44 +160,28 @@ void Replayer::require_in_bounds(const TraceRecord& record, const std::string& a
                                        " exceeds size=" + std::to_string(size_bytes_) + ", recorded is success");
 }
 
-Replayer::Slot& Replayer::free_slot() {
-  while (shared_->free.empty()) image_.wait();
-  throw_error();
-  Slot* const slot = shared_->free.back();
-  shared_->free.pop_back();
-  return *slot;
-}
-
+// Of several records that did not go as recorded the first one counts, in whatever order the answers come.
 Image::Done Replayer::done_with(Slot& slot) {
-  return [shared = shared_, &slot, name = label(slot.record.number)](const std::exception_ptr& error) {
+  return [state = slots_.state(), &slot, name = label(slot.record.number)](const std::exception_ptr& error) {
     const TraceRecord& record = slot.record;
-    shared->free.push_back(&slot);
+    state->give_back(slot);
     if (error) {
       try {
         std::rethrow_exception(error);
       } catch (const MemoryError& reason) {
-        shared->fail(record.number, std::make_exception_ptr(MemoryError(reason.errc(), name + ": " + reason.what())));
+        state->fail(std::make_exception_ptr(MemoryError(reason.errc(), name + ": " + reason.what())), record.number);
       } catch (...) {
-        shared->fail(record.number, error);
+        state->fail(error, record.number);
       }
       return;
     }
     if (record.op != TraceOp::read) return;
     const auto hash = hash_bytes(slot.buffer);
     if (hash == record.hash) return;
-    shared->fail(record.number, std::make_exception_ptr(MemoryError(
-                                    Errc::damaged, name + ": read " + place(record) + " has hash " + hex16(hash) +
-                                                       ", recorded is " + hex16(record.hash))));
+    const auto problem =
+        name + ": read " + place(record) + " has hash " + hex16(hash) + ", recorded is " + hex16(record.hash);
+    state->fail(std::make_exception_ptr(MemoryError(Errc::damaged, problem)), record.number);
   };
-}
-
-void Replayer::drain() {
-  while (shared_->free.size() < shared_->all.size()) image_.wait();
-  throw_error();
-}
-
-void Replayer::throw_error() const {
-  if (shared_->error) std::rethrow_exception(shared_->error);
 }
 
 }  // namespace pageserver::pagectl

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/work/slots.hpp"
 #include "client/pagectl/work/trace_reader.hpp"
 
 namespace pageserver::pagectl {
@@ -28,7 +27,6 @@ public:
   Replayer(TraceReader& trace, Image& image, std::size_t depth);
   Replayer(const Replayer&) = delete;
   Replayer& operator=(const Replayer&) = delete;
-  ~Replayer();
 
   /// Replays the next record; false when there is none and all are answered. Throws damaged with the number of the
   /// first record whose answer is not the recorded one, and the image's own errors with theirs.
@@ -36,8 +34,10 @@ public:
   const ReplayCounts& counts() const { return counts_; }
 
 private:
-  struct Slot;
-  struct Shared;
+  struct Slot {
+    TraceRecord record;
+    std::vector<std::byte> buffer;
+  };
 
   void grow(const TraceRecord& record);
   void read(const TraceRecord& record);
@@ -45,10 +45,7 @@ private:
   void flush(const TraceRecord& record);
   void out_of_bounds(const TraceRecord& record);
 
-  Slot& free_slot();
   Image::Done done_with(Slot& slot);
-  void drain();
-  void throw_error() const;
   void require_in_bounds(const TraceRecord& record, const std::string& action) const;
   std::string label(std::uint64_t record) const;
 
@@ -56,7 +53,7 @@ private:
   Image& image_;
   std::uint64_t size_bytes_;  // as the trace has it
   ReplayCounts counts_;
-  std::shared_ptr<Shared> shared_;  // with the completions: buffers outlive requests in flight
+  Slots<Slot> slots_;
 };
 
 }  // namespace pageserver::pagectl

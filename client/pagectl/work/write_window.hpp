@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
-#include "client/pagectl/images/image.hpp"
+#include "client/pagectl/work/slots.hpp"
 
 namespace pageserver::pagectl {
 
@@ -16,7 +16,6 @@ public:
   explicit WriteWindow(Image& image, std::uint32_t buffer_bytes = 256u << 10, std::size_t buffers = 16);
   WriteWindow(const WriteWindow&) = delete;
   WriteWindow& operator=(const WriteWindow&) = delete;
-  ~WriteWindow();
 
   /// A free buffer, the same one until write() is called. Waits for one; throws the first failed write's error.
   std::span<std::byte> buffer();
@@ -26,12 +25,11 @@ public:
   void drain();
 
 private:
-  struct Shared;
-  void throw_error() const;
+  using Buffer = std::vector<std::byte>;
 
   Image& image_;
-  std::optional<std::size_t> taken_;  // what buffer() returned
-  std::shared_ptr<Shared> shared_;    // with the completions: buffers outlive requests in flight
+  Slots<Buffer> slots_;
+  Buffer* taken_ = nullptr;  // what buffer() returned
 };
 
 }  // namespace pageserver::pagectl
