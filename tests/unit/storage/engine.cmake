@@ -1,5 +1,5 @@
 # The store engine and the parts that it is made of.
-pageserver_test(test_engine LABEL unit threads
+pageserver_test(engine_test LABEL unit threads
   SOURCES
     engine_checkpoint_test.cpp
     engine_commit_test.cpp
@@ -21,6 +21,6 @@ pageserver_test(test_engine LABEL unit threads
 set_source_files_properties(log_index_test.cpp private_bytes_test.cpp PROPERTIES
   COMPILE_OPTIONS -O2 SKIP_PRECOMPILE_HEADERS ON)
 # It replaces operator new: a program of its own. Many stores are opened in it.
-pageserver_test(test_engine_memory LABEL unit
+pageserver_test(engine_memory_test LABEL unit
   SOURCES engine_memory_test.cpp failing_resources.cpp
   LIBRARIES pageserver_storage pageserver_test_support)

@@ -123,7 +123,7 @@ TEST_CASE("a second process is told who holds the file") {
   REQUIRE(holder.line() == "open");
   for (const auto access : {Access::write, Access::read}) {
     check_error(thrown_by([&] { FileProvider(path, access); }), Errc::busy,
-                {path, "locked by process " + std::to_string(holder.pid()), "(test_storage)"});
+                {path, "locked by process " + std::to_string(holder.pid()), "(storage_test)"});
   }
   holder.let_go();
   holder.wait();
