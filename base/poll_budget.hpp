@@ -1,4 +1,4 @@
-// Whether it pays to poll for what comes next before sleeping for it: at the client answers, at the daemon requests.
+// Whether it pays to poll for the next message before sleeping for it: at the client answers, at the daemon requests.
 // Pure: it is told what each wait took.
 #pragma once
 

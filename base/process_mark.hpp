@@ -11,7 +11,8 @@ std::uint64_t process_mark() noexcept;
 /// The process id in a mark, for messages.
 constexpr std::uint64_t process_id_of(std::uint64_t mark) noexcept { return mark & 0xffffffffu; }
 
-/// Keeps what a child after fork(2) must not destroy: its mutexes may be locked by threads that are not there.
+/// Keeps an object that a child after fork(2) must not destroy: its mutexes may be locked by threads that are not
+/// there.
 void keep_for_ever(void* object) noexcept;
 
 }  // namespace pageserver::storage

@@ -35,7 +35,7 @@ constexpr Character first_character(std::string_view text) noexcept {
   return {code, length};
 }
 
-/// Control characters (C0, DEL, C1), line and paragraph separators, and those that turn the direction of a text.
+/// Control characters (C0, DEL, C1), line and paragraph separators, and characters that turn the direction of a text.
 constexpr bool is_unsafe(std::uint32_t code) noexcept {
   return code < 0x20 || (code >= 0x7F && code <= 0x9F) || code == 0x061C || code == 0x200E || code == 0x200F ||
          (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
@@ -52,7 +52,7 @@ constexpr bool has_unsafe(std::string_view text) noexcept {
 }
 
 /// `text` with its unsafe characters as \xNN or \u{NNNN} and bytes that are not UTF-8 as \xNN. The rest, backslashes
-/// too, stays: what was made visible once is left as it is.
+/// too, stays: a text that was made visible once is left as it is.
 inline std::string visible(std::string_view text) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out;

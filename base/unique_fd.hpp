@@ -7,7 +7,8 @@
 
 namespace pageserver {
 
-/// Closes what it owns. Whoever takes a descriptor over takes this by value: then nobody else can close it.
+/// Closes the descriptor that it owns. A function that takes a descriptor over takes this by value: then nobody else
+/// can close it.
 class UniqueFd {
 public:
   UniqueFd() = default;

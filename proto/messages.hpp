@@ -177,7 +177,7 @@ struct StatAnswer {
 
 struct BreakLeaseRequest {
   std::uint64_t epoch = 0;
-};  ///< 0: whoever holds it
+};  ///< 0: whichever session holds it
 struct BreakLeaseAnswer {
   std::optional<Holder> broken;
 };

@@ -1,4 +1,4 @@
-// Texts on the wire: what is accepted, and how what comes from elsewhere is made fit to be sent.
+// Texts on the wire: which are accepted, and how a text from elsewhere is made fit to be sent.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@ namespace pageserver::proto {
 /// The longest beginning of `text` that has at most `bytes_max` bytes and cuts no character. `text` is valid UTF-8.
 std::string_view cut_at_character(std::string_view text, std::size_t bytes_max) noexcept;
 
-/// A text as it may be sent. System messages and file names need not be UTF-8; what is not becomes '?', and what is
-/// over the limit is cut. Keeps a copy only where something had to change.
+/// A text as it may be sent. System messages and file names need not be UTF-8; bytes that are not become '?', and a
+/// text over the limit is cut. Keeps a copy only where something had to change.
 class SendableText {
 public:
   SendableText(std::string_view text, std::size_t bytes_max);

@@ -158,7 +158,7 @@ void CachedSession::discard() {
   if (!writes_back_) return plain_.discard();
   plain_.shared().connection().check_usable(proto::Operation::discard);
   transfers_.drain();
-  // Until the daemon has dropped its part, what was not sent belongs to the same transaction.
+  // Unsent bytes belong to the same transaction: they stay until the daemon has dropped its part.
   plain_.discard();
   cache_.clear();
   plain_.known().unsent_pages = 0;

@@ -51,7 +51,7 @@ PageCache::Page::Buffer PageCache::take_buffer() {
 void PageCache::give_back(Page::Buffer buffer) noexcept {
   if (!buffer) return;
   --buffers_;
-  // What is spare counts as well: it is kept only while there is room for it.
+  // The spare buffer is memory as well: it is kept only while there is room for it.
   spare_ = buffers_ < buffers_max_ ? std::move(buffer) : nullptr;
 }
 

@@ -1,4 +1,4 @@
-// Pages of one image in memory: least recently used ones go first, and what was written is known apart. No I/O.
+// Pages of one image in memory: the least recently used ones go first, and dirty ones stay until they are sent. No I/O.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,13 @@ namespace pageserver::client {
 
 class Batch;
 
-/// A page, or the part of it that is known.
+/// A page, or the part of it that is known. docs/architecture.md draws the way of a page through these states:
 ///
-/// What the daemon has (for this session) is `before()` where the page is dirty: as it was before the first write that
-/// was not sent. A dirty page without it was written without having been read: all that is known has to be sent.
+///   loading   a request reads into it; nothing is known but what was written
+///   clean     the daemon has it as it is here
+///   dirty     it was written; `base` is how the daemon has it. Without a base the page was written without having been
+///             read, and all that is known has to be sent
+///   sending   a request sends all of it, and it must not change
 struct CachedPage {
   static constexpr std::size_t size = page_size;
   using Buffer = std::unique_ptr<std::byte[]>;
@@ -32,7 +35,7 @@ struct CachedPage {
   bool dirty = false;
   bool loading = false;     // a read into `bytes` is under way
   bool sending = false;     // a write of all of it is under way: it must not change
-  Batch* waiter = nullptr;  // who waits for either
+  Batch* waiter = nullptr;  // of the call that waits for either
   std::size_t known_begin = 0;
   std::size_t known_end = size;
 
@@ -70,7 +73,7 @@ public:
   void clear() noexcept;
   /// Drops the pages that `[offset, offset + length)` touches.
   void drop_range(std::uint64_t offset, std::uint64_t length) noexcept;
-  /// What the daemon has there is not known any more: drops clean pages, and has all of the dirty ones sent.
+  /// The daemon's bytes there are not known any more: drops clean pages; of dirty ones all that is known is unsent.
   void distrust(std::uint64_t offset, std::uint64_t length) noexcept;
   /// Calls `use` for each page that `[offset, offset + length)` touches, in any order. It must not drop any.
   template <class Use>
@@ -93,7 +96,7 @@ public:
   void add_base(Page& page) { page.base = take_buffer(); }
   /// Forgets how the page was: all that is known has to be sent.
   void forget_base(Page& page) noexcept;
-  /// Marks the page as what the daemon has.
+  /// The daemon has the page as it is.
   void mark_clean(Page& page) noexcept;
 
   /// Drops clean pages, least recently used first and never `keep`, until `buffers` more fit. False: what is left is

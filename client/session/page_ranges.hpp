@@ -15,9 +15,9 @@ struct PageRange {
   friend bool operator==(const PageRange&, const PageRange&) = default;
 };
 
-/// Where `now` differs from `before` (both of the same length), in rising order. Ranges that are closer than what a
-/// request of their own would cost are one; there are at most `ranges_max`, larger gaps being closed until then. An
-/// empty `before` stands for zeros.
+/// Where `now` differs from `before` (both of the same length), in rising order. Two ranges are one where
+/// the gap between them costs less than a request of its own; there are at most `ranges_max`, larger gaps being closed
+/// until then. An empty `before` stands for zeros.
 std::vector<PageRange> differing_ranges(std::span<const std::byte> now, std::span<const std::byte> before,
                                         std::size_t ranges_max);
 

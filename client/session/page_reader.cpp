@@ -33,7 +33,7 @@ void PageReader::read_cached(std::uint64_t offset, std::span<std::byte> buffer) 
   read_ahead(last);
 }
 
-// More than the cache should take in for one call: straight to the caller, and what is here over it.
+// The missing bytes are received straight into the buffer, and the cached ones are copied over it.
 void PageReader::read_past_cache(std::uint64_t offset, std::span<std::byte> buffer) {
   plain_.shared().run([&](Connection& connection, Batch& batch) {
     std::uint64_t at = offset;
@@ -122,7 +122,7 @@ std::size_t PageReader::fetch(std::uint64_t first, std::uint64_t last) {
       }
     });
   } catch (...) {
-    // Those that were not even asked for.
+    // Some pages were not even asked for.
     for (auto* const page : wanted)
       if (!page->is_complete()) cache_.forget_base(*page);
     throw;
@@ -137,7 +137,7 @@ void PageReader::read_ahead(std::uint64_t page) {
   plain_.shared().run([&](Connection& connection, Batch&) {
     for (auto number = wish->from; number < wish->until; ++number) {
       if (cache_.peek(number) != nullptr) continue;
-      // Not worth the sending of pages, and never to the cost of what was read last.
+      // Reading ahead never sends dirty pages to make room, and never drops the page that was read last.
       if (transfers_.count() >= wish->window || !cache_.make_room(1, cache_.peek(page))) break;
       CachedPage& next = cache_.add(number);
       next.known_begin = next.known_end = 0;

@@ -196,7 +196,7 @@ Refreshed PlainSession::refresh() {
   Refreshed refreshed;
   request(proto::RefreshRequest{}, [&](const proto::RefreshAnswer& answer) {
     shared_.assert_held();
-    // First what the session has to know, should there be no memory for the rest.
+    // The session notes its view first: there may be no memory for the rest.
     known_.pages = answer.pages;
     known_.held = answer.version;
     refreshed = answer;

@@ -1,4 +1,4 @@
-// A remote session without a cache: calls of any size become requests, and what is known here is not asked for.
+// A remote session without a cache: calls of any size become requests.
 //
 // A call larger than the daemon's request limit becomes several requests that are in flight together; the session's
 // other calls take effect before or after all of them (SharedConnection::run). Completions run under the connection's

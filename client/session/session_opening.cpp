@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds close_timeout{1};
 
-/// What the daemon shows to others where the program gave no name.
+/// The name that the daemon shows to others, for a program that gave none.
 std::string own_name() {
   const std::string pid = "pid " + std::to_string(::getpid());
   const std::string named = std::string{program_invocation_short_name} + " " + pid;

@@ -1,4 +1,4 @@
-// How a session begins and ends, whoever drives its connection.
+// How a session begins and ends, for the blocking and the asynchronous client.
 #pragma once
 
 #include <pageserver/remote_provider.hpp>

@@ -61,8 +61,8 @@ struct ServerInfo {
 /// Completions: run once each, in the order of answers; may submit, but not wait; may throw, which passes through the
 /// call that ran them once its books are closed. Those still outstanding at destruction never run.
 ///
-/// Memory: a call that finds none throws std::bad_alloc and has submitted nothing. Where there is none for what the
-/// daemon said, the connection ends with connection_lost: what was not understood must not look like something else.
+/// Memory: a call that finds none throws std::bad_alloc and has submitted nothing. Without memory for an
+/// answer or a notice the connection ends with connection_lost: a message that was not read must not pass for another.
 ///
 /// Threads: one at a time. (RemoteProvider adds the lock.)
 class Connection {
@@ -139,8 +139,8 @@ public:
     if (state->error) throw MemoryError{*state->error};
   }
 
-  /// True: a request submitted now goes out at once instead of waiting for answers. Who loops while it has room keeps
-  /// its own memory bounded.
+  /// True: a request submitted now goes out at once instead of waiting for answers. A loop
+  /// that submits only while there is room keeps its memory bounded.
   bool has_room() const;
   /// Requests submitted whose completion did not run yet.
   std::size_t outstanding() const { return requests_.outstanding(); }
@@ -168,7 +168,7 @@ public:
     int wake_fd = -1;                         ///< ends the wait when it becomes readable
     storage::PollBudget::Duration polling{};  ///< how long to look without sleeping first
     bool may_block = false;  ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
-    bool adapts = false;     ///< what it takes is to be known
+    bool adapts = false;     ///< the poll budget learns from how long this wait takes
     /// For the further waits for the same answer: polling was in vain.
     void only_sleep() {
       polling = storage::PollBudget::Duration::zero();
@@ -191,7 +191,7 @@ public:
   /// Takes in what await() brought, runs what completed, and looks at the clock. Returns how many did.
   std::size_t take(const Arrival& arrival);
 
-  // For those who wait in a poll(2) of their own, on more than this socket.
+  // For a program that waits in a poll(2) of its own, on more than this socket.
   int socket() const { return socket_.get(); }
   /// The events that the connection waits for now: POLLIN, and POLLOUT while there is something to send.
   short poll_events() const;

@@ -152,7 +152,7 @@ std::size_t Connection::handle_error(std::uint64_t id, proto::Operation operatio
 
 std::size_t Connection::handle_notice(const proto::FrameHeader& header, std::span<const std::byte> payload) {
   const bool known = header.operation == proto::Operation::lease_lost || header.operation == proto::Operation::goodbye;
-  // A notice of a later version is for those who know it.
+  // A client ignores notices of later versions.
   if (!known) return 0;
   proto::ErrorText text;
   if (const auto fault = proto::decode(payload, text)) return end_protocol(fault->message);

@@ -11,7 +11,7 @@ using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 inline constexpr Deadline never = Deadline::max();
 
-/// `time` after `from`. What is longer than the clock can tell is for ever.
+/// `time` after `from`. A time that the clock can not hold is for ever.
 constexpr Deadline deadline_after(Deadline from, std::chrono::milliseconds time) {
   const auto most = std::chrono::floor<std::chrono::milliseconds>(never - from);
   return time >= most ? never : from + time;

@@ -1,3 +1,8 @@
+// How a connection is made.
+//
+// A Unix socket connects at once; where the daemon's backlog is full, dial() asks again every few milliseconds. For TCP
+// the name is resolved on a thread of its own, and the addresses are tried one after the other. Each gets an equal part
+// of the time that is left, so that one that never answers leaves time for the others. The error names every address.
 #include "client/wire/dial.hpp"
 
 #include <fcntl.h>
@@ -8,16 +13,15 @@
 #include <sys/un.h>
 #include <algorithm>
 #include <asio.hpp>
-#include <condition_variable>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
 
 #include <pageserver/error.hpp>
 
+#include "base/mutex.hpp"
 #include "client/wire/connection.hpp"
 #include "client/wire/error_text.hpp"
 
@@ -32,11 +36,11 @@ using Addresses = std::vector<asio::ip::tcp::endpoint>;
 
 /// What getaddrinfo answered, on its way from the thread that asked.
 struct Lookup {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-  int error = 0;
-  Addresses addresses;
+  Mutex mutex;
+  CondVar changed;
+  bool done PAGESERVER_GUARDED_BY(mutex) = false;
+  int error PAGESERVER_GUARDED_BY(mutex) = 0;
+  Addresses addresses PAGESERVER_GUARDED_BY(mutex);
 };
 
 Addresses addresses_of(const addrinfo* entry) {
@@ -51,7 +55,7 @@ Addresses addresses_of(const addrinfo* entry) {
   return addresses;
 }
 
-/// Runs on a thread of its own, so that what it throws would end the program.
+/// Runs on a thread of its own: an exception would end the program.
 void look_up(const std::shared_ptr<Lookup>& lookup, const std::string& host, const std::string& port) noexcept {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -65,7 +69,7 @@ void look_up(const std::shared_ptr<Lookup>& lookup, const std::string& host, con
     error = EAI_MEMORY;
   }
   if (found != nullptr) ::freeaddrinfo(found);
-  const std::lock_guard lock{lookup->mutex};
+  const Lock lock{lookup->mutex};
   lookup->error = error;
   lookup->addresses = std::move(addresses);
   lookup->done = true;
@@ -84,8 +88,8 @@ Addresses resolve(const Endpoint& endpoint, Deadline deadline) {
   } catch (const std::system_error& failed) {
     fail(endpoint, Errc::provider_error, std::string{"no thread to resolve the name with: "} + failed.what());
   }
-  std::unique_lock lock{lookup->mutex};
-  if (!lookup->changed.wait_until(lock, deadline, [&] { return lookup->done; }))
+  Lock lock{lookup->mutex};
+  if (!lookup->changed.wait_until(lock, deadline, [&]() PAGESERVER_REQUIRES(lookup->mutex) { return lookup->done; }))
     fail(endpoint, Errc::timed_out, "the name " + endpoint.host + " could not be resolved in time");
   if (lookup->error != 0 || lookup->addresses.empty())
     fail(endpoint, Errc::connection_lost,

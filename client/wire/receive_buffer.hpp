@@ -1,4 +1,10 @@
 // Bytes as they come in, until they are whole frames.
+//
+//   one receive    | direct: rest of a read's payload |  bytes()                                  |
+//      or          | direct: rest of a read's payload |  bytes(): one header  | ahead: its payload |
+//
+// Small frames come in many at a time and are cut out of bytes(). The payload of a large read goes straight to the
+// caller's buffer, see DirectReads.
 #pragma once
 
 #include <cstddef>

@@ -7,8 +7,8 @@
 //   stream     0 ............. sent() ............. limit() ............. end
 //              gone out        may go out           waits for answers to make room
 //
-// So a burst of small requests is one buffer and one call, and the data of a large write is never copied. The limit is
-// moved by whoever knows how much the daemon takes (Connection::admit()).
+// So a burst of small requests is one buffer and one call, and the data of a large write is never copied.
+// Connection::admit(), which knows how much the daemon takes, moves the limit.
 #pragma once
 
 #include <cstddef>

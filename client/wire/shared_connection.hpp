@@ -1,13 +1,13 @@
-// One connection for several threads that block: whoever waits first drives it for all.
+// One connection for several threads that block: the first thread that waits drives it for all.
 //
 //   thread A   run: submit, unlock ... drive: await the socket without the lock ... lock, take, complete ... done
 //   thread B          run: submit, send_now, wait for A ................................ done, if its answers came
 //   thread C                 run: submit, send_now, wait ................................ drives on for the rest
 //
 // There is no thread of the library's own: the driver runs everybody's completions, under the lock, and each of these
-// finishes the Batch of the call that submitted it. When the driver's own batch is done it leaves, and one of those who
-// wait drives on. Only the driver may end the connection, since it looks at the socket without the lock; others may
-// send meanwhile.
+// finishes the Batch of the call that submitted it. When the driver's own batch is done it leaves, and one of the
+// threads that wait drives on. Only the driver may end the connection, since it looks at the socket without the lock;
+// others may send meanwhile.
 #pragma once
 
 #include <cstddef>

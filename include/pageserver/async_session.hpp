@@ -17,8 +17,8 @@
 
 namespace pageserver {
 
-/// The session beside RemoteProvider for those who keep the wire full: a copy, a scan, a server with an event loop of
-/// its own. It has no thread and no cache, and never blocks but in its constructor, its destructor, wait() and
+/// The session beside RemoteProvider for programs that keep the wire full: a copy, a scan, a server with an event loop
+/// of its own. It has no thread and no cache, and never blocks but in its constructor, its destructor, wait() and
 /// run_until().
 ///
 ///     AsyncSession session{"pageserver://127.0.0.1/demo?access=read"};
@@ -27,8 +27,8 @@ namespace pageserver {
 ///     session.run_until([&] { return session.outstanding() == 0; });
 ///
 /// Order: operations take effect in the order they were started, each for itself: one that is refused does not keep
-/// those behind it from taking effect, but for commit(). Beyond what the daemon takes at once they wait here,
-/// without a bound: whoever starts them in a loop does so while has_room().
+/// those behind it from taking effect, but for commit(). Those that the daemon does not take yet wait here,
+/// without a bound: a loop that starts them does so while has_room().
 ///
 /// Completions: each runs once, inside poll(), wait() or run_until(), never inside the call that started it; today in
 /// the order of starting, but answers may come in any. `error` is null when all went well, and lives, like every value
@@ -102,7 +102,7 @@ public:
   /// `unsupported` unless can_find_data().
   void data_ranges(std::uint64_t offset, std::uint64_t length, Result<DataRanges> done);
   void stat(Result<Stat> done);
-  /// Takes the lease from the writer with this epoch (0: whichever). The value is who that was; nothing: nobody.
+  /// Takes the lease from the writer with this epoch (0: whichever). The value is that writer; nothing: there was none.
   void break_lease(std::uint64_t epoch, Result<std::optional<HolderStat>> done);
 
   /// The view as it was when the session was opened.

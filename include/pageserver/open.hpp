@@ -26,7 +26,7 @@ namespace pageserver {
 /// hosts (`[::1]`) are those of RFC 3986. Errors: invalid_argument quotes the part of the URI that is wrong;
 /// unsupported where this build lacks the scheme; else what the provider throws on opening.
 ///
-/// What it returns is of this process: in a child after fork(2) every call of all but `heap:` throws connection_lost,
+/// The provider belongs to this process: in a child after fork(2) every call of all but `heap:` throws connection_lost,
 /// and the destructor closes descriptors and does nothing else.
 PAGESERVER_EXPORT std::unique_ptr<MemoryProvider> open(std::string_view uri);
 

@@ -39,7 +39,7 @@ struct Refreshed {
   std::vector<ByteRange> changed;  ///< what differs from the version seen before, in rising order, not overlapping
 };
 
-/// Who holds the writer lease, or holds back an old version.
+/// A session that holds the writer lease, or holds back an old version.
 struct HolderStat {
   std::string name;                ///< what the session called itself (`name=` in its URI), may be empty
   std::string address;             ///< where it comes from: "127.0.0.1:40312", "unix", "pid 4711"

@@ -28,7 +28,7 @@ Json side_json(Image& image, std::uint64_t pages, const std::optional<Version>& 
       {"uri", image.name()}, {"size_bytes", pages * page_size}, {"pages", pages}, {"version", version_json(version)}};
 }
 
-std::string range_text(const PageRange& range) {
+std::string range_text(const PageRun& range) {
   if (range.count == 1) return "page " + std::to_string(range.first);
   return "pages " + std::to_string(range.first) + "-" + std::to_string(range.first + range.count - 1);
 }
@@ -46,7 +46,7 @@ int run_diff(Context& context, const DiffOptions& options) {
   std::uint64_t differing = 0;
   {
     Progress progress(context.wants_progress(), "diff", std::min(pages_a, pages_b) * page_size);
-    differing = compare_images(*a, *b, progress, [&](const PageRange& range) {
+    differing = compare_images(*a, *b, progress, [&](const PageRun& range) {
       if (context.json) {
         ranges.push_back({{"page", range.first}, {"pages", range.count}});
       } else {

@@ -49,7 +49,9 @@ private:
   std::optional<ByteRange> current_;
 };
 
-/// One transfer. What is zero in the source is made zero in the destination only where that may hold something else.
+/// One transfer. The reader keeps half of its blocks in flight from the source; each block goes out as soon as it is
+/// there and stays in use until the destination has it, so that both ends work all the time in constant memory. Zeros
+/// of the source are written only where the destination may hold something else.
 class Transfer {
 public:
   Transfer(Image& source, Image& destination)
@@ -186,8 +188,8 @@ void grow_to(Image& destination, std::uint64_t pages, const std::string& source_
 
 void check_copy(Context& context, Image& source, Image& destination) {
   Progress progress(context.wants_progress(), "check", source.size_bytes());
-  std::optional<PageRange> first;
-  const auto differing = compare_images(source, destination, progress, [&](const PageRange& range) {
+  std::optional<PageRun> first;
+  const auto differing = compare_images(source, destination, progress, [&](const PageRun& range) {
     if (!first) first = range;
   });
   if (differing == 0) return;
@@ -213,7 +215,7 @@ int run_copy(Context& context, const CopyOptions& options) {
   std::uint64_t sent = 0;
   {
     Progress progress(context.wants_progress(), "copy", size_bytes);
-    // What was there before may have to be made zero; what is grown is zero.
+    // Pages that were there before may have to be made zero; grown pages are zero.
     Transfer transfer(*source, *destination.image);
     grow_to(*destination.image, pages, options.source);
     sent = transfer.run(size_bytes, progress);

@@ -98,7 +98,7 @@ int run_check(Context& context, const FileOptions& options) {
 int run_recover(Context& context, const RecoverOptions& options) {
   const std::string path = path_in("recover", options.file);
   require_file("recover", path);
-  // Opened as an image first where no log is in the way: what is none is refused, not praised.
+  // Opened as an image first where no log is in the way: a file that is no image is refused, not praised.
   const auto found = storage::inspect_log(storage::posix_file_system(), path);
   if (!found.log_found) make_file_image(options.file, path, Access::write);
   const auto report = found.log_found ? storage::recover_log(storage::posix_file_system(), path, options.adopt) : found;

@@ -79,7 +79,7 @@ void remove_file(const std::string& path) {
                                       storage::quoted(beside.log.front()) +
                                       " beside it belongs to it; run `pagectl recover` first, or remove both by hand");
   }
-  // Opened as an image for writing: what is in use or is no image is refused, with the reason.
+  // Opened as an image for writing: a file in use, and one that is no image, is refused with the reason.
   const FileProvider provider(path);
   const std::string real = resolved(path);
   const auto folder = storage::Folder::open(storage::posix_file_system(), storage::parent_folder(real));

@@ -42,7 +42,7 @@ std::string resolved(const std::string& path) {
 storage::Beside check_place(const std::string& action, const std::string& path) {
   const std::string real = resolved(path);
   storage::Folder folder;
-  // Else whoever opens the file says why.
+  // Else the opening of the file says why.
   if (!storage::Folder::try_open(files(), storage::parent_folder(real), folder).ok()) return {};
   storage::check_image_place(folder, storage::file_name(real), action, path);
   return storage::visible_beside(folder, storage::file_name(real));
@@ -151,7 +151,7 @@ bool ReplacementFile::is_ours() const {
 }
 
 void ReplacementFile::commit() {
-  // Whoever wrote has the file locked that it wrote to. One that can be locked here was not written.
+  // A program that writes has its file locked. A file that can be locked here was not written.
   if (!is_ours() || files().lock(written_.descriptor(), storage::Lock::shared).ok()) {
     throw MemoryError(Errc::provider_error,
                       "write " + storage::quoted(target_) + ": the folder or the file " + storage::quoted(path_) +

@@ -57,7 +57,7 @@ public:
 
   /// The file to write, empty at first.
   const std::string& path() const { return path_; }
-  /// To be called when the content is synced, while who wrote it still has the file open and locked: renames it and
+  /// To be called when the content is synced, while the writer still has the file open and locked: renames it and
   /// syncs the folder. Refused when another file was written instead, since someone replaced the folder.
   void commit();
 

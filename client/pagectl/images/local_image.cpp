@@ -57,7 +57,8 @@ public:
 
 private:
   /// Writes that rise are a copy, which ends with a sync: the disk need not wait for that. Nor must a large one push
-  /// everything else out of memory: what lies far behind is dropped once it is on disk. Holes in between cost nothing.
+  /// everything else out of memory: pages that lie far behind are dropped once they are on disk. Holes in between cost
+  /// nothing.
   void note_written(std::uint64_t offset, std::uint64_t length) {
     constexpr std::uint64_t stretch_bytes = 8u << 20;
     constexpr std::size_t kept_stretches = 8;

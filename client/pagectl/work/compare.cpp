@@ -12,7 +12,7 @@ namespace {
 /// Joins pages, which come in rising order and may come twice, into ranges.
 class RangeJoiner {
 public:
-  explicit RangeJoiner(const std::function<void(const PageRange&)>& out) : out_(out) {}
+  explicit RangeJoiner(const std::function<void(const PageRun&)>& out) : out_(out) {}
   void add(std::uint64_t first, std::uint64_t count = 1) {
     const std::uint64_t end = first + count;
     if (range_.count > 0 && first <= range_.first + range_.count) {
@@ -32,8 +32,8 @@ public:
   }
 
 private:
-  const std::function<void(const PageRange&)>& out_;
-  PageRange range_;
+  const std::function<void(const PageRun&)>& out_;
+  PageRun range_;
   std::uint64_t total_ = 0;
 };
 
@@ -52,7 +52,7 @@ void compare_block(const Block& block, RangeJoiner& joiner) {
 }  // namespace
 
 std::uint64_t compare_images(Image& a, Image& b, Progress& progress,
-                             const std::function<void(const PageRange&)>& differs) {
+                             const std::function<void(const PageRun&)>& differs) {
   const std::uint64_t pages_a = a.pages();
   const std::uint64_t pages_b = b.pages();
   const std::uint64_t common = std::min(pages_a, pages_b);

@@ -13,7 +13,7 @@ namespace pageserver::pagectl {
 
 std::uint64_t hash_bytes(std::span<const std::byte> bytes);
 
-/// The hash of the image's bytes. What is known to be zero is not read.
+/// The hash of the image's bytes. Ranges that are known to be zero are not read.
 std::uint64_t hash_image(Image& image, Progress& progress);
 
 }  // namespace pageserver::pagectl

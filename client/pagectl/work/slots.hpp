@@ -1,4 +1,4 @@
-// How many requests of a command are in flight: each has a slot, with its buffers, and there are only so many slots.
+// How many requests of a command are in flight: each has a slot with its buffers, and the slots are counted.
 #pragma once
 
 #include <cstddef>
