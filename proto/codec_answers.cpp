@@ -245,8 +245,8 @@ Decoded decode(std::span<const std::byte> payload, DataRangesAnswer& message) {
 
 void encode(Bytes& out, std::uint64_t request_id, const DataRangesAnswer& message) {
   assert(message.ranges.size() <= ranges_max);
-  FrameWriter frame(out, answer_header(Operation::data_ranges, request_id,
-                                       data_ranges_fixed_bytes + message.ranges.size() * range_bytes));
+  const std::size_t payload_bytes = data_ranges_fixed_bytes + message.ranges.size() * range_bytes;
+  FrameWriter frame(out, answer_header(Operation::data_ranges, request_id, payload_bytes));
   frame.number(message.described_until).number(static_cast<std::uint32_t>(message.ranges.size())).reserved(4);
   write_ranges(frame, message.ranges);
 }
