@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "client/remote_options.hpp"
+#include "client/open_uri.hpp"
 #include "client/session/session_opening.hpp"
 #include "client/wire/connection.hpp"
 #include "client/wire/error_text.hpp"

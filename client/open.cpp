@@ -8,7 +8,7 @@
 #include <pageserver/heap_provider.hpp>
 #include <pageserver/remote_provider.hpp>
 
-#include "client/remote_options.hpp"
+#include "client/open_uri.hpp"
 #include "client/uri/uri.hpp"
 #include "storage/embedded/embedded_store.hpp"
 
@@ -32,12 +32,7 @@ RemoteOptions client::remote_options(Uri uri) {
   return options;
 }
 
-namespace {
-
-using client::Scheme;
-using client::Uri;
-
-std::unique_ptr<Session> open_embedded(const Uri& uri) {
+std::unique_ptr<Session> client::open_embedded(const Uri& uri) {
   storage::EmbeddedOptions options;
   options.access = uri.access;
   options.view = uri.view;
@@ -47,11 +42,16 @@ std::unique_ptr<Session> open_embedded(const Uri& uri) {
   return storage::open_embedded_store(uri.path, options);
 }
 
+namespace {
+
+using client::Scheme;
+using client::Uri;
+
 std::unique_ptr<Session> open_session_at(Uri uri, std::string_view text) {
   switch (uri.scheme) {
     case Scheme::tcp:
     case Scheme::unix_socket: return std::make_unique<RemoteProvider>(client::remote_options(std::move(uri)));
-    case Scheme::store: return open_embedded(uri);
+    case Scheme::store: return client::open_embedded(uri);
     case Scheme::heap:
     case Scheme::file: break;
   }

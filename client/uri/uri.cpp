@@ -238,9 +238,11 @@ private:
       uri_.access_given = true;
     } else if (key == "view") {
       uri_.view = choose(view_choices, item, value);
+      uri_.view_given = true;
       view_item_ = item;
     } else if (key == "publish") {
       uri_.publish = choose(publish_choices, item, value);
+      uri_.publish_given = true;
       publish_item_ = item;
     } else if (key == "wait_ms") {
       const auto number = base::parse_number(value, std::numeric_limits<std::uint32_t>::max());

@@ -29,8 +29,11 @@ struct Uri {
   std::chrono::milliseconds request_timeout{60'000};
   std::optional<std::uint32_t> poll_us;  ///< empty: auto
   std::uint64_t cache_bytes = 0;
-  bool access_given = false;           ///< the text had `access=`
-  bool request_timeout_given = false;  ///< likewise
+  // The text had the key.
+  bool access_given = false;
+  bool view_given = false;
+  bool publish_given = false;
+  bool request_timeout_given = false;
 
   bool is_remote() const { return scheme == Scheme::tcp || scheme == Scheme::unix_socket; }
 };

@@ -14,17 +14,6 @@
 namespace pageserver::pagectl {
 namespace {
 
-bool has_key(std::string_view uri, std::string_view key) {
-  const auto mark = uri.find('?');
-  std::string_view query = mark == std::string_view::npos ? std::string_view{} : uri.substr(mark + 1);
-  while (!query.empty()) {
-    const auto part = query.substr(0, query.find('&'));
-    if (part.substr(0, part.find('=')) == key) return true;
-    query.remove_prefix(std::min(query.size(), part.size() + 1));
-  }
-  return false;
-}
-
 int timeout_ms(std::chrono::steady_clock::time_point deadline) {
   if (deadline == std::chrono::steady_clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
@@ -64,13 +53,12 @@ std::unique_ptr<Image> open_image(const std::string& text, const OpenMode& mode)
   switch (uri.scheme) {
     case client::Scheme::heap: return make_heap_image(text);
     case client::Scheme::file: return open_file(text, uri, mode);
-    case client::Scheme::store:
-      return open_session_image(text, uri, has_key(text, "view"), has_key(text, "publish"), mode);
+    case client::Scheme::store: return open_session_image(text, uri, mode);
     case client::Scheme::tcp:
     case client::Scheme::unix_socket: break;
   }
-  if (uri.cache_bytes > 0) return open_cached_image(text, uri, has_key(text, "view"), has_key(text, "publish"), mode);
-  return open_remote_image(text, uri, has_key(text, "view"), has_key(text, "publish"), mode);
+  if (uri.cache_bytes > 0) return open_cached_image(text, uri, mode);
+  return open_remote_image(text, uri, mode);
 }
 
 }  // namespace pageserver::pagectl

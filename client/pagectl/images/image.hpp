@@ -81,6 +81,19 @@ public:
   virtual std::optional<RemoteTraffic> traffic() { return std::nullopt; }
   /// Takes the lease from the writer with this epoch.
   virtual std::optional<HolderStat> break_lease(std::uint64_t epoch);
+
+protected:
+  /// A request of an image that has none in flight: it ends where it starts.
+  template <class Work>
+  static void run_inline(const Done& done, Work work) {
+    std::exception_ptr error;
+    try {
+      work();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    done(error);
+  }
 };
 
 /// Blocks until something that was started on one of the two has ended; returns at once when nothing is pending.
@@ -97,9 +110,8 @@ struct OpenMode {
 
 std::unique_ptr<Image> open_image(const std::string& uri, const OpenMode& mode);
 
-/// A store of a daemon, through the asynchronous connection. `view_given` and `publish_given`: the URI has the key.
-std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, bool view_given,
-                                         bool publish_given, const OpenMode& mode);
+/// A store of a daemon, through the asynchronous connection.
+std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, const OpenMode& mode);
 
 /// A file, with the holes that its file system knows of; and the heap.
 std::unique_ptr<Image> make_file_image(const std::string& name, const std::string& path, Access access);

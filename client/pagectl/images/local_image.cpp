@@ -31,17 +31,17 @@ public:
   }
 
   void start_read(std::uint64_t offset, std::span<std::byte> buffer, Done done) override {
-    run(done, [&] { provider_->read(offset, buffer); });
+    run_inline(done, [&] { provider_->read(offset, buffer); });
   }
   void start_write(std::uint64_t offset, std::span<const std::byte> data, Done done) override {
-    run(done, [&] {
+    run_inline(done, [&] {
       provider_->write(offset, data);
       note_written(offset, data.size());
     });
   }
   void start_zero(std::uint64_t offset, std::uint64_t length, Done done) override {
     static constexpr std::array<std::byte, page_size> zeros{};
-    run(done, [&] {
+    run_inline(done, [&] {
       for (std::uint64_t at = 0; at < length;) {
         const auto part = std::min<std::uint64_t>(length - at, zeros.size());
         provider_->write(offset + at, std::span(zeros).first(static_cast<std::size_t>(part)));
@@ -81,17 +81,6 @@ private:
     if (behind_.bytes == 0) behind_.begin = old.begin;
     behind_.end = old.end;
     behind_.bytes += old.bytes;
-  }
-
-  template <class Work>
-  static void run(const Done& done, Work work) {
-    std::exception_ptr error;
-    try {
-      work();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    done(error);
   }
 
   std::string name_;

@@ -7,9 +7,9 @@
 #include <pageserver/error.hpp>
 
 #include "base/bounds.hpp"
+#include "client/open_uri.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/images/remote.hpp"
-#include "client/remote_options.hpp"
 #include "client/wire/connection.hpp"
 
 namespace pageserver::pagectl {
@@ -226,16 +226,15 @@ std::unique_ptr<client::Connection> dial(const client::Uri& uri) {
   return std::make_unique<client::Connection>(uri.endpoint, options);
 }
 
-std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, bool view_given,
-                                         bool publish_given, const OpenMode& mode) {
+std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, const OpenMode& mode) {
   auto options = client::remote_options(uri);
   options.client_name = "pagectl " PAGECTL_VERSION;
   // A flush may publish all of a large upload: longer than any other request, unless the user says how long.
   const auto flush_timeout =
       uri.request_timeout_given ? uri.request_timeout : std::max<std::chrono::milliseconds>(uri.request_timeout, 10min);
   auto wanted = options;
-  if (uri.access == Access::read && !view_given && mode.one_version) wanted.view = View::pinned;
-  if (uri.access == Access::write && !publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
+  if (uri.access == Access::read && !uri.view_given && mode.one_version) wanted.view = View::pinned;
+  if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
   if (wanted.view != options.view || wanted.publish != options.publish) {
     try {
       return std::make_unique<RemoteImage>(name, wanted, flush_timeout);

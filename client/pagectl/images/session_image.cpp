@@ -6,21 +6,10 @@
 #include <pageserver/open.hpp>
 #include <pageserver/remote_provider.hpp>
 
-#include "client/remote_options.hpp"
+#include "client/open_uri.hpp"
 
 namespace pageserver::pagectl {
 namespace {
-
-template <class Work>
-void run_inline(const Image::Done& done, Work work) {
-  std::exception_ptr error;
-  try {
-    work();
-  } catch (...) {
-    error = std::current_exception();
-  }
-  done(error);
-}
 
 class SessionImage : public Image {
 public:
@@ -74,7 +63,8 @@ public:
     client::Uri asking = uri_;
     asking.access = Access::read;
     asking.view = View::live;
-    return open_remote_image(name(), asking, true, true, {})->break_lease(epoch);
+    asking.view_given = asking.publish_given = true;
+    return open_remote_image(name(), asking, {})->break_lease(epoch);
   }
 
 private:
@@ -82,38 +72,21 @@ private:
   RemoteProvider& remote_;
 };
 
-std::string percent_encoded(std::string_view text) {
-  std::string out;
-  for (const char c : text) out += c == ' ' ? std::string("%20") : std::string(1, c);
-  return out;
-}
-
-/// The URI's text again, with what the mode adds to it.
-std::string with_query(const std::string& text, const std::string& more) {
-  return text + (text.find('?') == std::string::npos ? "?" : "&") + more;
-}
-
 }  // namespace
 
-std::unique_ptr<Image> open_session_image(const std::string& name, const client::Uri& uri, bool view_given,
-                                          bool publish_given, const OpenMode& mode) {
-  std::string text = name;
-  if (!uri.access_given) text = with_query(text, uri.access == Access::read ? "access=read" : "access=write");
-  if (uri.name == mode.session_name) text = with_query(text, "name=" + percent_encoded(mode.session_name));
+std::unique_ptr<Image> open_session_image(const std::string& name, const client::Uri& uri, const OpenMode& mode) {
+  client::Uri asked = uri;
+  if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) asked.publish = Publish::on_flush;
+  const bool on_flush = asked.publish == Publish::on_flush;
   // An embedded store serves this process alone, so a live view is as stable as a pinned one.
-  const bool on_flush =
-      uri.access == Access::write && (publish_given ? uri.publish == Publish::on_flush : mode.one_transaction);
-  if (on_flush && !publish_given) text = with_query(text, "publish=on_flush");
-  static_cast<void>(view_given);
-  return std::make_unique<SessionImage>(name, open_session(text), true, on_flush);
+  return std::make_unique<SessionImage>(name, client::open_embedded(asked), true, on_flush);
 }
 
-std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, bool view_given,
-                                         bool publish_given, const OpenMode& mode) {
+std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, const OpenMode& mode) {
   auto options = client::remote_options(uri);
   options.client_name = "pagectl " PAGECTL_VERSION;
-  if (uri.access == Access::read && !view_given && mode.one_version) options.view = View::pinned;
-  if (uri.access == Access::write && !publish_given && mode.one_transaction) options.publish = Publish::on_flush;
+  if (uri.access == Access::read && !uri.view_given && mode.one_version) options.view = View::pinned;
+  if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) options.publish = Publish::on_flush;
   const bool stable = options.access != Access::read || options.view == View::pinned;
   const bool on_flush = options.publish == Publish::on_flush;
   auto session = std::make_unique<RemoteProvider>(std::move(options));

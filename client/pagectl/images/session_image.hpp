@@ -5,11 +5,9 @@
 
 namespace pageserver::pagectl {
 
-std::unique_ptr<Image> open_session_image(const std::string& name, const client::Uri& uri, bool view_given,
-                                          bool publish_given, const OpenMode& mode);
+std::unique_ptr<Image> open_session_image(const std::string& name, const client::Uri& uri, const OpenMode& mode);
 
 /// A remote URI with `cache_bytes`.
-std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, bool view_given,
-                                         bool publish_given, const OpenMode& mode);
+std::unique_ptr<Image> open_cached_image(const std::string& name, const client::Uri& uri, const OpenMode& mode);
 
 }  // namespace pageserver::pagectl

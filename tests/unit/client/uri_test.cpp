@@ -9,6 +9,7 @@
 
 #include <pageserver/error.hpp>
 #include <pageserver/open.hpp>
+#include <pageserver/remote_provider.hpp>
 
 #include "base/units.hpp"
 #include "client/uri/uri.hpp"
@@ -106,6 +107,11 @@ TEST_CASE("file: decodes its path and takes access") {
   CHECK(parse_uri("file:a?access=read").access == Access::read);
   CHECK(parse_uri("file:a?access=write").access == Access::write);
   CHECK(parse_uri("file:a?access=read").access_given);
+  CHECK_FALSE(parse_uri("pageserver://h/s?access=read").view_given);
+  CHECK(parse_uri("pageserver://h/s?access=read&view=live").view_given);
+  CHECK_FALSE(parse_uri("pageserver://h/s").publish_given);
+  CHECK(parse_uri("pageserver://h/s?publish=on_write").publish_given);
+  CHECK(parse_uri("pageserver://h/s").endpoint.port == RemoteOptions{}.port);
   CHECK(parse_uri("file:a?").path == "a");
   CHECK(parse_uri("heap:").scheme == Scheme::heap);
 }
