@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "server/runtime/version.hpp"
+#include "storage/file/open_files.hpp"
 #include "storage/file/processors.hpp"
 
 namespace pageserver::server {
@@ -132,13 +133,13 @@ void Server::log_start() const {
 
 // Stores come first: a connection can wait.
 void Server::budget_open_files() {
-  const std::uint64_t limit = open_files_limit();
+  const std::uint64_t limit = storage::open_files_limit();
   // Few of them where there are few descriptors.
   refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_max, limit / 16));
   constexpr std::uint64_t spare_files = 8;  // of lists, size probes and the like
   const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
   // What the stores have already counts twice, which is little.
-  open_files_ = OpenFilesBudget(limit, open_files_now() + refused_at_once_max_ + spare_files, files_of_store);
+  open_files_ = OpenFilesBudget(limit, storage::open_files_now() + refused_at_once_max_ + spare_files, files_of_store);
   const std::size_t stores = catalog_.stores_to_keep_files_for();
   const std::uint64_t reachable = open_files_.connections_max(stores);
   if (reachable >= config_.limits.connections) return;

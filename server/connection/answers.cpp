@@ -18,7 +18,9 @@ void Answers::error(const proto::FrameHeader& header, std::exception_ptr problem
     this->error(header, error);
   } catch (const std::bad_alloc&) {
     error(header.request_id, header.operation, proto::Status::limit_exceeded,
-          proto::to_string(header.operation) + ": the daemon is out of memory; try again with less");
+          proto::to_string(header.operation) +
+              ": the daemon is out of memory; try again with less, give it more (ulimit -v, the container's "
+              "limit), or lower limits.private_memory_bytes or limits.connections");
   } catch (const std::exception& error) {
     this->error(header.request_id, header.operation, proto::Status::provider_error,
                 proto::to_string(header.operation) + ": " + error.what());

@@ -1,15 +1,9 @@
-// Descriptors of the daemon: how many it may have, and what of them is for its stores.
+// What of the daemon's descriptors is for its stores.
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 namespace pageserver::server {
-
-/// How many descriptors this process may have open; the largest number where there is no limit.
-std::uint64_t open_files_limit() noexcept;
-/// How many it has open; 0 where the system does not say.
-std::uint64_t open_files_now() noexcept;
 
 /// Shares the descriptors between connections and stores: a connection that comes can wait, a store that can't have its
 /// next file can't go on.

@@ -142,6 +142,7 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
   bytes.spill_folder = folder_;
   bytes.spill_name = sibling_name(image_name_, Sibling::spill, state.id % (sibling_number_max + 1));
   bytes.memory_bytes_max = options_.private_memory_bytes;
+  bytes.descriptors_kept = open_files_of_store(options_);
   bytes.ranges_max = options_.private_ranges;
   bytes.ranges_max_name = "limits.private_ranges";
   // There is one writer, and any number of forks.

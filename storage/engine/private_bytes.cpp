@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/mutation.hpp"
+#include "storage/file/open_files.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -93,8 +94,23 @@ void PrivateBytes::check_range_count(std::string_view action, std::uint64_t begi
                         std::to_string(options_.ranges_max) + "; " + options_.remedy + ", or raise that limit"};
 }
 
+// A log that can't have its next file stops everybody who writes; this only who has much that is private.
+void PrivateBytes::open_spill() {
+  const std::uint64_t limit = open_files_limit();
+  const std::uint64_t kept = std::min(options_.descriptors_kept, limit / 4);
+  const std::uint64_t open = kept == 0 ? 0 : open_files_now();
+  if (open >= limit - kept)
+    throw MemoryError{Errc::limit_exceeded,
+                      "write: private bytes beyond limits.private_memory_bytes=" +
+                          std::to_string(options_.memory_bytes_max) + " go to a file, and of the " +
+                          std::to_string(limit) + " descriptors that this process may have (ulimit -n) " +
+                          std::to_string(open) + " are open and " + std::to_string(kept) +
+                          " are kept for the store's log; " + options_.remedy + ", or raise one of these limits"};
+  spill_ = options_.spill_folder.create_unnamed(options_.spill_name, "create spill file");
+}
+
 std::uint64_t PrivateBytes::take_slot() {
-  if (!spill_.is_open()) spill_ = options_.spill_folder.create_unnamed(options_.spill_name, "create spill file");
+  if (!spill_.is_open()) open_spill();
   if (free_slots_.empty()) return spill_slots_++;
   const std::uint64_t slot = free_slots_.back();
   free_slots_.pop_back();

@@ -47,6 +47,9 @@ public:
     Folder spill_folder;     ///< where the file is made; it has no name
     std::string spill_name;  ///< while it is made
     std::uint64_t memory_bytes_max = 0;
+    /// Descriptors of this process that the file leaves for others, where so many may be had at all: a quarter of the
+    /// limit at most. Beyond: limit_exceeded.
+    std::uint64_t descriptors_kept = 0;
     /// Reads what is below the overlay. Null: blocks are never filled.
     std::function<void(std::uint64_t offset, std::span<std::byte> buffer)> base;
     std::uint64_t bytes_max = ~0ull;   ///< of this overlay; beyond: limit_exceeded
@@ -115,6 +118,7 @@ private:
   std::size_t zero_ranges_at(std::uint64_t begin, std::uint64_t end) const;
   void fill_block(std::uint64_t number);
   void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
+  void open_spill();
   std::uint64_t take_slot();
   void reserve_slots(std::uint64_t more);
   void reserve_blocks(std::size_t more);

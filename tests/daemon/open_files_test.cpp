@@ -14,7 +14,8 @@ constexpr std::uint64_t image_page = 65536;
 
 struct FewFiles {
   explicit FewFiles(int files) {
-    std::ofstream(dir.file("c.json")) << R"({"limits": {"log_bytes": "64MiB", "held_bytes": "64MiB"}})";
+    std::ofstream(dir.file("c.json")) << R"({"limits": {"log_bytes": "64MiB", "held_bytes": "64MiB",)"
+                                      << R"( "private_memory_bytes": "64KiB"}})";
     process.emplace(std::vector<std::string>{"prlimit", "--nofile=" + std::to_string(files), pageserverd_path(),
                                              "--unix", dir.file("s"), "--config", dir.file("c.json"), "--store",
                                              "a=" + dir.file("a.img")});
@@ -65,6 +66,47 @@ TEST_CASE("idle connections leave the writer the descriptors of its log") {
   writer.flush();
   CHECK(writer.read(0, 1u << 20) == data);
   idle.clear();
+  few.process->signal(SIGTERM);
+  CHECK(few.process->wait() == 0);
+}
+
+TEST_CASE("forks whose private bytes go to files leave the writer the descriptors of its log") {
+  FewFiles few{40};
+  RawClient writer = few.connected();
+  writer.hello();
+  writer.open("a");
+  writer.grow(256);
+  std::vector<RawClient> forks;
+  const auto data = pattern(1u << 20, 3);
+  const auto write_some = [&] {
+    for (std::uint64_t i = 0; i < 64; ++i) writer.write((i % 16) << 20, data);
+    writer.flush();
+  };
+  for (int i = 0; i < 40; ++i) {
+    RawClient client = few.connected();
+    proto::HelloRequest hello;
+    hello.client_name = "fork";
+    hello.payload_bytes_max = 1u << 20;
+    client.send(hello);
+    const auto greeted = client.receive();
+    if (!greeted || greeted->is_notice()) break;  // no more connections
+    client.open("a", proto::Access::fork);
+    const Frame written = client.call(proto::WriteRequest{0, data});
+    if (written.status() != proto::Status::ok) {
+      INFO(written.text());
+      CHECK(written.status() == proto::Status::limit_exceeded);
+      CHECK(written.text().find("limits.private_memory_bytes=65536") != std::string::npos);
+      CHECK(written.text().find("(ulimit -n)") != std::string::npos);
+      // It goes on in memory.
+      client.write(0, std::span(data).first(1000));
+    }
+    forks.push_back(std::move(client));
+    write_some();
+  }
+  CHECK(forks.size() >= 2);
+  write_some();
+  CHECK(writer.read(0, 1u << 20) == data);
+  forks.clear();
   few.process->signal(SIGTERM);
   CHECK(few.process->wait() == 0);
 }

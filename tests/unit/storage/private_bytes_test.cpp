@@ -1,8 +1,16 @@
 // The overlay of private bytes against a plain array, in memory and spilled.
 #include "storage/engine/private_bytes.hpp"
 
-#include <random>
+#include <fcntl.h>
+#include <sys/resource.h>
 
+#include <random>
+#include <span>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "storage/file/open_files.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/storage_test.hpp"
@@ -259,6 +267,42 @@ TEST_CASE("private bytes: random changes never pass a bound of ranges, and only 
     }
   }
   CHECK(refused > 10);
+}
+
+TEST_CASE("private bytes: a file that would take the descriptors of others is refused by name, and nothing changes") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit low = before;
+  low.rlim_cur = 128;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+  {
+    TempDir folder;
+    PrivateBytes::Options options;
+    options.spill_folder = storage::Folder::open(storage::posix_file_system(), folder.path().string());
+    options.spill_name = "spill";
+    options.memory_bytes_max = PrivateBytes::block_bytes;
+    options.descriptors_kept = 1000;  // more than a quarter of the limit: 32
+    PrivateBytes bytes{options};
+    const std::vector<std::byte> data(3 * PrivateBytes::block_bytes, std::byte{7});
+    std::vector<UniqueFd> others;
+    while (storage::open_files_now() < 96) others.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    check_error(thrown_by([&] { bytes.write(0, data); }), Errc::limit_exceeded,
+                {"limits.private_memory_bytes=4096", "of the 128 descriptors",
+                 "(ulimit -n) 96 are open and 32 are kept", "discard"});
+    CHECK(bytes.empty());
+    CHECK(bytes.bytes() == 0);
+    bytes.write(0, std::span{data}.first(PrivateBytes::block_bytes));
+    others.pop_back();
+    bytes.write(0, data);
+    CHECK(bytes.spilled());
+    // It has its file, whatever comes now.
+    while (storage::open_files_now() < 120) others.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    bytes.write(2 * PrivateBytes::block_bytes, data);
+    std::vector<std::byte> read(data.size());
+    bytes.read_over(0, read);
+    CHECK(read == data);
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 }  // namespace pageserver::test

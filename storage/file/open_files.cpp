@@ -1,0 +1,26 @@
+#include "storage/file/open_files.hpp"
+
+#include <dirent.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace pageserver::storage {
+
+std::uint64_t open_files_limit() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return ~0ull;
+  return limit.rlim_cur;
+}
+
+std::uint64_t open_files_now() noexcept {
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder{::opendir("/proc/self/fd"), &::closedir};
+  if (!folder) return 0;
+  std::uint64_t count = 0;
+  while (::readdir(folder.get()) != nullptr) ++count;
+  constexpr std::uint64_t not_counted = 3;  // ".", ".." and the folder itself
+  return count - std::min(count, not_counted);
+}
+
+}  // namespace pageserver::storage
