@@ -365,18 +365,36 @@ std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> Catalog::pages
   return found;
 }
 
+// A client lists part by part: to read the whole directory for each would cost the square of what is in it.
+const std::vector<std::string>& Catalog::listed_names(bool from_the_beginning) {
+  constexpr std::chrono::seconds kept_for{2};
+  const auto now = std::chrono::steady_clock::now();
+  if (!from_the_beginning && listed_at_ && now - *listed_at_ < kept_for) return listed_names_;
+  listed_at_.reset();
+  listed_names_.clear();
+  for (const std::string& file : names_in_directory())
+    if (std::string name = store_name_of(file); !name.empty()) listed_names_.push_back(std::move(name));
+  std::sort(listed_names_.begin(), listed_names_.end());
+  listed_at_ = now;
+  return listed_names_;
+}
+
 std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t count) {
   std::map<std::string, ListedStore> stores;
   for (const auto& [host, pages] : pages_of_open(after)) {
     stores[host->name()] = {host->name(), pages, host->settings().read_only, true};
   }
   if (directory_.is_open()) {
-    for (const std::string& file : names_in_directory()) {
-      const std::string name = store_name_of(file);
-      if (name.empty() || name <= after || stores.contains(name)) continue;
+    const std::vector<std::string>& names = listed_names(after.empty());
+    std::size_t found = 0;
+    for (auto name = std::upper_bound(names.begin(), names.end(), after); name != names.end() && found < count;
+         ++name) {
+      if (stores.contains(*name)) continue;
       FileStatus status;
+      const std::string file = *name + std::string(image_suffix);
       if (!file_system_.status_beneath(directory_.descriptor(), file, status).ok() || !S_ISREG(status.mode)) continue;
-      stores[name] = {name, status.size_bytes / page_size, config_.directory->read_only, false};
+      stores[*name] = {*name, status.size_bytes / page_size, config_.directory->read_only, false};
+      ++found;
     }
   }
   std::vector<ListedStore> listed;
@@ -389,6 +407,7 @@ std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t cou
 
 void Catalog::create(const std::string& name, std::uint64_t pages) {
   check_name(name);
+  listed_at_.reset();
   const std::string what = "create store " + quoted(name);
   if (!config_.directory || !config_.directory->create) {
     throw MemoryError(Errc::permission_denied,
@@ -460,6 +479,7 @@ bool Catalog::wait_until_closed(const std::string& name, const std::string& what
 }
 
 void Catalog::remove_now(const std::string& name) {
+  listed_at_.reset();
   // What is left of a store goes as well.
   if (resembling(name).empty() && !directory_has(name)) {
     const std::string file = name + std::string(image_suffix);

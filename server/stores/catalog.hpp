@@ -2,10 +2,12 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,7 +70,8 @@ public:
   std::shared_ptr<HostUse> find(const std::string& name);
   /// Admin worker. Throws not_found, limit_exceeded, and what the disk says.
   std::shared_ptr<HostUse> resolve(const std::string& name);
-  /// Admin worker: up to `count` stores with names greater than `after`, in rising byte order.
+  /// Admin worker: up to `count` stores with names greater than `after`, in rising byte order. Where `after` is not
+  /// empty, files that somebody else put into the directory in the last two seconds may be missing.
   std::vector<ListedStore> list(const std::string& after, std::size_t count);
   /// Admin worker. Throws already_exists, permission_denied, limit_exceeded, invalid_argument.
   void create(const std::string& name, std::uint64_t pages);
@@ -113,6 +116,8 @@ private:
   void require_in_directory(const std::string& name) const;
   bool directory_has(const std::string& name) const;
   std::vector<std::string> names_in_directory() const;
+  /// Sorted; for list().
+  const std::vector<std::string>& listed_names(bool from_the_beginning);
 
   const Config& config_;
   storage::FileSystem& file_system_;
@@ -122,8 +127,10 @@ private:
   std::string directory_path_;                            ///< resolved, without links
   Log& log_;
   std::atomic<bool> abandon_openings_{false};
-  std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
-  PostRoom retiring_;                          ///< of retire(); admin_ has it
+  std::atomic<std::uint64_t> forks_bytes_{0};                       ///< private bytes of the forks of all stores
+  std::vector<std::string> listed_names_;                           ///< of the admin worker
+  std::optional<std::chrono::steady_clock::time_point> listed_at_;  ///< nothing: they are to be read again
+  PostRoom retiring_;                                               ///< of retire(); admin_ has it
   std::shared_ptr<Worker> admin_;
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;

@@ -10,6 +10,7 @@
 #include "server/stores/directory_files.hpp"
 #include "tests/support/neighbours.hpp"
 #include "tests/support/temp_dir.hpp"
+#include "tests/unit/storage/faulty_file_system.hpp"
 
 using namespace pageserver;
 using namespace pageserver::server;
@@ -153,6 +154,38 @@ TEST_CASE("a list goes on after a name and stops at its bound") {
   REQUIRE(listed.size() == 2);
   CHECK(listed[0].name == "b");
   CHECK(listed[1].name == "c");
+}
+
+TEST_CASE("a list in many parts looks at each store once, and reads the directory a few times") {
+  test::FaultyFileSystem files;
+  Fixture fixture;
+  constexpr std::size_t count = 2000;
+  for (std::size_t i = 0; i < count; ++i) make_image(fixture.dir.path() / (std::to_string(10'000 + i) + ".img"), 0);
+  fixture.serve_directory(true, true);
+  fixture.catalog.emplace(fixture.config, files, fixture.log);
+  fixture.catalog->start();
+  Catalog& catalog = *fixture.catalog;
+  const auto looks_before = files.calls(test::Call::status_of), lists_before = files.calls(test::Call::list);
+  std::size_t listed = 0;
+  std::string after;
+  for (bool more = true; more;) {
+    const auto part = fixture.on_admin([&] { return catalog.list(after, 32); });
+    more = !part.empty();
+    listed += part.size();
+    if (more) after = part.back().name;
+  }
+  CHECK(listed == count);
+  CHECK(files.calls(test::Call::status_of) - looks_before == count);
+  // Once, and once more for every two seconds that it took.
+  CHECK(files.calls(test::Call::list) - lists_before <= count / 32 / 2);
+  // What this daemon does itself is seen at once.
+  fixture.on_admin([&] {
+    catalog.create("20000", 1);
+    return 0;
+  });
+  CHECK(fixture.on_admin([&] { return catalog.list(after, 32); }).size() == 1);
+  CHECK_FALSE(fixture.remove("20000"));
+  CHECK(fixture.on_admin([&] { return catalog.list(after, 32); }).empty());
 }
 
 TEST_CASE("a directory store is open while it is used, and gone from memory afterwards") {
