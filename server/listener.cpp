@@ -16,6 +16,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "server/config/config_values.hpp"
+
 namespace pageserver::server {
 
 namespace {
@@ -109,11 +111,6 @@ void bind_local(int socket, const sockaddr_un& address, const std::string& name,
 }
 
 }  // namespace
-
-std::string format_address(const std::string& host, std::uint16_t port) {
-  const bool v6 = host.find(':') != std::string::npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
 
 struct Listener::Io {
   Io(asio::io_context& context, int socket) : timer(context), descriptor(context, socket) {}

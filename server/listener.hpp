@@ -64,7 +64,4 @@ private:
   std::chrono::steady_clock::time_point last_complaint_;
 };
 
-/// "127.0.0.1:80", "[::1]:80".
-std::string format_address(const std::string& host, std::uint16_t port);
-
 }  // namespace pageserver::server

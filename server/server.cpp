@@ -1,21 +1,21 @@
 #include "server/server.hpp"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <stdexcept>
 
 #include "server/runtime/version.hpp"
+#include "storage/file/file_io.hpp"
+#include "storage/file/folder.hpp"
 #include "storage/file/open_files.hpp"
 #include "storage/file/processors.hpp"
+#include "storage/image/image_file.hpp"
+#include "storage/image/whole_image.hpp"
 
 namespace pageserver::server {
 
@@ -46,6 +46,8 @@ struct Server::Io {
 Server::Server(Config config, Log& log, storage::FileSystem& file_system)
     : config_(std::move(config)),
       log_(log),
+      file_system_(file_system),
+      port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
       catalog_(config_, file_system, log),
       context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us, storage::usable_processors()),
@@ -63,13 +65,23 @@ Server::~Server() {
 }
 
 void Server::start() {
-  remove_stale_port_file();
+  try {
+    start_all();
+  } catch (...) {
+    undo_start();
+    throw;
+  }
+}
+
+void Server::start_all() {
+  port_file_.take_place();
+  missing_at_start_ = missing_images();
   catalog_.start();
   for (const ListenAddress& address : config_.listen) {
     listeners_.push_back(Listener::tcp(address, config_.limits.keepalive));
   }
   for (const UnixListen& address : config_.unix_sockets) listeners_.push_back(Listener::local(address));
-  write_port_file();
+  port_file_.write(tcp_addresses());
   budget_open_files();
   for (const auto& listener : listeners_) {
     listener->start(*front_, log_,
@@ -78,43 +90,46 @@ void Server::start() {
   log_start();
 }
 
+std::vector<const StoreConfig*> Server::missing_images() const {
+  std::vector<const StoreConfig*> missing;
+  std::string resolved;
+  for (const StoreConfig& store : config_.stores)
+    if (file_system_.real_path(store.path, resolved).error == ENOENT) missing.push_back(&store);
+  return missing;
+}
+
+// Nothing serves yet. The stores end as by a kill, which leaves them as they are.
+void Server::undo_start() noexcept {
+  listeners_.clear();
+  port_file_.remove();
+  for (const StoreConfig* const store : missing_at_start_) {
+    try {
+      remove_new_image(*store);
+    } catch (const std::exception& error) {
+      log_.warn("new image not removed", {{"store", store->name}, {"path", store->path}, {"error", error.what()}});
+    }
+  }
+}
+
+// Who has it open, and thereby locked, made it.
+void Server::remove_new_image(const StoreConfig& store) {
+  const auto use = catalog_.find(store.name);
+  if (use == nullptr || !use->host().is_open()) return;
+  use->host().close();
+  const std::string path = storage::resolved_image_path(file_system_, store.path);
+  const auto folder = storage::Folder::open(file_system_, storage::parent_folder(path));
+  storage::FileStatus status;
+  const std::string name = storage::file_name(path);
+  if (!folder.has(name, status) || !S_ISREG(status.mode) || status.size_bytes != 0) return;
+  static_cast<void>(storage::remove_image(folder, name, store.path));
+}
+
 std::vector<std::string> Server::tcp_addresses() const {
   std::vector<std::string> addresses;
   for (const auto& listener : listeners_) {
     if (listener->is_tcp()) addresses.push_back(listener->name());
   }
   return addresses;
-}
-
-// What a killed daemon left would be read by whoever waits for this one. A running daemon holds a lock on its file.
-void Server::remove_stale_port_file() const {
-  if (config_.port_file.empty()) return;
-  const UniqueFd old(::open(config_.port_file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (old.get() < 0) return;
-  if (::flock(old.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    throw std::runtime_error("the port file \"" + config_.port_file +
-                             "\" is that of a running daemon; name another one, or stop that daemon first");
-  }
-  ::unlink(config_.port_file.c_str());
-}
-
-// Renamed into place, so that whoever waits for the file finds all of it.
-void Server::write_port_file() {
-  if (config_.port_file.empty()) return;
-  const std::string temporary = config_.port_file + ".tmp";
-  std::string text;
-  for (const std::string& address : tcp_addresses()) text += address + "\n";
-  port_file_ = UniqueFd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  const int file = port_file_.get();
-  // Where files can't be locked, the file is only not protected.
-  if (file >= 0) ::flock(file, LOCK_EX | LOCK_NB);
-  const bool written = file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int error = errno;
-  if (!written || ::rename(temporary.c_str(), config_.port_file.c_str()) != 0) {
-    const int last = written ? errno : error;
-    ::unlink(temporary.c_str());
-    throw std::runtime_error("write the port file \"" + config_.port_file + "\": " + std::strerror(last));
-  }
 }
 
 void Server::log_start() const {
@@ -259,7 +274,7 @@ void Server::begin_stop(std::string_view why) {
 void Server::continue_stop() {
   if (!context_.stopping) return;
   for (const auto& listener : listeners_) listener->close();
-  if (!config_.port_file.empty()) ::unlink(config_.port_file.c_str());
+  port_file_.remove();
   if (!grace_armed_) {
     // Half of the grace is for the clients, the rest for the disk.
     io_->grace.expires_after(grace_half_over_ ? config_.grace - config_.grace / 2 : config_.grace / 2);

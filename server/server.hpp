@@ -12,6 +12,7 @@
 #include "server/config/config.hpp"
 #include "server/connection/connection.hpp"
 #include "server/listener.hpp"
+#include "server/port_file.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/open_files.hpp"
 #include "server/runtime/signal_watch.hpp"
@@ -29,7 +30,8 @@ public:
   ~Server();
 
   /// Opens the stores, binds the listeners, writes the port file. Throws a std::exception whose text is the one line
-  /// that says why not; nothing is left behind then.
+  /// that says why not. What was made until then is gone again: sockets, the port file, images that were not there
+  /// before.
   void start();
   /// The listeners as the port file and the log name them, with real ports.
   std::vector<std::string> tcp_addresses() const;
@@ -45,8 +47,10 @@ public:
 
 private:
   struct Io;
-  void remove_stale_port_file() const;
-  void write_port_file();
+  void start_all();
+  void undo_start() noexcept;
+  std::vector<const StoreConfig*> missing_images() const;
+  void remove_new_image(const StoreConfig& store);
   void log_start() const;
   void budget_open_files();
   /// Why there may be no further connection beside `count`, or empty.
@@ -68,12 +72,14 @@ private:
   std::mutex signal_mutex_;
   std::atomic<bool> stop_requested_{false};
   std::optional<SignalWatch> signal_watch_;
-  UniqueFd port_file_;  ///< locked while the daemon lives
+  storage::FileSystem& file_system_;
+  PortFile port_file_;
   std::shared_ptr<Worker> front_;
   Catalog catalog_;
   ServerContext context_;
   std::unique_ptr<Io> io_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<const StoreConfig*> missing_at_start_;  ///< stores whose image was not there
   std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
   std::uint64_t next_connection_ = 1;

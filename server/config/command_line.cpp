@@ -1,12 +1,14 @@
 #include "server/config/command_line.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <iostream>
-#include <sstream>
 
+#include "base/unique_fd.hpp"
 #include "server/config/config_json.hpp"
 #include "server/config/config_reference.hpp"
 #include "server/config/config_values.hpp"
@@ -55,22 +57,34 @@ CLI::Validator form(std::string_view expected) {
 // The option's type name lists the words already: the validator adds nothing to it.
 CLI::Validator one_of(std::vector<std::string> words) { return CLI::IsMember(std::move(words)).description(""); }
 
+// An unset variable of a script makes one: what it was meant to name must not be left out in silence.
+CLI::Validator not_empty() {
+  return CLI::Validator([](std::string& text) { return text.empty() ? "expected a path, got \"\"" : std::string(); },
+                        "");
+}
+
 void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_reference) {
   app.add_option("--config", flags.config_path, "Configuration file (JSON; --print-config-reference shows every key)")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty());
   app.add_option("--listen", flags.listen, "TCP address to listen on, such as 127.0.0.1:6553, [::1]:6553, 0.0.0.0:0")
       ->type_name("HOST:PORT")
       ->check(form<parse_listen>(listen_form))
       ->expected(1)
       ->take_all();
-  app.add_option("--unix", flags.unix_paths, "Unix socket to listen on")->type_name("PATH")->expected(1)->take_all();
+  app.add_option("--unix", flags.unix_paths, "Unix socket to listen on")
+      ->type_name("PATH")
+      ->check(not_empty())
+      ->expected(1)
+      ->take_all();
   app.add_option("--store", flags.stores, "Store to serve; the image is made when it is missing")
       ->type_name("NAME=PATH")
       ->check(form<parse_store>("NAME=PATH with a name of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
       ->expected(1)
       ->take_all();
   app.add_option("--directory", flags.directory, "Folder of which each NAME.img is served as store NAME")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(not_empty());
   app.add_flag("--allow-create", flags.allow_create, "Clients may create stores in the directory");
   app.add_flag("--allow-remove", flags.allow_remove, "Clients may remove stores from the directory");
   app.add_option("--poll-us", flags.poll,
@@ -78,7 +92,8 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->type_name("auto|N")
       ->check(form<parse_poll>(poll_form));
   app.add_option("--port-file", flags.port_file, "File to write ADDRESS:PORT of each TCP listener to, once all serve")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty());
   app.add_option("--log-format", flags.log_format, "Log lines on standard error as text or as JSON")
       ->type_name("text|json")
       ->check(one_of({"text", "json"}));
@@ -91,15 +106,29 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
   app.set_version_flag("--version", std::string(server_name));
 }
 
+// A pipe is read as well, such as that of <(...) in a shell.
+std::string read_text(const std::string& path, std::string& text) {
+  constexpr std::size_t bytes_max = 16u << 20;
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!file.is_open()) return std::strerror(errno);
+  std::vector<char> part(64u << 10);
+  for (;;) {
+    const ssize_t got = ::read(file.get(), part.data(), part.size());
+    if (got == 0) return {};
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno == EISDIR ? "it is a folder; name the configuration file itself" : std::strerror(errno);
+    text.append(part.data(), static_cast<std::size_t>(got));
+    if (text.size() > bytes_max) return "it has more than " + std::to_string(bytes_max) + " bytes";
+  }
+}
+
 void read_file(const std::string& path, CommandLine& result) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file) {
-    result.faults.push_back(path + ": " + std::strerror(errno));
+  std::string text;
+  if (const std::string why = read_text(path, text); !why.empty()) {
+    result.faults.push_back(path + ": " + why);
     return;
   }
-  for (const std::string& fault : read_config(text.str(), result.config)) result.faults.push_back(path + ": " + fault);
+  for (const std::string& fault : read_config(text, result.config)) result.faults.push_back(path + ": " + fault);
 }
 
 void apply_stores(const Flags& flags, Config& config) {

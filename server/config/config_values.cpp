@@ -1,8 +1,10 @@
 #include "server/config/config_values.hpp"
 
 #include <arpa/inet.h>
+#include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
 #include <map>
@@ -41,12 +43,71 @@ std::string identity_of(const std::string& path) {
   return error ? path : resolved.string();
 }
 
+/// A host as the kernel sees it: "localhost" and every way to write one address are the same.
+struct Host {
+  explicit Host(const std::string& text) {
+    const std::string numeric = text == "localhost" ? "127.0.0.1" : text;
+    is_v4 = ::inet_pton(AF_INET, numeric.c_str(), bytes.data()) == 1;
+    if (!is_v4) ::inet_pton(AF_INET6, numeric.c_str(), bytes.data());
+  }
+  bool is_any() const { return bytes == std::array<unsigned char, 16>{}; }
+
+  bool is_v4 = false;
+  std::array<unsigned char, 16> bytes{};
+};
+
+/// Why both can't be listened on at once; empty when they can. [::] takes in no IPv4.
+std::string clash(const ListenAddress& address, const ListenAddress& other) {
+  if (address.port == 0 || address.port != other.port) return {};
+  const Host one{address.host}, two{other.host};
+  if (one.is_v4 != two.is_v4) return {};
+  const std::string text = "listen: \"" + format_address(address.host, address.port) + "\" ";
+  const std::string other_text = "\"" + format_address(other.host, other.port) + "\"";
+  if (one.bytes == two.bytes) return text + "is the same address as " + other_text + "; name each address once";
+  if (one.is_any()) return text + "takes in " + other_text + "; name one of them";
+  if (two.is_any()) return text + "is a part of " + other_text + "; name one of them";
+  return {};
+}
+
+void check_addresses(const Config& config, std::vector<std::string>& faults) {
+  for (std::size_t i = 0; i < config.listen.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (std::string fault = clash(config.listen[i], config.listen[j]); !fault.empty()) {
+        faults.push_back(std::move(fault));
+        break;
+      }
+  constexpr std::size_t socket_path_max = sizeof(sockaddr_un::sun_path) - 1;
+  for (const UnixListen& address : config.unix_sockets) {
+    if (address.path.size() <= socket_path_max) continue;
+    faults.push_back("unix: the path \"" + address.path + "\" has " + std::to_string(address.path.size()) +
+                     " bytes, and that of a socket at most " + std::to_string(socket_path_max) +
+                     "; choose a shorter one, or start the daemon in the folder and name the file alone");
+  }
+}
+
 // Where a key of a store was given: a flag is one text, an entry of the file has keys.
 std::string place_of(const StoreConfig& store, std::string_view key) {
   return store.origin.starts_with("--") ? store.origin : store.origin + "." + std::string(key);
 }
 
+/// A socket, an image and a port file each need a file of their own: one would take the other's place.
+void check_files(const Config& config, std::vector<std::string>& faults) {
+  std::map<std::string, std::string> taken;  // by file: what has it
+  for (const StoreConfig& store : config.stores) taken.emplace(identity_of(store.path), place_of(store, "path"));
+  const auto take = [&](const std::string& key, const std::string& path) {
+    const auto [first, is_new] = taken.emplace(identity_of(path), key);
+    if (!is_new) faults.push_back(key + ": \"" + path + "\" is the same file as " + first->second + "; name another");
+  };
+  for (const UnixListen& address : config.unix_sockets) take("unix", address.path);
+  if (!config.port_file.empty()) take("port_file", config.port_file);
+}
+
 }  // namespace
+
+std::string format_address(const std::string& host, std::uint16_t port) {
+  const bool v6 = host.find(':') != std::string::npos;
+  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
 
 std::vector<std::string> check_stores(const Config& config) {
   std::vector<std::string> faults;
@@ -145,6 +206,8 @@ std::vector<std::string> check_config(const Config& config) {
                      std::to_string(proto::payload_overhead_bytes) + " = " +
                      std::to_string(limits.request_bytes + proto::payload_overhead_bytes));
   }
+  check_addresses(config, faults);
+  check_files(config, faults);
   return faults;
 }
 

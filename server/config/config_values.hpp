@@ -36,9 +36,13 @@ inline constexpr std::string_view store_name_form = "a name of the form [A-Za-z0
 /// The candidate that `text` was probably meant to be, or nothing.
 std::optional<std::string> nearest(std::string_view text, const std::vector<std::string_view>& candidates);
 
+/// "127.0.0.1:80", "[::1]:80".
+std::string format_address(const std::string& host, std::uint16_t port);
+
 /// Duplicate stores and two stores on one file. One line for each fault.
 std::vector<std::string> check_stores(const Config& config);
-/// What only shows in the whole: that, limits that contradict each other, nothing to serve. One line for each fault.
+/// What only shows in the whole: that, limits that contradict each other, nothing to serve, addresses and files that
+/// are there twice, a socket's path that is too long. One line for each fault.
 std::vector<std::string> check_config(const Config& config);
 
 }  // namespace pageserver::server

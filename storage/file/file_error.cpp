@@ -82,7 +82,10 @@ Explanation explain(FileSystem& file_system, const std::string& path, int error)
     case EDQUOT: return {Errc::no_space, "", "free some room or raise the quota and try again"};
     case EACCES:
     case EPERM: return explain_permission(file_system, path, error);
-    case EROFS: return {Errc::read_only, "", "mount the file system for writing, or open with access=read"};
+    case EROFS:
+      return {Errc::read_only, "",
+              "mount the file system for writing, or open it for reading only: access=read for a file, "
+              "\"read_only\": true in the configuration of a daemon"};
     case ENOENT: return explain_missing(file_system, path);
     case ENOTDIR: return {Errc::provider_error, "a part of the path is a file and not a folder", "correct the path"};
     case EISDIR: return {Errc::provider_error, "it is a folder and not a file", "name the image file itself"};

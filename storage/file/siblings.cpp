@@ -117,6 +117,22 @@ void check_image_place(const Folder& folder, const std::string& name, std::strin
                                        std::string{remedy}};
 }
 
+void check_room_for_siblings(const Folder& folder, const std::string& name, std::string_view action,
+                             const std::string& shown_path) {
+  const std::string longest = sibling_name(name, Sibling::removed, 1);
+  FileStatus status;
+  const auto found = retried([&] { return folder.file_system().status_beneath(folder.descriptor(), longest, status); });
+  if (found.error != ENAMETOOLONG) return;
+  constexpr std::size_t common_bytes_max = 255;
+  const std::size_t more = longest.size() - name.size();
+  throw MemoryError{Errc::invalid_argument,
+                    std::string{action} + " " + quoted(shown_path) + ": its name has " + std::to_string(name.size()) +
+                        " bytes, and those of the files that a store keeps beside it " + std::to_string(more) +
+                        " more, which the file system does not take; choose a name of at most " +
+                        std::to_string(common_bytes_max - more) + " bytes (most file systems take " +
+                        std::to_string(common_bytes_max) + ")"};
+}
+
 void remove_scratch_files(const Folder& folder, const std::string& image_name) {
   std::exception_ptr error;
   for (const std::string& name : look_beside(folder, image_name).scratch) {

@@ -64,6 +64,11 @@ void check_image_place(const Folder& folder, const std::string& name, std::strin
                        const std::string& shown_path,
                        std::string_view remedy = "put the image back beside it, or move the log away");
 
+/// Throws invalid_argument when a store could not make its files beside an image of this name, since theirs are longer
+/// and the file system takes no such names. `action` and `shown_path` are for the text.
+void check_room_for_siblings(const Folder& folder, const std::string& name, std::string_view action,
+                             const std::string& shown_path);
+
 /// Removes what a killed process left beside the log.
 void remove_scratch_files(const Folder& folder, const std::string& image_name);
 

@@ -52,6 +52,12 @@ bool still_named(const Folder& folder, const std::string& name, const FileStatus
   return folder.has(name, named) && named.inode == locked.inode && named.device == locked.device;
 }
 
+bool is_missing(const Folder& folder, const std::string& name) {
+  FileStatus status;
+  return retried([&] { return folder.file_system().status_beneath(folder.descriptor(), name, status); }).error ==
+         ENOENT;
+}
+
 void check_regular(const std::string& shown_path, const FileStatus& status) {
   if (S_ISREG(status.mode)) return;
   const auto* const kind = S_ISDIR(status.mode) ? "a folder" : "a device, a pipe or a socket";
@@ -143,6 +149,8 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
     if (!options.read_only && options.create) finish_removal(folder, name, path);
     // Before anything is created beside a log whose image is gone.
     check_image_place(folder, name, "open", path);
+    if (!options.read_only && (!options.refuse_pending_log || is_missing(folder, name)))
+      check_room_for_siblings(folder, name, "open", path);
     auto opened = open_once(folder, path, name, options);
     if (!opened) continue;
     const FileStatus status = opened->file.status();

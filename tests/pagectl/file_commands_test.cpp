@@ -42,6 +42,27 @@ TEST_CASE("create makes an image of zeros and refuses a file that is there") {
   CHECK(std::filesystem::file_size(image) == 3 * page_bytes);
 }
 
+TEST_CASE("no image is made under a name that leaves no room for those of a store's files") {
+  const TempDir dir;
+  write_file(dir.file("source.img"), random_bytes(1, 1));
+  for (const std::size_t bytes : {237u, 241u, 255u}) {
+    const auto image = dir.file(std::string(bytes - 4, 'n') + ".img");
+    for (const auto& made : {pagectl({"create", image}), pagectl({"copy", dir.file("source.img"), image}),
+                             pagectl({"info", "store:" + image + "?access=write"})}) {
+      INFO(made.err);
+      CHECK(made.status != 0);
+      CHECK_THAT(made.err, Contains("its name has " + std::to_string(bytes) + " bytes") && Contains("at most 236"));
+    }
+    CHECK(names_in(dir.path()) == std::vector<std::string>{"source.img"});
+    // One that is there is read, and written without a log.
+    write_file(image, random_bytes(1, 2));
+    CHECK((pagectl({"read", image, "0", "65536"}).out == random_bytes(1, 2)));
+    CHECK(pagectl({"write", image, "0"}, "new").status == 0);
+    CHECK(pagectl({"remove", image}).status == 0);
+  }
+  CHECK(pagectl({"create", dir.file(std::string(232, 'n') + ".img")}).status == 0);
+}
+
 TEST_CASE("create without pages makes an empty image") {
   const TempDir dir;
   CHECK(pagectl({"create", dir.file("a.img")}).status == 0);

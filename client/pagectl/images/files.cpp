@@ -122,7 +122,7 @@ ReplacementFile::~ReplacementFile() {
 void ReplacementFile::check_target() {
   const storage::Beside beside = check_place(action_, target_);
   storage::FileStatus status;
-  if (!folder_.has(name_, status)) return;
+  if (!folder_.has(name_, status)) return storage::check_room_for_siblings(folder_, name_, action_, target_);
   const std::string name = storage::quoted(target_);
   if (!S_ISREG(status.mode)) {
     throw MemoryError(Errc::provider_error, action_ + " " + name + ": it is not a regular file; name another");
