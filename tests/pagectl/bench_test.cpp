@@ -43,5 +43,11 @@ TEST_CASE("bench refuses what it can't measure, before it writes") {
   CHECK_THAT(large.err, Contains("--size 131072 exceeds size=65536"));
   CHECK((read_file(dir.file("a.img")) == random_bytes(1, 1)));
   CHECK(pagectl({"bench", dir.file("a.img"), "--size", "0"}).status == 2);
+  for (const char* seconds : {"nan", "-nan", "inf", "1e300", "9223372037", "0", "-1", "1e-9"}) {
+    const auto refused = pagectl({"bench", dir.file("a.img"), "--size", "8", "--seconds", seconds, "--write", "100"});
+    INFO(refused.err);
+    CHECK(refused.status == 2);
+    CHECK_THAT(refused.err, Contains("is not within 0.001 to 1000000"));
+  }
   CHECK(pagectl({"bench", dir.file("a.img"), "--count", "5", "--seconds", "1"}).status == 2);
 }

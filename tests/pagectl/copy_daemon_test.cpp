@@ -161,6 +161,47 @@ TEST_CASE("an interrupted copy leaves nothing and exits with 128 and the signal"
   }
 }
 
+TEST_CASE("what a killed copy left goes with the next one to that target, and what others made stays") {
+  const Served served(256);
+  const auto target = served.dir.path() / "target";
+  std::filesystem::create_directory(target);
+  const std::string out = served.dir.file("target/out.img");
+  const auto begin_copy = [&](StallingProxy& proxy) {
+    auto copy = std::make_unique<Process>(std::vector<std::string>{
+        pagectl_program(), "copy", "pageserver://127.0.0.1:" + std::to_string(proxy.port()) + "/demo", out});
+    proxy.wait_until_stalled();
+    return copy;
+  };
+  std::string left;
+  {
+    StallingProxy proxy(served.daemon->port(), 3'000'000);
+    const auto copy = begin_copy(proxy);
+    copy->signal(SIGKILL);
+    CHECK(copy->wait() == 128 + SIGKILL);
+    REQUIRE(names_in(target).size() == 1);
+    left = names_in(target).front();
+  }
+  // Not ours, by a letter; another target's; and one that is being written.
+  const std::vector<std::string> others{left + ".txt",
+                                        "x" + left,
+                                        "." + left,
+                                        ".other.img.pagectl-99999999-1.tmp",
+                                        ".out.img.pagectl-x-1.tmp",
+                                        ".out.img.pagectl-99999999.tmp"};
+  for (const auto& name : others) write_file((target / name).string(), "others'");
+  StallingProxy proxy(served.daemon->port(), 3'000'000);
+  const auto copying = begin_copy(proxy);
+  CHECK_FALSE(std::filesystem::exists(target / left));
+  const auto with_copy = names_in(target);
+  CHECK(with_copy.size() == others.size() + 1);
+  CHECK(pagectl({"copy", served.daemon->tcp_uri("demo"), out}).status == 0);
+  auto expected = with_copy;
+  expected.push_back("out.img");
+  std::sort(expected.begin(), expected.end());
+  CHECK(names_in(target) == expected);
+  CHECK((read_file(out) == random_bytes(256, 1)));
+}
+
 TEST_CASE("a copy whose connection breaks leaves nothing") {
   const Served served(256);
   std::filesystem::create_directory(served.dir.path() / "target");

@@ -1,6 +1,8 @@
 // The commands against a real daemon, over TCP and over a Unix socket.
 #include "tests/pagectl/served.hpp"
 
+#include <signal.h>
+
 #include <filesystem>
 #include "tests/support/catch.hpp"
 
@@ -71,6 +73,21 @@ TEST_CASE("ping --wait waits for a daemon that is being started") {
   served.daemon->start_again();
   CHECK(ping.wait() == 0);
   CHECK(pagectl({"ping", "127.0.0.1:1", "--wait", "200"}).status == 1);
+}
+
+TEST_CASE("ping --wait gives a daemon that stands still no more time than was asked for") {
+  Served served;
+  served.daemon->process().pause();
+  const auto server = "pageserver+unix:///?socket=" + served.daemon->socket_path();
+  const auto stopped = pagectl({"ping", server, "--wait", "300"});
+  CHECK(stopped.status == 1);
+  // The text has the time that an attempt was given, and not what a loaded machine made of it.
+  const auto at = stopped.err.find("no answer within ");
+  INFO(stopped.err);
+  REQUIRE(at != std::string::npos);
+  CHECK(std::stoul(stopped.err.substr(at + 17)) <= 300);
+  served.daemon->process().signal(SIGCONT);
+  CHECK(pagectl({"ping", server, "--wait", "10000"}).status == 0);
 }
 
 TEST_CASE("a store is created, used and removed") {

@@ -20,6 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t buffered_bytes_max = 1ull << 30;
+constexpr double seconds_min = 0.001, seconds_max = 1e6;
 
 struct RunResult {
   std::uint64_t size = 0;
@@ -112,9 +113,18 @@ void require(bool holds, const std::string& text) {
   if (!holds) throw MemoryError(Errc::invalid_argument, "bench: " + text);
 }
 
+std::string number_text(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", number);
+  return text;
+}
+
 void check_options(const BenchOptions& options) {
   require(options.write_percent <= 100,
           "--write " + std::to_string(options.write_percent) + " is not within 0 to 100 per cent");
+  // Written so that nan is refused as well.
+  require(options.seconds >= seconds_min && options.seconds <= seconds_max,
+          "--seconds " + number_text(options.seconds) + " is not within 0.001 to 1000000");
   require(!options.count || *options.count > 0, "--count 0 measures nothing");
   for (const auto depth : options.depths) {
     require(depth >= 1 && depth <= 4096, "--depth " + std::to_string(depth) + " is not within 1 to 4096");

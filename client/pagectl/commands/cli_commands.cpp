@@ -198,7 +198,7 @@ void add_work_commands(const CommandSink& sink) {
   bench.numbers("--size", &BenchOptions::sizes, "Bytes of a request (default 8,4KiB,64KiB)");
   bench.numbers("--depth", &BenchOptions::depths, "Requests in flight (default 1)");
   bench.number("--write", &BenchOptions::write_percent, "Per cent of requests that write, 0 to 100 (default 0)");
-  bench.app().add_option("--seconds", (*bench).seconds, "Length of each run (default 2)")->check(CLI::PositiveNumber);
+  bench.app().add_option("--seconds", (*bench).seconds, "Length of each run (default 2)");
   bench.app()
       .add_option_function<std::string>(
           "--count", [&options = *bench](const std::string& given) { options.count = to_number(given); },

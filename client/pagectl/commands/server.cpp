@@ -126,11 +126,18 @@ int run_list(Context& context, const ListOptions& options) {
 int run_ping(Context& context, const PingOptions& options) {
   auto uri = parse_server(options.server);
   const auto until = client::deadline_after(client::Clock::now(), options.wait);
+  // A daemon that is being started may not answer: one attempt must not use up all the time. And one that stands still
+  // takes no more than was asked for.
+  const auto attempt_ms = [&](std::chrono::milliseconds given) {
+    constexpr std::chrono::milliseconds most{5000}, least{10};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - client::Clock::now());
+    return std::min(given, options.wait.count() == 0 ? most : std::clamp(left, least, most));
+  };
+  const auto connect_timeout = uri.connect_timeout, request_timeout = uri.request_timeout;
   for (;;) {
     try {
-      // A daemon that is being started may not answer: one attempt must not use up all the time.
-      uri.connect_timeout = std::min<std::chrono::milliseconds>(uri.connect_timeout, 5s);
-      uri.request_timeout = std::min<std::chrono::milliseconds>(uri.request_timeout, 5s);
+      uri.connect_timeout = attempt_ms(connect_timeout);
+      uri.request_timeout = attempt_ms(request_timeout);
       const auto connection = dial(uri);
       const auto start = client::Clock::now();
       connection->call(proto::PingRequest{}, [](const proto::PingAnswer&) {});

@@ -1,13 +1,17 @@
 #include "client/pagectl/images/files.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <random>
+#include <string_view>
+#include <system_error>
 
 #include <pageserver/error.hpp>
 
@@ -19,11 +23,47 @@ namespace {
 
 storage::FileSystem& files() { return storage::posix_file_system(); }
 
+// `.NAME.pagectl-PROCESS-NUMBER.tmp`. A name has at most 255 bytes, so a long one is cut. It must never match `*.img`.
+std::string temporary_prefix(const std::string& name) { return "." + name.substr(0, 200) + ".pagectl-"; }
+constexpr std::string_view temporary_suffix = ".tmp";
+
 std::string temporary_beside(const std::string& name) {
   std::random_device random;
-  // A name has at most 255 bytes, so a long one is cut. It must never match `*.img`.
-  return "." + name.substr(0, 200) + ".pagectl-" + std::to_string(::getpid()) + "-" +
-         std::to_string(random() % 1'000'000) + ".tmp";
+  return temporary_prefix(name) + std::to_string(::getpid()) + "-" + std::to_string(random() % 1'000'000) +
+         std::string(temporary_suffix);
+}
+
+/// The process that made a file of this name for `name`; nothing when it is no name of ours.
+std::optional<pid_t> maker_of(std::string_view temporary, const std::string& name) {
+  const std::string prefix = temporary_prefix(name);
+  if (!temporary.starts_with(prefix) || !temporary.ends_with(temporary_suffix)) return std::nullopt;
+  temporary.remove_prefix(prefix.size());
+  if (temporary.size() <= temporary_suffix.size()) return std::nullopt;
+  temporary.remove_suffix(temporary_suffix.size());
+  const std::size_t dash = temporary.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  pid_t process = 0;
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(temporary.data(), temporary.data() + dash, process);
+  const auto [last, fault] = std::from_chars(temporary.data() + dash + 1, temporary.data() + temporary.size(), number);
+  const bool whole = error == std::errc() && end == temporary.data() + dash && fault == std::errc() &&
+                     last == temporary.data() + temporary.size();
+  return whole && process > 0 ? std::optional{process} : std::nullopt;
+}
+
+/// What killed copies to this target left. Whoever still writes has its file locked, or is about to and alive.
+void remove_leftovers(const storage::Folder& folder, const std::string& name) {
+  std::vector<std::string> names;
+  if (!folder.try_names(names).ok()) return;
+  for (const std::string& other : names) {
+    const auto maker = maker_of(other, name);
+    if (!maker || (*maker != ::getpid() && (::kill(*maker, 0) == 0 || errno != ESRCH))) continue;
+    const auto opened = folder.try_open_file(other, O_RDONLY | O_NONBLOCK, 0);
+    if (!opened.ok()) continue;
+    const storage::File file(files(), static_cast<int>(opened.value), folder.path_of(other));
+    if (!S_ISREG(file.status().mode) || !files().lock(file.descriptor(), storage::Lock::exclusive).ok()) continue;
+    static_cast<void>(files().remove_beneath(folder.descriptor(), other));
+  }
 }
 
 }  // namespace
@@ -100,6 +140,7 @@ ReplacementFile::ReplacementFile(const std::string& action, const std::string& t
       action_(action),
       overwrite_(overwrite) {
   check_target();
+  remove_leftovers(folder_, name_);
   remove_on_signal(folder_.descriptor(), temporary_);
   try {
     written_ = folder_.open_file(temporary_, O_RDWR | O_CREAT | O_EXCL, mode_, "create");
