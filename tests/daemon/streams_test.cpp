@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <thread>
 #include "tests/support/catch.hpp"
@@ -61,6 +63,13 @@ int threads_of(pid_t pid) {
     if (word == "Threads:" && status >> count) return count;
   }
   return 0;
+}
+
+std::ptrdiff_t log_files_beside(const std::string& image) {
+  const std::filesystem::directory_iterator files{std::filesystem::path(image).parent_path()};
+  return std::count_if(begin(files), end(files), [](const auto& file) {
+    return file.path().filename().string().find(".img.log.") != std::string::npos;
+  });
 }
 
 constexpr char exec_with[] = "exec \"$0\" \"$@\" ";
@@ -201,6 +210,37 @@ TEST_CASE("a signal that comes while the daemon starts ends it in order, and not
   Daemon daemon({"--store", "demo={dir}/demo.img"}, &dir);
   RawClient client = session_on(daemon, "demo");
   for (std::uint64_t at = 0; at < 16; ++at) CHECK(client.read(at << 20, 1u << 20) == data);
+}
+
+TEST_CASE("a signal that comes in the middle of a checkpoint ends the daemon in order, a second one at once") {
+  constexpr std::uint64_t blocks = 40;
+  const bool twice = GENERATE(false, true);
+  TempDir dir;
+  std::ofstream(dir.file("c.json")) << R"({"limits": {"log_bytes": "64MiB", "checkpoint_pace": 1}})";
+  for (unsigned round = 1; round <= 3; ++round) {
+    const auto data = pattern(1u << 20, round);
+    const std::string image = dir.file("demo.img");
+    Daemon daemon({"--store", "demo=" + image, "--config", "{dir}/c.json"}, &dir);
+    RawClient client = session_on(daemon, "demo");
+    if (client.call(proto::SizeRequest{}).as<proto::SizeAnswer>().pages == 0) client.grow(blocks * 16);
+    for (std::uint64_t at = 0; at < blocks; ++at) client.write(at << 20, data);
+    // More than half of the log: a checkpoint is due. It has begun to copy once the first bytes are in the image.
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    for (std::vector<char> first(4096); std::memcmp(first.data(), data.data(), first.size()) != 0;) {
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
+      std::ifstream(image, std::ios::binary).read(first.data(), static_cast<std::streamsize>(first.size()));
+    }
+    if (twice) daemon.expect_complaint("stopped at once");
+    daemon.process().signal(SIGTERM);
+    if (twice) daemon.process().signal(SIGTERM);
+    const int status = daemon.process().wait();
+    // The first may have been all that it takes, before the second was there.
+    CHECK((status == 0 || (twice && status == 1)));
+    if (status == 0) CHECK(log_files_beside(image) == 0);
+    daemon.start_again();
+    RawClient again = session_on(daemon, "demo", proto::Access::read);
+    for (std::uint64_t at = 0; at < blocks; ++at) REQUIRE(again.read(at << 20, 1u << 20) == data);
+  }
 }
 
 TEST_CASE("a replay is said aloud: store, records, bytes") {

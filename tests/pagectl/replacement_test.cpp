@@ -1,12 +1,18 @@
 // A file that is replaced whole, while others play with the folder that it is in.
 #include "tests/support/catch.hpp"
 
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <pageserver/error.hpp>
@@ -14,6 +20,31 @@
 
 #include "client/pagectl/images/files.hpp"
 #include "tests/support/temp_dir.hpp"
+
+namespace {
+
+std::function<void()> before_rename;
+
+void call_before_rename() {
+  if (const auto hook = std::exchange(before_rename, nullptr)) hook();
+}
+
+}  // namespace
+
+// In the place of the C library's: what others do in the last moment before the kernel renames.
+extern "C" {
+
+int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned int flags) noexcept {
+  call_before_rename();
+  return static_cast<int>(::syscall(SYS_renameat2, from_folder, from, to_folder, to, flags));
+}
+
+int renameat(int from_folder, const char* from, int to_folder, const char* to) noexcept {
+  call_before_rename();
+  return static_cast<int>(::syscall(SYS_renameat2, from_folder, from, to_folder, to, 0));
+}
+
+}  // extern "C"
 
 namespace pageserver::pagectl {
 namespace {
@@ -117,6 +148,18 @@ TEST_CASE("a target that is a link to nowhere, or appears meanwhile, is refused"
   link ? fs::create_symlink(dir.file("nowhere"), dir.file("a.img")) : void(std::ofstream{dir.file("a.img")} << "new");
   CHECK(commit_error(file) == Errc::already_exists);
   CHECK_FALSE(fs::exists(dir.file("nowhere")));
+}
+
+TEST_CASE("a target that appears in the last moment before the rename stays, and the copy is refused") {
+  const TempDir dir;
+  std::optional<ReplacementFile> file(std::in_place, GENERATE("create", "write"), dir.file("a.img"), false);
+  const FileProvider image = written_at(file->path(), 'n');
+  before_rename = [&] { std::ofstream{dir.file("a.img")} << "another's"; };
+  CHECK(commit_error(*file) == Errc::already_exists);
+  CHECK_FALSE(before_rename);
+  file.reset();
+  CHECK(content_of(dir.file("a.img")) == "another's");
+  CHECK(names_in(dir.path()) == std::vector<std::string>{"a.img"});
 }
 
 }  // namespace pageserver::pagectl

@@ -201,4 +201,50 @@ TEST_CASE_METHOD(EngineHarness,
   CHECK(read_from(*reader(), 0, 1) == filled(1, 2));
 }
 
+// Whoever breaks the lease or ends the session wakes the commit, so that it is refused.
+TEST_CASE_METHOD(EngineHarness, "engine: a commit that waits for room appends nothing while the log changes files") {
+  open();
+  {
+    const auto write = writer();
+    write->grow(4);
+    write->write(0, filled(10'000, 1));
+  }
+  auto transaction = writer(Publish::on_flush);
+  transaction->write(3 * page_size, filled(10'000, 2));
+  files.fail(Call::reserve, ENOSPC);
+  const auto flushing = start_flush(*transaction);
+  REQUIRE(flushing->calls == 0);
+  bool changes_files = false;
+  const bool ends_session = GENERATE(false, true);
+  files.before(Call::open, [&] {
+    if (std::exchange(changes_files, true)) return;
+    files.heal(Call::reserve);
+    if (ends_session)
+      transaction.reset();
+    else
+      store().break_lease(0, "test");
+    // The checkpoint's lane is about to append; the other one has nothing to do until it has.
+    CHECK(sync_lane.waiting() == 0);
+    sync_lane.run_all();
+  });
+  run_lanes();
+  files.before(Call::open, {});
+  CHECK(changes_files);
+  if (!ends_session) {
+    REQUIRE(flushing->calls == 1);
+    check_error(thrown_by([&] { std::rethrow_exception(flushing->error); }), Errc::lease_lost, {"test"});
+  }
+  transaction.reset();
+  auto next = writer();
+  next->write(page_size, filled(100, 3));
+  flush(*next);
+  next.reset();
+  kill();
+  open();
+  CHECK(read_from(*reader(), 0, 10'000) == filled(10'000, 1));
+  CHECK(read_from(*reader(), page_size, 100) == filled(100, 3));
+  // A session that ends while its flush is under way does not take that back.
+  CHECK(read_from(*reader(), 3 * page_size, 10'000) == filled(10'000, ends_session ? 2 : 0));
+}
+
 }  // namespace pageserver::test
