@@ -234,7 +234,13 @@ void Server::handle_signals() {
   ::signal(SIGXFSZ, SIG_IGN);
   // There is nothing to read again: a changed configuration takes a restart.
   ::signal(SIGHUP, SIG_IGN);
-  signal_watch_.emplace([this](int number) { signalled(number); });
+  // After the grace period the front worker gives up. It may not get there: out of memory, or in a start that hangs.
+  constexpr std::chrono::milliseconds more{500};
+  signal_watch_.emplace([this](int number) { signalled(number); }, config_.grace + more, [this] { overdue(); });
+}
+
+void Server::overdue() {
+  if (!stopped_) give_up("the grace period is over, and the daemon did not come to its end");
 }
 
 // On the watch's thread: the others may be recovering a store or stand still.
@@ -251,6 +257,7 @@ int Server::run() {
   front_->after_trouble([this] { continue_stop(); });
   front_->run();
   front_->drain();
+  stopped_ = true;
   return status_;
 }
 

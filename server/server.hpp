@@ -36,7 +36,8 @@ public:
   /// The listeners as the port file and the log name them, with real ports.
   std::vector<std::string> tcp_addresses() const;
   /// SIGTERM and SIGINT stop the server, or end a start() between two steps of a recovery; a second one ends the
-  /// process at once with status 1. Needs SignalWatch::block().
+  /// process at once with status 1, and so does the end of the grace period, whatever the stop hangs in. Needs
+  /// SignalWatch::block().
   void handle_signals();
   /// A signal asked for the stop.
   bool stop_requested() const noexcept { return stop_requested_; }
@@ -59,6 +60,7 @@ private:
   void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
   void signalled(int number);
+  void overdue();
   void begin_stop(std::string_view why);
   void continue_stop();
   void close_stores();
@@ -71,6 +73,7 @@ private:
   // The last to go: a signal ends the process while the rest is taken down, too.
   std::mutex signal_mutex_;
   std::atomic<bool> stop_requested_{false};
+  std::atomic<bool> stopped_{false};  ///< in order
   std::optional<SignalWatch> signal_watch_;
   storage::FileSystem& file_system_;
   PortFile port_file_;

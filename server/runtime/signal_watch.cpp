@@ -2,7 +2,10 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace pageserver::server {
@@ -17,6 +20,19 @@ sigset_t watched() {
   return signals;
 }
 
+using Clock = std::chrono::steady_clock;
+
+/// The signal, or -1: none came until then, or the wait was interrupted.
+int wait_until(const sigset_t& signals, Clock::time_point moment) {
+  using std::chrono::nanoseconds;
+  const nanoseconds left = std::max(nanoseconds{0}, std::chrono::ceil<nanoseconds>(moment - Clock::now()));
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(left);
+  timespec time{};
+  time.tv_sec = seconds.count();
+  time.tv_nsec = (left - seconds).count();
+  return ::sigtimedwait(&signals, nullptr, &time);
+}
+
 }  // namespace
 
 void SignalWatch::block() {
@@ -24,7 +40,9 @@ void SignalWatch::block() {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
-SignalWatch::SignalWatch(std::function<void(int number)> on_signal) : on_signal_(std::move(on_signal)) {
+SignalWatch::SignalWatch(std::function<void(int number)> on_signal, std::chrono::milliseconds patience,
+                         std::function<void()> on_overdue)
+    : on_signal_(std::move(on_signal)), patience_(patience), on_overdue_(std::move(on_overdue)) {
   thread_ = std::thread([this] { watch(); });
 }
 
@@ -38,11 +56,18 @@ SignalWatch::~SignalWatch() {
 void SignalWatch::watch() {
   ::pthread_setname_np(::pthread_self(), "signals");
   const sigset_t signals = watched();
+  std::optional<Clock::time_point> overdue_at;
+  bool asked = false;
   for (;;) {
-    int number = 0;
-    if (::sigwait(&signals, &number) != 0) continue;
+    const int number = overdue_at ? wait_until(signals, *overdue_at) : ::sigwaitinfo(&signals, nullptr);
     if (ending_) return;
-    on_signal_(number);
+    if (number > 0) {
+      if (!std::exchange(asked, true)) overdue_at = Clock::now() + patience_;
+      on_signal_(number);
+    } else if (overdue_at && Clock::now() >= *overdue_at) {
+      overdue_at.reset();
+      on_overdue_();
+    }
   }
 }
 

@@ -2,20 +2,24 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <thread>
 
 namespace pageserver::server {
 
-/// Calls back on a thread of its own for each SIGTERM and SIGINT.
+/// Calls back on a thread of its own for each SIGTERM and SIGINT, and when what the first of them asked for takes too
+/// long. Once it runs it takes no memory.
 class SignalWatch {
 public:
   /// Blocks both signals on the calling thread and on those that it starts later. Call it before any thread is started:
   /// on a thread where they are not blocked they end the process as always.
   static void block();
 
-  /// `on_signal` may be called until the destructor returns. Throws std::system_error when no thread can be had.
-  explicit SignalWatch(std::function<void(int number)> on_signal);
+  /// Both may be called until the destructor returns; `on_overdue` once, so long after the first signal. Throws
+  /// std::system_error when no thread can be had.
+  SignalWatch(std::function<void(int number)> on_signal, std::chrono::milliseconds patience,
+              std::function<void()> on_overdue);
   SignalWatch(const SignalWatch&) = delete;
   SignalWatch& operator=(const SignalWatch&) = delete;
   ~SignalWatch();
@@ -24,6 +28,8 @@ private:
   void watch();
 
   std::function<void(int number)> on_signal_;
+  const std::chrono::milliseconds patience_;
+  std::function<void()> on_overdue_;
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };

@@ -466,10 +466,11 @@ TEST_CASE("each allocation of each operation fails in turn, and the daemon goes 
 
 TEST_CASE(
     "each allocation of a stop fails in turn: it ends, says with its status whether it was clean, and loses nothing") {
-  // A stop that can't tell a client so waits for the half of it, and one that can't close a store for all of it.
-  FailingDaemon daemon("2s");
+  // No failure makes it wait for the end of its grace.
+  FailingDaemon daemon("120s");
   std::vector<std::byte> image(2 * 65536);
-  constexpr std::uint64_t turns_max = 30;
+  greeted(daemon).call(proto::CreateRequest{"other", 2}).as<proto::CreateAnswer>();
+  constexpr std::uint64_t turns_max = 40;
   std::uint64_t turns = 0;
   for (std::uint64_t k = 1; k <= turns_max; ++k, ++turns) {
     CAPTURE(k);
@@ -478,10 +479,21 @@ TEST_CASE(
     const auto data = pattern(100'000, static_cast<unsigned>(k));
     client.write(10, data);
     std::copy(data.begin(), data.end(), image.begin() + 10);
+    // Sessions of all kinds: the only writer, one that waits in line, a fork, one on a store of the directory.
+    RawClient in_line = greeted(daemon);
+    proto::OpenRequest request;
+    request.store = "demo";
+    request.wait_ms = 600'000;
+    in_line.send(request);
+    RawClient fork = session_of(daemon, "demo", proto::Access::fork);
+    fork.write(0, data);
+    RawClient other = session_of(daemon, "other", proto::Access::write, proto::Publish::on_flush);
+    other.write(0, data);
     daemon.arm(FaultKind::memory, k);
     daemon.process().signal(SIGTERM);
     const int status = daemon.process().wait();
     const bool fired = daemon.disarm() != 0;
+    CHECK(daemon.process().err_so_far().find("the grace period is over") == std::string::npos);
     CHECK((status == 0 || status == 1));
     if (!fired) CHECK(status == 0);
     // Clean means: the image is all that there is.
@@ -491,4 +503,21 @@ TEST_CASE(
     if (!fired) break;
   }
   CHECK(turns > 3);
+}
+
+TEST_CASE("a stop for which there is no memory at all ends with its grace, and nothing is lost") {
+  FailingDaemon daemon("300ms");
+  const auto data = pattern(100'000, 3);
+  {
+    RawClient client = session_of(daemon, "demo");
+    client.grow(2);
+    client.write(10, data);
+    daemon.arm(FaultKind::memory, GENERATE(1u, 5u, 20u), always);
+    daemon.process().signal(SIGTERM);
+    // Whether the last of it needed memory is up to chance.
+    const int status = daemon.process().wait();
+    CHECK((status == 0 || status == 1));
+  }
+  daemon.start();
+  CHECK(session_of(daemon, "demo", proto::Access::read).read(10, 100'000) == data);
 }
