@@ -31,6 +31,10 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
+std::size_t readers_max(const Config& config) {
+  return config.threads != 0 ? config.threads : storage::usable_processors();
+}
+
 template <auto task>
 void call(void* server) {
   task(*static_cast<Server*>(server));
@@ -39,8 +43,10 @@ void call(void* server) {
 }  // namespace
 
 struct Server::Io {
-  explicit Io(asio::io_context& context) : grace(context) {}
+  explicit Io(asio::io_context& context) : grace(context), looks(context) {}
   asio::steady_timer grace;
+  asio::steady_timer looks;  ///< after the stores
+  bool looks_later = false;
 };
 
 Server::Server(Config config, Log& log, storage::FileSystem& file_system)
@@ -49,7 +55,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       file_system_(file_system),
       port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
-      catalog_(config_, file_system, log),
+      threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log),
+      catalog_(config_, file_system, log, threads_),
       context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us, storage::usable_processors()),
                {},      {},  {},       {}},
       io_(std::make_unique<Io>(front_->context())) {
@@ -253,8 +260,22 @@ void Server::signalled(int number) {
                   call<[](Server& self) { self.begin_stop(self.signal_number_ == SIGINT ? "SIGINT" : "SIGTERM"); }>);
 }
 
+void Server::look_after_stores() {
+  if (io_->looks_later) return;
+  io_->looks.expires_after(catalog_.look_interval());
+  io_->looks.async_wait([this](const std::error_code& error) {
+    io_->looks_later = false;
+    if (error) return;
+    catalog_.look_after_stores();
+    look_after_stores();
+  });
+  io_->looks_later = true;
+}
+
 int Server::run() {
   front_->after_trouble([this] { continue_stop(); });
+  front_->after_trouble([this] { look_after_stores(); });
+  look_after_stores();
   front_->run();
   front_->drain();
   stopped_ = true;
@@ -325,6 +346,7 @@ void Server::stores_closed() {
   status_ = close_failures_.empty() ? 0 : 1;
   log_.info("stop", {{"status", status_}});
   io_->grace.cancel();
+  io_->looks.cancel();
   front_->stop();
 }
 

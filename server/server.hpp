@@ -14,6 +14,7 @@
 #include "server/listener.hpp"
 #include "server/port_file.hpp"
 #include "server/runtime/log.hpp"
+#include "server/runtime/loops.hpp"
 #include "server/runtime/open_files.hpp"
 #include "server/runtime/signal_watch.hpp"
 #include "server/stores/catalog.hpp"
@@ -59,6 +60,7 @@ private:
   void accepted(UniqueFd socket, std::string address);
   void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
+  void look_after_stores();
   void signalled(int number);
   void overdue();
   void begin_stop(std::string_view why);
@@ -78,6 +80,7 @@ private:
   storage::FileSystem& file_system_;
   PortFile port_file_;
   std::shared_ptr<Worker> front_;
+  SharedThreads threads_;
   Catalog catalog_;
   ServerContext context_;
   std::unique_ptr<Io> io_;

@@ -147,6 +147,8 @@ public:
   virtual std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
                                                      const std::string& reason) = 0;
   virtual bool read_only() const = 0;
+  /// As published. Asks no file, so that it waits for no disk.
+  virtual std::uint64_t pages() = 0;
 
   /// A clean stop: no session is open any more. Makes everything published durable in the image, removes what lies
   /// beside it, unlocks. Throws what went wrong; the promises then rest on the log, which the text names.

@@ -60,6 +60,7 @@ struct EngineLimits {
 struct Limits {
   std::uint32_t connections = keys::connections.value32();
   std::uint32_t stores = keys::stores.value32();
+  std::uint32_t disk_threads = keys::disk_threads.value32();
   std::uint64_t size_bytes_max = keys::size_bytes_max.value;
   std::uint32_t request_bytes = keys::request_bytes.value32();
   std::uint32_t requests_in_flight = keys::requests_in_flight.value32();

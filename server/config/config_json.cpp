@@ -212,6 +212,7 @@ void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults
   Section section(*value, "limits", faults);
   section.get(keys::connections, limits.connections);
   section.get(keys::stores, limits.stores);
+  section.get(keys::disk_threads, limits.disk_threads);
   section.get_size(keys::size_bytes_max, limits.size_bytes_max);
   section.get_size(keys::request_bytes, limits.request_bytes);
   section.get(keys::requests_in_flight, limits.requests_in_flight);

@@ -113,6 +113,13 @@ inline constexpr ConfigKey stores{.path = "limits.stores",
                                   .value = 256,
                                   .min = 1,
                                   .max = 100'000};
+inline constexpr ConfigKey disk_threads{
+    .path = "limits.disk_threads",
+    .form = Form::whole,
+    .meaning = "threads for calls to the disk, for all stores; there are so many only while calls are stuck",
+    .value = 256,
+    .min = 4,
+    .max = 4096};
 inline constexpr ConfigKey size_bytes_max{.path = "limits.size_bytes_max",
                                           .form = Form::size,
                                           .meaning = "how large an image may grow",
@@ -220,7 +227,11 @@ inline constexpr ConfigKey grace{.path = "grace",
                                  .value = 10'000,
                                  .min = 100};
 inline constexpr ConfigKey threads{
-    .path = "threads", .form = Form::whole, .meaning = "threads for each store", .value = 1, .min = 1, .max = 64};
+    .path = "threads",
+    .form = Form::whole,
+    .meaning = "threads that serve the readers of a store, all stores share them; 0: as many as processors",
+    .value = 0,
+    .max = 64};
 inline constexpr ConfigKey poll_us{
     .path = "poll_us",
     .form = Form::poll,
@@ -260,6 +271,7 @@ inline constexpr std::array all{&listen,
                                 &directory_mode,
                                 &connections,
                                 &stores,
+                                &disk_threads,
                                 &size_bytes_max,
                                 &request_bytes,
                                 &requests_in_flight,

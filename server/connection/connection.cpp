@@ -22,21 +22,20 @@ constexpr int batches_in_a_row = 8;
 // the reset could overtake the goodbye.
 constexpr std::chrono::milliseconds linger_time{1000};
 
-/// Counts the connections of this thread that poll: the more they are, the sooner each of them gives way.
+/// Counts the connections of this loop that poll: the more they are, the sooner each of them gives way.
 class Polling {
 public:
-  Polling() { ++count_; }
+  explicit Polling(Worker& worker) : count_(worker.polling()) { ++count_; }
   Polling(const Polling&) = delete;
   Polling& operator=(const Polling&) = delete;
   ~Polling() { --count_; }
 
   /// How often to look before giving way: some microseconds for all together.
-  static int tries() { return std::max(1, 8 / count_); }
+  int tries() const { return std::max(1, 8 / std::max(1, count_.load())); }
 
 private:
-  static thread_local int count_;
+  std::atomic<int>& count_;
 };
-thread_local int Polling::count_ = 0;
 
 bool is_unix_socket(int socket) {
   int domain = 0;
@@ -47,9 +46,15 @@ bool is_unix_socket(int socket) {
 }  // namespace
 
 struct Connection::Io {
-  Io(asio::io_context& context, int socket)
-      : timer(context), peer_timer(context), sleeper(context), descriptor(context, socket) {}
+  Io(Connection& owner, Worker& on, int socket)
+      : worker(on),
+        timer(on.context()),
+        peer_timer(on.context()),
+        sleeper(on.context()),
+        loop(&owner, [](void* connection) { static_cast<Connection*>(connection)->take_turn(Sign::resume); }),
+        descriptor(on.context(), socket) {}
 
+  Worker& worker;
   asio::steady_timer timer;  // for the deadline; late by one round at most, see arm()
   std::optional<std::chrono::steady_clock::time_point> armed_for;
   asio::steady_timer peer_timer;  // for the next look at whether the peer's host is there
@@ -72,9 +77,7 @@ struct ConnectionLoop {
     io.armed_for = self->deadline_.moment();
     io.timer.expires_at(self->deadline_.moment());
     io.timer.async_wait([self](const std::error_code& error) {
-      if (error) return;
-      self->io_->armed_for.reset();
-      self->wake();
+      if (!error) self->take_turn(Connection::Sign::deadline);
     });
   }
 
@@ -84,10 +87,7 @@ struct ConnectionLoop {
     if (!self->host_watch_.wants_look() || io.peer_timer_runs) return;
     io.peer_timer.expires_after(self->host_watch_.interval());
     io.peer_timer.async_wait([self](const std::error_code& error) {
-      if (error) return;
-      self->io_->peer_timer_runs = false;
-      self->look_at_peer();
-      if (self->host_watch_.wants_look() || self->stream_.is_broken()) self->wake();
+      if (!error) self->take_turn(Connection::Sign::peer);
     });
     io.peer_timer_runs = true;
   }
@@ -220,10 +220,10 @@ struct ConnectionLoop {
           const auto poll_until = began + self->poll_budget_.window();
           auto found = Connection::Received::nothing;
           {
-            const Polling one_more;
+            const Polling one_more(self->io_->worker);
             while (found == Connection::Received::nothing && !self->io_->woken &&
                    std::chrono::steady_clock::now() < poll_until) {
-              found = self->poll_socket(Polling::tries());
+              found = self->poll_socket(one_more.tries());
               // Between two looks the worker's other connections have a turn.
               if (found == Connection::Received::nothing) co_await next_turn(self);
             }
@@ -279,7 +279,7 @@ void Connection::start(std::optional<proto::Fault> refusal) {
   server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
   set_deadline(Deadline::Kind::hello, server_.config.limits.hello_timeout);
   refusal_ = std::move(refusal);
-  begin_on(server_.front);
+  take_turn_with([this] { begin_on(server_.front); });
 }
 
 void Connection::begin_on(const std::shared_ptr<Worker>& worker) {
@@ -288,7 +288,7 @@ void Connection::begin_on(const std::shared_ptr<Worker>& worker) {
     worker_ = worker;
   }
   try {
-    io_ = std::make_unique<Io>(worker->context(), socket_.get());
+    io_ = std::make_unique<Io>(*this, *worker, socket_.get());
     [[maybe_unused]] const int now_of_io = socket_.release();
     io_->loop.begin(ConnectionLoop::run(shared_from_this()), [&](Loop::Handler handler) {
       ConnectionLoop::begin_wait(*io_, ConnectionLoop::Until::next_turn, std::move(handler));
@@ -318,7 +318,8 @@ void Connection::loop_ended(const std::exception_ptr& error) {
   io_->peer_timer.cancel();
   io_->sleeper.cancel();
   try {
-    worker()->post([self = shared_from_this()] { self->move_on(); });
+    worker()->post(
+        [self = shared_from_this()] { self->take_turn_with([connection = self.get()] { connection->move_on(); }); });
   } catch (const std::exception&) {
     finish();
   }
@@ -333,7 +334,9 @@ void Connection::move_on() {
     worker_ = target;
   }
   try {
-    target->post([self = shared_from_this(), target] { self->begin_on(target); });
+    target->post([self = shared_from_this(), target] {
+      self->take_turn_with([connection = self.get(), target] { connection->begin_on(target); });
+    });
   } catch (const std::exception&) {
     finish();
   }
@@ -374,15 +377,61 @@ std::shared_ptr<Worker> Connection::worker() const {
   return worker_;
 }
 
+void Connection::take_turn(unsigned signs) {
+  const std::shared_ptr<Connection> self = shared_from_this();
+  if (turn_.enter(signs)) use_turn(signs, {});
+}
+
+void Connection::use_turn(unsigned signs, const std::function<void()>& first) {
+  const Worker::Busy busy;
+  std::exception_ptr problem;
+  const auto attempt = [&problem](const auto& step) {
+    try {
+      step();
+    } catch (...) {
+      problem = std::current_exception();
+    }
+  };
+  if (first) attempt(first);
+  do {
+    if ((signs & Turn::tasks) != 0)
+      for (const auto& task : turn_.take_tasks()) attempt(task);
+    attempt([&] { act(signs); });
+    signs = turn_.next();
+  } while (signs != 0);
+  if (problem) std::rethrow_exception(problem);
+}
+
+void Connection::act(unsigned signs) {
+  if ((signs & Sign::deadline) != 0) deadline_passed();
+  if ((signs & Sign::peer) != 0) peer_look_due();
+  if ((signs & Sign::nudge) != 0) nudged();
+  if ((signs & Sign::resume) != 0) io_->loop.resume();
+}
+
+void Connection::deadline_passed() noexcept {
+  if (io_ == nullptr) return;
+  io_->armed_for.reset();
+  wake();
+}
+
+void Connection::peer_look_due() noexcept {
+  if (io_ == nullptr) return;
+  io_->peer_timer_runs = false;
+  look_at_peer();
+  if (host_watch_.wants_look() || stream_.is_broken()) wake();
+}
+
 void Connection::post(std::function<void(Connection&)> task) {
   const std::shared_ptr<Worker> target = worker();
   if (target == nullptr) return;
-  target->post([self = shared_from_this(), target, task = std::move(task)] {
-    // It may have moved on meanwhile; while this runs here, it can't.
-    if (self->worker() != target) return self->post(task);
-    if (self->ended_) return;
-    if (self->io_ == nullptr) return self->post(task);
-    task(*self);
+  target->post([self = shared_from_this(), task = std::move(task)] {
+    self->take_turn_with([connection = self.get(), task] {
+      if (connection->ended_) return;
+      // On its way to another worker: behind its beginning there.
+      if (connection->io_ == nullptr) return connection->post(task);
+      task(*connection);
+    });
   });
 }
 
@@ -390,14 +439,12 @@ void Connection::nudge() noexcept {
   const std::shared_ptr<Worker> target = worker();
   if (target == nullptr) return;
   target->post_in(nudging_, shared_from_this(),
-                  [](void* connection) { static_cast<Connection*>(connection)->nudged(); });
+                  [](void* connection) { static_cast<Connection*>(connection)->take_turn(Sign::nudge); });
 }
 
 void Connection::nudged() noexcept {
-  const std::shared_ptr<Worker> target = worker();
-  if (!target->is_this_thread()) return nudge();  // it has moved on meanwhile
   if (ended_) return;
-  if (io_ == nullptr) return nudge();  // its beginning there is in the queue
+  if (io_ == nullptr) return nudge();  // on its way: its beginning there is in the queue
   if (aborted_ || lost_) stream_.fail();
   wake();
 }
@@ -426,12 +473,12 @@ void Connection::complete_with(std::uint64_t number, std::function<void()> finis
   const auto completed = [this, number](std::function<void()> task) {
     if (pending_.complete(number, std::move(task))) wake();
   };
-  const std::shared_ptr<Worker> target = worker();
   // Inside the call that began it: no need to come back later.
-  if (target->is_this_thread() && pending_.is_beginning()) return completed(std::move(finish));
+  if (turn_.is_inside_here() && pending_.is_beginning()) return completed(std::move(finish));
   // Moved on: a copy might fail where nobody is left who could tell the client.
-  target->post(
-      [self = shared_from_this(), completed, task = std::move(finish)]() mutable { completed(std::move(task)); });
+  worker()->post([self = shared_from_this(), completed, task = std::move(finish)]() mutable {
+    self->take_turn_with([completed, task = std::move(task)]() mutable { completed(std::move(task)); });
+  });
 }
 
 int Connection::socket() const { return io_ == nullptr ? socket_.get() : io_->descriptor.native_handle(); }

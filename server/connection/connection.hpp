@@ -29,6 +29,7 @@
 #include "server/connection/pending.hpp"
 #include "server/connection/session_hold.hpp"
 #include "server/runtime/log.hpp"
+#include "server/runtime/turn.hpp"
 #include "server/runtime/worker.hpp"
 #include "server/stores/catalog.hpp"
 
@@ -58,8 +59,9 @@ struct OpenWish {
   std::uint32_t wait_ms = 0;
 };
 
-/// Lives on one worker at a time: the front one, and while it has a session one of the store's. One coroutine does all
-/// of its input and output there, so that nothing in here needs a lock; other threads only post to it.
+/// Lives on one worker at a time: the front one, and while it has a session one of the loops. One coroutine does all
+/// of its input and output there. Everything is done in a turn (see Turn), so that nothing in here needs a lock,
+/// although a loop may have several threads while one is stuck; other threads only post to it.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
   /// `socket` does not block.
@@ -91,10 +93,36 @@ private:
   void finish();
   /// For the log; empty when the peer just ended.
   std::string_view end_reason() const noexcept;
+  /// What a turn is taken for, beside tasks.
+  struct Sign {
+    static constexpr unsigned resume = Turn::first_sign;         ///< what the loop waited for has come
+    static constexpr unsigned deadline = Turn::first_sign << 1;  ///< the timer has run out
+    static constexpr unsigned peer = Turn::first_sign << 2;      ///< the peer's host is to be looked at
+    static constexpr unsigned nudge = Turn::first_sign << 3;
+  };
+  /// On the worker. What there is to do is done now, or by the thread that is in this connection's turn.
+  void take_turn(unsigned signs);
+  template <class Task>
+  void take_turn_with(Task task) {
+    const std::shared_ptr<Connection> self = shared_from_this();
+    if (turn_.enter(0)) return use_turn(0, [&task] { task(); });
+    try {
+      turn_.add(std::move(task));
+    } catch (const std::bad_alloc&) {
+      return lose();
+    }
+    take_turn(Turn::tasks);
+  }
+  /// Inside: `first`, what the signs say, and whatever comes meanwhile. Throws what one of them threw, once all is
+  /// done.
+  void use_turn(unsigned signs, const std::function<void()>& first);
+  void act(unsigned signs);
   void post(std::function<void(Connection&)> task);
   /// Any thread, without an allocation: the loop looks at what is said in the atomic members.
   void nudge() noexcept;
   void nudged() noexcept;
+  void deadline_passed() noexcept;
+  void peer_look_due() noexcept;
   /// Any thread: what it waits for, or has to be told, is lost for want of memory, so it ends.
   void lose() noexcept;
   void wake() noexcept;
@@ -139,10 +167,12 @@ private:
     }
   }
   void complete_with(std::uint64_t number, std::function<void()> finish);
-  /// Runs `job` on the admin worker. Where it throws the connection ends: nobody else would complete it.
+  /// Runs `job` on the admin worker, unless the connection has ended by then. Where it throws the connection ends:
+  /// nobody else would complete it.
   template <class Job>
   void on_admin(Job job) {
     server_.catalog.admin().post([self = shared_from_this(), job = std::move(job)] {
+      if (self->ended_) return;
       try {
         job(self);
       } catch (const std::exception&) {
@@ -166,6 +196,7 @@ private:
 
   // session.cpp: the session
   void begin_open();
+  void open_session();
   void session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error);
   void open_failed(const std::exception_ptr& error);
   void give_up_place();
@@ -191,7 +222,8 @@ private:
   PostRoom nudging_;
   std::atomic<bool> aborted_{false};
   std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
-  bool ended_ = false;
+  Turn turn_;                      // whose it is may touch all that follows
+  std::atomic<bool> ended_{false};
 
   mutable std::mutex worker_mutex_;
   std::shared_ptr<Worker> worker_;

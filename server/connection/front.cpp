@@ -196,7 +196,7 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
 }
 
 void Connection::go_to_store(std::shared_ptr<HostUse> use) {
-  move_to_ = use->host().next_worker();
+  move_to_ = use->host().worker_for(wish_->request.access);
   hold_.use = std::move(use);
 }
 

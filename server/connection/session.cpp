@@ -1,4 +1,4 @@
-// The session of a connection: begun, served, ended. All of it on a worker of its store.
+// The session of a connection: begun, served, ended. All of it on one of the loops.
 //
 // Group publishes. A record of the log costs much the same for 8 bytes as for 4096, so small writes that arrived
 // together become one record. While process() cuts frames, each small write goes into the group of this thread and not
@@ -73,9 +73,36 @@ constexpr std::size_t write_answer_bytes = proto::frame_header_bytes;
 void Connection::forget_group() noexcept { WriteGroup::of_this_thread().clear(); }
 
 void Connection::begin_open() {
+  StoreHost& host = hold_.use->host();
+  hold_.store = host.open_already();
+  if (hold_.store != nullptr) return open_session();
   const std::uint64_t number = pending_.begin(Pending::What::session);
   try {
-    hold_.store = &hold_.use->host().opened();
+    // A host outlives its jobs.
+    host.jobs().submit([self = shared_from_this(), number, &host]() mutable {
+      if (self->ended_) return;
+      storage::Store* store = nullptr;
+      std::exception_ptr error;
+      try {
+        store = &host.opened();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      self->complete(number, [connection = self.get(), store, error = std::move(error)] {
+        if (error) return connection->open_failed(error);
+        connection->hold_.store = store;
+        connection->open_session();
+      });
+    });
+  } catch (const std::exception&) {
+    pending_.clear();
+    open_failed(std::current_exception());
+  }
+}
+
+void Connection::open_session() {
+  const std::uint64_t number = pending_.begin(Pending::What::session);
+  try {
     // What was opened for a connection that is gone meanwhile is dropped with this, before the hold on its store.
     struct Opened {
       std::shared_ptr<HostUse> use;

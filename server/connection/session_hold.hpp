@@ -11,8 +11,7 @@
 
 namespace pageserver::server {
 
-/// The session goes before the hold on its store. The hold is released on the front worker or when the connection ends:
-/// until then it also keeps the worker that the connection lives on.
+/// The session goes before the hold on its store. The hold is released on the front worker or when the connection ends.
 struct SessionHold {
   std::shared_ptr<HostUse> use;
   storage::Store* store = nullptr;

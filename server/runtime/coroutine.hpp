@@ -86,7 +86,7 @@ public:
     Loop* loop;
   };
 
-  /// Goes on with the loop. When it is dropped instead, because its event loop is, the coroutines are as well.
+  /// Says that it has come. When it is dropped instead, because its event loop is, the coroutines are as well.
   class Handler {
   public:
     using allocator_type = Allocator<std::byte>;
@@ -99,8 +99,7 @@ public:
     allocator_type get_allocator() const noexcept { return allocator_type(loop_); }
     void operator()(const std::error_code& = {}) {
       Loop& loop = *std::exchange(loop_, nullptr);
-      loop.waits_ = false;
-      loop.innermost_.resume();
+      loop.came_(loop.owner_);
     }
 
   private:
@@ -117,7 +116,8 @@ public:
     const Begin& begin;
   };
 
-  Loop() = default;
+  /// `came(owner)` is called when what was waited for has come: it calls resume(), when it is the loop's turn.
+  Loop(void* owner, void (*came)(void* owner)) noexcept : owner_(owner), came_(came) {}
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
@@ -131,6 +131,10 @@ public:
       whole_.destroy();
       throw;
     }
+  }
+  void resume() {
+    waits_ = false;
+    innermost_.resume();
   }
   template <class Begin>
   Wait<Begin> wait(const Begin& begin) noexcept {
@@ -146,6 +150,8 @@ private:
   }
 
   static constexpr std::size_t room_bytes = 512;
+  void* const owner_;
+  void (*const came_)(void*);
   std::coroutine_handle<> whole_;
   std::coroutine_handle<> innermost_;
   bool waits_ = false;

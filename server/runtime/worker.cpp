@@ -1,6 +1,13 @@
 #include "server/runtime/worker.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <utility>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -8,7 +15,9 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
+#include "base/unique_fd.hpp"
 #include "server/runtime/log.hpp"
+#include "server/runtime/ticker.hpp"
 
 namespace pageserver::server {
 
@@ -16,6 +25,27 @@ namespace {
 
 // How long a loop waits before it tries again what failed for want of memory or descriptors.
 constexpr std::chrono::milliseconds trouble_pause{20};
+// A thread that helps looks so often whether it is still needed.
+constexpr std::chrono::milliseconds help_step{20};
+// A handler that computes for so many looks is taken for stuck, too.
+constexpr int looks_computing_max = 16;
+
+/// Whether a thread of this process waits in the kernel: for a disk, or a lock. One that computes, or would like to,
+/// is not helped by another thread.
+bool waits_in_kernel(pid_t thread) noexcept {
+  char path[64] = "/proc/self/task/";
+  char* const digits = path + std::strlen(path);
+  char* const end = std::to_chars(digits, path + sizeof path - sizeof "/stat", thread).ptr;
+  std::memcpy(end, "/stat", sizeof "/stat");
+  const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
+  char text[128];
+  const ssize_t length = file.get() < 0 ? -1 : ::read(file.get(), text, sizeof text);
+  // "12 (name) S 1 ...", and a name of ours has no parenthesis.
+  const char* const close =
+      length <= 0 ? nullptr : static_cast<const char*>(std::memchr(text, ')', static_cast<std::size_t>(length)));
+  if (close == nullptr || close + 2 >= text + length) return true;  // who can't know helps
+  return close[2] != 'R';
+}
 
 /// Hands out the one block of a room. Asio frees it before it runs the task.
 template <class T>
@@ -37,6 +67,55 @@ struct RoomAllocator {
 
 }  // namespace
 
+/// A thread that runs a worker's loop.
+struct Worker::Runner {
+  explicit Runner(Worker& of) noexcept : worker(of) {
+    const std::lock_guard lock(worker.runners_mutex_);
+    *end_of(worker.runners_) = this;
+    current = this;
+  }
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+  ~Runner() {
+    current = nullptr;
+    const std::lock_guard lock(worker.runners_mutex_);
+    Runner** place = &worker.runners_;
+    while (*place != this) place = &(*place)->next;
+    *place = next;
+  }
+  /// Where the next one of a list belongs.
+  static Runner** end_of(Runner*& first) noexcept {
+    Runner** place = &first;
+    while (*place != nullptr) place = &(*place)->next;
+    return place;
+  }
+
+  static thread_local Runner* current;
+
+  Worker& worker;
+  Runner* next = nullptr;
+  const pid_t thread = ::gettid();
+  std::atomic<std::uint64_t> beat{0};  ///< odd: in a handler
+  // Of the ticker's thread.
+  std::uint64_t seen_beat = 0;
+  int looks = 0;  ///< in a row at which it was inside the same handler, after the first
+};
+
+thread_local Worker::Runner* Worker::Runner::current = nullptr;
+
+Worker::Busy::Busy() noexcept : runner_(Runner::current) {
+  if (runner_ == nullptr || runner_->worker.ticker_ == nullptr || runner_->beat % 2 != 0) {
+    runner_ = nullptr;
+    return;
+  }
+  ++runner_->beat;
+  runner_->worker.ticker_->wake();
+}
+
+Worker::Busy::~Busy() {
+  if (runner_ != nullptr) ++runner_->beat;
+}
+
 struct RoomTask {
   using allocator_type = RoomAllocator<std::byte>;
   allocator_type get_allocator() const noexcept { return allocator_type(room->room_, &room->posted_); }
@@ -48,7 +127,7 @@ struct RoomTask {
 };
 
 Worker::Worker(std::string name, Log& log)
-    : name_(std::move(name)), log_(log), context_(std::make_unique<asio::io_context>(1)), room_(make_thread_room()) {
+    : name_(std::move(name)), log_(log), context_(std::make_unique<asio::io_context>()), room_(make_thread_room()) {
   // Asio makes its epoll and its timer when the first of these is made. Here nobody else knows this worker yet.
   const asio::steady_timer timer(*context_);
   const asio::posix::stream_descriptor descriptor(*context_);
@@ -67,10 +146,51 @@ void Worker::start() {
 }
 
 void Worker::run() {
-  thread_id_ = std::this_thread::get_id();
+  const Runner self(*this);
   const UsedThreadRoom room(*room_);
   const auto work = asio::make_work_guard(*context_);
   run_all();
+}
+
+Worker::Look Worker::look() noexcept {
+  Look found;
+  bool all_stuck = true;
+  const std::lock_guard lock(runners_mutex_);
+  for (Runner* runner = runners_; runner != nullptr; runner = runner->next) {
+    const std::uint64_t beat = runner->beat;
+    const bool inside = beat % 2 != 0;
+    const bool same = beat == std::exchange(runner->seen_beat, beat);
+    runner->looks = inside && same ? runner->looks + 1 : 0;
+    const bool stuck = runner->looks > looks_computing_max || (runner->looks > 0 && waits_in_kernel(runner->thread));
+    if (inside || !same) found.active = true;
+    if (runner == runners_) stuck_beat_ = stuck ? beat : 0;
+    if (!stuck) all_stuck = false;
+  }
+  if (all_stuck && runners_ != nullptr && !help_awaited_.exchange(true)) found.stuck = true;
+  return found;
+}
+
+bool Worker::is_still_needed(const Runner& helper) {
+  const std::lock_guard lock(runners_mutex_);
+  return !context_->stopped() && runners_->beat == stuck_beat_ && helper.next == nullptr;
+}
+
+void Worker::help() noexcept {
+  try {
+    const ThreadRoomPtr mine = make_thread_room();
+    const UsedThreadRoom room(*mine);
+    const Runner self(*this);
+    help_awaited_ = false;
+    while (is_still_needed(self)) {
+      try {
+        context_->run_one_for(help_step);
+      } catch (const std::exception& error) {
+        log_.error("internal error", {{"worker", name_}, {"error", error.what()}});
+      }
+    }
+  } catch (const std::bad_alloc&) {
+    help_awaited_ = false;
+  }
 }
 
 void Worker::run_all() {
@@ -105,7 +225,6 @@ void Worker::join() {
 }
 
 void Worker::drain() {
-  thread_id_ = std::this_thread::get_id();
   const UsedThreadRoom room(*room_);
   context_->restart();
   context_->poll();

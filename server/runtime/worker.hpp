@@ -1,10 +1,13 @@
-// A thread with an event loop. Everything that belongs to it runs on it, so nothing of it needs a lock.
+// A thread with an event loop. What belongs to it runs on it, and needs no lock; but where a loop is looked after, see
+// Loops, other threads help out while its own is stuck in a call.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +21,7 @@ class io_context;
 namespace pageserver::server {
 
 class Log;
+class Ticker;
 
 /// Room for one posted task, made beforehand: what must be said even when there is no memory is posted in here.
 class PostRoom {
@@ -38,7 +42,22 @@ private:
 inline std::shared_ptr<void> not_owned(void* object) noexcept { return {std::shared_ptr<void>(), object}; }
 
 class Worker {
+  struct Runner;
+
 public:
+  /// Around a handler that may be stuck in a call, so that it is seen. Costs next to nothing; one inside another counts
+  /// as one.
+  class Busy {
+  public:
+    Busy() noexcept;
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+    ~Busy();
+
+  private:
+    Runner* runner_;
+  };
+
   /// `log` outlives the worker. An exception that escapes a task is logged there, and the loop goes on. Takes all the
   /// descriptors that the loop needs, or throws std::system_error.
   Worker(std::string name, Log& log);
@@ -68,21 +87,40 @@ public:
   /// The same without an allocation, so that it can't fail. `object` is kept until `task` has run with it, and keeps
   /// `room`. While one task is in `room` another is not posted: whatever it finds to do, the first one does.
   void post_in(PostRoom& room, std::shared_ptr<void> object, void (*task)(void* object)) noexcept;
-  bool is_this_thread() const noexcept { return std::this_thread::get_id() == thread_id_; }
+
+  /// Before start(): look() is called by the ticker, which outlives the worker.
+  void be_looked_after(Ticker& ticker) noexcept { ticker_ = &ticker; }
+  struct Look {
+    bool active = false;  ///< something ran since the last look, or runs
+    bool stuck = false;   ///< every thread that runs the loop is stuck: call help() on another, or help_failed()
+  };
+  /// The ticker's thread, about once in a millisecond.
+  Look look() noexcept;
+  void help_failed() noexcept { help_awaited_ = false; }
+  /// On a thread of the pool: runs the loop until the worker's own thread is back.
+  void help() noexcept;
 
   asio::io_context& context() noexcept { return *context_; }
+  /// Connections that poll on this loop: the more they are, the sooner each of them gives way.
+  std::atomic<int>& polling() noexcept { return polling_; }
 
 private:
   void run_all();
   void recover();
+  bool is_still_needed(const Runner& helper);
 
   std::string name_;
   Log& log_;
   std::unique_ptr<asio::io_context> context_;
   std::vector<std::function<void()>> after_trouble_;
   ThreadRoomPtr room_;
+  std::atomic<int> polling_{0};
+  Ticker* ticker_ = nullptr;
+  std::mutex runners_mutex_;
+  Runner* runners_ = nullptr;                 ///< the worker's own thread, then those that help; the first of a list
+  std::atomic<std::uint64_t> stuck_beat_{0};  ///< of the worker's own thread, in the call that it is stuck in
+  std::atomic<bool> help_awaited_{false};
   std::thread thread_;
-  std::atomic<std::thread::id> thread_id_{};  ///< of whoever runs the loop
 };
 
 }  // namespace pageserver::server

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <condition_variable>
 #include <future>
 
 #include "proto/codec.hpp"
@@ -25,8 +24,10 @@ using storage::IoResult;
 using storage::quoted;
 using storage::retried;
 
-// A list waits at most so long for stores that are busy.
-constexpr std::chrono::milliseconds list_patience{100};
+// How often a store is asked how it is.
+constexpr std::chrono::milliseconds look_interval_max{5000};
+// So many stores are opened at the same time by a start.
+constexpr std::size_t openings_max = 16;
 
 constexpr const char* closed_in_part =
     "closed in part, and the daemon is out of memory; the log is replayed when it is opened";
@@ -69,11 +70,12 @@ HostUse::~HostUse() {
   catalog_.release(*host);
 }
 
-Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& log)
+Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads)
     : config_(config),
       file_system_(file_system),
       plain_files_(borrow_files(file_system)),
       log_(log),
+      threads_(threads),
       admin_(std::make_shared<Worker>("admin", log)) {
   admin_->start();
 }
@@ -101,19 +103,10 @@ void Catalog::start() {
     finish_removals();
   }
   std::vector<std::future<void>> openings;
-  for (const StoreConfig& store : config_.stores) {
-    auto host = make_host(plain_files_, store_settings(store));
-    {
-      const std::lock_guard lock(mutex_);
-      entries_.try_emplace(store.name, Entry{host, 0, false, {}});
-    }
-    // Tasks on a host's own threads don't own it: its destructor waits for them.
-    auto opening = std::make_shared<std::packaged_task<void()>>([raw = host.get()] { raw->opened(); });
-    openings.push_back(opening->get_future());
-    host->next_worker()->post([opening] { (*opening)(); });
-  }
   std::exception_ptr first;
-  for (std::size_t i = 0; i < openings.size(); ++i) {
+  std::size_t waited = 0;
+  const auto wait_for_one = [&] {
+    const std::size_t i = waited++;
     try {
       openings[i].get();
     } catch (const MemoryError& error) {
@@ -124,14 +117,25 @@ void Catalog::start() {
     } catch (const std::exception&) {
       if (!first) first = std::current_exception();
     }
+  };
+  for (const StoreConfig& store : config_.stores) {
+    auto host = make_host(plain_files_, store_settings(store));
+    {
+      const std::lock_guard lock(mutex_);
+      entries_.try_emplace(store.name, Entry{host, 0, false, {}});
+    }
+    auto opening = std::make_shared<std::packaged_task<void()>>([raw = host.get()] { raw->opened(); });
+    openings.push_back(opening->get_future());
+    host->jobs().submit([opening] { (*opening)(); });
+    while (openings.size() - waited >= openings_max) wait_for_one();
   }
+  while (waited < openings.size()) wait_for_one();
   if (first) std::rethrow_exception(first);
 }
 
 std::uint64_t Catalog::open_files_of_a_store() const noexcept {
   StoreSettings settings;
   settings.engine = config_.limits.engine;
-  settings.threads = config_.threads;
   return open_files_of(settings);
 }
 
@@ -169,7 +173,7 @@ std::vector<ListedStore> Catalog::configured() const {
   for (const auto& host : hosts()) {
     const StoreSettings& settings = host->settings();
     if (settings.on_demand) continue;
-    stores.push_back({settings.name, host->noted_pages(), settings.read_only, true});
+    stores.push_back({settings.name, host->pages(), settings.read_only, true});
   }
   return stores;
 }
@@ -182,7 +186,7 @@ std::vector<std::shared_ptr<StoreHost>> Catalog::hosts() const {
 }
 
 std::shared_ptr<StoreHost> Catalog::make_host(std::shared_ptr<storage::FileSystem> files, StoreSettings settings) {
-  return std::make_shared<StoreHost>(std::move(files), std::move(settings), log_,
+  return std::make_shared<StoreHost>(std::move(files), std::move(settings), log_, threads_,
                                      [this](StoreHost& host) { close_unused(host); });
 }
 
@@ -208,7 +212,7 @@ StoreSettings Catalog::common_settings(std::string name, std::string path) {
   settings.engine = config_.limits.engine;
   settings.forks_bytes = &forks_bytes_;
   settings.abandon_recovery = &abandon_openings_;
-  settings.threads = config_.threads;
+  settings.readers_max = static_cast<std::uint32_t>(std::max<std::size_t>(2, threads_.loops.count()) - 1);
   settings.lease_idle_max = config_.limits.lease_idle_max;
   return settings;
 }
@@ -281,10 +285,10 @@ void Catalog::release(const StoreHost& host) noexcept {
   const auto found = entries_.find(host.name());
   if (found == entries_.end()) return;  // it never came to be one
   if (--found->second.users != 0 || !host.settings().on_demand || closing_all_) return;
-  found->second.host->look_whether_needed();
+  found->second.host->look_after();
 }
 
-// On a worker of the host. A session that comes now finds the store closed and opens it again.
+// In a job of the host. A session that comes now finds the store closed and opens it again.
 void Catalog::close_unused(StoreHost& host) {
   const std::string& name = host.name();
   const auto unused = [this, &name, which = &host] {
@@ -336,33 +340,17 @@ bool Catalog::retire_one() {
   return true;
 }
 
-// A store whose disk hangs must not keep the others from being listed: it is asked on its own worker, and shown with
-// the size that it had when it was asked last.
-std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> Catalog::pages_of_open(const std::string& after) {
-  struct Asked {
-    std::mutex mutex;
-    std::condition_variable answered;
-    std::size_t left = 0;
-  };
-  const auto asked = std::make_shared<Asked>();
-  std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> found;
-  for (auto& host : hosts()) {
-    if (host->name() > after && host->is_open()) found.emplace_back(std::move(host), 0);
-  }
-  asked->left = found.size();
-  for (const auto& [host, pages] : found) {
-    host->next_worker()->post([raw = host.get(), asked] {
-      raw->note_pages();
-      const std::lock_guard lock(asked->mutex);
-      if (--asked->left == 0) asked->answered.notify_one();
-    });
-  }
-  {
-    std::unique_lock lock(asked->mutex);
-    asked->answered.wait_for(lock, list_patience, [&] { return asked->left == 0; });
-  }
-  for (auto& [host, pages] : found) pages = host->noted_pages();
-  return found;
+std::chrono::milliseconds Catalog::look_interval() const noexcept {
+  const std::chrono::milliseconds idle_max = config_.limits.lease_idle_max;
+  if (idle_max.count() == 0) return look_interval_max;
+  // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
+  return std::min(look_interval_max, std::max(idle_max / 4, std::chrono::milliseconds(10)));
+}
+
+void Catalog::look_after_stores() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, entry] : entries_)
+    if (entry.host->is_open()) entry.host->look_after();
 }
 
 // A client lists part by part: to read the whole directory for each would cost the square of what is in it.
@@ -381,8 +369,9 @@ const std::vector<std::string>& Catalog::listed_names(bool from_the_beginning) {
 
 std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t count) {
   std::map<std::string, ListedStore> stores;
-  for (const auto& [host, pages] : pages_of_open(after)) {
-    stores[host->name()] = {host->name(), pages, host->settings().read_only, true};
+  for (const auto& host : hosts()) {
+    if (host->name() > after && host->is_open())
+      stores[host->name()] = {host->name(), host->pages(), host->settings().read_only, true};
   }
   if (directory_.is_open()) {
     const std::vector<std::string>& names = listed_names(after.empty());
@@ -501,8 +490,7 @@ Catalog::FailedClosing Catalog::failed_closing(const std::string& name) {
 struct Catalog::Closing {
   /// All that it needs is there before it begins.
   struct Part {
-    PostRoom room;
-    StoreHost* host = nullptr;  // which closing_all_ keeps; a part may end on one of its threads
+    StoreHost* host = nullptr;  // which closing_all_ keeps; a part ends in one of its jobs
     FailedClosing failed;
     std::shared_ptr<Closing> all;
   };
@@ -561,22 +549,19 @@ void Catalog::close_all(std::function<void(std::vector<std::string> failures)> d
     closing_all_ = true;
   }
   const auto closing = std::make_shared<Closing>(*this, std::move(done));
-  std::vector<std::shared_ptr<Closing::Part>> parts;
+  std::vector<std::pair<StoreHost*, Strand::Ready>> jobs;
   for (const auto& host : hosts()) {
     const auto part = std::make_shared<Closing::Part>();
     part->host = host.get();
     part->failed = failed_closing(host->name());
     part->all = closing;
-    parts.push_back(part);
+    Strand::Ready job;
+    job.emplace_back([part] { part->all->catalog.close_one(*part->host, std::move(part->failed), {}); });
+    jobs.emplace_back(host.get(), std::move(job));
   }
   // From here on nothing fails.
   closing->begun = true;
-  for (const auto& part : parts) {
-    part->host->next_worker()->post_in(part->room, part, [](void* object) {
-      auto& one = *static_cast<Closing::Part*>(object);
-      one.all->catalog.close_one(*one.host, std::move(one.failed), {});
-    });
-  }
+  for (auto& [host, job] : jobs) host->jobs().submit_ready(std::move(job));
 }
 
 }  // namespace pageserver::server

@@ -47,15 +47,15 @@ struct ListedStore {
 /// Thread-safe. What touches the disk says on which worker it belongs.
 class Catalog {
 public:
-  /// `file_system` and `log` outlive the catalog.
-  Catalog(const Config& config, storage::FileSystem& file_system, Log& log);
+  /// `file_system`, `log` and `threads` outlive the catalog.
+  Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads);
   Catalog(const Catalog&) = delete;
   Catalog& operator=(const Catalog&) = delete;
   ~Catalog();
 
   Worker& admin() noexcept { return *admin_; }
 
-  /// Opens the configured stores and the directory, each store on its own worker. Throws MemoryError naming the store.
+  /// Opens the configured stores and the directory, many at the same time. Throws MemoryError naming the store.
   void start();
   /// From any thread: a store that is being recovered is not opened; its log is kept for the next start.
   void abandon_openings() noexcept { abandon_openings_ = true; }
@@ -63,6 +63,10 @@ public:
   /// some that may be opened.
   std::uint64_t open_files_of_a_store() const noexcept;
   std::size_t stores_to_keep_files_for() const;
+  /// From any thread, now and then: looks after each open store, without waiting for it.
+  void look_after_stores() noexcept;
+  /// How often that is to be called.
+  std::chrono::milliseconds look_interval() const noexcept;
   /// For the log's start line: name and pages of each configured store.
   std::vector<ListedStore> configured() const;
 
@@ -78,7 +82,7 @@ public:
   /// Admin worker. `done` runs there too, perhaps later: a store that is being closed is removed after that.
   void remove(const std::string& name, std::function<void(std::exception_ptr error)> done);
 
-  /// Closes every store on its own worker. `done`, which must not throw, runs once, on some thread, with one line for
+  /// Closes every store, in a job of each. `done`, which must not throw, runs once, on some thread, with one line for
   /// each store whose last close failed, this one or another before. Throws bad_alloc when nothing was begun.
   void close_all(std::function<void(std::vector<std::string> failures)> done);
 
@@ -104,7 +108,6 @@ private:
   void retire();
   bool retire_one();
   std::shared_ptr<StoreHost> make_host(std::shared_ptr<storage::FileSystem> files, StoreSettings settings);
-  std::vector<std::pair<std::shared_ptr<StoreHost>, std::uint64_t>> pages_of_open(const std::string& after);
   /// True: `after` runs on the admin worker once the store is closed. Throws when it may not be removed.
   bool wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after);
   void remove_now(const std::string& name);
@@ -126,6 +129,7 @@ private:
   std::shared_ptr<storage::FileSystem> directory_files_;  ///< can't leave the directory
   std::string directory_path_;                            ///< resolved, without links
   Log& log_;
+  SharedThreads& threads_;
   std::atomic<bool> abandon_openings_{false};
   std::atomic<std::uint64_t> forks_bytes_{0};                       ///< private bytes of the forks of all stores
   std::vector<std::string> listed_names_;                           ///< of the admin worker

@@ -1,16 +1,10 @@
 #include "server/stores/store_host.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <random>
-#include <system_error>
-
-#include <asio/io_context.hpp>
-#include <asio/steady_timer.hpp>
 
 #include "storage/engine/engine.hpp"
 #include "storage/engine/recovery.hpp"
-#include "storage/engine/thread_background.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system_warning.hpp"
 
@@ -36,11 +30,10 @@ std::uint64_t random_salt() {
 }  // namespace
 
 std::uint64_t open_files_of(const StoreSettings& settings) noexcept {
-  constexpr std::uint64_t of_a_worker = 3;  // its events, their timer, and what wakes it up
   storage::EngineOptions options;
   options.log_bytes = settings.engine.log_bytes;
   options.held_bytes = settings.engine.held_bytes;
-  return storage::open_files_of_store(options) + of_a_worker * settings.threads;
+  return storage::open_files_of_store(options);
 }
 
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
@@ -63,104 +56,32 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.forks_bytes_used = settings.forks_bytes;
   // A writer closes them all, so that there are not more of them than readers gain from.
   constexpr std::uint32_t read_lanes_max = 16;
-  options.read_lanes = std::min(settings.threads, read_lanes_max);
+  options.read_lanes = std::min(settings.readers_max, read_lanes_max);
   options.map_image = true;
+  // Many stores are small, and addresses are bounded as well: one that grows is mapped anew at each doubling.
+  options.mapping_bytes = 2ull << 20;
   options.abandon_recovery = settings.abandon_recovery;
   options.recovered = std::move(recovered);
   options.salt = random_salt();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
 
-namespace {
-
-// How often a store is asked how it is.
-constexpr std::chrono::milliseconds watch_interval{5000};
-// Beside the workers: one for syncs, one for checkpoints.
-constexpr std::uint32_t lanes = 2;
-
-/// The number of threads of this process, or 0 when the system does not say.
-std::uint64_t threads_now() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    std::uint64_t count = 0;
-    if (word == "Threads:" && status >> count) return count;
-  }
-  return 0;
-}
-
-MemoryError out_of_threads(const StoreSettings& settings, const std::system_error& error) {
-  const std::string needed = std::to_string(settings.threads + lanes);
-  return {
-      Errc::limit_exceeded,
-      "open store " + storage::quoted(settings.name) + ": it needs " + needed +
-          " threads, and the system gives this daemon no more than its " + std::to_string(threads_now()) + " (" +
-          error.code().message() +
-          "); end the sessions of another store, lower limits.stores, or raise the limit of threads: pids_limit of a "
-          "container, TasksMax of a service, ulimit -u"};
-}
-
-MemoryError out_of_descriptors(const StoreSettings& settings) {
-  return {Errc::limit_exceeded, "open store " + storage::quoted(settings.name) +
-                                    ": the daemon is out of descriptors; raise its limit of open files (ulimit -n), or "
-                                    "lower limits.connections and limits.stores"};
-}
-
-}  // namespace
-
-struct StoreHost::WatchTimer {
-  explicit WatchTimer(asio::io_context& context) : timer(context) {}
-  asio::steady_timer timer;
-};
-
 StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log,
-                     std::function<void(StoreHost&)> unneeded)
-    : file_system_(std::move(file_system)), settings_(std::move(settings)), log_(log), unneeded_(std::move(unneeded)) {
-  try {
-    take_threads();
-  } catch (const std::system_error& error) {
-    // What was had is given back: the members that were made end with this, none with a thread that still uses another.
-    end_threads();
-    if (error.code() == std::errc::too_many_files_open || error.code() == std::errc::too_many_files_open_in_system)
-      throw out_of_descriptors(settings_);
-    throw out_of_threads(settings_, error);
-  } catch (...) {
-    end_threads();
-    throw;
-  }
-}
+                     SharedThreads& threads, std::function<void(StoreHost&)> unneeded)
+    : file_system_(std::move(file_system)),
+      settings_(std::move(settings)),
+      log_(log),
+      unneeded_(std::move(unneeded)),
+      loops_(threads.loops),
+      writers_loop_(threads.loops.next()),
+      sync_lane_(threads.disk),
+      checkpoint_lane_(threads.disk),
+      jobs_(threads.disk) {}
 
-void StoreHost::take_threads() {
-  for (std::uint32_t i = 0; i < settings_.threads; ++i)
-    workers_.push_back(std::make_shared<Worker>(settings_.name, log_));
-  watch_timer_ = std::make_unique<WatchTimer>(workers_.front()->context());
-  workers_.front()->after_trouble([this] { watch_later(); });
-  watch_later();
-  sync_lane_ = std::make_unique<storage::ThreadBackground>();
-  checkpoint_lane_ = std::make_unique<storage::ThreadBackground>();
-  for (const auto& worker : workers_) worker->start();
-}
+StoreHost::~StoreHost() = default;
 
-void StoreHost::end_threads() noexcept {
-  for (const auto& worker : workers_) worker->stop();
-  for (const auto& worker : workers_) worker->join();
-}
-
-StoreHost::~StoreHost() {
-  end_threads();
-  watch_timer_.reset();
-}
-
-std::shared_ptr<Worker> StoreHost::next_worker() {
-  const std::lock_guard lock(mutex_);
-  return workers_[next_worker_++ % workers_.size()];
-}
-
-// Nothing owns the host in the task: its destructor waits for its threads, so it must not run on one of them.
-void StoreHost::look_whether_needed() noexcept {
-  next_worker()->post_in(looking_, not_owned(this), [](void* host) {
-    auto& self = *static_cast<StoreHost*>(host);
-    if (self.unneeded_) self.unneeded_(self);
-  });
+std::shared_ptr<Worker> StoreHost::worker_for(Access access) noexcept {
+  return access == Access::write ? loops_.at(writers_loop_) : loops_.beside(writers_loop_, readers_++);
 }
 
 storage::Store& StoreHost::opened() {
@@ -172,7 +93,7 @@ storage::Store& StoreHost::opened() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   };
   std::unique_ptr<storage::Store> store =
-      open_store(*file_system_, settings_, *sync_lane_, *checkpoint_lane_, [&](const storage::RecoveryReport& report) {
+      open_store(*file_system_, settings_, sync_lane_, checkpoint_lane_, [&](const storage::RecoveryReport& report) {
         log_.info("recovered", {{"store", settings_.name},
                                 {"path", settings_.path},
                                 {"records", report.records},
@@ -192,6 +113,11 @@ storage::Store& StoreHost::opened() {
   const std::lock_guard state_lock(mutex_);
   store_ = std::move(store);
   return *store_;
+}
+
+storage::Store* StoreHost::open_already() {
+  const std::unique_lock lock(open_mutex_, std::try_to_lock);
+  return lock.owns_lock() ? current() : nullptr;
 }
 
 bool StoreHost::close(const std::function<bool()>& unused) {
@@ -214,8 +140,6 @@ storage::Store* StoreHost::current() const {
   return store_.get();
 }
 
-bool StoreHost::is_open() const { return current() != nullptr; }
-
 template <class Look>
 void StoreHost::look_at_store(const Look& look) {
   const std::shared_lock looks(look_mutex_, std::try_to_lock);
@@ -227,8 +151,9 @@ void StoreHost::look_at_store(const Look& look) {
   }
 }
 
-void StoreHost::note_pages() {
-  look_at_store([this](storage::Store& store) { noted_pages_ = store.stat(monotonic_ms()).pages; });
+std::uint64_t StoreHost::pages() {
+  look_at_store([this](storage::Store& store) { noted_pages_ = store.pages(); });
+  return noted_pages_;
 }
 
 // Loudly, and each thing once: a file that others touch or a disk that fails is for people to see to.
@@ -272,21 +197,17 @@ void StoreHost::watch() {
   }
 }
 
-void StoreHost::watch_later() {
-  if (watching_) return;
-  std::chrono::milliseconds step = watch_interval;
-  if (settings_.lease_idle_max.count() > 0) {
-    // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
-    step = std::min(step, std::max(settings_.lease_idle_max / 4, std::chrono::milliseconds(10)));
+// Nothing owns the host in the task: its destructor waits for its strands, so it must not run in one.
+void StoreHost::look_after() noexcept {
+  if (watch_due_.exchange(true)) return;
+  try {
+    jobs_.submit([this] {
+      watch_due_ = false;
+      watch();
+    });
+  } catch (const std::bad_alloc&) {
+    watch_due_ = false;  // the next look tries again
   }
-  watch_timer_->timer.expires_after(step);
-  watch_timer_->timer.async_wait([this](const std::error_code& error) {
-    watching_ = false;
-    if (error) return;
-    watch();
-    watch_later();
-  });
-  watching_ = true;
 }
 
 }  // namespace pageserver::server

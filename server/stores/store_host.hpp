@@ -1,4 +1,5 @@
-// One store that the daemon serves, with the threads that do its work: a slow disk delays no other store.
+// One store that the daemon serves. It has no threads of its own: its work is done on those that all stores share, and
+// what may take as long as the disk does is in strands of its own, so that a slow disk delays no other store.
 #pragma once
 
 #include <atomic>
@@ -13,8 +14,8 @@
 
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
-#include "server/runtime/worker.hpp"
-#include "storage/engine/background.hpp"
+#include "server/runtime/loops.hpp"
+#include "server/stores/lane.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/store.hpp"
 
@@ -35,7 +36,7 @@ struct StoreSettings {
   EngineLimits engine;
   std::atomic<std::uint64_t>* forks_bytes = nullptr;    ///< of the whole daemon; outlives the store
   const std::atomic<bool>* abandon_recovery = nullptr;  ///< see EngineOptions
-  std::uint32_t threads = 1;
+  std::uint32_t readers_max = 1;                        ///< so many loops serve its readers
   std::chrono::milliseconds lease_idle_max{0};
 };
 
@@ -46,22 +47,24 @@ std::int64_t monotonic_ms() noexcept;
 
 class StoreHost {
 public:
-  /// Takes all the threads and descriptors that the store needs beside its files, or none: throws limit_exceeded, which
-  /// names the store and the remedy. `unneeded` runs on a worker of the host whenever that is asked for, and now and
-  /// then while the store is open: it closes the store when no session is on it.
-  StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log,
+  /// `threads` outlives the host. `unneeded` runs in a job of the host whenever that is asked for, and now and then
+  /// while the store is open: it closes the store when no session is on it.
+  StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log, SharedThreads& threads,
             std::function<void(StoreHost&)> unneeded = {});
   StoreHost(const StoreHost&) = delete;
   StoreHost& operator=(const StoreHost&) = delete;
-  /// Stops the workers. Without close() before, the store ends as by a kill.
+  /// Not in one of its jobs. Without close() before, the store ends as by a kill.
   ~StoreHost();
 
   const StoreSettings& settings() const noexcept { return settings_; }
   const std::string& name() const noexcept { return settings_.name; }
-  /// The worker for the next connection, in turn. A connection stays on its worker.
-  std::shared_ptr<Worker> next_worker();
+  /// The loop for the next session. One that reads, or a fork, never comes to where the store's writers are, as long as
+  /// there is more than one loop.
+  std::shared_ptr<Worker> worker_for(Access access) noexcept;
+  /// What takes as long as the disk does, one thing at a time: opening, closing, looking after the store. The calls
+  /// below are for its tasks, which don't own the host: its destructor waits for them.
+  Strand& jobs() noexcept { return jobs_; }
 
-  /// The rest runs on the store's own workers, since each may take as long as the disk does.
   /// Opens the store when it is not open; throws MemoryError.
   storage::Store& opened();
   /// A clean close, when it is open; false when it was not. Throws what Store::close() throws; the store is gone in any
@@ -69,15 +72,15 @@ public:
   /// session is on it.
   bool close(const std::function<bool()>& unused = {});
 
-  /// Asks the store for its size, if it is open.
-  void note_pages();
-
   /// From any thread.
-  bool is_open() const;
-  /// Any thread, and never fails: `unneeded` of the constructor runs on a worker of the host.
-  void look_whether_needed() noexcept;
-  /// Size in pages when it was last asked for.
-  std::uint64_t noted_pages() const noexcept { return noted_pages_; }
+  bool is_open() const { return current() != nullptr; }
+  /// From any thread, by who holds on to the store (see HostUse): the store when it is open and nobody is just opening
+  /// or closing it, else null. Does not wait; a job that calls opened() does.
+  storage::Store* open_already();
+  /// Any thread, and never fails: what is to be looked after is, soon, in a job; and whether the store is needed.
+  void look_after() noexcept;
+  /// Any thread: size in pages, as it is, or as it was when the store was last asked.
+  std::uint64_t pages();
 
 private:
   /// Runs `look(store)` when the store is open and nobody is just closing it.
@@ -85,9 +88,6 @@ private:
   void look_at_store(const Look& look);
   storage::Store* current() const;
   void watch();
-  void watch_later();
-  void take_threads();
-  void end_threads() noexcept;
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store);
 
@@ -95,16 +95,13 @@ private:
   const StoreSettings settings_;
   Log& log_;
   const std::function<void(StoreHost&)> unneeded_;
-  PostRoom looking_;  ///< of look_whether_needed()
+  Loops& loops_;
+  const std::size_t writers_loop_;
+  std::atomic<std::size_t> readers_{0};  ///< that came until now
 
-  // Declared so that the store goes first, then its lanes, then the workers.
-  struct WatchTimer;
-  bool watching_ = false;
-  std::vector<std::shared_ptr<Worker>> workers_;
-  std::size_t next_worker_ = 0;
-  std::unique_ptr<WatchTimer> watch_timer_;  ///< of the first worker
-  std::unique_ptr<storage::Background> sync_lane_;
-  std::unique_ptr<storage::Background> checkpoint_lane_;
+  // Declared so that the jobs end first, then the store, then its lanes.
+  Lane sync_lane_;
+  Lane checkpoint_lane_;
   std::mutex open_mutex_;         ///< one opening or closing at a time
   std::shared_mutex look_mutex_;  ///< shared by who looks at the store without a session, which a close waits for
   mutable std::mutex mutex_;      ///< of what any thread may ask for, never held for long
@@ -112,9 +109,11 @@ private:
   std::atomic<std::uint64_t> noted_pages_{0};
   std::string said_warning_;  ///< what the log has said already
   std::string said_sync_error_;
+  std::atomic<bool> watch_due_{false};  ///< a job will look after the store
+  Strand jobs_;
 };
 
-/// How many descriptors such a store may need, with those of its threads.
+/// How many descriptors such a store may need.
 std::uint64_t open_files_of(const StoreSettings& settings) noexcept;
 
 /// What stands behind the daemon's stores.

@@ -123,6 +123,7 @@ public:
   /// `asking` as for break_lease().
   Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
   bool read_only() const noexcept { return options_.read_only; }
+  std::uint64_t pages();
   const EngineOptions& options() const noexcept { return options_; }
   std::unique_ptr<PrivateBytes> make_private_bytes(const SessionState& state);
   void close();

@@ -63,6 +63,7 @@ public:
     return engine_->break_lease(0, reason, now_ms, nullptr, idle_ms_min);
   }
   bool read_only() const override { return engine_->read_only(); }
+  std::uint64_t pages() override { return engine_->pages(); }
   void close() override { engine_->close(); }
 
 private:
@@ -208,6 +209,11 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   stat.fork_bytes = fork_bytes_.load();
   stat.last_sync_error = sync_error_;
   return stat;
+}
+
+std::uint64_t Engine::pages() {
+  const Lock lock{mutex_};
+  return pages_;
 }
 
 void Engine::close() {

@@ -14,7 +14,7 @@ using server::Catalog;
 /// A catalog that starts on the disk and stops before anybody else looks at that: one thread at a time does.
 class Served {
 public:
-  explicit Served(SimulatedFileSystem& disk) : catalog_(config(), disk, log_) { catalog_.start(); }
+  explicit Served(SimulatedFileSystem& disk) : catalog_(config(), disk, log_, threads_) { catalog_.start(); }
   ~Served() {
     std::promise<void> closed;
     catalog_.close_all([&](const std::vector<std::string>&) { closed.set_value(); });
@@ -56,7 +56,7 @@ public:
       if (!bytes.empty()) session->read(0, bytes);
       return bytes;
     });
-    use->host().next_worker()->post([&task] { task(); });
+    use->host().jobs().submit([&task] { task(); });
     return task.get_future().get();
   }
 
@@ -78,6 +78,7 @@ private:
   }
 
   server::Log log_{server::LogFormat::text, server::LogLevel::error};
+  server::SharedThreads threads_{1, {}, log_};
   Catalog catalog_;
 };
 

@@ -388,6 +388,7 @@ public:
     return std::nullopt;  // nobody is idle here
   }
   bool read_only() const override { return false; }
+  std::uint64_t pages() override { return stat(0).pages; }
   void close() override {
     if (!shared_->sync_error.empty()) throw MemoryError(Errc::provider_error, "a sync failed: restart");
     storage::remove_file(shared_->files, shared_->path + ".new");  // there when a publish failed

@@ -34,9 +34,13 @@ public:
     changed_.wait(lock, [&] { return open_; });
     --held_;
   }
-  void wait_until_held() {
+  void wait_until_held(int count = 1) {
     std::unique_lock lock(mutex_);
-    REQUIRE(changed_.wait_for(lock, patience, [&] { return held_ > 0; }));
+    REQUIRE(changed_.wait_for(lock, patience, [&] { return held_ >= count; }));
+  }
+  int held() {
+    const std::lock_guard lock(mutex_);
+    return held_;
   }
 
 private:
@@ -70,12 +74,12 @@ public:
     return below().read_at(file, offset, buffer);
   }
   storage::IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
-    if (hold_data) hold(file);
+    if (hold_data || hold_write) hold(file);
     return below().write_at(file, offset, data);
   }
   storage::IoResult write_parts_at(int file, std::uint64_t offset,
                                    std::span<const std::span<const std::byte>> parts) override {
-    if (hold_data) hold(file);
+    if (hold_data || hold_write) hold(file);
     return below().write_parts_at(file, offset, parts);
   }
   storage::IoResult sync_data(int file) override {
@@ -89,6 +93,7 @@ public:
   Gate gate;
   std::atomic<bool> hold_open{false};
   std::atomic<bool> hold_data{false};
+  std::atomic<bool> hold_write{false};
   std::atomic<bool> hold_sync{false};
   std::atomic<bool> fail_sync{false};
 

@@ -180,13 +180,13 @@ TEST_CASE("the flag --check-config says ok, or everything that is wrong, and ser
   CHECK(result.status == 0);
   CHECK(result.out == "ok\n");
   const std::string bad =
-      write_file(dir, "bad.json", R"({"stores": [{"name": "a", "path": 1}], "lisen": [], "threads": 0})");
+      write_file(dir, "bad.json", R"({"stores": [{"name": "a", "path": 1}], "lisen": [], "threads": 65})");
   result = daemon_with({"--check-config", "--config", bad});
   CHECK(result.status == 1);
   CHECK(result.out.empty());
   CHECK(count_of(result.err, "\n") == 3);
   for (const char* text : {"stores[0].path: expected a text", "lisen: unknown key; did you mean \"listen\"?",
-                           "threads: expected a whole number from 1 to 64, got 0"}) {
+                           "threads: expected a whole number from 0 to 64, got 65"}) {
     CHECK(result.err.find(text) != std::string::npos);
   }
   CHECK(daemon_with({"--config", bad}).status == 1);
@@ -195,7 +195,7 @@ TEST_CASE("the flag --check-config says ok, or everything that is wrong, and ser
   CHECK(result.err.find("missing.json: No such file or directory") != std::string::npos);
   // Also what only shows when entries are compared, beside what is wrong in one of them.
   const std::string twice = write_file(
-      dir, "twice.json", R"({"stores": [{"name": "a", "path": "/x"}, {"name": "a", "path": "/y"}], "threads": 0})");
+      dir, "twice.json", R"({"stores": [{"name": "a", "path": "/x"}, {"name": "a", "path": "/y"}], "threads": 65})");
   result = daemon_with({"--check-config", "--config", twice});
   CHECK(count_of(result.err, "\n") == 2);
   CHECK(result.err.find("stores[1].name: \"a\" is taken by stores[0]") != std::string::npos);

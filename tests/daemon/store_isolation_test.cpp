@@ -88,6 +88,71 @@ TEST_CASE("while one store's disk hangs, others are opened, read, written, flush
   CHECK(slow.must_receive().status() == proto::Status::ok);
 }
 
+TEST_CASE("while a write to the log is held, readers of the same store are opened and served") {
+  server::Config config;
+  config.threads = GENERATE(1u, 2u);
+  InProcess in_process(config);
+  RawClient writer = in_process.session("slow");
+  writer.grow(1);
+  const auto data = pattern(8, 1);
+  writer.write(0, data);
+  std::vector<RawClient> readers;
+  for (int i = 0; i < 3; ++i) readers.push_back(in_process.session("slow", proto::Access::read));
+  in_process.files.hold_write = true;
+  in_process.files.gate.shut();
+  const auto held_data = pattern(8, 2);
+  writer.send(proto::WriteRequest{0, held_data});
+  in_process.files.gate.wait_until_held();
+  readers.push_back(in_process.session("slow", proto::Access::read));
+  for (int i = 0; i < 500; ++i)
+    for (RawClient& reader : readers) REQUIRE(reader.read(0, 8) == data);
+  CHECK(in_process.files.gate.held() == 1);
+  in_process.files.gate.open();
+  CHECK(writer.must_receive().status() == proto::Status::ok);
+  CHECK(readers.front().read(0, 8) == held_data);
+}
+
+TEST_CASE("while the disks of 50 of 200 stores hang, the others are served, and connections come and go") {
+  constexpr int stores = 200;
+  constexpr int hanging = 50;
+  raise_open_files_limit();
+  server::Config config;
+  config.threads = 1;  // so that all of them share two loops
+  const TempDir images;
+  config.directory = server::DirectoryConfig{images.path().string(), true, true, false, 0640};
+  const auto name = [](int i) { return (i < hanging ? "slow" : "s") + std::to_string(i); };
+  for (int i = 0; i < stores; ++i) std::ofstream(images.file(name(i) + ".img")).flush();
+  InProcess in_process(config);
+  std::vector<RawClient> sessions;
+  for (int i = 0; i < stores; ++i) {
+    sessions.push_back(in_process.session(name(i)));
+    sessions.back().grow(1);
+  }
+  in_process.files.hold_data = true;
+  in_process.files.gate.shut();
+  const auto data = pattern(1000, 1);
+  for (int i = 0; i < hanging; ++i) sessions[static_cast<std::size_t>(i)].send(proto::WriteRequest{0, data});
+  in_process.files.gate.wait_until_held(hanging);
+  for (int i = hanging; i < stores; ++i) {
+    RawClient& session = sessions[static_cast<std::size_t>(i)];
+    session.write(0, data);
+    session.flush();
+    REQUIRE(session.read(0, 1000) == data);
+  }
+  for (int i = 0; i < 20; ++i) {
+    RawClient client = in_process.session(name(stores - 1 - i), proto::Access::read);
+    CHECK(client.call(proto::PingRequest{}).status() == proto::Status::ok);
+    CHECK(client.call(proto::CloseRequest{}).status() == proto::Status::ok);
+  }
+  RawClient front = RawClient::tcp(in_process.port);
+  front.hello();
+  CHECK(front.call(proto::ListRequest{}).status() == proto::Status::ok);
+  CHECK(in_process.files.gate.held() == hanging);
+  in_process.files.gate.open();
+  for (int i = 0; i < hanging; ++i)
+    CHECK(sessions[static_cast<std::size_t>(i)].must_receive().status() == proto::Status::ok);
+}
+
 TEST_CASE("a held sync delays only the one who asked for it") {
   InProcess in_process;
   RawClient writer = in_process.session("slow");

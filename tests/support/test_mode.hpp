@@ -10,7 +10,7 @@ namespace pageserver::test {
 /// From PAGESERVER_TEST_MODE, a list of `threads`, `polling` and `cache` with commas; throws for another word. What a
 /// test says itself wins.
 struct TestMode {
-  bool threads = false;  ///< daemons: three threads for each store
+  bool threads = false;  ///< daemons: three threads for the readers of a store
   bool polling = false;  ///< daemons and sessions: poll for as long as is allowed, whatever the machine has
   bool cache = false;    ///< sessions: a cache small enough that pages come and go
 

@@ -26,10 +26,11 @@ struct Fixture {
   test::TempDir dir;
   Config config;
   Log log{LogFormat::text, LogLevel::error};
+  SharedThreads threads{2, {}, log};
   std::optional<Catalog> catalog;
 
   Catalog& start() {
-    catalog.emplace(config, storage::posix_file_system(), log);
+    catalog.emplace(config, storage::posix_file_system(), log, threads);
     catalog->start();
     return *catalog;
   }
@@ -195,7 +196,7 @@ TEST_CASE("a directory store is open while it is used, and gone from memory afte
   Catalog& catalog = f.start();
   auto use = f.on_admin([&] { return catalog.resolve("s"); });
   std::promise<void> opened;
-  use->host().next_worker()->post([&] {
+  use->host().jobs().submit([&] {
     use->host().opened();
     opened.set_value();
   });
@@ -420,7 +421,7 @@ TEST_CASE("a file that becomes a link between looking and opening is not followe
   std::filesystem::remove(f.dir.path() / "x.img");
   std::filesystem::create_symlink(outside.path() / "secret.img", f.dir.path() / "x.img");
   std::promise<bool> refused;
-  use->host().next_worker()->post([&] {
+  use->host().jobs().submit([&] {
     try {
       use->host().opened();
       refused.set_value(false);

@@ -137,7 +137,7 @@ TEST_CASE("each wrong value is refused with its path and what was expected") {
       {R"({"limits": {"request_bytes": "64KiB"}})", "limits.request_bytes: expected a size from 1048576 to 67108864"},
       {R"({"limits": {"hello_timeout": "soon"}})", "limits.hello_timeout: expected a number of milliseconds"},
       {R"({"limits": {"hello_timeout": 0}})", "limits.hello_timeout: expected at least 1 ms, got 0"},
-      {R"({"threads": 65})", "threads: expected a whole number from 1 to 64, got 65"},
+      {R"({"threads": 65})", "threads: expected a whole number from 0 to 64, got 65"},
       {R"({"poll_us": 1001})", "poll_us: expected \"auto\" or a whole number of microseconds from 0 to 1000, got 1001"},
       {R"({"poll_us": "often"})", "poll_us: expected \"auto\" or a whole number"},
       {R"({"poll_us": -1})", "poll_us: expected \"auto\" or a whole number"},

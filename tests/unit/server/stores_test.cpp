@@ -1,12 +1,15 @@
-// The hosts of stores: what is left when one can't be made, who holds the store when it is closed, and what a stop says
-// of stores that could not be closed, also when memory runs out meanwhile.
+// The hosts of stores: what they take of the system, who holds the store when it is closed, and what a stop says of
+// stores that could not be closed, also when memory runs out meanwhile.
 #include "tests/support/catch.hpp"
 
 #include <atomic>
 #include <filesystem>
 #include <future>
 #include <iterator>
+#include <list>
+#include <map>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -29,14 +32,12 @@ std::vector<std::byte> filled(std::size_t size, int value) {
   return std::vector<std::byte>(size, static_cast<std::byte>(value));
 }
 
-StoreSettings settings_of(const std::string& path, std::uint32_t threads) {
+StoreSettings settings_of(const std::string& path) {
   StoreSettings settings;
   settings.name = "demo";
   settings.path = path;
   settings.create = true;
-  settings.threads = threads;
   settings.size_bytes_max = 1 << 30;
-  settings.lease_idle_max = std::chrono::milliseconds(4);  // looked at as often as can be
   return settings;
 }
 
@@ -63,7 +64,7 @@ public:
 struct Stores {
   explicit Stores(std::vector<std::string> names) {
     for (const auto& name : names) config.stores.push_back({"", name, dir.file(name + ".img"), false, true, {}, {}});
-    catalog.emplace(config, files, log);
+    catalog.emplace(config, files, log, threads);
     catalog->start();
     for (const auto& name : names) write_something(catalog->find(name)->host().opened());
   }
@@ -77,43 +78,54 @@ struct Stores {
   UnsyncedFiles files;
   Config config;
   Log log{LogFormat::text, static_cast<LogLevel>(100)};
+  SharedThreads threads{1, {}, log};
   std::optional<Catalog> catalog;
 };
 
 }  // namespace
 
-TEST_CASE("a host that gets one thread too few leaves no thread and no descriptor, and nothing runs any more") {
+TEST_CASE("a host takes no thread and no descriptor, and an open store only those of its files") {
   TempDir dir;
   Log log{LogFormat::text, static_cast<LogLevel>(100)};
+  SharedThreads shared{1, {}, log};
   const auto files = borrow_files(storage::posix_file_system());
   const auto descriptors = [] {
     return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
   };
-  { const Worker first{"first", log}; }  // what is made once stays
   const auto threads_before = threads();
   const auto descriptors_before = descriptors();
-  constexpr std::uint64_t needed = 5;  // of the three workers and two lanes
-  for (std::uint64_t at = 1; at <= needed; ++at) {
-    INFO("thread " << at);
-    std::optional<Errc> refused;
-    bool failed = false;
-    {
-      const FailingThreads none(at);
-      try {
-        const StoreHost host{files, settings_of(dir.file("a.img"), 3), log};
-      } catch (const MemoryError& error) {
-        refused = error.errc();
-      }
-      failed = none.failed();
-    }
-    CHECK(failed);
-    CHECK(refused == Errc::limit_exceeded);
-    CHECK(threads() == threads_before);
+  const FailingThreads none(1, true);
+  {
+    std::list<StoreHost> hosts;
+    for (int i = 0; i < 100; ++i) hosts.emplace_back(files, settings_of(dir.file(std::to_string(i))), log, shared);
     CHECK(descriptors() == descriptors_before);
+    for (StoreHost& host : hosts) (void)host.opened();
+    CHECK(threads() == threads_before);
+    for (StoreHost& host : hosts) CHECK(host.close());
   }
-  const FailingThreads none(needed + 1);
-  const StoreHost host{files, settings_of(dir.file("a.img"), 3), log};
-  CHECK_FALSE(none.failed());
+  CHECK(threads() == threads_before);
+  CHECK(descriptors() == descriptors_before);
+}
+
+TEST_CASE("readers of a store are spread over the loops, and never come to where its writers are") {
+  TempDir dir;
+  Log log{LogFormat::text, static_cast<LogLevel>(100)};
+  SharedThreads shared{3, {}, log};
+  const auto files = borrow_files(storage::posix_file_system());
+  std::set<Worker*> writers;
+  for (int i = 0; i < 8; ++i) {
+    StoreHost host{files, settings_of(dir.file("a.img")), log, shared};
+    Worker* const writer = host.worker_for(Access::write).get();
+    writers.insert(writer);
+    std::map<Worker*, int> readers;
+    for (int reader = 0; reader < 9; ++reader)
+      ++readers[host.worker_for(reader % 2 == 0 ? Access::read : Access::fork).get()];
+    CHECK(host.worker_for(Access::write).get() == writer);
+    CHECK(readers.size() == 3);
+    CHECK_FALSE(readers.contains(writer));
+    for (const auto& [worker, count] : readers) CHECK(count == 3);
+  }
+  CHECK(writers.size() == 4);  // those of different stores are spread, too
 }
 
 TEST_CASE("once a store is closed, well or not, its files are, whoever was just looking at it") {
@@ -123,12 +135,14 @@ TEST_CASE("once a store is closed, well or not, its files are, whoever was just 
   Log log{LogFormat::text, static_cast<LogLevel>(100)};
   std::atomic<int> looks{0};
   std::atomic<bool> closed{false};
-  // The watch asks whether the store is needed behind its look at it, on a thread of the host, and waits there.
-  StoreHost host{borrow_files(files), settings_of(dir.file("a.img"), 1), log, [&](StoreHost&) {
+  SharedThreads shared{1, {}, log};
+  // The watch asks whether the store is needed behind its look at it, in a job of the host, and waits there.
+  StoreHost host{borrow_files(files), settings_of(dir.file("a.img")), log, shared, [&](StoreHost&) {
                    ++looks;
                    while (!closed) std::this_thread::yield();
                  }};
   write_something(host.opened());
+  host.look_after();
   while (looks == 0) std::this_thread::yield();
   if (fails) files.fail(Call::write, ENOSPC);
   bool threw = false;
@@ -204,7 +218,7 @@ TEST_CASE("a stop that memory runs out in is over once, and says so when a store
       if (at % 8 != 0) continue;
       // Whether it was closed or has its log: what was written is there.
       stores.catalog.reset();
-      stores.catalog.emplace(stores.config, stores.files, stores.log);
+      stores.catalog.emplace(stores.config, stores.files, stores.log, stores.threads);
       stores.catalog->start();
       for (const auto& store : stores.catalog->configured()) CHECK(store.pages == 1);
       CHECK(stores.closed().empty());

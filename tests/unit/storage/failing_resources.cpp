@@ -61,7 +61,7 @@ FailingMemory::FailingMemory(std::uint64_t at, bool forever) { memory.begin(at, 
 FailingMemory::~FailingMemory() { memory.end(); }
 bool FailingMemory::failed() const { return memory.failed(); }
 
-FailingThreads::FailingThreads(std::uint64_t at) { threads.begin(at, false); }
+FailingThreads::FailingThreads(std::uint64_t at, bool forever) { threads.begin(at, forever); }
 FailingThreads::~FailingThreads() { threads.end(); }
 bool FailingThreads::failed() const { return threads.failed(); }
 

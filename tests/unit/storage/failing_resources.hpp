@@ -21,7 +21,7 @@ public:
 /// The same for threads that are to be made.
 class FailingThreads {
 public:
-  explicit FailingThreads(std::uint64_t at);
+  explicit FailingThreads(std::uint64_t at, bool forever = false);
   FailingThreads(const FailingThreads&) = delete;
   FailingThreads& operator=(const FailingThreads&) = delete;
   ~FailingThreads();

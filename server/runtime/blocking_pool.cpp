@@ -1,0 +1,164 @@
+#include "server/runtime/blocking_pool.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace pageserver::server {
+
+BlockingPool::BlockingPool(Ticker& ticker, Options options) : ticker_{ticker}, options_{options} {
+  {
+    const std::lock_guard lock(mutex_);
+    add_thread();
+  }
+  ticker_.add(*this);
+}
+
+BlockingPool::~BlockingPool() {
+  ticker_.remove(*this);
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    for (Thread& thread : threads_) thread.changed.notify_one();
+    last_ended_.wait(lock, [this] { return threads_.empty(); });
+  }
+  for (Thread& thread : ended_) thread.thread.join();
+}
+
+BlockingPool::Load BlockingPool::load() const {
+  const std::lock_guard lock(mutex_);
+  return {threads_.size(), running_, ready_.size()};
+}
+
+// The ticker makes the threads, and nobody who submits: that takes long, and may fail.
+bool BlockingPool::look() noexcept {
+  std::list<Thread> ended;
+  bool any = false;
+  {
+    const std::lock_guard lock(mutex_);
+    ended.splice(ended.end(), ended_);
+    any = !ready_.empty();
+    if (any && idle_.empty()) {
+      const auto now = std::chrono::steady_clock::now();
+      const bool waits = now - ready_.front()->ready_since_ >= options_.stuck;
+      const bool stuck = waits && now - last_begun_ >= options_.stuck;
+      const std::size_t bound = stuck ? options_.threads_max : waits ? options_.threads_slow : options_.threads_at_once;
+      const std::size_t threads = threads_.size();
+      std::size_t more = threads < bound ? std::min(1 + ready_.size() / 4, bound - threads) : 0;
+      try {
+        for (; more != 0; --more) add_thread();
+      } catch (const std::exception&) {
+        // Those that are there go on. The next look tries again.
+      }
+    }
+  }
+  for (Thread& thread : ended) thread.thread.join();
+  if (ended.empty()) return any;
+  const std::lock_guard lock(mutex_);
+  unused_.splice(unused_.end(), ended);
+  return any;
+}
+
+// Under the lock, for which the new thread waits first.
+void BlockingPool::add_thread() {
+  if (unused_.empty()) unused_.emplace_back();
+  std::list<Thread> one;
+  one.splice(one.end(), unused_, unused_.begin());
+  Thread& self = one.front();
+  self.thread = std::thread([this, &self] { run(self); });
+  threads_.splice(threads_.end(), one);
+}
+
+void BlockingPool::run(Thread& self) noexcept {
+  ::pthread_setname_np(::pthread_self(), "disk");
+  std::unique_lock lock(mutex_);
+  while (wait_for_work(lock, self)) run_one(lock);
+  const auto place = std::find_if(threads_.begin(), threads_.end(), [&](Thread& one) { return &one == &self; });
+  ended_.splice(ended_.end(), threads_, place);
+  if (threads_.empty()) last_ended_.notify_one();
+}
+
+bool BlockingPool::wait_for_work(std::unique_lock<std::mutex>& lock, Thread& self) {
+  while (ready_.empty()) {
+    if (stopping_) return false;
+    idle_.splice(idle_.end(), self.place);
+    // Who wakes it takes it out of there.
+    const auto due = [&] { return !self.place.empty() || stopping_; };
+    const bool one_of_few = threads_.size() <= threads_min;
+    if (one_of_few)
+      self.changed.wait(lock, due);
+    else
+      self.changed.wait_for(lock, options_.idle, due);
+    if (!self.place.empty()) continue;
+    self.place.splice(self.place.end(), idle_, std::find(idle_.begin(), idle_.end(), &self));
+    if (!one_of_few && threads_.size() > threads_min) return false;
+  }
+  return true;
+}
+
+void BlockingPool::run_one(std::unique_lock<std::mutex>& lock) {
+  Strand& strand = *ready_.front();
+  strand.place_.splice(strand.place_.end(), ready_, ready_.begin());
+  strand.running_ = true;
+  ++running_;
+  last_begun_ = std::chrono::steady_clock::now();
+  Strand::Ready task;
+  task.splice(task.end(), strand.tasks_, strand.tasks_.begin());
+  lock.unlock();
+  task.front()();
+  task.clear();  // what it holds is released outside the lock too
+  lock.lock();
+  --running_;
+  strand.running_ = false;
+  if (strand.ends_ != nullptr) return strand.ends_->notify_one();
+  if (strand.tasks_.empty()) return;
+  strand.ready_since_ = std::chrono::steady_clock::now();
+  ready_.splice(ready_.end(), strand.place_);  // this thread takes what is first now
+}
+
+BlockingPool::Thread* BlockingPool::make_ready(Strand& strand) noexcept {
+  strand.ready_since_ = std::chrono::steady_clock::now();
+  ready_.splice(ready_.end(), strand.place_);
+  if (idle_.empty()) return nullptr;
+  Thread* const idle = idle_.back();
+  idle->place.splice(idle->place.end(), idle_, std::prev(idle_.end()));
+  return idle;
+}
+
+void BlockingPool::submit(Strand& strand, Strand::Ready&& task) noexcept {
+  Thread* woken = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool idle = !strand.running_ && strand.tasks_.empty();
+    strand.tasks_.splice(strand.tasks_.end(), task);
+    if (!idle || strand.ends_ != nullptr) return;
+    woken = make_ready(strand);
+  }
+  if (woken != nullptr)
+    woken->changed.notify_one();
+  else
+    ticker_.wake();
+}
+
+void BlockingPool::finish(Strand& strand) noexcept {
+  std::condition_variable changed;
+  std::unique_lock lock(mutex_);
+  strand.ends_ = &changed;
+  if (strand.place_.empty()) {
+    const auto place = std::find(ready_.begin(), ready_.end(), &strand);
+    strand.place_.splice(strand.place_.end(), ready_, place);
+  }
+  changed.wait(lock, [&] { return !strand.running_; });
+  while (!strand.tasks_.empty()) {
+    Strand::Ready task;
+    task.splice(task.end(), strand.tasks_, strand.tasks_.begin());
+    lock.unlock();
+    task.front()();
+    task.clear();
+    lock.lock();
+  }
+}
+
+}  // namespace pageserver::server

@@ -1,0 +1,119 @@
+// Threads for calls that may take as long as a disk likes, shared by all stores.
+//
+//   strand A: a1 a2      ┐
+//   strand B: b1         ├─▶ strands that are ready ─▶ threads: one task of one strand at a time
+//   strand C: c1 c2 c3   ┘        A, B, C
+//
+// A strand's tasks run one at a time and in order; which thread runs them changes. A few threads do the work of any
+// number of stores as long as calls come back. The pool grows while they don't: a ticker looks whether strands that are
+// ready have waited for long, and adds threads, a few while others go on and up to a bound where nothing does. Threads
+// that had nothing to do for some time end.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <mutex>
+#include <thread>
+
+#include "server/runtime/ticker.hpp"
+
+namespace pageserver::server {
+
+class Strand;
+
+class BlockingPool final : private Ticked {
+public:
+  struct Options {
+    std::size_t threads_at_once = 4;       ///< so many are made as soon as there is work for them
+    std::size_t threads_slow = 32;         ///< so many where work waits although some of it is done
+    std::size_t threads_max = 256;         ///< so many where none of it is done
+    std::chrono::milliseconds stuck{2};    ///< work that waits for longer waits for calls that are slow or stuck
+    std::chrono::milliseconds idle{5000};  ///< a thread without work ends after so long, but for the last ones
+  };
+  struct Load {
+    std::size_t threads = 0;
+    std::size_t running = 0;  ///< tasks
+    std::size_t waiting = 0;  ///< strands that are ready
+  };
+
+  /// `ticker` outlives the pool. Throws std::system_error when there is not even a first thread to be had. Where
+  /// there is none later, those that are there go on, and it is tried again.
+  BlockingPool(Ticker& ticker, Options options);
+  /// No strand is left. Joins.
+  ~BlockingPool() override;
+
+  Load load() const;
+
+private:
+  friend class Strand;
+  struct Thread {
+    Thread() { place.push_back(this); }
+    std::condition_variable changed;
+    std::list<Thread*> place;  ///< its node, while it is not idle
+    std::thread thread;
+  };
+
+  static constexpr std::size_t threads_min = 2;
+
+  bool look() noexcept override;
+  void add_thread();
+  void run(Thread& self) noexcept;
+  /// False: nothing came, and this thread is one too many.
+  bool wait_for_work(std::unique_lock<std::mutex>& lock, Thread& self);
+  void run_one(std::unique_lock<std::mutex>& lock);
+  /// Under the lock. The thread to be woken once it is not held any more, or null: the ticker has to look.
+  Thread* make_ready(Strand& strand) noexcept;
+  void submit(Strand& strand, std::list<std::function<void()>>&& task) noexcept;
+  void finish(Strand& strand) noexcept;
+
+  Ticker& ticker_;
+  const Options options_;
+  mutable std::mutex mutex_;
+  std::list<Thread> threads_;
+  std::list<Thread> ended_;   ///< to be joined
+  std::list<Thread> unused_;  ///< kept, since who woke one up may be about to say so still
+  std::condition_variable last_ended_;
+  std::list<Thread*> idle_;   ///< the one that has been for the shortest time is woken first
+  std::list<Strand*> ready_;  ///< in the order in which they came to be
+  std::size_t running_ = 0;
+  std::chrono::steady_clock::time_point last_begun_;  ///< when a task was last taken
+  bool stopping_ = false;
+};
+
+/// Runs tasks on the pool's threads: one at a time, in the order given, never inside submit().
+class Strand {
+public:
+  /// A task with the memory that its place takes.
+  using Ready = std::list<std::function<void()>>;
+
+  explicit Strand(BlockingPool& pool) : pool_{pool} { place_.push_back(this); }
+  Strand(const Strand&) = delete;
+  Strand& operator=(const Strand&) = delete;
+  /// Waits for the task that runs, then runs what is left on the calling thread: a pool that is stuck holds up no
+  /// end. Not from inside one of its tasks; nothing may be submitted any more except by them.
+  ~Strand() { pool_.finish(*this); }
+
+  /// Any thread, also inside a task. `task` must not throw.
+  void submit(std::function<void()> task) {
+    Ready ready;
+    ready.push_back(std::move(task));
+    submit_ready(std::move(ready));
+  }
+  /// The same without an allocation.
+  void submit_ready(Ready task) noexcept { pool_.submit(*this, std::move(task)); }
+
+private:
+  friend class BlockingPool;
+  BlockingPool& pool_;
+  // Guarded by the pool's mutex.
+  Ready tasks_;
+  std::list<Strand*> place_;  ///< its node, while it is not in the pool's list
+  std::chrono::steady_clock::time_point ready_since_;
+  bool running_ = false;
+  std::condition_variable* ends_ = nullptr;  ///< of who waits for the task that runs
+};
+
+}  // namespace pageserver::server

@@ -1,0 +1,20 @@
+// A lane of a store that is a strand.
+#pragma once
+
+#include "server/runtime/blocking_pool.hpp"
+#include "storage/engine/background.hpp"
+
+namespace pageserver::server {
+
+/// The destructor runs what was submitted before, as Strand's.
+class Lane final : public storage::Background {
+public:
+  explicit Lane(BlockingPool& pool) : strand_(pool) {}
+
+  void submit_ready(Ready task) noexcept override { strand_.submit_ready(std::move(task)); }
+
+private:
+  Strand strand_;
+};
+
+}  // namespace pageserver::server

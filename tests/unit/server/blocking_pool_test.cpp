@@ -1,0 +1,177 @@
+// The pool for calls that may take long: order, growth while calls are stuck, bounds, and threads that can't be had.
+#include "tests/support/catch.hpp"
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <iterator>
+#include <list>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "server/runtime/blocking_pool.hpp"
+#include "tests/daemon/slow_files.hpp"
+#include "tests/unit/storage/failing_resources.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using namespace pageserver::server;
+using namespace std::chrono_literals;
+
+void wait_until(const std::function<bool()>& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!holds()) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    std::this_thread::yield();
+  }
+}
+
+BlockingPool::Options small_pool() {
+  BlockingPool::Options options;
+  options.threads_at_once = 2;
+  options.threads_slow = 4;
+  options.threads_max = 6;
+  options.stuck = 1ms;
+  options.idle = 20ms;
+  return options;
+}
+
+/// A gate for those who wait, and how many do.
+struct Held {
+  Gate gate;
+  std::atomic<int> inside{0};
+  std::atomic<int> done{0};
+  Held() { gate.shut(); }
+  void operator()() {
+    ++inside;
+    gate.pass();
+    ++done;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a strand runs its tasks one at a time and in order, whoever submits them, and before it ends") {
+  Ticker ticker(1ms);
+  BlockingPool pool(ticker, small_pool());
+  std::atomic<int> inside{0};
+  std::atomic<bool> overlapped{false};
+  std::vector<int> order;  // no lock: that is what a strand is for
+  {
+    Strand strand(pool);
+    for (int i = 0; i < 1000; ++i) {
+      strand.submit([&, i] {
+        if (++inside != 1) overlapped = true;
+        order.push_back(i);
+        if (i == 999) strand.submit([&] { order.push_back(1000); });
+        --inside;
+      });
+    }
+  }
+  CHECK_FALSE(overlapped);
+  REQUIRE(order.size() == 1001);
+  for (int i = 0; i <= 1000; ++i) REQUIRE(order[static_cast<std::size_t>(i)] == i);
+}
+
+TEST_CASE("while calls of some strands are stuck, those of others are done, and the pool is small again later") {
+  Ticker ticker(1ms);
+  BlockingPool pool(ticker, small_pool());
+  Held held;
+  std::list<Strand> stuck;
+  std::list<Strand> others;
+  std::atomic<int> done{0};
+  for (int i = 0; i < 5; ++i) stuck.emplace_back(pool).submit([&] { held(); });
+  wait_until([&] { return held.inside == 5; });
+  CHECK(pool.load().threads >= 5);
+  for (int i = 0; i < 100; ++i) others.emplace_back(pool).submit([&] { ++done; });
+  wait_until([&] { return done == 100; });
+  CHECK(held.done == 0);
+  held.gate.open();
+  wait_until([&] { return held.done == 5; });
+  wait_until([&] { return pool.load().threads == 2; });
+  CHECK(pool.load().waiting == 0);
+}
+
+TEST_CASE("the pool never has more threads than its bound, and what waits is done once calls come back") {
+  Ticker ticker(1ms);
+  BlockingPool pool(ticker, small_pool());
+  Held held;
+  std::list<Strand> strands;
+  for (int i = 0; i < 20; ++i) strands.emplace_back(pool).submit([&] { held(); });
+  wait_until([&] { return held.inside == 6; });
+  const auto looked_until = std::chrono::steady_clock::now() + 50ms;
+  while (std::chrono::steady_clock::now() < looked_until) {
+    REQUIRE(held.inside == 6);
+    REQUIRE(pool.load().threads == 6);
+    std::this_thread::yield();
+  }
+  CHECK(pool.load().waiting == 14);
+  held.gate.open();
+  wait_until([&] { return held.done == 20; });
+}
+
+TEST_CASE("a strand ends although the pool is stuck: what is left of it runs where it ends") {
+  Ticker ticker(1ms);
+  BlockingPool pool(ticker, small_pool());
+  Held held;
+  std::list<Strand> strands;
+  for (int i = 0; i < 6; ++i) strands.emplace_back(pool).submit([&] { held(); });
+  wait_until([&] { return held.inside == 6; });
+  std::thread::id ran;
+  {
+    Strand strand(pool);
+    strand.submit([&] { ran = std::this_thread::get_id(); });
+  }
+  CHECK(ran == std::this_thread::get_id());
+  held.gate.open();
+}
+
+TEST_CASE("a pool that gets no more threads goes on with those that it has, and grows once there are some") {
+  Ticker ticker(1ms);
+  std::list<Strand> strands;
+  Held held;
+  std::atomic<int> done{0};
+  {
+    const FailingThreads none(1);
+    bool threw = false;
+    try {
+      const BlockingPool pool(ticker, small_pool());
+    } catch (const std::system_error&) {
+      threw = true;
+    }
+    CHECK(threw);
+  }
+  BlockingPool pool(ticker, small_pool());
+  Strand holding(pool);
+  {
+    const FailingThreads none(1, true);
+    for (int i = 0; i < 50; ++i) strands.emplace_back(pool).submit([&] { ++done; });
+    wait_until([&] { return done == 50; });
+    holding.submit([&] { held(); });
+    wait_until([&] { return held.inside == 1; });
+    strands.front().submit([&] { ++done; });
+    wait_until([&] { return none.failed(); });
+    CHECK(pool.load().threads == 1);
+    CHECK(done == 50);
+  }
+  wait_until([&] { return done == 51; });  // by another thread
+  CHECK(held.done == 0);
+  held.gate.open();
+}
+
+TEST_CASE("what a task holds is released before the strand's next one begins, and where nothing is left to do") {
+  Ticker ticker(1ms);
+  BlockingPool pool(ticker, small_pool());
+  Strand strand(pool);
+  auto token = std::make_shared<int>(1);
+  const std::weak_ptr<int> watched = token;
+  std::atomic<bool> gone{false};
+  strand.submit([token] {});
+  token.reset();
+  strand.submit([&] { gone = watched.expired(); });
+  wait_until([&] { return gone.load(); });
+}
+
+}  // namespace pageserver::test
