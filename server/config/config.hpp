@@ -43,6 +43,7 @@ struct DirectoryConfig {
   bool remove = keys::directory_remove.flag();
   bool read_only = keys::directory_read_only.flag();
   std::uint32_t mode = keys::directory_mode.value32();
+  std::chrono::milliseconds linger{keys::directory_linger.value};
 };
 
 /// Bounds of each store's engine. The defaults are those of storage/engine/engine.hpp, too.

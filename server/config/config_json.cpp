@@ -201,6 +201,7 @@ void read_stores(Section& root, Config& config, std::vector<std::string>& faults
     section.get(keys::directory_remove, directory.remove);
     section.get(keys::directory_read_only, directory.read_only);
     section.get_mode(keys::directory_mode, directory.mode);
+    section.get(keys::directory_linger, directory.linger);
     require(section, keys::directory_path, directory.path, *value);
     config.directory = directory;
   }

@@ -101,6 +101,11 @@ inline constexpr ConfigKey directory_mode{.path = "directory.mode",
                                           .value = 0640,
                                           .max = 0777};
 
+inline constexpr ConfigKey directory_linger{
+    .path = "directory.linger",
+    .form = Form::duration,
+    .meaning = "how long a store stays open after its last session; 0: it is closed at once",
+    .value = 3'000};
 inline constexpr ConfigKey connections{.path = "limits.connections",
                                        .form = Form::whole,
                                        .meaning = "connections at a time",
@@ -269,6 +274,7 @@ inline constexpr std::array all{&listen,
                                 &directory_remove,
                                 &directory_read_only,
                                 &directory_mode,
+                                &directory_linger,
                                 &connections,
                                 &stores,
                                 &disk_threads,

@@ -167,19 +167,26 @@ private:
     }
   }
   void complete_with(std::uint64_t number, std::function<void()> finish);
-  /// Runs `job` on the admin worker, unless the connection has ended by then. Where it throws the connection ends:
-  /// nobody else would complete it.
+  /// Runs `job` in a strand of the catalog, unless the connection has ended by then, or the daemon stops: then what is
+  /// queued is dropped. Where it throws the connection ends: nobody else would complete it.
   template <class Job>
-  void on_admin(Job job) {
-    server_.catalog.admin().post([self = shared_from_this(), job = std::move(job)] {
+  void on_admin(Strand& strand, const proto::FrameHeader& header, Job job) {
+    std::shared_ptr<void> place = server_.catalog.take_place();
+    if (place == nullptr) return refuse_admin(header);
+    strand.submit([self = shared_from_this(), number = pending_.begin(Pending::What::admin), place = std::move(place),
+                   job = std::move(job)] {
       if (self->ended_) return;
+      if (self->server_.stopping)
+        return self->complete(number, [connection = self.get()] { connection->refuse_stopping(); });
       try {
-        job(self);
+        job(self, number);
       } catch (const std::exception&) {
         self->lose();
       }
     });
   }
+  void refuse_admin(const proto::FrameHeader& header);
+  void refuse_stopping();
 
   // front.cpp: requests without a session
   Step take_hello(const proto::FrameHeader& header, std::span<const std::byte> payload);

@@ -103,63 +103,64 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
 void Connection::take_list(const FrameHeader& header, Payload payload) {
   proto::ListRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  const std::uint64_t number = pending_.begin(Pending::What::admin);
-  on_admin([number, header, after = std::string(request.after)](const std::shared_ptr<Connection>& self) {
-    std::vector<ListedStore> stores;
-    std::exception_ptr error;
-    try {
-      // One more than fits, to know whether there are more.
-      stores = self->server_.catalog.list(after, proto::list_entries_max + 1);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    self->complete(number, [connection = self.get(), header, stores = std::move(stores), error = std::move(error)] {
-      if (error) return connection->answers().error(header, error);
-      proto::ListAnswer answer;
-      answer.more = stores.size() > proto::list_entries_max;
-      for (const ListedStore& store : stores) {
-        if (answer.entries.size() == proto::list_entries_max) break;
-        answer.entries.push_back({store.name, store.pages, store.read_only, store.open});
-      }
-      connection->answers().add(header.request_id, answer);
-    });
-  });
+  on_admin(server_.catalog.lists(), header,
+           [header, after = std::string(request.after)](const std::shared_ptr<Connection>& self, std::uint64_t number) {
+             std::vector<ListedStore> stores;
+             std::exception_ptr error;
+             try {
+               // One more than fits, to know whether there are more.
+               stores = self->server_.catalog.list(after, proto::list_entries_max + 1);
+             } catch (...) {
+               error = std::current_exception();
+             }
+             self->complete(number,
+                            [connection = self.get(), header, stores = std::move(stores), error = std::move(error)] {
+                              if (error) return connection->answers().error(header, error);
+                              proto::ListAnswer answer;
+                              answer.more = stores.size() > proto::list_entries_max;
+                              for (const ListedStore& store : stores) {
+                                if (answer.entries.size() == proto::list_entries_max) break;
+                                answer.entries.push_back({store.name, store.pages, store.read_only, store.open});
+                              }
+                              connection->answers().add(header.request_id, answer);
+                            });
+           });
 }
 
 void Connection::take_create(const FrameHeader& header, Payload payload) {
   proto::CreateRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  const std::uint64_t number = pending_.begin(Pending::What::admin);
-  on_admin([number, header, name = std::string(request.store),
-            pages = request.pages](const std::shared_ptr<Connection>& self) {
-    std::exception_ptr error;
-    try {
-      self->server_.catalog.create(name, pages);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    self->complete(number, [connection = self.get(), header, name, pages, error = std::move(error)] {
-      if (error) return connection->refused("create", name, header, error);
-      connection->server_.log.info("store created",
-                                   {{"store", name}, {"pages", pages}, {"address", connection->address_}});
-      connection->answers().add(header.request_id, proto::CreateAnswer{});
-    });
-  });
+  on_admin(server_.catalog.changes(), header,
+           [header, name = std::string(request.store), pages = request.pages](const std::shared_ptr<Connection>& self,
+                                                                              std::uint64_t number) {
+             std::exception_ptr error;
+             try {
+               self->server_.catalog.create(name, pages);
+             } catch (...) {
+               error = std::current_exception();
+             }
+             self->complete(number, [connection = self.get(), header, name, pages, error = std::move(error)] {
+               if (error) return connection->refused("create", name, header, error);
+               connection->server_.log.info("store created",
+                                            {{"store", name}, {"pages", pages}, {"address", connection->address_}});
+               connection->answers().add(header.request_id, proto::CreateAnswer{});
+             });
+           });
 }
 
 void Connection::take_remove(const FrameHeader& header, Payload payload) {
   proto::RemoveRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  const std::uint64_t number = pending_.begin(Pending::What::admin);
-  on_admin([number, header, name = std::string(request.store)](const std::shared_ptr<Connection>& self) {
-    self->server_.catalog.remove(name, [self, number, header, name](std::exception_ptr error) {
-      self->complete(number, [connection = self.get(), header, name, error = std::move(error)] {
-        if (error) return connection->refused("remove", name, header, error);
-        connection->server_.log.info("store removed", {{"store", name}, {"address", connection->address_}});
-        connection->answers().add(header.request_id, proto::RemoveAnswer{});
-      });
-    });
-  });
+  on_admin(server_.catalog.changes(), header,
+           [header, name = std::string(request.store)](const std::shared_ptr<Connection>& self, std::uint64_t number) {
+             self->server_.catalog.remove(name, [self, number, header, name](std::exception_ptr error) {
+               self->complete(number, [connection = self.get(), header, name, error = std::move(error)] {
+                 if (error) return connection->refused("remove", name, header, error);
+                 connection->server_.log.info("store removed", {{"store", name}, {"address", connection->address_}});
+                 connection->answers().add(header.request_id, proto::RemoveAnswer{});
+               });
+             });
+           });
 }
 
 void Connection::take_open(const FrameHeader& header, Payload payload) {
@@ -179,21 +180,29 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   wish.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
   // A store that is open already needs no disk to be found.
   if (auto use = server_.catalog.find(wish.store)) return go_to_store(std::move(use));
-  const std::uint64_t number = pending_.begin(Pending::What::admin);
-  on_admin([number, name = wish.store](const std::shared_ptr<Connection>& self) {
-    std::shared_ptr<HostUse> use;
-    std::exception_ptr error;
-    try {
-      use = self->server_.catalog.resolve(name);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    self->complete(number, [connection = self.get(), use = std::move(use), error = std::move(error)] {
-      if (error) return connection->open_failed(error);
-      connection->go_to_store(use);
-    });
-  });
+  on_admin(server_.catalog.changes(), header,
+           [name = wish.store](const std::shared_ptr<Connection>& self, std::uint64_t number) {
+             std::shared_ptr<HostUse> use;
+             std::exception_ptr error;
+             try {
+               use = self->server_.catalog.resolve(name);
+             } catch (...) {
+               error = std::current_exception();
+             }
+             self->complete(number, [connection = self.get(), use = std::move(use), error = std::move(error)] {
+               if (error) return connection->open_failed(error);
+               connection->go_to_store(use);
+             });
+           });
 }
+
+void Connection::refuse_admin(const FrameHeader& header) {
+  answers().error(header.request_id, header.operation, Status::limit_exceeded,
+                  proto::to_string(header.operation) +
+                      ": too many requests about the directory's stores wait already; try again later");
+}
+
+void Connection::refuse_stopping() { say_goodbye(Status::stopping, "the server is stopping"); }
 
 void Connection::go_to_store(std::shared_ptr<HostUse> use) {
   move_to_ = use->host().worker_for(wish_->request.access);

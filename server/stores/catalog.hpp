@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,10 +14,11 @@
 
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
-#include "server/runtime/worker.hpp"
+#include "server/runtime/loops.hpp"
+#include "server/stores/failed_closings.hpp"
+#include "server/stores/store_directory.hpp"
 #include "server/stores/store_host.hpp"
 #include "storage/file/file_system.hpp"
-#include "storage/file/folder.hpp"
 
 namespace pageserver::server {
 
@@ -44,42 +46,47 @@ struct ListedStore {
   bool open = false;
 };
 
-/// Thread-safe. What touches the disk says on which worker it belongs.
+/// Thread-safe. What touches the disk says in which strand it belongs: a store that hangs delays neither, and a
+/// directory that hangs no open store.
 class Catalog {
 public:
-  /// `file_system`, `log` and `threads` outlive the catalog.
+  /// `config`, `file_system`, `log` and `threads` outlive the catalog.
   Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads);
   Catalog(const Catalog&) = delete;
   Catalog& operator=(const Catalog&) = delete;
   ~Catalog();
 
-  Worker& admin() noexcept { return *admin_; }
+  /// Where stores are found, made and removed, one after the other.
+  Strand& changes() noexcept { return changes_; }
+  Strand& lists() noexcept { return lists_; }
+  /// For who submits to one of these on behalf of a peer: a place among those that may wait, for as long as it is kept,
+  /// or null when there are too many. Throws std::bad_alloc.
+  std::shared_ptr<void> take_place();
 
   /// Opens the configured stores and the directory, many at the same time. Throws MemoryError naming the store.
   void start();
   /// From any thread: a store that is being recovered is not opened; its log is kept for the next start.
   void abandon_openings() noexcept { abandon_openings_ = true; }
+  /// From any thread, every look_interval(): looks after the open stores, and closes those that nobody uses any more.
+  /// Waits for none of them.
+  void look_after_stores() noexcept;
+  std::chrono::milliseconds look_interval() const noexcept;
   /// How many descriptors each store may need, and of how many stores they are to be kept: those that are open, and
   /// some that may be opened.
   std::uint64_t open_files_of_a_store() const noexcept;
   std::size_t stores_to_keep_files_for() const;
-  /// From any thread, now and then: looks after each open store, without waiting for it.
-  void look_after_stores() noexcept;
-  /// How often that is to be called.
-  std::chrono::milliseconds look_interval() const noexcept;
   /// For the log's start line: name and pages of each configured store.
   std::vector<ListedStore> configured() const;
 
-  /// The store when it needs no disk to be found, else null: then resolve() on the admin worker decides.
+  /// The store when it needs no disk to be found, else null: then resolve() decides.
   std::shared_ptr<HostUse> find(const std::string& name);
-  /// Admin worker. Throws not_found, limit_exceeded, and what the disk says.
+  /// In changes(). Throws not_found, limit_exceeded, and what the disk says.
   std::shared_ptr<HostUse> resolve(const std::string& name);
-  /// Admin worker: up to `count` stores with names greater than `after`, in rising byte order. Where `after` is not
-  /// empty, files that somebody else put into the directory in the last two seconds may be missing.
+  /// In lists(): up to `count` stores with names greater than `after`, in rising byte order. Waits for no store.
   std::vector<ListedStore> list(const std::string& after, std::size_t count);
-  /// Admin worker. Throws already_exists, permission_denied, limit_exceeded, invalid_argument.
+  /// In changes(). Throws already_exists, permission_denied, limit_exceeded, invalid_argument.
   void create(const std::string& name, std::uint64_t pages);
-  /// Admin worker. `done` runs there too, perhaps later: a store that is being closed is removed after that.
+  /// In changes(). `done` runs there too, perhaps later: a store that is being closed is removed after that.
   void remove(const std::string& name, std::function<void(std::exception_ptr error)> done);
 
   /// Closes every store, in a job of each. `done`, which must not throw, runs once, on some thread, with one line for
@@ -88,61 +95,60 @@ public:
 
 private:
   friend class HostUse;
+  using Clock = std::chrono::steady_clock;
   struct Entry {
+    Entry() { place.push_back(this); }
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    ~Entry() = default;
+
     std::shared_ptr<StoreHost> host;
     std::size_t users = 0;
+    bool lingers = false;                            ///< nobody uses it, and it may be closed
+    std::list<Entry*> place;                         ///< its node, while it is not in `lingering_`
+    Clock::time_point idle_since{};                  ///< while it lingers; zero: it is to be closed
     bool retire_due = false;                         ///< retire() has to look at it
-    std::vector<std::function<void()>> after_close;  ///< admin worker
+    std::vector<std::function<void()>> after_close;  ///< in changes()
   };
+  struct Closing;
 
   std::vector<std::shared_ptr<StoreHost>> hosts() const;
   std::shared_ptr<HostUse> use(Entry& entry);
   void release(const StoreHost& host) noexcept;
-  void close_unused(StoreHost& host);
-  struct Closing;
-  using FailedClosing = std::map<std::string, std::string>::node_type;  ///< an entry of not_closed_, made beforehand
-  static FailedClosing failed_closing(const std::string& name);
-  void close_one(StoreHost& host, FailedClosing failed, const std::function<bool()>& unused) noexcept;
-  std::vector<std::string> failed_closings(std::vector<std::string> without_memory) noexcept;
+  bool is_unneeded(const Entry& entry, Clock::time_point now) const noexcept;
+  void close_unneeded(StoreHost& host);
+  void close_oldest() noexcept;
+  void stop_lingering(Entry& entry) noexcept;
+  void close_one(StoreHost& host, FailedClosings::Room failed, const std::function<bool()>& unused) noexcept;
   void retire_later(Entry& entry) noexcept;
+  void submit_retiring() noexcept;
   void retire();
   bool retire_one();
   std::shared_ptr<StoreHost> make_host(std::shared_ptr<storage::FileSystem> files, StoreSettings settings);
-  /// True: `after` runs on the admin worker once the store is closed. Throws when it may not be removed.
+  void make_room_for_one(const std::string& name);
+  /// True: `after` runs in changes() once the store is closed. Throws when it may not be removed.
   bool wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after);
-  void remove_now(const std::string& name);
-  void finish_removals() noexcept;
   StoreSettings common_settings(std::string name, std::string path);
   StoreSettings store_settings(const StoreConfig& store);
   StoreSettings directory_settings(const std::string& name);
-  /// Throws not_found, or why there is no such store in the directory.
-  void require_in_directory(const std::string& name) const;
-  bool directory_has(const std::string& name) const;
-  std::vector<std::string> names_in_directory() const;
-  /// Sorted; for list().
-  const std::vector<std::string>& listed_names(bool from_the_beginning);
 
   const Config& config_;
   storage::FileSystem& file_system_;
-  storage::Folder directory_;                             ///< not open: none is served
-  std::shared_ptr<storage::FileSystem> plain_files_;      ///< file_system_ as the hosts hold it
-  std::shared_ptr<storage::FileSystem> directory_files_;  ///< can't leave the directory
-  std::string directory_path_;                            ///< resolved, without links
   Log& log_;
   SharedThreads& threads_;
+  std::optional<StoreDirectory> directory_;
   std::atomic<bool> abandon_openings_{false};
-  std::atomic<std::uint64_t> forks_bytes_{0};                       ///< private bytes of the forks of all stores
-  std::vector<std::string> listed_names_;                           ///< of the admin worker
-  std::optional<std::chrono::steady_clock::time_point> listed_at_;  ///< nothing: they are to be read again
-  PostRoom retiring_;                                               ///< of retire(); admin_ has it
-  std::shared_ptr<Worker> admin_;
+  std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
+  FailedClosings failed_closings_;
+  const std::shared_ptr<std::atomic<std::size_t>> waiting_;  ///< places that are taken
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;
+  std::list<Entry*> lingering_;  ///< the one that has for longest first
   bool closing_all_ = false;
-  std::map<std::string, std::string> not_closed_;  ///< stores whose last close failed, and why
+  Clock::time_point last_look_{};
+  std::atomic<bool> retiring_{false};  ///< retire() is on its way
+  Strand changes_;                     // these last: their tasks use the rest
+  Strand lists_;
 };
-
-/// A directory's image files by name: "demo" is "demo.img".
-inline constexpr std::string_view image_suffix = ".img";
 
 }  // namespace pageserver::server

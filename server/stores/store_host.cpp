@@ -120,6 +120,11 @@ storage::Store* StoreHost::open_already() {
   return lock.owns_lock() ? current() : nullptr;
 }
 
+bool StoreHost::is_closed() {
+  const std::unique_lock lock(open_mutex_, std::try_to_lock);
+  return lock.owns_lock() && current() == nullptr;
+}
+
 bool StoreHost::close(const std::function<bool()>& unused) {
   const std::lock_guard lock(open_mutex_);
   if (unused && !unused()) return false;
@@ -191,7 +196,7 @@ void StoreHost::watch() {
     break_idle_lease(store);
   });
   try {
-    if (unneeded_ && is_open()) unneeded_(*this);
+    if (unneeded_) unneeded_(*this);
   } catch (const std::exception&) {
     // It is looked at again.
   }

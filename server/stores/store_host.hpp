@@ -74,6 +74,8 @@ public:
 
   /// From any thread.
   bool is_open() const { return current() != nullptr; }
+  /// From any thread: it is not open, and nobody is just opening or closing it.
+  bool is_closed();
   /// From any thread, by who holds on to the store (see HostUse): the store when it is open and nobody is just opening
   /// or closing it, else null. Does not wait; a job that calls opened() does.
   storage::Store* open_already();

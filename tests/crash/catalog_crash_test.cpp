@@ -73,7 +73,7 @@ private:
   void on_admin(Call call) {
     std::packaged_task<void()> task(std::move(call));
     auto done = task.get_future();
-    catalog_.admin().post([&task] { task(); });
+    catalog_.changes().submit([&task] { task(); });
     done.get();
   }
 

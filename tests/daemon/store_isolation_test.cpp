@@ -34,6 +34,22 @@ struct InProcess {
     thread.join();
     CHECK(status == expected_status);
   }
+  void wait_until_refused() const {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    try {
+      for (;;) {
+        (void)RawClient::tcp(port);
+        REQUIRE(std::chrono::steady_clock::now() < deadline);
+      }
+    } catch (const std::runtime_error&) {
+      // Nobody listens any more.
+    }
+  }
+  RawClient greeted() const {
+    RawClient client = RawClient::tcp(port);
+    client.hello();
+    return client;
+  }
   RawClient session(std::string_view store, proto::Access access = proto::Access::write) const {
     RawClient client = RawClient::tcp(port);
     client.hello();
@@ -50,6 +66,10 @@ struct InProcess {
   int status = -1;
   int expected_status = 0;
 };
+
+std::ptrdiff_t descriptors() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+}
 
 }  // namespace
 
@@ -215,6 +235,101 @@ TEST_CASE("while a directory store takes long to open, others are found, made an
   CHECK(admin.call(proto::RemoveRequest{"made"}).status() == proto::Status::ok);
   in_process.files.gate.open();
   CHECK(waiting.must_receive().status() == proto::Status::ok);
+}
+
+TEST_CASE("while a store takes long to be made, others are listed and open ones are opened again") {
+  server::Config config;
+  const TempDir stores;
+  config.directory = server::DirectoryConfig{stores.path().string(), true, true, false, 0640};
+  std::ofstream(stores.file("quick.img")).flush();
+  InProcess in_process(config);
+  const RawClient quick = in_process.session("quick");
+  in_process.files.hold_open = true;
+  in_process.files.gate.shut();
+  RawClient making = in_process.greeted();
+  making.send(proto::CreateRequest{"slow_one", 1});
+  in_process.files.gate.wait_until_held();
+  for (const char* name : {"quick", "fast"}) {
+    RawClient reader = in_process.session(name, proto::Access::read);
+    CHECK(reader.call(proto::SizeRequest{}).as<proto::SizeAnswer>().pages == 0);
+  }
+  const auto listed = in_process.greeted().call(proto::ListRequest{}).as<proto::ListAnswer>();
+  CHECK(listed.entries.size() >= 3);
+  CHECK(in_process.files.gate.held() == 1);
+  in_process.files.gate.open();
+  CHECK(making.must_receive().status() == proto::Status::ok);
+}
+
+TEST_CASE("what connections asked of the directory is not carried out once they are gone, or the daemon stops") {
+  const bool stops = GENERATE(false, true);
+  constexpr int requests = 50;
+  const TempDir stores;
+  {
+    server::Config config;
+    config.directory = server::DirectoryConfig{stores.path().string(), true, true, false, 0640};
+    InProcess in_process(config);
+    in_process.files.hold_open = true;
+    in_process.files.gate.shut();
+    RawClient making = in_process.greeted();
+    making.send(proto::CreateRequest{"slow_one", 1});
+    in_process.files.gate.wait_until_held();
+    const auto descriptors_before = descriptors();
+    std::vector<RawClient> queued;
+    for (int i = 0; i < requests; ++i) {
+      queued.push_back(in_process.greeted());
+      queued.back().send(proto::CreateRequest{"made" + std::to_string(i), 1});
+    }
+    if (stops) {
+      in_process.server->stop();
+      in_process.wait_until_refused();
+      in_process.files.gate.open();
+      for (RawClient& client : queued) {
+        const auto frame = client.receive();
+        REQUIRE(frame);
+        CHECK(frame->header.operation == proto::Operation::goodbye);
+        CHECK(frame->status() == proto::Status::stopping);
+      }
+    } else {
+      for (RawClient& client : queued) client.reset();
+      // Theirs and the daemon's.
+      const auto deadline = std::chrono::steady_clock::now() + patience;
+      while (descriptors() > descriptors_before) REQUIRE(std::chrono::steady_clock::now() < deadline);
+      in_process.files.gate.open();
+      CHECK(making.must_receive().status() == proto::Status::ok);
+      RawClient last = in_process.greeted();
+      last.call(proto::CreateRequest{"last", 1}).as<proto::CreateAnswer>();
+    }
+  }
+  for (const auto& file : std::filesystem::directory_iterator(stores.path()))
+    CHECK(file.path().filename().string().rfind("made", 0) == std::string::npos);
+}
+
+TEST_CASE("a store of the directory stays open for a while after its last session, and is closed then") {
+  server::Config config;
+  const TempDir stores;
+  config.directory = server::DirectoryConfig{stores.path().string(), true, true, false, 0640};
+  config.directory->linger = std::chrono::milliseconds(GENERATE(0, 100, 3'600'000));
+  std::ofstream(stores.file("s.img")).flush();
+  InProcess in_process(config);
+  const auto is_open = [&] {
+    const auto listed = in_process.greeted().call(proto::ListRequest{});
+    for (const auto& entry : listed.as<proto::ListAnswer>().entries)
+      if (entry.store == "s") return entry.open;
+    return false;
+  };
+  for (int i = 0; i < 3; ++i) {
+    RawClient client = in_process.session("s", proto::Access::read);
+    client.call(proto::CloseRequest{}).as<proto::CloseAnswer>();
+  }
+  if (config.directory->linger > std::chrono::minutes(1)) {
+    CHECK(is_open());
+  } else {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (is_open()) REQUIRE(std::chrono::steady_clock::now() < deadline);
+  }
+  // Whatever lingers is in nobody's way.
+  in_process.greeted().call(proto::RemoveRequest{"s"}).as<proto::RemoveAnswer>();
+  CHECK(std::filesystem::is_empty(stores.path()));
 }
 
 TEST_CASE("a removal that waits for its store to be closed is answered busy when a session comes in between") {

@@ -34,12 +34,12 @@ struct Fixture {
     catalog->start();
     return *catalog;
   }
-  // As the daemon does: on the admin worker.
+  // As the daemon does: in the strand for changes.
   template <class Call>
   auto on_admin(Call call) {
     auto task = std::make_shared<std::packaged_task<decltype(call())()>>(std::move(call));
     auto result = task->get_future();
-    catalog->admin().post([task] { (*task)(); });
+    catalog->changes().submit([task] { (*task)(); });
     return result.get();
   }
   std::exception_ptr remove(const std::string& name) {
