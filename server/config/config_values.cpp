@@ -1,6 +1,7 @@
 #include "server/config/config_values.hpp"
 
 #include <arpa/inet.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <charconv>
 #include <filesystem>
 #include <map>
+#include <utility>
 
 #include "base/poll_budget.hpp"
 #include "proto/codec.hpp"
@@ -112,6 +114,8 @@ std::string format_address(const std::string& host, std::uint16_t port) {
 std::vector<std::string> check_stores(const Config& config) {
   std::vector<std::string> faults;
   std::map<std::string, std::string> names;
+  std::map<std::string, std::size_t> paths;
+  std::map<std::pair<dev_t, ino_t>, std::size_t> files;
   for (std::size_t i = 0; i < config.stores.size(); ++i) {
     const StoreConfig& store = config.stores[i];
     const auto [first, is_new] = names.emplace(store.name, store.origin);
@@ -119,15 +123,15 @@ std::vector<std::string> check_stores(const Config& config) {
       faults.push_back(place_of(store, "name") + ": \"" + store.name + "\" is taken by " + first->second +
                        "; each store needs a name of its own");
     }
-    for (std::size_t j = 0; j < i; ++j) {
-      const StoreConfig& other = config.stores[j];
-      std::error_code ignored;
-      const bool same = identity_of(store.path) == identity_of(other.path) ||
-                        std::filesystem::equivalent(store.path, other.path, ignored);
-      if (!same) continue;
-      faults.push_back(place_of(store, "path") + ": \"" + store.path + "\" is the same file as " +
-                       place_of(other, "path") + "; one file is one store");
-    }
+    // By its path, and by what is there: it may have several names.
+    const auto path = paths.emplace(identity_of(store.path), i);
+    std::size_t other = path.second ? i : path.first->second;
+    struct stat found {};
+    if (::stat(store.path.c_str(), &found) == 0)
+      other = std::min(other, files.emplace(std::pair(found.st_dev, found.st_ino), i).first->second);
+    if (other == i) continue;
+    faults.push_back(place_of(store, "path") + ": \"" + store.path + "\" is the same file as " +
+                     place_of(config.stores[other], "path") + "; one file is one store");
   }
   return faults;
 }
