@@ -11,7 +11,7 @@ BlockingPool::Options pool_options(std::size_t processors, std::size_t threads_m
   BlockingPool::Options options;
   options.threads_max = threads_max;
   options.threads_at_once = std::min(std::max<std::size_t>(4, 2 * processors), threads_max);
-  options.threads_slow = std::min(16 * processors, threads_max);
+  options.threads_slow = std::min(8 * processors, threads_max);
   return options;
 }
 

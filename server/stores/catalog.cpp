@@ -48,6 +48,7 @@ Catalog::~Catalog() {
   {
     const std::lock_guard lock(mutex_);
     entries.swap(entries_);
+    lingering_.clear();
   }
 }
 
