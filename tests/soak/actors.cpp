@@ -65,7 +65,8 @@ public:
     session_ = open_session(field_.uri(random_.one_in(3), model_.name(), query));
     const Time opened = now();
     view_ = read_all("a writer", *session_);
-    writer_ = model_.take_over(view_, opened);
+    const Stat stat = session_->stat();  // throws where the lease has gone meanwhile
+    writer_ = model_.take_over(view_, opened, {stat.version.incarnation, stat.writer ? stat.writer->epoch : 0});
     published_ = view_;
     const std::uint64_t operations = 1 + random_.below(200);
     for (std::uint64_t at = 0; at < operations && !field_.stop; ++at) {

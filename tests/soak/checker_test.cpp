@@ -226,7 +226,7 @@ TEST_CASE("soak checker: bytes of another place are known as such") {
 TEST_CASE("soak model: what a crash may leave is a first part of what was not answered") {
   StoreModel model("m");
   model.replace(zeros(1));
-  const std::uint64_t writer = model.take_over(zeros(1), now());
+  const std::uint64_t writer = model.take_over(zeros(1), now(), {7, 1});
   const auto first = model.begin(writer, change_of(1, {0, 2, 1}));
   const auto second = model.begin(writer, change_of(2, {1, 2, 2}));
   const auto third = model.begin(writer, change_of(3, {2, 2, 3}));
@@ -266,28 +266,34 @@ TEST_CASE("soak model: what a crash may leave is a first part of what was not an
 TEST_CASE("soak model: the next writer decides what became of the last one's changes, and answers must agree") {
   StoreModel model("m");
   model.replace(zeros(1));
-  const std::uint64_t writer = model.take_over(zeros(1), now());
+  const std::uint64_t writer = model.take_over(zeros(1), now(), {7, 2});
   const auto change = model.begin(writer, change_of(1, {0, 2, 1}));
   Image with = zeros(1);
   with.apply(Run{0, 2, 1});
   SECTION("found, and then answered with success") {
-    model.take_over(with, now());
+    model.take_over(with, now(), {7, 3});
     model.end(change, Outcome::done, now());
   }
   SECTION("found, and then refused") {
-    model.take_over(with, now());
+    model.take_over(with, now(), {7, 4});
     CHECK_THROWS_AS(model.end(change, Outcome::refused, now()), Violation);
   }
   SECTION("not found, and then answered with success: a lost flush") {
-    model.take_over(zeros(1), now());
+    model.take_over(zeros(1), now(), {7, 5});
     CHECK_THROWS_AS(model.end(change, Outcome::done, now()), Violation);
   }
   SECTION("answered with success, and not found: a lost flush") {
     model.end(change, Outcome::done, now());
-    CHECK_THROWS_AS(model.take_over(zeros(1), now()), Violation);
+    CHECK_THROWS_AS(model.take_over(zeros(1), now(), {7, 6}), Violation);
+  }
+  SECTION("a writer that comes late, after the one who has the lease now, is none") {
+    const std::uint64_t second = model.take_over(with, now(), {7, 90});
+    const std::uint64_t late = model.take_over(zeros(1), now(), {7, 89});
+    CHECK(model.begin(late, change_of(2, {0, 2, 2}))->stale);
+    CHECK(!model.begin(second, change_of(3, {0, 2, 3}))->stale);
   }
   SECTION("a writer whose lease has gone to another changes nothing") {
-    model.take_over(zeros(1), now());
+    model.take_over(zeros(1), now(), {7, 7});
     const auto late = model.begin(writer, change_of(2, {0, 2, 2}));
     CHECK_THROWS_AS(model.end(late, Outcome::done, now()), Violation);
   }

@@ -59,7 +59,7 @@ bool ok(Field& field, const Frame& frame, const char* doing) {
 }
 
 bool opened(Field& field, RawClient& client, const std::string& store, proto::Access access, std::uint32_t wait_ms,
-            std::uint64_t& pages) {
+            std::uint64_t& pages, Lease* lease = nullptr) {
   proto::OpenRequest request;
   request.access = access;
   request.store = store;
@@ -67,7 +67,9 @@ bool opened(Field& field, RawClient& client, const std::string& store, proto::Ac
   request.session_name = "soak";
   const Frame frame = answer(client, client.send(request));
   if (!ok(field, frame, "open")) return false;
-  pages = frame.as<proto::OpenAnswer>().pages;
+  const auto answered = frame.as<proto::OpenAnswer>();
+  pages = answered.pages;
+  if (lease != nullptr) *lease = {answered.version.incarnation, answered.epoch};
   return true;
 }
 
@@ -108,12 +110,14 @@ void leave(RawClient& client, StoreModel& model, Random& random, std::uint64_t p
 void raw_write_session(Field& field, StoreModel& model, Random& random) {
   RawClient client = connected(field, random);
   std::uint64_t pages = 0;
-  if (!opened(field, client, model.name(), proto::Access::write, static_cast<std::uint32_t>(random.below(3) * 100), pages))
+  Lease lease;
+  if (!opened(field, client, model.name(), proto::Access::write, static_cast<std::uint32_t>(random.below(3) * 100), pages,
+              &lease))
     return field.step();
   const Time time = now();
   const auto view = read_all(field, client, pages);
   if (!view) return field.step();
-  const std::uint64_t writer = model.take_over(*view, time);
+  const std::uint64_t writer = model.take_over(*view, time, lease);
   const std::uint64_t batches = 1 + random.below(40);
   for (std::uint64_t batch = 0; batch < batches && !field.stop; ++batch) {
     struct Sent {

@@ -165,6 +165,10 @@ DaemonProcess::Options Soak::options(const Plan& plan) const {
   options.streams = plan.streams;
   options.open_files = plan.open_files;
   options.file_size_bytes = plan.file_size_bytes;
+  // A log that was written without a limit can't be recovered under one, and the start says so.
+  for (const auto& store : stores_)
+    for (const fs::path& file : store->siblings("log"))
+      if (fs::file_size(file) > options.file_size_bytes) options.file_size_bytes = 0;
   options.argv = {pageserverd_path(),         "--config", config.string(),          "--listen", "127.0.0.1:0", "--unix",
                   (root_ / "socket").string(), "--port-file", options.port_file.string()};
   for (const auto& store : stores_) {
@@ -216,6 +220,7 @@ void Soak::handle_files(const Plan& plan, Random& random) {
   SoakStore& store = *stores_[random.below(stores_.size())];
   const FileCase* const one = draw_file_case(store, random);
   if (one == nullptr) return;
+  if (store.on_small_disk) give_room();  // people need some for what they do
   note("life " + std::to_string(plan.number) + ": before it, with store " + store.model.name() + ": " + one->name);
   ++counts_.cases;
   one->act(store);
@@ -274,10 +279,7 @@ void Soak::replace_lost() {
 }
 
 void Soak::live(const Plan& plan, Random& random) {
-  if (no_room_ && random.one_in(2)) {
-    fs::remove(small_disk_ / "ballast");
-    no_room_ = false;
-  }
+  if (no_room_ && random.one_in(2)) give_room();
   std::vector<std::string> to_recover;
   for (const auto& store : stores_)
     if (!store->siblings("log").empty()) to_recover.push_back(store->model.name());
@@ -294,10 +296,7 @@ void Soak::live(const Plan& plan, Random& random) {
   if (plan.streams == Streams::stalled) causes |= stalled_streams;
   Living living{daemon, field, random, root_, causes, false, {}, {}};
   living.take_room = [this](std::uint64_t left) { no_room_ = take_all_room_but(left); };
-  living.give_room = [this] {
-    fs::remove(small_disk_ / "ballast");
-    no_room_ = false;
-  };
+  living.give_room = [this] { give_room(); };
   settle(field);
   std::string said;
   bool in_order = false;
@@ -420,6 +419,11 @@ void Soak::look_at_log(const DaemonProcess& daemon, Causes causes) {
   const auto complaints = complaints_without_cause(daemon.log(), causes);
   if (!complaints.empty())
     throw Violation("the daemon complained without a cause that is known: " + complaints.front() + "\n" + daemon.log());
+}
+
+void Soak::give_room() {
+  if (no_room_) fs::remove(small_disk_ / "ballast");
+  no_room_ = false;
 }
 
 bool Soak::take_all_room_but(std::uint64_t left) {

@@ -56,6 +56,7 @@ private:
   void look_after_stop();
   void keep_before();
   void look_at_log(const DaemonProcess& daemon, Causes causes);
+  void give_room();
   bool take_all_room_but(std::uint64_t left);
 
   const std::uint64_t seed_;

@@ -19,8 +19,10 @@ void StoreModel::apply(Open& open, Time answered) {
   failed_.clear();
 }
 
-std::uint64_t StoreModel::take_over(const Image& found, Time answered) {
+std::uint64_t StoreModel::take_over(const Image& found, Time answered, Lease lease) {
   const std::lock_guard lock(mutex_);
+  if (lease.incarnation == lease_.incarnation && lease.epoch < lease_.epoch) return 0;
+  lease_ = lease;
   const auto left = left_in(found, newest_, pending(), {});
   if (!left) {
     throw Violation(name_ + ": a writer that was given the lease finds neither what was answered nor that and what was under way: " +
@@ -97,6 +99,7 @@ void StoreModel::check_and_clear() {
   open_.clear();
   failed_.clear();
   ++writer_;
+  lease_ = {};
 }
 
 void StoreModel::end_life(const Image& found) {

@@ -26,6 +26,12 @@ enum class Outcome : std::uint8_t {
   unknown,  ///< not answered
 };
 
+/// Which lease a writer has: epochs grow within one incarnation of the store.
+struct Lease {
+  std::uint64_t incarnation = 0;
+  std::uint64_t epoch = 0;
+};
+
 /// Threads: all calls but those of the lives are safe from several; lives begin and end with no actor about.
 class StoreModel {
 public:
@@ -42,8 +48,8 @@ public:
 
   /// A writer has the lease, and `found` is what it sees: decides what became of the changes of earlier ones, and
   /// returns the writer's number for begin(). Throws Violation when something that was answered is not there, or what
-  /// is there was never written.
-  std::uint64_t take_over(const Image& found, Time answered);
+  /// is there was never written. A writer that says so after a later one did has lost its lease already.
+  std::uint64_t take_over(const Image& found, Time answered, Lease lease);
   /// Numbers are given out in the order of their publishes; the change's own is set here.
   Ticket begin(std::uint64_t writer, Change change);
   std::uint64_t next_number();
@@ -78,7 +84,8 @@ private:
   std::deque<Ticket> open_;
   std::vector<Change> failed_;
   std::uint64_t number_ = 0;
-  std::uint64_t writer_ = 0;
+  std::uint64_t writer_ = 1;
+  Lease lease_;
   std::uint64_t changes_in_all_ = 0;
   std::uint64_t reads_in_all_ = 0;
 };

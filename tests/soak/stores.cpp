@@ -42,9 +42,11 @@ std::uint64_t SoakStore::bytes() const {
 
 void copy_bytes(const fs::path& from, const fs::path& to) {
   std::ifstream in(from, std::ios::binary);
+  std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
   std::ofstream out(to, std::ios::binary | std::ios::trunc);
-  out << in.rdbuf();
-  if (!in || !out.flush()) throw std::runtime_error("copying " + from.string() + " to " + to.string() + " failed");
+  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  out.close();
+  if (!in || !out) throw std::runtime_error("copying " + from.string() + " to " + to.string() + " failed");
 }
 
 }  // namespace pageserver::test::soak
