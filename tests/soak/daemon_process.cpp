@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <system_error>
@@ -28,6 +29,11 @@ constexpr std::chrono::seconds patience{60};
 
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
+std::string program(const std::string& name, const char* of_this_build) {
+  const char* folder = std::getenv("PAGESERVER_SOAK_PROGRAMS");
+  return folder == nullptr || *folder == '\0' ? of_this_build : std::string(folder) + "/" + name;
+}
+
 void limit(int what, std::uint64_t value) {
   if (value == 0) return;
   const rlimit one{value, value};
@@ -35,6 +41,9 @@ void limit(int what, std::uint64_t value) {
 }
 
 }  // namespace
+
+std::string pageserverd_path() { return program("pageserverd", PAGESERVERD_PATH); }
+std::string pagectl_path() { return program("pagectl", PAGECTL_PATH); }
 
 DaemonProcess::DaemonProcess(Options options) : options_{std::move(options)} {
   std::filesystem::remove(options_.port_file);

@@ -11,9 +11,9 @@
 
 namespace pageserver::test::soak {
 
-/// The programs of this build.
-inline std::string pageserverd_path() { return PAGESERVERD_PATH; }
-inline std::string pagectl_path() { return PAGECTL_PATH; }
+/// The programs of this build, or those in the folder PAGESERVER_SOAK_PROGRAMS.
+std::string pageserverd_path();
+std::string pagectl_path();
 
 /// Where standard error of the daemon goes.
 enum class Streams : std::uint8_t {

@@ -107,6 +107,7 @@ void take_descriptors(Living& living, SoakStore&) {
 
 void give_second_name(Living& living, SoakStore& store) {
   living.causes |= second_name;
+  if (store.in_directory) living.field.touched = true;  // it may be opened meanwhile, which is refused
   const fs::path name = store.folder / ("second-name-of-" + store.file_name() + ".link");
   fs::create_hard_link(store.image(), name);
   try {
