@@ -3,7 +3,9 @@
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
-#   ./test.sh STAGE...     some of: format scripts dev release tidy asan tsan fuzz rust container debian13 coverage bench
+#   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust container
+#                          debian13 coverage bench
+#   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
 set -uo pipefail
@@ -83,6 +85,8 @@ stage_scripts() {
 }
 stage_dev() { build dev && run_tests dev; }
 stage_quick() { build dev && run_tests dev -LE "$slow_labels"; }
+# What it finds is named, with its seed and its files, in the log.
+stage_soak() { build dev && check soak build/dev/bin/pageserver_soak; }
 stage_release() {
   build release && check release scripts/check_release.sh build/release && check run scripts/check_run.sh
 }
@@ -162,12 +166,12 @@ stage_bench() {
 
 stages=("$@")
 case "${1:-all}" in
-  all) stages=(format scripts dev release tidy asan tsan fuzz rust container) ;;
+  all) stages=(format scripts dev soak release tidy asan tsan fuzz rust container) ;;
   quick) stages=(format scripts quick) ;;
 esac
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null ||
-    { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
+    { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
 done
 
 docker/install-packages.sh build test || { echo "0 passed, 1 failed"; exit 1; }

@@ -88,7 +88,8 @@ private:
     if (kind == 1) {
       // Zeros where something is, so that it shows.
       const auto begin = view_.cells.begin() + static_cast<std::ptrdiff_t>(run.first);
-      if (std::any_of(begin, begin + static_cast<std::ptrdiff_t>(run.cells), [](std::uint64_t one) { return one != 0; }))
+      if (std::any_of(begin, begin + static_cast<std::ptrdiff_t>(run.cells),
+                      [](std::uint64_t one) { return one != 0; }))
         run.number = 0;
     }
     change.runs.push_back(run);

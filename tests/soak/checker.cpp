@@ -94,12 +94,14 @@ std::optional<std::string> contradiction(const Life& life) {
       open.pop();
     }
     // A change answered before the read was asked for is in it; one asked for after the read's answer is not.
-    const auto first = static_cast<std::size_t>(
-        std::partition_point(changes.begin(), changes.end(), [&](const Change& c) { return c.answered < read->asked; }) -
-        changes.begin());
-    const auto last = static_cast<std::size_t>(
-        std::partition_point(changes.begin(), changes.end(), [&](const Change& c) { return c.asked <= read->answered; }) -
-        changes.begin());
+    const auto first =
+        static_cast<std::size_t>(std::partition_point(changes.begin(), changes.end(),
+                                                      [&](const Change& c) { return c.answered < read->asked; }) -
+                                 changes.begin());
+    const auto last =
+        static_cast<std::size_t>(std::partition_point(changes.begin(), changes.end(),
+                                                      [&](const Change& c) { return c.asked <= read->answered; }) -
+                                 changes.begin());
     const std::size_t lowest = std::max(first, seen_before);
     const auto where = [&] {
       return text(*read) + "; time allows states " + std::to_string(first) + " to " + std::to_string(last) +
@@ -112,7 +114,8 @@ std::optional<std::string> contradiction(const Life& life) {
     std::string tried;
     while (auto wrong = ahead.mismatch(*read, state)) {
       if (tried.size() < 2000) {
-        tried += "\n  state " + std::to_string(state) + (state == 0 ? "" : ", after change " + std::to_string(changes[state - 1].number)) + ": " + *wrong;
+        tried += "\n  state " + std::to_string(state) +
+                 (state == 0 ? "" : ", after change " + std::to_string(changes[state - 1].number)) + ": " + *wrong;
       }
       if (++state > last) return where() + tried;
     }

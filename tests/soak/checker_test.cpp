@@ -21,7 +21,8 @@ Image zeros(std::uint64_t pages) {
 std::vector<Run> seen(const Image& image, const std::vector<Run>& where) {
   std::vector<Run> runs;
   for (const Run& one : where) {
-    for (std::uint64_t cell = one.first; cell < one.first + one.cells; ++cell) runs.push_back({cell, 1, image.cells[cell]});
+    for (std::uint64_t cell = one.first; cell < one.first + one.cells; ++cell)
+      runs.push_back({cell, 1, image.cells[cell]});
   }
   return runs;
 }
@@ -150,7 +151,8 @@ TEST_CASE("soak checker: a stale read that is planted in a long history is caugh
     const auto differs = [&](std::size_t from) {  // from each state that time allows
       for (std::size_t at = from; at < told.states.size(); ++at) {
         const auto as_is = seen(told.states[at], {{0, 10, 0}, {cells_per_page, 10, 0}});
-        if (std::equal(old.begin(), old.end(), as_is.begin(), [](const Run& a, const Run& b) { return a.number == b.number; }))
+        if (std::equal(old.begin(), old.end(), as_is.begin(),
+                       [](const Run& a, const Run& b) { return a.number == b.number; }))
           return false;
       }
       return true;

@@ -52,7 +52,8 @@ Image copy_online(Living& living, SoakStore& store, const fs::path& to) {
   Read read;
   read.who = "pagectl copy";
   read.asked = now();
-  const RunResult copy = pagectl({"copy", "--check", living.field.uri(false, store.model.name(), "name=soak"), to.string()});
+  const RunResult copy =
+      pagectl({"copy", "--check", living.field.uri(false, store.model.name(), "name=soak"), to.string()});
   read.answered = now();
   if (copy.status != 0) throw Violation("pagectl copy of " + store.model.name() + " failed: " + copy.err);
   std::ifstream in(to, std::ios::binary);

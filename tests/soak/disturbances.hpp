@@ -21,7 +21,7 @@ struct Living {
   std::filesystem::path folder;  ///< for files that are nobody's
   Causes causes = none;
   bool status_may_be_1 = false;
-  std::function<void(std::uint64_t left)> take_room;   ///< all of it but so much
+  std::function<void(std::uint64_t left)> take_room;  ///< all of it but so much
   std::function<void()> give_room;
 };
 

@@ -47,7 +47,9 @@ void move_folder_and_back(SoakStore& store) {
   fs::rename(other, store.folder);
 }
 
-fs::path second_name(const SoakStore& store) { return store.folder / ("second-name-of-" + store.file_name() + ".link"); }
+fs::path second_name(const SoakStore& store) {
+  return store.folder / ("second-name-of-" + store.file_name() + ".link");
+}
 void link_image(SoakStore& store) { fs::create_hard_link(store.image(), second_name(store)); }
 void unlink_second(SoakStore& store) { fs::remove(second_name(store)); }
 
@@ -120,7 +122,8 @@ constexpr FileCase cases[] = {
     {"image and log moved away and back", with_log, any, Expect::right, "", move_away_and_back, nothing},
     {"folder moved away and back", with_log, any, Expect::right, "", move_folder_and_back, nothing},
     {"image with a second name", with_log, any, Expect::refused, "has 2 names (hard links)", link_image, unlink_second},
-    {"image moved away from its log", with_log, any, Expect::refused, "is still there", move_image_away, move_image_back},
+    {"image moved away from its log", with_log, any, Expect::refused, "is still there", move_image_away,
+     move_image_back},
     {"backup copied over the image", with_log, with_backup, Expect::refused_then_backup, "log", copy_backup_over,
      move_log_away},
     {"image removed, backup copied to its place", with_log, with_backup, Expect::refused_then_backup,
@@ -141,8 +144,10 @@ constexpr FileCase cases[] = {
      unlink_second},
     {"closed image moved away and back", without_log, any, Expect::right, "", move_away_and_back, nothing},
     {"backup copied over a closed image", without_log, with_backup, Expect::backup, "", copy_backup_over, nothing},
-    {"closed image removed, backup copied", without_log, with_backup, Expect::backup, "", remove_and_copy_backup, nothing},
-    {"backup moved over a closed image", without_log, with_backup, Expect::backup, "", move_copy_of_backup_over, nothing},
+    {"closed image removed, backup copied", without_log, with_backup, Expect::backup, "", remove_and_copy_backup,
+     nothing},
+    {"backup moved over a closed image", without_log, with_backup, Expect::backup, "", move_copy_of_backup_over,
+     nothing},
 };
 
 }  // namespace

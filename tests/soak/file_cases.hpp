@@ -12,18 +12,18 @@ namespace pageserver::test::soak {
 
 /// What has to come of it at the next start.
 enum class Expect : std::uint8_t {
-  right,    ///< the state is that of before, with all that was answered
-  refused,  ///< nothing is changed, and the text has the remedy; after it, the state is that of before
+  right,                ///< the state is that of before, with all that was answered
+  refused,              ///< nothing is changed, and the text has the remedy; after it, the state is that of before
   refused_then_backup,  ///< likewise; after the remedy the state is that of the backup
-  backup,   ///< the state is that of the backup
+  backup,               ///< the state is that of the backup
 };
 
 struct FileCase {
   const char* name;
-  bool needs_log;      ///< a killed daemon left one; else there must be none
+  bool needs_log;  ///< a killed daemon left one; else there must be none
   bool needs_backup;
   Expect expect;
-  const char* says;    ///< a part of the refusal
+  const char* says;  ///< a part of the refusal
   void (*act)(SoakStore& store);
   void (*remedy)(SoakStore& store);
 };

@@ -9,9 +9,9 @@
 namespace pageserver::test::soak {
 
 inline constexpr std::array<std::string_view, 5> gaps{
-    "backup copied over the image",   // mixed with the log, in silence
-    "image removed while served",     // a flush still succeeds, and the stop says 0
-    "log removed while served",       // nothing says anything
+    "backup copied over the image",             // mixed with the log, in silence
+    "image removed while served",               // a flush still succeeds, and the stop says 0
+    "log removed while served",                 // nothing says anything
     "image moved away and back while served",   // how a flush fails meanwhile
     "folder moved away and back while served",  // likewise
 };

@@ -81,7 +81,8 @@ std::string text(const std::vector<Run>& runs) {
 }
 
 std::string text(Time asked, Time answered) {
-  return "asked " + std::to_string(asked) + (answered == never ? ", never answered" : ", answered " + std::to_string(answered));
+  return "asked " + std::to_string(asked) +
+         (answered == never ? ", never answered" : ", answered " + std::to_string(answered));
 }
 
 }  // namespace

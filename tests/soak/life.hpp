@@ -19,13 +19,13 @@ public:
   std::string socket;
   std::uint16_t port = 0;
 
-  std::atomic<bool> stop{false};        ///< actors end at their next step
-  std::atomic<bool> ending{false};      ///< connections may break from now on
-  std::atomic<bool> no_room{false};     ///< no_space and limit_exceeded may be answered
-  std::atomic<bool> pins_go{false};     ///< pins and forks may be given up
+  std::atomic<bool> stop{false};            ///< actors end at their next step
+  std::atomic<bool> ending{false};          ///< connections may break from now on
+  std::atomic<bool> no_room{false};         ///< no_space and limit_exceeded may be answered
+  std::atomic<bool> pins_go{false};         ///< pins and forks may be given up
   std::atomic<bool> connections_go{false};  ///< connections may be refused or end
-  std::atomic<bool> touched{false};     ///< somebody handled the files: errors of the medium may be answered
-  std::atomic<std::uint64_t> breaks{0}; ///< leases that were broken, or are being broken
+  std::atomic<bool> touched{false};         ///< somebody handled the files: errors of the medium may be answered
+  std::atomic<std::uint64_t> breaks{0};     ///< leases that were broken, or are being broken
   std::atomic<std::uint64_t> refusals{0}, leases_lost{0}, versions_given_up{0};
 
   /// Throws Violation unless this error may be met now.

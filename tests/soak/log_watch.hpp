@@ -11,9 +11,9 @@ namespace pageserver::test::soak {
 enum Cause : std::uint32_t {
   none = 0,
   few_descriptors = 1,
-  second_name = 2,     ///< a hard link to an image
-  handled = 4,         ///< an image, a log or a folder was moved or removed while it was served
-  second_signal = 8,   ///< told twice to stop
+  second_name = 2,    ///< a hard link to an image
+  handled = 4,        ///< an image, a log or a folder was moved or removed while it was served
+  second_signal = 8,  ///< told twice to stop
   stalled_streams = 16,
   refused_start = 32,  ///< files were left so that the start has to be refused
 };

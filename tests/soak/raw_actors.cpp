@@ -76,7 +76,8 @@ bool opened(Field& field, RawClient& client, const std::string& store, proto::Ac
 std::optional<Image> read_all(Field& field, RawClient& client, std::uint64_t pages) {
   std::vector<std::byte> bytes;
   while (bytes.size() < pages * 65536) {
-    const auto length = static_cast<std::uint32_t>(std::min<std::uint64_t>(read_bytes_max, pages * 65536 - bytes.size()));
+    const auto length =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(read_bytes_max, pages * 65536 - bytes.size()));
     const Frame frame = answer(client, client.send(proto::ReadRequest{bytes.size(), length}));
     if (!ok(field, frame, "read")) return std::nullopt;
     const auto data = frame.as<proto::ReadAnswer>().data;
@@ -111,8 +112,8 @@ void raw_write_session(Field& field, StoreModel& model, Random& random) {
   RawClient client = connected(field, random);
   std::uint64_t pages = 0;
   Lease lease;
-  if (!opened(field, client, model.name(), proto::Access::write, static_cast<std::uint32_t>(random.below(3) * 100), pages,
-              &lease))
+  if (!opened(field, client, model.name(), proto::Access::write, static_cast<std::uint32_t>(random.below(3) * 100),
+              pages, &lease))
     return field.step();
   const Time time = now();
   const auto view = read_all(field, client, pages);
@@ -172,8 +173,8 @@ void raw_read_session(Field& field, StoreModel& model, Random& random) {
       Read read;
       read.who = "a raw reader";
       read.asked = now();
-      const std::uint64_t id =
-          client.send(proto::ReadRequest{where.first * cell_bytes, static_cast<std::uint32_t>(where.cells * cell_bytes)});
+      const std::uint64_t id = client.send(
+          proto::ReadRequest{where.first * cell_bytes, static_cast<std::uint32_t>(where.cells * cell_bytes)});
       sent.push_back({std::move(read), where, id});
     }
     if (random.one_in(16)) return client.reset();

@@ -24,7 +24,8 @@ namespace {
 
 enum class End : std::uint8_t { kill, kill_in_stop, kill_paused, stop, two_signals };
 const char* to_string(End end) {
-  static constexpr const char* names[] = {"killed", "killed in a stop", "killed while paused", "stopped", "told twice to stop"};
+  static constexpr const char* names[] = {"killed", "killed in a stop", "killed while paused", "stopped",
+                                          "told twice to stop"};
   return names[static_cast<unsigned>(end)];
 }
 
@@ -138,9 +139,9 @@ Soak::Plan Soak::draw_plan(std::uint64_t number) {
   plan.held_little = random.one_in(4);
   plan.config = std::string(R"({"limits": {"log_bytes": ")") + log_bytes[random.below(3)] + R"(", "held_bytes": ")" +
                 (plan.held_little ? "1MiB" : "1GiB") + R"(", "private_memory_bytes": )" +
-                (random.one_in(3) ? "65536" : "8388608") + R"(, "checkpoint_pace": )" + std::to_string(random.below(5)) +
-                R"(}, "threads": )" + (random.one_in(3) ? "3" : "1") + R"(, "log": {"format": ")" +
-                (random.one_in(4) ? "json" : "text") + R"("}})";
+                (random.one_in(3) ? "65536" : "8388608") + R"(, "checkpoint_pace": )" +
+                std::to_string(random.below(5)) + R"(}, "threads": )" + (random.one_in(3) ? "3" : "1") +
+                R"(, "log": {"format": ")" + (random.one_in(4) ? "json" : "text") + R"("}})";
   if (random.one_in(12)) plan.streams = random.one_in(2) ? Streams::closed : Streams::stalled;
   if (random.one_in(12)) plan.open_files = 60 + random.below(40);
   if (random.one_in(12)) plan.file_size_bytes = (2u << 20) + 65536 * random.below(32);
@@ -169,10 +170,12 @@ DaemonProcess::Options Soak::options(const Plan& plan) const {
   for (const auto& store : stores_)
     for (const fs::path& file : store->siblings("log"))
       if (fs::file_size(file) > options.file_size_bytes) options.file_size_bytes = 0;
-  options.argv = {pageserverd_path(),         "--config", config.string(),          "--listen", "127.0.0.1:0", "--unix",
-                  (root_ / "socket").string(), "--port-file", options.port_file.string()};
+  options.argv = {
+      pageserverd_path(),          "--config",    config.string(),           "--listen", "127.0.0.1:0", "--unix",
+      (root_ / "socket").string(), "--port-file", options.port_file.string()};
   for (const auto& store : stores_) {
-    const std::string path = store->in_directory ? store->folder.string() : store->model.name() + "=" + store->image().string();
+    const std::string path =
+        store->in_directory ? store->folder.string() : store->model.name() + "=" + store->image().string();
     options.argv.insert(options.argv.end(), {store->in_directory ? "--directory" : "--store", path});
   }
   return options;
@@ -258,8 +261,7 @@ void Soak::start_refused(const Plan& plan, SoakStore& store, const std::string& 
     daemon.signal(SIGTERM);
     daemon.wait();
   }
-  if (said.find(says) == std::string::npos)
-    throw Violation("the refusal does not say \"" + says + "\": " + said);
+  if (said.find(says) == std::string::npos) throw Violation("the refusal does not say \"" + says + "\": " + said);
   look_at_log(daemon, refused_start | handled);
 }
 
@@ -269,7 +271,8 @@ void Soak::replace_lost() {
   for (const auto& store : stores_) {
     if (!store->lost) continue;
     store->lost = false;
-    if (!fs::exists(store->image()) && !store->siblings("log").empty()) start_refused(draw_plan(0), *store, "is still there");
+    if (!fs::exists(store->image()) && !store->siblings("log").empty())
+      start_refused(draw_plan(0), *store, "is still there");
     for (const fs::path& file : store->siblings()) fs::remove(file);
     fs::remove(store->image());
     copy_bytes(store->backup_path(), store->image());
@@ -360,7 +363,8 @@ void Soak::disturb(const Plan& plan, Living& living) {
 bool Soak::end(const Plan& plan, Living& living) {
   living.field.wait_for_steps(1 + living.random.below(plan.steps));
   spin(plan.turns % 200'000);
-  note("life " + std::to_string(plan.number) + ": " + to_string(plan.how) + ", " + std::to_string(plan.turns) + " turns");
+  note("life " + std::to_string(plan.number) + ": " + to_string(plan.how) + ", " + std::to_string(plan.turns) +
+       " turns");
   living.field.ending = true;
   DaemonProcess& daemon = living.daemon;
   const bool lost = std::any_of(stores_.begin(), stores_.end(), [](const auto& store) { return store->lost; });

@@ -25,8 +25,10 @@ std::uint64_t StoreModel::take_over(const Image& found, Time answered, Lease lea
   lease_ = lease;
   const auto left = left_in(found, newest_, pending(), {});
   if (!left) {
-    throw Violation(name_ + ": a writer that was given the lease finds neither what was answered nor that and what was under way: " +
-                    difference(found, newest_));
+    throw Violation(
+        name_ +
+        ": a writer that was given the lease finds neither what was answered nor that and what was under way: " +
+        difference(found, newest_));
   }
   for (std::size_t at = 0; at < open_.size(); ++at) {
     if (at < left->pending)
@@ -64,8 +66,9 @@ void StoreModel::end(const Ticket& ticket, Outcome outcome, Time answered) {
   if (ticket->state != Open::State::asked) {
     const bool there = ticket->state == Open::State::there;
     if (there == (outcome == Outcome::done)) return;
-    throw Violation(name_ + (there ? ": answered with an error, but the next writer found it: "
-                                   : ": answered with success, but the next writer did not find it: ") +
+    throw Violation(name_ +
+                    (there ? ": answered with an error, but the next writer found it: "
+                           : ": answered with success, but the next writer did not find it: ") +
                     text(ticket->change));
   }
   const auto place = std::find(open_.begin(), open_.end(), ticket);
@@ -115,7 +118,8 @@ void StoreModel::end_life(const Image& found) {
   life_.reads.push_back({never, never, "the image after this life", found.pages(), runs_of(found)});
   if (!left) {
     const std::string wrong = contradiction(life_).value_or("");
-    throw Violation(name_ + ": the image is none of the states that may be left: " + difference(found, newest_) + "\n" + wrong);
+    throw Violation(name_ + ": the image is none of the states that may be left: " + difference(found, newest_) + "\n" +
+                    wrong);
   }
   check_and_clear();
 }
@@ -135,10 +139,12 @@ void StoreModel::replace(Image image) {
 
 std::string StoreModel::recent() const {
   const std::lock_guard lock(mutex_);
-  std::string all = "store " + name_ + ": " + std::to_string(newest_.pages()) + " pages, " + std::to_string(open_.size()) +
-                    " changes not answered, " + std::to_string(failed_.size()) + " answered with an error\n";
+  std::string all = "store " + name_ + ": " + std::to_string(newest_.pages()) + " pages, " +
+                    std::to_string(open_.size()) + " changes not answered, " + std::to_string(failed_.size()) +
+                    " answered with an error\n";
   const auto last = [&all](const auto& some, std::size_t count) {
-    for (std::size_t at = some.size() - std::min(some.size(), count); at < some.size(); ++at) all += "  " + text(some[at]) + "\n";
+    for (std::size_t at = some.size() - std::min(some.size(), count); at < some.size(); ++at)
+      all += "  " + text(some[at]) + "\n";
   };
   last(life_.changes, 30);
   last(pending(), 30);
