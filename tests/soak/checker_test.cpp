@@ -318,4 +318,12 @@ TEST_CASE("soak log: each WARN and ERROR needs its own cause") {
   CHECK(complaints_without_cause(info + link + sync, second_name).size() == 1);
 }
 
+TEST_CASE("soak log: a recovery is said for its own store, as text and as JSON") {
+  const std::string text = "2026-11-27T10:00:00.000Z INFO recovered store=a path=/x/a.img records=3\n";
+  const std::string json = R"({"time":"x","level":"info","event":"recovered","store":"d","path":"/x"})";
+  CHECK(says_recovered(text + json, "a"));
+  CHECK(says_recovered(text + json, "d"));
+  CHECK(!says_recovered(text + json, "s"));
+}
+
 }  // namespace pageserver::test::soak

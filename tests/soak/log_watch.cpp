@@ -51,4 +51,14 @@ std::vector<std::string> complaints_without_cause(const std::string& log, Causes
   return found;
 }
 
+bool says_recovered(const std::string& log, const std::string& store) {
+  std::istringstream lines(log);
+  for (std::string line; std::getline(lines, line);) {
+    const bool text = line.find(" recovered store=" + store + " ") != std::string::npos;
+    const bool json = line.find("\"event\":\"recovered\",\"store\":\"" + store + "\"") != std::string::npos;
+    if (text || json) return true;
+  }
+  return false;
+}
+
 }  // namespace pageserver::test::soak

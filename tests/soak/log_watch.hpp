@@ -22,4 +22,7 @@ using Causes = std::uint32_t;
 /// Lines of WARN and ERROR for which there is no cause, and whatever a sanitizer said.
 std::vector<std::string> complaints_without_cause(const std::string& log, Causes causes);
 
+/// True when the daemon said that it recovered this store.
+bool says_recovered(const std::string& log, const std::string& store);
+
 }  // namespace pageserver::test::soak

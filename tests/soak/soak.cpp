@@ -22,13 +22,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-enum class End : std::uint8_t { kill, kill_in_stop, kill_paused, stop, two_signals };
-const char* to_string(End end) {
-  static constexpr const char* names[] = {"killed", "killed in a stop", "killed while paused", "stopped",
-                                          "told twice to stop"};
-  return names[static_cast<unsigned>(end)];
-}
-
 /// Actors on threads of their own. However this ends, so do they: their daemon is killed first if it has to be.
 class Crew {
 public:
@@ -67,26 +60,6 @@ Image read_through(Field& field, const std::string& store) {
 
 }  // namespace
 
-struct Soak::Plan {
-  std::uint64_t number = 0;
-  struct Actor {
-    std::size_t store;
-    Role role;
-    std::uint64_t seed;
-  };
-  std::vector<Actor> actors;
-  std::vector<std::size_t> active;
-  std::string config;
-  Streams streams = Streams::file;
-  std::uint64_t open_files = 0;
-  std::uint64_t file_size_bytes = 0;
-  bool held_little = false;
-  unsigned disturbances = 0;
-  std::uint64_t steps = 0;
-  End how = End::kill;
-  std::uint64_t turns = 0;
-};
-
 Soak::Soak(std::uint64_t seed, fs::path root, fs::path small_disk, Counts& counts)
     : seed_{seed}, root_{std::move(root)}, small_disk_{std::move(small_disk)}, counts_{counts} {
   const auto add = [&](const char* name, const fs::path& folder) -> SoakStore& {
@@ -122,41 +95,6 @@ std::string Soak::story() const {
   return all;
 }
 
-Soak::Plan Soak::draw_plan(std::uint64_t number) {
-  Random random{seed_ * 1'000'003 + number};
-  Plan plan;
-  plan.number = number;
-  for (std::size_t at = 0; at < stores_.size(); ++at)
-    if (random.one_in(2)) plan.active.push_back(at);
-  if (plan.active.empty()) plan.active.push_back(random.below(stores_.size()));
-  for (const std::size_t store : plan.active) {
-    plan.actors.push_back({store, random.one_in(3) ? Role::raw_writer : Role::writer, random.next()});
-    const std::uint64_t more = 1 + random.below(3);
-    for (std::uint64_t at = 0; at < more; ++at)
-      plan.actors.push_back({store, static_cast<Role>(random.below(role_count)), random.next()});
-  }
-  const char* log_bytes[] = {"1MiB", "4MiB", "64MiB"};
-  plan.held_little = random.one_in(4);
-  plan.config = std::string(R"({"limits": {"log_bytes": ")") + log_bytes[random.below(3)] + R"(", "held_bytes": ")" +
-                (plan.held_little ? "1MiB" : "1GiB") + R"(", "private_memory_bytes": )" +
-                (random.one_in(3) ? "65536" : "8388608") + R"(, "checkpoint_pace": )" +
-                std::to_string(random.below(5)) + R"(}, "threads": )" + (random.one_in(3) ? "3" : "1") +
-                R"(, "log": {"format": ")" + (random.one_in(4) ? "json" : "text") + R"("}})";
-  if (random.one_in(12)) plan.streams = random.one_in(2) ? Streams::closed : Streams::stalled;
-  if (random.one_in(12)) plan.open_files = 60 + random.below(40);
-  if (random.one_in(12)) plan.file_size_bytes = (2u << 20) + 65536 * random.below(32);
-  plan.disturbances = static_cast<unsigned>(random.below(4));
-  plan.steps = 5 + random.below(150);
-  const std::uint64_t how = random.below(100);
-  plan.how = how < 68   ? End::kill
-             : how < 78 ? End::kill_in_stop
-             : how < 83 ? End::kill_paused
-             : how < 95 ? End::stop
-                        : End::two_signals;
-  plan.turns = random.below(random.one_in(3) ? 3'000'000 : 200'000);
-  return plan;
-}
-
 DaemonProcess::Options Soak::options(const Plan& plan) const {
   const fs::path config = root_ / "config.json";
   std::ofstream{config} << plan.config;
@@ -182,8 +120,9 @@ DaemonProcess::Options Soak::options(const Plan& plan) const {
 }
 
 void Soak::go(std::uint64_t lives, std::chrono::steady_clock::time_point until) {
-  for (std::uint64_t number = 0; number < lives && std::chrono::steady_clock::now() < until; ++number) {
-    const Plan plan = draw_plan(number);
+  const auto goes_on = [&] { return std::chrono::steady_clock::now() < until || counts_.kills == 0; };
+  for (std::uint64_t number = 0; number < lives && goes_on(); ++number) {
+    const Plan plan = draw_plan(seed_, number, stores_.size());
     Random random{seed_ * 7'000'003 + number};
     kill_in_recovery(plan, random);
     if (random.one_in(4)) handle_files(plan, random);
@@ -194,7 +133,7 @@ void Soak::go(std::uint64_t lives, std::chrono::steady_clock::time_point until) 
     }
   }
   // Once more in order, so that all of the last life is looked at.
-  Plan last = draw_plan(lives);
+  Plan last = draw_plan(seed_, lives, stores_.size());
   last.how = End::stop;
   last.disturbances = 0;
   Random random{seed_ + lives};
@@ -272,7 +211,7 @@ void Soak::replace_lost() {
     if (!store->lost) continue;
     store->lost = false;
     if (!fs::exists(store->image()) && !store->siblings("log").empty())
-      start_refused(draw_plan(0), *store, "is still there");
+      start_refused(draw_plan(seed_, 0, stores_.size()), *store, "is still there");
     for (const fs::path& file : store->siblings()) fs::remove(file);
     fs::remove(store->image());
     copy_bytes(store->backup_path(), store->image());
@@ -319,7 +258,7 @@ void Soak::live(const Plan& plan, Random& random) {
   if (plan.streams == Streams::file) {
     const std::string log = daemon.log();
     for (const std::string& name : to_recover) {
-      if (log.find("recovered") == std::string::npos)
+      if (!says_recovered(log, name))
         throw Violation("store " + name + " had a log, and the daemon does not say that it recovered it:\n" + log);
     }
   }

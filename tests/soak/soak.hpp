@@ -12,6 +12,7 @@
 #include "tests/crash/random.hpp"
 #include "tests/soak/daemon_process.hpp"
 #include "tests/soak/disturbances.hpp"
+#include "tests/soak/plan.hpp"
 #include "tests/soak/stores.hpp"
 
 namespace pageserver::test::soak {
@@ -39,10 +40,7 @@ public:
   std::string story() const;
 
 private:
-  struct Plan;
-
   void note(const std::string& what);
-  Plan draw_plan(std::uint64_t number);
   DaemonProcess::Options options(const Plan& plan) const;
   void kill_in_recovery(const Plan& plan, Random& random);
   void handle_files(const Plan& plan, Random& random);
