@@ -318,8 +318,7 @@ void Connection::loop_ended(const std::exception_ptr& error) {
   io_->peer_timer.cancel();
   io_->sleeper.cancel();
   try {
-    worker()->post(
-        [self = shared_from_this()] { self->take_turn_with([connection = self.get()] { connection->move_on(); }); });
+    worker()->post([self = shared_from_this()] { self->take_turn(Sign::leave); });
   } catch (const std::exception&) {
     finish();
   }
@@ -334,9 +333,8 @@ void Connection::move_on() {
     worker_ = target;
   }
   try {
-    target->post([self = shared_from_this(), target] {
-      self->take_turn_with([connection = self.get(), target] { connection->begin_on(target); });
-    });
+    // A sign takes no memory: nobody else could go on with it.
+    target->post([self = shared_from_this()] { self->take_turn(Sign::begin); });
   } catch (const std::exception&) {
     finish();
   }
@@ -407,6 +405,8 @@ void Connection::act(unsigned signs) {
   if ((signs & Sign::peer) != 0) peer_look_due();
   if ((signs & Sign::nudge) != 0) nudged();
   if ((signs & Sign::resume) != 0) io_->loop.resume();
+  if ((signs & Sign::leave) != 0) move_on();
+  if ((signs & Sign::begin) != 0) begin_on(worker());
 }
 
 void Connection::deadline_passed() noexcept {
@@ -425,11 +425,12 @@ void Connection::peer_look_due() noexcept {
 void Connection::post(std::function<void(Connection&)> task) {
   const std::shared_ptr<Worker> target = worker();
   if (target == nullptr) return;
-  target->post([self = shared_from_this(), task = std::move(task)] {
-    self->take_turn_with([connection = self.get(), task] {
+  // Moved on: a copy might fail where nobody is left to be told.
+  target->post([self = shared_from_this(), task = std::move(task)]() mutable {
+    self->take_turn_with([connection = self.get(), task = std::move(task)]() mutable {
       if (connection->ended_) return;
       // On its way to another worker: behind its beginning there.
-      if (connection->io_ == nullptr) return connection->post(task);
+      if (connection->io_ == nullptr) return connection->post(std::move(task));
       task(*connection);
     });
   });

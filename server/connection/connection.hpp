@@ -99,6 +99,8 @@ private:
     static constexpr unsigned deadline = Turn::first_sign << 1;  ///< the timer has run out
     static constexpr unsigned peer = Turn::first_sign << 2;      ///< the peer's host is to be looked at
     static constexpr unsigned nudge = Turn::first_sign << 3;
+    static constexpr unsigned leave = Turn::first_sign << 4;  ///< the worker
+    static constexpr unsigned begin = Turn::first_sign << 5;  ///< on the worker that it has come to
   };
   /// On the worker. What there is to do is done now, or by the thread that is in this connection's turn.
   void take_turn(unsigned signs);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <future>
+#include <utility>
 
 #include "server/stores/directory_files.hpp"
 #include "storage/file/file_io.hpp"
@@ -63,20 +64,26 @@ std::shared_ptr<void> Catalog::take_place() {
 void Catalog::start() {
   if (config_.directory) directory_.emplace(file_system_, *config_.directory, log_);
   const auto plain_files = borrow_files(file_system_);
-  std::vector<std::future<void>> openings;
+  // What goes wrong is moved, not shared: the thread sanitizer does not see how owners agree on who is the last.
+  struct Opening {
+    std::promise<void> over;
+    std::exception_ptr error;
+  };
+  std::vector<std::shared_ptr<Opening>> openings;
   std::exception_ptr first;
   std::size_t waited = 0;
   const auto wait_for_one = [&] {
     const std::size_t i = waited++;
+    Opening& opening = *openings[i];
+    opening.over.get_future().wait();
+    if (!opening.error || first) return;
     try {
-      openings[i].get();
+      std::rethrow_exception(std::exchange(opening.error, nullptr));
     } catch (const MemoryError& error) {
-      if (!first) {
-        first = std::make_exception_ptr(
-            MemoryError(error.errc(), "store " + quoted(config_.stores[i].name) + ": " + error.what()));
-      }
+      first = std::make_exception_ptr(
+          MemoryError(error.errc(), "store " + quoted(config_.stores[i].name) + ": " + error.what()));
     } catch (const std::exception&) {
-      if (!first) first = std::current_exception();
+      first = std::current_exception();
     }
   };
   for (const StoreConfig& store : config_.stores) {
@@ -85,9 +92,15 @@ void Catalog::start() {
       const std::lock_guard lock(mutex_);
       entries_.try_emplace(store.name).first->second.host = host;
     }
-    auto opening = std::make_shared<std::packaged_task<void()>>([raw = host.get()] { raw->opened(); });
-    openings.push_back(opening->get_future());
-    host->jobs().submit([opening] { (*opening)(); });
+    openings.push_back(std::make_shared<Opening>());
+    host->jobs().submit([opening = openings.back(), raw = host.get()] {
+      try {
+        raw->opened();
+      } catch (...) {
+        opening->error = std::current_exception();
+      }
+      opening->over.set_value();
+    });
     while (openings.size() - waited >= openings_max) wait_for_one();
   }
   while (waited < openings.size()) wait_for_one();

@@ -85,8 +85,8 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
 
 int epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event) noexcept {
   static auto* const next = real<decltype(::epoll_ctl)>("epoll_ctl");
-  // What is taken out of an epoll is never refused by the system.
-  if (operation != EPOLL_CTL_DEL && fails(FaultKind::epoll_ctl)) return -1;
+  // Only what is added takes something that the system may not have. A change is also how one thread wakes another.
+  if (operation == EPOLL_CTL_ADD && fails(FaultKind::epoll_ctl)) return -1;
   return next(epoll, operation, descriptor, event);
 }
 
