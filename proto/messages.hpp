@@ -55,7 +55,7 @@ struct ListEntry {
   std::string_view store;
   std::uint64_t pages = 0;
   bool read_only = false;
-  bool open = false;  ///< sessions are on it, or it is configured to stay open
+  bool open = false;  ///< the server has it open
 };
 struct ListAnswer {
   bool more = false;               ///< ask again after the last name

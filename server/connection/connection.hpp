@@ -2,7 +2,7 @@
 //
 // How it works. ConnectionLoop::serve() (connection.cpp) is one loop: advance() does what needs no more bytes, the
 // answers are sent, and then it waits for the one thing that comes next: bytes, room in the socket, the end of what is
-// pending, or a turn. Frames are taken strictly in order. A request that has to wait (for the admin worker, the lease,
+// pending, or a turn. Frames are taken strictly in order. A request that has to wait (for the directory, the lease,
 // a sync, room in the log) becomes `pending_`, and the frames behind it stay in `input_`; whoever completes it posts to
 // this connection's worker. stream.cpp has the bytes, front.cpp what is asked before there is a session, session.cpp
 // the session. The states that a connection goes through are drawn in docs/architecture.md.
