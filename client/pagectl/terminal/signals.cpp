@@ -6,20 +6,20 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "client/pagectl/terminal/progress.hpp"
 
 namespace pageserver::pagectl {
 namespace {
 
 struct Registry {
-  std::mutex mutex;
-  std::vector<std::pair<int, std::string>> files;  // by folder and name
+  Mutex mutex;
+  std::vector<std::pair<int, std::string>> files PAGESERVER_GUARDED_BY(mutex);  // by folder and name
 };
 
 /// Never destroyed: the thread may still use it while the process ends.
@@ -33,7 +33,7 @@ void wait_for_signal(sigset_t signals) {
   if (::sigwait(&signals, &number) != 0) return;
   Registry& all = registry();
   // Held to the end, so that no new temporary file can appear.
-  const std::lock_guard lock(all.mutex);
+  const Lock lock(all.mutex);
   for (const auto& [folder, name] : all.files) ::unlinkat(folder, name.c_str(), 0);
   end_progress_line();
   ::_exit(128 + number);
@@ -62,13 +62,13 @@ void watch_signals() {
 
 void remove_on_signal(int folder, const std::string& name) {
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const Lock lock(all.mutex);
   all.files.emplace_back(folder, name);
 }
 
 void keep_on_signal(int folder, const std::string& name) {
   Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
+  const Lock lock(all.mutex);
   std::erase(all.files, std::pair(folder, name));
 }
 

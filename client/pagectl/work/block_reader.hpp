@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/work/slots.hpp"
 
 namespace pageserver::pagectl {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/work/slots.hpp"
 #include "client/pagectl/work/trace_reader.hpp"
 

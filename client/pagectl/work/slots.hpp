@@ -7,8 +7,6 @@
 #include <memory>
 #include <vector>
 
-#include "client/pagectl/images/image.hpp"
-
 namespace pageserver::pagectl {
 
 /// A completion holds the state, by state(), and its slot: a request that is still in flight when the command is done
@@ -54,13 +52,15 @@ public:
     state_->free_.pop_back();
     return *slot;
   }
-  /// Waits for a slot to be free. Throws what failed.
+  /// Waits for a slot to be free, by `image.wait()`. Throws what failed.
+  template <class Image>
   Slot& wait_for_one(Image& image) {
     while (!has_free()) image.wait();
     throw_error();
     return take();
   }
   /// Waits until only `kept` slots are taken. Throws what failed.
+  template <class Image>
   void drain(Image& image, std::size_t kept = 0) {
     while (taken() > kept) image.wait();
     throw_error();

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/pagectl/images/image.hpp"
 #include "client/pagectl/work/slots.hpp"
 
 namespace pageserver::pagectl {

@@ -1,6 +1,7 @@
 // Slots for requests in flight: how many, which error counts, and what outlives a command.
 #include "tests/support/catch.hpp"
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -12,28 +13,14 @@ using namespace pageserver::pagectl;
 namespace {
 
 /// Ends one started request for each wait().
-class WaitingImage final : public Image {
-public:
+struct Requests {
   std::vector<std::function<void()>> started;
 
-  const std::string& name() const override { return name_; }
-  std::uint64_t pages() override { return 0; }
-  std::uint64_t grow(std::uint64_t) override { return 0; }
-  void read(std::uint64_t, std::span<std::byte>) override {}
-  void write(std::uint64_t, std::span<const std::byte>) override {}
-  void flush() override {}
-  void start_read(std::uint64_t, std::span<std::byte>, Done) override {}
-  void start_write(std::uint64_t, std::span<const std::byte>, Done) override {}
-  void start_zero(std::uint64_t, std::uint64_t, Done) override {}
-  FoundData find_data(std::uint64_t, std::uint64_t) override { return {}; }
-  void wait() override {
+  void wait() {
     REQUIRE_FALSE(started.empty());
     started.front()();
     started.erase(started.begin());
   }
-
-private:
-  std::string name_ = "waiting";
 };
 
 std::exception_ptr error_of(const char* text) { return std::make_exception_ptr(std::runtime_error{text}); }
@@ -50,7 +37,7 @@ std::string thrown_text(const Slots<int>& slots) {
 }  // namespace
 
 TEST_CASE("no more slots are taken than there are: the next one waits for a request to end") {
-  WaitingImage image;
+  Requests image;
   Slots<int> slots{2};
   for (int i = 0; i < 5; ++i) {
     int& slot = slots.wait_for_one(image);
@@ -79,7 +66,7 @@ TEST_CASE("the error of the lowest number counts, and of one number the first") 
 }
 
 TEST_CASE("an error is thrown by the call that waits for a slot, and by a drain") {
-  WaitingImage image;
+  Requests image;
   Slots<int> slots{1};
   slots.state()->fail(error_of("failed"));
   CHECK_THROWS_AS(slots.wait_for_one(image), std::runtime_error);
