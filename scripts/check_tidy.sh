@@ -1,6 +1,5 @@
 #!/bin/bash
-# Runs clang-tidy 14 (.clang-tidy) over the sources of the product that it can parse: clang 14 can't compile Asio's
-# coroutines against libstdc++ 12, so files that include Asio are left out. Needs the tree build/dev, built.
+# Runs clang-tidy 14 (.clang-tidy) over the sources of the product that are compiled in the tree build/dev.
 # A file that passed is not looked at again until it, something that it includes, or .clang-tidy changes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,14 +7,13 @@ tree=build/dev stamps=build/tidy
 [ -f "$tree/compile_commands.json" ] || { echo "no $tree: run ./test.sh dev first"; exit 1; }
 mkdir -p "$stamps"
 
-# "SOURCE DEPENDENCY..." for each compiled source of the product that does not include Asio.
-parsable() {
+# "SOURCE DEPENDENCY..." for each compiled source of the product.
+compiled() {
   ninja -C "$tree" -t deps | awk -v root="$PWD/" '
-    function flush() { if (source != "" && !asio) print source deps; source = deps = ""; asio = 0 }
+    function flush() { if (source != "") print source deps; source = deps = "" }
     /^[^ ]/ { flush(); next }
     /^ / {
       path = $1
-      if (path ~ /\/asio(\/|\.hpp$)/) asio = 1
       if (index(path, root) == 1) path = substr(path, length(root) + 1); else if (path ~ /^\//) next
       sub(/^(\.\.\/)+/, "", path)
       if (source == "" && path ~ /\.cpp$/) { source = path; if (source !~ /^(base|storage|proto|client|server)\//) source = "" }
@@ -32,7 +30,7 @@ while read -r source deps; do
   if [ ! -e "$stamp" ] || [ -n "$(find "$source" .clang-tidy $deps -newer "$stamp" -print -quit 2>&1)" ]; then
     todo+=("$source")
   fi
-done < <(parsable)
+done < <(compiled)
 [ "$all" -gt 0 ] || { echo "no source found to look at"; exit 1; }
 
 export tree stamps
