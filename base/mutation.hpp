@@ -49,6 +49,7 @@ enum class Mutation : std::uint8_t {
   open_by_path,               ///< a folder's files are opened by a path, wherever that leads by now
   skip_image_lock,            ///< an image is opened without a lock
   clean_before_lock,          ///< an opening removes what it takes for left behind before it has the lock
+  drop_image_note,            ///< the log does not say that the image is about to change
   map_past_end,               ///< a read takes from the mapping what lies past the file's end
 };
 

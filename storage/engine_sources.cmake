@@ -6,6 +6,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/image_copy.cpp
   engine/leases.cpp
   engine/page_runs.cpp
+  engine/placement.cpp
   engine/private_bytes.cpp
   engine/publish.cpp
   engine/read.cpp
@@ -13,9 +14,11 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/room.cpp
   engine/session.cpp
   engine/session_state.cpp
+  engine/set_aside.cpp
   engine/sync.cpp
   file/file_system_warning.cpp
   file/mapped_file.cpp
+  log/image_note.cpp
   log/log_codec.cpp
   log/log_index.cpp
   log/log_scan.cpp

@@ -96,8 +96,11 @@ storage::Store& StoreHost::opened() {
       open_store(*file_system_, settings_, sync_lane_, checkpoint_lane_, [&](const storage::RecoveryReport& report) {
         log_.info("recovered", {{"store", settings_.name},
                                 {"path", settings_.path},
+                                {"files", report.segments},
                                 {"records", report.records},
                                 {"log_bytes", report.log_bytes},
+                                {"dropped_files", report.dropped_files},
+                                {"dropped_records", report.dropped_records},
                                 {"pages", report.pages},
                                 {"ms", took_ms()}});
       });

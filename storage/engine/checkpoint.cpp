@@ -236,7 +236,17 @@ void Engine::refill_hole(PageRun run) {
 void Engine::finish_round() {
   if (mutated(Mutation::cut_log_before_image_sync)) cut_log(round_.position);
   try {
-    if (!mutated(Mutation::drop_image_sync)) image_->file().sync_data();
+    // With its times, for the note that this leaves in the log.
+    const std::int64_t modified_ns = image_->file().status().modified_ns;
+    if (!mutated(Mutation::drop_image_sync)) image_->file().sync();
+    notes_.note_durable(modified_ns);
+  } catch (...) {
+    fail_round();
+    return fail_sync();
+  }
+  notes_.settle(image_->file());
+  try {
+    check_image_stays();
   } catch (...) {
     fail_round();
     return fail_sync();
@@ -371,6 +381,7 @@ std::string Engine::look_at_image() {
   FileStatus status;
   const bool seen = file_system_.status(image_->file().descriptor(), status).ok();
   std::string warning = image_->outside_change();
+  if (warning.empty()) warning = log_misplaced();
   const Lock lock{mutex_};
   // Our own changes move the time too: only a look with none before, during and since the last look proves anything.
   const bool quiet = seen && changing_before == 0 && changes_before == image_changes_.load();

@@ -51,6 +51,7 @@
 #include "storage/engine/session_state.hpp"
 #include "storage/file/mapped_file.hpp"
 #include "storage/image/image_file.hpp"
+#include "storage/log/image_note.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_segment.hpp"
 
@@ -67,8 +68,9 @@ struct LogPoint {
 
 class Engine : public std::enable_shared_from_this<Engine> {
 public:
+  /// `warning`: of what its opening found, for stat().
   Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
-         const EngineOptions& options);
+         const EngineOptions& options, std::string warning = {});
 
   // --- leases.cpp: sessions, the lease and its line
   std::uint64_t open_session(SessionRequest request, Store::Opened opened);
@@ -335,6 +337,15 @@ private:
   // engine.cpp
   void finish_log();
 
+  // placement.cpp: not under the lock. Empty, or what is wrong and what can be done.
+  std::string image_misplaced() const;
+  std::string log_misplaced();
+  /// Throws what the two say.
+  void check_placement();
+  /// Throws when the image has no name at all any more: a log must not be cut for it.
+  void check_image_stays() const;
+  void forgive_misplaced();
+
   // checkpoint.cpp
   LogPoint reachable_point() const;
   void consider_checkpoint() noexcept;
@@ -359,12 +370,16 @@ private:
   /// Marks a change to the image file as ours.
   class ImageChange {
   public:
-    explicit ImageChange(Engine& engine) : engine_{engine} { ++engine_.image_changing_, ++engine_.image_changes_; }
+    /// Throws when the log can't say so; then the image must stay as it is.
+    explicit ImageChange(Engine& engine) : noted_{engine.notes_}, engine_{engine} {
+      ++engine_.image_changing_, ++engine_.image_changes_;
+    }
     ImageChange(const ImageChange&) = delete;
     ImageChange& operator=(const ImageChange&) = delete;
     ~ImageChange() { ++engine_.image_changes_, --engine_.image_changing_; }
 
   private:
+    const NotedChange noted_;
     Engine& engine_;
   };
 
@@ -378,7 +393,8 @@ private:
   const std::string image_name_;  // in `folder_`, no symbolic link
   const std::uint64_t incarnation_;
   const std::uint64_t file_size_limit_;
-  LogWriter log_;  // used by whoever set publishing_
+  ImageNotes notes_;  ///< has a lock of its own
+  LogWriter log_;     // used by whoever set publishing_
 
   std::mutex mutex_;
   std::condition_variable idle_;
@@ -420,6 +436,7 @@ private:
   std::uint64_t writeback_position_ = 0;  ///< the disk was told to write what is below
   std::list<Flush> flushes_;
   std::string sync_error_;                 ///< not empty: nothing becomes durable any more
+  bool misplaced_ = false;                 ///< that is because a file was removed or replaced from outside
   std::vector<PageRun> publishing_pages_;  ///< of the publish under way: the pages whose blocks it needs
   PageRuns reserved_pages_;
   bool reservable_ = true;

@@ -33,7 +33,7 @@ std::uint64_t segment_bytes_of(const EngineOptions& options) noexcept {
   return std::min(bytes, std::max(least_bytes, file_size_limit()));
 }
 
-LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options) {
+LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options, ImageNotes& notes) {
   LogWriter::Options log;
   log.image_name = image.name();
   log.salt = derived(options.salt, 1);
@@ -42,6 +42,7 @@ LogWriter::Options log_options(const ImageFile& image, const EngineOptions& opti
   log.file_mode = options.file_mode;
   log.sizes = options.log_sizes;
   log.image = image_identity(image.file().status());
+  log.notes = &notes;
   return log;
 }
 
@@ -91,26 +92,28 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
     remove_scratch_files(Folder::open(file_system, parent_folder(resolved), "open"), file_name(resolved));
   }
   ImageFile image = ImageFile::open(file_system, path, image_options);
+  std::string warning;
   if (!options.read_only) {
-    const RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes);
+    RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes);
     if (report.replayed && options.recovered) options.recovered(report);
+    warning = std::move(report.warning);
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
     // before a new log does. The image may hold what its last writer never synced: readers are about to see that,
     // and a flush answers for it.
     if (!mutated(Mutation::drop_open_image_sync)) {
-      if (image.size() == 0) image.file().sync();
-      image.file().sync_data();
+      // With its times, which the next log's notes rely on.
+      image.file().sync();
     }
     if (!mutated(Mutation::drop_open_sync)) {
       image.folder().sync();
     }
   }
   return std::make_unique<EngineStore>(
-      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options));
+      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options, std::move(warning)));
 }
 
 Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
-               const EngineOptions& options)
+               const EngineOptions& options, std::string warning)
     : file_system_{file_system},
       image_{std::move(image)},
       folder_{image_->folder()},
@@ -121,7 +124,8 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
       image_name_{image_->name()},
       incarnation_{derived(options.salt, 2)},
       file_size_limit_{file_size_limit()},
-      log_{folder_, log_options(*image_, options)},
+      notes_{file_system, derived(options.salt, 1), image_->file().status()},
+      log_{folder_, log_options(*image_, options, notes_)},
       gate_{options.read_lanes},
       checkpoint_memory_error_{std::make_shared<MemoryError>(
           Errc::limit_exceeded, "the log of " + quoted(shown_path_) +
@@ -135,6 +139,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
   pages_ = image_->pages();
   appended_.version = synced_.version = checkpointed_.version = published_.version = version_;
   baseline_modified_ns_ = image_->file().status().modified_ns;
+  image_warning_ = std::move(warning);
 }
 
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
@@ -240,9 +245,13 @@ void Engine::close() {
                             "; everything that was published is in the image, and nothing is in that file: see to the "
                             "disk, and the next opening removes it"};
     if (segments_.empty()) throw;
-    throw MemoryError{error.errc(), std::string{"close: "} + error.what() + "; the log stays at " +
-                                        quoted(segments_.front()->file.path()) +
-                                        " with everything that was published, and is replayed at the next start"};
+    const std::string missing = log_misplaced();
+    throw MemoryError{error.errc(),
+                      std::string{"close: "} + error.what() +
+                          (missing.empty() ? "; the log stays at " + quoted(segments_.front()->file.path()) +
+                                                 " with everything that was published and is not in the "
+                                                 "image, and is replayed at the next start"
+                                           : "; and what the image lacks is lost: " + missing)};
   }
   halt();
 }
@@ -250,6 +259,8 @@ void Engine::close() {
 /// Nobody else uses the engine any more.
 void Engine::finish_log() {
   if (options_.read_only) return;
+  check_image_stays();
+  forgive_misplaced();
   if (!sync_error_.empty()) throw not_durable_error();
   if (synced_.position < appended_.position) {
     sync_task();
@@ -300,6 +311,7 @@ void Engine::halt() noexcept {
     image_.reset();  // unlocks
     folder_.close();
     segments_.clear();
+    notes_.close();
     flushes.swap(flushes_);
     commit_waiting.swap(commit_waiting_);
     unfinished.swap(unfinished_);

@@ -245,11 +245,13 @@ void Engine::give_back_past_end(std::uint64_t end_page) {
   }
   const File& file = image_->file();
   FileStatus status;
-  {
+  try {
     const ImageChange change{*this};
     // Of another size it is somebody else's doing.
     if (file_system_.status(file.descriptor(), status).ok() && status.size_bytes == pages * page_size)
       static_cast<void>(file_system_.truncate(file.descriptor(), pages * page_size));
+  } catch (const MemoryError&) {
+    // The log can't say that the image changes: the blocks stay.
   }
   const Lock lock{mutex_};
   cutting_image_ = false;

@@ -10,8 +10,10 @@
 
 #include "base/mutation.hpp"
 #include "storage/engine/image_copy.hpp"
+#include "storage/engine/set_aside.hpp"
 #include "storage/file/disk_compare.hpp"
 #include "storage/file/siblings.hpp"
+#include "storage/log/image_note.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_scan.hpp"
 
@@ -33,8 +35,18 @@ RecoveryReport report_of(const LogScan& scan, const FileStatus& image) {
   return report;
 }
 
+std::string choice_text(const LogScan& scan, const std::string& path) {
+  return "if this image was put back from a copy, or comes from elsewhere, the log is not its own: use the image as it "
+         "is by `pagectl recover --drop-log " +
+         path + "`, which loses the " + std::to_string(scan.records) +
+         " publishes in the log and keeps its files under other names; if image and log were moved or copied together, "
+         "or only the image's time was changed (touch), replay the log by `pagectl recover --adopt " +
+         path + "`, which writes those publishes over whatever the image holds";
+}
+
 /// A log is replayed only onto the image that it was written for, in a state that it explains.
-void check_pair(const LogScan& scan, const FileStatus& image, const std::string& path, RecoveryReport& report) {
+void check_pair(const LogScan& scan, const FileStatus& image, const std::string& path, const Boot& boot,
+                RecoveryReport& report) {
   if (report.problem || scan.segments.empty()) return;
   std::string what;
   const ImageIdentity here = image_identity(image);
@@ -44,20 +56,21 @@ void check_pair(const LogScan& scan, const FileStatus& image, const std::string&
   else if (here.birth_ns != expected.birth_ns && here.birth_ns != 0 && expected.birth_ns != 0)
     what = "birth time " + std::to_string(expected.birth_ns) + " ns, and this one has " +
            std::to_string(here.birth_ns) + " ns";
+  else if (here.generation != expected.generation && here.generation != 0 && expected.generation != 0)
+    what = "generation " + std::to_string(expected.generation) + " of that inode, and this one has " +
+           std::to_string(here.generation);
   else if (image.size_bytes < scan.image_bytes_min)
     what = "at least " + std::to_string(scan.image_bytes_min) + " bytes, and this one has " +
            std::to_string(image.size_bytes);
   else if (image.size_bytes > scan.pages * page_size)
     what = "at most " + std::to_string(scan.pages * page_size) + " bytes, and this one has " +
            std::to_string(image.size_bytes);
+  else if (scan.note && scan.records != 0)
+    what = note_contradicts(*scan.note, image, boot).value_or("");
   if (what.empty()) return;
   report.adoptable = true;
-  report.problem.emplace(
-      Errc::damaged,
-      "the log beside " + quoted(path) + " was written for an image with " + what +
-          "; if image and log were moved or copied together while nothing served them, run: pagectl recover --adopt " +
-          path +
-          "; else restore both together from a copy, or move the log's files away to use the image without them");
+  report.problem.emplace(Errc::damaged, "the log beside " + quoted(path) + " was written for an image with " + what +
+                                            "; " + choice_text(scan, path));
 }
 
 LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogSizes& sizes = {}) {
@@ -164,8 +177,12 @@ void make_log_durable(const Folder& folder, const std::string& image_name, const
   if (!mutated(Mutation::drop_recovery_entry_sync)) folder.sync();
 }
 
-void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, const std::atomic<bool>* abandon) {
-  if (image.pages() < scan.pages) image.grow(scan.pages - image.pages(), ~0ull);
+void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, ImageNotes& notes,
+                     const std::atomic<bool>* abandon) {
+  if (image.pages() < scan.pages) {
+    const NotedChange change{notes};
+    image.grow(scan.pages - image.pages(), ~0ull);
+  }
   // The disk writes what was copied while the next pages are, in pieces large enough for it to sort what lies
   // scattered.
   constexpr std::uint64_t writeback_pages = 256;
@@ -179,6 +196,7 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, con
     copy.pages = index.alike_until(page) - page;
     copy.may_punch = true;
     index.pieces_at(page, scan.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
+    const NotedChange change{notes};
     next = page + copy_pages(copy, scan.segments, image.file(), scratch).pages;
     if (next - written_back < writeback_pages) continue;
     image.file().file_system().start_writeback(image.file().descriptor(), written_back * page_size,
@@ -190,7 +208,9 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, con
 
 }  // namespace
 
-ImageIdentity image_identity(const FileStatus& status) noexcept { return {status.inode, status.birth_ns}; }
+ImageIdentity image_identity(const FileStatus& status) noexcept {
+  return {status.inode, status.birth_ns, status.generation};
+}
 
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon, const LogSizes& sizes) {
   const Folder& folder = image.folder();
@@ -200,14 +220,18 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   LogScan scan = scan_into(image, O_RDWR, &index, sizes);
   RecoveryReport report = report_of(scan, status);
   if (!report.log_found) return report;
-  check_pair(scan, status, image.path(), report);
+  FileSystem& file_system = folder.file_system();
+  check_pair(scan, status, image.path(), file_system.boot(), report);
   if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
 
+  // From here on the log that counts says itself how the image is. Its own files may be those that go now.
+  ImageNotes notes{file_system, 0, status};
+  if (!scan.segments.empty()) notes.resume(scan.segments.back(), scan.note, status);
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
-  for (auto name = scan.beyond.rbegin(); name != scan.beyond.rend(); ++name) folder.remove(*name);
+  drop_behind_cut(folder, image.name(), scan, report);
   check_abandoned(abandon, image.path());
   make_log_durable(folder, image.name(), scan, abandon, sizes);
-  copy_into_image(image, scan, index, abandon);
+  copy_into_image(image, scan, index, notes, abandon);
   remove_segments(folder, scan.segments);
   report.replayed = true;
   report.image_pages = image.pages();
@@ -222,7 +246,7 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   const FileStatus status = image.file().status();
   const LogScan scan = scan_into(image, O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
-  if (report.log_found) check_pair(scan, status, path, report);
+  if (report.log_found) check_pair(scan, status, path, file_system.boot(), report);
   return report;
 }
 
@@ -232,6 +256,19 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
   options.refuse_pending_log = false;
   ImageFile image = ImageFile::open(file_system, path, options);
   return recover_image(image, adopt);
+}
+
+RecoveryReport drop_log(FileSystem& file_system, const std::string& path) {
+  ImageFileOptions options;
+  options.create = false;
+  options.refuse_pending_log = false;
+  const ImageFile image = ImageFile::open(file_system, path, options);
+  RecoveryReport report = report_of(scan_into(image, O_RDONLY, nullptr), image.file().status());
+  if (!report.log_found) return report;
+  report.pages = report.image_pages;
+  set_log_aside(image.folder(), image.name(), report);
+  remove_scratch_files(image.folder(), image.name());
+  return report;
 }
 
 }  // namespace pageserver::storage

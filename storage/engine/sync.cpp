@@ -110,8 +110,11 @@ void Engine::sync_task() noexcept {
     target = appended_;
     sealed_position_ = target.position;
   }
+  // What is about to become durable knows the image as it is now.
+  notes_.settle(image_->file());
   try {
     sync_log(target.position);
+    check_placement();
   } catch (...) {
     return fail_sync();
   }
@@ -182,6 +185,7 @@ void Engine::finish_sync(const LogPoint& target) noexcept {
 }
 
 void Engine::fail_sync() noexcept {
+  notes_.repeat();
   After after{*this};
   const Lock lock{mutex_};
   if (sync_error_.empty()) {

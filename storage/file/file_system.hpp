@@ -26,10 +26,19 @@ struct FileStatus {
   std::uint64_t links = 0;
   std::uint64_t mount = 0;    ///< a number of the mount that it was reached through; 0 where the kernel does not say
   std::int64_t birth_ns = 0;  ///< 0 where the file system does not say
+  /// Of an open file without a birth time: tells it from another one that had the same inode number; 0: not known.
+  std::uint64_t generation = 0;
   std::int64_t modified_ns = 0;
   std::uint32_t mode = 0;  ///< type and permission bits as in stat(2)
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
+};
+
+/// One run of the operating system: what is written in it and not synced is lost with its end, or what of it the disk
+/// happens not to have.
+struct Boot {
+  std::uint64_t id = 0;         ///< another one in each run, as far as can be told; 0: not known
+  std::int64_t started_ns = 0;  ///< by now_ns() as it is set now; 0: not known
 };
 
 enum class Lock : std::uint8_t { shared, exclusive };
@@ -97,6 +106,10 @@ public:
   /// not be touched. ENOTSUP where there is nothing to map: callers then read.
   virtual IoResult map(int file, std::uint64_t length, const std::byte*& address) = 0;
   virtual void unmap(const std::byte* address, std::uint64_t length) noexcept = 0;
+
+  /// The clock that modification times come from, in nanoseconds since 1970-01-01 UTC. It may be set at any time.
+  virtual std::int64_t now_ns() noexcept = 0;
+  virtual Boot boot() noexcept = 0;
 
   /// Names are changed and listed in an open directory only, never by path: the directory may be moved at any time.
   /// renameat(2), unlinkat(2): a name is one component; a symbolic link is renamed or removed itself.

@@ -66,6 +66,9 @@ public:
   }
   void unmap(const std::byte* address, std::uint64_t length) noexcept override { below_.unmap(address, length); }
 
+  std::int64_t now_ns() noexcept override { return below_.now_ns(); }
+  Boot boot() noexcept override { return below_.boot(); }
+
   IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override {
     return below_.rename_new_beneath(directory, from, to);
   }

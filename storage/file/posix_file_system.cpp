@@ -3,8 +3,10 @@
 // (file_io.hpp), so that a test sees what the system would have said.
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -20,10 +22,14 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 
 #include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system.hpp"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace pageserver::storage {
 namespace {
@@ -35,6 +41,12 @@ IoResult result_of(Value value) noexcept {
 }
 
 constexpr IoResult failure(int error) noexcept { return {-1, error}; }
+
+std::int64_t clock_ns(clockid_t clock) noexcept {
+  struct timespec time {};
+  ::clock_gettime(clock, &time);
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
 
 std::int64_t nanoseconds(const struct statx_timestamp& time) noexcept {
   return time.tv_sec * 1'000'000'000 + static_cast<std::int64_t>(time.tv_nsec);
@@ -137,7 +149,13 @@ public:
   IoResult sync_data(int file) override { return result_of(::fdatasync(file)); }
   IoResult sync(int file) override { return result_of(::fsync(file)); }
 
-  IoResult status(int file, FileStatus& status) override { return status_at(file, "", AT_EMPTY_PATH, status); }
+  IoResult status(int file, FileStatus& status) override {
+    const IoResult found = status_at(file, "", AT_EMPTY_PATH, status);
+    long version = 0;
+    if (found.ok() && status.birth_ns == 0 && S_ISREG(status.mode) && ::ioctl(file, FS_IOC_GETVERSION, &version) == 0)
+      status.generation = static_cast<std::uint32_t>(version);
+    return found;
+  }
 
   IoResult status_of(const std::string& path, FileStatus& status) override {
     return status_at(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status);
@@ -176,6 +194,20 @@ public:
 
   void unmap(const std::byte* address, std::uint64_t length) noexcept override {
     ::munmap(const_cast<std::byte*>(address), length);
+  }
+
+  std::int64_t now_ns() noexcept override { return clock_ns(CLOCK_REALTIME); }
+
+  Boot boot() noexcept override {
+    Boot boot;
+    boot.started_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+    const int file = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return boot;
+    std::array<char, 64> text{};
+    const ssize_t length = ::read(file, text.data(), text.size());
+    ::close(file);
+    if (length > 0) boot.id = XXH3_64bits(text.data(), static_cast<std::size_t>(length));
+    return boot;
   }
 
   IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override {

@@ -48,7 +48,8 @@ std::uint64_t LogChecksum::value() const noexcept {
 }
 
 SegmentLayout segment_layout(std::uint32_t format) noexcept {
-  if (format == 1) return {format_1_mark_at, format_1_records_at, false};
+  if (format == 1) return {format_1_mark_at, format_1_records_at, false, 0};
+  if (format == 2) return {mark_in_segment_at, format_2_records_at, true, 0};
   return {};
 }
 
@@ -67,6 +68,7 @@ void encode_segment_header(const SegmentHeader& header, std::span<std::byte, seg
   put(bytes, segment_image_inode_at, header.image.inode);
   put(bytes, segment_image_birth_ns_at, header.image.birth_ns);
   put(bytes, segment_previous_first_at, header.previous_first_position);
+  put(bytes, segment_generation_at, header.image.generation);
   put(bytes, segment_checksum_at, log_checksum(bytes.first(segment_checksum_at)));
 }
 
@@ -92,6 +94,7 @@ Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& h
   header.image.inode = get<std::uint64_t>(bytes, segment_image_inode_at);
   header.image.birth_ns = get<std::int64_t>(bytes, segment_image_birth_ns_at);
   header.previous_first_position = get<std::uint64_t>(bytes, segment_previous_first_at);
+  header.image.generation = get<std::uint64_t>(bytes, segment_generation_at);
   return Decoded::valid;
 }
 
@@ -109,6 +112,47 @@ Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcep
     return all_zero(bytes.first(mark_bytes)) ? Decoded::empty : Decoded::invalid;
   mark.salt = get<std::uint64_t>(bytes, mark_salt_at);
   mark.position = get<std::uint64_t>(bytes, mark_position_at);
+  return Decoded::valid;
+}
+
+void encode_note(const ImageNote& note, std::span<std::byte, note_bytes> bytes) noexcept {
+  std::memset(bytes.data(), 0, bytes.size());
+  put<std::uint64_t>(bytes, note_magic_at, note_magic);
+  put(bytes, note_salt_at, note.salt);
+  put(bytes, note_sequence_at, note.sequence);
+  put(bytes, note_state_at, static_cast<std::uint32_t>(note.state));
+  put(bytes, note_size_bytes_at, note.size_bytes);
+  put(bytes, note_modified_ns_at, note.modified_ns);
+  put(bytes, note_until_ns_at, note.until_ns);
+  put(bytes, note_durable_ns_at, note.durable_ns);
+  put(bytes, note_written_ns_at, note.written_ns);
+  put(bytes, note_boot_id_at, note.boot_id);
+  put(bytes, note_checksum_at, log_checksum(bytes.first(note_checksum_at)));
+}
+
+Decoded decode_note(std::span<const std::byte> bytes, ImageNote& note) noexcept {
+  if (bytes.size() < note_bytes) return Decoded::empty;
+  bytes = bytes.first(note_bytes);
+  if (get<std::uint64_t>(bytes, note_magic_at) != note_magic ||
+      get<std::uint64_t>(bytes, note_checksum_at) != log_checksum(bytes.first(note_checksum_at)))
+    return all_zero(bytes) ? Decoded::empty : Decoded::invalid;
+  const auto state = get<std::uint32_t>(bytes, note_state_at);
+  if (state != static_cast<std::uint32_t>(ImageNote::State::settled) &&
+      state != static_cast<std::uint32_t>(ImageNote::State::changing))
+    return Decoded::invalid;
+  note.state = static_cast<ImageNote::State>(state);
+  note.salt = get<std::uint64_t>(bytes, note_salt_at);
+  note.sequence = get<std::uint64_t>(bytes, note_sequence_at);
+  note.size_bytes = get<std::uint64_t>(bytes, note_size_bytes_at);
+  note.modified_ns = get<std::int64_t>(bytes, note_modified_ns_at);
+  note.until_ns = get<std::int64_t>(bytes, note_until_ns_at);
+  note.durable_ns = get<std::int64_t>(bytes, note_durable_ns_at);
+  note.written_ns = get<std::int64_t>(bytes, note_written_ns_at);
+  note.boot_id = get<std::uint64_t>(bytes, note_boot_id_at);
+  // So far from now that differences and sums of them would not be numbers any more.
+  constexpr std::int64_t time_max = std::int64_t{1} << 62;
+  for (const std::int64_t time : {note.modified_ns, note.until_ns, note.durable_ns, note.written_ns})
+    if (time <= -time_max || time >= time_max) return Decoded::invalid;
   return Decoded::valid;
 }
 

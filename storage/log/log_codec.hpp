@@ -13,7 +13,8 @@ namespace pageserver::storage {
 /// Which image a log belongs to. Device numbers change from boot to boot and are not part of it.
 struct ImageIdentity {
   std::uint64_t inode = 0;
-  std::int64_t birth_ns = 0;  ///< 0 where the file system does not say
+  std::int64_t birth_ns = 0;     ///< 0 where the file system does not say
+  std::uint64_t generation = 0;  ///< see FileStatus; 0: not known
   friend bool operator==(const ImageIdentity&, const ImageIdentity&) = default;
 };
 
@@ -22,6 +23,7 @@ struct SegmentLayout {
   std::uint64_t mark_at = log_format::mark_in_segment_at;
   std::uint64_t records_at = log_format::segment_records_at;
   bool new_blocks = true;  ///< a record may begin at the next block, with anything between
+  std::uint64_t note_at = log_format::note_in_segment_at;  ///< 0: there are no notes
 };
 SegmentLayout segment_layout(std::uint32_t format) noexcept;
 
@@ -82,6 +84,26 @@ struct SegmentMark {
 };
 void encode_mark(const SegmentMark& mark, std::span<std::byte, log_format::mark_bytes> bytes) noexcept;
 Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcept;
+
+/// What the log knows of the image file.
+struct ImageNote {
+  enum class State : std::uint32_t {
+    settled = 1,   ///< size and modification time are as our last change left them
+    changing = 2,  ///< we may change it, from `modified_ns` to `until_ns`
+  };
+  std::uint64_t salt = 0;
+  std::uint64_t sequence = 0;  ///< of two notes of a log the higher one holds
+  State state = State::settled;
+  std::uint64_t size_bytes = 0;
+  std::int64_t modified_ns = 0;  ///< settled: its time; changing: the earliest that it can have
+  std::int64_t until_ns = 0;     ///< changing: the latest that a change of ours can leave; else 0
+  std::int64_t durable_ns = 0;   ///< of what a loss of power leaves, no time is earlier; 0: not known
+  std::int64_t written_ns = 0;   ///< when this was written
+  std::uint64_t boot_id = 0;     ///< in which run of the system; 0: not known
+  friend bool operator==(const ImageNote&, const ImageNote&) = default;
+};
+void encode_note(const ImageNote& note, std::span<std::byte, log_format::note_bytes> bytes) noexcept;
+Decoded decode_note(std::span<const std::byte> bytes, ImageNote& note) noexcept;
 
 void encode_record_header(const RecordHeader& header,
                           std::span<std::byte, log_format::record_header_bytes> bytes) noexcept;

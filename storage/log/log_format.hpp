@@ -6,8 +6,8 @@
 
 namespace pageserver::storage::log_format {
 
-/// What is written. Format 1 is still read.
-inline constexpr std::uint32_t format_version = 2;
+/// What is written. Formats 1 and 2 are still read.
+inline constexpr std::uint32_t format_version = 3;
 inline constexpr std::uint32_t oldest_format_version = 1;
 
 /// What a disk may tear at a loss of power is within one block of so many bytes, and blocks begin at their multiples.
@@ -30,6 +30,7 @@ inline constexpr std::size_t segment_image_bytes_at = 64;      // u64
 inline constexpr std::size_t segment_image_inode_at = 72;      // u64
 inline constexpr std::size_t segment_image_birth_ns_at = 80;   // i64
 inline constexpr std::size_t segment_previous_first_at = 88;   // u64
+inline constexpr std::size_t segment_generation_at = 96;       // u64; 0 before format 3
 inline constexpr std::size_t segment_checksum_at = 504;        // u64: XXH3-64 of the bytes before it
 
 /// The second block of a segment, written at most once: everything below a position is in the synced image.
@@ -42,10 +43,32 @@ inline constexpr std::size_t mark_salt_at = 8;       // u64
 inline constexpr std::size_t mark_position_at = 16;  // u64
 inline constexpr std::size_t mark_checksum_at = 24;  // u64: XXH3-64 of the bytes before it
 
-/// Where a segment's first record begins.
-inline constexpr std::size_t segment_records_at = 2 * block_bytes;
+/// The third block: what the log knows of the image file, in turns at several places, so that what holds stays while
+/// the next is written, by several threads perhaps. "PSLOGNOT", read as a little-endian number.
+inline constexpr std::uint64_t note_magic = 0x544F4E474F4C5350;
+inline constexpr std::size_t note_bytes = 96;
+inline constexpr std::size_t note_in_segment_at = 2 * block_bytes;
+inline constexpr std::uint64_t note_slots = 8;
+inline constexpr std::uint64_t note_slot_bytes = 512;
+inline constexpr std::size_t note_magic_at = 0;         // u64
+inline constexpr std::size_t note_salt_at = 8;          // u64
+inline constexpr std::size_t note_sequence_at = 16;     // u64
+inline constexpr std::size_t note_state_at = 24;        // u32
+inline constexpr std::size_t note_reserved_at = 28;     // u32, zero
+inline constexpr std::size_t note_size_bytes_at = 32;   // u64
+inline constexpr std::size_t note_modified_ns_at = 40;  // i64
+inline constexpr std::size_t note_until_ns_at = 48;     // i64
+inline constexpr std::size_t note_durable_ns_at = 56;   // i64
+inline constexpr std::size_t note_written_ns_at = 64;   // i64
+inline constexpr std::size_t note_boot_id_at = 72;      // u64
+inline constexpr std::size_t note_unused_at = 80;       // u64, zero
+inline constexpr std::size_t note_checksum_at = 88;     // u64: XXH3-64 of the bytes before it
 
-/// The same in format 1, where no record begins a new block.
+/// Where a segment's first record begins.
+inline constexpr std::size_t segment_records_at = 3 * block_bytes;
+
+/// The same in format 2, which has no notes; and in format 1, where no record begins a new block either.
+inline constexpr std::size_t format_2_records_at = 2 * block_bytes;
 inline constexpr std::size_t format_1_mark_at = 512;
 inline constexpr std::size_t format_1_records_at = 1024;
 

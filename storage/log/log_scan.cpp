@@ -12,6 +12,7 @@
 
 #include "base/mutation.hpp"
 #include "storage/file/siblings.hpp"
+#include "storage/log/image_note.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -79,6 +80,8 @@ private:
       found.segment->salt = found.header.salt;
       found.segment->first_position = found.header.first_position;
       found.known_start = true;
+      const auto note = read_note(*found.segment);
+      if (note && (!scan_.note || scan_.note->sequence < note->sequence)) scan_.note = note;
     }
     found_.push_back(std::move(found));
   }
@@ -251,6 +254,7 @@ private:
     for (std::size_t i = index; i < found_.size(); ++i) {
       FoundSegment& found = found_[i];
       look_for_records(found, i == index ? offset : 0);
+      if (i == index) scan_.dropped_in_last = scan_.dropped_records != 0;
     }
   }
 
@@ -279,6 +283,7 @@ private:
           guessed = true;
         }
         note_synced(header.synced_position);
+        ++scan_.dropped_records;
       }
     }
     found.known_start = found.known_start || guessed;
@@ -289,8 +294,9 @@ private:
     const FoundSegment& found = found_[index];
     const std::string& path = found.segment->file.path();
     const std::string remedy =
-        "; restore the image and its log together from a copy, or move the log's files away to use the image without "
-        "what they hold";
+        "; restore the image and its log together from a copy, or use the image without what the log holds by "
+        "`pagectl recover --drop-log " +
+        folder_.path_of(image_name_) + "`, which keeps its files under other names";
     if (!found.known_start) {
       // The start of a segment that says nothing is known unless it is the last.
       if (index + 1 < found_.size() && scan_.synced_position != 0)

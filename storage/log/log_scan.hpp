@@ -36,7 +36,10 @@ struct LogScan {
   std::uint64_t image_bytes_min = 0;   ///< the image had this size when the oldest segment was made
   std::uint64_t bytes = 0;             ///< of all the files
   std::uint64_t tail_bytes = 0;        ///< after the cut
+  std::uint64_t dropped_records = 0;   ///< whole ones after the cut
+  bool dropped_in_last = false;        ///< some of them are in the last of `segments`
   std::optional<SegmentHeader> first;  ///< nothing when no segment has a header
+  std::optional<ImageNote> note;       ///< the newest of all files
   std::optional<MemoryError> problem;  ///< why this log can't be replayed
 };
 

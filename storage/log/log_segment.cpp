@@ -12,6 +12,7 @@
 
 #include "base/mutation.hpp"
 #include "storage/file/siblings.hpp"
+#include "storage/log/image_note.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -97,9 +98,10 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
     write_record(*segment, record, header);
   } catch (...) {
     // Give back what the torn record took. It is no record in any case, so that a failure here changes nothing.
-    if (appended.new_segment)
+    if (appended.new_segment) {
+      if (options_.notes != nullptr) options_.notes->forget_segment();
       segment_left_ = !give_up(segment_name(options_.image_name, segment->number));
-    else if (writes) {
+    } else if (writes) {
       const std::uint64_t offset = segment->offset_of(header.position);
       torn_rest_ = !segment->file.file_system().truncate(segment->file.descriptor(), offset).ok();
       segment->blocks_written = std::min(segment->blocks_written, block_from(offset));
@@ -135,6 +137,7 @@ void LogWriter::go_on_in(LogSegmentRef segment, std::uint64_t bytes) noexcept {
   if (current_ && current_->offset_of(end_position_) + options_.segment_bytes / small_rest < current_bytes_)
     static_cast<void>(give_back_tail());
   segment_failed_ = segment_left_ = false;
+  if (options_.notes != nullptr) options_.notes->keep_segment();
   current_ = std::move(segment);
   current_bytes_ = bytes;
   ++next_number_;
@@ -313,7 +316,10 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
     segment_failed_ = true;
     std::array<std::byte, segment_records_at> encoded{};
     encode_segment_header(header, std::span{encoded}.first<segment_header_bytes>());
-    segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
+    if (options_.notes != nullptr)
+      options_.notes->begin_segment(segment, encoded);
+    else
+      segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
   } catch (...) {
     segment_left_ = !give_up(name);
     throw;

@@ -78,6 +78,8 @@ public:
   explicit NoRoomError(const MemoryError& reason) : MemoryError{reason} {}
 };
 
+class ImageNotes;
+
 /// Appends records, one caller at a time. It decides nothing about durability or visibility.
 class LogWriter {
 public:
@@ -89,6 +91,7 @@ public:
     std::uint32_t file_mode = 0640;
     ImageIdentity image;
     LogSizes sizes;
+    ImageNotes* notes = nullptr;  ///< outlives the writer; null: what it makes has none
   };
   struct Appended {
     std::uint64_t data_position = 0;  ///< of the first byte of data; the ranges' data adjoins

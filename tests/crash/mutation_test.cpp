@@ -91,6 +91,7 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"open_by_path", Mutation::open_by_path},
       {"skip_image_lock", Mutation::skip_image_lock},
       {"clean_before_lock", Mutation::clean_before_lock},
+      {"drop_image_note", Mutation::drop_image_note},
   }));
   INFO(name);
   const Failing failing = mutation == Mutation::success_after_failed_sync ? Failing::syncs

@@ -76,6 +76,8 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::after(Crash crash, std
   copy->inodes_ = inodes_;
   copy->next_inode_ = next_inode_;
   copy->clock_ns_ = clock_ns_ + 1'000'000;
+  copy->boot_ = crash == Crash::kill ? boot_ : boot_ + 1;
+  copy->boot_started_ns_ = crash == Crash::kill ? boot_started_ns_ : copy->clock_ns_;
   Random chance(seed);
   std::set<std::uint64_t> torn_in_changes;
   for (const auto& [path, directory] : directories_) {
@@ -310,6 +312,7 @@ IoResult SimulatedFileSystem::reserve(int file, std::uint64_t offset, std::uint6
   if (length == 0) return failed(EINVAL);
   if (bytes_with_room(*inode, offset, length) < length) return failed(ENOSPC);
   inode->allocate(offset, length);
+  inode->touch(tick());
   return done();
 }
 
@@ -355,7 +358,7 @@ IoResult SimulatedFileSystem::sync_file(int file, Call call) {
   const SimulatedInode::Sync sync = inode->start_sync();
   if (observe) observe({calls_ - 1, call, path, 0, 0, true});
   if ((inode = inode_of(file)) == nullptr) return failed(EBADF);
-  inode->finish_sync(sync);
+  inode->finish_sync(sync, call == Call::sync_file);
   return done();
 }
 

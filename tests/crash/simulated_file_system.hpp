@@ -129,6 +129,8 @@ public:
   storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
   void unmap(const std::byte* address, std::uint64_t length) noexcept override;
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;
+  std::int64_t now_ns() noexcept override { return clock_ns_; }
+  storage::Boot boot() noexcept override { return {boot_, boot_started_ns_}; }
   storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult remove_beneath(int directory, const std::string& name) override;
@@ -162,7 +164,8 @@ private:
   OpenFile* file_of(int file);
   SimulatedInode* inode_of(int file);
   Directory* directory_of(const std::string& path);
-  std::int64_t tick() { return ++clock_ns_; }
+  /// Some minutes in a run, so that what lasts for seconds ends in it.
+  std::int64_t tick() { return clock_ns_ += 3'000'001; }
   std::uint64_t make_inode(std::uint32_t mode);
   void drop_unused_inodes();
   storage::IoResult open_path(const std::string& path, int flags, std::uint32_t mode);
@@ -183,6 +186,8 @@ private:
   std::uint64_t next_inode_ = 100;
   int next_file_ = 3;
   std::int64_t clock_ns_ = 1'000'000'000;
+  std::uint64_t boot_ = 1;
+  std::int64_t boot_started_ns_ = 1;
   std::uint64_t calls_ = 0;
   bool dropped_pages_ = false;
   std::array<std::uint64_t, call_kinds> calls_by_kind_{};

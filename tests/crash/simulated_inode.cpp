@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t earlier_max = 3;  // contents of one sector that are remembered; enough to tear what is rewritten
 
+constexpr std::size_t times_max = 16;
+
 }  // namespace
 
 void SimulatedMapping::open(const BlockBytes& content) {
@@ -81,8 +83,16 @@ void SimulatedInode::read_disk(std::uint64_t offset, std::span<std::byte> buffer
   }
 }
 
-void SimulatedInode::write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns) {
+void SimulatedInode::touch(std::int64_t now_ns) {
+  if (earlier_times_.size() < times_max)
+    earlier_times_.push_back(modified_ns_);
+  else
+    earlier_times_[static_cast<std::size_t>(now_ns) % times_max] = modified_ns_;
   modified_ns_ = now_ns;
+}
+
+void SimulatedInode::write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns) {
+  touch(now_ns);
   if (offset + data.size() > size()) resize(offset + data.size(), now_ns);
   note_dirty(offset, data.size());
   content_.write(offset, data);
@@ -91,7 +101,7 @@ void SimulatedInode::write(std::uint64_t offset, std::span<const std::byte> data
 }
 
 void SimulatedInode::resize(std::uint64_t size, std::int64_t now_ns) {
-  modified_ns_ = now_ns;
+  touch(now_ns);
   if (size == content_.size()) return;
   const std::uint64_t old = content_.size();
   // What is cut off reads as zeros if the file grows again, and the disk does not know that yet.
@@ -107,7 +117,7 @@ void SimulatedInode::resize(std::uint64_t size, std::int64_t now_ns) {
 }
 
 void SimulatedInode::zero(std::uint64_t offset, std::uint64_t length, std::int64_t now_ns) {
-  modified_ns_ = now_ns;
+  touch(now_ns);
   if (offset >= size()) return;
   length = std::min(length, size() - offset);
   note_dirty(offset, length);
@@ -141,7 +151,11 @@ void SimulatedInode::release(std::uint64_t offset, std::uint64_t length) {
   }
 }
 
-void SimulatedInode::finish_sync(const Sync& sync) {
+void SimulatedInode::finish_sync(const Sync& sync, bool times) {
+  if (times) {
+    durable_modified_ns_ = std::max(durable_modified_ns_, sync.modified_ns);
+    std::erase_if(earlier_times_, [&](std::int64_t time) { return time < durable_modified_ns_; });
+  }
   // A sync that began later, and is done, made all of this durable and more.
   if (sync.started < newest_sync_) return;
   newest_sync_ = sync.started;
@@ -199,6 +213,15 @@ void SimulatedInode::tear_sector(BlockBytes& left, std::uint64_t offset, Tear te
 
 void SimulatedInode::crash(Crash crash, Random& random, Tear tear) {
   if (crash == Crash::kill) return;
+  // A time may reach the disk long before what it is the time of, or long after.
+  if (crash == Crash::power && !earlier_times_.empty()) {
+    const std::uint64_t choice = random.below(earlier_times_.size() + 2);
+    if (choice == 0) modified_ns_ = durable_modified_ns_;
+    if (choice > 1) modified_ns_ = earlier_times_[choice - 2];
+  }
+  if (crash == Crash::power_lost) modified_ns_ = durable_modified_ns_;
+  durable_modified_ns_ = modified_ns_;
+  earlier_times_.clear();
   std::uint64_t size = durable_.size();
   if (crash == Crash::power_kept) size = content_.size();
   if (crash == Crash::power && content_.size() != size) {

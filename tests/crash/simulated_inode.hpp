@@ -56,7 +56,7 @@ public:
   static constexpr std::uint64_t sector_size = 512;
 
   explicit SimulatedInode(std::uint64_t number, std::int64_t birth_ns, std::uint32_t mode)
-      : number_(number), birth_ns_(birth_ns), modified_ns_(birth_ns), mode_(mode) {}
+      : number_(number), birth_ns_(birth_ns), modified_ns_(birth_ns), durable_modified_ns_(birth_ns), mode_(mode) {}
 
   std::uint64_t number() const { return number_; }
   std::int64_t birth_ns() const { return birth_ns_; }
@@ -73,6 +73,8 @@ public:
   void write(std::uint64_t offset, std::span<const std::byte> data, std::int64_t now_ns);
   void resize(std::uint64_t size, std::int64_t now_ns);
   void zero(std::uint64_t offset, std::uint64_t length, std::int64_t now_ns);
+  /// The modification time alone, as a reservation moves it.
+  void touch(std::int64_t now_ns);
 
   /// The address of the file's first `length` bytes as a process sees them, from now on whatever changes them; or null.
   const std::byte* map(std::uint64_t length) { return mapping_.map(content_, length); }
@@ -91,9 +93,11 @@ public:
   struct Sync {
     BlockBytes content;
     std::uint64_t started = 0;
+    std::int64_t modified_ns = 0;
   };
-  Sync start_sync() const { return {content_, change_}; }
-  void finish_sync(const Sync& sync);
+  Sync start_sync() const { return {content_, change_, modified_ns_}; }
+  /// `times`: with the modification time, which a sync of the data alone leaves as it is on the disk.
+  void finish_sync(const Sync& sync, bool times);
   /// A sync that failed as on Linux: each dirty sector is now clean for the page cache, and on the disk or not.
   /// `drops_pages`: memory is short, and the page cache forgets some of what is on the disk otherwise.
   void fail_sync(Random& random, bool drops_pages = false);
@@ -117,6 +121,8 @@ private:
   std::uint64_t number_;
   std::int64_t birth_ns_;
   std::int64_t modified_ns_;
+  std::int64_t durable_modified_ns_;
+  std::vector<std::int64_t> earlier_times_;  ///< since it was durable, some of them, without the newest
   std::uint32_t mode_;
   BlockBytes content_;
   SimulatedMapping mapping_;

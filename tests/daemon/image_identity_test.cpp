@@ -9,7 +9,7 @@
 #include <vector>
 #include "tests/support/catch.hpp"
 
-#include "tests/daemon/helpers.hpp"
+#include "tests/daemon/images.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
@@ -17,44 +17,6 @@ using namespace pageserver::test;
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t page = 65536;
-
-std::string text_at(RawClient client, std::uint64_t offset, std::uint32_t length) {
-  const auto bytes = client.read(offset, length);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::vector<std::byte> bytes_of(const std::string& text) {
-  const auto* const begin = reinterpret_cast<const std::byte*>(text.data());
-  return {begin, begin + text.size()};
-}
-
-/// Written and flushed through the daemon.
-void put(const Daemon& daemon, std::string_view store, std::uint64_t offset, const std::string& text) {
-  RawClient client = session_on(daemon, store);
-  client.write(offset, bytes_of(text));
-  REQUIRE(client.call(proto::FlushRequest{}).status() == proto::Status::ok);
-  REQUIRE(client.call(proto::CloseRequest{}).status() == proto::Status::ok);
-}
-
-std::string text_of(const Daemon& daemon, std::string_view store, std::uint64_t offset, std::uint32_t length) {
-  return text_at(session_on(daemon, store, proto::Access::read), offset, length);
-}
-
-void make_image(const fs::path& path, std::uint64_t pages) {
-  std::ofstream(path).close();
-  fs::resize_file(path, pages * page);
-}
-
-/// The daemon alone, to its end: for starts that are refused.
-RunResult started(const std::vector<std::string>& flags) {
-  std::vector<std::string> argv{pageserverd_path()};
-  argv.insert(argv.end(), flags.begin(), flags.end());
-  return run(argv);
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Runs a script in a mount namespace of its own. Where that is not allowed the status is 99.
 RunResult in_own_mounts(const std::string& script) {
@@ -90,9 +52,9 @@ TEST_CASE("an image with two names is refused for writing under both, and nothin
                                                     {"grow", dir.file(name), "1"}}) {
       std::vector<std::string> argv{pagectl_path()};
       argv.insert(argv.end(), command.begin(), command.end());
-      const RunResult tool = run(argv);
-      INFO(command.front() << ": " << tool.err);
-      CHECK(tool.status == 1);
+      const RunResult refused_too = run(argv);
+      INFO(command.front() << ": " << refused_too.err);
+      CHECK(refused_too.status == 1);
     }
     CHECK(contains(run({pagectl_path(), "grow", "store:" + dir.file(name), "1"}).err, "has 2 names (hard links)"));
   }
@@ -145,4 +107,33 @@ TEST_CASE("an image that is mounted by itself, without its folder, is refused fo
                       "' grow 'store:" + dir.file("data/a.img") + "' 1")
             .status == 0);
   CHECK(fs::file_size(dir.path() / "host/a.img") == 3 * page);
+}
+
+TEST_CASE("without birth times an image that was removed and copied back is refused, whatever inode it has") {
+  TempDir dir;
+  const std::string at = dir.file("m"), a = at + "/a.img";
+  const auto on_disk = [&](const std::string& script) {
+    return in_own_mounts("mount -o loop '" + dir.file("disk") + "' '" + at + "'\n" + script);
+  };
+  fs::create_directory(at);
+  // The kernel gives the inode that was freed last to the next file.
+  const bool made =
+      shell("truncate -s 24M '" + dir.file("disk") + "'; mkfs.ext4 -q -I 128 '" + dir.file("disk") + "'").status == 0;
+  if (!made || on_disk("true").status != 0) {
+    WARN("no file system without birth times can be mounted here: not tested");
+    return;
+  }
+  const std::string store = "'store:" + a + "'", tool_path = "'" + pagectl_path() + "'";
+  // A copy of each of the log's files while they are there, put back as the store of a killed process leaves them.
+  const RunResult result =
+      on_disk("cd '" + at + "'\ntruncate -s 131072 a.img\ncp a.img backup.img\n" + "'" + pageserverd_path() +
+              "' --unix '" + dir.file("s") + "' --store a=a.img 2>'" + dir.file("log") + "' & daemon=$!\n" + "until " +
+              tool_path + " ping 'pageserver+unix:///?socket=" + dir.file("s") + "' --wait 1000; do :; done\n" +
+              "echo two | " + tool_path + " write 'pageserver+unix:///a?socket=" + dir.file("s") + "' 0\n" +
+              "kill -9 $daemon; wait $daemon || true\nls -i a.img >before\nrm a.img; cp backup.img a.img\n" +
+              "status=0; '" + pageserverd_path() + "' --unix '" + dir.file("s2") + "' --store a=a.img || status=$?\n" +
+              "echo status $status; cat before; ls -i a.img");
+  INFO(result.out << result.err);
+  CHECK(contains(result.out, "status 1"));
+  CHECK(contains(result.err, "was written for an image with"));
 }

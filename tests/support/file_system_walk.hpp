@@ -20,7 +20,7 @@ namespace pageserver::test {
 /// fails until it makes it.
 class CountingFiles final : public storage::FileSystem {
 public:
-  static constexpr std::size_t kinds = 28;
+  static constexpr std::size_t kinds = 30;
   std::map<std::string, int> arrived;
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }
@@ -55,6 +55,8 @@ public:
   storage::IoResult status_beneath(int, const std::string&, storage::FileStatus&) override {
     return count("status_beneath");
   }
+  std::int64_t now_ns() noexcept override { return count("now_ns").value; }
+  storage::Boot boot() noexcept override { return {static_cast<std::uint64_t>(count("boot").value), 0}; }
   storage::IoResult rename_new_beneath(int, const std::string&, const std::string&) override {
     return count("rename_new_beneath");
   }
@@ -111,6 +113,8 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
   files.drop_from_memory(7, 0, 8);
   files.unmap(bytes.data(), 8);
   files.unlock(7);
+  static_cast<void>(files.now_ns());
+  static_cast<void>(files.boot());
   files.close(7);
 }
 

@@ -69,8 +69,8 @@ public:
         ->delimiter(',')
         ->type_name("NUMBER,...");
   }
-  void flag(const std::string& name, bool Options::*field, const std::string& help) {
-    sub_->add_flag(name, (*options_).*field, help);
+  CLI::Option* flag(const std::string& name, bool Options::*field, const std::string& help) {
+    return sub_->add_flag(name, (*options_).*field, help);
   }
   CLI::App& app() { return *sub_; }
 
@@ -220,7 +220,14 @@ void add_work_commands(const CommandSink& sink) {
                                   run_recover);
   recover.text("FILE", &RecoverOptions::file, "Image file");
   recover.flag("--adopt", &RecoverOptions::adopt,
-               "Accept an image and a log that were moved or copied together while nothing served them");
+               "Replay the log although inode, size or time of the image say that it is another one: right when both "
+               "were moved or copied together, or only the time was changed; publishes of the log then lie over "
+               "whatever the image holds");
+  recover
+      .flag("--drop-log", &RecoverOptions::drop_log,
+            "Use the image as it is, as after it was put back from a copy: what only the log has is lost to it, and "
+            "the log's files are kept as FILE.kept-TIME.NUMBER")
+      ->excludes("--adopt");
 }
 
 }  // namespace pageserver::pagectl

@@ -118,6 +118,7 @@ int run_check(Context& context, const FileOptions& options);
 struct RecoverOptions {
   std::string file;
   bool adopt = false;
+  bool drop_log = false;
 };
 int run_recover(Context& context, const RecoverOptions& options);
 

@@ -51,7 +51,11 @@ Json report_json(const std::string& path, const storage::RecoveryReport& report)
           {"synced_position", report.synced_position},
           {"image_pages", report.image_pages},
           {"pages", report.pages},
-          {"size_bytes", report.pages * page_size}};
+          {"size_bytes", report.pages * page_size},
+          {"dropped_files", report.dropped_files},
+          {"dropped_records", report.dropped_records},
+          {"kept_files", report.kept_files},
+          {"warning", report.warning.empty() ? Json(nullptr) : Json(report.warning)}};
 }
 
 /// Why the file can't be used as it is; empty when it can. Reads all of it unless a log says that it is not whole.
@@ -101,13 +105,23 @@ int run_recover(Context& context, const RecoverOptions& options) {
   // Opened as an image first where no log is in the way: a file that is no image is refused, not praised.
   const auto found = storage::inspect_log(storage::posix_file_system(), path);
   if (!found.log_found) make_file_image(options.file, path, Access::write);
-  const auto report = found.log_found ? storage::recover_log(storage::posix_file_system(), path, options.adopt) : found;
+  auto& files = storage::posix_file_system();
+  const auto report = !found.log_found   ? found
+                      : options.drop_log ? storage::drop_log(files, path)
+                                         : storage::recover_log(files, path, options.adopt);
   if (context.json) {
     Json document = report_json(path, report);
     document["recovered"] = report.replayed;
     context.out.json(document);
   }
-  if (report.replayed) {
+  if (!report.warning.empty()) complain("recover " + storage::quoted(path) + ": " + report.warning);
+  if (options.drop_log && report.log_found) {
+    std::string kept;
+    for (const std::string& file : report.kept_files) kept += (kept.empty() ? "" : ", ") + file;
+    context.note(path + ": used as it is, " + pages_text(report.pages) + ", without the " +
+                 std::to_string(report.records) + " publishes of a log of " + bytes_text(report.log_bytes) +
+                 "; its files are kept as " + kept);
+  } else if (report.replayed) {
     context.note(path + ": replayed " + std::to_string(report.records) + " publishes from a log of " +
                  bytes_text(report.log_bytes) + "; the image has " + pages_text(report.pages));
   } else {

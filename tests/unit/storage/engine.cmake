@@ -10,6 +10,7 @@ pageserver_test(engine_test LABEL unit threads
     engine_threads_test.cpp
     engine_views_test.cpp
     engine_zero_test.cpp
+    image_note_test.cpp
     log_codec_test.cpp
     log_index_test.cpp
     log_segment_test.cpp

@@ -31,13 +31,13 @@ TEST_CASE("log format: a segment header has these bytes") {
   header.version = 9;
   header.pages = 5;
   header.image_bytes = 0x20000;
-  header.image = {0x77, -2};
+  header.image = {0x77, -2, 0x5566};
   header.previous_first_position = 0x1000;
   std::array<std::byte, log_format::segment_header_bytes> bytes;
   encode_segment_header(header, bytes);
   CHECK(hex(std::span{bytes}.first(96)) ==
         "50534c4f47534547"
-        "02000000"
+        "03000000"
         "00020000"
         "8877665544332211"
         "0300000000000000"
@@ -49,8 +49,9 @@ TEST_CASE("log format: a segment header has these bytes") {
         "7700000000000000"
         "feffffffffffffff"
         "0010000000000000");
-  CHECK(hex(std::span{bytes}.subspan(96, 408)) == std::string(816, '0'));
-  CHECK(hex(std::span{bytes}.subspan(504)) == "464d863aceafe975");
+  CHECK(hex(std::span{bytes}.subspan(96, 8)) == "6655000000000000");
+  CHECK(hex(std::span{bytes}.subspan(104, 400)) == std::string(800, '0'));
+  CHECK(hex(std::span{bytes}.subspan(504)) == "86dbbad2b5aa063c");
   SegmentHeader decoded;
   std::uint32_t other = 0;
   REQUIRE(decode_segment_header(bytes, decoded, other) == Decoded::valid);
@@ -63,6 +64,48 @@ TEST_CASE("log format: a segment header has these bytes") {
   CHECK(decoded.image_bytes == header.image_bytes);
   CHECK(decoded.image == header.image);
   CHECK(decoded.previous_first_position == header.previous_first_position);
+}
+
+TEST_CASE("log format: a note has these bytes, and lies in the third block of a segment") {
+  ImageNote note;
+  note.salt = 0x1122334455667788;
+  note.sequence = 10;
+  note.state = ImageNote::State::changing;
+  note.size_bytes = 0x20000;
+  note.modified_ns = -2;
+  note.until_ns = 0x3000;
+  note.durable_ns = 0x2000;
+  note.written_ns = 0x2800;
+  note.boot_id = 0xabcdef;
+  std::array<std::byte, log_format::note_bytes> bytes;
+  encode_note(note, bytes);
+  CHECK(hex(std::span{bytes}.first(88)) ==
+        "50534c4f474e4f54"
+        "8877665544332211"
+        "0a00000000000000"
+        "02000000"
+        "00000000"
+        "0000020000000000"
+        "feffffffffffffff"
+        "0030000000000000"
+        "0020000000000000"
+        "0028000000000000"
+        "efcdab0000000000"
+        "0000000000000000");
+  ImageNote decoded;
+  REQUIRE(decode_note(bytes, decoded) == Decoded::valid);
+  CHECK(decoded == note);
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    bytes[at] ^= std::byte{4};
+    CHECK(decode_note(bytes, decoded) == Decoded::invalid);
+    bytes[at] ^= std::byte{4};
+  }
+  CHECK(decode_note(std::span{bytes}.first(95), decoded) == Decoded::empty);
+  CHECK(decode_note(std::vector<std::byte>(96), decoded) == Decoded::empty);
+  CHECK(segment_layout(3).note_at == 8192);
+  CHECK(segment_layout(3).records_at == 12288);
+  CHECK(segment_layout(2).note_at == 0);
+  CHECK(segment_layout(2).records_at == 8192);
 }
 
 TEST_CASE("log format: a mark, a record header and a range have these bytes") {
