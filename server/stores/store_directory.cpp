@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <pageserver/memory_provider.hpp>
 
@@ -121,7 +122,28 @@ void StoreDirectory::require(const std::string& name) const {
   if (has(name)) return;
   const std::string file = file_of(name);
   storage::check_image_place(folder_, file, "open", folder_.path_of(file), gone_remedy);
-  throw not_served(name);
+  const MemoryError error = not_served(name);
+  const std::string replaced = look_at_path();
+  if (replaced.empty()) throw error;
+  throw MemoryError(error.errc(), std::string(error.what()) + "; " + replaced);
+}
+
+// Stores are those of the folder that was opened, wherever it is now: with their logs they are whole there.
+std::string StoreDirectory::look_at_path() const {
+  FileStatus opened, named;
+  if (!file_system_.status(folder_.descriptor(), opened).ok()) return {};
+  const IoResult found = file_system_.status_of(path_, named);
+  if (!found.ok() && found.error != ENOENT) return {};
+  const bool same = found.ok() && named.inode == opened.inode && named.device == opened.device;
+  std::string text;
+  if (!same)
+    text = "the directory " + quoted(path_) +
+           (found.ok() ? " was replaced by another folder" : " was moved or removed") +
+           " since the start: the stores are still those of the folder that was opened then; put that back, or restart "
+           "to serve what the path leads to";
+  const std::lock_guard lock(mutex_);
+  if (text != std::exchange(said_of_path_, text) && !text.empty()) log_.warn("directory", {{"warning", text}});
+  return text;
 }
 
 std::uint64_t StoreDirectory::readings() const {
@@ -155,6 +177,7 @@ std::shared_ptr<const StoreDirectory::Listing> StoreDirectory::listing(bool from
 }
 
 std::vector<std::string> StoreDirectory::names(const std::string& after, std::size_t count) {
+  if (after.empty()) static_cast<void>(look_at_path());
   const auto all = listing(after.empty());
   const auto from = std::upper_bound(all->names.begin(), all->names.end(), after);
   const auto left = static_cast<std::size_t>(all->names.end() - from);
@@ -172,6 +195,7 @@ void StoreDirectory::create(const std::string& name, std::uint64_t pages) {
     throw MemoryError(Errc::invalid_argument, what + ": " + why + "; choose another name");
   const std::string file = file_of(name);
   const std::string path = path_of(name);
+  static_cast<void>(look_at_path());
   // A crash may have left a part of one.
   storage::finish_removal(folder_, file, path);
   storage::check_image_place(folder_, file, "create", path, gone_remedy);

@@ -61,6 +61,8 @@ private:
   };
 
   bool has(const std::string& name) const;
+  /// Empty, or that the directory's path leads elsewhere since the start; said in the log once.
+  std::string look_at_path() const;
   std::vector<std::string> file_names() const;
   std::shared_ptr<const Listing> listing(bool from_the_beginning);
   void forget_listing() noexcept;
@@ -75,6 +77,7 @@ private:
   mutable std::mutex mutex_;
   std::shared_ptr<const Listing> listing_;
   std::uint64_t readings_ = 0;
+  mutable std::string said_of_path_;
 };
 
 }  // namespace pageserver::server

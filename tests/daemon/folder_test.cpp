@@ -117,7 +117,8 @@ TEST_CASE("a directory that was moved is listed, and stores in it are made and r
   const fs::path d = dir.path() / "d";
   fs::create_directory(d);
   std::ofstream(d / "a.img").close();
-  const Daemon daemon({"--directory", "{dir}/d", "--allow-create", "--allow-remove"}, &dir);
+  Daemon daemon({"--directory", "{dir}/d", "--allow-create", "--allow-remove"}, &dir);
+  daemon.expect_complaint("was replaced by another folder since the start");
   fs::rename(d, dir.path() / "d.old");
   fs::create_directory(d);
   std::ofstream(d / "other.img").close();
@@ -128,6 +129,12 @@ TEST_CASE("a directory that was moved is listed, and stores in it are made and r
   std::vector<std::string> names;
   for (const auto& entry : frame.as<proto::ListAnswer>().entries) names.emplace_back(entry.store);
   CHECK(names == std::vector<std::string>{"a", "b"});
+  proto::OpenRequest open;
+  open.store = "other";
+  const Frame other = client.call(open);
+  CHECK(other.status() == proto::Status::not_found);
+  CHECK(other.text().find("was replaced by another folder since the start") != std::string::npos);
+  daemon.wait_for_log("was replaced by another folder since the start");
   REQUIRE(client.call(proto::RemoveRequest{"a"}).status() == proto::Status::ok);
   CHECK(names_in(dir.path() / "d.old") == std::vector<std::string>{"b.img"});
   CHECK(names_in(d) == std::vector<std::string>{"other.img"});
