@@ -162,8 +162,10 @@ void remove_served(Living& living, SoakStore& store, const std::vector<fs::path>
   living.causes |= handled;
   living.field.touched = true;
   living.status_may_be_1 = true;
-  const fs::path copy = store.backup_path();
+  if (living.field.pins_go || living.field.no_room || living.field.connections_go) return;  // then no copy is sure
+  const fs::path copy = living.folder / "online-copy";
   store.backup = copy_online(living, store, copy);
+  fs::rename(copy, store.backup_path());
   for (const fs::path& file : files) fs::remove(file);
   some_steps(living);
   must_not_flush(living, store);
