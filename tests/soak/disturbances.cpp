@@ -173,7 +173,11 @@ void remove_served(Living& living, SoakStore& store, const std::vector<fs::path>
 }
 
 void remove_image(Living& living, SoakStore& store) { remove_served(living, store, {store.image()}); }
-void remove_log(Living& living, SoakStore& store) { remove_served(living, store, store.siblings("log")); }
+void remove_log(Living& living, SoakStore& store) {
+  if (store.in_directory) return;  // its last session closes it, and the next one begins a log anew
+  const auto files = store.siblings("log");
+  if (!files.empty()) remove_served(living, store, files);
+}
 
 constexpr Disturbance all[] = {
     {"paused and continued", 3, false, pause},
