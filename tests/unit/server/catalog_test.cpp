@@ -163,7 +163,7 @@ TEST_CASE("a list in many parts looks at each store once, and reads the director
   constexpr std::size_t count = 2000;
   for (std::size_t i = 0; i < count; ++i) make_image(fixture.dir.path() / (std::to_string(10'000 + i) + ".img"), 0);
   fixture.serve_directory(true, true);
-  fixture.catalog.emplace(fixture.config, files, fixture.log);
+  fixture.catalog.emplace(fixture.config, files, fixture.log, fixture.threads);
   fixture.catalog->start();
   Catalog& catalog = *fixture.catalog;
   const auto looks_before = files.calls(test::Call::status_of), lists_before = files.calls(test::Call::list);
