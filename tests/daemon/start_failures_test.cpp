@@ -33,7 +33,7 @@ std::string content_of(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("--check-config finds addresses that can't be listened on at once") {
+TEST_CASE("the check of a configuration finds addresses that can't be listened on at once") {
   struct Case {
     std::vector<std::string> listen;
     const char* fault;
@@ -60,7 +60,7 @@ TEST_CASE("--check-config finds addresses that can't be listened on at once") {
             .out == "ok\n");
 }
 
-TEST_CASE("--check-config finds a socket's path that is too long, with the numbers") {
+TEST_CASE("the check of a configuration finds a socket's path that is too long, with the numbers") {
   const TempDir dir;
   const std::string path = "/" + std::string(107, 's');
   std::ofstream(dir.file("c.json")) << R"({"unix": [{"path": ")" << path
@@ -75,7 +75,7 @@ TEST_CASE("--check-config finds a socket's path that is too long, with the numbe
   CHECK(checked({"--store", "a=/nowhere/a.img", "--unix", path.substr(0, 107)}).status == 0);
 }
 
-TEST_CASE("--check-config finds one file that is named for two things") {
+TEST_CASE("the check of a configuration finds one file that is named for two things") {
   const TempDir dir;
   const std::string image = "a=" + dir.file("a.img");
   for (const auto& flags : std::vector<std::vector<std::string>>{
