@@ -218,7 +218,7 @@ TEST_CASE("a refresh that memory runs out in is answered, or has not moved the v
     if (!again.everything && again.changed.empty()) ++wrong;
   }
   CHECK(wrong == 0);
-  CHECK(number > 5);
+  CHECK(number > 3);
 }
 
 TEST_CASE("a failed allocation in one session's batch puts none of its bytes into another's") {
@@ -227,7 +227,8 @@ TEST_CASE("a failed allocation in one session's batch puts none of its bytes int
   std::uint64_t reached = 0;
   // The first ones one by one; further on the same few come again for each write.
   for (; fail_allocation(number, stays); number += number < 100 ? 1 : 7) ++reached;
-  CHECK(reached >= 20);
+  // A loop has served other sessions before, so its buffers are there: what is left are those of a group of writes.
+  CHECK(reached >= 2);
 }
 
 }  // namespace pageserver::test
