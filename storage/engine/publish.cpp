@@ -450,6 +450,12 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
   try {
     if (mutated(Mutation::publish_before_append)) {
       auto early = locate(ranges, true, fill);
+      for (LoggedRange& one : early) {
+        if (one.range.zero || one.memory) continue;  // there is no place in the log yet that a read could find them at
+        const auto bytes = std::make_shared_for_overwrite<std::byte[]>(one.range.length);
+        fill(one.position, {bytes.get(), one.range.length});
+        one.memory = bytes;
+      }
       const Lock lock{mutex_};
       make_visible(state, publishing, early, after);
     }
