@@ -72,12 +72,12 @@ struct Worker::Runner {
   explicit Runner(Worker& of) noexcept : worker(of) {
     const std::lock_guard lock(worker.runners_mutex_);
     *end_of(worker.runners_) = this;
-    current = this;
+    current_ = this;
   }
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
   ~Runner() {
-    current = nullptr;
+    current_ = nullptr;
     const std::lock_guard lock(worker.runners_mutex_);
     Runner** place = &worker.runners_;
     while (*place != this) place = &(*place)->next;
@@ -90,7 +90,7 @@ struct Worker::Runner {
     return place;
   }
 
-  static thread_local Runner* current;
+  static thread_local Runner* current_;
 
   Worker& worker;
   Runner* next = nullptr;
@@ -101,9 +101,9 @@ struct Worker::Runner {
   int looks = 0;  ///< in a row at which it was inside the same handler, after the first
 };
 
-thread_local Worker::Runner* Worker::Runner::current = nullptr;
+thread_local Worker::Runner* Worker::Runner::current_ = nullptr;
 
-Worker::Busy::Busy() noexcept : runner_(Runner::current) {
+Worker::Busy::Busy() noexcept : runner_(Runner::current_) {
   if (runner_ == nullptr || runner_->worker.ticker_ == nullptr || runner_->beat % 2 != 0) {
     runner_ = nullptr;
     return;
