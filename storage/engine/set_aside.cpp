@@ -103,7 +103,8 @@ void drop_behind_cut(const Folder& folder, const std::string& image_name, const 
       report.warning = "the file " + quoted(folder.path_of(*name)) +
                        " of the log is empty, and was changed after it was made: what was flushed and not yet in the "
                        "image is lost if somebody emptied it; compare the image with a copy";
-    if (keeps && holds_something(folder, *name))
+    const bool reused = std::find(scan.reused.begin(), scan.reused.end(), *name) != scan.reused.end();
+    if (keeps && !reused && holds_something(folder, *name))
       note_kept(folder, keep(folder, image_name, *name), report);
     else
       folder.remove(*name);

@@ -27,6 +27,7 @@ struct FoundSegment {
   std::uint64_t file_bytes = 0;
   std::uint64_t marked_position = 0;  ///< the image holds everything below; 0: says nothing
   bool known_start = false;           ///< segment->first_position is known, from its own header or the next one's
+  bool reused = false;  ///< it has the header that it had as an earlier segment: a kill came before the new one
 };
 
 MemoryError damaged(const std::string& path, const std::string& what) {
@@ -65,8 +66,10 @@ private:
     std::array<std::byte, segment_header_bytes> bytes{};
     const std::size_t length = found.segment->file.read_up_to(0, bytes);
     found.decoded = decode_segment_header(std::span{bytes}.first(length), found.header, found.other_version);
-    if (found.decoded == Decoded::valid && found.header.number != found.segment->number)
+    if (found.decoded == Decoded::valid && found.header.number != found.segment->number) {
       found.decoded = Decoded::invalid;
+      found.reused = found.header.number < found.segment->number;
+    }
     SegmentMark mark;
     std::array<std::byte, mark_bytes> mark_encoded{};
     if (found.decoded == Decoded::valid) found.segment->layout = segment_layout(found.header.format);
@@ -172,10 +175,16 @@ private:
       if (i < counting)
         scan_.segments.push_back(found_[i].segment);
       else
-        scan_.beyond.push_back(file_name(found_[i].segment->file.path()));
+        beyond(found_[i]);
       if (i >= index)
         scan_.tail_bytes += found_[i].file_bytes - std::min(i == index ? offset : 0, found_[i].file_bytes);
     }
+  }
+
+  void beyond(const FoundSegment& found) {
+    const std::string name = file_name(found.segment->file.path());
+    scan_.beyond.push_back(name);
+    if (found.reused && scan_.first && found.header.salt == scan_.first->salt) scan_.reused.push_back(name);
   }
 
   bool adjoins(std::size_t index, std::uint64_t offset) const {
@@ -213,27 +222,34 @@ private:
     if (decode_record_header(bytes, record.header) != Decoded::valid) return false;
     const RecordHeader& header = record.header;
     if (!plausible(header, found, offset) || header.version != version_ + 1 || header.pages < scan_.pages) return false;
-    // A number that was read is believed only within a file that holds as much.
-    const std::uint64_t table_bytes = header.range_count * range_bytes;
+    std::vector<std::byte> table;
+    const bool whole = has_payload(file, offset, header, table);
+    const std::uint64_t table_bytes = table.size();
+    const bool believed = mutated(Mutation::skip_payload_checksum) ||
+                          (mutated(Mutation::skip_long_checksum) && header.payload_bytes - table_bytes > part_bytes_);
+    if (!whole && !believed) return false;
+    return read_ranges(table, record) &&
+           (record.data_position = header.position + record_header_bytes + table_bytes, true);
+  }
+
+  /// Whether the payload behind a header at `offset` is the one that the header is of; `table` gets its ranges. What a
+  /// header says is believed only within a file that holds as much.
+  bool has_payload(const File& file, std::uint64_t offset, const RecordHeader& header, std::vector<std::byte>& table) {
     LogChecksum checksum;
-    std::vector<std::byte> table(table_bytes);
+    table.resize(header.range_count * range_bytes);
     std::uint64_t at = offset + record_header_bytes;
     file.read(at, table);
     checksum.add(table);
-    at += table_bytes;
+    at += table.size();
     chunk_.resize(std::max<std::size_t>(chunk_.size(), std::min(header.payload_bytes, part_bytes_)));
-    for (std::uint64_t rest = header.payload_bytes - table_bytes; rest != 0;) {
+    for (std::uint64_t rest = header.payload_bytes - table.size(); rest != 0;) {
       const std::span<std::byte> part{chunk_.data(), std::min<std::uint64_t>(rest, chunk_.size())};
       file.read(at, part);
       checksum.add(part);
       at += part.size();
       rest -= part.size();
     }
-    const bool believed = mutated(Mutation::skip_payload_checksum) ||
-                          (mutated(Mutation::skip_long_checksum) && header.payload_bytes - table_bytes > part_bytes_);
-    if (checksum.value() != header.payload_checksum && !believed) return false;
-    return read_ranges(table, record) &&
-           (record.data_position = header.position + record_header_bytes + table_bytes, true);
+    return checksum.value() == header.payload_checksum;
   }
 
   static bool read_ranges(std::span<const std::byte> table, ScannedRecord& record) {
@@ -283,10 +299,19 @@ private:
           guessed = true;
         }
         note_synced(header.synced_position);
-        ++scan_.dropped_records;
+        if (is_whole(found, offset + at, header)) ++scan_.dropped_records;
       }
     }
     found.known_start = found.known_start || guessed;
+  }
+
+  /// A kill may end the writing of a record anywhere: its header alone is the torn end of a log. What an earlier
+  /// segment left in a file is not behind a gap either.
+  bool is_whole(const FoundSegment& found, std::uint64_t offset, const RecordHeader& header) {
+    const std::uint64_t room = found.file_bytes - offset;
+    if (found.reused || header.payload_bytes > room || record_bytes(header.payload_bytes) > room) return false;
+    std::vector<std::byte> table;
+    return has_payload(found.segment->file, offset, header, table);
   }
 
   /// Tells damage from a tail.

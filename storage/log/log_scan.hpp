@@ -28,8 +28,9 @@ struct ScannedRecord {
 struct LogScan {
   std::vector<LogSegmentRef> segments;  ///< what counts, adjoining, oldest first; the last one is cut at `end`
   std::vector<std::string> beyond;      ///< names of files after the cut, oldest first
-  std::uint64_t end_position = 0;       ///< of the last record that counts
-  std::uint64_t synced_position = 0;    ///< the highest that any record or header states
+  std::vector<std::string> reused;  ///< those of them that were to become a segment when a kill came: they hold nothing
+  std::uint64_t end_position = 0;   ///< of the last record that counts
+  std::uint64_t synced_position = 0;  ///< the highest that any record or header states
   std::uint64_t records = 0;
   std::uint64_t version = 0;
   std::uint64_t pages = 0;

@@ -467,6 +467,26 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log is copied only where nobody can
   CHECK(names() == std::vector<std::string>{"db.img"});
 }
 
+TEST_CASE_METHOD(KilledHarness, "recovery: a record that a kill cut off is a torn end, and nothing is kept aside") {
+  leave_log(3);
+  kill();
+  const std::byte other{0xee};
+  patch(log(), first_write_at + 2 * record + 80 + 16 + 50, {&other, 1});
+  open();
+  CHECK(read_from(*reader(), 1000, 100) == filled(100, 2));
+  CHECK(read_from(*reader(), 2000, 100) == filled(100, 0));
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: a file that was to be used again when a kill came holds nothing") {
+  leave_log(3);
+  kill();
+  std::filesystem::copy_file(log(), path() + ".log.0000000002");
+  open();
+  CHECK(read_from(*reader(), 2000, 100) == filled(100, 3));
+  CHECK(names() == std::vector<std::string>{"db.img"});
+}
+
 TEST_CASE_METHOD(KilledHarness, "recovery: a read-only store refuses a pending log by name") {
   leave_log(1);
   kill();
