@@ -27,7 +27,9 @@ struct FoundSegment {
   std::uint64_t file_bytes = 0;
   std::uint64_t marked_position = 0;  ///< the image holds everything below; 0: says nothing
   bool known_start = false;           ///< segment->first_position is known, from its own header or the next one's
-  bool reused = false;  ///< it has the header that it had as an earlier segment: a kill came before the new one
+  bool reused = false;   ///< it has the header that it had as an earlier segment: a kill came before the new one
+  bool earlier = false;  ///< it has records of an earlier segment
+  bool later = false;    ///< it has whole records of the log behind its end
 };
 
 MemoryError damaged(const std::string& path, const std::string& what) {
@@ -184,7 +186,9 @@ private:
   void beyond(const FoundSegment& found) {
     const std::string name = file_name(found.segment->file.path());
     scan_.beyond.push_back(name);
-    if (found.reused && scan_.first && found.header.salt == scan_.first->salt) scan_.reused.push_back(name);
+    const bool old_header = found.reused && scan_.first && found.header.salt == scan_.first->salt;
+    const bool old_records = found.decoded != Decoded::valid && found.earlier && !found.later;
+    if (old_header || old_records) scan_.reused.push_back(name);
   }
 
   bool adjoins(std::size_t index, std::uint64_t offset) const {
@@ -291,6 +295,7 @@ private:
         if (decode_record_header(std::span{bytes}.subspan(at, record_header_bytes), header) != Decoded::valid) continue;
         if (scan_.first && header.salt != scan_.first->salt) continue;
         if (header.position < offset + at || header.synced_position > header.position) continue;
+        if (header.position < scan_.end_position) found.earlier = true;
         const std::uint64_t start = header.position - (offset + at);
         if (found.known_start && start != found.segment->first_position) continue;
         if (!found.known_start) {
@@ -299,7 +304,9 @@ private:
           guessed = true;
         }
         note_synced(header.synced_position);
-        if (is_whole(found, offset + at, header)) ++scan_.dropped_records;
+        if (header.position < scan_.end_position || !is_whole(found, offset + at, header)) continue;
+        found.later = true;
+        ++scan_.dropped_records;
       }
     }
     found.known_start = found.known_start || guessed;

@@ -283,6 +283,7 @@ void Simulation::end_life() {
   } else if (failure_.empty()) {
     life_crash_ = way == 1 ? Crash::kill : random_.one_in(4) ? Crash::power_lost : Crash::power;
     trace(life_crash_ == Crash::kill ? "kill" : "loss of power");
+    power_lost_ = power_lost_ || life_crash_ != Crash::kill;
     next = disk_->after(life_crash_, random_.next());
     life_crash_ = undoing(life_crash_);
     ++counters_.crashes;
@@ -333,8 +334,9 @@ bool Simulation::stop_cleanly() {
   store_.reset();
   if (place_.directory >= 0) disk_->close(place_.directory);
   std::vector<std::string> left = disk_->names(folder_);
-  // What calls that failed made of a log in an earlier life is kept for whoever sees to the disk.
-  if (counters_.faults != 0)
+  // What calls that failed made of a log in an earlier life is kept for whoever sees to the disk; and so is a file that
+  // a loss of power left without a header and without a note: nobody can tell it from one that lost them later.
+  if (counters_.faults != 0 || power_lost_)
     std::erase_if(left, [](const std::string& name) { return name.starts_with("store.img.kept-"); });
   if (left != std::vector<std::string>{"store.img"}) {
     std::string text = "a clean stop leaves";

@@ -196,6 +196,7 @@ private:
   std::unique_ptr<SimulatedFileSystem> disk_;
   Place place_;
   std::string folder_ = "/data";
+  bool power_lost_ = false;    ///< in some life of this run
   bool in_directory_ = false;  ///< drawn by the seed: through SimulationOptions::directory_files
   bool moved_ = false;         ///< since the store was opened
   bool in_second_ = false;     ///< another process calls

@@ -130,7 +130,6 @@ TEST_CASE("a strand ends although the pool is stuck: what is left of it runs whe
 
 TEST_CASE("a pool that gets no more threads goes on with those that it has, and grows once there are some") {
   Ticker ticker(1ms);
-  std::list<Strand> strands;
   Held held;
   std::atomic<int> done{0};
   {
@@ -145,6 +144,7 @@ TEST_CASE("a pool that gets no more threads goes on with those that it has, and 
   }
   BlockingPool pool(ticker, small_pool());
   Strand holding(pool);
+  std::list<Strand> strands;
   {
     const FailingThreads none(1, true);
     for (int i = 0; i < 50; ++i) strands.emplace_back(pool).submit([&] { ++done; });
