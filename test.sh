@@ -3,8 +3,8 @@
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
-#   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust container
-#                          debian13 coverage bench
+#   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine
+#                          container debian13 coverage bench
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
@@ -123,21 +123,23 @@ stage_container() {
   add ${counts:-0 1 0}
 }
 
-# The Rust crate, against the daemon of `dev`. The script says by itself what it counted.
-stage_rust() {
-  local log=$logs/rust.log counts
+# cargo_stage NAME: what scripts/check_NAME.sh tests against the daemon of `dev`. It says by itself what it counted.
+cargo_stage() {
+  local name=$1 log=$logs/$1.log counts
   command -v cargo >/dev/null || docker/install-packages.sh rust || { add 0 1 0; return; }
-  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pagectl; } >"$logs/rust-build.log" 2>&1; then
-    tail -n 40 "$logs/rust-build.log"
-    echo "FAILED: build of the daemon (all of it: $logs/rust-build.log)"
+  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pagectl; } >"$logs/$name-build.log" 2>&1; then
+    tail -n 40 "$logs/$name-build.log"
+    echo "FAILED: build of the daemon (all of it: $logs/$name-build.log)"
     add 0 1 0
     return
   fi
-  scripts/check_rust.sh 2>&1 | tee "$log"
+  "scripts/check_$name.sh" 2>&1 | tee "$log"
   counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
   # shellcheck disable=SC2086 # three numbers
   add ${counts:-0 1 0}
 }
+stage_rust() { cargo_stage rust; }
+stage_engine() { cargo_stage engine; }
 
 # The same sources on the next Debian. The script says by itself what it counted.
 stage_debian13() {
@@ -166,7 +168,7 @@ stage_bench() {
 
 stages=("$@")
 case "${1:-all}" in
-  all) stages=(format scripts dev soak release tidy asan tsan fuzz rust container) ;;
+  all) stages=(format scripts dev soak release tidy asan tsan fuzz rust engine container) ;;
   quick) stages=(format scripts quick) ;;
 esac
 for stage in "${stages[@]}"; do

@@ -20,7 +20,8 @@
 //! # Readers
 //!
 //! A reader opens pinned, which is what [`Provider::open`] does with `access=read`, and moves on with
-//! [`refresh`](Provider::refresh) between two operations of the engine. A live view would show it half of a commit, and
+//! [`refresh`](Provider::refresh) between two operations of the engine, on a clone of the
+//! [`StableMemory`](crate::stable::StableMemory) that the engine was given. A live view would show it half of a commit, and
 //! is refused. The engine panics when it is asked to write there; the text of our error says what to open instead.
 
 use crate::error::{Error, ErrorKind, Result};

@@ -1,12 +1,15 @@
-//! A [`Provider`] that is shared by its clones and asked through `&self`, as `ic-stable-structures` wants its memory,
-//! and as engines before `wasm-dbms` 0.11 need it for a flush from outside.
+//! A [`Provider`] that is shared by its clones and asked through `&self`, as `ic-stable-structures` wants its memory.
+//!
+//! An engine keeps the memory that it is given, and has no way to reach it. So `wasm-dbms` before 0.11, which has no
+//! flush, and a reader of any release, which has to [`refresh`](StableMemory::refresh), get a clone.
 
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Clones share one memory: give one to the engine or the memory manager, and keep one to flush.
+/// Clones share one memory: give one to the engine or the memory manager, and keep one to flush or refresh. It has the
+/// traits of `wasm-dbms` as [`Provider`] has them.
 ///
 /// `ic_stable_structures::Memory` has no errors: a read or write that fails **panics** with the error's text, and a
 /// `grow` that fails answers -1 and leaves the text to [`last_error`](StableMemory::last_error). A memory manager writes
@@ -40,6 +43,11 @@ impl StableMemory {
     /// Pages; what is known here, at once and without fail.
     pub fn pages(&self) -> u64 {
         self.shared.provider.borrow().pages()
+    }
+
+    /// Bytes; what is known here, at once and without fail.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.provider.borrow().size()
     }
 
     /// As [`Provider::grow`].

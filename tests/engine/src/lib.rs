@@ -1,0 +1,7 @@
+//! The engine `wasm-dbms` 0.11.0 as a program of ours: its tables, a seeded workload, and memories that count or share.
+
+#![forbid(unsafe_code)]
+
+pub mod daemon;
+pub mod memory;
+pub mod program;
