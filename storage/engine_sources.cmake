@@ -7,7 +7,10 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/leases.cpp
   engine/page_runs.cpp
   engine/placement.cpp
+  engine/private_blocks.cpp
+  engine/private_budget.cpp
   engine/private_bytes.cpp
+  engine/private_ranges.cpp
   engine/publish.cpp
   engine/read.cpp
   engine/recovery.cpp

@@ -15,7 +15,10 @@ pageserver_test(engine_test LABEL unit threads
     log_index_test.cpp
     log_segment_test.cpp
     page_runs_test.cpp
+    private_blocks_test.cpp
+    private_budget_test.cpp
     private_bytes_test.cpp
+    private_ranges_test.cpp
     read_gate_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)
 # Whole images compared byte for byte, often: minutes without optimisation.
