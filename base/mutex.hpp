@@ -49,6 +49,30 @@ private:
   std::unique_lock<std::mutex> lock_;
 };
 
+/// std::recursive_mutex: the thread that has it may take it again.
+class PAGESERVER_CAPABILITY("mutex") RecursiveMutex {
+public:
+  RecursiveMutex() = default;
+  RecursiveMutex(const RecursiveMutex&) = delete;
+  RecursiveMutex& operator=(const RecursiveMutex&) = delete;
+
+private:
+  friend class RecursiveLock;
+  std::recursive_mutex mutex_;
+};
+
+/// Holds a recursive mutex while it lives.
+class PAGESERVER_SCOPED_CAPABILITY RecursiveLock {
+public:
+  explicit RecursiveLock(RecursiveMutex& mutex) PAGESERVER_ACQUIRE(mutex) : lock_{mutex.mutex_} {}
+  RecursiveLock(const RecursiveLock&) = delete;
+  RecursiveLock& operator=(const RecursiveLock&) = delete;
+  ~RecursiveLock() PAGESERVER_RELEASE() = default;
+
+private:
+  std::lock_guard<std::recursive_mutex> lock_;
+};
+
 /// Lets go of a mutex that the caller holds, and takes it again at its end, an exception included.
 class PAGESERVER_SCOPED_CAPABILITY Unlocked {
 public:

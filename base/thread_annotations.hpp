@@ -23,9 +23,11 @@
 #define PAGESERVER_PT_GUARDED_BY(mutex) PAGESERVER_THREAD_ANNOTATION(pt_guarded_by(mutex))
 // Of a function: what its caller holds, or must not hold.
 #define PAGESERVER_REQUIRES(...) PAGESERVER_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
+#define PAGESERVER_REQUIRES_SHARED(...) PAGESERVER_THREAD_ANNOTATION(requires_shared_capability(__VA_ARGS__))
 #define PAGESERVER_EXCLUDES(...) PAGESERVER_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 // Of a function: it returns with the lock taken, or given back.
 #define PAGESERVER_ACQUIRE(...) PAGESERVER_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
+#define PAGESERVER_ACQUIRE_SHARED(...) PAGESERVER_THREAD_ANNOTATION(acquire_shared_capability(__VA_ARGS__))
 #define PAGESERVER_TRY_ACQUIRE(...) PAGESERVER_THREAD_ANNOTATION(try_acquire_capability(__VA_ARGS__))
 #define PAGESERVER_RELEASE(...) PAGESERVER_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
 // Of a function: clang takes the lock for held from here on, because the code around knows it.

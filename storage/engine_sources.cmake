@@ -1,10 +1,16 @@
 # The store engine. A list of its own: the simulation of faults compiles these once more, with PAGESERVER_MUTATIONS.
 set(PAGESERVER_ENGINE_SOURCES
   embedded/embedded_store.cpp
+  engine/block_reservations.cpp
   engine/checkpoint.cpp
+  engine/commit.cpp
   engine/engine.cpp
+  engine/holders.cpp
   engine/image_copy.cpp
+  engine/image_watch.cpp
+  engine/lease_line.cpp
   engine/leases.cpp
+  engine/log_tail.cpp
   engine/page_runs.cpp
   engine/placement.cpp
   engine/private_blocks.cpp
@@ -13,7 +19,9 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/private_ranges.cpp
   engine/publish.cpp
   engine/read.cpp
+  engine/read_plan.cpp
   engine/recovery.cpp
+  engine/reserve.cpp
   engine/room.cpp
   engine/session.cpp
   engine/session_state.cpp

@@ -5,14 +5,13 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <random>
 #include <system_error>
 #include <utility>
 
+#include "base/mutex.hpp"
 #include "base/process_mark.hpp"
 #include "storage/engine/thread_background.hpp"
 #include "storage/file/file_io.hpp"
@@ -61,7 +60,7 @@ public:
   IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
     return noted(below().open_beneath(directory, name, flags, mode));
   }
-  IoResult lock(int file, Lock lock) override {
+  IoResult lock(int file, LockKind lock) override {
     FileStatus status;
     const IoResult looked = retried([&] { return below().status(file, status); });
     if (!looked.ok()) return looked;
@@ -176,33 +175,38 @@ class Registry {
 public:
   /// A file's mutex is held while its store opens or closes, so that who opens it again waits for its lock to be free.
   struct Image {
-    std::mutex mutex;
-    std::weak_ptr<OpenStore> store;
+    Mutex mutex;
+    std::weak_ptr<OpenStore> store PAGESERVER_GUARDED_BY(mutex);
   };
   /// A name in a folder, whose mutex is held while a store opens by that name: an image that is just being made is
   /// found by the next who asks for it. Taken before the mutex of any image. Lives as long as a store that it opened.
   struct Name {
-    std::mutex mutex;
-    std::weak_ptr<Image> image;  ///< of the last store that was opened by this name
+    Mutex mutex;
+    std::weak_ptr<Image> image PAGESERVER_GUARDED_BY(mutex);  ///< of the last store that was opened by this name
   };
   using NameKey = std::pair<FileIdentity, std::string>;
 
-  std::shared_ptr<Image> image(const FileIdentity& key) { return entry(images_, key); }
-  std::shared_ptr<Name> name(const NameKey& key) { return entry(names_, key); }
+  std::shared_ptr<Image> image(const FileIdentity& key) {
+    const Lock lock{mutex_};
+    return entry(images_, key);
+  }
+  std::shared_ptr<Name> name(const NameKey& key) {
+    const Lock lock{mutex_};
+    return entry(names_, key);
+  }
 
 private:
   template <class Map>
-  typename Map::mapped_type entry(Map& entries, const typename Map::key_type& key) {
-    const std::lock_guard lock{mutex_};
+  typename Map::mapped_type entry(Map& entries, const typename Map::key_type& key) PAGESERVER_REQUIRES(mutex_) {
     std::erase_if(entries, [](const auto& one) { return one.second.use_count() == 1; });
     auto& found = entries[key];
     if (!found) found = std::make_shared<typename Map::mapped_type::element_type>();
     return found;
   }
 
-  std::mutex mutex_;
-  std::map<FileIdentity, std::shared_ptr<Image>> images_;
-  std::map<NameKey, std::shared_ptr<Name>> names_;
+  Mutex mutex_;
+  std::map<FileIdentity, std::shared_ptr<Image>> images_ PAGESERVER_GUARDED_BY(mutex_);
+  std::map<NameKey, std::shared_ptr<Name>> names_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 /// That of this process: a child after fork(2) has none of its parent's stores, and its mutexes may be locked for ever.
@@ -229,12 +233,12 @@ public:
   Share(FileSystem& file_system, const std::string& path, const EmbeddedOptions& options) {
     const std::string resolved = resolved_image_path(file_system, path);
     const auto name = registry().name(name_key(file_system, resolved));
-    const std::lock_guard name_lock{name->mutex};
+    const Lock name_lock{name->mutex};
     const auto there = image_at(file_system, resolved);
     refuse_if_replaced(*name, there, path);
     if (there) {
       image_ = registry().image(*there);
-      const std::lock_guard lock{image_->mutex};
+      const Lock lock{image_->mutex};
       store_ = image_->store.lock();
       if (store_) return;
       store_ = open(file_system, path, options);
@@ -247,13 +251,13 @@ public:
     }
     // It was made just now, or took the place of what was there.
     image_ = registry().image(store_->image());
-    const std::lock_guard lock{image_->mutex};
+    const Lock lock{image_->mutex};
     note(name);
   }
   Share(const Share&) = delete;
   Share& operator=(const Share&) = delete;
   ~Share() {
-    const std::lock_guard lock{image_->mutex};
+    const Lock lock{image_->mutex};
     store_.reset();
   }
   Store& operator*() { return **store_; }
@@ -278,10 +282,10 @@ private:
 
   /// The log of a store lies beside the name that it was opened by, so that there can't be two.
   static void refuse_if_replaced(const Registry::Name& name, const std::optional<FileIdentity>& there,
-                                 const std::string& path) {
+                                 const std::string& path) PAGESERVER_REQUIRES(name.mutex) {
     const auto image = name.image.lock();
     if (!image) return;
-    const std::lock_guard lock{image->mutex};  // or it may just be closing
+    const Lock lock{image->mutex};  // or it may just be closing
     const auto store = image->store.lock();
     if (!store || (there && store->image() == *there)) return;
     throw MemoryError{Errc::busy, "open " + quoted(path) +
@@ -289,8 +293,7 @@ private:
                                       "removed meanwhile; its log is still here, so end its sessions first"};
   }
 
-  /// With the image's mutex held.
-  void note(const std::shared_ptr<Registry::Name>& name) noexcept {
+  void note(const std::shared_ptr<Registry::Name>& name) noexcept PAGESERVER_REQUIRES(name->mutex, image_->mutex) {
     store_->keep(name);
     image_->store = store_;
     name->image = image_;
@@ -320,23 +323,23 @@ private:
 class Signal {
 public:
   void set() {
-    const std::lock_guard lock{mutex_};
+    const Lock lock{mutex_};
     set_ = true;
     changed_.notify_all();
   }
   void wait() {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [this] { return set_; });
+    Lock lock{mutex_};
+    changed_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) { return set_; });
   }
   bool wait_for(std::chrono::milliseconds time) {
-    std::unique_lock lock{mutex_};
-    return changed_.wait_for(lock, time, [this] { return set_; });
+    Lock lock{mutex_};
+    return changed_.wait_for(lock, time, [this]() PAGESERVER_REQUIRES(mutex_) { return set_; });
   }
 
 private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool set_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  bool set_ PAGESERVER_GUARDED_BY(mutex_) = false;
 };
 
 std::unique_ptr<StoreSession> open_store_session(Store& store, const EmbeddedOptions& options) {
@@ -417,7 +420,7 @@ public:
     };
     check_process("flush");
     const auto answer = std::make_shared<Answer>();
-    const std::lock_guard lock{own_->mutex};
+    const Lock lock{own_->mutex};
     own_->session->note_request(monotonic_ms());
     own_->session->flush([answer](std::exception_ptr error, const Version&) {
       answer->error = std::move(error);
@@ -453,8 +456,8 @@ private:
         : share{file_system, path, options}, session{open_store_session(*share, options)} {}
 
     Share share;
-    std::mutex mutex;
-    std::unique_ptr<StoreSession> session;
+    Mutex mutex;
+    const std::unique_ptr<StoreSession> session PAGESERVER_PT_GUARDED_BY(mutex);
   };
 
   void check_process(std::string_view action) const {
@@ -469,7 +472,7 @@ private:
   template <class Call>
   auto in_turn(std::string_view action, const Call& call) -> decltype(call(std::declval<StoreSession&>())) {
     check_process(action);
-    const std::lock_guard lock{own_->mutex};
+    const Lock lock{own_->mutex};
     own_->session->note_request(monotonic_ms());
     return call(*own_->session);
   }
@@ -478,7 +481,7 @@ private:
   template <class Call>
   auto changing(std::string_view action, const Call& call) -> decltype(call(std::declval<StoreSession&>())) {
     check_process(action);
-    const std::lock_guard lock{own_->mutex};
+    const Lock lock{own_->mutex};
     own_->session->note_request(monotonic_ms());
     for (;;) {
       const auto room = std::make_shared<Signal>();

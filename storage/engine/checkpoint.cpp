@@ -11,18 +11,15 @@
 namespace pageserver::storage {
 
 LogPoint Engine::reachable_point() const {
-  if (holders_.empty() || mutated(Mutation::checkpoint_past_pin)) return published_;
-  const SessionState& oldest = *holders_.begin()->second;
-  return {oldest.held_position, oldest.held_version, oldest.held_cost};
+  const SessionState* const oldest = holders_.oldest();
+  return oldest == nullptr || mutated(Mutation::checkpoint_past_pin) ? entered_ : oldest->held;
 }
 
 void Engine::consider_checkpoint() noexcept {
   if (checkpoint_missed_) return submit_checkpoint();
-  if (round_phase_ != RoundPhase::idle || cutting_image_ || stopping_ || !sync_error_.empty()) return;
+  if (!round_.idle() || cutting_image_ || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
-  // After an error there may be nothing to copy, and files of the log that could not be removed.
-  const bool for_room = room_wanted_ && (reachable.version > checkpointed_.version ||
-                                         (reachable.version == version_ && log_can_be_emptied()));
+  const bool for_room = room_.wanted() && round_makes_room();
   if (reachable.version <= checkpointed_.version && !checkpoint_error_ && !for_room) return;
   // Worth its two syncs.
   constexpr std::uint64_t early_cost_min = 1ull << 20;
@@ -30,9 +27,9 @@ void Engine::consider_checkpoint() noexcept {
   // Not sooner than it must: what is written again meanwhile is copied once.
   const std::uint64_t behind = reachable.cost - checkpointed_.cost;
   const bool for_reads = std::exchange(reads_want_checkpoint_, false);
-  const bool early = behind >= early_cost_min && (for_reads || index_.memory_bytes() > index_bytes_max);
+  const bool early = behind >= early_cost_min && (for_reads || published().index.memory_bytes() > index_bytes_max);
   if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_ && !for_room) return;
-  round_phase_ = RoundPhase::scheduled;
+  round_.enter(Phase::scheduled);
   submit_checkpoint();
 }
 
@@ -58,51 +55,45 @@ void Engine::step_checkpoint() {
   bool begins = false;
   {
     const Lock lock{mutex_};
-    begins = round_phase_ == RoundPhase::scheduled;
+    begins = round_.phase() == Phase::scheduled;
   }
   if (begins) look_at_image();
-  bool copies = false;
+  std::uint64_t pages = 0, first_page = 0;
   {
     After after{*this};
-    if (start_round(after)) {
-      const Lock lock{mutex_};
-      if (round_phase_ == RoundPhase::draining) {
-        // Reads of older versions may still take from the image what this round is going to change.
-        if (!must_wait_for_reads(after)) round_phase_ = RoundPhase::copying;
-      }
-      copies = round_phase_ == RoundPhase::copying;
-    }
+    if (!start_round(after)) return;
+    const Lock lock{mutex_};
+    // Reads of older versions may still take from the image what this round is going to change.
+    if (round_.phase() == Phase::draining && !must_wait_for_reads(after)) round_.enter(Phase::copying);
+    if (round_.phase() != Phase::copying) return;
+    pages = round_.pages();
+    first_page = round_.cursor();
   }
-  if (!copies) return;
-  extend_image();
+  extend_image(pages);
   {
     const Lock lock{mutex_};
-    step_position_ = published_.position;
+    pace_.begin_step(entered_.position);
   }
-  const std::uint64_t first_page = round_cursor_;
-  if (!copy_step()) return finish_round();
+  const std::optional<std::uint64_t> next_page = copy_step();
+  if (!next_page) return finish_round();
   // The sync at the end then has little left to wait for.
   file_system_.start_writeback(image_->file().descriptor(), first_page * page_size,
-                               (round_cursor_ - first_page) * page_size);
+                               (*next_page - first_page) * page_size);
   pace_round();
 }
 
 // Nothing waits here, so that a store that closes need not wait either: the next step comes now, or with a publish.
 void Engine::pace_round() {
   const Lock lock{mutex_};
-  pace_bytes_ -= static_cast<std::int64_t>(options_.checkpoint_step_bytes);
-  round_paused_ = true;
-  resume_round(published_.position == step_position_);
+  pace_.end_step();
+  resume_round(pace_.is_alone(entered_.position));
 }
 
 /// `anyway`: nobody writes whom it could be in the way of.
 void Engine::resume_round(bool anyway) noexcept {
   if (checkpoint_missed_) return submit_checkpoint();
-  if (!round_paused_) return;
-  const bool hurries = room_wanted_ || published_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
-  if (!anyway && options_.checkpoint_pace != 0 && pace_bytes_ <= 0 && !hurries) return;
-  round_paused_ = false;
-  submit_checkpoint();
+  const bool hurries = room_.wanted() || entered_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
+  if (pace_.resume(anyway || hurries)) submit_checkpoint();
 }
 
 // Reads may wait for the disk for long. The writer does not wait for them: see past_log_bound().
@@ -122,76 +113,78 @@ bool Engine::start_round(After& after) {
   flush.front().for_checkpoint = true;
   Background::Ready sync = make_ready(&Engine::sync_task);
   const Lock lock{mutex_};
-  if (round_phase_ == RoundPhase::scheduled) {
+  if (round_.phase() == Phase::scheduled) {
     finish_entering(after);
     if (must_wait_for_reads(after)) return false;  // left over from a round that failed
-    round_ = reachable_point();
+    const LogPoint until = reachable_point();
     // Pages are only ever added, so what the oldest holder sees is what its version has.
-    round_pages_ = round_.version == version_ ? pages_ : holders_.begin()->second->held_pages;
-    round_holder_ = round_.version;
-    round_cursor_ = 0;
-    round_data_from_ = 0;
-    pace_bytes_ = static_cast<std::int64_t>(options_.checkpoint_step_bytes);
-    round_paused_ = false;
+    round_.begin(until, until.version == published().version ? published().pages : holders_.oldest()->held_pages);
+    pace_.begin_round();
     gate_.begin_generation(ReadGate::Change{gate_});
-    if (synced_.position < round_.position && !mutated(Mutation::checkpoint_past_synced)) {
-      round_phase_ = RoundPhase::syncing;
-      flush.front().position = round_.position;
+    if (tail_.synced().position < until.position && !mutated(Mutation::checkpoint_past_synced)) {
+      round_.enter(Phase::syncing);
+      flush.front().position = until.position;
       flushes_.splice(flushes_.end(), flush);
       schedule_sync(std::move(sync));
       return false;
     }
-    round_phase_ = RoundPhase::draining;
-  } else if (round_phase_ == RoundPhase::syncing && synced_.position >= round_.position) {
-    round_phase_ = RoundPhase::draining;
+    round_.enter(Phase::draining);
+  } else if (round_.phase() == Phase::syncing && tail_.synced().position >= round_.until().position) {
+    round_.enter(Phase::draining);
   }
   return true;
 }
 
-void Engine::extend_image() {
-  if (image_->pages() < round_pages_) {
+void Engine::extend_image(std::uint64_t pages) {
+  if (image_->pages() < pages) {
     const ImageChange change{*this};
-    image_->grow(round_pages_ - image_->pages(), ~0ull);
+    image_->grow(pages - image_->pages(), ~0ull);
   }
-  // Not whether it grew now: a step that grew it may have failed before it could say so. Of this lane alone.
-  if (image_bytes_ == image_->size()) return;
+  // Not whether it grew now: a step that grew it may have failed before it could say so.
+  {
+    const Lock lock{mutex_};
+    if (published().image_bytes == image_->size()) return;
+  }
   const std::byte* const address = mapped_image_ ? mapped_image_->address(image_->size()) : nullptr;
   const Lock lock{mutex_};
   const ReadGate::Change change{gate_};
-  image_bytes_ = image_->size();
-  image_address_ = address;
+  published_.image_bytes = image_->size();
+  published_.image_address = address;
 }
 
-bool Engine::copy_step() {
+/// The page to go on with; nothing when all is copied.
+std::optional<std::uint64_t> Engine::copy_step() {
   // A hole of many pages is one call. So many at most beyond where there is no data, and then the step is done.
   constexpr std::uint64_t punch_pages_max = 16384;
   std::vector<LogSegmentRef> segments;
+  std::uint64_t next = 0;
   for (std::uint64_t copied = 0; copied < options_.checkpoint_step_bytes;) {
     PageCopy copy;
     {
       const Lock lock{mutex_};
-      copy.page = index_.next_page(round_cursor_);
-      if (copy.page == no_position) return false;
-      const std::uint64_t until = index_.alike_until(copy.page);
-      round_cursor_ = until;
+      copy.page = published().index.next_page(round_.cursor());
+      if (copy.page == no_position) return std::nullopt;
+      const std::uint64_t until = published().index.alike_until(copy.page);
+      next = until;
+      round_.move_to(next);
       const ReadGate::Change settling{gate_};
-      index_.pieces_at(copy.page, round_.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
+      LogIndex& index = published_.index;
+      index.pieces_at(copy.page, round_.until().version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
       if (copy.pieces.empty()) continue;
-      if (segments.empty()) segments.assign(segments_.begin(), segments_.end());
+      if (segments.empty()) segments.assign(published_.segments.begin(), published_.segments.end());
       if (all_zero(copy)) {
         PageCopy newest;
-        index_.pieces_at(copy.page, version_, 0, static_cast<std::uint32_t>(page_size), newest.pieces);
+        index.pieces_at(copy.page, published_.version, 0, static_cast<std::uint32_t>(page_size), newest.pieces);
         // Up to the first page that the publish under way needs.
-        const auto needed = std::lower_bound(publishing_pages_.begin(), publishing_pages_.end(), copy.page,
-                                             [](const PageRun& run, std::uint64_t page) { return run.end <= page; });
-        const std::uint64_t free_until = needed == publishing_pages_.end() ? no_position : needed->first;
+        const std::uint64_t free_until = reservations_.free_until(copy.page);
         copy.may_punch = all_zero(newest) && copy.page < free_until;
         if (copy.may_punch) {
-          const std::uint64_t punch_until = std::max(copy.page, round_data_from_) + punch_pages_max;
+          const std::uint64_t punch_until = std::max(copy.page, round_.data_from()) + punch_pages_max;
           copy.pages = std::min({until, free_until, punch_until}) - copy.page;
-          reserved_pages_.remove({copy.page, copy.page + copy.pages});
+          reservations_.remove({copy.page, copy.page + copy.pages});
         }
-        round_cursor_ = copy.page + copy.pages;
+        next = copy.page + copy.pages;
+        round_.move_to(next);
       }
     }
     const ImageChange change{*this};
@@ -199,12 +192,14 @@ bool Engine::copy_step() {
     if (done.punched) refill_hole({copy.page, copy.page + copy.pages});
     for (const Piece& piece : copy.pieces) copied += piece.end - piece.begin;
     if (copy.pages == 1) continue;
-    if (copy.pages >= punch_pages_max) round_data_from_ = next_data_page(copy.page + done.pages);
+    next = copy.page + done.pages;
+    const std::uint64_t data_from = copy.pages >= punch_pages_max ? next_data_page(next) : 0;
     const Lock lock{mutex_};
-    round_cursor_ = copy.page + done.pages;
-    if (done.punched) return true;
+    if (data_from != 0) round_.set_data_from(data_from);
+    round_.move_to(next);
+    if (done.punched) return next;
   }
-  return true;
+  return next;
 }
 
 /// The first page from `page` on that may have data in the image.
@@ -221,11 +216,7 @@ void Engine::refill_hole(PageRun run) {
   std::vector<PageRun> wanted;
   {
     const Lock lock{mutex_};
-    reserved_pages_.common(run, wanted);
-    auto needed = std::lower_bound(publishing_pages_.begin(), publishing_pages_.end(), run.first,
-                                   [](const PageRun& one, std::uint64_t page) { return one.end <= page; });
-    for (; needed != publishing_pages_.end() && needed->first < run.end; ++needed)
-      wanted.push_back({std::max(needed->first, run.first), std::min(needed->end, run.end)});
+    wanted = reservations_.promised(run);
   }
   for (const PageRun& one : wanted) {
     const ImageChange change{*this};
@@ -234,7 +225,12 @@ void Engine::refill_hole(PageRun run) {
 }
 
 void Engine::finish_round() {
-  if (mutated(Mutation::cut_log_before_image_sync)) cut_log(round_.position);
+  LogPoint until;
+  {
+    const Lock lock{mutex_};
+    until = round_.until();
+  }
+  if (mutated(Mutation::cut_log_before_image_sync)) cut_log(until.position);
   try {
     // With its times, for the note that this leaves in the log.
     const std::int64_t modified_ns = image_->file().status().modified_ns;
@@ -254,21 +250,21 @@ void Engine::finish_round() {
   for (std::uint64_t page = 0; page != no_position; gate_.let_looks_pass()) {
     const Lock lock{mutex_};
     const ReadGate::Change change{gate_};
-    page = index_.drop_until(round_.version, page, options_.index_entries_at_once);
+    page = published_.index.drop_until(until.version, page, options_.index_entries_at_once);
   }
   {
     const Lock lock{mutex_};
-    checkpointed_ = round_;
-    round_holder_ = 0;
+    checkpointed_ = until;
+    round_.let_go();
     small_bytes_ = 0;
   }
   begin_empty_segment();
-  cut_log(round_.position);
+  cut_log(until.position);
   After after{*this};
   const Lock lock{mutex_};
-  round_phase_ = RoundPhase::idle;
-  end_room_round();
-  cleared_cost_ = round_.cost;  // not before: the files take room until they are gone
+  round_.end();
+  room_.end_round();
+  bound_.clear_until(until.cost);  // not before: the files take room until they are gone
   checkpoint_error_.reset();
   take_rooms(after);
   consider_checkpoint();
@@ -282,13 +278,14 @@ void Engine::cut_log(std::uint64_t position) {
   {
     const Lock lock{mutex_};
     ends = stopping_;
+    const std::vector<LogSegmentRef>& segments = published().segments;
     // The last segment goes only at a clean stop: it is the one that is appended to.
-    const std::size_t removable = segments_.size() - (stopping_ || segments_.empty() ? 0 : 1);
-    while (count < removable && segments_[count]->end_position <= position) ++count;
+    const std::size_t removable = segments.size() - (stopping_ || segments.empty() ? 0 : 1);
+    while (count < removable && segments[count]->end_position <= position) ++count;
     if (count == 0) return;
-    oldest_kept = count < segments_.size() ? segments_[count] : segments_.back();
+    oldest_kept = count < segments.size() ? segments[count] : segments.back();
     // A log of one file needs no mark to be removed.
-    if (oldest_kept == segments_.front()) oldest_kept = nullptr;
+    if (oldest_kept == segments.front()) oldest_kept = nullptr;
     if (oldest_kept) entry_synced = oldest_kept->entry_synced;
   }
   const auto must_sync = [this](const auto& action) {
@@ -311,9 +308,9 @@ void Engine::cut_log(std::uint64_t position) {
     bool room_wanted = false;
     {
       const Lock lock{mutex_};
-      room_wanted = room_wanted_;
-      oldest = segments_.front();
-      others = segments_.size() - 1;
+      room_wanted = room_.wanted();
+      oldest = published().segments.front();
+      others = published().segments.size() - 1;
     }
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
     bool keeps = !ends && !room_wanted && log_.wants(*oldest, others);
@@ -334,7 +331,7 @@ void Engine::cut_log(std::uint64_t position) {
     {
       const Lock lock{mutex_};
       const ReadGate::Change change{gate_};
-      segments_.erase(segments_.begin());
+      published_.segments.erase(published_.segments.begin());
     }
     if (keeps) log_.keep_spare(std::move(oldest));
   }
@@ -343,10 +340,9 @@ void Engine::cut_log(std::uint64_t position) {
 void Engine::fail_round() noexcept {
   After after{*this};
   const Lock lock{mutex_};
-  round_phase_ = RoundPhase::idle;
-  round_holder_ = 0;
-  round_paused_ = false;
-  end_room_round();
+  round_.end();
+  pace_.end_round();
+  room_.end_round();
   try {
     throw;
   } catch (const MemoryError& error) {
@@ -365,37 +361,19 @@ void Engine::fail_round() noexcept {
   take_rooms(after);
 }
 
-void Engine::end_room_round() noexcept {
-  room_wanted_ = false;
-  ++rounds_ended_;
-}
-
 void Engine::take_rooms(After& after) noexcept {
-  after.rooms.merge(rooms_);
+  room_.call_all(after.rooms);
   wake_commit();
 }
 
 std::string Engine::look_at_image() {
-  const std::uint64_t changing_before = image_changing_.load();
-  const std::uint64_t changes_before = image_changes_.load();
+  const ImageWatch::Look look = watch_.begin_look();
   FileStatus status;
   const bool seen = file_system_.status(image_->file().descriptor(), status).ok();
-  std::string warning = image_->outside_change();
-  if (warning.empty()) warning = log_misplaced();
+  std::string found = image_->outside_change();
+  if (found.empty()) found = log_misplaced();
   const Lock lock{mutex_};
-  // Our own changes move the time too: only a look with none before, during and since the last look proves anything.
-  const bool quiet = seen && changing_before == 0 && changes_before == image_changes_.load();
-  if (quiet && baseline_changes_ == changes_before && baseline_modified_ns_ != 0 &&
-      status.modified_ns != baseline_modified_ns_ && warning.empty())
-    warning = "the file " + quoted(shown_path_) + " was written to from outside while the store wrote nothing";
-  if (quiet) {
-    baseline_changes_ = changes_before;
-    baseline_modified_ns_ = status.modified_ns;
-  }
-  // A size that is just being set is no change from outside.
-  if (!quiet) warning.clear();
-  if (!warning.empty()) image_warning_ = warning;
-  return image_warning_;
+  return watch_.end_look(look, seen ? std::optional{status.modified_ns} : std::nullopt, std::move(found), shown_path_);
 }
 
 }  // namespace pageserver::storage

@@ -8,9 +8,14 @@
 // writes, who waits, who holds which version. What a publish, a round and a session go through is drawn in
 // docs/architecture.md.
 //
-// One mutex guards everything below except what says otherwise. No call to the file system is made under it. What reads
-// need of it changes only while `gate_` is closed as well, so that they do without the mutex. The rest of the order
-// comes from three rules:
+// Parts that know nothing of each other keep the books: who has the lease (LeaseLine), who holds which version
+// (Holders), who waits for room (RoomLine), how far the log is written and durable (LogTail), which blocks of the image
+// are promised (BlockReservations), where a checkpoint is (CheckpointRound, RoundPace, LogBound), what of the image is
+// our doing (ImageWatch), what is published (Published) and how a read puts it together (ReadPlan). The engine says in
+// which order they change together.
+//
+// One mutex guards all that. No call to the file system is made under it. What reads need changes only while `gate_` is
+// closed as well, so that they do without the mutex. The rest of the order comes from three rules:
 //
 // - One publish at a time: whoever set `publishing_` alone appends to the log, until it is visible or refused. The
 //   lease goes to the next writer only after that.
@@ -24,19 +29,16 @@
 // Memory may run out anywhere. What takes some comes before the point from which there is no way back: a record in the
 // log, a lease that is given, a pin that is held. From there on all is noexcept, but for two things. A publish that is
 // in the log and could not be entered into the index is a success all the same: its version and its pages are what
-// everybody sees, and its bytes wait in `unfinished_`, to be entered before anything is read, held or published. Only
-// who needs them then is refused for want of memory. And whatever fails while a sync or a checkpoint makes things last
-// counts as a failed sync.
+// everybody sees, and its bytes wait in Published::unfinished, to be entered before anything is read, held or
+// published. Only who needs them then is refused for want of memory. And whatever fails while a sync or a checkpoint
+// makes things last counts as a failed sync.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,10 +46,22 @@
 #include <utility>
 #include <vector>
 
+#include "base/mutex.hpp"
+#include "storage/engine/block_reservations.hpp"
+#include "storage/engine/checkpoint_round.hpp"
 #include "storage/engine/engine.hpp"
+#include "storage/engine/holders.hpp"
 #include "storage/engine/image_copy.hpp"
-#include "storage/engine/page_runs.hpp"
+#include "storage/engine/image_watch.hpp"
+#include "storage/engine/lease_line.hpp"
+#include "storage/engine/log_bound.hpp"
+#include "storage/engine/log_tail.hpp"
+#include "storage/engine/published.hpp"
 #include "storage/engine/read_gate.hpp"
+#include "storage/engine/read_plan.hpp"
+#include "storage/engine/room_line.hpp"
+#include "storage/engine/round_pace.hpp"
+#include "storage/engine/session_counts.hpp"
 #include "storage/engine/session_state.hpp"
 #include "storage/file/mapped_file.hpp"
 #include "storage/image/image_file.hpp"
@@ -56,15 +70,6 @@
 #include "storage/log/log_segment.hpp"
 
 namespace pageserver::storage {
-
-/// A place in the sequence of publishes.
-struct LogPoint {
-  std::uint64_t position = 0;  ///< end of the log
-  std::uint64_t version = 0;
-  /// The position, and all memory that the index ever took for what was published until then: what is bounded is a
-  /// difference of these. 0 where only the rest is known.
-  std::uint64_t cost = 0;
-};
 
 class Engine : public std::enable_shared_from_this<Engine> {
 public:
@@ -99,7 +104,7 @@ public:
   MemoryError no_room_error(const SessionRef& state, const MemoryError& error, std::uint64_t bytes,
                             std::uint64_t rounds_seen);
   /// Checkpoints that came to an end, for which room may have been made.
-  std::uint64_t rounds_ended() const noexcept { return rounds_ended_.load(); }
+  std::uint64_t rounds_ended() const noexcept { return room_.rounds_ended(); }
   /// Throws limit_exceeded when so many pages are more than an image may have.
   void check_growth(std::uint64_t pages, std::uint64_t new_pages) const;
 
@@ -132,17 +137,8 @@ public:
   void halt() noexcept;
 
 private:
-  using Lock = std::unique_lock<std::mutex>;
   using Task = void (Engine::*)() noexcept;
 
-  /// A writer before it has the lease. All that its session takes is made already.
-  struct Waiting {
-    std::uint64_t place = 0;
-    SessionRef state;
-    std::unique_ptr<StoreSession> session;
-    Store::Opened opened;
-    bool waited = false;  ///< was not let in at once
-  };
   /// A publish under way, as it was when it began.
   struct Publishing {
     std::uint64_t version = 0;
@@ -151,15 +147,9 @@ private:
     std::uint64_t previous_version = 0;
     std::uint64_t previous_pages = 0;
     std::uint64_t image_bytes = 0;
-    std::uint64_t rounds_seen = 0;  ///< rounds_ended_
+    std::uint64_t rounds_seen = 0;  ///< rounds_ended()
     bool new_block = false;         ///< see LogAppend
     bool unreservable = false;      ///< the file system can't reserve
-  };
-  /// A range that is in the log and not yet in the index.
-  struct LoggedRange {
-    LogRange range;
-    std::uint64_t position;
-    std::shared_ptr<const std::byte[]> memory;
   };
   /// An on_flush transaction that is appended and waits for its sync.
   struct Commit {
@@ -175,13 +165,11 @@ private:
     bool published = false;  ///< the transaction is visible: its private bytes go
     std::exception_ptr error;
   };
-  /// The newest version, where the index had no memory for it: parts may be there, the rest is not.
-  struct Unfinished {
-    SessionRef state;
-    std::vector<LoggedRange> ranges;
+  /// A transaction that waits to be appended.
+  struct WaitingCommit {
+    SessionRef state;         ///< whose
+    Background::Ready ready;  ///< the task that appends it, where that is not submitted yet: it waits for room
   };
-  using Holders = std::map<std::pair<std::uint64_t, std::uint64_t>, SessionRef>;  // by held version and id
-  using Rooms = std::map<std::uint64_t, std::weak_ptr<SessionState>>;             // by id
   /// What is to be called once no lock is held: declare it before the lock, and its end calls it. To note something
   /// here takes no memory.
   struct After {
@@ -192,87 +180,60 @@ private:
 
     const Engine& engine;
     std::list<Flush> flushes;
-    std::list<Waiting> granted;
-    Holders evicted;
-    Rooms rooms;
+    LeaseLine::Line granted;
+    Holders::Sessions evicted;
+    RoomLine::Sessions rooms;
     SessionRef broken;   ///< lost its lease
     SessionRef entered;  ///< whose publish was entered late: it may end here, which may close a file
   };
-  struct ReadPart {
-    std::uint64_t offset;  ///< in the caller's buffer
-    std::uint64_t length;
-    std::uint64_t position;     ///< in the log, or in the image
-    const LogSegment* segment;  ///< null: the image
-  };
-  /// Few bytes that go over what `parts` read.
-  struct ReadOverlay {
-    std::uint64_t offset;  ///< in the caller's buffer
-    std::uint32_t length;
-    std::uint32_t bytes_at;  ///< in ReadPlan::overlay_bytes; no_overlay_bytes: zeros
-  };
-  static constexpr std::uint32_t no_overlay_bytes = ~0u;
-  struct ReadPlan {
-    std::vector<ReadPart> parts;  ///< in this order: later ones may lie over those of the image
-    std::vector<ReadOverlay> overlays;
-    std::vector<std::byte> overlay_bytes;
-    std::vector<LogSegmentRef> segments;  ///< keeps what `parts` points to
-    std::uint64_t image_bytes = 0;
-    const std::byte* image_address = nullptr;
-    bool wants_checkpoint = false;
-    ReadGate::Read read;
-  };
-  enum class RoundPhase : std::uint8_t { idle, scheduled, syncing, draining, copying };
+  using Phase = CheckpointRound::Phase;
 
   // leases.cpp
-  void grant_next(After& after) noexcept;
+  void grant_next(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   SessionRef make_state(SessionRequest request);
-  /// The entry is any one, whose memory is used.
-  void hold(SessionState& state, Holders::node_type entry) noexcept;
-  static Holders::node_type make_entry(const SessionRef& state);
   void open_reader(SessionRequest request, const Store::Opened& opened);
-  HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const;
+  HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const PAGESERVER_REQUIRES(mutex_);
   MemoryError lost_error(const SessionState& state) const;
-  MemoryError busy_error(const SessionRequest& request) const;
-  void evict_holders(After& after) noexcept;
+  MemoryError busy_error(const SessionRequest& request) const PAGESERVER_REQUIRES(mutex_);
+  void evict_holders(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   MemoryError broken_error(const SessionState& state) const;
   MemoryError given_up_error(const SessionState& state, std::uint64_t version) const;
   /// `given_up`: the version that it lost; else it lost its lease.
   void notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept;
 
   // publish.cpp
-  void check_right_locked(const SessionState& state) const;
+  void check_right(const Published& published, const SessionState& state) const;
+  void refuse_without_checkpoint() PAGESERVER_REQUIRES(mutex_);
+  void refuse_past_bound() PAGESERVER_REQUIRES(mutex_);
+  bool past_log_bound() const PAGESERVER_REQUIRES(mutex_);
+  bool held(std::uint64_t from, std::uint64_t until) const PAGESERVER_REQUIRES(mutex_);
   /// Sets `publishing_`, or throws why this session may not publish now. `bounded`: also past the log's bound.
-  void claim_publish(const SessionState& state, bool bounded);
+  void claim_publish(const SessionState& state, bool bounded) PAGESERVER_REQUIRES(mutex_);
   /// `payload_bytes`: about so many go to the log.
-  Publishing plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes);
-  /// Reserves the image's blocks for the pages that get data and have none yet; notes in `reserved` which it asked for.
-  void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved);
-  /// On behalf of a publish that was refused after it asked for these blocks: who needs less may still find room.
-  void give_back_blocks(std::span<const PageRun> reserved) noexcept;
-  void give_back_hole(std::uint64_t begin, std::uint64_t end);
-  void give_back_past_end(std::uint64_t end_page);
+  Publishing plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes) PAGESERVER_REQUIRES(mutex_);
   LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
                              const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
                              std::span<const std::span<const std::byte>> parts = {});
   /// Nothing is being written into the block of an earlier record any more.
-  void end_append() noexcept;
+  void end_append() noexcept PAGESERVER_REQUIRES(mutex_);
   void appended(const Publishing& publishing, const LogWriter::Appended& appended,
-                std::span<LoggedRange> ranges) noexcept;
+                std::span<LoggedRange> ranges) noexcept PAGESERVER_REQUIRES(mutex_);
   void stage_commit(const LogPoint& target) noexcept;
-  /// The version is what everybody sees from now on. Its ranges are in the index, or `unfinished_` has them.
+  /// The version is what everybody sees from now on. Its ranges are in the index, or Published::unfinished has them.
   void make_visible(const SessionRef& state, const Publishing& publishing, std::vector<LoggedRange>& ranges,
-                    After& after) noexcept;
+                    After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   /// The newest version is in the index as a whole.
-  void note_entered(After& after) noexcept;
-  /// Enters what `unfinished_` has, before anything else looks at the index. Throws when memory is still missing.
-  void finish_entering(After& after);
+  void note_entered(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// Enters what is unfinished, before anything else looks at the index. Throws when memory is still missing.
+  void finish_entering(After& after) PAGESERVER_REQUIRES(mutex_);
   /// The same for who does not look at the index, and lets the next try again.
-  void try_to_finish_entering(After& after) noexcept;
+  void try_to_finish_entering(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   /// Enters ranges into the index, in about `entries_max` entries, and returns what is left of them.
-  std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max);
+  std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max)
+      PAGESERVER_REQUIRES(mutex_, gate_);
   /// end_publish(), unless it has to be entered first.
-  void end_visible(After& after) noexcept;
-  void end_publish(After& after) noexcept;
+  void end_visible(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
+  void end_publish(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   /// Nothing was appended.
   void give_up_publish(const Publishing& publishing) noexcept;
   /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
@@ -280,9 +241,21 @@ private:
   std::uint64_t publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                                const Fill& fill, std::uint64_t new_pages,
                                std::span<const std::span<const std::byte>> parts = {});
+  /// Whether the small ranges of a record are kept in memory as well.
+  bool keeps_small() const noexcept PAGESERVER_REQUIRES(mutex_);
   /// Everything that can fail once a record is whole has to come before: positions are still relative to its data.
   std::vector<LoggedRange> locate(std::span<const LogRange> ranges, bool keep_small,
                                   const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const;
+
+  // reserve.cpp
+  /// Reserves the image's blocks for the pages that get data and have none yet; notes in `reserved` which it asked for.
+  void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved);
+  /// On behalf of a publish that was refused after it asked for these blocks: who needs less may still find room.
+  void give_back_blocks(std::span<const PageRun> reserved) noexcept;
+  void give_back_hole(std::uint64_t begin, std::uint64_t end);
+  void give_back_past_end(std::uint64_t end_page);
+
+  // commit.cpp
   void begin_commit(const SessionRef& state);
   void commit_task() noexcept;
   /// Appends what `state` has private, on behalf of whoever set `publishing_` for it. Throws when nothing was appended.
@@ -292,21 +265,16 @@ private:
   enum class CommitRoom : std::uint8_t { none, now, later };
   /// Keeps a transaction that found no room until a checkpoint has ended.
   CommitRoom commit_waits_for_room(const SessionRef& state, const Publishing& publishing);
-  void wake_commit() noexcept;
+  void wake_commit() noexcept PAGESERVER_REQUIRES(mutex_);
 
   // room.cpp
   static bool is_no_room(const MemoryError& error) noexcept;
-  bool seek_room(std::uint64_t bytes, bool for_writer, After& after) noexcept;
-  bool log_can_be_emptied() const noexcept;
-  bool give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept;
-  std::string what_holds_room() const;
+  bool seek_room(std::uint64_t bytes, bool for_writer, After& after) noexcept PAGESERVER_REQUIRES(mutex_);
+  bool round_makes_room() const noexcept PAGESERVER_REQUIRES(mutex_);
+  bool log_can_be_emptied() const noexcept PAGESERVER_REQUIRES(mutex_);
+  bool give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept PAGESERVER_REQUIRES(mutex_);
+  std::string what_holds_room() const PAGESERVER_REQUIRES(mutex_);
   void begin_empty_segment() noexcept;
-  void end_room_round() noexcept;
-
-  void refuse_without_checkpoint();
-  void refuse_past_bound();
-  bool past_log_bound() const;
-  bool held(std::uint64_t from, std::uint64_t until) const;
 
   // sync.cpp
   Background::Ready make_ready(Task task);
@@ -314,28 +282,30 @@ private:
   /// `ready` is of sync_task(). Better called without the lock, for which the lane's thread would wake up to wait.
   void schedule_sync(Background::Ready ready) noexcept;
   void sync_task() noexcept;
-  void consider_writeback() noexcept;
+  void consider_writeback() noexcept PAGESERVER_REQUIRES(mutex_);
   void writeback_task() noexcept;
   void sync_log(std::uint64_t until);
   /// The first segment that is not synced and begins within `[from, until)`.
-  LogSegmentRef unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept;
+  LogSegmentRef unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept PAGESERVER_REQUIRES(mutex_);
   void finish_sync(const LogPoint& target) noexcept;
   /// Called by a handler: what it handles is the reason.
   void fail_sync() noexcept;
-  MemoryError not_durable_error() const;
+  MemoryError not_durable_error() const PAGESERVER_REQUIRES(mutex_);
 
   // read.cpp
-  void plan_read(std::uint64_t version, std::uint64_t offset, std::span<std::byte> buffer, ReadPlan& plan);
-  void run_read(const ReadPlan& plan, std::span<std::byte> buffer) const;
-  SessionView seen_by(const SessionState& state) const;
-  void check_readable_locked(const SessionState& state) const;
+  SessionView seen_by(const Published& published, const SessionState& state) const;
+  void check_may_read(const Published& published, const SessionState& state) const;
   std::vector<ByteRange> image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
                                     std::size_t ranges_max, std::uint64_t& described_until) const;
-  void read_image(const ReadPlan& plan, std::uint64_t offset, std::span<std::byte> buffer) const;
   void end_read(const ReadGate::Read& read) noexcept;
 
   // engine.cpp
   void finish_log();
+  void copy_all(After& after);
+  /// Throws where a sync failed.
+  void check_durable();
+  /// What a close that could not finish the log throws.
+  MemoryError close_error(const MemoryError& error);
 
   // placement.cpp: not under the lock. Empty, or what is wrong and what can be done.
   std::string image_misplaced() const;
@@ -347,41 +317,40 @@ private:
   void forgive_misplaced();
 
   // checkpoint.cpp
-  LogPoint reachable_point() const;
-  void consider_checkpoint() noexcept;
-  void submit_checkpoint() noexcept;
+  LogPoint reachable_point() const PAGESERVER_REQUIRES(mutex_);
+  void consider_checkpoint() noexcept PAGESERVER_REQUIRES(mutex_);
+  void submit_checkpoint() noexcept PAGESERVER_REQUIRES(mutex_);
   void checkpoint_task() noexcept;
   void step_checkpoint();
   bool start_round(After& after);
-  bool must_wait_for_reads(After& after);
-  void extend_image();
-  bool copy_step();
+  bool must_wait_for_reads(After& after) PAGESERVER_REQUIRES(mutex_);
+  void extend_image(std::uint64_t pages);
+  std::optional<std::uint64_t> copy_step();
   void pace_round();
-  void resume_round(bool anyway) noexcept;
+  void resume_round(bool anyway) noexcept PAGESERVER_REQUIRES(mutex_);
   void finish_round();
   void cut_log(std::uint64_t position);
   /// Called by a handler: what it handles is the reason.
   void fail_round() noexcept;
-  void take_rooms(After& after) noexcept;
+  void take_rooms(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   void refill_hole(PageRun run);
   std::uint64_t next_data_page(std::uint64_t page) const;
   std::string look_at_image();
 
-  /// Marks a change to the image file as ours.
+  /// Marks a change to the image file as ours. Throws when the log can't say so; then the image must stay as it is.
   class ImageChange {
   public:
-    /// Throws when the log can't say so; then the image must stay as it is.
-    explicit ImageChange(Engine& engine) : noted_{engine.notes_}, engine_{engine} {
-      ++engine_.image_changing_, ++engine_.image_changes_;
-    }
-    ImageChange(const ImageChange&) = delete;
-    ImageChange& operator=(const ImageChange&) = delete;
-    ~ImageChange() { ++engine_.image_changes_, --engine_.image_changing_; }
+    explicit ImageChange(Engine& engine) : noted_{engine.notes_}, change_{engine.watch_} {}
 
   private:
     const NotedChange noted_;
-    Engine& engine_;
+    const ImageWatch::Change change_;
   };
+
+  /// What is published, for who has the mutex: it changes only under both. Who has only the gate takes `published_`.
+  const Published& published() const PAGESERVER_REQUIRES(mutex_) PAGESERVER_NO_THREAD_SAFETY_ANALYSIS {
+    return published_;
+  }
 
   FileSystem& file_system_;
   std::optional<ImageFile> image_;  // nothing once closed
@@ -393,102 +362,65 @@ private:
   const std::string image_name_;  // in `folder_`, no symbolic link
   const std::uint64_t incarnation_;
   const std::uint64_t file_size_limit_;
-  ImageNotes notes_;  ///< has a lock of its own
+  ImageNotes notes_;  // has a lock of its own
   LogWriter log_;     // used by whoever set publishing_
 
-  std::mutex mutex_;
-  std::condition_variable idle_;
-  std::atomic<std::uint64_t> log_reads_{0};  ///< reads of the log's files since a checkpoint was asked for
-  /// Closed to change what reads look at: `closed_`, a session's rights, what is published, the log's files.
+  Mutex mutex_;
+  CondVar idle_;
+  /// Closed to change what reads look at: a session's rights, and what is published.
   ReadGate gate_;
-  bool stopping_ = false;  ///< tasks end as soon as they begin
-  bool closed_ = false;
-  std::uint64_t tasks_running_ = 0;
+  bool stopping_ PAGESERVER_GUARDED_BY(mutex_) = false;  ///< tasks end as soon as they begin
+  std::uint64_t tasks_running_ PAGESERVER_GUARDED_BY(mutex_) = 0;
   std::atomic<std::uint64_t> fork_bytes_{0};
   std::atomic<std::uint64_t> possible_size_bytes_{0};  ///< the file system can have a file of this size
 
   // What is published.
-  std::uint64_t version_ = 1;
-  std::uint64_t pages_ = 0;
-  LogPoint published_;
-  LogIndex index_{[this](std::uint64_t from, std::uint64_t until) { return held(from, until); }};
-  std::uint64_t staged_over_ = 0;  ///< the version that is visible while parts of the next are in the index; else 0
-  std::vector<LogSegmentRef> segments_;       // has room for one more while `publishing_`
-  std::optional<Unfinished> unfinished_;      ///< while it is there, `publishing_` is set
-  std::uint64_t image_bytes_ = 0;             ///< of the image file
-  std::optional<MappedFile> mapped_image_;    ///< used by the constructor and the checkpoint lane alone
-  const std::byte* image_address_ = nullptr;  ///< of `image_bytes_` bytes; null: not mapped
+  Published published_ PAGESERVER_GUARDED_BY(gate_){[this](std::uint64_t from, std::uint64_t until)
+                                                        PAGESERVER_REQUIRES(mutex_) { return held(from, until); }};
+  LogPoint entered_ PAGESERVER_GUARDED_BY(mutex_);  ///< the newest version that is in the index as a whole
+  /// The version that is visible while parts of the next are in the index; else 0.
+  std::uint64_t staged_over_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+  LogReads log_reads_;
 
   // Publishing and durability.
-  bool publishing_ = false;
-  SessionRef commit_waiting_;       ///< whose transaction the sync lane is to append
-  Background::Ready commit_ready_;  ///< its task, while it waits for room
-  LogPoint appended_;
-  LogPoint synced_;
+  bool publishing_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  WaitingCommit waiting_commit_ PAGESERVER_GUARDED_BY(mutex_);
+  LogTail tail_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> sync_scheduled_{false};
-  /// A sync of what is below has begun: no record is written into a block with that any more, since a loss of power may
-  /// tear the block that is written.
-  std::uint64_t sealed_position_ = 0;
-  bool shares_block_ = false;  ///< the record under way is written into the block of the one before it: no sync now
-  bool sync_awaits_append_ = false;
-  Background::Ready awaiting_sync_;  ///< its task; there while `publishing_`
-  bool writeback_scheduled_ = false;
-  std::uint64_t writeback_position_ = 0;  ///< the disk was told to write what is below
-  std::list<Flush> flushes_;
-  std::string sync_error_;                 ///< not empty: nothing becomes durable any more
-  bool misplaced_ = false;                 ///< that is because a file was removed or replaced from outside
-  std::vector<PageRun> publishing_pages_;  ///< of the publish under way: the pages whose blocks it needs
-  PageRuns reserved_pages_;
-  bool reservable_ = true;
-  bool cutting_image_ = false;  ///< what is past the image file's end is being cut off: no round, which could grow it
-  std::uint64_t small_bytes_ = 0;  ///< appended since the last round and kept in memory
+  std::list<Flush> flushes_ PAGESERVER_GUARDED_BY(mutex_);
+  std::string sync_error_ PAGESERVER_GUARDED_BY(mutex_);  ///< not empty: nothing becomes durable any more
+  /// That is because a file was removed or replaced from outside.
+  bool misplaced_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  BlockReservations reservations_ PAGESERVER_GUARDED_BY(mutex_);
+  /// Appended since the last round and kept in memory.
+  std::uint64_t small_bytes_ PAGESERVER_GUARDED_BY(mutex_) = 0;
 
   // Sessions.
   std::atomic<std::uint64_t> next_id_{1};
-  std::uint64_t next_epoch_ = 1;
-  SessionRef writer_;
-  std::weak_ptr<SessionState> last_writer_;  ///< lives on while what it published last is under way
-  std::list<Waiting> line_;
-  Holders holders_;
-  Rooms rooms_;               ///< who waits for room
-  std::uint64_t let_in_ = 0;  ///< the session whose next publish the log's bound does not refuse; 0: none
-  std::uint64_t sessions_live_ = 0;
-  std::uint64_t sessions_pinned_ = 0;
-  std::uint64_t sessions_write_ = 0;
-  std::uint64_t sessions_fork_ = 0;
-
-  bool waiting_for_reads_ = false;  ///< the checkpoint task goes on when the older generation of reads is done
+  LeaseLine lease_ PAGESERVER_GUARDED_BY(mutex_);
+  Holders holders_ PAGESERVER_GUARDED_BY(mutex_);
+  RoomLine room_;  // guarded by the mutex, but for rounds_ended()
+  SessionCounts sessions_ PAGESERVER_GUARDED_BY(mutex_);
 
   // Checkpoints.
-  RoundPhase round_phase_ = RoundPhase::idle;
-  LogPoint round_;  ///< what the round under way copies up to
-  std::uint64_t round_pages_ = 0;
-  std::uint64_t round_holder_ = 0;     ///< its version while it lasts, as one more holder; else 0
-  std::uint64_t round_cursor_ = 0;     ///< next page
-  std::uint64_t round_data_from_ = 0;  ///< the image has no data between the cursor and this page
-  LogPoint checkpointed_;              ///< the synced image holds this
-  std::uint64_t cleared_cost_ = 0;     ///< as of `checkpointed_`, but once the log's files up to there are gone
-  std::uint64_t hold_mark_ = 0;        ///< cost of what was published when a pin or fork last held it back
-  std::shared_ptr<const MemoryError> checkpoint_error_;               // to copy one takes memory
-  const std::shared_ptr<const MemoryError> checkpoint_memory_error_;  ///< made ahead, for when there is none
-  bool checkpoint_missed_ = false;                                    ///< its task could not be submitted
-  bool room_wanted_ = false;            ///< somebody found none: a round is worth it, however little it copies
-  bool emptying_log_ = false;           ///< the log goes on in a segment of its own: nothing is published meanwhile
-  std::uint64_t emptied_position_ = 0;  ///< end of the log when it was last emptied, or that was tried
-  std::atomic<std::uint64_t> rounds_ended_{0};  ///< well or not
-  std::int64_t pace_bytes_ = 0;                 ///< that the round may still copy before more is appended
-  std::uint64_t step_position_ = 0;             ///< end of the log when its last step began
-  std::uint64_t stat_position_ = 0;             ///< end of the log when stat() was last called
-  bool reads_want_checkpoint_ = false;
-  bool round_paused_ = false;            ///< no step is on its way until more is appended
-  std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
+  CheckpointRound round_ PAGESERVER_GUARDED_BY(mutex_);
+  RoundPace pace_ PAGESERVER_GUARDED_BY(mutex_);
+  LogBound bound_ PAGESERVER_GUARDED_BY(mutex_);
+  LogPoint checkpointed_ PAGESERVER_GUARDED_BY(mutex_);  ///< the synced image holds this
+  /// Why the last round failed. To copy one takes memory; that for when there is none is made ahead.
+  std::shared_ptr<const MemoryError> checkpoint_error_ PAGESERVER_GUARDED_BY(mutex_);
+  const std::shared_ptr<const MemoryError> checkpoint_memory_error_;
+  bool checkpoint_missed_ PAGESERVER_GUARDED_BY(mutex_) = false;  ///< its task could not be submitted
+  /// The checkpoint task goes on when the older generation of reads is done.
+  bool waiting_for_reads_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  bool reads_want_checkpoint_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  /// What is past the image file's end is being cut off: no round, which could grow it.
+  bool cutting_image_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  std::uint64_t stat_position_ PAGESERVER_GUARDED_BY(mutex_) = 0;  ///< end of the log when stat() was last called
+  std::optional<MappedFile> mapped_image_;                         // of the constructor and the checkpoint lane alone
+  std::vector<std::byte> copy_scratch_;                            // of the checkpoint lane alone
 
-  // Changes to the image file that are not ours.
-  std::atomic<std::uint64_t> image_changing_{0};  ///< ours under way
-  std::atomic<std::uint64_t> image_changes_{0};   ///< ours begun and ended
-  std::uint64_t baseline_changes_ = 0;
-  std::int64_t baseline_modified_ns_ = 0;
-  std::string image_warning_;
+  ImageWatch watch_;  // guarded by the mutex, but for changes and begin_look()
 };
 
 }  // namespace pageserver::storage

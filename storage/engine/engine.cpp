@@ -127,19 +127,22 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
       notes_{file_system, derived(options.salt, 1), image_->file().status()},
       log_{folder_, log_options(*image_, options, notes_)},
       gate_{options.read_lanes},
+      tail_{published_.version},
+      pace_{options.checkpoint_pace, options.checkpoint_step_bytes},
+      bound_{options.log_bytes, options.held_bytes},
       checkpoint_memory_error_{std::make_shared<MemoryError>(
           Errc::limit_exceeded, "the log of " + quoted(shown_path_) +
                                     " can't be copied into the image, so that nothing more is accepted; what was "
-                                    "flushed is safe in the log. Memory ran out; try again once there is more")} {
-  image_bytes_ = image_->size();
+                                    "flushed is safe in the log. Memory ran out; try again once there is more")},
+      watch_{image_->file().status().modified_ns} {
+  published_.image_bytes = image_->size();
   if (options.map_image && mapped_reads_enabled() && is_good_to_map(folder_)) {
     mapped_image_.emplace(image_->file(), options.mapping_bytes);
-    image_address_ = mapped_image_->address(image_bytes_);
+    published_.image_address = mapped_image_->address(published_.image_bytes);
   }
-  pages_ = image_->pages();
-  appended_.version = synced_.version = checkpointed_.version = published_.version = version_;
-  baseline_modified_ns_ = image_->file().status().modified_ns;
-  image_warning_ = std::move(warning);
+  published_.pages = image_->pages();
+  checkpointed_.version = entered_.version = published_.version;
+  watch_.warn(std::move(warning));
 }
 
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
@@ -188,29 +191,26 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   --tasks_running_;
   idle_.notify_all();
   if (error) std::rethrow_exception(error);
-  if (asking != nullptr) check_right_locked(*asking);
+  if (asking != nullptr) check_right(published(), *asking);
   try_to_finish_entering(after);
   // Whoever wrote may have stopped.
-  resume_round(published_.position == std::exchange(stat_position_, published_.position));
+  resume_round(entered_.position == std::exchange(stat_position_, entered_.position));
   stat.store = shown_path_;
-  stat.pages = pages_;
-  stat.version = {incarnation_, version_};
+  stat.pages = published().pages;
+  stat.version = {incarnation_, published().version};
   stat.read_only = options_.read_only;
-  if (writer_) stat.writer = holder_stat(*writer_, now_ms);
-  stat.writers_waiting = line_.size();
-  stat.sessions_live = sessions_live_;
-  stat.sessions_pinned = sessions_pinned_;
-  stat.sessions_write = sessions_write_;
-  stat.sessions_fork = sessions_fork_;
-  if (!holders_.empty()) {
-    const SessionState& oldest = *holders_.begin()->second;
-    stat.oldest_holder = holder_stat(oldest, now_ms);
-    stat.held_bytes = published_.cost - oldest.held_cost;
+  if (lease_.writer()) stat.writer = holder_stat(*lease_.writer(), now_ms);
+  stat.writers_waiting = lease_.length();
+  sessions_.report(stat);
+  if (const SessionState* const oldest = holders_.oldest()) {
+    stat.oldest_holder = holder_stat(*oldest, now_ms);
+    stat.held_bytes = entered_.cost - oldest->held.cost;
   }
-  if (waiting_for_reads_) stat.held_bytes = std::max(stat.held_bytes, published_.cost - checkpointed_.cost);
+  if (waiting_for_reads_) stat.held_bytes = std::max(stat.held_bytes, entered_.cost - checkpointed_.cost);
   stat.size_bytes_max = options_.size_bytes_max;
-  if (!segments_.empty()) stat.log_bytes = segments_.back()->end_position - segments_.front()->first_position;
-  stat.checkpoint_lag_bytes = published_.position - checkpointed_.position;
+  const std::vector<LogSegmentRef>& segments = published().segments;
+  if (!segments.empty()) stat.log_bytes = segments.back()->end_position - segments.front()->first_position;
+  stat.checkpoint_lag_bytes = entered_.position - checkpointed_.position;
   stat.fork_bytes = fork_bytes_.load();
   stat.last_sync_error = sync_error_;
   return stat;
@@ -218,42 +218,49 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
 
 std::uint64_t Engine::pages() {
   const Lock lock{mutex_};
-  return pages_;
+  return published().pages;
 }
 
 void Engine::close() {
   {
     Lock lock{mutex_};
-    if (closed_) return;
-    const std::uint64_t open = sessions_live_ + sessions_pinned_ + sessions_write_ + sessions_fork_;
-    if (open != 0)
+    if (published().closed) return;
+    if (const std::uint64_t open = sessions_.all(); open != 0)
       throw MemoryError{Errc::invalid_argument, "close " + quoted(shown_path_) + ": " + std::to_string(open) +
                                                     " sessions are still open; end them first"};
     stopping_ = true;
-    idle_.wait(lock, [this] { return tasks_running_ == 0; });
-    round_phase_ = RoundPhase::idle;
-    round_holder_ = 0;
-    round_paused_ = false;
+    idle_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) { return tasks_running_ == 0; });
+    round_.end();
+    pace_.end_round();
   }
   try {
     finish_log();
   } catch (const MemoryError& error) {
-    // The log went before: what is left of its files, or of sessions', has no worth.
-    if (segments_.empty() && sync_error_.empty())
-      throw MemoryError{error.errc(),
-                        std::string{"close: "} + error.what() +
-                            "; everything that was published is in the image, and nothing is in that file: see to the "
-                            "disk, and the next opening removes it"};
-    if (segments_.empty()) throw;
-    const std::string missing = log_misplaced();
-    throw MemoryError{error.errc(),
-                      std::string{"close: "} + error.what() +
-                          (missing.empty() ? "; the log stays at " + quoted(segments_.front()->file.path()) +
-                                                 " with everything that was published and is not in the "
-                                                 "image, and is replayed at the next start"
-                                           : "; and what the image lacks is lost: " + missing)};
+    throw close_error(error);
   }
   halt();
+}
+
+MemoryError Engine::close_error(const MemoryError& error) {
+  const std::string text = std::string{"close: "} + error.what();
+  std::string oldest;
+  {
+    const Lock lock{mutex_};
+    // The log went before: what is left of its files, or of sessions', has no worth.
+    if (published().segments.empty())
+      return sync_error_.empty()
+                 ? MemoryError{error.errc(),
+                               text +
+                                   "; everything that was published is in the image, and nothing is in that file: "
+                                   "see to the disk, and the next opening removes it"}
+                 : error;
+    oldest = published().segments.front()->file.path();
+  }
+  const std::string missing = log_misplaced();
+  return {error.errc(), text + (missing.empty() ? "; the log stays at " + quoted(oldest) +
+                                                      " with everything that was published and is not in the image, "
+                                                      "and is replayed at the next start"
+                                                : "; and what the image lacks is lost: " + missing)};
 }
 
 /// Nobody else uses the engine any more.
@@ -261,60 +268,85 @@ void Engine::finish_log() {
   if (options_.read_only) return;
   check_image_stays();
   forgive_misplaced();
-  if (!sync_error_.empty()) throw not_durable_error();
-  if (synced_.position < appended_.position) {
+  check_durable();
+  bool all_synced = false;
+  {
+    const Lock lock{mutex_};
+    all_synced = tail_.all_synced();
+  }
+  if (!all_synced) {
     sync_task();
-    if (!sync_error_.empty()) throw not_durable_error();
+    check_durable();
   }
   // As long as the log is whole: alone it would look like a log whose beginning is missing.
   log_.drop_failed_segment();
-  checkpoint_error_.reset();
   After nobody{*this};
+  bool all_copied = false;
+  std::uint64_t log_end = 0;
   {
     const Lock lock{mutex_};
+    checkpoint_error_.reset();
     finish_entering(nobody);
+    all_copied = published().version == checkpointed_.version;
+    log_end = tail_.appended().position;
   }
-  if (version_ != checkpointed_.version) {
-    round_phase_ = RoundPhase::scheduled;
-    static_cast<void>(start_round(nobody));
-    round_phase_ = RoundPhase::copying;
-    extend_image();
-    while (copy_step()) {
-    }
-    finish_round();
-    if (!sync_error_.empty()) throw not_durable_error();
-    if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
-  }
-  cut_log(appended_.position);
+  if (!all_copied) copy_all(nobody);
+  cut_log(log_end);
   log_.drop_spares();
   remove_scratch_files(folder_, image_name_);  // one whose removal failed when it was made
 }
 
+void Engine::check_durable() {
+  const Lock lock{mutex_};
+  if (!sync_error_.empty()) throw not_durable_error();
+}
+
+/// A round in one go.
+void Engine::copy_all(After& after) {
+  const auto enter = [this](Phase phase) {
+    const Lock lock{mutex_};
+    round_.enter(phase);
+    return round_.pages();
+  };
+  static_cast<void>(enter(Phase::scheduled));
+  static_cast<void>(start_round(after));
+  extend_image(enter(Phase::copying));
+  while (copy_step()) {
+  }
+  finish_round();
+  check_durable();
+  const Lock lock{mutex_};
+  if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
+}
+
 void Engine::halt() noexcept {
-  std::list<Waiting> line;
+  LeaseLine::Line line;
   std::list<Flush> flushes;
-  SessionRef commit_waiting;
-  std::optional<Unfinished> unfinished;
+  WaitingCommit waiting_commit;
+  std::optional<Published::Unfinished> unfinished;
   {
     Lock lock{mutex_};
     stopping_ = true;
     waiting_for_reads_ = false;  // the last read has no checkpoint to go on with
     {
       const ReadGate::Change change{gate_};
-      closed_ = true;
+      published_.closed = true;
     }
     gate_.await_reads(true);
-    idle_.wait(lock, [this] { return tasks_running_ == 0 && !gate_.has_reads(0) && !gate_.has_reads(1); });
-    line.swap(line_);
-    image_address_ = nullptr;
+    idle_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) {
+      return tasks_running_ == 0 && !gate_.has_reads(0) && !gate_.has_reads(1);
+    });
+    lease_.clear(line);
+    const ReadGate::Change change{gate_};
+    published_.image_address = nullptr;
     mapped_image_.reset();
     image_.reset();  // unlocks
     folder_.close();
-    segments_.clear();
+    published_.segments.clear();
     notes_.close();
     flushes.swap(flushes_);
-    commit_waiting.swap(commit_waiting_);
-    unfinished.swap(unfinished_);
+    std::swap(waiting_commit, waiting_commit_);
+    unfinished.swap(published_.unfinished);
   }
   std::exception_ptr error;
   try {
@@ -322,7 +354,7 @@ void Engine::halt() noexcept {
   } catch (const std::bad_alloc&) {
     error = std::current_exception();
   }
-  for (Waiting& waiting : line) {
+  for (LeaseLine::Waiting& waiting : line) {
     try {
       waiting.opened(nullptr, error);
     } catch (...) {

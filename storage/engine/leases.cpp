@@ -22,7 +22,7 @@ Engine::After::~After() {
   }
   for (const auto& [id, waiting] : rooms)
     if (const auto state = waiting.lock()) state->callbacks.run_room();
-  for (Waiting& next : granted) {
+  for (LeaseLine::Waiting& next : granted) {
     try {
       next.opened(std::move(next.session), nullptr);
     } catch (...) {
@@ -64,8 +64,8 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
   if (options_.read_only)
     throw MemoryError{Errc::read_only, "open " + quoted(shown_path_) +
                                            " for writing: the store is read-only; open it with access=read or fork"};
-  std::list<Waiting> waiting(1);
-  Waiting& one = waiting.front();
+  LeaseLine::Line waiting(1);
+  LeaseLine::Waiting& one = waiting.front();
   one.state = make_state(std::move(request));
   one.place = one.state->id;
   one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
@@ -76,11 +76,11 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
     const Lock lock{mutex_};
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
     try_to_finish_entering(after);
-    const bool taken = writer_ != nullptr || publishing_ || !line_.empty();
+    const bool taken = lease_.taken() || publishing_;
     if (!taken || one.state->request.wait_in_line) {
       const std::uint64_t place = taken ? one.place : 0;
       one.waited = taken;
-      line_.splice(line_.end(), waiting);
+      lease_.join(waiting);
       grant_next(after);
       return place;
     }
@@ -93,67 +93,39 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
 void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
   const SessionRef state = make_state(std::move(request));
   auto session = std::make_unique<EngineSession>(shared_from_this(), state);
-  Holders::node_type entry;
-  if (state->holds()) entry = make_entry(state);
+  Holders::Entry entry;
+  if (state->holds()) entry = Holders::make_entry(state);
   {
     After after{*this};
     const Lock lock{mutex_};
     if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
     if (state->holds()) {
       finish_entering(after);
-      hold(*state, std::move(entry));
+      holders_.add(*state, std::move(entry), entered_, published().pages);
     }
-    state->opened = seen_by(*state);
-    if (state->request.access == Access::fork)
-      ++sessions_fork_;
-    else
-      ++(state->holds() ? sessions_pinned_ : sessions_live_);
+    state->opened = seen_by(published(), *state);
+    sessions_.add(state->request);
     state->counted = true;
   }
   opened(std::move(session), nullptr);
 }
 
-Engine::Holders::node_type Engine::make_entry(const SessionRef& state) {
-  Holders one;
-  one.emplace(std::pair{state->held_version, state->id}, state);
-  return one.extract(one.begin());
-}
-
-void Engine::hold(SessionState& state, Holders::node_type entry) noexcept {
-  state.held_version = version_;
-  state.held_position = published_.position;
-  state.held_cost = published_.cost;
-  state.held_pages = pages_;
-  state.right = SessionState::Right::whole;
-  state.given_up_for_room = false;
-  entry.key() = {state.held_version, state.id};
-  holders_.insert(std::move(entry));
-}
-
 void Engine::grant_next(After& after) noexcept {
-  if (writer_ || publishing_ || line_.empty() || stopping_) return;
-  const auto next = line_.begin();
-  writer_ = next->state;
-  // How long it stood in line was no idleness of its own.
-  if (next->waited) writer_->last_request_ms = std::numeric_limits<std::int64_t>::max();
-  writer_->epoch = next_epoch_++;
-  writer_->opened = seen_by(*writer_);
-  writer_->counted = true;
-  ++sessions_write_;
-  after.granted.splice(after.granted.end(), line_, next);
+  if (publishing_ || stopping_ || lease_.grant(after.granted) == nullptr) return;
+  SessionState& writer = *lease_.writer();
+  writer.opened = seen_by(published(), writer);
+  writer.counted = true;
+  sessions_.add(writer.request);
 }
 
 void Engine::cancel_wait(std::uint64_t place) {
-  std::list<Waiting> cancelled;
+  LeaseLine::Line cancelled;
   std::exception_ptr error;
   {
     const Lock lock{mutex_};
-    const auto found =
-        std::find_if(line_.begin(), line_.end(), [&](const Waiting& waiting) { return waiting.place == place; });
-    if (found == line_.end()) return;
+    if (!lease_.leave(place, cancelled)) return;
     try {
-      cancelled.splice(cancelled.end(), line_, found);
-      error = std::make_exception_ptr(busy_error(found->state->request));
+      error = std::make_exception_ptr(busy_error(cancelled.front().state->request));
     } catch (const std::bad_alloc&) {
       error = std::current_exception();
     }
@@ -168,23 +140,17 @@ void Engine::end_session(const SessionRef& state) noexcept {
   After after{*this};
   const Lock lock{mutex_};
   if (!std::exchange(state->counted, false)) return;
-  rooms_.erase(state->id);
+  room_.leave(*state);
+  sessions_.remove(state->request);
   if (state->request.access == Access::write) {
-    --sessions_write_;
-    if (writer_ == state) last_writer_ = std::exchange(writer_, nullptr);
+    if (lease_.writer() == state) lease_.end();
     wake_commit();
-    resume_round(writer_ == nullptr);
+    resume_round(lease_.writer() == nullptr);
     try_to_finish_entering(after);
     grant_next(after);
-  } else {
-    if (state->holds()) {
-      holders_.erase({state->held_version, state->id});
-      consider_checkpoint();
-    }
-    if (state->request.access == Access::fork)
-      --sessions_fork_;
-    else
-      --(state->holds() ? sessions_pinned_ : sessions_live_);
+  } else if (state->holds()) {
+    holders_.remove(*state);
+    consider_checkpoint();
   }
 }
 
@@ -194,19 +160,19 @@ HolderStat Engine::holder_stat(const SessionState& state, std::int64_t now_ms) c
   holder.address = state.request.address;
   holder.since_unix_ms = state.request.opened_unix_ms;
   const std::int64_t last = state.last_request_ms.load(std::memory_order_relaxed);
-  const bool waits = state.callbacks.done_awaited() || rooms_.contains(state.id);
+  const bool waits = state.callbacks.done_awaited() || room_.has(state);
   holder.idle_ms = waits || now_ms <= last ? 0 : static_cast<std::uint64_t>(now_ms - last);
   holder.epoch = state.epoch;
   holder.access = state.request.access;
   holder.view = state.request.view;
   holder.publish = state.request.publish;
-  holder.version_number = state.held_version;
+  holder.version_number = state.held.version;
   return holder;
 }
 
 MemoryError Engine::lost_error(const SessionState& state) const {
   if (state.right == SessionState::Right::lease_lost) return broken_error(state);
-  return given_up_error(state, state.held_version);
+  return given_up_error(state, state.held.version);
 }
 
 MemoryError Engine::broken_error(const SessionState& state) const {
@@ -228,10 +194,11 @@ MemoryError Engine::given_up_error(const SessionState& state, std::uint64_t vers
 }
 
 MemoryError Engine::busy_error(const SessionRequest& request) const {
-  if (writer_) return lease_busy_error(shown_path_, holder_stat(*writer_, request.opened_ms), line_.size());
-  const auto leaving = last_writer_.lock();
+  if (lease_.writer())
+    return lease_busy_error(shown_path_, holder_stat(*lease_.writer(), request.opened_ms), lease_.length());
+  const auto leaving = lease_.leaving();
   return lease_leaving_error(shown_path_, leaving ? holder_stat(*leaving, request.opened_ms) : HolderStat{},
-                             line_.size());
+                             lease_.length());
 }
 
 std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::string& reason,
@@ -241,18 +208,18 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
   std::optional<HolderStat> lost;
   After after{*this};
   const Lock lock{mutex_};
-  if (asking != nullptr) check_right_locked(*asking);
-  if (!writer_ || (epoch != 0 && writer_->epoch != epoch)) return std::nullopt;
-  lost = holder_stat(*writer_, now_ms.value_or(writer_->last_request_ms));
+  if (asking != nullptr) check_right(published(), *asking);
+  const SessionRef& writer = lease_.writer();
+  if (!writer || (epoch != 0 && writer->epoch != epoch)) return std::nullopt;
+  lost = holder_stat(*writer, now_ms.value_or(writer->last_request_ms));
   if (lost->idle_ms < idle_ms_min) return std::nullopt;
   {
     const ReadGate::Change change{gate_};
-    writer_->right = SessionState::Right::lease_lost;
-    writer_->lost_reason.swap(lost_reason);
+    writer->right = SessionState::Right::lease_lost;
+    writer->lost_reason.swap(lost_reason);
   }
-  rooms_.erase(writer_->id);
-  last_writer_ = writer_;
-  after.broken = std::exchange(writer_, nullptr);
+  room_.leave(*writer);
+  after.broken = lease_.end();
   wake_commit();
   try_to_finish_entering(after);
   grant_next(after);
@@ -270,14 +237,10 @@ void Engine::on_notice(const SessionRef& state, StoreSession::Notice notice) {
 }
 
 void Engine::evict_holders(After& after) noexcept {
-  while (!holders_.empty()) {
-    const SessionRef& oldest = holders_.begin()->second;
-    if (published_.cost - oldest->held_cost <= options_.held_bytes) return;
-    {
-      const ReadGate::Change change{gate_};
-      oldest->right = SessionState::Right::version_given_up;
-    }
-    after.evicted.insert(holders_.extract(holders_.begin()));
+  while (const SessionState* const oldest = holders_.oldest()) {
+    if (entered_.cost - oldest->held.cost <= options_.held_bytes) return;
+    const ReadGate::Change change{gate_};
+    holders_.give_up_oldest(false, after.evicted);
   }
 }
 
@@ -295,29 +258,30 @@ Refreshed Engine::refresh(SessionState& state) {
     throw MemoryError{Errc::invalid_argument,
                       "refresh " + quoted(shown_path_) + ": the fork has private bytes or pages; discard them first"};
   Refreshed refreshed;
-  Holders::node_type entry;
-  const Holders::key_type key{state.held_version, state.id};
+  Holders::Entry entry;
+  const Holders::Key key = Holders::key_of(state);
   if (state.holds()) {
     // Which may be what gives up the version of this very session. It moves on, so that it need not be told.
     finish_entering(after);
     if (state.right != SessionState::Right::whole && !after.evicted.contains(key))
-      entry = make_entry(state.shared_from_this());
+      entry = Holders::make_entry(state.shared_from_this());
   }
-  refreshed.version = {incarnation_, version_};
-  refreshed.pages = pages_;
+  const std::uint64_t newest = published().version;
+  refreshed.version = {incarnation_, newest};
+  refreshed.pages = published().pages;
   if (!state.holds()) {
     refreshed.everything = true;
     return refreshed;
   }
   // A holder's pieces are all in the index, so that what has no newer piece has not changed.
-  refreshed.everything = state.right != SessionState::Right::whole || index_.piece_count() > pieces_max;
+  refreshed.everything = state.right != SessionState::Right::whole || published().index.piece_count() > pieces_max;
   if (!refreshed.everything) {
     const ReadGate::Change settling{gate_};
-    refreshed.everything = !index_.changed_since(state.held_version, version_, ranges_max, refreshed.changed);
+    refreshed.everything = !published_.index.changed_since(state.held.version, newest, ranges_max, refreshed.changed);
   }
   if (refreshed.everything) refreshed.changed.clear();
-  if (!entry) entry = (state.right == SessionState::Right::whole ? holders_ : after.evicted).extract(key);
-  hold(state, std::move(entry));
+  if (!entry) entry = state.right == SessionState::Right::whole ? holders_.take(state) : after.evicted.extract(key);
+  holders_.add(state, std::move(entry), entered_, refreshed.pages);
   consider_checkpoint();
   return refreshed;
 }

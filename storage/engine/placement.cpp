@@ -30,12 +30,12 @@ std::string Engine::image_misplaced() const {
 
 std::string Engine::log_misplaced() {
   std::vector<LogSegmentRef> needed;
-  const auto is_needed = [this](const LogSegment& segment) {
-    return segment.end_position > checkpointed_.position || segment.number == segments_.back()->number;
+  const auto is_needed = [this](const LogSegment& segment) PAGESERVER_REQUIRES(mutex_) {
+    return segment.end_position > checkpointed_.position || segment.number == published().segments.back()->number;
   };
   {
     const Lock lock{mutex_};
-    for (const LogSegmentRef& segment : segments_)
+    for (const LogSegmentRef& segment : published().segments)
       if (is_needed(*segment)) needed.push_back(segment);
   }
   for (const LogSegmentRef& segment : needed) {
@@ -43,7 +43,7 @@ std::string Engine::log_misplaced() {
     if (!is_elsewhere(folder_, name, segment->file)) continue;
     // A checkpoint may have ended meanwhile, after which it goes by itself.
     const Lock lock{mutex_};
-    if (segments_.empty() || !is_needed(*segment)) continue;
+    if (published().segments.empty() || !is_needed(*segment)) continue;
     return "the file " + quoted(folder_.path_of(name)) +
            " of its log was removed or replaced, so that a crash would lose what it holds; put it back if it was "
            "renamed, or stop the store in order: that brings everything into the image";

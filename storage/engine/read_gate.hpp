@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "base/mutation.hpp"
+#include "base/thread_annotations.hpp"
 
 namespace pageserver::storage {
 
@@ -41,7 +42,7 @@ namespace pageserver::storage {
 /// in its cache; to change costs one for each lane.
 ///
 /// It also counts the reads that go on after a look, in two generations.
-class ReadGate {
+class PAGESERVER_CAPABILITY("read gate") ReadGate {
   struct alignas(64) Lane {
     std::mutex mutex;
     std::atomic<unsigned> waiting{0};  // looks that found it locked
@@ -59,12 +60,14 @@ public:
   explicit ReadGate(std::size_t lanes) : lanes_(std::max<std::size_t>(1, lanes)) {}
 
   /// While it lives, nothing changes. Whoever has it takes no other lock.
-  class Look {
+  class PAGESERVER_SCOPED_CAPABILITY Look {
   public:
-    explicit Look(ReadGate& gate) : lane_{gate.lane_of_this_thread()} { lane_.lock_for_look(); }
+    explicit Look(ReadGate& gate) PAGESERVER_ACQUIRE_SHARED(gate) : lane_{gate.lane_of_this_thread()} {
+      lane_.lock_for_look();
+    }
     Look(const Look&) = delete;
     Look& operator=(const Look&) = delete;
-    ~Look() { lane_.mutex.unlock(); }
+    ~Look() PAGESERVER_RELEASE() { lane_.mutex.unlock(); }
 
   private:
     friend class ReadGate;
@@ -72,14 +75,14 @@ public:
   };
 
   /// While it lives, nobody looks. One at a time: taken under a lock that all who change something have.
-  class Change {
+  class PAGESERVER_SCOPED_CAPABILITY Change {
   public:
-    explicit Change(ReadGate& gate) : gate_{gate} {
+    explicit Change(ReadGate& gate) PAGESERVER_ACQUIRE(gate) : gate_{gate} {
       for (Lane& lane : gate_.lanes_) lane.mutex.lock();
     }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
-    ~Change() {
+    ~Change() PAGESERVER_RELEASE() {
       for (Lane& lane : gate_.lanes_) lane.mutex.unlock();
     }
 

@@ -12,36 +12,34 @@ bool Engine::is_no_room(const MemoryError& error) noexcept {
 
 // Everything is in the image, and yet the last file of the log stays. Tried once for each end of the log.
 bool Engine::log_can_be_emptied() const noexcept {
-  return !segments_.empty() && emptied_position_ != appended_.position;
+  return !published().segments.empty() && !room_.was_emptied(tail_.appended().position);
 }
 
 // Worth it only where the room that comes of it may be enough: else the writer is refused, and the holder stays.
 bool Engine::give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept {
-  if (holders_.empty()) return false;
-  const SessionRef& oldest = holders_.begin()->second;
-  if (oldest->held_version == version_ || published_.position - oldest->held_position < bytes) return false;
-  {
-    const ReadGate::Change change{gate_};
-    oldest->right = SessionState::Right::version_given_up;
-    oldest->given_up_for_room = true;
-  }
-  after.evicted.insert(holders_.extract(holders_.begin()));
+  const SessionState* const oldest = holders_.oldest();
+  if (oldest == nullptr || oldest->held.version == published().version ||
+      entered_.position - oldest->held.position < bytes)
+    return false;
+  const ReadGate::Change change{gate_};
+  holders_.give_up_oldest(true, after.evicted);
   return true;
+}
+
+// After an error there may be nothing to copy, and files of the log that could not be removed.
+bool Engine::round_makes_room() const noexcept {
+  const LogPoint reachable = reachable_point();
+  return reachable.version > checkpointed_.version ||
+         (reachable.version == published().version && log_can_be_emptied());
 }
 
 /// True when a checkpoint is on its way after which there may be more room. Only a writer's need ends other sessions.
 bool Engine::seek_room(std::uint64_t bytes, bool for_writer, After& after) noexcept {
   if (stopping_ || options_.read_only || !sync_error_.empty() || checkpoint_error_) return false;
-  if (round_phase_ == RoundPhase::idle) {
-    const auto helps = [this] {
-      const LogPoint reachable = reachable_point();
-      return reachable.version > checkpointed_.version || (reachable.version == version_ && log_can_be_emptied());
-    };
-    while (!helps())
-      if (!for_writer || !give_up_oldest_holder(bytes, after)) return false;
-  }
-  room_wanted_ = true;
-  if (round_phase_ == RoundPhase::idle)
+  while (round_.idle() && !round_makes_room())
+    if (!for_writer || !give_up_oldest_holder(bytes, after)) return false;
+  room_.want();
+  if (round_.idle())
     consider_checkpoint();
   else
     resume_round(true);
@@ -50,14 +48,14 @@ bool Engine::seek_room(std::uint64_t bytes, bool for_writer, After& after) noexc
 
 std::string Engine::what_holds_room() const {
   std::uint64_t bytes = 0;
-  for (const LogSegmentRef& segment : segments_) bytes += segment->end_position - segment->first_position;
+  for (const LogSegmentRef& segment : published().segments) bytes += segment->end_position - segment->first_position;
   std::string text = "the log beside it holds " + std::to_string(bytes) +
                      " bytes (limits.log_bytes=" + std::to_string(options_.log_bytes) + ")";
   if (checkpoint_error_) return text + ", and can't be copied into the image: " + checkpoint_error_->what();
-  const SessionState* const oldest = holders_.empty() ? nullptr : holders_.begin()->second.get();
-  if (oldest == nullptr || oldest->held_version == version_)
+  const SessionState* const oldest = holders_.oldest();
+  if (oldest == nullptr || oldest->held.version == published().version)
     return text + ", and a checkpoint makes no more room: what fills the disk is something else";
-  return text + ", of which " + std::to_string(published_.position - oldest->held_position) + " are held by the " +
+  return text + ", of which " + std::to_string(entered_.position - oldest->held.position) + " are held by the " +
          (oldest->request.access == Access::fork ? "fork " : "pinned reader ") + quoted(oldest->request.name) + " at " +
          oldest->request.address + ": end that session, or let it refresh";
 }
@@ -72,7 +70,7 @@ MemoryError Engine::no_room_error(const SessionRef& state, const MemoryError& er
   constexpr unsigned sought_max = 64;
   state->rounds_seen = rounds_seen;
   state->awaits_room =
-      state->room_sought < sought_max && (rounds_ended_ != rounds_seen || emptying_log_ ||
+      state->room_sought < sought_max && (room_.rounds_ended() != rounds_seen || room_.emptying() ||
                                           seek_room(bytes, state->request.access == Access::write, after));
   state->room_sought = state->awaits_room ? state->room_sought + 1 : 0;
   return {error.errc(), std::move(text)};
@@ -83,9 +81,29 @@ bool Engine::room_may_come(const SessionRef& state, std::function<void()> room) 
   After after{*this};
   const Lock lock{mutex_};
   if (!std::exchange(state->awaits_room, false)) return false;
-  const bool comes = (room_wanted_ || emptying_log_) && rounds_ended_ == state->rounds_seen && !closed_;
-  (comes ? rooms_ : after.rooms)[state->id] = state;
+  const bool comes =
+      (room_.wanted() || room_.emptying()) && room_.rounds_ended() == state->rounds_seen && !published().closed;
+  if (comes)
+    room_.join(state);
+  else
+    after.rooms[state->id] = state;
   return true;
+}
+
+bool Engine::may_write(const SessionRef& state, std::function<void()> room) {
+  // Before the engine's mutex, which a callback that runs may want.
+  state->callbacks.set_room(std::move(room));
+  const Lock lock{mutex_};
+  state->awaits_room = false;
+  // Who would be refused for another reason shall ask and be told.
+  if (!past_log_bound() || checkpoint_error_ || !sync_error_.empty() || published().closed ||
+      state->right != SessionState::Right::whole) {
+    room_.let_in(*state);
+    return true;
+  }
+  room_.join(state);
+  consider_checkpoint();
+  return false;
 }
 
 /// On the checkpoint lane, at the end of a round for which somebody wanted room: spare files go. Where everything is in
@@ -94,29 +112,31 @@ void Engine::begin_empty_segment() noexcept {
   bool room_wanted = false;
   {
     const Lock lock{mutex_};
-    room_wanted = room_wanted_;
+    room_wanted = room_.wanted();
   }
   if (room_wanted) static_cast<void>(log_.give_back_spares());
   std::uint64_t synced = 0, bytes = 0, version = 0, pages = 0;
   {
     const Lock lock{mutex_};
-    const bool publishes = publishing_ && commit_ready_.empty();
-    if (!room_wanted_ || stopping_ || publishes || round_.position != appended_.position || !log_can_be_emptied())
+    const bool publishes = publishing_ && waiting_commit_.ready.empty();
+    if (!room_.wanted() || stopping_ || publishes || round_.until().position != tail_.appended().position ||
+        !log_can_be_emptied())
       return;
     try {
       // One for this, and one for the commit that may be waiting to be appended.
-      if (segments_.size() + 2 > segments_.capacity()) {
+      const std::size_t segments = published().segments.size();
+      if (segments + 2 > published().segments.capacity()) {
         const ReadGate::Change change{gate_};
-        segments_.reserve(2 * segments_.size() + 2);
+        published_.segments.reserve(2 * segments + 2);
       }
     } catch (const std::bad_alloc&) {
       return;
     }
-    emptying_log_ = true;
-    synced = synced_.position;
-    bytes = image_bytes_;
-    version = version_;
-    pages = pages_;
+    room_.begin_emptying();
+    synced = tail_.synced().position;
+    bytes = published().image_bytes;
+    version = published().version;
+    pages = published().pages;
   }
   LogWriter::Appended begun;
   try {
@@ -127,11 +147,10 @@ void Engine::begin_empty_segment() noexcept {
   const Lock lock{mutex_};
   if (begun.new_segment) {
     const ReadGate::Change change{gate_};
-    segments_.push_back(begun.new_segment);
-    appended_.position = begun.end_position;
+    published_.segments.push_back(begun.new_segment);
+    tail_.move_to(begun.end_position);
   }
-  emptied_position_ = appended_.position;
-  emptying_log_ = false;
+  room_.end_emptying(tail_.appended().position);
 }
 
 }  // namespace pageserver::storage

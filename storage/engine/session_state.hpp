@@ -6,10 +6,11 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
+#include "base/mutex.hpp"
+#include "storage/engine/log_point.hpp"
 #include "storage/engine/private_bytes.hpp"
 #include "storage/store.hpp"
 
@@ -31,12 +32,12 @@ public:
 
 private:
   // Recursive: a callback may end the session that it belongs to.
-  std::recursive_mutex mutex_;
-  bool ended_ = false;
+  RecursiveMutex mutex_;
+  bool ended_ PAGESERVER_GUARDED_BY(mutex_) = false;
   std::atomic<bool> done_awaited_{false};
-  StoreSession::Done done_;
-  StoreSession::Notice notice_;
-  std::function<void()> room_;
+  StoreSession::Done done_ PAGESERVER_GUARDED_BY(mutex_);
+  StoreSession::Notice notice_ PAGESERVER_GUARDED_BY(mutex_);
+  std::function<void()> room_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 struct SessionState : std::enable_shared_from_this<SessionState> {
@@ -52,14 +53,12 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   // Guarded by the engine's mutex.
   Right right = Right::whole;
   std::string lost_reason;
-  bool given_up_for_room = false;   ///< version_given_up: the disk was full
-  bool awaits_room = false;         ///< its last change found none, and some may come
-  std::uint64_t rounds_seen = 0;    ///< Engine::rounds_ended_ before that change
-  unsigned room_sought = 0;         ///< times in a row
-  bool counted = false;             ///< as a session of the store
-  std::uint64_t held_version = 0;   ///< of a pin or a fork
-  std::uint64_t held_position = 0;  ///< end of the log at that version
-  std::uint64_t held_cost = 0;      ///< see LogPoint::cost
+  bool given_up_for_room = false;  ///< version_given_up: the disk was full
+  bool awaits_room = false;        ///< its last change found none, and some may come
+  std::uint64_t rounds_seen = 0;   ///< rounds_ended() before that change
+  unsigned room_sought = 0;        ///< times in a row
+  bool counted = false;            ///< as a session of the store
+  LogPoint held;                   ///< of a pin or a fork: its version
   std::uint64_t held_pages = 0;
 
   // Used by one call of the session at a time, as StoreSession promises, or by the flush that it waits for.

@@ -35,11 +35,10 @@ void Engine::schedule_sync(Background::Ready ready) noexcept {
 // What is written without a flush goes to the disk little by little, so that a flush, or a checkpoint, which comes at
 // last, has little left to wait for.
 void Engine::consider_writeback() noexcept {
-  constexpr std::uint64_t writeback_bytes = 4ull << 20;
-  if (appended_.position - writeback_position_ < writeback_bytes || writeback_scheduled_) return;
+  if (!tail_.wants_writeback()) return;
   try {
     sync_lane_.submit_ready(make_ready(&Engine::writeback_task));
-    writeback_scheduled_ = true;
+    tail_.writeback_scheduled();
   } catch (const std::bad_alloc&) {
     // A later publish asks again.
   }
@@ -53,9 +52,8 @@ void Engine::writeback_task() noexcept {
   std::vector<Part> parts;
   {
     const Lock lock{mutex_};
-    writeback_scheduled_ = false;
-    const std::uint64_t from = std::max(writeback_position_, synced_.position);
-    const std::uint64_t until = appended_.position;
+    const std::uint64_t from = tail_.begin_writeback();
+    const std::uint64_t until = tail_.appended().position;
     try {
       LogSegmentRef segment = unsynced_segment(0, until);
       for (; segment; segment = unsynced_segment(segment->first_position + 1, until)) {
@@ -66,17 +64,17 @@ void Engine::writeback_task() noexcept {
     } catch (const std::bad_alloc&) {
       return;  // as in consider_writeback()
     }
-    writeback_position_ = until;
+    tail_.end_writeback();
   }
   for (const Part& part : parts)
     file_system_.start_writeback(part.segment->file.descriptor(), part.offset, part.length);
 }
 
 LogSegmentRef Engine::unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept {
-  for (const LogSegmentRef& segment : segments_) {
+  for (const LogSegmentRef& segment : published().segments) {
     if (segment->first_position >= until) break;
     if (segment->first_position < from) continue;
-    if (segment->end_position > synced_.position || !segment->entry_synced) return segment;
+    if (segment->end_position > tail_.synced().position || !segment->entry_synced) return segment;
   }
   return nullptr;
 }
@@ -103,12 +101,9 @@ void Engine::sync_task() noexcept {
     const Lock lock{mutex_};
     sync_scheduled_ = false;
     if (!sync_error_.empty()) return;
-    if (shares_block_ && !mutated(Mutation::share_block_in_sync)) {
-      sync_awaits_append_ = true;
-      return;
-    }
-    target = appended_;
-    sealed_position_ = target.position;
+    const auto begun = tail_.begin_sync(mutated(Mutation::share_block_in_sync));
+    if (!begun) return;
+    target = *begun;
   }
   // What is about to become durable knows the image as it is now.
   notes_.settle(image_->file());
@@ -140,7 +135,7 @@ void Engine::stage_commit(const LogPoint& target) noexcept {
       if (entries <= entries_at_once) continue;
       version = flush.commit->publishing.version;
       ranges = std::exchange(flush.commit->ranges, {});
-      staged_over_ = version_;
+      staged_over_ = published().version;
     }
   }
   try {
@@ -163,9 +158,9 @@ void Engine::stage_commit(const LogPoint& target) noexcept {
 void Engine::finish_sync(const LogPoint& target) noexcept {
   After after{*this};
   const Lock lock{mutex_};
-  for (const LogSegmentRef& segment : segments_)
+  for (const LogSegmentRef& segment : published().segments)
     if (segment->first_position < target.position) segment->entry_synced = true;
-  synced_ = target;
+  tail_.end_sync(target);
   for (auto next = flushes_.begin(); next != flushes_.end();) {
     const auto flush = next++;
     if (flush->position > target.position) continue;
@@ -208,15 +203,12 @@ void Engine::fail_sync() noexcept {
   for (auto next = flushes_.begin(); next != flushes_.end();) {
     const auto flush = next++;
     if (flush->commit) end_publish(after);
-    if (flush->for_checkpoint) {
-      round_phase_ = RoundPhase::idle;
-      round_holder_ = 0;
-    }
+    if (flush->for_checkpoint) round_.end();
     flush->error = failure;
     if (flush->state) after.flushes.splice(after.flushes.end(), flushes_, flush);
   }
   flushes_.clear();
-  end_room_round();
+  room_.end_round();
   take_rooms(after);
   if (mutated(Mutation::success_after_failed_sync)) sync_error_.clear();
 }

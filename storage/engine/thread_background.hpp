@@ -1,12 +1,11 @@
 // A lane that is a thread.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <utility>
 
+#include "base/mutex.hpp"
 #include "storage/engine/background.hpp"
 
 namespace pageserver::storage {
@@ -20,7 +19,7 @@ public:
 
   ~ThreadBackground() override {
     {
-      const std::lock_guard lock{mutex_};
+      const Lock lock{mutex_};
       stopping_ = true;
     }
     changed_.notify_one();
@@ -29,7 +28,7 @@ public:
 
   void submit_ready(Ready task) noexcept override {
     {
-      const std::lock_guard lock{mutex_};
+      const Lock lock{mutex_};
       tasks_.splice(tasks_.end(), task);
     }
     changed_.notify_one();
@@ -37,9 +36,9 @@ public:
 
 private:
   void run() {
-    std::unique_lock lock{mutex_};
+    Lock lock{mutex_};
     for (;;) {
-      changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+      changed_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) { return stopping_ || !tasks_.empty(); });
       if (tasks_.empty()) return;
       Ready task;
       task.splice(task.end(), tasks_, tasks_.begin());
@@ -50,10 +49,10 @@ private:
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Ready tasks_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  Ready tasks_ PAGESERVER_GUARDED_BY(mutex_);
+  bool stopping_ PAGESERVER_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: it uses all of the above
 };
 

@@ -41,7 +41,7 @@ struct Boot {
   std::int64_t started_ns = 0;  ///< by now_ns() as it is set now; 0: not known
 };
 
-enum class Lock : std::uint8_t { shared, exclusive };
+enum class LockKind : std::uint8_t { shared, exclusive };
 
 /// The calls that we need, each as thin as the system call it stands for: no loops over short transfers or EINTR, no
 /// messages, no locks of its own. A file is the descriptor that open() returned. Callers loop and explain
@@ -98,7 +98,7 @@ public:
   virtual IoResult file_system_type(int file) = 0;
   /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it, unless a
   /// child after fork(2) still has it.
-  virtual IoResult lock(int file, Lock lock) = 0;
+  virtual IoResult lock(int file, LockKind lock) = 0;
   /// flock(2) with LOCK_UN: whoever else has the descriptor holds the lock no longer either.
   virtual void unlock(int file) noexcept = 0;
 

@@ -58,7 +58,7 @@ public:
     return below_.real_path(path, resolved);
   }
   IoResult file_system_type(int file) override { return below_.file_system_type(file); }
-  IoResult lock(int file, Lock lock) override { return below_.lock(file, lock); }
+  IoResult lock(int file, LockKind lock) override { return below_.lock(file, lock); }
   void unlock(int file) noexcept override { below_.unlock(file); }
 
   IoResult map(int file, std::uint64_t length, const std::byte*& address) override {

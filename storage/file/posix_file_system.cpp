@@ -179,8 +179,8 @@ public:
     return {static_cast<std::int64_t>(static_cast<std::uint32_t>(found.f_type)), 0};
   }
 
-  IoResult lock(int file, Lock lock) override {
-    return result_of(::flock(file, (lock == Lock::exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB));
+  IoResult lock(int file, LockKind lock) override {
+    return result_of(::flock(file, (lock == LockKind::exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB));
   }
 
   void unlock(int file) noexcept override { static_cast<void>(::flock(file, LOCK_UN)); }

@@ -34,7 +34,7 @@ class FileLock {
 public:
   FileLock() = default;
   /// Does not wait. busy names who holds it as well as can be known. `file` is open for as long as the lock lives.
-  FileLock(const File& file, const std::string& shown_path, Lock lock);
+  FileLock(const File& file, const std::string& shown_path, LockKind lock);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();

@@ -100,7 +100,7 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
   return path;
 }
 
-FileLock::FileLock(const File& file, const std::string& shown_path, Lock lock) {
+FileLock::FileLock(const File& file, const std::string& shown_path, LockKind lock) {
   if (mutated(Mutation::skip_image_lock)) return;
   auto& file_system = file.file_system();
   const auto result = retried([&] { return file_system.lock(file.descriptor(), lock); });
@@ -111,7 +111,7 @@ FileLock::FileLock(const File& file, const std::string& shown_path, Lock lock) {
     return;
   }
   if (result.error != EWOULDBLOCK) throw file_error(file_system, "lock", shown_path, result.error);
-  const auto* const purpose = lock == Lock::exclusive ? "writing" : "reading";
+  const auto* const purpose = lock == LockKind::exclusive ? "writing" : "reading";
   throw MemoryError{Errc::busy, "open " + quoted(shown_path) + " for " + purpose + ": the file is locked by " +
                                     lock_holder(file_system, file.status()) +
                                     "; end it, or use the image through the daemon that serves it"};
@@ -155,7 +155,7 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
     if (!opened) continue;
     const FileStatus status = opened->file.status();
     check_regular(path, status);
-    FileLock lock{opened->file, path, options.read_only ? Lock::shared : Lock::exclusive};
+    FileLock lock{opened->file, path, options.read_only ? LockKind::shared : LockKind::exclusive};
     if (!still_named(folder, name, status)) continue;
     if (!options.read_only) check_one_place(folder, path, status);
     if (options.refuse_pending_log) {

@@ -22,7 +22,7 @@ MemoryError busy(const std::string& shown_path, const char* what) {
 }
 
 bool locked(const File& file) {
-  return retried([&] { return file.file_system().lock(file.descriptor(), Lock::exclusive); }).ok();
+  return retried([&] { return file.file_system().lock(file.descriptor(), LockKind::exclusive); }).ok();
 }
 
 /// The image has its marker's name, and `marker` is locked.

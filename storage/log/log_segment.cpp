@@ -172,21 +172,21 @@ bool LogWriter::wants(const LogSegment& segment, std::size_t segments) {
   const std::string spare = spare_name(options_.image_name, segment.number);
   const auto there = retried([&] { return folder_.file_system().status_beneath(folder_.descriptor(), spare, status); });
   if (there.error != ENOENT && !S_ISREG(status.mode)) return false;  // not ours to write over
-  const std::lock_guard lock{spares_mutex_};
+  const Lock lock{spares_mutex_};
   spares_.reserve(spares_.size() + 1);
   const std::uint64_t length = segment.end_position - segment.first_position;
   return segments + spares_.size() < options_.files_max && length <= options_.segment_bytes;
 }
 
 void LogWriter::keep_spare(LogSegmentRef segment) noexcept {
-  const std::lock_guard lock{spares_mutex_};
+  const Lock lock{spares_mutex_};
   spares_.push_back(std::move(segment));
 }
 
 void LogWriter::drop_spares() {
   std::vector<LogSegmentRef> kept;
   {
-    const std::lock_guard lock{spares_mutex_};
+    const Lock lock{spares_mutex_};
     kept.reserve(spares_.size());
   }
   std::exception_ptr error;
@@ -217,7 +217,7 @@ bool LogWriter::give_back_spares() noexcept {
 
 // The list keeps its memory: keep_spare() relies on what wants() has reserved.
 LogSegmentRef LogWriter::last_spare() noexcept {
-  const std::lock_guard lock{spares_mutex_};
+  const Lock lock{spares_mutex_};
   if (spares_.empty()) return nullptr;
   LogSegmentRef spare = std::move(spares_.back());
   spares_.pop_back();
@@ -247,7 +247,7 @@ bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
   std::string spare_was;
   LogSegmentRef spare;
   {
-    const std::lock_guard lock{spares_mutex_};
+    const Lock lock{spares_mutex_};
     const auto unused =
         std::find_if(spares_.begin(), spares_.end(), [](const auto& one) { return one.use_count() == 1; });
     if (unused == spares_.end()) return false;

@@ -9,11 +9,11 @@
 #include <functional>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
 #include "storage/log/log_codec.hpp"
@@ -177,8 +177,9 @@ private:
   std::uint64_t next_number_ = 1;
   std::vector<std::byte> buffer_;
 
-  mutable std::mutex spares_mutex_;
-  std::vector<LogSegmentRef> spares_;  // their files still say the names that they had: others may read them
+  Mutex spares_mutex_;
+  // Their files still say the names that they had: others may read them.
+  std::vector<LogSegmentRef> spares_ PAGESERVER_GUARDED_BY(spares_mutex_);
 };
 
 }  // namespace pageserver::storage

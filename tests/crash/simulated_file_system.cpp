@@ -11,7 +11,7 @@ namespace pageserver::test {
 
 using storage::FileStatus;
 using storage::IoResult;
-using storage::Lock;
+using storage::LockKind;
 
 namespace {
 
@@ -123,7 +123,7 @@ SimulatedInode* SimulatedFileSystem::find(const std::string& path) {
 bool SimulatedFileSystem::locked(const std::string& path) const {
   const SimulatedInode* inode = find(path);
   return inode != nullptr && std::any_of(files_.begin(), files_.end(), [&](const auto& one) {
-           return one.second.inode == inode->number() && one.second.lock == Lock::exclusive;
+           return one.second.inode == inode->number() && one.second.lock == LockKind::exclusive;
          });
 }
 
@@ -449,13 +449,13 @@ IoResult SimulatedFileSystem::file_system_type(int file) {
   return file_of(file) == nullptr ? failed(EBADF) : done(0xEF53);  // ext4
 }
 
-IoResult SimulatedFileSystem::lock(int file, Lock lock) {
+IoResult SimulatedFileSystem::lock(int file, LockKind lock) {
   OpenFile* opened = file_of(file);
   if (const int error = begin(Call::lock, opened ? opened->path : "")) return failed(error);
   if ((opened = file_of(file)) == nullptr) return failed(EBADF);
   for (const auto& [number, other] : files_) {
     if (number == file || other.inode != opened->inode || !other.lock) continue;
-    if (lock == Lock::exclusive || *other.lock == Lock::exclusive) return failed(EWOULDBLOCK);
+    if (lock == LockKind::exclusive || *other.lock == LockKind::exclusive) return failed(EWOULDBLOCK);
   }
   opened->lock = lock;
   return done();

@@ -124,7 +124,7 @@ public:
   storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override;
   storage::IoResult real_path(const std::string& path, std::string& resolved) override;
   storage::IoResult file_system_type(int file) override;
-  storage::IoResult lock(int file, storage::Lock lock) override;
+  storage::IoResult lock(int file, storage::LockKind lock) override;
   void unlock(int file) noexcept override;
   storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
   void unmap(const std::byte* address, std::uint64_t length) noexcept override;
@@ -151,7 +151,7 @@ private:
     std::string path;
     bool writable = false;
     bool direct = false;  // reads the disk, not the page cache
-    std::optional<storage::Lock> lock;
+    std::optional<storage::LockKind> lock;
   };
 
   struct Mapping {

@@ -16,7 +16,7 @@ namespace {
 using storage::FileStatus;
 using storage::FileSystem;
 using storage::IoResult;
-using storage::Lock;
+using storage::LockKind;
 
 std::vector<std::byte> bytes(std::string_view text) {
   std::vector<std::byte> result(text.size());
@@ -152,10 +152,10 @@ TEST_CASE("the simulated disk behaves as the real one") {
   SECTION("locks exclude other descriptors, and closing releases them") {
     const int first = opened(files, path);
     const int second = opened(files, path);
-    REQUIRE(files.lock(first, Lock::exclusive).ok());
-    CHECK(files.lock(second, Lock::shared).error == EWOULDBLOCK);
+    REQUIRE(files.lock(first, LockKind::exclusive).ok());
+    CHECK(files.lock(second, LockKind::shared).error == EWOULDBLOCK);
     files.close(first);
-    CHECK(files.lock(second, Lock::shared).ok());
+    CHECK(files.lock(second, LockKind::shared).ok());
     files.close(second);
   }
   SECTION("a file without a name") {

@@ -116,7 +116,7 @@ public:
     return {};
   }
   IoResult file_system_type(int) override { return {}; }
-  IoResult lock(int, Lock) override { return {}; }
+  IoResult lock(int, LockKind) override { return {}; }
   void unlock(int) noexcept override {}
   IoResult map(int, std::uint64_t, const std::byte*&) override { return {-1, ENOTSUP}; }
   void unmap(const std::byte*, std::uint64_t) noexcept override {}

@@ -48,7 +48,7 @@ public:
   storage::IoResult status_of(const std::string&, storage::FileStatus&) override { return count("status_of"); }
   storage::IoResult real_path(const std::string&, std::string&) override { return count("real_path"); }
   storage::IoResult file_system_type(int) override { return count("file_system_type"); }
-  storage::IoResult lock(int, storage::Lock) override { return count("lock"); }
+  storage::IoResult lock(int, storage::LockKind) override { return count("lock"); }
   void unlock(int) noexcept override { static_cast<void>(count("unlock")); }
   storage::IoResult map(int, std::uint64_t, const std::byte*&) override { return count("map"); }
   void unmap(const std::byte*, std::uint64_t) noexcept override { static_cast<void>(count("unmap")); }
@@ -98,7 +98,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
                                                files.status_of(path, status),
                                                files.real_path(path, resolved),
                                                files.file_system_type(7),
-                                               files.lock(7, storage::Lock::shared),
+                                               files.lock(7, storage::LockKind::shared),
                                                files.map(7, 8, address),
                                                files.status_beneath(3, "slow.img", status),
                                                files.rename_beneath(3, "slow.img", "slow.to"),

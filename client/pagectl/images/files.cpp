@@ -61,7 +61,7 @@ void remove_leftovers(const storage::Folder& folder, const std::string& name) {
     const auto opened = folder.try_open_file(other, O_RDONLY | O_NONBLOCK, 0);
     if (!opened.ok()) continue;
     const storage::File file(files(), static_cast<int>(opened.value), folder.path_of(other));
-    if (!S_ISREG(file.status().mode) || !files().lock(file.descriptor(), storage::Lock::exclusive).ok()) continue;
+    if (!S_ISREG(file.status().mode) || !files().lock(file.descriptor(), storage::LockKind::exclusive).ok()) continue;
     static_cast<void>(files().remove_beneath(folder.descriptor(), other));
   }
 }
@@ -174,7 +174,7 @@ void ReplacementFile::check_target() {
   }
   mode_ = status.mode & 0777;
   old_ = folder_.open_file(name_, O_RDONLY, 0, "open");
-  if (!files().lock(old_.descriptor(), storage::Lock::exclusive).ok()) {
+  if (!files().lock(old_.descriptor(), storage::LockKind::exclusive).ok()) {
     throw MemoryError(Errc::busy, "replace " + name + ": the file is in use; stop what has it open");
   }
   if (!beside.log.empty()) {
@@ -193,7 +193,7 @@ bool ReplacementFile::is_ours() const {
 
 void ReplacementFile::commit() {
   // A program that writes has its file locked. A file that can be locked here was not written.
-  if (!is_ours() || files().lock(written_.descriptor(), storage::Lock::shared).ok()) {
+  if (!is_ours() || files().lock(written_.descriptor(), storage::LockKind::shared).ok()) {
     throw MemoryError(Errc::provider_error,
                       "write " + storage::quoted(target_) + ": the folder or the file " + storage::quoted(path_) +
                           " was replaced meanwhile, and what was written is elsewhere; copy once more");

@@ -1,6 +1,8 @@
 # The store engine and the parts that it is made of.
 pageserver_test(engine_test LABEL unit threads
   SOURCES
+    block_reservations_test.cpp
+    checkpoint_round_test.cpp
     engine_checkpoint_test.cpp
     engine_commit_test.cpp
     engine_durability_test.cpp
@@ -10,16 +12,25 @@ pageserver_test(engine_test LABEL unit threads
     engine_threads_test.cpp
     engine_views_test.cpp
     engine_zero_test.cpp
+    holders_test.cpp
     image_note_test.cpp
+    image_watch_test.cpp
+    lease_line_test.cpp
+    log_bound_test.cpp
     log_codec_test.cpp
     log_index_test.cpp
     log_segment_test.cpp
+    log_tail_test.cpp
     page_runs_test.cpp
     private_blocks_test.cpp
     private_budget_test.cpp
     private_bytes_test.cpp
     private_ranges_test.cpp
     read_gate_test.cpp
+    read_plan_test.cpp
+    room_line_test.cpp
+    round_pace_test.cpp
+    session_counts_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)
 # Whole images compared byte for byte, often: minutes without optimisation.
 set_source_files_properties(log_index_test.cpp private_bytes_test.cpp PROPERTIES

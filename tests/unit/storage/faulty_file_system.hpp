@@ -124,7 +124,7 @@ public:
   storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override {
     return faulty(Call::status_of, [&] { return below().status_of(path, status); });
   }
-  storage::IoResult lock(int file, storage::Lock lock) override {
+  storage::IoResult lock(int file, storage::LockKind lock) override {
     return faulty(Call::lock, [&] { return below().lock(file, lock); });
   }
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override {

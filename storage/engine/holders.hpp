@@ -1,0 +1,44 @@
+// Pins and forks: who keeps which old version from being given up.
+//
+//   versions   ... 5 ------ 6 ------ 7 ------ 8 (newest)
+//                  ^                 ^
+//                  pin, fork         pin               a checkpoint comes as far as 5, that of the oldest
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "storage/engine/log_point.hpp"
+#include "storage/engine/session_state.hpp"
+
+namespace pageserver::storage {
+
+/// Not thread-safe.
+class Holders {
+public:
+  using Key = std::pair<std::uint64_t, std::uint64_t>;  ///< the held version, and the session's id
+  using Sessions = std::map<Key, SessionRef>;
+  using Entry = Sessions::node_type;  ///< with the memory that it takes to be a holder
+
+  static Key key_of(const SessionState& state) noexcept { return {state.held.version, state.id}; }
+  static Entry make_entry(const SessionRef& state);
+
+  bool empty() const noexcept { return sessions_.empty(); }
+  /// Null: there is none.
+  const SessionState* oldest() const noexcept { return empty() ? nullptr : sessions_.begin()->second.get(); }
+  /// Whether somebody holds a version v with `from <= v < until`.
+  bool any_within(std::uint64_t from, std::uint64_t until) const noexcept;
+
+  /// `state` holds that version, of so many pages, from now on. `entry` may be any one: it becomes that of `state`.
+  void add(SessionState& state, Entry entry, const LogPoint& point, std::uint64_t pages) noexcept;
+  void remove(const SessionState& state) noexcept { sessions_.erase(key_of(state)); }
+  Entry take(const SessionState& state) noexcept { return sessions_.extract(key_of(state)); }
+  /// The oldest one, of which there is one, loses its version, and is put to `given_up`. `for_room`: the disk is full.
+  void give_up_oldest(bool for_room, Sessions& given_up) noexcept;
+
+private:
+  Sessions sessions_;
+};
+
+}  // namespace pageserver::storage

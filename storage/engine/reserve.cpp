@@ -1,0 +1,108 @@
+// The image's blocks for what is published: reserved before it is answered, given back when it is refused.
+#include <algorithm>
+#include <utility>
+
+#include "storage/engine/core.hpp"
+
+namespace pageserver::storage {
+
+void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved) {
+  constexpr std::size_t runs_at_once = 256;
+  std::vector<PageRun> wanted = pages_with_data(ranges);
+  const std::size_t count = wanted.size();
+  {
+    // From now on a checkpoint that makes holes leaves these pages alone, or reserves them again.
+    const Lock lock{mutex_};
+    if (!reservations_.possible()) return;
+    reservations_.begin_publish(std::move(wanted));
+  }
+  std::vector<PageRun> missing;
+  for (std::size_t at = 0; at < count;) {
+    missing.clear();
+    {
+      const Lock lock{mutex_};
+      at = reservations_.missing(at, runs_at_once, missing);
+    }
+    if (missing.empty()) continue;
+    reserved.reserve(reserved.size() + missing.size());
+    for (const PageRun& run : missing) {
+      reserved.push_back(run);  // a part of what is refused may have been had
+      const ImageChange change{*this};
+      if (image_->file().reserve(run.first * page_size, (run.end - run.first) * page_size)) continue;
+      publishing.unreservable = true;
+      return;
+    }
+    const Lock lock{mutex_};
+    reservations_.add(missing);
+  }
+}
+
+// What is a hole for the file system now, and for the index, was none of anybody's before: neither data nor the blocks
+// of a publish that took effect. (Blocks that somebody reserved and nobody wrote to may go with it.) Nobody else
+// publishes meanwhile, and a checkpoint writes only what the index has.
+void Engine::give_back_blocks(std::span<const PageRun> reserved) noexcept {
+  constexpr std::size_t ranges_max = 1024;
+  if (reserved.empty()) return;
+  try {
+    std::vector<PageRun> unused;
+    {
+      const Lock lock{mutex_};
+      for (const PageRun& run : reserved) {
+        for (std::uint64_t page = run.first; page < run.end; ++page) {
+          const std::uint64_t used = std::min(published().index.next_page(page), run.end);
+          if (page < used) unused.push_back({page, used});
+          page = used;
+        }
+      }
+      reservations_.remove(unused);
+    }
+    for (const PageRun& run : unused) {
+      const std::uint64_t end = std::min(run.end, image_->pages()) * page_size;
+      for (std::uint64_t at = run.first * page_size; at < end;) {
+        std::uint64_t until = at;
+        for (const ByteRange& data : image_->data_ranges(at, end - at, ranges_max, until)) {
+          give_back_hole(at, data.offset);
+          at = data.offset + data.length;
+        }
+        give_back_hole(at, until);
+        at = until;
+      }
+    }
+    if (!unused.empty()) give_back_past_end(unused.back().end);
+  } catch (const std::exception&) {
+    // They stay reserved: a later publish of these pages finds them.
+  }
+}
+
+void Engine::give_back_hole(std::uint64_t begin, std::uint64_t end) {
+  if (begin >= end) return;
+  const ImageChange change{*this};
+  static_cast<void>(image_->file().punch_hole(begin, end - begin));
+}
+
+// Blocks past the end of a file go only when its size is set, and then all of them. While a round is under way, which
+// may make the file longer, they stay.
+void Engine::give_back_past_end(std::uint64_t end_page) {
+  std::uint64_t pages = 0;
+  {
+    const Lock lock{mutex_};
+    pages = image_->pages();
+    if (!round_.idle() || end_page <= pages || reservations_.any_from(pages)) return;
+    cutting_image_ = true;
+  }
+  const File& file = image_->file();
+  FileStatus status;
+  try {
+    const ImageChange change{*this};
+    // Of another size it is somebody else's doing.
+    if (file_system_.status(file.descriptor(), status).ok() && status.size_bytes == pages * page_size)
+      static_cast<void>(file_system_.truncate(file.descriptor(), pages * page_size));
+  } catch (const MemoryError&) {
+    // The log can't say that the image changes: the blocks stay.
+  }
+  const Lock lock{mutex_};
+  cutting_image_ = false;
+  consider_checkpoint();
+}
+
+}  // namespace pageserver::storage

@@ -1,0 +1,33 @@
+#include "storage/engine/log_bound.hpp"
+
+#include "tests/support/catch.hpp"
+
+namespace pageserver::test {
+namespace {
+
+using storage::LogBound;
+
+TEST_CASE("log bound: writers wait once the log is longer than it may be, until files of it are gone") {
+  LogBound bound{100, 50};
+  CHECK_FALSE(bound.is_passed(100, false));
+  CHECK(bound.is_passed(101, false));
+  CHECK(bound.uncleared(101) == 101);
+  bound.clear_until(60);
+  CHECK_FALSE(bound.is_passed(160, false));
+  CHECK(bound.is_passed(161, false));
+  CHECK(bound.uncleared(161) == 101);
+}
+
+TEST_CASE("log bound: what pins hold back, and what a checkpoint waits for, is bounded on its own") {
+  LogBound bound{100, 50};
+  bound.hold_back(120);
+  CHECK_FALSE(bound.is_passed(150, false));
+  CHECK(bound.is_passed(151, false));
+  LogBound waits{100, 50};
+  CHECK_FALSE(waits.is_passed(150, true));
+  CHECK(waits.is_passed(151, true));
+  CHECK(waits.is_passed(150, false));
+}
+
+}  // namespace
+}  // namespace pageserver::test
