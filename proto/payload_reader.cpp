@@ -2,7 +2,18 @@
 
 #include <algorithm>
 
+#include "base/text.hpp"
+
 namespace pageserver::proto {
+namespace {
+
+/// A store's name, or what came in its place, in quotes for a message; cut where it is longer than any name is.
+std::string shown(std::string_view text) {
+  const std::string_view begin = cut_at_character(text, store_name_bytes_max);
+  return base::quoted(begin.size() == text.size() ? std::string(text) : std::string(begin) + "...");
+}
+
+}  // namespace
 
 Fault wrong_size(std::string_view what, std::size_t found, std::string_view expectation, std::size_t expected) {
   std::string message(what);
@@ -66,8 +77,8 @@ std::string_view PayloadReader::text(std::size_t bytes, std::size_t bytes_max, s
 
 std::string_view PayloadReader::name(std::size_t bytes, std::string_view field) {
   const auto value = text(bytes, name_bytes_max, field);
-  if (has_control_character(value)) {
-    refuse(Status::invalid_argument, std::string(field) + " " + quoted(value) + " has a control character");
+  if (base::has_unsafe(value)) {
+    refuse(Status::invalid_argument, std::string(field) + " " + base::quoted(value) + " has a control character");
   }
   return value;
 }
@@ -76,7 +87,7 @@ std::string_view PayloadReader::store_name(std::size_t bytes) {
   // Over-long is a bad name like any other here, so the limit of the text itself is what its length field can say.
   const auto value = text(bytes, UINT16_MAX, "store name");
   if (!is_store_name(value)) {
-    refuse(Status::invalid_argument, "store name " + quoted(value) + " is not 1 to " +
+    refuse(Status::invalid_argument, "store name " + shown(value) + " is not 1 to " +
                                          std::to_string(store_name_bytes_max) +
                                          " of A-Z a-z 0-9 . _ - with a letter or digit first");
   }

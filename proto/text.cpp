@@ -17,8 +17,6 @@ bool is_letter_or_digit(char c) noexcept {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
-
 }  // namespace
 
 bool is_utf8(std::string_view text) {
@@ -34,15 +32,6 @@ bool is_store_name(std::string_view name) {
   if (name.empty() || name.size() > store_name_bytes_max || !is_letter_or_digit(name.front())) return false;
   return std::all_of(name.begin(), name.end(),
                      [](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
-}
-
-bool has_control_character(std::string_view text) noexcept {
-  while (!text.empty()) {
-    const auto next = base::first_character(text);
-    if (next.bytes != 0 && base::is_unsafe(next.code)) return true;
-    text.remove_prefix(std::max<std::size_t>(next.bytes, 1));
-  }
-  return false;
 }
 
 std::string_view cut_at_character(std::string_view text, std::size_t bytes_max) noexcept {
@@ -61,22 +50,6 @@ SendableText::SendableText(std::string_view text, std::size_t bytes_max) : view_
     view_ = repaired_;
   }
   view_ = cut_at_character(view_, bytes_max);
-}
-
-std::string quoted(std::string_view text) {
-  constexpr std::size_t shown_max = store_name_bytes_max;
-  std::string result = "\"";
-  for (const char c : text.substr(0, shown_max)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (is_control(c) || byte >= 0x80) {
-      result += "\\x";
-      base::append_hex(result, std::byte{byte});
-    } else {
-      if (c == '"' || c == '\\') result += '\\';
-      result += c;
-    }
-  }
-  return result + (text.size() > shown_max ? "...\"" : "\"");
 }
 
 std::string to_string(Operation operation) {

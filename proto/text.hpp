@@ -25,10 +25,4 @@ private:
   std::string_view view_;
 };
 
-/// `text` in quotes for a message: control characters and bytes beyond ASCII as \xNN, cut where it is long.
-std::string quoted(std::string_view text);
-
-/// True when `text` has a character that base::is_unsafe(): such a name could forge lines of a log, or rule a terminal.
-bool has_control_character(std::string_view text) noexcept;
-
 }  // namespace pageserver::proto

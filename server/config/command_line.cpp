@@ -148,7 +148,7 @@ void apply(const Flags& flags, Config& config, std::vector<std::string>& faults)
   if (!flags.unix_paths.empty()) config.unix_sockets.clear();
   for (const std::string& text : flags.listen) config.listen.push_back(*parse_listen(text));
   for (const std::string& path : flags.unix_paths) config.unix_sockets.push_back({path, UnixListen().mode});
-  if (config.listen.empty() && config.unix_sockets.empty()) config.listen.push_back({"127.0.0.1", default_port});
+  if (config.listen.empty() && config.unix_sockets.empty()) config.listen.push_back({"127.0.0.1", proto::default_port});
   apply_stores(flags, config);
   if (!flags.directory.empty()) {
     if (!config.directory) config.directory.emplace();

@@ -15,11 +15,9 @@
 
 namespace pageserver::server {
 
-inline constexpr std::uint16_t default_port = 6553;
-
 struct ListenAddress {
   std::string host;  ///< numeric IPv4 or IPv6 without brackets, or "localhost"
-  std::uint16_t port = default_port;
+  std::uint16_t port = proto::default_port;
 };
 
 struct UnixListen {

@@ -193,22 +193,15 @@ std::optional<std::uint64_t> Engine::copy_step() {
     for (const Piece& piece : copy.pieces) copied += piece.end - piece.begin;
     if (copy.pages == 1) continue;
     next = copy.page + done.pages;
-    const std::uint64_t data_from = copy.pages >= punch_pages_max ? next_data_page(next) : 0;
+    std::uint64_t data_from = 0;
+    if (copy.pages >= punch_pages_max)
+      data_from = std::max(next, image_->file().next_data(next * page_size, image_->size()) / page_size);
     const Lock lock{mutex_};
     if (data_from != 0) round_.set_data_from(data_from);
     round_.move_to(next);
     if (done.punched) return next;
   }
   return next;
-}
-
-/// The first page from `page` on that may have data in the image.
-std::uint64_t Engine::next_data_page(std::uint64_t page) const {
-  const std::uint64_t pages = image_->pages();
-  if (page >= pages) return page;
-  const IoResult found = retried([&] { return file_system_.seek_data(image_->file().descriptor(), page * page_size); });
-  if (found.ok()) return static_cast<std::uint64_t>(found.value) / page_size;
-  return found.error == ENXIO ? pages : page;
 }
 
 // A writer may have reserved blocks of these pages while the hole was made: its flush must still fit.

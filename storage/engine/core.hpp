@@ -295,8 +295,6 @@ private:
   // read.cpp
   SessionView seen_by(const Published& published, const SessionState& state) const;
   void check_may_read(const Published& published, const SessionState& state) const;
-  std::vector<ByteRange> image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
-                                    std::size_t ranges_max, std::uint64_t& described_until) const;
   void end_read(const ReadGate::Read& read) noexcept;
 
   // engine.cpp
@@ -334,7 +332,6 @@ private:
   void fail_round() noexcept;
   void take_rooms(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   void refill_hole(PageRun run);
-  std::uint64_t next_data_page(std::uint64_t page) const;
   std::string look_at_image();
 
   /// Marks a change to the image file as ours. Throws when the log can't say so; then the image must stay as it is.

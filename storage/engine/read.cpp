@@ -1,6 +1,5 @@
 // Reading: what a version consists of is decided in one short section, files are read after it.
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "base/bounds.hpp"
@@ -114,32 +113,6 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
   std::memset(buffer.data() + below, 0, buffer.size() - below);
 }
 
-std::vector<ByteRange> Engine::image_data(std::uint64_t offset, std::uint64_t end, std::uint64_t image_bytes,
-                                          std::size_t ranges_max, std::uint64_t& described_until) const {
-  std::vector<ByteRange> ranges;
-  described_until = end;
-  end = std::min(end, image_bytes);
-  const int file = image_->file().descriptor();
-  while (offset < end) {
-    const IoResult data = retried([&] { return file_system_.seek_data(file, offset); });
-    if (data.error == ENXIO) break;
-    if (is_unsupported(data.error)) return {{offset, end - offset}};
-    if (!data.ok()) image_->file().fail("find data in", data.error);
-    const auto begin = std::max(static_cast<std::uint64_t>(data.value), offset);
-    if (begin >= end) break;
-    if (ranges.size() == ranges_max) {
-      described_until = begin;
-      break;
-    }
-    const IoResult hole = retried([&] { return file_system_.seek_hole(file, begin); });
-    if (!hole.ok()) image_->file().fail("find a hole in", hole.error);
-    const auto stop = std::min(static_cast<std::uint64_t>(hole.value), end);
-    ranges.push_back({begin, stop - begin});
-    offset = stop;
-  }
-  return ranges;
-}
-
 std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
                                            std::size_t ranges_max, std::uint64_t& described_until) {
   constexpr std::size_t pieces_max = 65536;
@@ -185,9 +158,11 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
   {
     const OnExit exit{[&] { end_read(read); }};
     run_read_planned();
-    image = image_data(offset, end, image_bytes, ranges_max, described_until);
+    const std::uint64_t in_file = std::min(end, image_bytes);
+    image = image_->file().data_ranges(offset, in_file, ranges_max, described_until);
+    if (described_until == in_file) described_until = end;  // what is past the file's end is a hole
   }
-  end = std::min(end, described_until);
+  end = described_until;
 
   // The image's ranges where the log says nothing, and the log's own data.
   std::vector<ByteRange> ranges;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -133,6 +134,31 @@ bool File::punch_hole(std::uint64_t offset, std::uint64_t length) const {
   if (result.ok()) return true;
   if (is_unsupported(result.error)) return false;
   fail(numbers("zero", offset, length), result.error);
+}
+
+std::uint64_t File::next_data(std::uint64_t offset, std::uint64_t end) const {
+  if (offset >= end) return end;
+  const IoResult data = retried([&] { return file_system_->seek_data(descriptor_, offset); });
+  if (data.ok()) return std::clamp(static_cast<std::uint64_t>(data.value), offset, end);
+  return data.error == ENXIO ? end : offset;
+}
+
+std::vector<ByteRange> File::data_ranges(std::uint64_t offset, std::uint64_t end, std::size_t ranges_max,
+                                         std::uint64_t& described_until) const {
+  std::vector<ByteRange> ranges;
+  described_until = end;
+  for (offset = next_data(offset, end); offset < end; offset = next_data(offset, end)) {
+    const IoResult hole = retried([&] { return file_system_->seek_hole(descriptor_, offset); });
+    // Not behind `offset`: it became a hole just now, or nothing is known of holes.
+    const std::uint64_t found = hole.ok() ? static_cast<std::uint64_t>(hole.value) : end;
+    const std::uint64_t stop = found <= offset ? end : std::min(found, end);
+    ranges.push_back({offset, stop - offset});
+    offset = stop;
+    if (ranges.size() < ranges_max) continue;
+    described_until = stop;
+    break;
+  }
+  return ranges;
 }
 
 void File::sync_data() const {

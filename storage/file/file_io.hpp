@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <pageserver/error.hpp>
+#include <pageserver/session.hpp>
 
 #include "base/text.hpp"
 #include "storage/file/file_system.hpp"
@@ -82,6 +83,12 @@ public:
   bool reserve(std::uint64_t offset, std::uint64_t length) const;
   /// False where the file system can't punch holes; nothing changed then.
   bool punch_hole(std::uint64_t offset, std::uint64_t length) const;
+  /// Parts of `[offset, end)` that may hold data, in rising order, `ranges_max` of them at most: the rest, up to
+  /// `described_until`, is a hole. Where the file system can't say what is one, all of it may hold data.
+  std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t end, std::size_t ranges_max,
+                                     std::uint64_t& described_until) const;
+  /// The first byte from `offset` on and before `end` that may hold data; `end`: none does.
+  std::uint64_t next_data(std::uint64_t offset, std::uint64_t end) const;
   void sync_data() const;
   void sync() const;
   FileStatus status() const;

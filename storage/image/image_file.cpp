@@ -228,28 +228,7 @@ std::vector<ByteRange> ImageFile::data_ranges(std::uint64_t offset, std::uint64_
                                               std::uint64_t& described_until) const {
   check_bounds("data_ranges", offset, length, size());
   refuse_if_torn();
-  const auto end = offset + length;
-  auto& file_system = file_.file_system();
-  std::vector<ByteRange> ranges;
-  described_until = offset;
-  while (described_until < end) {
-    if (ranges.size() == ranges_max) return ranges;
-    const auto data = retried([&] { return file_system.seek_data(file_.descriptor(), described_until); });
-    if (data.error == ENXIO) break;  // only a hole is left
-    // Where holes can't be asked for, everything may be data.
-    auto begin = described_until;
-    auto until = end;
-    if (data.ok()) {
-      begin = static_cast<std::uint64_t>(data.value);
-      if (begin >= end) break;
-      const auto hole = retried([&] { return file_system.seek_hole(file_.descriptor(), begin); });
-      if (hole.ok()) until = std::min(end, static_cast<std::uint64_t>(hole.value));
-    }
-    ranges.push_back({begin, until - begin});
-    described_until = until;
-  }
-  described_until = end;
-  return ranges;
+  return file_.data_ranges(offset, offset + length, ranges_max, described_until);
 }
 
 void ImageFile::sync() {

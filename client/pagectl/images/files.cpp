@@ -102,24 +102,8 @@ bool FileHints::is_at(const std::string& path) const {
 }
 
 FoundData FileHints::find_data(std::uint64_t offset, std::uint64_t length) const {
-  const std::uint64_t end = offset + length;
-  FoundData found{{}, end};
-  auto& ranges = found.ranges;
-  while (offset < end) {
-    const auto data = files().seek_data(file_.descriptor(), offset);
-    if (data.error == ENXIO) return found;
-    if (!data.ok()) return {{{offset, end - offset}}, end};  // this file system knows nothing of holes
-    const auto start = static_cast<std::uint64_t>(data.value);
-    if (start >= end) return found;
-    if (ranges.size() == found_ranges_max) {
-      found.described_until = start;
-      return found;
-    }
-    const auto hole = files().seek_hole(file_.descriptor(), start);
-    const std::uint64_t stop = hole.ok() ? std::min(static_cast<std::uint64_t>(hole.value), end) : end;
-    ranges.push_back({start, stop - start});
-    offset = stop;
-  }
+  FoundData found;
+  found.ranges = file_.data_ranges(offset, offset + length, found_ranges_max, found.described_until);
   return found;
 }
 

@@ -212,4 +212,33 @@ TEST_CASE("a size past the process's limit is an error and not a signal") {
   CHECK(child.line().starts_with("limit_exceeded set size=100001"));
 }
 
+TEST_CASE("data is found between holes, some ranges at a time, and nothing is a hole where nobody can say") {
+  const TempDir folder;
+  FaultyFileSystem files;
+  const auto file = File::open(files, folder.file("f"), O_RDWR | O_CREAT, 0600, "open");
+  constexpr std::uint64_t part = 64 << 10;
+  file.truncate(100 * part);
+  file.write(10 * part, filled(part, 1));
+  file.write(50 * part, filled(2 * part, 1));
+  std::uint64_t until = 0;
+  CHECK(file.data_ranges(0, 100 * part, 10, until) == std::vector<ByteRange>{{10 * part, part}, {50 * part, 2 * part}});
+  CHECK(until == 100 * part);
+  CHECK(file.data_ranges(0, 100 * part, 1, until) == std::vector<ByteRange>{{10 * part, part}});
+  CHECK(until == 11 * part);
+  CHECK(file.data_ranges(10 * part + 5, 10 * part + 25, 10, until) == std::vector<ByteRange>{{10 * part + 5, 20}});
+  CHECK(file.data_ranges(20 * part, 20 * part, 10, until).empty());
+  CHECK(until == 20 * part);
+  CHECK(file.data_ranges(20 * part, 15 * part, 10, until).empty());
+  CHECK(file.next_data(0, 100 * part) == 10 * part);
+  CHECK(file.next_data(10 * part + 5, 100 * part) == 10 * part + 5);
+  CHECK(file.next_data(20 * part, 40 * part) == 40 * part);
+  CHECK(file.next_data(60 * part, 100 * part) == 100 * part);
+  // Also one that tells of data and not of holes.
+  const Call unknown = GENERATE(Call::seek_data, Call::seek_hole);
+  files.fail(unknown, EINVAL);
+  const std::uint64_t from = unknown == Call::seek_data ? 7 : 10 * part;
+  CHECK(file.data_ranges(7, 100 * part, 10, until) == std::vector<ByteRange>{{from, 100 * part - from}});
+  CHECK(until == 100 * part);
+}
+
 }  // namespace pageserver::test
