@@ -19,7 +19,7 @@ void PrivateBytes::clear() noexcept {
 }
 
 /// Gives back what was charged for the worst case, or is not there any more.
-void PrivateBytes::settle() noexcept { budget_.keep((blocks_.count() + ranges_.zero_count()) * block_bytes); }
+void PrivateBytes::give_back_unused() noexcept { budget_.keep((blocks_.count() + ranges_.zero_count()) * block_bytes); }
 
 void PrivateBytes::check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const {
   constexpr std::uint64_t more_max = 2;  // one that is in the middle of another
@@ -75,7 +75,7 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
     budget_.give_back(new_blocks * block_bytes);
     throw;
   }
-  settle();
+  give_back_unused();
 }
 
 void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
@@ -96,11 +96,11 @@ void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
     blocks_.prepare_drop();
     ranges_.set(offset, stop, true);
   } catch (...) {
-    settle();
+    give_back_unused();
     throw;
   }
   blocks_.drop(first, end);
-  settle();
+  give_back_unused();
 }
 
 void PrivateBytes::read_over(std::uint64_t offset, std::span<std::byte> buffer) const {

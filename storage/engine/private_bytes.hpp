@@ -8,7 +8,7 @@
 //   charged   (2 blocks + 1 run of zeros) x 4096 bytes, against the bounds of this overlay and of all forks
 //
 // A write charges for the worst case, prepares the blocks that it needs beside those that there are, and enters its
-// range: all that can fail. Then it takes effect, and what was charged too much is given back (settle()).
+// range: all that can fail. Then it takes effect, and what was charged too much is given back (give_back_unused()).
 //
 // A read lays the ranges over what the caller has read from below (read_over()). To publish, the engine takes the
 // ranges as those of one record, with their bytes where they lie in memory (parts()) or, once some are in the file, as
@@ -80,7 +80,7 @@ public:
 private:
   /// Refuses a change of `[begin, end)` that would leave more ranges than there may be.
   void check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const;
-  void settle() noexcept;
+  void give_back_unused() noexcept;
   void fill_block(std::uint64_t number);
   void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
 

@@ -18,19 +18,19 @@ namespace {
 // How often the file may be replaced between opening and locking before it is somebody's mistake.
 constexpr int attempts_max = 16;
 
-struct Opened {
+struct OpenedFile {
   File file;
   bool created = false;
 };
 
 /// Nothing when the file came or went between two looks.
-std::optional<Opened> open_once(const Folder& folder, const std::string& shown_path, const std::string& name,
-                                const ImageFileOptions& options) {
+std::optional<OpenedFile> open_once(const Folder& folder, const std::string& shown_path, const std::string& name,
+                                    const ImageFileOptions& options) {
   // O_NONBLOCK means nothing to a regular file and spares us waiting for a FIFO's other end.
   const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
   auto& file_system = folder.file_system();
   auto result = folder.try_open_file(name, flags, 0);
-  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, false};
+  if (result.ok()) return OpenedFile{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, false};
   if (result.error == ELOOP && options.follow_symlinks) {
     // Links that lead to a file were followed before: this is a new one, or it leads nowhere.
     std::string leads_to;
@@ -41,7 +41,7 @@ std::optional<Opened> open_once(const Folder& folder, const std::string& shown_p
     throw file_error(file_system, "open", shown_path, result.error);
   }
   result = folder.try_open_file(name, flags | O_CREAT | O_EXCL, options.file_mode);
-  if (result.ok()) return Opened{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, true};
+  if (result.ok()) return OpenedFile{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, true};
   if (result.error == EEXIST) return std::nullopt;
   throw file_error(file_system, "create", shown_path, result.error);
 }
