@@ -7,12 +7,13 @@
 #include <chrono>
 #include <map>
 #include <optional>
-#include <random>
 #include <system_error>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/mutex.hpp"
 #include "base/process_mark.hpp"
+#include "base/random.hpp"
 #include "storage/engine/thread_background.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/forwarding_file_system.hpp"
@@ -20,21 +21,6 @@
 
 namespace pageserver::storage {
 namespace {
-
-std::int64_t now_unix_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t monotonic_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-std::uint64_t random_salt() {
-  std::random_device device;
-  return (static_cast<std::uint64_t>(device()) << 32) ^ device();
-}
 
 /// Which file it is, whatever its path.
 struct FileIdentity {
@@ -303,7 +289,7 @@ private:
                                          const EmbeddedOptions& asked) {
     EngineOptions options = asked.engine;
     const Access access = asked.access;
-    if (options.salt == 0) options.salt = random_salt();
+    if (options.salt == 0) options.salt = base::random_number();
     if (access != Access::write) options.create = false;
     try {
       return OpenStore::make(file_system, path, options);
@@ -355,8 +341,8 @@ std::unique_ptr<StoreSession> open_store_session(Store& store, const EmbeddedOpt
   request.publish = options.publish;
   request.name = options.name;
   request.address = "pid " + std::to_string(getpid());
-  request.opened_unix_ms = now_unix_ms();
-  request.opened_ms = monotonic_ms();
+  request.opened_unix_ms = base::unix_ms();
+  request.opened_ms = base::monotonic_ms();
   request.wait_in_line = options.wait_ms != 0 && options.access == Access::write;
   const std::uint64_t place =
       store.open_session(std::move(request), [answer](std::unique_ptr<StoreSession> session, std::exception_ptr error) {
@@ -397,7 +383,7 @@ public:
     in_turn("discard", [](StoreSession& session) { session.discard(); });
   }
   Stat stat() override {
-    return in_turn("stat", [](StoreSession& session) { return session.stat(monotonic_ms()); });
+    return in_turn("stat", [](StoreSession& session) { return session.stat(base::monotonic_ms()); });
   }
 
   void read(std::uint64_t offset, std::span<std::byte> buffer) override {
@@ -421,7 +407,7 @@ public:
     check_process("flush");
     const auto answer = std::make_shared<Answer>();
     const Lock lock{own_->mutex};
-    own_->session->note_request(monotonic_ms());
+    own_->session->note_request(base::monotonic_ms());
     own_->session->flush([answer](std::exception_ptr error, const Version&) {
       answer->error = std::move(error);
       answer->given.set();
@@ -473,7 +459,7 @@ private:
   auto in_turn(std::string_view action, const Call& call) -> decltype(call(std::declval<StoreSession&>())) {
     check_process(action);
     const Lock lock{own_->mutex};
-    own_->session->note_request(monotonic_ms());
+    own_->session->note_request(base::monotonic_ms());
     return call(*own_->session);
   }
 
@@ -482,7 +468,7 @@ private:
   auto changing(std::string_view action, const Call& call) -> decltype(call(std::declval<StoreSession&>())) {
     check_process(action);
     const Lock lock{own_->mutex};
-    own_->session->note_request(monotonic_ms());
+    own_->session->note_request(base::monotonic_ms());
     for (;;) {
       const auto room = std::make_shared<Signal>();
       if (own_->session->may_write([room] { room->set(); })) {

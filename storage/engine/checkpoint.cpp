@@ -20,6 +20,7 @@ void Engine::consider_checkpoint() noexcept {
   if (!round_.idle() || cutting_image_ || stopping_ || !sync_error_.empty()) return;
   const LogPoint reachable = reachable_point();
   const bool for_room = room_.wanted() && round_makes_room();
+  // After an error there may be nothing to copy, and files of the log that could not be removed.
   if (reachable.version <= checkpointed_.version && !checkpoint_error_ && !for_room) return;
   // Worth its two syncs.
   constexpr std::uint64_t early_cost_min = 1ull << 20;

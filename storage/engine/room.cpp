@@ -26,7 +26,6 @@ bool Engine::give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept {
   return true;
 }
 
-// After an error there may be nothing to copy, and files of the log that could not be removed.
 bool Engine::round_makes_room() const noexcept {
   const LogPoint reachable = reachable_point();
   return reachable.version > checkpointed_.version ||

@@ -9,12 +9,12 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
-#include <random>
 #include <string_view>
 #include <system_error>
 
 #include <pageserver/error.hpp>
 
+#include "base/random.hpp"
 #include "client/pagectl/terminal/signals.hpp"
 #include "storage/file/folder.hpp"
 
@@ -28,8 +28,7 @@ std::string temporary_prefix(const std::string& name) { return "." + name.substr
 constexpr std::string_view temporary_suffix = ".tmp";
 
 std::string temporary_beside(const std::string& name) {
-  std::random_device random;
-  return temporary_prefix(name) + std::to_string(::getpid()) + "-" + std::to_string(random() % 1'000'000) +
+  return temporary_prefix(name) + std::to_string(::getpid()) + "-" + std::to_string(base::random_number() % 1'000'000) +
          std::string(temporary_suffix);
 }
 

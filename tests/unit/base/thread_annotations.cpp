@@ -43,12 +43,18 @@ private:
     Lock lock{mutex_};
     lock.unlock();
     ++count_;  // after it was given back
+#elif BREACH == 8
+    ++calls_;  // without the recursive one
 #endif
+    const RecursiveLock calling{calls_mutex_};
+    ++calls_;
   }
 
   Mutex mutex_;
   CondVar changed_;
   int count_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+  RecursiveMutex calls_mutex_;
+  int calls_ PAGESERVER_GUARDED_BY(calls_mutex_) = 0;
 };
 
 }  // namespace pageserver

@@ -1,9 +1,8 @@
-# cmake -DCLANG=clang++ -DROOT=DIR -P: fails unless clang takes tests/unit/base/thread_annotations.cpp as it is and
-# refuses each breach in it.
-set(source ${ROOT}/tests/unit/base/thread_annotations.cpp)
-foreach(breach RANGE 0 7)
-  execute_process(COMMAND ${CLANG} -std=c++20 -fsyntax-only -Wthread-safety -Werror -Wno-unused -DBREACH=${breach} -I${ROOT}
-      ${source}
+# cmake -DCLANG=clang++ -DROOT=DIR -DSOURCE=FILE -DBREACHES=N -P: fails unless clang takes the file as it is and refuses
+# each BREACH in it.
+foreach(breach RANGE 0 ${BREACHES})
+  execute_process(COMMAND ${CLANG} -std=c++20 -fsyntax-only -Wthread-safety -Werror -Wno-unused -DBREACH=${breach}
+      -I${ROOT} -I${ROOT}/include ${SOURCE}
     RESULT_VARIABLE result ERROR_VARIABLE text)
   if(breach EQUAL 0)
     if(NOT result EQUAL 0)
