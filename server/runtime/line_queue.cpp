@@ -7,13 +7,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <exception>
-#include <mutex>
+#include <memory>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "base/mutex.hpp"
 
 namespace pageserver::server {
 
@@ -22,13 +23,16 @@ struct LineQueue::State {
   const std::size_t bytes_max;
   const Notice notice;
 
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<std::string> lines;
-  std::size_t bytes = 0;  ///< of `lines`
-  std::uint64_t dropped = 0;
-  bool writing = false;  ///< the thread has lines in hand
-  bool ending = false;
+  Mutex mutex;
+  CondVar changed;
+  std::vector<std::string> lines PAGESERVER_GUARDED_BY(mutex);
+  std::size_t bytes PAGESERVER_GUARDED_BY(mutex) = 0;  ///< of `lines`
+  std::uint64_t dropped PAGESERVER_GUARDED_BY(mutex) = 0;
+  bool writing PAGESERVER_GUARDED_BY(mutex) = false;  ///< the thread has lines in hand
+  bool ending PAGESERVER_GUARDED_BY(mutex) = false;
+
+  State(int to, std::size_t bytes_at_most, Notice of_dropped)
+      : descriptor{to}, bytes_max{bytes_at_most}, notice{std::move(of_dropped)} {}
 };
 
 namespace {
@@ -51,7 +55,7 @@ bool write_text(int descriptor, std::string_view text) {
 }  // namespace
 
 LineQueue::LineQueue(int descriptor, std::size_t bytes_max, Notice notice)
-    : state_(new State{descriptor, bytes_max, std::move(notice), {}, {}, {}, 0, 0, false, false}) {
+    : state_(std::make_shared<State>(descriptor, bytes_max, std::move(notice))) {
   std::thread([state = state_] {
     ::pthread_setname_np(::pthread_self(), "log");
     write_lines(state);
@@ -60,13 +64,13 @@ LineQueue::LineQueue(int descriptor, std::size_t bytes_max, Notice notice)
 
 LineQueue::~LineQueue() {
   drain(std::chrono::seconds(1));
-  const std::lock_guard lock(state_->mutex);
+  const Lock lock{state_->mutex};
   state_->ending = true;
   state_->changed.notify_all();
 }
 
 void LineQueue::push(std::string line) noexcept {
-  const std::lock_guard lock(state_->mutex);
+  const Lock lock{state_->mutex};
   try {
     if (state_->bytes + line.size() <= state_->bytes_max) {
       state_->lines.push_back(std::move(line));
@@ -81,20 +85,22 @@ void LineQueue::push(std::string line) noexcept {
 }
 
 void LineQueue::drop() noexcept {
-  const std::lock_guard lock(state_->mutex);
+  const Lock lock{state_->mutex};
   ++state_->dropped;
 }
 
 void LineQueue::drain(std::chrono::milliseconds limit) noexcept {
-  std::unique_lock lock(state_->mutex);
-  state_->changed.wait_for(lock, limit, [&] { return state_->lines.empty() && !state_->writing; });
+  Lock lock{state_->mutex};
+  state_->changed.wait_for(
+      lock, limit, [&]() PAGESERVER_REQUIRES(state_->mutex) { return state_->lines.empty() && !state_->writing; });
 }
 
 void LineQueue::write_lines(const std::shared_ptr<State>& state) noexcept {
   std::vector<std::string> lines;
-  std::unique_lock lock(state->mutex);
+  Lock lock{state->mutex};
   for (;;) {
-    state->changed.wait(lock, [&] { return !state->lines.empty() || state->ending; });
+    state->changed.wait(lock,
+                        [&]() PAGESERVER_REQUIRES(state->mutex) { return !state->lines.empty() || state->ending; });
     if (state->lines.empty()) return;
     lines.swap(state->lines);
     state->bytes = 0;

@@ -25,18 +25,18 @@ void FailedClosings::note(Room room, const char* failure) noexcept {
   } catch (const std::bad_alloc&) {
     // What was made before says enough.
   }
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   failures_.erase(room.key());
   failures_.insert(std::move(room));
 }
 
 void FailedClosings::forget(const std::string& name) noexcept {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   failures_.erase(name);
 }
 
 std::vector<std::string> FailedClosings::lines(std::vector<std::string> without_memory) noexcept {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   if (failures_.empty()) return {};
   try {
     std::vector<std::string> lines;

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <map>
-#include <mutex>
 #include <string>
 #include <vector>
+
+#include "base/mutex.hpp"
 
 namespace pageserver::server {
 
@@ -22,8 +23,8 @@ public:
   std::vector<std::string> lines(std::vector<std::string> without_memory) noexcept;
 
 private:
-  std::mutex mutex_;
-  std::map<std::string, std::string> failures_;
+  Mutex mutex_;
+  std::map<std::string, std::string> failures_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 }  // namespace pageserver::server

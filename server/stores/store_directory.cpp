@@ -141,13 +141,13 @@ std::string StoreDirectory::look_at_path() const {
            (found.ok() ? " was replaced by another folder" : " was moved or removed") +
            " since the start: the stores are still those of the folder that was opened then; put that back, or restart "
            "to serve what the path leads to";
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   if (text != std::exchange(said_of_path_, text) && !text.empty()) log_.warn("directory", {{"warning", text}});
   return text;
 }
 
 std::uint64_t StoreDirectory::readings() const {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   return readings_;
 }
 
@@ -157,7 +157,7 @@ std::shared_ptr<const StoreDirectory::Listing> StoreDirectory::listing(bool from
   FileStatus status;
   const bool seen = retried([&] { return file_system_.status(folder_.descriptor(), status); }).ok();
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     const bool same = listing_ && seen && status.modified_ns == listing_->modified_ns;
     if (same && (listing_->settled || (!from_the_beginning && now - listing_->read < time_step_max))) return listing_;
   }
@@ -170,7 +170,7 @@ std::shared_ptr<const StoreDirectory::Listing> StoreDirectory::listing(bool from
   for (const std::string& file : file_names())
     if (std::string name = store_name_of(file); !name.empty()) fresh->names.push_back(std::move(name));
   std::sort(fresh->names.begin(), fresh->names.end());
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   ++readings_;
   listing_ = fresh;
   return fresh;
@@ -185,7 +185,7 @@ std::vector<std::string> StoreDirectory::names(const std::string& after, std::si
 }
 
 void StoreDirectory::forget_listing() noexcept {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   listing_.reset();
 }
 

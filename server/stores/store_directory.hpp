@@ -4,13 +4,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <pageserver/error.hpp>
 
+#include "base/mutex.hpp"
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
 #include "storage/file/file_system.hpp"
@@ -74,10 +74,10 @@ private:
   storage::Folder folder_;
   std::string path_;  ///< resolved, without links
   std::shared_ptr<storage::FileSystem> files_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<const Listing> listing_;
-  std::uint64_t readings_ = 0;
-  mutable std::string said_of_path_;
+  mutable Mutex mutex_;
+  std::shared_ptr<const Listing> listing_ PAGESERVER_GUARDED_BY(mutex_);
+  std::uint64_t readings_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+  mutable std::string said_of_path_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 }  // namespace pageserver::server
