@@ -8,20 +8,20 @@ namespace pageserver::storage {
 
 ImageWatch::Look ImageWatch::begin_look() const noexcept {
   Look look;
-  look.changing = changing_.load();
-  look.changes = changes_.load();
+  look.changing_ = changing_.load();
+  look.changes_ = changes_.load();
   return look;
 }
 
 const std::string& ImageWatch::end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
                                         const std::string& path) {
-  const bool quiet = modified_ns && look.changing == 0 && look.changes == changes_.load();
+  const bool quiet = modified_ns && look.changing_ == 0 && look.changes_ == changes_.load();
   // A size that is just being set is no change from outside.
   if (!quiet) return warning_;
-  if (found.empty() && baseline_changes_ == look.changes && baseline_modified_ns_ != 0 &&
+  if (found.empty() && baseline_changes_ == look.changes_ && baseline_modified_ns_ != 0 &&
       *modified_ns != baseline_modified_ns_)
     found = "the file " + base::quoted(path) + " was written to from outside while the store wrote nothing";
-  baseline_changes_ = look.changes;
+  baseline_changes_ = look.changes_;
   baseline_modified_ns_ = *modified_ns;
   if (!found.empty()) warning_ = std::move(found);
   return warning_;

@@ -35,8 +35,8 @@ public:
   /// Before somebody looks at the file.
   class Look {
     friend class ImageWatch;
-    std::uint64_t changing = 0;
-    std::uint64_t changes = 0;
+    std::uint64_t changing_ = 0;
+    std::uint64_t changes_ = 0;
   };
   Look begin_look() const noexcept;
   /// After it. `modified_ns`: the file's time, where it could be had. `found`: what else is wrong with it, or nothing.
