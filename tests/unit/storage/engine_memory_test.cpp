@@ -264,6 +264,17 @@ void write_all(World& world) {
   for (Step& step : world.steps) write_step(world, step);
 }
 
+/// The same with one allocation failing, the `at`-th; false when there were not so many.
+bool write_all_without_memory(World& world, std::uint64_t at) {
+  const FailingMemory failing{at};
+  try {
+    write_all(world);
+  } catch (const MemoryError&) {
+  } catch (const std::bad_alloc&) {
+  }
+  return failing.failed();
+}
+
 void commit_all(World& world) {
   for (Step& step : world.steps) world.write(*world.writer, step);
   try {
@@ -536,16 +547,7 @@ TEST_CASE("a reader whose version is given up by what its own refresh enters mov
     world.reopen();
     world.become(Publish::on_write);
     world.extra = world.open_reader(View::pinned);
-    bool failed = false;
-    {
-      const FailingMemory failing{at};
-      try {
-        write_all(world);
-      } catch (const MemoryError&) {
-      } catch (const std::bad_alloc&) {
-      }
-      failed = failing.failed();
-    }
+    const bool failed = write_all_without_memory(world, at);
     const Refreshed refreshed = world.extra->refresh();
     CHECK(refreshed.everything == world.steps[0].answered);
     CHECK(visible_steps(world, *world.extra).front() == world.steps[0].answered);
@@ -576,16 +578,7 @@ TEST_CASE("memory runs out when a file of the log is used again") {
     };
     const std::size_t spares = files_with(".spare."), logs = files_with(".log.");
     REQUIRE(spares > 0);
-    bool failed = false;
-    {
-      const FailingMemory failing{at};
-      try {
-        write_all(world);
-      } catch (const MemoryError&) {
-      } catch (const std::bad_alloc&) {
-      }
-      failed = failing.failed();
-    }
+    const bool failed = write_all_without_memory(world, at);
     // What was refused leaves no file of the log. The spare one may be gone, which only costs a new one.
     CHECK(files_with(".log.") == logs + (world.steps[0].answered ? 1 : 0));
     CHECK(files_with(".spare.") <= spares);
