@@ -1,4 +1,6 @@
 # The libraries that others link, and their installation: headers, find_package(pageserver), pkg-config.
+#   libpageserver.so.1                           the C interface, pageserver.h; pageserver::c, pkg-config pageserver
+#   libpageserver++.so.MAJOR.MINOR, libpageserver++.a   the C++ library; pageserver::pageserver, pkg-config pageserver++
 include(CMakePackageConfigHelpers)
 
 set(pageserver_parts
@@ -8,7 +10,7 @@ foreach(kind static shared)
   string(TOUPPER ${kind} kind_upper)
   add_library(pageserver_${kind} ${kind_upper} ${pageserver_parts})
   set_target_properties(pageserver_${kind} PROPERTIES
-    OUTPUT_NAME pageserver EXPORT_NAME ${kind} LINKER_LANGUAGE CXX)
+    OUTPUT_NAME pageserver++ EXPORT_NAME ${kind} LINKER_LANGUAGE CXX)
   target_compile_features(pageserver_${kind} PUBLIC cxx_std_20)
   target_include_directories(pageserver_${kind} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
@@ -17,23 +19,37 @@ foreach(kind static shared)
 endforeach()
 add_library(pageserver::pageserver ALIAS pageserver_static)
 
-# -fvisibility=hidden leaves instantiated templates of the standard library visible; the list hides them too.
-set(pageserver_exports ${PROJECT_SOURCE_DIR}/cmake/pageserver.exports)
+add_library(pageserver_c SHARED ${pageserver_parts} $<TARGET_OBJECTS:pageserver_c_objects>)
+set_target_properties(pageserver_c PROPERTIES OUTPUT_NAME pageserver EXPORT_NAME c LINKER_LANGUAGE CXX)
+target_include_directories(pageserver_c PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(pageserver_c PRIVATE Threads::Threads)
+add_library(pageserver::c ALIAS pageserver_c)
+
 set_target_properties(pageserver_shared PROPERTIES
-  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR} LINK_DEPENDS ${pageserver_exports})
-target_link_options(pageserver_shared PRIVATE LINKER:--version-script=${pageserver_exports})
-if(NOT PAGESERVER_SANITIZE)
-  target_link_options(pageserver_shared PRIVATE LINKER:--no-undefined)
-endif()
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+# The C interface has a number of its own, which only a change that breaks programs raises.
+set_target_properties(pageserver_c PROPERTIES VERSION 1.0 SOVERSION 1)
+# -fvisibility=hidden leaves instantiated templates of the standard library visible; the lists hide them too.
+foreach(kind shared c)
+  set(exports ${PROJECT_SOURCE_DIR}/cmake/pageserver_${kind}.exports)
+  set_target_properties(pageserver_${kind} PROPERTIES LINK_DEPENDS ${exports})
+  target_link_options(pageserver_${kind} PRIVATE LINKER:--version-script=${exports})
+  if(NOT PAGESERVER_SANITIZE)
+    target_link_options(pageserver_${kind} PRIVATE LINKER:--no-undefined)
+  endif()
+endforeach()
 
 set(pageserver_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/pageserver)
 install(TARGETS pageserver_static EXPORT pageserver_static_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   COMPONENT library)
 install(TARGETS pageserver_shared EXPORT pageserver_shared_targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   COMPONENT library)
+install(TARGETS pageserver_c EXPORT pageserver_c_targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  COMPONENT library)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/pageserver DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library
-  FILES_MATCHING PATTERN "*.hpp")
-foreach(kind static shared)
+  FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
+foreach(kind static shared c)
   install(EXPORT pageserver_${kind}_targets NAMESPACE pageserver:: DESTINATION ${pageserver_package_dir}
     COMPONENT library)
 endforeach()
@@ -48,5 +64,8 @@ install(FILES ${PROJECT_BINARY_DIR}/cmake/pageserver-config.cmake
 # The prefix is found from where the file lies, so that an installed tree may be moved.
 file(RELATIVE_PATH pageserver_prefix_from_pc
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-configure_file(${PROJECT_SOURCE_DIR}/cmake/pageserver.pc.in ${PROJECT_BINARY_DIR}/cmake/pageserver.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/cmake/pageserver.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)
+foreach(library pageserver pageserver++)
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/${library}.pc.in ${PROJECT_BINARY_DIR}/cmake/${library}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/cmake/${library}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+    COMPONENT library)
+endforeach()

@@ -56,6 +56,17 @@ TEST_CASE("example many_in_flight reads every block") {
   CHECK(run_example("many_in_flight", {served.uri}).out == "64 blocks, 62 of zeros\n");
 }
 
+TEST_CASE("the examples in C do the same") {
+  Served served;
+  CHECK(run_example("c_hello", {served.uri}).out == "hello from 4 pages\n");
+  CHECK(byte_at(served.daemon.tcp_uri("demo", "access=read"), 70'000) == std::byte{'h'});
+  CHECK(run_example("c_hello", {"heap:"}).out == "hello from 16 pages\n");
+  CHECK(run_example("c_many_in_flight", {served.uri}).out == "64 blocks\n");
+  const auto refused = run({std::string(PAGESERVER_EXAMPLES) + "/example_c_hello", served.uri + "?view=pinned"});
+  CHECK(refused.status == 1);
+  CHECK_THAT(refused.err, Contains("invalid_argument: "));
+}
+
 TEST_CASE("example fork_per_test leaves the store as it was") {
   Served served;
   run_example("fork_per_test", {served.uri});

@@ -26,3 +26,23 @@ foreach(wanted "pageserver::open(" "pageserver::open_session(" "pageserver::memo
   endif()
 endforeach()
 message(STATUS "${count} names are visible")
+
+# Of the C library: each function of the header, with its version, and nothing else.
+execute_process(COMMAND ${nm} -D --defined-only --with-symbol-versions ${c_library} OUTPUT_VARIABLE symbols
+  COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "[^\n ]+@@?[A-Z_0-9.]+" symbols "${symbols}")
+list(FILTER symbols EXCLUDE REGEX "^PAGESERVER_1[.]0@")
+list(SORT symbols)
+file(READ ${include_dir}/pageserver.h header)
+string(REGEX MATCHALL "PS_API [^;]*" declarations "${header}")
+set(wanted "")
+foreach(declaration IN LISTS declarations)
+  string(REGEX MATCH "(ps_[a-z_]+)[(]" name "${declaration}")
+  list(APPEND wanted "${CMAKE_MATCH_1}@@PAGESERVER_1.0")
+endforeach()
+list(SORT wanted)
+list(LENGTH wanted count)
+if(count LESS 40 OR NOT symbols STREQUAL wanted)
+  message(SEND_ERROR "libpageserver.so.1 shows: ${symbols}\nthe header declares: ${wanted}")
+endif()
+message(STATUS "${count} names in C")

@@ -14,6 +14,7 @@
 #include "client/pagectl/images/files.hpp"
 #include "client/pagectl/images/remote.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
+#include "client/wire/store_list.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -25,32 +26,6 @@ client::Uri parse_server(const std::string& text) {
   const bool is_uri =
       text.starts_with("pageserver:") || text.find("://") != std::string::npos || text.starts_with("pageserver+unix:");
   return client::parse_uri(is_uri ? text : "pageserver://" + text, Access::read, client::UriTarget::server);
-}
-
-struct Store {
-  std::string name;
-  std::uint64_t pages = 0;
-  bool read_only = false;
-  bool open = false;
-};
-
-std::vector<Store> all_stores(client::Connection& connection) {
-  std::vector<Store> stores;
-  bool more = true;
-  while (more) {
-    const std::string after = stores.empty() ? "" : stores.back().name;
-    const auto before = stores.size();
-    connection.call(proto::ListRequest{after}, [&](const proto::ListAnswer& answer) {
-      more = answer.more;
-      for (const auto& entry : answer.entries) {
-        stores.push_back({std::string(entry.store), entry.pages, entry.read_only, entry.open});
-      }
-    });
-    if (more && stores.size() == before) {
-      throw MemoryError(Errc::protocol_error, connection.context() + ": list after=" + after + " made no progress");
-    }
-  }
-  return stores;
 }
 
 std::string padded(const std::string& text, std::size_t width) {
@@ -97,7 +72,7 @@ void remove_file(const std::string& path) {
 int run_list(Context& context, const ListOptions& options) {
   const auto uri = parse_server(options.server);
   const auto connection = dial(uri);
-  const auto stores = all_stores(*connection);
+  const auto stores = client::list_stores(*connection);
   if (context.json) {
     auto list = nlohmann::ordered_json::array();
     for (const auto& store : stores) {
