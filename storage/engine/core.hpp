@@ -219,6 +219,9 @@ private:
   void appended(const Publishing& publishing, const LogWriter::Appended& appended,
                 std::span<LoggedRange> ranges) noexcept PAGESERVER_REQUIRES(mutex_);
   void stage_commit(const LogPoint& target) noexcept;
+  /// Enters the ranges of a version that nobody sees yet, in parts between which others have the locks;
+  /// `staged_over_` says which version is still seen. What is left when memory runs out stays in `ranges`.
+  void stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noexcept;
   /// The version is what everybody sees from now on. Its ranges are in the index, or Published::unfinished has them.
   void make_visible(const SessionRef& state, const Publishing& publishing, std::vector<LoggedRange>& ranges,
                     After& after) noexcept PAGESERVER_REQUIRES(mutex_);
@@ -231,6 +234,8 @@ private:
   /// Enters ranges into the index, in about `entries_max` entries, and returns what is left of them.
   std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max)
       PAGESERVER_REQUIRES(mutex_, gate_);
+  /// How much of such a range can be entered with about so many entries.
+  std::uint64_t length_within(const LogRange& zeros, std::uint64_t entries_max) const PAGESERVER_REQUIRES(mutex_);
   /// end_publish(), unless it has to be entered first.
   void end_visible(After& after) noexcept PAGESERVER_REQUIRES(mutex_);
   void end_publish(After& after) noexcept PAGESERVER_REQUIRES(mutex_);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -46,6 +47,12 @@ void Engine::check_file_size(std::uint64_t pages) {
   const std::uint64_t bytes = pages * page_size;
   if (bytes <= std::max(std::min(common_size_bytes, file_size_limit()), possible_size_bytes_.load())) return;
   const File probe = folder_.create_unnamed(sibling_name(image_name_, Sibling::spill, 0), "create probe file");
+  // Who grows often, page by page, is not to make a file each time: twice the size will mostly do as well.
+  const std::uint64_t ahead = std::min(2 * bytes, std::min(options_.size_bytes_max, file_size_limit_));
+  if (ahead > bytes && retried([&] { return file_system_.truncate(probe.descriptor(), ahead); }).ok()) {
+    possible_size_bytes_ = ahead;
+    return;
+  }
   const IoResult result = retried([&] { return file_system_.truncate(probe.descriptor(), bytes); });
   // Linux says EINVAL, too, for a size that the file system can't have.
   if (!result.ok())
@@ -160,6 +167,15 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
   end_append();
 }
 
+// What zeros take is what was there.
+std::uint64_t Engine::length_within(const LogRange& zeros, std::uint64_t entries_max) const {
+  if (entries_max > std::numeric_limits<std::size_t>::max() / 2) return zeros.length;
+  const std::uint64_t end = (zeros.offset + zeros.length + page_size - 1) / page_size;
+  const std::uint64_t reached =
+      published().index.reach(zeros.offset / page_size, end, static_cast<std::size_t>(entries_max));
+  return reached >= end ? zeros.length : reached * page_size - zeros.offset;
+}
+
 std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::uint64_t version,
                                             std::uint64_t entries_max) {
   constexpr std::size_t ahead = 4;  // about as many writes as one that waits for memory takes the time of
@@ -170,13 +186,17 @@ std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::
     LoggedRange& logged = ranges.front();
     const std::uint64_t whole = logged.range.length;
     const std::uint64_t pages_max = entries_max - entries;
-    const std::uint64_t length = logged.range.zero || whole / page_size < pages_max ? whole : pages_max * page_size;
+    std::uint64_t length = whole;
+    if (logged.range.zero)
+      length = std::min(whole, length_within(logged.range, pages_max));
+    else if (whole / page_size >= pages_max)
+      length = pages_max * page_size;
     published_.index.add(logged.range.offset, length, version, logged.position, logged.memory);
     entries += logged.range.zero ? 1 : length / page_size + 1;
     if (length != whole) {
       logged.range.offset += length;
       logged.range.length -= length;
-      logged.position += length;
+      if (!logged.range.zero) logged.position += length;
       break;
     }
     if (logged.memory) small_bytes_ += length + small_overhead_bytes;
@@ -351,9 +371,17 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     give_up_publish(publishing);
     throw;
   }
+  bool takes_long = false;
+  {
+    const Lock lock{mutex_};
+    state->room_sought = 0;
+    appended(publishing, done, logged);
+    takes_long = logged.size() == 1 && logged.front().range.zero &&
+                 length_within(logged.front().range, options_.index_entries_at_once) < logged.front().range.length;
+    if (takes_long) staged_over_ = published().version;
+  }
+  if (takes_long) stage(logged, publishing.version);
   const Lock lock{mutex_};
-  state->room_sought = 0;
-  appended(publishing, done, logged);
   if (!mutated(Mutation::publish_before_append)) make_visible(state, publishing, logged, after);
   consider_writeback();
   end_visible(after);

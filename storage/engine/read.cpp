@@ -115,7 +115,9 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
 
 std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
                                            std::size_t ranges_max, std::uint64_t& described_until) {
-  constexpr std::size_t pieces_max = 65536;
+  // An answer is about as long as readers may wait for the gate, and other sessions for this thread.
+  constexpr std::size_t pieces_max = 4096;
+  constexpr std::size_t image_ranges_max = 256;
   struct Logged {
     std::uint64_t begin, end;
     bool zero;
@@ -159,7 +161,8 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
     const OnExit exit{[&] { end_read(read); }};
     run_read_planned();
     const std::uint64_t in_file = std::min(end, image_bytes);
-    image = image_->file().data_ranges(offset, in_file, ranges_max, described_until);
+    image =
+        image_->file().data_ranges(offset, in_file, std::min(ranges_max, image_ranges_max), described_until);
     if (described_until == in_file) described_until = end;  // what is past the file's end is a hole
   }
   end = described_until;

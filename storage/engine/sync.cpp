@@ -130,6 +130,8 @@ void Engine::stage_commit(const LogPoint& target) noexcept {
       std::uint64_t entries = 0;
       for (const LoggedRange& logged : flush.commit->ranges) {
         entries += logged.range.zero ? 1 : logged.range.length / page_size + 1;
+        if (logged.range.zero && length_within(logged.range, entries_at_once) < logged.range.length)
+          entries = entries_at_once + 1;
         if (entries > entries_at_once) break;
       }
       if (entries <= entries_at_once) continue;
@@ -138,20 +140,26 @@ void Engine::stage_commit(const LogPoint& target) noexcept {
       staged_over_ = published().version;
     }
   }
+  stage(ranges, version);
+  if (ranges.empty()) return;
+  const Lock lock{mutex_};
+  for (Flush& flush : flushes_) {
+    if (!flush.commit || flush.commit->publishing.version != version) continue;
+    flush.commit->ranges = std::move(ranges);
+    break;
+  }
+}
+
+void Engine::stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noexcept {
   try {
     for (std::span<LoggedRange> rest{ranges}; !rest.empty(); gate_.let_looks_pass()) {
       const Lock lock{mutex_};
       const ReadGate::Change change{gate_};
-      rest = add_to_index(rest, version, entries_at_once);
+      rest = add_to_index(rest, version, options_.index_entries_at_once);
     }
+    ranges.clear();
   } catch (const std::bad_alloc&) {
     // Those that are there are entered once more, with the rest.
-    const Lock lock{mutex_};
-    for (Flush& flush : flushes_) {
-      if (!flush.commit || flush.commit->publishing.version != version) continue;
-      flush.commit->ranges = std::move(ranges);
-      break;
-    }
   }
 }
 

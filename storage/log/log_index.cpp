@@ -323,6 +323,17 @@ std::uint64_t LogIndex::next_page(std::uint64_t page) const {
   return after == spans_.end() ? no_position : after->first;
 }
 
+std::uint64_t LogIndex::reach(std::uint64_t page, std::uint64_t end, std::size_t pieces_max) const {
+  auto at = spans_.upper_bound(page);
+  if (at != spans_.begin() && page < std::prev(at)->second.end) --at;
+  for (std::size_t pieces = 0; at != spans_.end() && at->first < end; ++at) {
+    const std::size_t more = at->second.live.size() + at->second.recent.size() + at->second.old.size();
+    if (pieces != 0 && pieces + more > pieces_max) return at->first;
+    pieces += std::max<std::size_t>(1, more);
+  }
+  return end;
+}
+
 std::uint64_t LogIndex::alike_until(std::uint64_t page) const {
   const auto found = find_in(spans_, page);
   assert(found != spans_.end());

@@ -111,6 +111,10 @@ public:
   /// The first page at or after `page` that has pieces; no_position when there is none.
   std::uint64_t next_page(std::uint64_t page) const;
 
+  /// How far from `page` on pages have no more than about `pieces_max` pieces together: at least the next entry, at
+  /// most up to `end`.
+  std::uint64_t reach(std::uint64_t page, std::uint64_t end, std::size_t pieces_max) const;
+
   /// Whether any of the pages `[first, last]` has pieces.
   bool touches(std::uint64_t first, std::uint64_t last) const { return next_page(first) <= last; }
 

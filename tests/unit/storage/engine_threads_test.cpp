@@ -67,6 +67,39 @@ bool whole(std::span<const std::byte> stripe) {
 
 }  // namespace
 
+TEST_CASE("engine threads: zeros over thousands of pieces are seen all at once, whoever reads meanwhile") {
+  ThreadedStore threaded{16 << 20};
+  storage::Store& store = *threaded.store;
+  const auto session = open_waiting(store, session_request(Access::write));
+  session->grow(pages);
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0}, reads{0};
+  std::thread reading([&] {
+    const auto reader = open_waiting(store, session_request(Access::read));
+    const auto is_set = [](std::byte byte) { return byte != std::byte{0}; };
+    while (!done) {
+      const auto seen = read_from(*reader, 0, pages * page_size);
+      // Pieces come from the back, one by one, and go all at once.
+      if (!is_set(seen.back()) && std::any_of(seen.begin(), seen.end(), is_set)) ++wrong;
+      const auto first = static_cast<std::size_t>(std::find_if(seen.begin(), seen.end(), is_set) - seen.begin());
+      for (std::size_t at = first; at < seen.size(); at += 256)
+        if (!is_set(seen[at])) ++wrong;
+      ++reads;
+    }
+  });
+  for (int round = 0; round < 4 || reads < 8; ++round) {
+    for (std::uint64_t at = pages * page_size; at != 0; at -= 256) {
+      if (at % page_size == 0) wait_for_room(*session);
+      session->write(at - 1, filled(1, 7));
+    }
+    wait_for_room(*session);
+    session->zero(0, pages * page_size);
+  }
+  done = true;
+  reading.join();
+  CHECK(wrong == 0);
+}
+
 TEST_CASE(
     "engine threads: writers in turn, live and pinned readers and forks see whole requests while checkpoints run") {
   ThreadedStore threaded{256 << 10};

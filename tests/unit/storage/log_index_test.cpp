@@ -264,6 +264,21 @@ TEST_CASE("log index: zeros over any number of pages are one entry, and so is wh
   CHECK(index.empty());
 }
 
+TEST_CASE("log index: how far pages have so many pieces, at least one entry") {
+  LogIndex index;
+  CHECK(index.reach(0, 100, 1) == 100);
+  for (std::uint64_t page = 10; page < 20; ++page)
+    for (std::uint64_t piece = 0; piece < page; ++piece)
+      index.add(page * page_size + piece * 16, 8, 1 + page * 100 + piece, 0, nullptr);
+  CHECK(index.reach(0, 100, 10) == 11);
+  CHECK(index.reach(10, 100, 21) == 12);
+  CHECK(index.reach(19, 100, 1) == 100);
+  CHECK(index.reach(12, 15, 1000) == 15);
+  CHECK(index.reach(12, 15, 1) == 13);
+  index.add(30 * page_size, 40 * page_size, 9999, no_position, nullptr);
+  CHECK(index.reach(35, 60, 1) == 60);
+}
+
 TEST_CASE("log index: old pieces that nobody needs any more go, whoever still holds others") {
   std::uint64_t moving = 0;  // a second holder, who moves on after each change
   LogIndex index{[&](std::uint64_t from, std::uint64_t until) {
