@@ -16,6 +16,7 @@
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
 #include "server/stores/failed_closings.hpp"
+#include "server/stores/shared_listings.hpp"
 #include "server/stores/store_directory.hpp"
 #include "server/stores/store_host.hpp"
 #include "storage/file/file_system.hpp"
@@ -133,7 +134,7 @@ private:
   StoreSettings directory_settings(const std::string& name);
 
   const Config& config_;
-  storage::FileSystem& file_system_;
+  SharedListings file_system_;
   Log& log_;
   SharedThreads& threads_;
   std::optional<StoreDirectory> directory_;

@@ -31,6 +31,9 @@ public:
     const std::optional<std::string> name = name_of(path);
     return name ? below().status_beneath(directory_, *name, status) : below().status_of(path, status);
   }
+  IoResult list_beginning(int directory, const std::string& prefix, std::vector<std::string>& names) override {
+    return below().list_beginning(directory, prefix, names);
+  }
   /// Links are not followed, so that there is nothing to resolve.
   IoResult real_path(const std::string& path, std::string& resolved) override {
     FileStatus status;

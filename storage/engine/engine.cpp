@@ -293,7 +293,7 @@ void Engine::finish_log() {
   if (!all_copied) copy_all(nobody);
   cut_log(log_end);
   log_.drop_spares();
-  remove_scratch_files(folder_, image_name_);  // one whose removal failed when it was made
+  if (folder_.left_names()) remove_scratch_files(folder_, image_name_);
 }
 
 void Engine::check_durable() {

@@ -29,7 +29,8 @@ struct FileStatus {
   /// Of an open file without a birth time: tells it from another one that had the same inode number; 0: not known.
   std::uint64_t generation = 0;
   std::int64_t modified_ns = 0;
-  std::uint32_t mode = 0;  ///< type and permission bits as in stat(2)
+  std::int64_t changed_ns = 0;  ///< anything about it, names of a folder too; nobody can set it. 0: not known
+  std::uint32_t mode = 0;       ///< type and permission bits as in stat(2)
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
 };
@@ -120,6 +121,14 @@ public:
   virtual IoResult remove_beneath(int directory, const std::string& name) = 0;
   /// The names in it, in no order, without "." and "..".
   virtual IoResult list(int directory, std::vector<std::string>& names) = 0;
+  /// Those that begin so.
+  virtual IoResult list_beginning(int directory, const std::string& prefix, std::vector<std::string>& names) {
+    std::vector<std::string> all;
+    const IoResult listed = list(directory, all);
+    for (std::string& name : all)
+      if (name.compare(0, prefix.size(), prefix) == 0) names.push_back(std::move(name));
+    return listed;
+  }
 };
 
 /// The operating system's own files.

@@ -25,7 +25,9 @@ IoResult Folder::try_open(FileSystem& file_system, const std::string& path, Fold
   }
   if (!opened.ok()) return opened;
   File file{file_system, static_cast<int>(opened.value), path};
-  folder.state_ = std::make_shared<State>(State{std::move(file), unreadable});
+  folder.state_ = std::make_shared<State>();
+  folder.state_->file = std::move(file);
+  folder.state_->unreadable = unreadable;
   return {};
 }
 
@@ -101,11 +103,16 @@ bool Folder::remove(const std::string& name) const {
   const auto result = retried([&] { return file_system().remove_beneath(descriptor(), name); });
   if (result.ok()) return true;
   if (result.error == ENOENT) return false;
+  state_->left_names = true;
   throw file_error(file_system(), "remove", path_of(name), result.error);
 }
 
 IoResult Folder::try_names(std::vector<std::string>& names) const {
   return retried([&] { return file_system().list(descriptor(), names); });
+}
+
+IoResult Folder::try_names_beginning(const std::string& prefix, std::vector<std::string>& names) const {
+  return retried([&] { return file_system().list_beginning(descriptor(), prefix, names); });
 }
 
 std::vector<std::string> Folder::names() const {

@@ -1,6 +1,7 @@
 // An open folder, and everything that is done by name in it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -57,6 +58,9 @@ public:
   bool remove(const std::string& name) const;
   IoResult try_names(std::vector<std::string>& names) const;
   std::vector<std::string> names() const;
+  IoResult try_names_beginning(const std::string& prefix, std::vector<std::string>& names) const;
+  /// A remove() failed: somebody has to look for what is left before the end.
+  bool left_names() const noexcept { return state_->left_names; }
   /// The names are durable: what was made, renamed and removed.
   void sync() const;
   void close() noexcept;
@@ -65,6 +69,7 @@ private:
   struct State {
     File file;
     bool unreadable = false;
+    std::atomic<bool> left_names{false};
   };
   std::shared_ptr<State> state_;
 };

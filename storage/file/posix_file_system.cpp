@@ -64,6 +64,7 @@ IoResult status_at(int directory, const char* path, int flags, FileStatus& statu
   status.mount = (found.stx_mask & STATX_MNT_ID) != 0 ? found.stx_mnt_id : 0;
   status.birth_ns = (found.stx_mask & STATX_BTIME) != 0 ? nanoseconds(found.stx_btime) : 0;
   status.modified_ns = nanoseconds(found.stx_mtime);
+  status.changed_ns = nanoseconds(found.stx_ctime);
   status.mode = found.stx_mode;
   status.uid = found.stx_uid;
   status.gid = found.stx_gid;

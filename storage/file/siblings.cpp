@@ -88,12 +88,15 @@ Beside sorted_out(const Folder& folder, const std::string& image_name, std::vect
 }  // namespace
 
 Beside look_beside(const Folder& folder, const std::string& image_name) {
-  return sorted_out(folder, image_name, folder.names());
+  std::vector<std::string> names;
+  const auto listed = folder.try_names_beginning(image_name + ".", names);
+  if (!listed.ok()) throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
+  return sorted_out(folder, image_name, std::move(names));
 }
 
 Beside visible_beside(const Folder& folder, const std::string& image_name) {
   std::vector<std::string> names;
-  const auto listed = folder.try_names(names);
+  const auto listed = folder.try_names_beginning(image_name + ".", names);
   if (listed.error == EACCES) return {};
   if (!listed.ok()) throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
   return sorted_out(folder, image_name, std::move(names));

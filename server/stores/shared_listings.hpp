@@ -1,0 +1,44 @@
+// Many stores lie in one folder, and each opening looks for its files among all that are there.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "storage/file/forwarding_file_system.hpp"
+
+namespace pageserver::server {
+
+/// Reads a folder once for as long as nothing is made, renamed or removed in it, so that to open all stores of a folder
+/// takes time in proportion to their number, and not to its square. What tells is the folder's time of change, which
+/// nobody can set; where that is coarse or not to be relied on (on a network) each look reads the folder.
+///
+/// Threads: any.
+class SharedListings final : public storage::ForwardingFileSystem {
+public:
+  /// `below` outlives this.
+  explicit SharedListings(storage::FileSystem& below) : ForwardingFileSystem(below) {}
+
+  storage::IoResult list_beginning(int directory, const std::string& prefix, std::vector<std::string>& names) override;
+
+private:
+  struct Listing {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::int64_t changed_ns = 0;
+    std::vector<std::string> names;  ///< sorted
+  };
+
+  static constexpr std::size_t folders_max = 8;
+
+  std::shared_ptr<const Listing> find(const storage::FileStatus& folder);
+  void keep(std::shared_ptr<const Listing> listing);
+
+  std::mutex mutex_;
+  std::list<std::shared_ptr<const Listing>> listings_;  ///< the one that was used last first
+};
+
+}  // namespace pageserver::server
