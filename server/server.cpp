@@ -160,8 +160,14 @@ void Server::budget_open_files() {
   refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_max, limit / 16));
   constexpr std::uint64_t spare_files = 8;  // of lists, size probes and the like
   const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
+  // Stores that nobody uses may have an eighth.
+  const std::uint64_t lingering =
+      config_.directory ? std::min<std::uint64_t>(Catalog::lingering_default, limit / 8 / files_of_store) : 0;
+  catalog_.keep_lingering(static_cast<std::size_t>(lingering));
   // What the stores have already counts twice, which is little.
-  open_files_ = OpenFilesBudget(limit, storage::open_files_now() + refused_at_once_max_ + spare_files, files_of_store);
+  const std::uint64_t others =
+      storage::open_files_now() + refused_at_once_max_ + spare_files + lingering * files_of_store;
+  open_files_ = OpenFilesBudget(limit, others, files_of_store);
   const std::size_t stores = catalog_.stores_to_keep_files_for();
   const std::uint64_t reachable = open_files_.connections_max(stores);
   if (reachable >= config_.limits.connections) return;
@@ -248,6 +254,10 @@ void Server::handle_signals() {
 
 void Server::overdue() {
   if (!stopped_) give_up("the grace period is over, and the daemon did not come to its end");
+  // Every store is closed. What hangs is a call about the directory, for which nobody waits any more.
+  log_.warn("ended without a call to the directory's disk, which does not come back", {{"status", status_.load()}});
+  log_.drain(std::chrono::milliseconds(200));
+  std::_Exit(status_);
 }
 
 // On the watch's thread: the others may be recovering a store or stand still.
@@ -344,7 +354,7 @@ void Server::stores_closed() {
   const std::lock_guard lock(mutex_);
   for (const std::string& failure : close_failures_) log_.error("store not closed cleanly", {{"error", failure}});
   status_ = close_failures_.empty() ? 0 : 1;
-  log_.info("stop", {{"status", status_}});
+  log_.info("stop", {{"status", status_.load()}});
   io_->grace.cancel();
   io_->looks.cancel();
   front_->stop();

@@ -101,7 +101,7 @@ private:
   bool grace_half_over_ = false;
   bool closing_stores_ = false;
   std::vector<std::string> close_failures_;
-  int status_ = 0;
+  std::atomic<int> status_{0};
 };
 
 }  // namespace pageserver::server

@@ -100,6 +100,7 @@ struct ConnectionLoop {
       connection.io_->loop.wait(begin).await_suspend(innermost);
     }
     void await_resume() const noexcept {
+      connection.begin_turn();
       if (until == Until::next_turn) return;
       connection.io_->woken = false;
       connection.stream_.forget_drained();
@@ -233,7 +234,7 @@ struct ConnectionLoop {
           continue;
         }
       }
-      if (++in_a_row >= batches_in_a_row) {
+      if (++in_a_row >= batches_in_a_row || self->turn_is_over_) {
         in_a_row = 0;
         // What was gathered lies where the worker's other connections gather theirs.
         self->send_output();
@@ -268,6 +269,7 @@ Connection::Connection(ServerContext& server, UniqueFd socket, std::string addre
       address_(std::move(address)),
       id_(id),
       socket_(std::move(socket)),
+      wait_for_calls_(1),
       host_watch_(is_unix_socket(socket_.get()) ? std::chrono::milliseconds{} : server.config.limits.keepalive),
       poll_budget_(server.poll_bound) {
   stream_.attach(socket_.get());
@@ -279,16 +281,16 @@ void Connection::start(std::optional<proto::Fault> refusal) {
   server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
   set_deadline(Deadline::Kind::hello, server_.config.limits.hello_timeout);
   refusal_ = std::move(refusal);
-  take_turn_with([this] { begin_on(server_.front); });
-}
-
-void Connection::begin_on(const std::shared_ptr<Worker>& worker) {
   {
     const std::lock_guard lock(worker_mutex_);
-    worker_ = worker;
+    worker_ = server_.front;
   }
+  take_turn(Sign::begin);
+}
+
+void Connection::begin() {
   try {
-    io_ = std::make_unique<Io>(*this, *worker, socket_.get());
+    io_ = std::make_unique<Io>(*this, *worker(), socket_.get());
     [[maybe_unused]] const int now_of_io = socket_.release();
     io_->loop.begin(ConnectionLoop::run(shared_from_this()), [&](Loop::Handler handler) {
       ConnectionLoop::begin_wait(*io_, ConnectionLoop::Until::next_turn, std::move(handler));
@@ -332,12 +334,9 @@ void Connection::move_on() {
     const std::lock_guard lock(worker_mutex_);
     worker_ = target;
   }
-  try {
-    // A sign takes no memory: nobody else could go on with it.
-    target->post([self = shared_from_this()] { self->take_turn(Sign::begin); });
-  } catch (const std::exception&) {
-    finish();
-  }
+  // Whatever comes meanwhile is left for the worker that it goes to: this thread may be the front one, which no disk
+  // may hold up.
+  moves_ = true;
 }
 
 std::string_view Connection::end_reason() const noexcept {
@@ -348,10 +347,10 @@ std::string_view Connection::end_reason() const noexcept {
 }
 
 void Connection::finish() {
+  ended_ = true;
   pending_.clear();
   end_session();
   hold_.use.reset();
-  ended_ = true;
   socket_.reset();
   if (io_ != nullptr) {
     io_->timer.cancel();
@@ -377,11 +376,42 @@ std::shared_ptr<Worker> Connection::worker() const {
 
 void Connection::take_turn(unsigned signs) {
   const std::shared_ptr<Connection> self = shared_from_this();
-  if (turn_.enter(signs)) use_turn(signs, {});
+  if (turn_.enter(signs)) use_turn(signs);
 }
 
-void Connection::use_turn(unsigned signs, const std::function<void()>& first) {
-  const Worker::Busy busy;
+bool Connection::waits_for_calls(unsigned signs) noexcept {
+  if (hold_.use == nullptr || io_ == nullptr) return false;
+  StuckCalls& calls = hold_.use->host().calls();
+  if (calls.count() == 0) return false;
+  Loops::Waiting& waiting = wait_for_calls_.front();
+  waiting.object = shared_from_this();
+  waiting.begin = [](Loops::Wait node) {
+    const std::shared_ptr<void> object = std::move(node.front().object);
+    auto& connection = *static_cast<Connection*>(object.get());
+    connection.wait_for_calls_.swap(node);
+    connection.go_on_with_turn();
+  };
+  signs_to_go_on_ = signs;
+  turn_.step_out();
+  if (server_.catalog.loops().wait_for_calls(calls, wait_for_calls_)) return true;
+  waiting.object.reset();
+  turn_.come_back();
+  return false;
+}
+
+void Connection::go_on_with_turn() noexcept {
+  worker()->post_in(going_on_, shared_from_this(), [](void* object) {
+    auto& connection = *static_cast<Connection*>(object);
+    connection.turn_.come_back();
+    connection.use_turn(connection.signs_to_go_on_);
+  });
+}
+
+bool Connection::is_on_its_worker() const { return worker()->is_here(); }
+
+void Connection::use_turn(unsigned signs) {
+  if (waits_for_calls(signs)) return;
+  const Worker::Busy busy(hold_.use == nullptr ? nullptr : &hold_.use->host().calls());
   std::exception_ptr problem;
   const auto attempt = [&problem](const auto& step) {
     try {
@@ -390,11 +420,16 @@ void Connection::use_turn(unsigned signs, const std::function<void()>& first) {
       problem = std::current_exception();
     }
   };
-  if (first) attempt(first);
   do {
     if ((signs & Turn::tasks) != 0)
       for (const auto& task : turn_.take_tasks()) attempt(task);
     attempt([&] { act(signs); });
+    if (std::exchange(moves_, false)) {
+      signs_to_go_on_ = Sign::begin;
+      turn_.step_out();
+      go_on_with_turn();
+      break;
+    }
     signs = turn_.next();
   } while (signs != 0);
   if (problem) std::rethrow_exception(problem);
@@ -406,7 +441,7 @@ void Connection::act(unsigned signs) {
   if ((signs & Sign::nudge) != 0) nudged();
   if ((signs & Sign::resume) != 0) io_->loop.resume();
   if ((signs & Sign::leave) != 0) move_on();
-  if ((signs & Sign::begin) != 0) begin_on(worker());
+  if ((signs & Sign::begin) != 0) begin();
 }
 
 void Connection::deadline_passed() noexcept {
@@ -427,20 +462,33 @@ void Connection::post(std::function<void(Connection&)> task) {
   if (target == nullptr) return;
   // Moved on: a copy might fail where nobody is left to be told.
   target->post([self = shared_from_this(), task = std::move(task)]() mutable {
+    if (!self->is_on_its_worker()) return self->post_again(std::move(task));
     self->take_turn_with([connection = self.get(), task = std::move(task)]() mutable {
       if (connection->ended_) return;
       // On its way to another worker: behind its beginning there.
-      if (connection->io_ == nullptr) return connection->post(std::move(task));
+      if (connection->io_ == nullptr) return connection->post_again(std::move(task));
       task(*connection);
     });
   });
 }
 
+// Who posted it first is not there any more to be told.
+void Connection::post_again(std::function<void(Connection&)> task) noexcept {
+  try {
+    post(std::move(task));
+  } catch (const std::bad_alloc&) {
+    lose();
+  }
+}
+
 void Connection::nudge() noexcept {
   const std::shared_ptr<Worker> target = worker();
   if (target == nullptr) return;
-  target->post_in(nudging_, shared_from_this(),
-                  [](void* connection) { static_cast<Connection*>(connection)->take_turn(Sign::nudge); });
+  target->post_in(nudging_, shared_from_this(), [](void* object) {
+    auto& connection = *static_cast<Connection*>(object);
+    if (!connection.is_on_its_worker()) return connection.nudge();
+    connection.take_turn(Sign::nudge);
+  });
 }
 
 void Connection::nudged() noexcept {
@@ -471,14 +519,14 @@ void Connection::wake() noexcept {
 }
 
 void Connection::complete_with(std::uint64_t number, std::function<void()> finish) {
-  const auto completed = [this, number](std::function<void()> task) {
-    if (pending_.complete(number, std::move(task))) wake();
-  };
   // Inside the call that began it: no need to come back later.
-  if (turn_.is_inside_here() && pending_.is_beginning()) return completed(std::move(finish));
+  if (turn_.is_inside_here() && pending_.is_beginning()) {
+    if (pending_.complete(number, std::move(finish))) wake();
+    return;
+  }
   // Moved on: a copy might fail where nobody is left who could tell the client.
-  worker()->post([self = shared_from_this(), completed, task = std::move(finish)]() mutable {
-    self->take_turn_with([completed, task = std::move(task)]() mutable { completed(std::move(task)); });
+  post([number, task = std::move(finish)](Connection& self) mutable {
+    if (self.pending_.complete(number, std::move(task))) self.wake();
   });
 }
 

@@ -83,11 +83,12 @@ private:
   friend struct ConnectionLoop;
   struct Io;  // Asio's part, so that only connection.cpp compiles it
 
+  using Clock = std::chrono::steady_clock;
   using Received = ByteStream::Received;
   enum class Step : std::uint8_t { taken, not_taken };
 
   // connection.cpp: input, output, waiting, moving
-  void begin_on(const std::shared_ptr<Worker>& worker);
+  void begin();
   void loop_ended(const std::exception_ptr& error);
   void move_on();
   void finish();
@@ -107,7 +108,6 @@ private:
   template <class Task>
   void take_turn_with(Task task) {
     const std::shared_ptr<Connection> self = shared_from_this();
-    if (turn_.enter(0)) return use_turn(0, [&task] { task(); });
     try {
       turn_.add(std::move(task));
     } catch (const std::bad_alloc&) {
@@ -115,11 +115,18 @@ private:
     }
     take_turn(Turn::tasks);
   }
-  /// Inside: `first`, what the signs say, and whatever comes meanwhile. Throws what one of them threw, once all is
-  /// done.
-  void use_turn(unsigned signs, const std::function<void()>& first);
+  /// Inside: what the signs say, and whatever comes meanwhile. Throws what one of them threw, once all is done. May
+  /// leave all of it for later, or for the worker that the connection goes to.
+  void use_turn(unsigned signs);
   void act(unsigned signs);
+  /// Inside: true when the turn goes on later, since too many threads are stuck in calls of the store already.
+  bool waits_for_calls(unsigned signs) noexcept;
+  /// Any thread, once nobody is inside: the turn goes on, on the worker.
+  void go_on_with_turn() noexcept;
+  /// The calling thread runs the worker's loop. Not so when the connection has moved since something was posted.
+  bool is_on_its_worker() const;
   void post(std::function<void(Connection&)> task);
+  void post_again(std::function<void(Connection&)> task) noexcept;
   /// Any thread, without an allocation: the loop looks at what is said in the atomic members.
   void nudge() noexcept;
   void nudged() noexcept;
@@ -134,6 +141,10 @@ private:
 
   // stream.cpp: bytes in, frames, bytes out; nothing in there waits
   void advance();
+  /// From here on the connection has the loop for itself, for a while.
+  void begin_turn() noexcept;
+  /// The loop's other connections shall have it. Looked at before each frame, so that a turn may be longer by one.
+  bool turn_ends() noexcept;
   std::size_t process(std::span<const std::byte> bytes);
   Step take_frame(const proto::Scan& scan);
   Received receive();
@@ -229,9 +240,13 @@ private:
   const std::uint64_t id_;
   UniqueFd socket_;  // until io_ has it, and between two workers
   PostRoom nudging_;
+  PostRoom going_on_;
   std::atomic<bool> aborted_{false};
   std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
   Turn turn_;                      // whose it is may touch all that follows
+  unsigned signs_to_go_on_ = 0;    // of a turn that goes on
+  bool moves_ = false;             // it goes on where the connection goes
+  Loops::Wait wait_for_calls_;     // a node, while it does not wait
   std::atomic<bool> ended_{false};
 
   mutable std::mutex worker_mutex_;
@@ -240,6 +255,9 @@ private:
   std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
 
   ByteStream stream_;
+  Clock::time_point now_{};        // of the frame in hand
+  Clock::time_point turn_ends_{};  // zero: it has not begun
+  bool turn_is_over_ = false;
   std::size_t input_needed_ = 0;  // length of the frame at the front of the input, as far as known
   bool recheck_input_ = false;    // the input may hold a whole frame
   bool leaving_ = false;          // goodbye or close's answer is in the output: send it, then close

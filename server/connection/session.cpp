@@ -8,6 +8,7 @@
 // published together (two overlap, one is out of bounds, the disk refuses, the session publishes on flush) each is
 // served for itself, in order, and told what is wrong with it.
 #include <array>
+#include <cassert>
 #include <type_traits>
 
 #include "server/connection/connection.hpp"
@@ -78,16 +79,17 @@ void Connection::begin_open() {
   if (hold_.store != nullptr) return open_session();
   const std::uint64_t number = pending_.begin(Pending::What::session);
   try {
-    // A host outlives its jobs.
-    host.jobs().submit([self = shared_from_this(), number, &host]() mutable {
+    // While a job waits to open a store it is in use, whatever becomes of the connection.
+    host.jobs().submit([self = shared_from_this(), number, use = hold_.use]() mutable {
       if (self->ended_) return;
       storage::Store* store = nullptr;
       std::exception_ptr error;
       try {
-        store = &host.opened();
+        store = &use->host().opened();
       } catch (...) {
         error = std::current_exception();
       }
+      use.reset();  // before the client hears of it: once it has closed, nobody uses the store
       self->complete(number, [connection = self.get(), store, error = std::move(error)] {
         if (error) return connection->open_failed(error);
         connection->hold_.store = store;
@@ -199,13 +201,14 @@ void Connection::watch_lease() {
 }
 
 Connection::Step Connection::take_session(const FrameHeader& header, Payload payload) {
+  assert(is_on_its_worker());  // a disk that hangs may hold up this thread
   if (header.operation == Operation::close) {
     take_close(header, payload);
     return Step::taken;
   }
-  SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
-                     greeting_.features, monotonic_ms(),           hold_.breaker,
-                     hold_.counters,     hold_.failed_change};
+  SessionScope scope{
+      *hold_.session, hold_.use->host().name(), greeting_.request_bytes_max, greeting_.features, ms_of(now_),
+      hold_.breaker,  hold_.counters,           hold_.failed_change};
   switch (handle_request(scope, header, payload, answers(), room_callback())) {
     case Next::wait_for_room: pending_.begin(Pending::What::room); return Step::not_taken;
     case Next::answered: break;

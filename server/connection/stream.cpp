@@ -13,6 +13,8 @@ constexpr std::size_t receive_bytes = 128u << 10;
 constexpr std::size_t batch_bytes_max = 128u << 10;
 // A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
 constexpr std::size_t progress_bytes = 64u << 10;
+// So long at a time a connection has the loop for itself, whatever it asks for.
+constexpr std::chrono::microseconds turn_max{200};
 
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
@@ -65,6 +67,18 @@ void Connection::advance() {
   if (stream_.input().empty()) stream_.input().release();
 }
 
+void Connection::begin_turn() noexcept {
+  turn_ends_ = {};
+  turn_is_over_ = false;
+}
+
+bool Connection::turn_ends() noexcept {
+  now_ = Clock::now();
+  if (turn_ends_ == Clock::time_point{}) turn_ends_ = now_ + turn_max;
+  turn_is_over_ = now_ >= turn_ends_;
+  return turn_is_over_;
+}
+
 // The rest of a frame is on its way: perhaps it is here by now, and its answer goes out together with those before it.
 void Connection::gather_answers() {
   constexpr int looks_max = 4;
@@ -102,7 +116,7 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   answers().start_batch();
   if (hold_.session) hold_.session->note_request(monotonic_ms());
   while (taken + ahead < bytes.size()) {
-    if (pending_.is_any() || leaving_ || move_to_ || output_full()) {
+    if (pending_.is_any() || leaving_ || move_to_ || output_full() || (ahead == 0 && turn_ends())) {
       recheck_input_ = true;
       break;
     }

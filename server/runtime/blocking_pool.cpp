@@ -9,11 +9,13 @@
 namespace pageserver::server {
 
 BlockingPool::BlockingPool(Ticker& ticker, Options options) : ticker_{ticker}, options_{options} {
-  {
-    const std::lock_guard lock(mutex_);
-    add_thread();
-  }
   ticker_.add(*this);
+  try {
+    add_thread();
+  } catch (...) {
+    ticker_.remove(*this);
+    throw;
+  }
 }
 
 BlockingPool::~BlockingPool() {
@@ -22,7 +24,7 @@ BlockingPool::~BlockingPool() {
     std::unique_lock lock(mutex_);
     stopping_ = true;
     for (Thread& thread : threads_) thread.changed.notify_one();
-    last_ended_.wait(lock, [this] { return threads_.empty(); });
+    last_ended_.wait(lock, [this] { return threads_.empty() && begun_.empty(); });
   }
   for (Thread& thread : ended_) thread.thread.join();
 }
@@ -33,51 +35,69 @@ BlockingPool::Load BlockingPool::load() const {
 }
 
 // The ticker makes the threads, and nobody who submits: that takes long, and may fail.
-bool BlockingPool::look() noexcept {
+Ticked::Looked BlockingPool::look() noexcept {
   std::list<Thread> ended;
+  std::size_t more = 0;
   bool any = false;
   {
     const std::lock_guard lock(mutex_);
     ended.splice(ended.end(), ended_);
     any = !ready_.empty();
-    if (any && idle_.empty()) {
-      const auto now = std::chrono::steady_clock::now();
-      const bool waits = now - ready_.front()->ready_since_ >= options_.stuck;
-      const bool stuck = waits && now - last_begun_ >= options_.stuck;
-      const std::size_t bound = stuck ? options_.threads_max : waits ? options_.threads_slow : options_.threads_at_once;
-      const std::size_t threads = threads_.size();
-      std::size_t more = threads < bound ? std::min(1 + ready_.size() / 4, bound - threads) : 0;
-      try {
-        for (; more != 0; --more) add_thread();
-      } catch (const std::exception&) {
-        // Those that are there go on. The next look tries again.
-      }
-    }
+    more = threads_due();
+  }
+  try {
+    for (; more != 0; --more) add_thread();
+  } catch (const std::exception&) {
+    // Those that are there go on. The next look tries again.
   }
   for (Thread& thread : ended) thread.thread.join();
-  if (ended.empty()) return any;
   const std::lock_guard lock(mutex_);
   unused_.splice(unused_.end(), ended);
-  return any;
+  return any ? Looked::busy : Looked::quiet;
 }
 
-// Under the lock, for which the new thread waits first.
+std::size_t BlockingPool::threads_due() const noexcept {
+  if (ready_.empty() || !idle_.empty()) return 0;
+  const auto now = std::chrono::steady_clock::now();
+  const bool waits = now - ready_.front()->ready_since_ >= options_.stuck;
+  const bool stuck = waits && now - last_begun_ >= options_.stuck;
+  const std::size_t bound = stuck ? options_.threads_max : waits ? options_.threads_slow : options_.threads_at_once;
+  const std::size_t threads = threads_.size() + begun_.size();
+  return threads < bound ? std::min(1 + ready_.size() / 4, bound - threads) : 0;
+}
+
 void BlockingPool::add_thread() {
-  if (unused_.empty()) unused_.emplace_back();
   std::list<Thread> one;
-  one.splice(one.end(), unused_, unused_.begin());
-  Thread& self = one.front();
-  self.thread = std::thread([this, &self] { run(self); });
-  threads_.splice(threads_.end(), one);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!unused_.empty()) one.splice(one.end(), unused_, unused_.begin());
+  }
+  if (one.empty()) one.emplace_back();
+  const auto place = one.begin();
+  Thread& self = *place;
+  {
+    const std::lock_guard lock(mutex_);
+    begun_.splice(begun_.end(), one);
+  }
+  try {
+    self.thread = std::thread([this, &self] { run(self); });
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    unused_.splice(unused_.end(), begun_, place);
+    throw;
+  }
 }
 
 void BlockingPool::run(Thread& self) noexcept {
   ::pthread_setname_np(::pthread_self(), "disk");
+  const auto move = [&self](std::list<Thread>& from, std::list<Thread>& to) {
+    to.splice(to.end(), from, std::find_if(from.begin(), from.end(), [&](Thread& one) { return &one == &self; }));
+  };
   std::unique_lock lock(mutex_);
+  move(begun_, threads_);
   while (wait_for_work(lock, self)) run_one(lock);
-  const auto place = std::find_if(threads_.begin(), threads_.end(), [&](Thread& one) { return &one == &self; });
-  ended_.splice(ended_.end(), threads_, place);
-  if (threads_.empty()) last_ended_.notify_one();
+  move(threads_, ended_);
+  if (threads_.empty() && begun_.empty()) last_ended_.notify_one();
 }
 
 bool BlockingPool::wait_for_work(std::unique_lock<std::mutex>& lock, Thread& self) {

@@ -10,6 +10,7 @@
 // that had nothing to do for some time end.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -46,6 +47,11 @@ public:
   ~BlockingPool() override;
 
   Load load() const;
+  /// How many more threads there may be beside those that have a task. Any thread, without a lock.
+  std::size_t room() const noexcept {
+    const std::size_t running = running_;
+    return running < options_.threads_max ? options_.threads_max - running : 0;
+  }
 
 private:
   friend class Strand;
@@ -58,7 +64,10 @@ private:
 
   static constexpr std::size_t threads_min = 2;
 
-  bool look() noexcept override;
+  Looked look() noexcept override;
+  /// Under the lock.
+  std::size_t threads_due() const noexcept;
+  /// Not under the lock, which to make a thread would hold for long. One thread at a time calls it.
   void add_thread();
   void run(Thread& self) noexcept;
   /// False: nothing came, and this thread is one too many.
@@ -73,12 +82,13 @@ private:
   const Options options_;
   mutable std::mutex mutex_;
   std::list<Thread> threads_;
+  std::list<Thread> begun_;   ///< made, or about to be; each moves itself from there
   std::list<Thread> ended_;   ///< to be joined
   std::list<Thread> unused_;  ///< kept, since who woke one up may be about to say so still
   std::condition_variable last_ended_;
   std::list<Thread*> idle_;   ///< the one that has been for the shortest time is woken first
   std::list<Strand*> ready_;  ///< in the order in which they came to be
-  std::size_t running_ = 0;
+  std::atomic<std::size_t> running_{0};
   std::chrono::steady_clock::time_point last_begun_;  ///< when a task was last taken
   bool stopping_ = false;
 };

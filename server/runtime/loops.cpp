@@ -1,6 +1,7 @@
 #include "server/runtime/loops.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -16,18 +17,20 @@ BlockingPool::Options pool_options(std::size_t processors, std::size_t threads_m
 }
 
 SharedThreads::SharedThreads(std::size_t readers_max, BlockingPool::Options options, Log& log) try
-    : ticker(std::chrono::milliseconds(1)), disk(ticker, options), loops(readers_max + 1, ticker, disk, log) {
+    : ticker(std::chrono::milliseconds(1)), disk(ticker, options), loops(readers_max, ticker, disk, log) {
 } catch (const std::system_error& error) {
   if (error.code() != std::errc::resource_unavailable_try_again) throw;
-  throw std::runtime_error("the daemon needs " + std::to_string(readers_max + 3) +
+  throw std::runtime_error("the daemon needs " + std::to_string(2 * readers_max + 2) +
                            " threads beside some for itself, and the system gives it fewer (" + error.code().message() +
                            "); lower threads, or raise the limit of threads: pids_limit of a container, TasksMax of a "
                            "service, ulimit -u");
 }
 
-Loops::Loops(std::size_t count, Ticker& ticker, BlockingPool& pool, Log& log) : ticker_{ticker}, pool_{pool} {
-  for (std::size_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_shared<Worker>("loop " + std::to_string(i), log));
+Loops::Loops(std::size_t each, Ticker& ticker, BlockingPool& pool, Log& log)
+    : ticker_{ticker}, pool_{pool}, each_{each} {
+  for (std::size_t i = 0; i < 2 * each; ++i) {
+    const std::string name = i < each ? "readers " + std::to_string(i) : "writers " + std::to_string(i - each);
+    workers_.push_back(std::make_shared<Worker>(name, log, i));
     workers_.back()->be_looked_after(ticker);
   }
   for (const auto& worker : workers_) worker->start();
@@ -37,22 +40,72 @@ Loops::Loops(std::size_t count, Ticker& ticker, BlockingPool& pool, Log& log) : 
 Loops::~Loops() {
   ticker_.remove(*this);
   for (const auto& worker : workers_) worker->stop();
+  begin_waiting();
   helpers_.clear();  // each ends, or does not begin any more
   for (const auto& worker : workers_) worker->join();
   // One may have posted to another that was done already.
   for (const auto& worker : workers_) worker->drain();
 }
 
-const std::shared_ptr<Worker>& Loops::beside(std::size_t index, std::size_t turn) const noexcept {
-  const std::size_t others = workers_.size() - 1;
-  return at(others == 0 ? index : index + 1 + turn % others);
+void GiveBackCalls::operator()(StuckCalls* calls) const noexcept { loops->give_back(*calls); }
+
+HeldCalls Loops::take_calls() {
+  const std::lock_guard lock(calls_mutex_);
+  if (calls_unused_.empty()) calls_unused_.emplace_back();
+  calls_.splice(calls_.end(), calls_unused_, calls_unused_.begin());
+  calls_.back().place = std::prev(calls_.end());
+  return {&calls_.back(), GiveBackCalls{this}};
 }
 
-bool Loops::look() noexcept {
-  bool any = false;
+void Loops::give_back(StuckCalls& calls) noexcept {
+  const std::lock_guard lock(calls_mutex_);
+  calls_unused_.splice(calls_unused_.end(), calls_, static_cast<Calls&>(calls).place);
+}
+
+bool Loops::may_begin(const StuckCalls& calls, std::size_t more) const noexcept {
+  const std::size_t stuck = calls.count() + more;
+  return stuck == 0 || stuck < pool_.room();
+}
+
+bool Loops::wait_for_calls(StuckCalls& calls, Wait& wait) noexcept {
+  if (may_begin(calls, 0)) return false;
+  const std::lock_guard lock(calls_mutex_);
+  if (ending_) return false;
+  wait.front().calls = &calls;
+  waiting_.splice(waiting_.end(), wait);
+  any_wait_ = true;
+  ticker_.wake();
+  return true;
+}
+
+void Loops::begin_each(Wait due) noexcept {
+  while (!due.empty()) {
+    Wait node;
+    node.splice(node.end(), due, due.begin());
+    const auto begin = node.front().begin;
+    begin(std::move(node));
+  }
+}
+
+// Nothing is stuck any more once the threads have ended.
+void Loops::begin_waiting() noexcept {
+  Wait due;
+  {
+    const std::lock_guard lock(calls_mutex_);
+    ending_ = true;
+    due.swap(waiting_);
+  }
+  begin_each(std::move(due));
+}
+
+Ticked::Looked Loops::look() noexcept {
+  begin_those_that_may();
+  bool busy = any_wait_;
+  bool moved = false;
   for (const auto& worker : workers_) {
     const Worker::Look found = worker->look();
-    any = any || found.active;
+    busy = busy || found.busy;
+    moved = moved || found.moved;
     if (!found.stuck) continue;
     try {
       lend_thread(*worker);
@@ -60,15 +113,33 @@ bool Loops::look() noexcept {
       worker->help_failed();  // the next look tries again
     }
   }
-  return any;
+  return busy ? Looked::busy : moved ? Looked::moved : Looked::quiet;
+}
+
+void Loops::begin_those_that_may() noexcept {
+  if (!any_wait_) return;
+  Wait due;
+  {
+    const std::lock_guard lock(calls_mutex_);
+    for (auto one = waiting_.begin(); one != waiting_.end();) {
+      const auto here = one++;
+      auto& calls = static_cast<Calls&>(*here->calls);
+      if (!may_begin(calls, calls.begun)) continue;
+      ++calls.begun;
+      due.splice(due.end(), waiting_, here);
+    }
+    for (const Waiting& one : due) static_cast<Calls&>(*one.calls).begun = 0;
+    any_wait_ = !waiting_.empty();
+  }
+  begin_each(std::move(due));
 }
 
 void Loops::lend_thread(Worker& worker) {
   auto helper = std::find_if(helpers_.begin(), helpers_.end(), [](const Helper& one) { return !one.lent; });
   if (helper == helpers_.end()) helper = helpers_.emplace(helper, pool_);
-  const auto ready = [&worker, &lent = helper->lent] {
-    worker.help();
-    lent = false;
+  const auto ready = [&worker, lent = &*helper] {
+    worker.help(*lent->room);
+    lent->lent = false;
   };
   Strand::Ready task;
   task.emplace_back(ready);

@@ -8,8 +8,8 @@ namespace pageserver::server {
 
 namespace {
 
-// So many looks in a row at which nobody had anything, then the thread sleeps.
-constexpr int quiet_looks_max = 8;
+// After so many steps in which nobody had anything the thread sleeps.
+constexpr int quiet_steps_max = 500;
 
 }  // namespace
 
@@ -45,34 +45,43 @@ void Ticker::wake_up() noexcept {
   changed_.notify_one();
 }
 
-bool Ticker::look_at_all() {
-  bool any = false;
+Ticked::Looked Ticker::look_at_all() {
+  auto found = Ticked::Looked::quiet;
   const std::lock_guard lock(ticked_mutex_);
-  for (Ticked* const ticked : ticked_) any = ticked->look() || any;
-  return any;
+  for (Ticked* const ticked : ticked_) found = std::max(found, ticked->look());
+  return found;
 }
 
 void Ticker::run() {
+  using Looked = Ticked::Looked;
   ::pthread_setname_np(::pthread_self(), "ticker");
-  int quiet_looks = 0;
+  int steps = 1;
+  int quiet_steps = 0;
   for (;;) {
-    quiet_looks = look_at_all() ? 0 : quiet_looks + 1;
-    if (quiet_looks >= quiet_looks_max) {
+    Looked found = look_at_all();
+    if (found == Looked::quiet && quiet_steps >= quiet_steps_max) {
       // Who begins from here on sees it and wakes this thread; who began before is seen by this look.
-      asleep_ = true;
-      if (look_at_all()) {
-        quiet_looks = 0;
-        asleep_ = false;
-      }
+      pace_ = Pace::asleep;
+      found = look_at_all();
     }
+    if (found != Looked::quiet) {
+      quiet_steps = 0;
+      pace_ = Pace::fast;
+    }
+    steps = found == Looked::busy ? 1 : std::min(2 * steps, slow_steps);
     std::unique_lock lock(mutex_);
     const auto due = [this] { return stopping_ || woken_; };
-    if (asleep_) {
+    if (pace_ == Pace::asleep) {
       changed_.wait(lock, due);
-      quiet_looks = 0;
-      asleep_ = false;
     } else {
-      changed_.wait_for(lock, step_, due);
+      if (steps > 2) pace_ = Pace::slow;
+      changed_.wait_for(lock, steps * step_, due);
+      quiet_steps += steps;
+    }
+    if (woken_) {
+      steps = 1;
+      quiet_steps = 0;
+      pace_ = Pace::fast;
     }
     woken_ = false;
     if (stopping_) return;

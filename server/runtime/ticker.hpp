@@ -4,26 +4,34 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace pageserver::server {
 
-/// Who is looked after. look() is called about once a step, from the ticker's thread alone.
+/// Who is looked after. look() is called from the ticker's thread alone: about once a step while somebody is busy, else
+/// less often.
 class Ticked {
 public:
+  enum class Looked : std::uint8_t {
+    quiet,  ///< nothing since the last look
+    moved,  ///< something, and it is over
+    busy,   ///< something is under way
+  };
   Ticked() = default;
   Ticked(const Ticked&) = delete;
   Ticked& operator=(const Ticked&) = delete;
   virtual ~Ticked() = default;
 
-  /// True while there is something to look after. May not wait, nor call add() or remove().
-  virtual bool look() noexcept = 0;
+  /// May not wait, nor call add() or remove().
+  virtual Looked look() noexcept = 0;
 };
 
-/// Whoever begins to have something to be looked after calls wake(). After some looks at which nobody had, the thread
-/// sleeps, so that an idle daemon stays idle.
+/// Whoever begins to have something to be looked after says so. While there are only short things now and then, the
+/// looks are some steps apart, and who begins one does not pay for a thread that is woken up. After a while without any
+/// the thread sleeps, so that an idle daemon stays idle.
 class Ticker {
 public:
   /// Throws std::system_error when there is no thread to be had.
@@ -35,21 +43,29 @@ public:
   void add(Ticked& ticked);
   /// Once it returns, `ticked` is looked at no more.
   void remove(Ticked& ticked) noexcept;
-  /// Any thread: there is a look soon, and at once where the thread slept. What look() reads is written before, by a
-  /// sequentially consistent store. Cheap while the thread is awake.
+  /// Any thread: there is a look at once where the thread slept, else within slow_steps. What look() reads is written
+  /// before, by a sequentially consistent store. Cheap unless the thread sleeps.
+  void note() noexcept {
+    if (pace_.load() == Pace::asleep) wake_up();
+  }
+  /// The same, and a look within about a step: for what somebody waits for.
   void wake() noexcept {
-    if (asleep_.load()) wake_up();
+    if (pace_.load() != Pace::fast) wake_up();
   }
 
+  static constexpr int slow_steps = 16;
+
 private:
+  enum class Pace : std::uint8_t { fast, slow, asleep };
+
   void run();
-  bool look_at_all();
+  Ticked::Looked look_at_all();
   void wake_up() noexcept;
 
   const std::chrono::microseconds step_;
   std::mutex ticked_mutex_;  ///< held during the looks
   std::vector<Ticked*> ticked_;
-  std::atomic<bool> asleep_{false};
+  std::atomic<Pace> pace_{Pace::fast};
   std::mutex mutex_;
   std::condition_variable changed_;
   bool woken_ = false;

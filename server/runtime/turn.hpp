@@ -55,6 +55,10 @@ public:
     const std::lock_guard lock(mutex_);
     return std::exchange(tasks_, {});
   }
+  /// Inside: the calling thread goes, and nobody else is let in, until a thread says come_back() and goes on. For what
+  /// has to wait, or is to be done by another thread.
+  void step_out() noexcept { thread_.store(std::thread::id(), std::memory_order_relaxed); }
+  void come_back() noexcept { thread_.store(std::this_thread::get_id(), std::memory_order_relaxed); }
   /// The calling thread is inside.
   bool is_inside_here() const noexcept { return thread_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
 

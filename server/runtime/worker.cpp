@@ -15,6 +15,7 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
+#include "base/thread_number.hpp"
 #include "base/unique_fd.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/ticker.hpp"
@@ -83,6 +84,16 @@ struct Worker::Runner {
     while (*place != this) place = &(*place)->next;
     *place = next;
   }
+  void stop_counting() noexcept {
+    if (StuckCalls* const calls_counted = counted.exchange(nullptr)) --calls_counted->count_;
+  }
+  void count(std::uint64_t of_beat) noexcept {
+    StuckCalls* const of = calls.load(std::memory_order_relaxed);
+    if (of == nullptr || counted.load() != nullptr) return;
+    ++of->count_;
+    counted = of;
+    if (beat != of_beat) stop_counting();
+  }
   /// Where the next one of a list belongs.
   static Runner** end_of(Runner*& first) noexcept {
     Runner** place = &first;
@@ -95,25 +106,32 @@ struct Worker::Runner {
   Worker& worker;
   Runner* next = nullptr;
   const pid_t thread = ::gettid();
-  std::atomic<std::uint64_t> beat{0};  ///< odd: in a handler
+  std::atomic<std::uint64_t> beat{0};         ///< odd: in a handler
+  std::atomic<StuckCalls*> calls{nullptr};    ///< those that the handler's belong to
+  std::atomic<StuckCalls*> counted{nullptr};  ///< in which it is counted
   // Of the ticker's thread.
   std::uint64_t seen_beat = 0;
-  int looks = 0;  ///< in a row at which it was inside the same handler, after the first
+  int looks = 0;       ///< in a row at which it was inside the same handler, after the first
+  bool stuck = false;  ///< in that handler
 };
 
 thread_local Worker::Runner* Worker::Runner::current_ = nullptr;
 
-Worker::Busy::Busy() noexcept : runner_(Runner::current_) {
+Worker::Busy::Busy(StuckCalls* calls) noexcept : runner_(Runner::current_) {
   if (runner_ == nullptr || runner_->worker.ticker_ == nullptr || runner_->beat % 2 != 0) {
     runner_ = nullptr;
     return;
   }
+  runner_->calls.store(calls, std::memory_order_relaxed);
   ++runner_->beat;
-  runner_->worker.ticker_->wake();
+  runner_->worker.ticker_->note();
 }
 
+// Either this sees that it was counted, or whoever counted it sees that it is over.
 Worker::Busy::~Busy() {
-  if (runner_ != nullptr) ++runner_->beat;
+  if (runner_ == nullptr) return;
+  ++runner_->beat;
+  if (runner_->counted.load() != nullptr) runner_->stop_counting();
 }
 
 struct RoomTask {
@@ -126,8 +144,12 @@ struct RoomTask {
   void (*run)(void*);
 };
 
-Worker::Worker(std::string name, Log& log)
-    : name_(std::move(name)), log_(log), context_(std::make_unique<asio::io_context>()), room_(make_thread_room()) {
+Worker::Worker(std::string name, Log& log, std::optional<std::size_t> number)
+    : name_(std::move(name)),
+      log_(log),
+      number_(number),
+      context_(std::make_unique<asio::io_context>()),
+      room_(make_thread_room()) {
   // Asio makes its epoll and its timer when the first of these is made. Here nobody else knows this worker yet.
   const asio::steady_timer timer(*context_);
   const asio::posix::stream_descriptor descriptor(*context_);
@@ -146,6 +168,7 @@ void Worker::start() {
 }
 
 void Worker::run() {
+  const ThreadNumber mine(number_);
   const Runner self(*this);
   const UsedThreadRoom room(*room_);
   const auto work = asio::make_work_guard(*context_);
@@ -161,8 +184,14 @@ Worker::Look Worker::look() noexcept {
     const bool inside = beat % 2 != 0;
     const bool same = beat == std::exchange(runner->seen_beat, beat);
     runner->looks = inside && same ? runner->looks + 1 : 0;
-    const bool stuck = runner->looks > looks_computing_max || (runner->looks > 0 && waits_in_kernel(runner->thread));
-    if (inside || !same) found.active = true;
+    if (runner->looks == 0) runner->stuck = false;
+    // Once is enough: who waited has waited for too long already.
+    if (runner->looks > 0 && !runner->stuck)
+      runner->stuck = runner->looks > looks_computing_max || waits_in_kernel(runner->thread);
+    const bool stuck = runner->stuck;
+    if (stuck) runner->count(beat);
+    found.busy = found.busy || inside;
+    found.moved = found.moved || !same;
     if (runner == runners_) stuck_beat_ = stuck ? beat : 0;
     if (!stuck) all_stuck = false;
   }
@@ -175,21 +204,19 @@ bool Worker::is_still_needed(const Runner& helper) {
   return !context_->stopped() && runners_->beat == stuck_beat_ && helper.next == nullptr;
 }
 
-void Worker::help() noexcept {
-  try {
-    const ThreadRoomPtr mine = make_thread_room();
-    const UsedThreadRoom room(*mine);
-    const Runner self(*this);
-    help_awaited_ = false;
-    while (is_still_needed(self)) {
-      try {
-        context_->run_one_for(help_step);
-      } catch (const std::exception& error) {
-        log_.error("internal error", {{"worker", name_}, {"error", error.what()}});
-      }
+bool Worker::is_here() const noexcept { return Runner::current_ != nullptr && &Runner::current_->worker == this; }
+
+void Worker::help(ThreadRoom& room) noexcept {
+  const ThreadNumber mine(number_);
+  const UsedThreadRoom used(room);
+  const Runner self(*this);
+  help_awaited_ = false;
+  while (is_still_needed(self)) {
+    try {
+      context_->run_one_for(help_step);
+    } catch (const std::exception& error) {
+      log_.error("internal error", {{"worker", name_}, {"error", error.what()}});
     }
-  } catch (const std::bad_alloc&) {
-    help_awaited_ = false;
   }
 }
 
@@ -225,6 +252,7 @@ void Worker::join() {
 }
 
 void Worker::drain() {
+  const Runner self(*this);
   const UsedThreadRoom room(*room_);
   context_->restart();
   context_->poll();

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,6 +39,16 @@ private:
   alignas(std::max_align_t) std::byte room_[bytes];
 };
 
+/// Calls of one store, say, in which threads of the loops are stuck. Lives as long as the loops do.
+class StuckCalls {
+public:
+  std::size_t count() const noexcept { return count_; }
+
+private:
+  friend class Worker;
+  std::atomic<std::size_t> count_{0};
+};
+
 /// For a task whose object outlives the worker's loop.
 inline std::shared_ptr<void> not_owned(void* object) noexcept { return {std::shared_ptr<void>(), object}; }
 
@@ -45,11 +56,11 @@ class Worker {
   struct Runner;
 
 public:
-  /// Around a handler that may be stuck in a call, so that it is seen. Costs next to nothing; one inside another counts
-  /// as one.
+  /// Around a handler that may be stuck in a call, so that it is seen, and counted among those of `calls`, which may be
+  /// null. Costs next to nothing; one inside another counts as one.
   class Busy {
   public:
-    Busy() noexcept;
+    explicit Busy(StuckCalls* calls = nullptr) noexcept;
     Busy(const Busy&) = delete;
     Busy& operator=(const Busy&) = delete;
     ~Busy();
@@ -60,7 +71,8 @@ public:
 
   /// `log` outlives the worker. An exception that escapes a task is logged there, and the loop goes on. Takes all the
   /// descriptors that the loop needs, or throws std::system_error.
-  Worker(std::string name, Log& log);
+  /// `number`: of the thread that runs it, see base/thread_number.hpp.
+  Worker(std::string name, Log& log, std::optional<std::size_t> number = {});
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   /// Stops and joins first.
@@ -82,7 +94,8 @@ public:
   /// alive what keeps this worker alive.
   void drain();
 
-  /// From any thread: runs `task` on the loop, after what was posted before.
+  /// From any thread: runs `task` on the loop. It begins after what was posted before has begun; where other threads
+  /// help out the two may overlap, and what depends on the order has to see to it (Turn).
   void post(std::function<void()> task);
   /// The same without an allocation, so that it can't fail. `object` is kept until `task` has run with it, and keeps
   /// `room`. While one task is in `room` another is not posted: whatever it finds to do, the first one does.
@@ -91,14 +104,17 @@ public:
   /// Before start(): look() is called by the ticker, which outlives the worker.
   void be_looked_after(Ticker& ticker) noexcept { ticker_ = &ticker; }
   struct Look {
-    bool active = false;  ///< something ran since the last look, or runs
-    bool stuck = false;   ///< every thread that runs the loop is stuck: call help() on another, or help_failed()
+    bool busy = false;   ///< something runs
+    bool moved = false;  ///< something ran since the last look
+    bool stuck = false;  ///< every thread that runs the loop is stuck: call help() on another, or help_failed()
   };
   /// The ticker's thread, about once in a millisecond.
   Look look() noexcept;
   void help_failed() noexcept { help_awaited_ = false; }
   /// On a thread of the pool: runs the loop until the worker's own thread is back.
-  void help() noexcept;
+  void help(ThreadRoom& room) noexcept;
+  /// The calling thread runs this loop.
+  bool is_here() const noexcept;
 
   asio::io_context& context() noexcept { return *context_; }
   /// Connections that poll on this loop: the more they are, the sooner each of them gives way.
@@ -111,6 +127,7 @@ private:
 
   std::string name_;
   Log& log_;
+  const std::optional<std::size_t> number_;
   std::unique_ptr<asio::io_context> context_;
   std::vector<std::function<void()>> after_trouble_;
   ThreadRoomPtr room_;

@@ -17,8 +17,8 @@ using storage::quoted;
 constexpr std::chrono::milliseconds watch_interval{5000};
 // How often stores that nobody uses are looked for.
 constexpr std::chrono::milliseconds linger_look_interval{1000};
-// So many of them stay open for a while.
-constexpr std::size_t lingering_max = 64;
+// So many more may be on their way out.
+constexpr std::size_t closing_max = 64;
 // So many stores are opened at the same time by a start.
 constexpr std::size_t openings_max = 16;
 // So many requests of peers may wait for the directory.
@@ -40,6 +40,7 @@ Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& lo
       log_(log),
       threads_(threads),
       waiting_(std::make_shared<std::atomic<std::size_t>>(0)),
+      lingering_max_(lingering_default),
       changes_(threads.disk),
       lists_(threads.disk) {}
 
@@ -117,7 +118,7 @@ std::size_t Catalog::stores_to_keep_files_for() const {
   constexpr std::size_t of_directory_min = 4;
   const std::size_t expected = config_.stores.size() + (config_.directory ? of_directory_min : 0);
   const std::lock_guard lock(mutex_);
-  return std::max(expected, entries_.size() + (config_.directory ? 1 : 0));
+  return std::max(expected, entries_.size() - lingering_.size() + (config_.directory ? 1 : 0));
 }
 
 std::vector<ListedStore> Catalog::configured() const {
@@ -165,7 +166,7 @@ StoreSettings Catalog::common_settings(std::string name, std::string path) {
   settings.engine = config_.limits.engine;
   settings.forks_bytes = &forks_bytes_;
   settings.abandon_recovery = &abandon_openings_;
-  settings.readers_max = static_cast<std::uint32_t>(std::max<std::size_t>(2, threads_.loops.count()) - 1);
+  settings.readers_max = static_cast<std::uint32_t>(threads_.loops.readers_max());
   settings.lease_idle_max = config_.limits.lease_idle_max;
   return settings;
 }
@@ -202,12 +203,20 @@ std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
   return use;
 }
 
-// Stores that nobody uses don't keep others from being opened: they are on their way out.
+// Stores that nobody uses don't keep others from being opened: they are on their way out. But where disks are slow that
+// takes a while, and there may be only so many at a time.
 void Catalog::make_room_for_one(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  const std::size_t used = entries_.size() - lingering_.size();
-  if (entries_.size() >= config_.limits.stores && !lingering_.empty()) close_oldest();
-  if (used < config_.limits.stores) return;
+  const std::size_t closing = lingering_.size();
+  const std::size_t used = entries_.size() - closing;
+  if (entries_.size() >= config_.limits.stores && closing != 0) close_oldest();
+  if (used < config_.limits.stores && closing < lingering_max_ + closing_max) return;
+  if (used < config_.limits.stores) {
+    throw MemoryError(Errc::limit_exceeded,
+                      "open store " + quoted(name) + ": " + std::to_string(closing) +
+                          " stores that nobody uses are still open, since to close them takes long; "
+                          "try again later");
+  }
   throw MemoryError(Errc::limit_exceeded,
                     "open store " + quoted(name) + ": " + std::to_string(used) +
                         " stores are open, limits.stores=" + std::to_string(config_.limits.stores) +
@@ -225,14 +234,13 @@ void Catalog::release(const StoreHost& host) noexcept {
   lingering_.splice(lingering_.end(), entry.place);
   if (is_unneeded(entry, entry.idle_since)) return entry.host->look_after();
   // Many clients that come once must not keep as many stores open.
-  if (lingering_.size() > lingering_max) close_oldest();
+  if (lingering_.size() > lingering_max_) close_oldest();
 }
 
 // With the mutex held.
 void Catalog::close_oldest() noexcept {
   for (Entry* const entry : lingering_) {
-    if (entry->idle_since == Clock::time_point{}) continue;  // on its way out
-    entry->idle_since = {};
+    if (std::exchange(entry->close_due, true)) continue;  // on its way out
     return entry->host->look_after();
   }
 }
@@ -240,13 +248,14 @@ void Catalog::close_oldest() noexcept {
 // With the mutex held.
 void Catalog::stop_lingering(Entry& entry) noexcept {
   entry.lingers = false;
+  entry.close_due = false;
   entry.place.splice(entry.place.end(), lingering_, std::find(lingering_.begin(), lingering_.end(), &entry));
 }
 
 // With the mutex held. Who comes back soon, as the next command of a shell's loop does, finds the store open.
 bool Catalog::is_unneeded(const Entry& entry, Clock::time_point now) const noexcept {
   return entry.users == 0 && entry.host->settings().on_demand && !closing_all_ &&
-         (!entry.after_close.empty() || now - entry.idle_since >= config_.directory->linger);
+         (entry.close_due || !entry.after_close.empty() || now - entry.idle_since >= config_.directory->linger);
 }
 
 // In a job of the host. A session that comes now finds the store closed and opens it again.

@@ -60,9 +60,12 @@ public:
   /// Where stores are found, made and removed, one after the other.
   Strand& changes() noexcept { return changes_; }
   Strand& lists() noexcept { return lists_; }
+  Loops& loops() noexcept { return threads_.loops; }
   /// For who submits to one of these on behalf of a peer: a place among those that may wait, for as long as it is kept,
   /// or null when there are too many. Throws std::bad_alloc.
   std::shared_ptr<void> take_place();
+
+  static constexpr std::size_t lingering_default = 64;
 
   /// Opens the configured stores and the directory, many at the same time. Throws MemoryError naming the store.
   void start();
@@ -72,8 +75,10 @@ public:
   /// Waits for none of them.
   void look_after_stores() noexcept;
   std::chrono::milliseconds look_interval() const noexcept;
-  /// How many descriptors each store may need, and of how many stores they are to be kept: those that are open, and
-  /// some that may be opened.
+  /// So many stores that nobody uses may stay open for a while.
+  void keep_lingering(std::size_t stores) noexcept { lingering_max_ = stores; }
+  /// How many descriptors each store may need, and of how many stores they are to be kept: those that are used, and
+  /// some that may be opened. Those that linger give theirs up when others come.
   std::uint64_t open_files_of_a_store() const noexcept;
   std::size_t stores_to_keep_files_for() const;
   /// For the log's start line: name and pages of each configured store.
@@ -107,7 +112,8 @@ private:
     std::size_t users = 0;
     bool lingers = false;                            ///< nobody uses it, and it may be closed
     std::list<Entry*> place;                         ///< its node, while it is not in `lingering_`
-    Clock::time_point idle_since{};                  ///< while it lingers; zero: it is to be closed
+    Clock::time_point idle_since{};                  ///< while it lingers
+    bool close_due = false;                          ///< it is to be closed, however long it has lingered
     bool retire_due = false;                         ///< retire() has to look at it
     std::vector<std::function<void()>> after_close;  ///< in changes()
   };
@@ -145,6 +151,7 @@ private:
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;
   std::list<Entry*> lingering_;  ///< the one that has for longest first
+  std::atomic<std::size_t> lingering_max_;
   bool closing_all_ = false;
   Clock::time_point last_look_{};
   std::atomic<bool> retiring_{false};  ///< retire() is on its way

@@ -15,10 +15,7 @@ std::int64_t now_unix_ms() noexcept {
       .count();
 }
 
-std::int64_t monotonic_ms() noexcept {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+std::int64_t monotonic_ms() noexcept { return ms_of(std::chrono::steady_clock::now()); }
 
 namespace {
 
@@ -73,7 +70,9 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
       log_(log),
       unneeded_(std::move(unneeded)),
       loops_(threads.loops),
+      calls_(threads.loops.take_calls()),
       writers_loop_(threads.loops.next()),
+      readers_(writers_loop_),
       sync_lane_(threads.disk),
       checkpoint_lane_(threads.disk),
       jobs_(threads.disk) {}
@@ -81,7 +80,7 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
 StoreHost::~StoreHost() = default;
 
 std::shared_ptr<Worker> StoreHost::worker_for(Access access) noexcept {
-  return access == Access::write ? loops_.at(writers_loop_) : loops_.beside(writers_loop_, readers_++);
+  return access == Access::write ? loops_.writer(writers_loop_) : loops_.reader(readers_++);
 }
 
 storage::Store& StoreHost::opened() {

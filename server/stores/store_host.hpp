@@ -44,6 +44,10 @@ struct StoreSettings {
 std::int64_t now_unix_ms() noexcept;
 /// Milliseconds of a clock that nobody sets.
 std::int64_t monotonic_ms() noexcept;
+/// The same of a moment of that clock.
+inline std::int64_t ms_of(std::chrono::steady_clock::time_point moment) noexcept {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(moment.time_since_epoch()).count();
+}
 
 class StoreHost {
 public:
@@ -58,12 +62,13 @@ public:
 
   const StoreSettings& settings() const noexcept { return settings_; }
   const std::string& name() const noexcept { return settings_.name; }
-  /// The loop for the next session. One that reads, or a fork, never comes to where the store's writers are, as long as
-  /// there is more than one loop.
+  /// The loop for the next session. One that reads, or a fork, never comes to where writers are.
   std::shared_ptr<Worker> worker_for(Access access) noexcept;
   /// What takes as long as the disk does, one thing at a time: opening, closing, looking after the store. The calls
   /// below are for its tasks, which don't own the host: its destructor waits for them.
   Strand& jobs() noexcept { return jobs_; }
+  /// In which threads of the loops are stuck, on behalf of sessions of this store.
+  StuckCalls& calls() noexcept { return *calls_; }
 
   /// Opens the store when it is not open; throws MemoryError.
   storage::Store& opened();
@@ -98,8 +103,9 @@ private:
   Log& log_;
   const std::function<void(StoreHost&)> unneeded_;
   Loops& loops_;
+  const HeldCalls calls_;
   const std::size_t writers_loop_;
-  std::atomic<std::size_t> readers_{0};  ///< that came until now
+  std::atomic<std::size_t> readers_;  ///< where the next one goes
 
   // Declared so that the jobs end first, then the store, then its lanes.
   Lane sync_lane_;

@@ -161,8 +161,7 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
     const OnExit exit{[&] { end_read(read); }};
     run_read_planned();
     const std::uint64_t in_file = std::min(end, image_bytes);
-    image =
-        image_->file().data_ranges(offset, in_file, std::min(ranges_max, image_ranges_max), described_until);
+    image = image_->file().data_ranges(offset, in_file, std::min(ranges_max, image_ranges_max), described_until);
     if (described_until == in_file) described_until = end;  // what is past the file's end is a hole
   }
   end = described_until;

@@ -34,6 +34,7 @@
 
 #include "base/mutation.hpp"
 #include "base/thread_annotations.hpp"
+#include "base/thread_number.hpp"
 
 namespace pageserver::storage {
 
@@ -136,11 +137,7 @@ public:
   }
 
 private:
-  Lane& lane_of_this_thread() noexcept {
-    static std::atomic<std::size_t> threads{0};
-    thread_local const std::size_t mine = threads++;
-    return lanes_[mine % lanes_.size()];
-  }
+  Lane& lane_of_this_thread() noexcept { return lanes_[thread_number() % lanes_.size()]; }
 
   std::vector<Lane> lanes_;
   unsigned generation_ = 0;

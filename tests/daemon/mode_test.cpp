@@ -22,8 +22,7 @@ public:
   ~InMode() { ::unsetenv("PAGESERVER_TEST_MODE"); }
 };
 
-/// Whether so many threads serve the readers of a store: one less than there are loops. A thread names itself a moment
-/// after it was started.
+/// Whether so many threads serve readers. A thread names itself a moment after it was started.
 bool serve(const Daemon& daemon, std::size_t wanted) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (std::size_t count = 0; std::chrono::steady_clock::now() < deadline; count = 0) {
@@ -31,10 +30,10 @@ bool serve(const Daemon& daemon, std::size_t wanted) {
       std::ifstream comm(task.path() / "comm");
       std::string name;
       std::getline(comm, name);
-      if (name.starts_with("loop ")) ++count;
+      if (name.starts_with("readers ")) ++count;
     }
-    if (count == wanted + 1) return true;
-    if (count > wanted + 1) return false;
+    if (count == wanted) return true;
+    if (count > wanted) return false;
   }
   return false;
 }

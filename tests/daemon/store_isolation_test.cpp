@@ -173,6 +173,41 @@ TEST_CASE("while the disks of 50 of 200 stores hang, the others are served, and 
     CHECK(sessions[static_cast<std::size_t>(i)].must_receive().status() == proto::Status::ok);
 }
 
+TEST_CASE("sessions without number on a store whose disk hangs leave threads for the others") {
+  raise_open_files_limit();
+  server::Config config;
+  config.threads = 1;
+  config.limits.disk_threads = 16;
+  InProcess in_process(config);
+  RawClient writer = in_process.session("slow");
+  writer.grow(1);
+  writer.write(0, pattern(1000, 1));
+  writer.close();
+  constexpr int sessions = 100;
+  std::vector<RawClient> slow;
+  for (int i = 0; i < sessions; ++i) slow.push_back(in_process.session("slow", proto::Access::read));
+  in_process.files.hold_data = true;
+  in_process.files.gate.shut();
+  for (RawClient& client : slow) client.send(proto::ReadRequest{0, 1000});
+  in_process.files.gate.wait_until_held(4);
+  RawClient fast = in_process.session("fast");
+  fast.grow(1);
+  for (int i = 0; i < 20; ++i) {
+    fast.write(0, pattern(1000, static_cast<unsigned>(i)));
+    fast.flush();
+    RawClient reader = in_process.session("fast", proto::Access::read);
+    REQUIRE(reader.read(0, 1000) == pattern(1000, static_cast<unsigned>(i)));
+  }
+  CHECK(in_process.greeted().call(proto::ListRequest{}).status() == proto::Status::ok);
+  CHECK(in_process.files.gate.held() <= 16 / 2 + 3);
+  // Some end meanwhile.
+  for (int i = 0; i < 10; ++i) slow[static_cast<std::size_t>(5 * i)].reset();
+  in_process.files.gate.open();
+  for (int i = 0; i < sessions; ++i)
+    if (i >= 50 || i % 5 != 0)
+      CHECK(slow[static_cast<std::size_t>(i)].must_receive().as<proto::ReadAnswer>().data.size() == 1000);
+}
+
 TEST_CASE("a held sync delays only the one who asked for it") {
   InProcess in_process;
   RawClient writer = in_process.session("slow");

@@ -87,8 +87,9 @@ struct FewThreads {
   std::optional<Process> process;
 };
 
-// Listeners, log, signals and the ticker have one each; three serve sessions, and one makes calls to the disk.
-constexpr int few_threads = 4 + 3 + 1;
+// Listeners, log, signals and the ticker have one each; two loops serve readers and two writers, and one makes
+// calls to the disk.
+constexpr int few_threads = 4 + 2 + 2 + 1;
 
 std::ptrdiff_t threads_of(const Process& process) {
   return std::distance(std::filesystem::directory_iterator("/proc/" + std::to_string(process.pid()) + "/task"),

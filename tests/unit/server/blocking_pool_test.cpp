@@ -161,6 +161,23 @@ TEST_CASE("a pool that gets no more threads goes on with those that it has, and 
   held.gate.open();
 }
 
+TEST_CASE("a pool that finds no memory or no thread when it is made leaves nothing behind") {
+  bool more = true;
+  for (std::uint64_t at = 1; more; ++at) {
+    REQUIRE(at < 1000);
+    Ticker ticker(1ms);
+    bool threw = false;
+    const FailingMemory none(at);
+    try {
+      const BlockingPool pool(ticker, small_pool());
+    } catch (const std::bad_alloc&) {
+      threw = true;
+    }
+    more = none.failed();
+    if (!more && threw) std::terminate();
+  }
+}
+
 TEST_CASE("what a task holds is released before the strand's next one begins, and where nothing is left to do") {
   Ticker ticker(1ms);
   BlockingPool pool(ticker, small_pool());

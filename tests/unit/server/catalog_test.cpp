@@ -190,6 +190,49 @@ TEST_CASE("a list in many parts looks at each store once, and reads the director
   CHECK(fixture.on_admin([&] { return catalog.list(after, 32); }).empty());
 }
 
+TEST_CASE("to open all stores of a folder, configured or not, reads it once, as long as nothing in it changes") {
+  /// Whatever is there has been there for long.
+  struct OldFiles final : test::FaultyFileSystem {
+    std::int64_t now_ns() noexcept override { return below().now_ns() + 3'600'000'000'000; }
+  } files;
+  Fixture f;
+  f.serve_directory(false, false);
+  constexpr int count = 40;
+  const auto name = [](int i) { return (i % 2 == 0 ? "c" : "d") + std::to_string(i); };
+  for (int i = 0; i < count; ++i) {
+    make_image(f.dir.path() / (name(i) + ".img"), page_size);
+    if (i % 2 == 0) f.config.stores.push_back({"", name(i), f.dir.file(name(i) + ".img"), false, false, {}, {}});
+  }
+  f.catalog.emplace(f.config, files, f.log, f.threads);
+  f.catalog->start();
+  const auto open = [&](int i) {
+    const auto use = f.on_admin([&] { return f.catalog->resolve(name(i)); });
+    std::promise<void> opened;
+    use->host().jobs().submit([&] {
+      (void)use->host().opened();
+      opened.set_value();
+    });
+    opened.get_future().get();
+  };
+  open(1);
+  const auto lists = files.calls(test::Call::list);
+  CHECK(lists <= 16 + 2);  // those that were opened at the same time may each have read it
+  for (int i = 3; i < count; i += 2) open(i);
+  CHECK(files.calls(test::Call::list) == lists);
+  // A log that appears meanwhile is seen.
+  make_image(f.dir.path() / "late.img", page_size);
+  make_image(f.dir.path() / "late.img.spare.0000000001", 100);
+  const auto late = f.on_admin([&] { return f.catalog->resolve("late"); });
+  std::promise<void> opened;
+  late->host().jobs().submit([&] {
+    (void)late->host().opened();
+    opened.set_value();
+  });
+  opened.get_future().get();
+  CHECK_FALSE(std::filesystem::exists(f.dir.path() / "late.img.spare.0000000001"));
+  CHECK(files.calls(test::Call::list) > lists);
+}
+
 TEST_CASE("a directory store is open while it is used, and gone from memory afterwards") {
   Fixture f;
   f.serve_directory(false, true);
@@ -209,6 +252,63 @@ TEST_CASE("a directory store is open while it is used, and gone from memory afte
   // The removal waits for the closing that this began.
   CHECK(f.remove("s") == nullptr);
   CHECK(f.on_admin([&] { return catalog.list("", 9); }).empty());
+}
+
+TEST_CASE("a store that nobody uses gives way to another one, however long it might stay and however young the clock") {
+  Fixture f;
+  f.serve_directory(false, false);
+  f.config.limits.stores = 1;
+  f.config.directory->linger = std::chrono::hours(24 * 365);
+  make_image(f.dir.path() / "a.img", 0);
+  make_image(f.dir.path() / "b.img", 0);
+  Catalog& catalog = f.start();
+  {
+    const auto first = f.on_admin([&] { return catalog.resolve("a"); });
+    std::promise<void> opened;
+    first->host().jobs().submit([&] {
+      (void)first->host().opened();
+      opened.set_value();
+    });
+    opened.get_future().get();
+  }
+  const auto is_open = [&] { return f.on_admin([&] { return catalog.list("", 9); })[0].open; };
+  REQUIRE(is_open());
+  const auto second = f.on_admin([&] { return catalog.resolve("b"); });
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (is_open()) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    catalog.look_after_stores();
+  }
+}
+
+TEST_CASE("stores that linger are kept no descriptors for, and those that take long to close are bounded") {
+  Fixture f;
+  f.serve_directory(false, false);
+  constexpr int stuck = 66;
+  f.config.directory->linger = std::chrono::hours(1);
+  for (int i = 0; i <= stuck; ++i) make_image(f.dir.path() / ("s" + std::to_string(i) + ".img"), 0);
+  Catalog& catalog = f.start();
+  const std::size_t kept = catalog.stores_to_keep_files_for();
+  catalog.keep_lingering(2);
+  std::vector<std::shared_ptr<void>> held;
+  for (int i = 0; i < stuck; ++i) {
+    const auto use = f.on_admin([&] { return catalog.resolve("s" + std::to_string(i)); });
+    // As a disk that hangs would: nothing of the store is closed meanwhile.
+    auto gate = std::make_shared<std::promise<void>>();
+    use->host().jobs().submit(
+        [wait = std::make_shared<std::shared_future<void>>(gate->get_future())] { wait->wait(); });
+    held.push_back({gate.get(), [gate](void*) { gate->set_value(); }});
+  }
+  CHECK(catalog.stores_to_keep_files_for() == kept);
+  const std::string next = "s" + std::to_string(stuck);
+  CHECK(f.code_of_call([&] { catalog.resolve(next); }) == Errc::limit_exceeded);
+  CHECK(f.message.find("66 stores that nobody uses are still open") != std::string::npos);
+  held.clear();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (f.code_of_call([&] { catalog.resolve(next); }) != Errc{}) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    std::this_thread::yield();
+  }
 }
 
 TEST_CASE("no more stores are open than the limit says") {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <list>
 #include <set>
 #include <thread>
 #include <vector>
@@ -99,8 +100,7 @@ TEST_CASE("while handlers of a loop are stuck, its others run, and the threads t
   BlockingPool::Options options;
   options.idle = 50ms;
   SharedThreads threads{1, options, log};
-  REQUIRE(threads.loops.count() == 2);
-  Worker& worker = *threads.loops.at(0);
+  Worker& worker = *threads.loops.reader(0);
   Gate gate;
   std::atomic<int> done{0};
   std::atomic<int> stuck{0};
@@ -134,6 +134,101 @@ TEST_CASE("while handlers of a loop are stuck, its others run, and the threads t
   wait_until([&] { return threads.disk.load().threads <= 2; });
 }
 
+TEST_CASE("turns: whoever stepped out keeps the others out until another thread has come back for it") {
+  Taker taker;
+  REQUIRE(taker.turn.enter(0));
+  taker.turn.step_out();
+  CHECK_FALSE(taker.turn.is_inside_here());
+  taker.take(Taker::signs[0]);
+  CHECK(taker.first == 0);
+  std::thread other([&] {
+    taker.turn.come_back();
+    for (unsigned left = taker.turn.next(); left != 0; left = taker.turn.next())
+      if ((left & Taker::signs[0]) != 0) ++taker.first;
+  });
+  other.join();
+  CHECK(taker.first == 1);
+  taker.take(Taker::signs[0]);
+  CHECK(taker.first == 2);
+}
+
+TEST_CASE("short things now and then are looked at in slow steps, and what somebody waits for at once") {
+  struct Now : Ticked {
+    Looked look() noexcept override {
+      ++looks;
+      return moved.exchange(false) ? Looked::moved : Looked::quiet;
+    }
+    std::atomic<bool> moved{false};
+    std::atomic<int> looks{0};
+  } now;
+  constexpr auto step = 2ms;
+  Ticker ticker(step);
+  ticker.add(now);
+  const auto begin_one = [&] {
+    now.moved = true;
+    ticker.note();
+    wait_until([&] { return !now.moved; });
+  };
+  for (int i = 0; i < 10; ++i) begin_one();
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 5; ++i) begin_one();
+  CHECK(std::chrono::steady_clock::now() - began >= 4 * Ticker::slow_steps * step);
+  const int looks_before = now.looks;
+  ticker.wake();
+  wait_until([&] { return now.looks > looks_before; });
+  ticker.remove(now);
+}
+
+TEST_CASE("what many are stuck in takes half of the pool and no more; the rest wait, and all is done in the end") {
+  Log log{LogFormat::text, LogLevel::error};
+  BlockingPool::Options options;
+  options.threads_max = 12;
+  SharedThreads threads{1, options, log};
+  Loops& loops = threads.loops;
+  constexpr int handlers = 60;
+  Gate gate;
+  gate.shut();
+  struct Handler {
+    Loops* loops;
+    StuckCalls* calls;
+    Gate* gate;
+    Worker* worker;
+    std::atomic<int>* done;
+    Loops::Wait wait{1};
+    void run() {
+      wait.front().object = not_owned(this);
+      wait.front().begin = [](Loops::Wait node) {
+        auto* const handler = static_cast<Handler*>(node.front().object.get());
+        handler->wait.swap(node);
+        handler->worker->post([handler] { handler->run(); });
+      };
+      if (loops->wait_for_calls(*calls, wait)) return;
+      const Worker::Busy busy(calls);
+      gate->pass();
+      ++*done;
+    }
+  };
+  const HeldCalls first = loops.take_calls();
+  const HeldCalls second = loops.take_calls();
+  std::atomic<int> done{0};
+  std::list<Handler> all;
+  for (int i = 0; i < handlers; ++i) {
+    all.push_back({&loops, (i % 2 == 0 ? first : second).get(), &gate, loops.reader(0).get(), &done, Loops::Wait(1)});
+    all.back().worker->post([handler = &all.back()] { handler->run(); });
+  }
+  std::atomic<int> others{0};
+  for (int i = 0; i < 100; ++i) loops.reader(0)->post([&] { ++others; });
+  wait_until([&] { return others == 100; });
+  CHECK(threads.disk.room() > 0);
+  Strand strand(threads.disk);
+  strand.submit([&] { ++others; });
+  wait_until([&] { return others == 101; });
+  CHECK(done == 0);
+  gate.open();
+  wait_until([&] { return done == handlers; });
+  wait_until([&] { return first->count() == 0 && second->count() == 0; });
+}
+
 TEST_CASE("loops end although their threads were lent some") {
   Log log{LogFormat::text, LogLevel::error};
   Gate gate;
@@ -142,7 +237,7 @@ TEST_CASE("loops end although their threads were lent some") {
   std::thread opener;
   {
     SharedThreads threads{1, {}, log};
-    Worker& worker = *threads.loops.at(1);
+    Worker& worker = *threads.loops.writer(0);
     worker.post([&] {
       const Worker::Busy busy;
       gate.pass();
