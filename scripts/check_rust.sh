@@ -37,7 +37,13 @@ else
   skip fmt "there is none, or one of another year"
 fi
 if command -v rustdoc >/dev/null && at_least 1.80; then
+  rm -rf build/rust/doc  # of items that are gone
   run doc env RUSTDOCFLAGS='-D warnings' cargo doc "${manifest[@]}" --no-deps
+  recorded=$(sed -n '1s/^# rustdoc //p' client/rust/api.txt)
+  case $version in
+    "$recorded".*) run api scripts/rust_api.py build/rust/doc/pageserver client/rust/api.txt ;;
+    *) skip api "client/rust/api.txt is in the words of rustdoc $recorded" ;;
+  esac
 else
   skip doc "rustdoc is not there, or too old"
 fi

@@ -20,6 +20,7 @@
 //! - [`Daemon`]: lists, makes and removes stores.
 //! - [`provider`]: memory for an engine (heap, file or store), with the traits of `wasm-dbms` behind the features
 //!   `wasm-dbms-0-9`, `wasm-dbms-0-10`, `wasm-dbms-0-11`, and [`stable`] for `ic-stable-structures-0-7`.
+//! - `Session::connect_tls`, with the feature `rustls`: over TLS.
 //! - [`Error`], [`ErrorKind`]: what went wrong, for people and for programs.
 //!
 //! The crate has no dependency, no build script and no unsafe code. It blocks, and needs of the system only a stream
@@ -44,6 +45,8 @@ pub mod protocol;
 pub mod provider;
 mod session;
 pub mod stable;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transport;
 mod uri;
 

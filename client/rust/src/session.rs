@@ -112,7 +112,7 @@ impl Session {
         Session::begin(stream, options, Instant::now())
     }
 
-    fn begin(stream: Box<dyn Transport>, options: Options, began: Instant) -> Result<Session> {
+    pub(crate) fn begin(stream: Box<dyn Transport>, options: Options, began: Instant) -> Result<Session> {
         let deadline = began + options.connect_timeout;
         let connection = Connection::new(
             stream,
