@@ -276,7 +276,7 @@ private:
   Greeting greeting_;
 
   Pending pending_;
-  std::optional<OpenWish> wish_;
+  std::unique_ptr<OpenWish> wish_;  // only while it opens: an idle session is small
   std::uint64_t place_in_line_ = 0;
   storage::PollBudget poll_budget_;
   std::optional<proto::FrameHeader> close_request_;

@@ -166,7 +166,8 @@ void Connection::take_remove(const FrameHeader& header, Payload payload) {
 void Connection::take_open(const FrameHeader& header, Payload payload) {
   proto::OpenRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  OpenWish& wish = wish_.emplace();
+  wish_ = std::make_unique<OpenWish>();
+  OpenWish& wish = *wish_;
   wish.header = header;
   wish.store = request.store;
   wish.wait_ms = request.wait_ms;

@@ -34,7 +34,7 @@ public:
 private:
   friend class Worker;
   friend struct RoomTask;
-  static constexpr std::size_t bytes = 256;
+  static constexpr std::size_t bytes = 128;
   std::atomic<bool> posted_{false};
   alignas(std::max_align_t) std::byte room_[bytes];
 };
