@@ -10,6 +10,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/image_watch.cpp
   engine/lease_line.cpp
   engine/leases.cpp
+  engine/log_check.cpp
   engine/log_tail.cpp
   engine/page_runs.cpp
   engine/placement.cpp
@@ -27,6 +28,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/session_state.cpp
   engine/set_aside.cpp
   engine/sync.cpp
+  file/disk_compare.cpp
   file/file_system_warning.cpp
   file/mapped_file.cpp
   log/image_note.cpp

@@ -94,7 +94,7 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   ImageFile image = ImageFile::open(file_system, path, image_options);
   std::string warning;
   if (!options.read_only) {
-    RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes);
+    RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes, &sync_lane);
     if (report.replayed && options.recovered) options.recovered(report);
     warning = std::move(report.warning);
     // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last

@@ -30,8 +30,7 @@ void put_pieces(std::span<const Piece> pieces, std::span<const LogSegmentRef> se
     } else if (piece.memory) {
       std::memcpy(into.data(), piece.memory.get() + piece.memory_offset, into.size());
     } else {
-      const LogSegment& segment = *segment_at(segments, piece.position);
-      segment.file.read(segment.offset_of(piece.position), into);
+      segment_at(segments, piece.position)->read(piece.position, into);
     }
   }
 }

@@ -10,8 +10,9 @@
 
 #include "base/mutation.hpp"
 #include "storage/engine/image_copy.hpp"
+#include "storage/engine/log_check.hpp"
 #include "storage/engine/set_aside.hpp"
-#include "storage/file/disk_compare.hpp"
+#include "storage/file/file_system_warning.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/image_note.hpp"
 #include "storage/log/log_index.hpp"
@@ -73,7 +74,8 @@ void check_pair(const LogScan& scan, const FileStatus& image, const std::string&
                                             "; " + choice_text(scan, path));
 }
 
-LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogSizes& sizes = {}) {
+LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogSizes& sizes = {},
+                  const std::function<void(const std::vector<LogSegmentRef>&)>& found = {}) {
   const auto apply = [&](const ScannedRecord& record) {
     if (index == nullptr) return;
     std::uint64_t position = record.data_position;
@@ -82,7 +84,7 @@ LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogS
       if (!range.zero) position += range.length;
     }
   };
-  return scan_log(image.folder(), image.name(), flags, apply, sizes);
+  return scan_log(image.folder(), image.name(), flags, apply, sizes, found);
 }
 
 /// Calls `bytes(offset, span)` for what the segment's file has within `[from, until)`, in parts.
@@ -140,6 +142,7 @@ bool replace_by_copy(const Folder& folder, const std::string& image_name, LogSeg
   }
   const std::string name = file_name(segment.file.path());
   folder.rename(copy_name, name);
+  segment.unmap();
   segment.file = File{std::move(copy), folder.path_of(name)};
   return true;
 }
@@ -157,13 +160,12 @@ void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) 
 /// image change: should power fail in the middle, the same records are found again. They may as well be durable
 /// already, and answered; so they are written over in place only where there is no room for a copy: a loss of power
 /// then may tear them.
-void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan,
+void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan, LogCheck& check,
                       const std::atomic<bool>* abandon, const LogSizes& sizes) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
     check_abandoned(abandon, folder.path_of(image_name));
-    if (disk_has(folder, file_name(segment->file.path()), segment->file, 0,
-                 segment->offset_of(segment->end_position))) {
+    if (check.has(*segment, segment->offset_of(segment->end_position))) {
       look_for_mark(*segment);
       continue;
     }
@@ -212,12 +214,18 @@ ImageIdentity image_identity(const FileStatus& status) noexcept {
   return {status.inode, status.birth_ns, status.generation};
 }
 
-RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon, const LogSizes& sizes) {
+RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon, const LogSizes& sizes,
+                             Background* lane) {
   const Folder& folder = image.folder();
   remove_scratch_files(folder, image.name());
   const FileStatus status = image.file().status();
   LogIndex index;
-  LogScan scan = scan_into(image, O_RDWR, &index, sizes);
+  LogCheck check{folder};
+  LogScan scan = scan_into(image, O_RDWR, &index, sizes, [&](const std::vector<LogSegmentRef>& segments) {
+    if (is_good_to_map(folder))
+      for (const LogSegmentRef& segment : segments) segment->map();
+    check.begin(segments, lane);
+  });
   RecoveryReport report = report_of(scan, status);
   if (!report.log_found) return report;
   FileSystem& file_system = folder.file_system();
@@ -230,7 +238,7 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
   drop_behind_cut(folder, image.name(), scan, report);
   check_abandoned(abandon, image.path());
-  make_log_durable(folder, image.name(), scan, abandon, sizes);
+  make_log_durable(folder, image.name(), scan, check, abandon, sizes);
   copy_into_image(image, scan, index, notes, abandon);
   remove_segments(folder, scan.segments);
   report.replayed = true;

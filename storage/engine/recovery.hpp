@@ -10,6 +10,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "storage/engine/background.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/image/image_file.hpp"
 #include "storage/log/log_sizes.hpp"
@@ -48,9 +49,9 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
 RecoveryReport drop_log(FileSystem& file_system, const std::string& path);
 
 /// As recover_log(), on an image that the caller holds open and locked. Throws provider_error, with the log kept, soon
-/// after `abandon` is set.
+/// after `abandon` is set. With a lane the log is read back from the disk there while it is scanned.
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr,
-                             const LogSizes& sizes = {});
+                             const LogSizes& sizes = {}, Background* lane = nullptr);
 
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;

@@ -8,8 +8,10 @@
 #include <memory>
 #include <new>
 #include <span>
+#include <vector>
 
 #include "base/mutation.hpp"
+#include "storage/file/mapped_file.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -43,29 +45,36 @@ std::uint64_t read_blocks(const File& file, std::uint64_t offset, std::span<std:
 
 }  // namespace
 
-bool disk_has(const Folder& folder, const std::string& name, const File& file, std::uint64_t from,
-              std::uint64_t until) {
+std::uint64_t disk_prefix(const Folder& folder, const std::string& name, const File& file,
+                          const std::atomic<std::uint64_t>& limit, std::span<const std::byte> mapped) {
   FileSystem& file_system = folder.file_system();
-  if (!retried([&] { return file_system.sync_data(file.descriptor()); }).ok()) return false;
+  if (!retried([&] { return file_system.sync_data(file.descriptor()); }).ok()) return 0;
   const IoResult opened = folder.try_open_file(name, O_RDONLY | O_DIRECT, 0);
-  if (!opened.ok()) return false;
+  if (!opened.ok()) return 0;
   const File direct{file_system, static_cast<int>(opened.value), file.path()};
-  const FileStatus there = direct.status();
+  const FileStatus on_disk = direct.status();
   const FileStatus ours = file.status();
-  if (there.device != ours.device || there.inode != ours.inode) return false;
-  if (mutated(Mutation::recovery_trusts_sync)) return true;
+  if (on_disk.device != ours.device || on_disk.inode != ours.inode) return 0;
+  if (mutated(Mutation::recovery_trusts_sync)) return ours.size_bytes;
 
   const AlignedBytes disk = make_aligned(part_bytes);
-  const AlignedBytes memory = make_aligned(part_bytes);
-  for (std::uint64_t at = from / block_bytes * block_bytes; at < until; at += part_bytes) {
+  std::vector<std::byte> memory;
+  const auto same = [&](std::uint64_t at, std::span<const std::byte> there) {
+    if (at + there.size() <= mapped.size()) return mapped_equals(mapped.data() + at, there);
+    memory.resize(part_bytes);
+    return file.read_up_to(at, std::span{memory}.first(there.size())) == there.size() &&
+           std::memcmp(there.data(), memory.data(), there.size()) == 0;
+  };
+  std::uint64_t at = 0;
+  for (std::uint64_t until; at < (until = std::min<std::uint64_t>(limit, ours.size_bytes));) {
     const auto wanted = static_cast<std::size_t>(std::min(until - at, part_bytes));
     // Whole blocks: of the last one the file may have a part only.
     const std::uint64_t whole = (wanted + block_bytes - 1) / block_bytes * block_bytes;
-    if (read_blocks(direct, at, {disk.get(), static_cast<std::size_t>(whole)}) < wanted) return false;
-    if (file.read_up_to(at, {memory.get(), wanted}) < wanted) return false;
-    if (std::memcmp(disk.get(), memory.get(), wanted) != 0) return false;
+    if (read_blocks(direct, at, {disk.get(), static_cast<std::size_t>(whole)}) < wanted) break;
+    if (!same(at, {disk.get(), wanted})) break;
+    at += wanted;
   }
-  return true;
+  return at;
 }
 
 }  // namespace pageserver::storage

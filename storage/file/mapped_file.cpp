@@ -26,6 +26,23 @@ void on_bus_error(int number, siginfo_t*, void* context) {
   ::signal(number, SIG_DFL);
 }
 
+/// What `touch` returns; false when a byte that it touches can't be had. `touch` is left by a jump then, so it owns
+/// nothing.
+template <class Touch>
+bool touch_mapped(Touch touch) noexcept {
+  sigjmp_buf here;
+  if (sigsetjmp(here, 0) != 0) {
+    landing = nullptr;
+    return false;
+  }
+  landing = &here;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  const bool result = touch();
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  landing = nullptr;
+  return result;
+}
+
 }  // namespace
 
 void enable_mapped_reads() noexcept {
@@ -38,17 +55,14 @@ void enable_mapped_reads() noexcept {
 bool mapped_reads_enabled() noexcept { return enabled; }
 
 bool read_mapped(const std::byte* from, std::span<std::byte> buffer) noexcept {
-  sigjmp_buf here;
-  if (sigsetjmp(here, 0) != 0) {
-    landing = nullptr;
-    return false;
-  }
-  landing = &here;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  std::memcpy(buffer.data(), from, buffer.size());
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  landing = nullptr;
-  return true;
+  return touch_mapped([=] {
+    std::memcpy(buffer.data(), from, buffer.size());
+    return true;
+  });
+}
+
+bool mapped_equals(const std::byte* from, std::span<const std::byte> bytes) noexcept {
+  return touch_mapped([=] { return std::memcmp(from, bytes.data(), bytes.size()) == 0; });
 }
 
 MappedFile::~MappedFile() {

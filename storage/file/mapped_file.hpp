@@ -12,13 +12,15 @@
 namespace pageserver::storage {
 
 /// Lets this process use MappedFile: installs a handler for SIGBUS, which the kernel sends to whoever touches a mapped
-/// byte that the file no longer has or the disk can't give. Only copies of read_mapped() are caught; anything else ends
-/// the process as before. For programs that own their signals: the daemon, not a library.
+/// byte that the file no longer has or the disk can't give. Only what read_mapped() and mapped_equals() touch is
+/// caught; anything else ends the process as before. For programs that own their signals: the daemon, not a library.
 void enable_mapped_reads() noexcept;
 bool mapped_reads_enabled() noexcept;
 
 /// Copies `buffer.size()` bytes from a mapping. False when the bytes can't be had: read(2) then says why.
 bool read_mapped(const std::byte* from, std::span<std::byte> buffer) noexcept;
+/// Whether the mapping has these bytes. False also when they can't be had.
+bool mapped_equals(const std::byte* from, std::span<const std::byte> bytes) noexcept;
 
 /// Maps a file that only grows. Not thread-safe, but what address() returned stays valid until destruction.
 class MappedFile {

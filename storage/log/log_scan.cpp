@@ -39,11 +39,13 @@ MemoryError damaged(const std::string& path, const std::string& what) {
 class Scanner {
 public:
   Scanner(const Folder& folder, std::string image_name, int open_flags,
-          const std::function<void(const ScannedRecord&)>& apply, std::uint64_t part_bytes)
+          const std::function<void(const ScannedRecord&)>& apply,
+          const std::function<void(const std::vector<LogSegmentRef>&)>& say_found, std::uint64_t part_bytes)
       : folder_{folder},
         image_name_{std::move(image_name)},
         open_flags_{open_flags},
         apply_{apply},
+        say_found_{say_found},
         part_bytes_{part_bytes} {
     assert(part_bytes_ % record_alignment == 0);
   }
@@ -51,7 +53,12 @@ public:
   LogScan run() {
     for (const std::string& name : look_beside(folder_, image_name_).log) load(name);
     for (const FoundSegment& found : found_) scan_.bytes += found.file_bytes;
-    if (!found_.empty() && check_headers()) walk();
+    if (!found_.empty() && check_headers()) {
+      for (const FoundSegment& found : found_)
+        if (found.decoded == Decoded::valid) note_synced(found.header.synced_position);
+      if (say_found_) say_found_(perhaps_not_synced());
+      walk();
+    }
     return std::move(scan_);
   }
 
@@ -135,9 +142,18 @@ private:
     });
   }
 
+  std::vector<LogSegmentRef> perhaps_not_synced() const {
+    std::vector<LogSegmentRef> segments;
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      if (found_[i].decoded != Decoded::valid) continue;
+      const bool synced = i + 1 < found_.size() && found_[i + 1].decoded == Decoded::valid &&
+                          found_[i + 1].header.first_position <= scan_.synced_position;
+      if (!synced) segments.push_back(found_[i].segment);
+    }
+    return segments;
+  }
+
   void walk() {
-    for (const FoundSegment& found : found_)
-      if (found.decoded == Decoded::valid) note_synced(found.header.synced_position);
     scan_.end_position = found_.front().segment->first_position;
     std::size_t index = 0;
     std::uint64_t offset = found_.front().segment->layout.records_at;  // of what comes next in segment `index`
@@ -355,6 +371,7 @@ private:
   const std::string image_name_;
   const int open_flags_;
   const std::function<void(const ScannedRecord&)>& apply_;
+  const std::function<void(const std::vector<LogSegmentRef>&)>& say_found_;
   const std::uint64_t part_bytes_;
   std::vector<FoundSegment> found_;
   std::uint64_t version_ = 0;
@@ -365,8 +382,9 @@ private:
 }  // namespace
 
 LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
-                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes) {
-  return Scanner{folder, image_name, open_flags, apply, sizes.part_bytes}.run();
+                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes,
+                 const std::function<void(const std::vector<LogSegmentRef>&)>& found) {
+  return Scanner{folder, image_name, open_flags, apply, found, sizes.part_bytes}.run();
 }
 
 }  // namespace pageserver::storage

@@ -46,7 +46,10 @@ struct LogScan {
 
 /// Reads the log of the image of that name and hands each record that counts to `apply`, in order. Damage is
 /// reported in `problem`; what the file system says is thrown. Opens the files with `open_flags` (O_RDWR, O_RDONLY).
+/// `found`, unless it is empty, is called before any record is read, with the files that may hold some of which no
+/// header states that they are synced.
 LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
-                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes = {});
+                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes = {},
+                 const std::function<void(const std::vector<LogSegmentRef>&)>& found = {});
 
 }  // namespace pageserver::storage

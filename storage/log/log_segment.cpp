@@ -35,6 +35,24 @@ constexpr std::uint64_t ahead_record_part = 8;
 
 }  // namespace
 
+void LogSegment::map() {
+  if (!mapped_.empty() || !mapped_reads_enabled()) return;
+  const std::uint64_t bytes = file.status().size_bytes;
+  mapping_ = std::make_unique<MappedFile>(file, bytes);
+  if (const std::byte* const begin = mapping_->address(bytes)) mapped_ = {begin, bytes};
+}
+
+void LogSegment::unmap() noexcept {
+  mapped_ = {};
+  mapping_.reset();
+}
+
+void LogSegment::read(std::uint64_t position, std::span<std::byte> into) const {
+  const std::uint64_t offset = offset_of(position);
+  const bool within = offset <= mapped_.size() && into.size() <= mapped_.size() - offset;
+  if (!within || !read_mapped(mapped_.data() + offset, into)) file.read(offset, into);
+}
+
 void mark_segment(LogSegment& segment) {
   if (segment.marked) return;
   std::array<std::byte, mark_bytes> encoded;

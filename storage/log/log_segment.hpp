@@ -16,6 +16,7 @@
 #include "base/mutex.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
+#include "storage/file/mapped_file.hpp"
 #include "storage/log/log_codec.hpp"
 #include "storage/log/log_sizes.hpp"
 
@@ -36,6 +37,20 @@ struct LogSegment {
   bool entry_synced = false;  ///< its directory entry is durable
 
   std::uint64_t offset_of(std::uint64_t position) const noexcept { return position - first_position; }
+
+  /// For whoever reads much of the file from here and there: reads cost no system call then. Where it can't be mapped
+  /// nothing changes.
+  void map();
+  /// The file from its byte 0 on, as long as it was when it was mapped; empty unless it is.
+  std::span<const std::byte> mapped() const noexcept { return mapped_; }
+  /// Fills `into`.
+  void read(std::uint64_t position, std::span<std::byte> into) const;
+  /// Due before `file` becomes another one.
+  void unmap() noexcept;
+
+private:
+  std::unique_ptr<MappedFile> mapping_;
+  std::span<const std::byte> mapped_;
 };
 
 /// Notes in the segment that everything before it is in the synced image, so that it can be the oldest one, and syncs
