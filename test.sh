@@ -3,7 +3,7 @@
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
-#   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine
+#   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine python
 #                          container debian13 coverage bench
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
@@ -141,6 +141,22 @@ cargo_stage() {
 stage_rust() { cargo_stage rust; }
 stage_engine() { cargo_stage engine; }
 
+# The Python package, against the library and the daemon of `dev`. The script says by itself what it counted.
+stage_python() {
+  local log=$logs/python.log counts
+  docker/install-packages.sh python || { add 0 1 0; return; }
+  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pageserver_c; } >"$logs/python-build.log" 2>&1; then
+    tail -n 40 "$logs/python-build.log"
+    echo "FAILED: build of the library (all of it: $logs/python-build.log)"
+    add 0 1 0
+    return
+  fi
+  scripts/check_python.sh 2>&1 | tee "$log"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  # shellcheck disable=SC2086 # three numbers
+  add ${counts:-0 1 0}
+}
+
 # The same sources on the next Debian. The script says by itself what it counted.
 stage_debian13() {
   local log=$logs/debian13.log counts
@@ -168,7 +184,7 @@ stage_bench() {
 
 stages=("$@")
 case "${1:-all}" in
-  all) stages=(format scripts dev soak release tidy asan tsan fuzz rust engine container) ;;
+  all) stages=(format scripts dev soak release tidy asan tsan fuzz rust engine python container) ;;
   quick) stages=(format scripts quick) ;;
 esac
 for stage in "${stages[@]}"; do
