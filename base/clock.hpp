@@ -12,8 +12,9 @@ inline std::int64_t unix_ms() noexcept {
 }
 
 /// Milliseconds since some moment before this process began. It never jumps.
-inline std::int64_t monotonic_ms() noexcept {
-  return std::chrono::floor<std::chrono::milliseconds>(std::chrono::steady_clock::now()).time_since_epoch().count();
+inline std::int64_t monotonic_ms(
+    std::chrono::steady_clock::time_point moment = std::chrono::steady_clock::now()) noexcept {
+  return std::chrono::floor<std::chrono::milliseconds>(moment).time_since_epoch().count();
 }
 
 }  // namespace pageserver::base

@@ -130,6 +130,13 @@ public:
     return changed_.wait_until(held.lock, deadline, std::move(done));
   }
 
+  template <class Rep, class Period, class Predicate>
+  bool wait_for(Mutex& mutex, std::chrono::duration<Rep, Period> time,
+                Predicate done) PAGESERVER_NO_THREAD_SAFETY_ANALYSIS {
+    Held held{mutex.mutex_};
+    return changed_.wait_for(held.lock, time, std::move(done));
+  }
+
 private:
   /// A mutex that is held already, and stays so: by a predicate that throws as well.
   struct Held {

@@ -67,7 +67,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
 
 Server::~Server() {
   // From here on a signal finds nothing to stop in order.
-  const std::lock_guard lock(signal_mutex_);
+  const Lock lock{signal_mutex_};
   stop_requested_ = true;
 }
 
@@ -206,7 +206,7 @@ void Server::accepted(UniqueFd socket, std::string address) {
   const auto connection = std::make_shared<Connection>(context_, std::move(socket), std::move(address), id);
   std::size_t count = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     count = connections_.size();
   }
   std::optional<proto::Fault> refusal;
@@ -217,14 +217,14 @@ void Server::accepted(UniqueFd socket, std::string address) {
   }
   {
     // Only this thread adds some.
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     connections_.emplace(id, connection);
   }
   connection->start(std::move(refusal));
 }
 
 std::shared_ptr<Connection> Server::find(std::uint64_t id) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const auto found = connections_.find(id);
   return found == connections_.end() ? nullptr : found->second;
 }
@@ -233,7 +233,7 @@ std::shared_ptr<Connection> Server::find(std::uint64_t id) {
 void Server::connection_ended(std::uint64_t id) noexcept {
   bool last = false;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     connections_.erase(id);
     last = connections_.empty();
   }
@@ -262,7 +262,7 @@ void Server::overdue() {
 
 // On the watch's thread: the others may be recovering a store or stand still.
 void Server::signalled(int number) {
-  const std::lock_guard lock(signal_mutex_);
+  const Lock lock{signal_mutex_};
   if (stop_requested_.exchange(true)) give_up("a second signal");
   catalog_.abandon_openings();
   signal_number_ = number;
@@ -301,7 +301,7 @@ void Server::begin_stop(std::string_view why) {
   context_.stopping = true;
   std::size_t open = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     open = connections_.size();
   }
   log_.info("stopping", {{"reason", why}, {"connections", open}});
@@ -323,7 +323,7 @@ void Server::continue_stop() {
   }
   bool none = false;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     none = connections_.empty();
     for (const auto& [id, connection] : connections_) grace_half_over_ ? connection->abort() : connection->stop();
   }
@@ -342,7 +342,7 @@ void Server::close_stores() {
   if (closing_stores_) return;
   catalog_.close_all([this](std::vector<std::string> failures) {
     {
-      const std::lock_guard lock(mutex_);
+      const Lock lock{mutex_};
       close_failures_ = std::move(failures);
     }
     front_->post_in(closed_, not_owned(this), call<[](Server& self) { self.stores_closed(); }>);
@@ -351,7 +351,7 @@ void Server::close_stores() {
 }
 
 void Server::stores_closed() {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   for (const std::string& failure : close_failures_) log_.error("store not closed cleanly", {{"error", failure}});
   status_ = close_failures_.empty() ? 0 : 1;
   log_.info("stop", {{"status", status_.load()}});

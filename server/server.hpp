@@ -4,11 +4,11 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "server/config/config.hpp"
 #include "server/connection/connection.hpp"
 #include "server/listener.hpp"
@@ -73,7 +73,7 @@ private:
   const Config config_;
   Log& log_;
   // The last to go: a signal ends the process while the rest is taken down, too.
-  std::mutex signal_mutex_;
+  Mutex signal_mutex_;
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> stopped_{false};  ///< in order
   std::optional<SignalWatch> signal_watch_;
@@ -86,8 +86,8 @@ private:
   std::unique_ptr<Io> io_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<const StoreConfig*> missing_at_start_;  ///< stores whose image was not there
-  std::mutex mutex_;
-  std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
+  Mutex mutex_;
+  std::map<std::uint64_t, std::shared_ptr<Connection>> connections_ PAGESERVER_GUARDED_BY(mutex_);
   std::uint64_t next_connection_ = 1;
   OpenFilesBudget open_files_;
   std::size_t refused_at_once_max_ = 0;
@@ -100,7 +100,7 @@ private:
   bool grace_armed_ = false;
   bool grace_half_over_ = false;
   bool closing_stores_ = false;
-  std::vector<std::string> close_failures_;
+  std::vector<std::string> close_failures_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<int> status_{0};
 };
 

@@ -282,7 +282,7 @@ void Connection::start(std::optional<proto::Fault> refusal) {
   set_deadline(Deadline::Kind::hello, server_.config.limits.hello_timeout);
   refusal_ = std::move(refusal);
   {
-    const std::lock_guard lock(worker_mutex_);
+    const Lock lock{worker_mutex_};
     worker_ = server_.front;
   }
   take_turn(Sign::begin);
@@ -331,7 +331,7 @@ void Connection::move_on() {
   io_.reset();
   const std::shared_ptr<Worker> target = std::move(move_to_);
   {
-    const std::lock_guard lock(worker_mutex_);
+    const Lock lock{worker_mutex_};
     worker_ = target;
   }
   // Whatever comes meanwhile is left for the worker that it goes to: this thread may be the front one, which no disk
@@ -370,7 +370,7 @@ void Connection::finish() {
 bool Connection::on_front() const { return worker() == server_.front; }
 
 std::shared_ptr<Worker> Connection::worker() const {
-  const std::lock_guard lock(worker_mutex_);
+  const Lock lock{worker_mutex_};
   return worker_;
 }
 

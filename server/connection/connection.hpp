@@ -12,12 +12,12 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include <sys/types.h>
 
+#include "base/mutex.hpp"
 #include "base/poll_budget.hpp"
 #include "base/unique_fd.hpp"
 #include "proto/framing.hpp"
@@ -249,8 +249,8 @@ private:
   Loops::Wait wait_for_calls_;     // a node, while it does not wait
   std::atomic<bool> ended_{false};
 
-  mutable std::mutex worker_mutex_;
-  std::shared_ptr<Worker> worker_;
+  mutable Mutex worker_mutex_;
+  std::shared_ptr<Worker> worker_ PAGESERVER_GUARDED_BY(worker_mutex_);
   std::shared_ptr<Worker> move_to_;  // where the loop goes on after it has ended here
   std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
 

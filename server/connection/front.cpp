@@ -1,4 +1,5 @@
 // Requests of a connection that has no session: hello, and what is about the server and its stores.
+#include "base/clock.hpp"
 #include "server/connection/connection.hpp"
 #include "server/runtime/version.hpp"
 
@@ -176,8 +177,8 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   wish.request.publish = request.publish;
   wish.request.name = request.session_name.empty() ? std::string_view(greeting_.client_name) : request.session_name;
   wish.request.address = address_;
-  wish.request.opened_unix_ms = now_unix_ms();
-  wish.request.opened_ms = monotonic_ms();
+  wish.request.opened_unix_ms = base::unix_ms();
+  wish.request.opened_ms = base::monotonic_ms();
   wish.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
   // A store that is open already needs no disk to be found.
   if (auto use = server_.catalog.find(wish.store)) return go_to_store(std::move(use));

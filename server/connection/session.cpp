@@ -11,6 +11,8 @@
 #include <cassert>
 #include <type_traits>
 
+#include "base/access.hpp"
+#include "base/clock.hpp"
 #include "server/connection/connection.hpp"
 
 namespace pageserver::server {
@@ -20,15 +22,6 @@ namespace {
 using proto::FrameHeader;
 using proto::Operation;
 using Payload = std::span<const std::byte>;
-
-std::string_view name_of(Access access) {
-  switch (access) {
-    case Access::read: return "read";
-    case Access::write: return "write";
-    case Access::fork: return "fork";
-  }
-  return "unknown";
-}
 
 // Larger writes gain nothing from company.
 constexpr std::size_t group_payload_bytes_max = 4096 + 64;
@@ -153,7 +146,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   if (error) return open_failed(error);
   place_in_line_ = 0;
   hold_.session = std::move(session);
-  hold_.session->note_request(monotonic_ms());
+  hold_.session->note_request(base::monotonic_ms());
   hold_.id = server_.next_session_id++;
   hold_.start = std::chrono::steady_clock::now();
   hold_.counters = {};
@@ -171,7 +164,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   answers().add(wish_->header.request_id, answer);
   server_.log.info("session open", {{"session", hold_.id},
                                     {"store", wish_->store},
-                                    {"access", name_of(request.access)},
+                                    {"access", base::name_of(request.access)},
                                     {"view", request.view == View::live ? "live" : "pinned"},
                                     {"publish", request.publish == Publish::on_write ? "on_write" : "on_flush"},
                                     {"name", hold_.name},
@@ -206,9 +199,9 @@ Connection::Step Connection::take_session(const FrameHeader& header, Payload pay
     take_close(header, payload);
     return Step::taken;
   }
-  SessionScope scope{
-      *hold_.session, hold_.use->host().name(), greeting_.request_bytes_max, greeting_.features, ms_of(now_),
-      hold_.breaker,  hold_.counters,           hold_.failed_change};
+  SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
+                     greeting_.features, base::monotonic_ms(now_), hold_.breaker,
+                     hold_.counters,     hold_.failed_change};
   switch (handle_request(scope, header, payload, answers(), room_callback())) {
     case Next::wait_for_room: pending_.begin(Pending::What::room); return Step::not_taken;
     case Next::answered: break;

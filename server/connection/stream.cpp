@@ -1,6 +1,7 @@
 // A connection's bytes: received, cut into frames, handed on; answers gathered and sent. Nothing here waits.
 #include <poll.h>
 
+#include "base/clock.hpp"
 #include "server/connection/connection.hpp"
 #include "server/runtime/thread_room.hpp"
 
@@ -53,7 +54,7 @@ void Connection::advance() {
     const std::function<void()> task = pending_.take();
     clear_deadline();
     if (task) task();
-    if (hold_.session) hold_.session->note_request(monotonic_ms());  // it was not idle while it waited
+    if (hold_.session) hold_.session->note_request(base::monotonic_ms());  // it was not idle while it waited
     recheck_input_ = true;
   }
   if (hold_.lease_notice) {
@@ -114,7 +115,7 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   std::size_t taken = 0;
   std::size_t ahead = 0;  // bytes behind `taken` that are in the group of writes
   answers().start_batch();
-  if (hold_.session) hold_.session->note_request(monotonic_ms());
+  if (hold_.session) hold_.session->note_request(base::monotonic_ms());
   while (taken + ahead < bytes.size()) {
     if (pending_.is_any() || leaving_ || move_to_ || output_full() || (ahead == 0 && turn_ends())) {
       recheck_input_ = true;

@@ -21,16 +21,16 @@ BlockingPool::BlockingPool(Ticker& ticker, Options options) : ticker_{ticker}, o
 BlockingPool::~BlockingPool() {
   ticker_.remove(*this);
   {
-    std::unique_lock lock(mutex_);
+    Lock lock{mutex_};
     stopping_ = true;
     for (Thread& thread : threads_) thread.changed.notify_one();
-    last_ended_.wait(lock, [this] { return threads_.empty() && begun_.empty(); });
+    last_ended_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) { return threads_.empty() && begun_.empty(); });
   }
   for (Thread& thread : ended_) thread.thread.join();
 }
 
 BlockingPool::Load BlockingPool::load() const {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   return {threads_.size(), running_, ready_.size()};
 }
 
@@ -40,7 +40,7 @@ Ticked::Looked BlockingPool::look() noexcept {
   std::size_t more = 0;
   bool any = false;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     ended.splice(ended.end(), ended_);
     any = !ready_.empty();
     more = threads_due();
@@ -51,7 +51,7 @@ Ticked::Looked BlockingPool::look() noexcept {
     // Those that are there go on. The next look tries again.
   }
   for (Thread& thread : ended) thread.thread.join();
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   unused_.splice(unused_.end(), ended);
   return any ? Looked::busy : Looked::quiet;
 }
@@ -69,20 +69,20 @@ std::size_t BlockingPool::threads_due() const noexcept {
 void BlockingPool::add_thread() {
   std::list<Thread> one;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     if (!unused_.empty()) one.splice(one.end(), unused_, unused_.begin());
   }
   if (one.empty()) one.emplace_back();
   const auto place = one.begin();
   Thread& self = *place;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     begun_.splice(begun_.end(), one);
   }
   try {
     self.thread = std::thread([this, &self] { run(self); });
   } catch (...) {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     unused_.splice(unused_.end(), begun_, place);
     throw;
   }
@@ -93,24 +93,24 @@ void BlockingPool::run(Thread& self) noexcept {
   const auto move = [&self](std::list<Thread>& from, std::list<Thread>& to) {
     to.splice(to.end(), from, std::find_if(from.begin(), from.end(), [&](Thread& one) { return &one == &self; }));
   };
-  std::unique_lock lock(mutex_);
+  Lock lock{mutex_};
   move(begun_, threads_);
-  while (wait_for_work(lock, self)) run_one(lock);
+  while (wait_for_work(self)) run_one();
   move(threads_, ended_);
   if (threads_.empty() && begun_.empty()) last_ended_.notify_one();
 }
 
-bool BlockingPool::wait_for_work(std::unique_lock<std::mutex>& lock, Thread& self) {
+bool BlockingPool::wait_for_work(Thread& self) {
   while (ready_.empty()) {
     if (stopping_) return false;
     idle_.splice(idle_.end(), self.place);
     // Who wakes it takes it out of there.
-    const auto due = [&] { return !self.place.empty() || stopping_; };
+    const auto due = [&]() PAGESERVER_REQUIRES(mutex_) { return !self.place.empty() || stopping_; };
     const bool one_of_few = threads_.size() <= threads_min;
     if (one_of_few)
-      self.changed.wait(lock, due);
+      self.changed.wait(mutex_, due);
     else
-      self.changed.wait_for(lock, options_.idle, due);
+      self.changed.wait_for(mutex_, options_.idle, due);
     if (!self.place.empty()) continue;
     self.place.splice(self.place.end(), idle_, std::find(idle_.begin(), idle_.end(), &self));
     if (!one_of_few && threads_.size() > threads_min) return false;
@@ -118,7 +118,7 @@ bool BlockingPool::wait_for_work(std::unique_lock<std::mutex>& lock, Thread& sel
   return true;
 }
 
-void BlockingPool::run_one(std::unique_lock<std::mutex>& lock) {
+void BlockingPool::run_one() {
   Strand& strand = *ready_.front();
   strand.place_.splice(strand.place_.end(), ready_, ready_.begin());
   strand.running_ = true;
@@ -126,10 +126,11 @@ void BlockingPool::run_one(std::unique_lock<std::mutex>& lock) {
   last_begun_ = std::chrono::steady_clock::now();
   Strand::Ready task;
   task.splice(task.end(), strand.tasks_, strand.tasks_.begin());
-  lock.unlock();
-  task.front()();
-  task.clear();  // what it holds is released outside the lock too
-  lock.lock();
+  {
+    const Unlocked unlocked{mutex_};
+    task.front()();
+    task.clear();  // what it holds is released outside the lock too
+  }
   --running_;
   strand.running_ = false;
   if (strand.ends_ != nullptr) return strand.ends_->notify_one();
@@ -150,7 +151,7 @@ BlockingPool::Thread* BlockingPool::make_ready(Strand& strand) noexcept {
 void BlockingPool::submit(Strand& strand, Strand::Ready&& task) noexcept {
   Thread* woken = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     const bool idle = !strand.running_ && strand.tasks_.empty();
     strand.tasks_.splice(strand.tasks_.end(), task);
     if (!idle || strand.ends_ != nullptr) return;
@@ -163,8 +164,8 @@ void BlockingPool::submit(Strand& strand, Strand::Ready&& task) noexcept {
 }
 
 void BlockingPool::finish(Strand& strand) noexcept {
-  std::condition_variable changed;
-  std::unique_lock lock(mutex_);
+  CondVar changed;
+  Lock lock{mutex_};
   strand.ends_ = &changed;
   if (strand.place_.empty()) {
     const auto place = std::find(ready_.begin(), ready_.end(), &strand);

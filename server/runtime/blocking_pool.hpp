@@ -12,13 +12,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.hpp"
 #include "server/runtime/ticker.hpp"
 
 namespace pageserver::server {
@@ -57,7 +56,7 @@ private:
   friend class Strand;
   struct Thread {
     Thread() { place.push_back(this); }
-    std::condition_variable changed;
+    CondVar changed;
     std::list<Thread*> place;  ///< its node, while it is not idle
     std::thread thread;
   };
@@ -65,32 +64,33 @@ private:
   static constexpr std::size_t threads_min = 2;
 
   Looked look() noexcept override;
-  /// Under the lock.
-  std::size_t threads_due() const noexcept;
+  std::size_t threads_due() const noexcept PAGESERVER_REQUIRES(mutex_);
   /// Not under the lock, which to make a thread would hold for long. One thread at a time calls it.
   void add_thread();
   void run(Thread& self) noexcept;
   /// False: nothing came, and this thread is one too many.
-  bool wait_for_work(std::unique_lock<std::mutex>& lock, Thread& self);
-  void run_one(std::unique_lock<std::mutex>& lock);
-  /// Under the lock. The thread to be woken once it is not held any more, or null: the ticker has to look.
-  Thread* make_ready(Strand& strand) noexcept;
+  bool wait_for_work(Thread& self) PAGESERVER_REQUIRES(mutex_);
+  void run_one() PAGESERVER_REQUIRES(mutex_);
+  /// The thread to be woken once it is not held any more, or null: the ticker has to look.
+  Thread* make_ready(Strand& strand) noexcept PAGESERVER_REQUIRES(mutex_);
   void submit(Strand& strand, std::list<std::function<void()>>&& task) noexcept;
   void finish(Strand& strand) noexcept;
 
   Ticker& ticker_;
   const Options options_;
-  mutable std::mutex mutex_;
-  std::list<Thread> threads_;
-  std::list<Thread> begun_;   ///< made, or about to be; each moves itself from there
-  std::list<Thread> ended_;   ///< to be joined
-  std::list<Thread> unused_;  ///< kept, since who woke one up may be about to say so still
-  std::condition_variable last_ended_;
-  std::list<Thread*> idle_;   ///< the one that has been for the shortest time is woken first
-  std::list<Strand*> ready_;  ///< in the order in which they came to be
+  mutable Mutex mutex_;
+  std::list<Thread> threads_ PAGESERVER_GUARDED_BY(mutex_);
+  std::list<Thread> begun_ PAGESERVER_GUARDED_BY(mutex_);  ///< made, or about to be; each moves itself from there
+  std::list<Thread> ended_ PAGESERVER_GUARDED_BY(mutex_);  ///< to be joined
+  std::list<Thread> unused_
+      PAGESERVER_GUARDED_BY(mutex_);  ///< kept, since who woke one up may be about to say so still
+  CondVar last_ended_;
+  std::list<Thread*> idle_
+      PAGESERVER_GUARDED_BY(mutex_);  ///< the one that has been for the shortest time is woken first
+  std::list<Strand*> ready_ PAGESERVER_GUARDED_BY(mutex_);  ///< in the order in which they came to be
   std::atomic<std::size_t> running_{0};
-  std::chrono::steady_clock::time_point last_begun_;  ///< when a task was last taken
-  bool stopping_ = false;
+  std::chrono::steady_clock::time_point last_begun_ PAGESERVER_GUARDED_BY(mutex_);  ///< when a task was last taken
+  bool stopping_ PAGESERVER_GUARDED_BY(mutex_) = false;
 };
 
 /// Runs tasks on the pool's threads: one at a time, in the order given, never inside submit().
@@ -123,7 +123,7 @@ private:
   std::list<Strand*> place_;  ///< its node, while it is not in the pool's list
   std::chrono::steady_clock::time_point ready_since_;
   bool running_ = false;
-  std::condition_variable* ends_ = nullptr;  ///< of who waits for the task that runs
+  CondVar* ends_ = nullptr;  ///< of who waits for the task that runs
 };
 
 }  // namespace pageserver::server

@@ -50,7 +50,7 @@ Loops::~Loops() {
 void GiveBackCalls::operator()(StuckCalls* calls) const noexcept { loops->give_back(*calls); }
 
 HeldCalls Loops::take_calls() {
-  const std::lock_guard lock(calls_mutex_);
+  const Lock lock{calls_mutex_};
   if (calls_unused_.empty()) calls_unused_.emplace_back();
   calls_.splice(calls_.end(), calls_unused_, calls_unused_.begin());
   calls_.back().place = std::prev(calls_.end());
@@ -58,7 +58,7 @@ HeldCalls Loops::take_calls() {
 }
 
 void Loops::give_back(StuckCalls& calls) noexcept {
-  const std::lock_guard lock(calls_mutex_);
+  const Lock lock{calls_mutex_};
   calls_unused_.splice(calls_unused_.end(), calls_, static_cast<Calls&>(calls).place);
 }
 
@@ -69,7 +69,7 @@ bool Loops::may_begin(const StuckCalls& calls, std::size_t more) const noexcept 
 
 bool Loops::wait_for_calls(StuckCalls& calls, Wait& wait) noexcept {
   if (may_begin(calls, 0)) return false;
-  const std::lock_guard lock(calls_mutex_);
+  const Lock lock{calls_mutex_};
   if (ending_) return false;
   wait.front().calls = &calls;
   waiting_.splice(waiting_.end(), wait);
@@ -91,7 +91,7 @@ void Loops::begin_each(Wait due) noexcept {
 void Loops::begin_waiting() noexcept {
   Wait due;
   {
-    const std::lock_guard lock(calls_mutex_);
+    const Lock lock{calls_mutex_};
     ending_ = true;
     due.swap(waiting_);
   }
@@ -120,7 +120,7 @@ void Loops::begin_those_that_may() noexcept {
   if (!any_wait_) return;
   Wait due;
   {
-    const std::lock_guard lock(calls_mutex_);
+    const Lock lock{calls_mutex_};
     for (auto one = waiting_.begin(); one != waiting_.end();) {
       const auto here = one++;
       auto& calls = static_cast<Calls&>(*here->calls);

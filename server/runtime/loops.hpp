@@ -12,9 +12,9 @@
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "server/runtime/blocking_pool.hpp"
 #include "server/runtime/thread_room.hpp"
 #include "server/runtime/ticker.hpp"
@@ -89,12 +89,12 @@ private:
   std::vector<std::shared_ptr<Worker>> workers_;  ///< those of readers first
   std::atomic<std::size_t> next_{0};
   std::list<Helper> helpers_;  ///< of the ticker's thread
-  std::mutex calls_mutex_;
-  std::list<Calls> calls_;
-  std::list<Calls> calls_unused_;
-  Wait waiting_;  ///< in the order in which they came
+  Mutex calls_mutex_;
+  std::list<Calls> calls_ PAGESERVER_GUARDED_BY(calls_mutex_);
+  std::list<Calls> calls_unused_ PAGESERVER_GUARDED_BY(calls_mutex_);
+  Wait waiting_ PAGESERVER_GUARDED_BY(calls_mutex_);  ///< in the order in which they came
   std::atomic<bool> any_wait_{false};
-  bool ending_ = false;
+  bool ending_ PAGESERVER_GUARDED_BY(calls_mutex_) = false;
 };
 
 /// The threads that all stores share.

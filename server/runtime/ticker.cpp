@@ -17,7 +17,7 @@ Ticker::Ticker(std::chrono::microseconds step) : step_{step}, thread_{[this] { r
 
 Ticker::~Ticker() {
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     stopping_ = true;
   }
   changed_.notify_one();
@@ -26,20 +26,20 @@ Ticker::~Ticker() {
 
 void Ticker::add(Ticked& ticked) {
   {
-    const std::lock_guard lock(ticked_mutex_);
+    const Lock lock{ticked_mutex_};
     ticked_.push_back(&ticked);
   }
   wake();
 }
 
 void Ticker::remove(Ticked& ticked) noexcept {
-  const std::lock_guard lock(ticked_mutex_);
+  const Lock lock{ticked_mutex_};
   ticked_.erase(std::remove(ticked_.begin(), ticked_.end(), &ticked), ticked_.end());
 }
 
 void Ticker::wake_up() noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     woken_ = true;
   }
   changed_.notify_one();
@@ -47,7 +47,7 @@ void Ticker::wake_up() noexcept {
 
 Ticked::Looked Ticker::look_at_all() {
   auto found = Ticked::Looked::quiet;
-  const std::lock_guard lock(ticked_mutex_);
+  const Lock lock{ticked_mutex_};
   for (Ticked* const ticked : ticked_) found = std::max(found, ticked->look());
   return found;
 }
@@ -69,8 +69,8 @@ void Ticker::run() {
       pace_ = Pace::fast;
     }
     steps = found == Looked::busy ? 1 : std::min(2 * steps, slow_steps);
-    std::unique_lock lock(mutex_);
-    const auto due = [this] { return stopping_ || woken_; };
+    Lock lock{mutex_};
+    const auto due = [this]() PAGESERVER_REQUIRES(mutex_) { return stopping_ || woken_; };
     if (pace_ == Pace::asleep) {
       changed_.wait(lock, due);
     } else {

@@ -3,11 +3,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "base/mutex.hpp"
 
 namespace pageserver::server {
 
@@ -63,13 +63,13 @@ private:
   void wake_up() noexcept;
 
   const std::chrono::microseconds step_;
-  std::mutex ticked_mutex_;  ///< held during the looks
-  std::vector<Ticked*> ticked_;
+  Mutex ticked_mutex_;  ///< held during the looks
+  std::vector<Ticked*> ticked_ PAGESERVER_GUARDED_BY(ticked_mutex_);
   std::atomic<Pace> pace_{Pace::fast};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool woken_ = false;
-  bool stopping_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  bool woken_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  bool stopping_ PAGESERVER_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: it uses all of the above
 };
 

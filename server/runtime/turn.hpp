@@ -4,9 +4,10 @@
 #include <atomic>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <thread>
 #include <utility>
+
+#include "base/mutex.hpp"
 
 namespace pageserver::server {
 
@@ -38,7 +39,7 @@ public:
   void add(std::function<void()> task) {
     std::list<std::function<void()>> one;
     one.push_back(std::move(task));
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     tasks_.splice(tasks_.end(), one);
   }
 
@@ -52,7 +53,7 @@ public:
   }
   /// Inside: the tasks, in the order in which they came.
   std::list<std::function<void()>> take_tasks() noexcept {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     return std::exchange(tasks_, {});
   }
   /// Inside: the calling thread goes, and nobody else is let in, until a thread says come_back() and goes on. For what
@@ -66,8 +67,8 @@ private:
   static constexpr unsigned inside = 1;
   std::atomic<unsigned> state_{0};
   std::atomic<std::thread::id> thread_{};
-  std::mutex mutex_;
-  std::list<std::function<void()>> tasks_;
+  Mutex mutex_;
+  std::list<std::function<void()>> tasks_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 }  // namespace pageserver::server

@@ -71,7 +71,7 @@ struct RoomAllocator {
 /// A thread that runs a worker's loop.
 struct Worker::Runner {
   explicit Runner(Worker& of) noexcept : worker(of) {
-    const std::lock_guard lock(worker.runners_mutex_);
+    const Lock lock{worker.runners_mutex_};
     *end_of(worker.runners_) = this;
     current_ = this;
   }
@@ -79,7 +79,7 @@ struct Worker::Runner {
   Runner& operator=(const Runner&) = delete;
   ~Runner() {
     current_ = nullptr;
-    const std::lock_guard lock(worker.runners_mutex_);
+    const Lock lock{worker.runners_mutex_};
     Runner** place = &worker.runners_;
     while (*place != this) place = &(*place)->next;
     *place = next;
@@ -178,7 +178,7 @@ void Worker::run() {
 Worker::Look Worker::look() noexcept {
   Look found;
   bool all_stuck = true;
-  const std::lock_guard lock(runners_mutex_);
+  const Lock lock{runners_mutex_};
   for (Runner* runner = runners_; runner != nullptr; runner = runner->next) {
     const std::uint64_t beat = runner->beat;
     const bool inside = beat % 2 != 0;
@@ -200,7 +200,7 @@ Worker::Look Worker::look() noexcept {
 }
 
 bool Worker::is_still_needed(const Runner& helper) {
-  const std::lock_guard lock(runners_mutex_);
+  const Lock lock{runners_mutex_};
   return !context_->stopped() && runners_->beat == stuck_beat_ && helper.next == nullptr;
 }
 

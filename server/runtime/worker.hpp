@@ -7,12 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "server/runtime/thread_room.hpp"
 
 namespace asio {
@@ -133,8 +133,9 @@ private:
   ThreadRoomPtr room_;
   std::atomic<int> polling_{0};
   Ticker* ticker_ = nullptr;
-  std::mutex runners_mutex_;
-  Runner* runners_ = nullptr;                 ///< the worker's own thread, then those that help; the first of a list
+  Mutex runners_mutex_;
+  Runner* runners_ PAGESERVER_GUARDED_BY(runners_mutex_) =
+      nullptr;                                ///< the worker's own thread, then those that help; the first of a list
   std::atomic<std::uint64_t> stuck_beat_{0};  ///< of the worker's own thread, in the call that it is stuck in
   std::atomic<bool> help_awaited_{false};
   std::thread thread_;

@@ -48,7 +48,7 @@ Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& lo
 Catalog::~Catalog() {
   std::map<std::string, Entry> entries;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     entries.swap(entries_);
     lingering_.clear();
   }
@@ -90,7 +90,7 @@ void Catalog::start() {
   for (const StoreConfig& store : config_.stores) {
     auto host = make_host(plain_files, store_settings(store));
     {
-      const std::lock_guard lock(mutex_);
+      const Lock lock{mutex_};
       entries_.try_emplace(store.name).first->second.host = host;
     }
     openings.push_back(std::make_shared<Opening>());
@@ -117,7 +117,7 @@ std::uint64_t Catalog::open_files_of_a_store() const noexcept {
 std::size_t Catalog::stores_to_keep_files_for() const {
   constexpr std::size_t of_directory_min = 4;
   const std::size_t expected = config_.stores.size() + (config_.directory ? of_directory_min : 0);
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   return std::max(expected, entries_.size() - lingering_.size() + (config_.directory ? 1 : 0));
 }
 
@@ -133,7 +133,7 @@ std::vector<ListedStore> Catalog::configured() const {
 
 std::vector<std::shared_ptr<StoreHost>> Catalog::hosts() const {
   std::vector<std::shared_ptr<StoreHost>> all;
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   for (const auto& [name, entry] : entries_) all.push_back(entry.host);
   return all;
 }
@@ -153,7 +153,7 @@ std::shared_ptr<HostUse> Catalog::use(Entry& entry) {
 }
 
 std::shared_ptr<HostUse> Catalog::find(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const auto found = entries_.find(name);
   return found == entries_.end() ? nullptr : use(found->second);
 }
@@ -196,7 +196,7 @@ std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
   // Made whole before anybody can find it. Only this strand adds entries, so nobody did since find().
   const auto host = make_host(directory_->files(), directory_settings(name));
   auto use = std::make_shared<HostUse>(*this, host);
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   Entry& entry = entries_[name];
   entry.host = host;
   entry.users = 1;
@@ -206,7 +206,7 @@ std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
 // Stores that nobody uses don't keep others from being opened: they are on their way out. But where disks are slow that
 // takes a while, and there may be only so many at a time.
 void Catalog::make_room_for_one(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const std::size_t closing = lingering_.size();
   const std::size_t used = entries_.size() - closing;
   if (entries_.size() >= config_.limits.stores && closing != 0) close_oldest();
@@ -224,7 +224,7 @@ void Catalog::make_room_for_one(const std::string& name) {
 }
 
 void Catalog::release(const StoreHost& host) noexcept {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const auto found = entries_.find(host.name());
   if (found == entries_.end()) return;  // it never came to be one
   Entry& entry = found->second;
@@ -237,7 +237,6 @@ void Catalog::release(const StoreHost& host) noexcept {
   if (lingering_.size() > lingering_max_) close_oldest();
 }
 
-// With the mutex held.
 void Catalog::close_oldest() noexcept {
   for (Entry* const entry : lingering_) {
     if (std::exchange(entry->close_due, true)) continue;  // on its way out
@@ -245,14 +244,13 @@ void Catalog::close_oldest() noexcept {
   }
 }
 
-// With the mutex held.
 void Catalog::stop_lingering(Entry& entry) noexcept {
   entry.lingers = false;
   entry.close_due = false;
   entry.place.splice(entry.place.end(), lingering_, std::find(lingering_.begin(), lingering_.end(), &entry));
 }
 
-// With the mutex held. Who comes back soon, as the next command of a shell's loop does, finds the store open.
+// Who comes back soon, as the next command of a shell's loop does, finds the store open.
 bool Catalog::is_unneeded(const Entry& entry, Clock::time_point now) const noexcept {
   return entry.users == 0 && entry.host->settings().on_demand && !closing_all_ &&
          (entry.close_due || !entry.after_close.empty() || now - entry.idle_since >= config_.directory->linger);
@@ -262,7 +260,7 @@ bool Catalog::is_unneeded(const Entry& entry, Clock::time_point now) const noexc
 void Catalog::close_unneeded(StoreHost& host) {
   const std::string& name = host.name();
   const auto unused = [this, &name, which = &host] {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     const auto found = entries_.find(name);
     return found != entries_.end() && found->second.host.get() == which && is_unneeded(found->second, Clock::now());
   };
@@ -275,11 +273,10 @@ void Catalog::close_unneeded(StoreHost& host) {
     return;
   }
   close_one(host, std::move(failed), unused);
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   if (const auto found = entries_.find(name); found != entries_.end()) retire_later(found->second);
 }
 
-// With the mutex held.
 void Catalog::retire_later(Entry& entry) noexcept {
   entry.retire_due = true;
   submit_retiring();
@@ -305,7 +302,7 @@ bool Catalog::retire_one() {
   std::vector<std::function<void()>> after;
   std::map<std::string, Entry>::node_type gone;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     const auto due =
         std::find_if(entries_.begin(), entries_.end(), [](const auto& entry) { return entry.second.retire_due; });
     if (due == entries_.end()) return false;
@@ -332,7 +329,7 @@ std::chrono::milliseconds Catalog::look_interval() const noexcept {
 
 void Catalog::look_after_stores() noexcept {
   const auto now = Clock::now();
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const bool each = config_.limits.lease_idle_max.count() != 0 || now - last_look_ >= watch_interval;
   if (each) last_look_ = now;
   bool retire_due = false;
@@ -349,7 +346,7 @@ void Catalog::look_after_stores() noexcept {
 std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t count) {
   std::vector<std::shared_ptr<StoreHost>> open;
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     for (auto entry = entries_.upper_bound(after); entry != entries_.end() && open.size() < count; ++entry)
       if (entry->second.host->is_open()) open.push_back(entry->second.host);
   }
@@ -392,7 +389,7 @@ void Catalog::create(const std::string& name, std::uint64_t pages) {
                                                 " (" + std::to_string(size_bytes_max / page_size) + " pages)");
   }
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     if (entries_.contains(name)) throw MemoryError(Errc::already_exists, what + ": there is one already");
   }
   directory_->create(name, pages);
@@ -420,7 +417,7 @@ void Catalog::remove(const std::string& name, std::function<void(std::exception_
 }
 
 bool Catalog::wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const auto found = entries_.find(name);
   if (found == entries_.end()) return false;
   Entry& entry = found->second;
@@ -472,7 +469,7 @@ void Catalog::close_one(StoreHost& host, FailedClosings::Room failed, const std:
 
 void Catalog::close_all(std::function<void(std::vector<std::string> failures)> done) {
   {
-    const std::lock_guard lock(mutex_);
+    const Lock lock{mutex_};
     closing_all_ = true;
   }
   const auto closing = std::make_shared<Closing>(*this, std::move(done));

@@ -7,11 +7,11 @@
 #include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
@@ -120,14 +120,14 @@ private:
   struct Closing;
 
   std::vector<std::shared_ptr<StoreHost>> hosts() const;
-  std::shared_ptr<HostUse> use(Entry& entry);
+  std::shared_ptr<HostUse> use(Entry& entry) PAGESERVER_REQUIRES(mutex_);
   void release(const StoreHost& host) noexcept;
-  bool is_unneeded(const Entry& entry, Clock::time_point now) const noexcept;
+  bool is_unneeded(const Entry& entry, Clock::time_point now) const noexcept PAGESERVER_REQUIRES(mutex_);
   void close_unneeded(StoreHost& host);
-  void close_oldest() noexcept;
-  void stop_lingering(Entry& entry) noexcept;
+  void close_oldest() noexcept PAGESERVER_REQUIRES(mutex_);
+  void stop_lingering(Entry& entry) noexcept PAGESERVER_REQUIRES(mutex_);
   void close_one(StoreHost& host, FailedClosings::Room failed, const std::function<bool()>& unused) noexcept;
-  void retire_later(Entry& entry) noexcept;
+  void retire_later(Entry& entry) noexcept PAGESERVER_REQUIRES(mutex_);
   void submit_retiring() noexcept;
   void retire();
   bool retire_one();
@@ -148,12 +148,12 @@ private:
   std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
   FailedClosings failed_closings_;
   const std::shared_ptr<std::atomic<std::size_t>> waiting_;  ///< places that are taken
-  mutable std::mutex mutex_;
-  std::map<std::string, Entry> entries_;
-  std::list<Entry*> lingering_;  ///< the one that has for longest first
+  mutable Mutex mutex_;
+  std::map<std::string, Entry> entries_ PAGESERVER_GUARDED_BY(mutex_);
+  std::list<Entry*> lingering_ PAGESERVER_GUARDED_BY(mutex_);  ///< the one that has for longest first
   std::atomic<std::size_t> lingering_max_;
-  bool closing_all_ = false;
-  Clock::time_point last_look_{};
+  bool closing_all_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  Clock::time_point last_look_ PAGESERVER_GUARDED_BY(mutex_){};
   std::atomic<bool> retiring_{false};  ///< retire() is on its way
   Strand changes_;                     // these last: their tasks use the rest
   Strand lists_;

@@ -20,7 +20,7 @@ bool begins(const std::string& name, const std::string& prefix) { return name.co
 }  // namespace
 
 std::shared_ptr<const SharedListings::Listing> SharedListings::find(const FileStatus& folder) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   const auto found = std::find_if(listings_.begin(), listings_.end(), [&](const auto& one) {
     return one->inode == folder.inode && one->device == folder.device;
   });
@@ -34,7 +34,7 @@ std::shared_ptr<const SharedListings::Listing> SharedListings::find(const FileSt
 }
 
 void SharedListings::keep(std::shared_ptr<const Listing> listing) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   listings_.remove_if([&](const auto& one) { return one->inode == listing->inode && one->device == listing->device; });
   listings_.push_front(std::move(listing));
   if (listings_.size() > folders_max) listings_.pop_back();

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "storage/file/forwarding_file_system.hpp"
 
 namespace pageserver::server {
@@ -37,8 +37,9 @@ private:
   std::shared_ptr<const Listing> find(const storage::FileStatus& folder);
   void keep(std::shared_ptr<const Listing> listing);
 
-  std::mutex mutex_;
-  std::list<std::shared_ptr<const Listing>> listings_;  ///< the one that was used last first
+  Mutex mutex_;
+  std::list<std::shared_ptr<const Listing>> listings_
+      PAGESERVER_GUARDED_BY(mutex_);  ///< the one that was used last first
 };
 
 }  // namespace pageserver::server

@@ -1,30 +1,15 @@
 #include "server/stores/store_host.hpp"
 
 #include <algorithm>
-#include <random>
 
+#include "base/clock.hpp"
+#include "base/random.hpp"
 #include "storage/engine/engine.hpp"
 #include "storage/engine/recovery.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system_warning.hpp"
 
 namespace pageserver::server {
-
-std::int64_t now_unix_ms() noexcept {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t monotonic_ms() noexcept { return ms_of(std::chrono::steady_clock::now()); }
-
-namespace {
-
-std::uint64_t random_salt() {
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
-}
-
-}  // namespace
 
 std::uint64_t open_files_of(const StoreSettings& settings) noexcept {
   storage::EngineOptions options;
@@ -59,7 +44,7 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.mapping_bytes = 2ull << 20;
   options.abandon_recovery = settings.abandon_recovery;
   options.recovered = std::move(recovered);
-  options.salt = random_salt();
+  options.salt = base::random_number();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
 
@@ -103,16 +88,19 @@ storage::Store& StoreHost::opened() {
                                 {"pages", report.pages},
                                 {"ms", took_ms()}});
       });
-  const Stat stat = store->stat(monotonic_ms());
+  const Stat stat = store->stat(base::monotonic_ms());
   noted_pages_ = stat.pages;
   log_.debug("store opened",
              {{"store", settings_.name}, {"path", settings_.path}, {"pages", stat.pages}, {"ms", took_ms()}});
   if (const std::string warning = storage::file_system_warning_of(*file_system_, settings_.path); !warning.empty())
     log_.warn("store", {{"store", settings_.name}, {"warning", warning}});
-  said_warning_.clear();
-  said_sync_error_.clear();
+  {
+    const Lock state_lock{mutex_};
+    said_warning_.clear();
+    said_sync_error_.clear();
+  }
   say_what_is_wrong(stat);
-  const std::lock_guard state_lock(mutex_);
+  const Lock state_lock{mutex_};
   store_ = std::move(store);
   return *store_;
 }
@@ -133,7 +121,7 @@ bool StoreHost::close(const std::function<bool()>& unused) {
   const std::lock_guard looks(look_mutex_);
   std::unique_ptr<storage::Store> store;
   {
-    const std::lock_guard state_lock(mutex_);
+    const Lock state_lock{mutex_};
     store = std::move(store_);
   }
   if (store == nullptr) return false;
@@ -143,7 +131,7 @@ bool StoreHost::close(const std::function<bool()>& unused) {
 }
 
 storage::Store* StoreHost::current() const {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   return store_.get();
 }
 
@@ -165,7 +153,7 @@ std::uint64_t StoreHost::pages() {
 
 // Loudly, and each thing once: a file that others touch or a disk that fails is for people to see to.
 void StoreHost::say_what_is_wrong(const Stat& stat) {
-  const std::lock_guard lock(mutex_);
+  const Lock lock{mutex_};
   if (stat.image_warning != said_warning_ && !stat.image_warning.empty()) {
     log_.warn("store", {{"store", settings_.name}, {"warning", stat.image_warning}});
   }
@@ -180,7 +168,7 @@ void StoreHost::break_idle_lease(storage::Store& store) {
   const std::int64_t limit = settings_.lease_idle_max.count();
   if (limit == 0) return;
   const std::string reason = "no request for more than limits.lease_idle_max=" + std::to_string(limit) + " ms";
-  const auto lost = store.break_idle_lease(monotonic_ms(), static_cast<std::uint64_t>(limit), reason);
+  const auto lost = store.break_idle_lease(base::monotonic_ms(), static_cast<std::uint64_t>(limit), reason);
   if (!lost) return;
   log_.info("lease broken", {{"store", settings_.name},
                              {"holder", lost->name},
@@ -192,7 +180,7 @@ void StoreHost::break_idle_lease(storage::Store& store) {
 
 void StoreHost::watch() {
   look_at_store([this](storage::Store& store) {
-    const Stat stat = store.stat(monotonic_ms());
+    const Stat stat = store.stat(base::monotonic_ms());
     noted_pages_ = stat.pages;
     say_what_is_wrong(stat);
     break_idle_lease(store);

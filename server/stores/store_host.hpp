@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mutex.hpp"
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
@@ -39,15 +40,6 @@ struct StoreSettings {
   std::uint32_t readers_max = 1;                        ///< so many loops serve its readers
   std::chrono::milliseconds lease_idle_max{0};
 };
-
-/// Milliseconds since 1970-01-01 UTC.
-std::int64_t now_unix_ms() noexcept;
-/// Milliseconds of a clock that nobody sets.
-std::int64_t monotonic_ms() noexcept;
-/// The same of a moment of that clock.
-inline std::int64_t ms_of(std::chrono::steady_clock::time_point moment) noexcept {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(moment.time_since_epoch()).count();
-}
 
 class StoreHost {
 public:
@@ -112,11 +104,11 @@ private:
   Lane checkpoint_lane_;
   std::mutex open_mutex_;         ///< one opening or closing at a time
   std::shared_mutex look_mutex_;  ///< shared by who looks at the store without a session, which a close waits for
-  mutable std::mutex mutex_;      ///< of what any thread may ask for, never held for long
-  std::unique_ptr<storage::Store> store_;
+  mutable Mutex mutex_;           ///< of what any thread may ask for, never held for long
+  std::unique_ptr<storage::Store> store_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> noted_pages_{0};
-  std::string said_warning_;  ///< what the log has said already
-  std::string said_sync_error_;
+  std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
+  std::string said_sync_error_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> watch_due_{false};  ///< a job will look after the store
   Strand jobs_;
 };

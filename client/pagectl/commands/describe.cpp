@@ -2,20 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/access.hpp"
 #include "base/text.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
 
 namespace pageserver::pagectl {
 namespace {
-
-const char* word(Access access) {
-  switch (access) {
-    case Access::read: return "read";
-    case Access::write: return "write";
-    case Access::fork: return "fork";
-  }
-  return "unknown";
-}
 
 std::string iso_time(std::int64_t unix_ms) {
   std::string text = time_text(unix_ms);  // 2026-01-31 12:00:00 UTC
@@ -37,7 +29,7 @@ nlohmann::ordered_json holder_json(const HolderStat& holder) {
                              {"since_unix_ms", holder.since_unix_ms},
                              {"idle_ms", holder.idle_ms},
                              {"epoch", holder.epoch},
-                             {"access", word(holder.access)}};
+                             {"access", base::name_of(holder.access)}};
   if (holder.access == Access::read) out["view"] = holder.view == View::pinned ? "pinned" : "live";
   if (holder.access == Access::write) out["publish"] = holder.publish == Publish::on_flush ? "on_flush" : "on_write";
   if (holder.access != Access::write) out["version_number"] = holder.version_number;
