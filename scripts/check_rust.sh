@@ -26,6 +26,7 @@ manifest=(--manifest-path "$crate/Cargo.toml" --offline)
 
 echo "rustc $version, $PAGESERVERD"
 run test cargo test "${manifest[@]}" "$@"
+run suite cargo run "${manifest[@]}" --example suite 20 8
 if cargo clippy --version >/dev/null 2>&1 && at_least 1.80; then
   run clippy cargo clippy "${manifest[@]}" --all-targets -- -D warnings
 else

@@ -209,7 +209,8 @@ impl Server {
         &self.socket
     }
 
-    /// Where the image of a store is that was made by [`create`](Server::create) or [`build`](Server::build).
+    /// Where the image of a store is that was made by [`create`](Server::create) or [`build`](Server::build). While it is
+    /// served, what was published last may stand in the log beside it alone: to copy it, read it through a session.
     pub fn image(&self, store: &str) -> PathBuf {
         self.folder.join("stores").join(format!("{}.img", uri::encode(store.as_bytes(), b"")))
     }
