@@ -134,7 +134,8 @@ int milliseconds_left(const AsyncSession& session) {
 }  // namespace
 
 int ps_async_open(const char* uri, const ps_options* options, ps_async** async, ps_error* error) {
-  return guarded(error, [&, f = __func__] {
+  const char* const f = __func__;
+  return guarded(error, [&] {
     auto& out = given(async, f, "async");
     out = nullptr;
     auto target = pageserver::c::target_of(uri, options, pageserver::client::UriTarget::image, f);
@@ -157,7 +158,8 @@ void ps_async_close(ps_async* async) {
 
 int ps_async_read(ps_async* async, uint64_t offset, void* buffer, size_t length, ps_done done, void* user_data,
                   ps_error* error) {
-  return starting(async, __func__, error, [&, f = __func__](auto& opened) {
+  const char* const f = __func__;
+  return starting(async, f, error, [&](auto& opened) {
     if (length != 0) given(static_cast<std::byte*>(buffer), f, "buffer");
     opened.session.read(offset, {static_cast<std::byte*>(buffer), length}, plain(opened, done, user_data));
   });
@@ -165,7 +167,8 @@ int ps_async_read(ps_async* async, uint64_t offset, void* buffer, size_t length,
 
 int ps_async_write(ps_async* async, uint64_t offset, const void* data, size_t length, ps_done done, void* user_data,
                    ps_error* error) {
-  return starting(async, __func__, error, [&, f = __func__](auto& opened) {
+  const char* const f = __func__;
+  return starting(async, f, error, [&](auto& opened) {
     if (length != 0) given(static_cast<const std::byte*>(data), f, "data");
     opened.session.write(offset, {static_cast<const std::byte*>(data), length}, plain(opened, done, user_data));
   });
@@ -252,7 +255,8 @@ int ps_async_break_lease(ps_async* async, uint64_t epoch, ps_holder_done done, v
 }
 
 int ps_async_interest(ps_async* async, ps_interest* interest, ps_error* error) {
-  return starting(async, __func__, error, [&, f = __func__](auto& opened) {
+  const char* const f = __func__;
+  return starting(async, f, error, [&](auto& opened) {
     const auto& session = opened.session;
     fill(given(interest, f, "interest"),
          {0, session.socket(), session.events(), milliseconds_left(session), session.has_room() ? 1 : 0,
@@ -262,7 +266,8 @@ int ps_async_interest(ps_async* async, ps_interest* interest, ps_error* error) {
 }
 
 int ps_async_opened(ps_async* async, ps_opened* opened, ps_error* error) {
-  return starting(async, __func__, error, [&, f = __func__](auto& handle) {
+  const char* const f = __func__;
+  return starting(async, f, error, [&](auto& handle) {
     const auto& session = handle.session;
     fill(given(opened, f, "opened"),
          {0, session.opened().pages, pageserver::c::version_of(session.opened().version), session.request_bytes_max(),
@@ -281,7 +286,8 @@ int ps_async_wait(ps_async* async, int timeout_ms, size_t* completed, ps_error* 
 }
 
 int ps_async_run(ps_async* async, int timeout_ms, ps_error* error) {
-  return dispatching(async, __func__, nullptr, error, [&, f = __func__](auto& opened) {
+  const char* const f = __func__;
+  return dispatching(async, f, nullptr, error, [&](auto& opened) {
     auto& session = opened.session;
     const auto is_done = [&] { return opened.closed || session.outstanding() == 0; };
     if (!session.run_until(is_done, deadline_of(timeout_ms)))

@@ -58,7 +58,8 @@ const char* checked_name(const char* store, const char* function) {
 }  // namespace
 
 int ps_daemon_open(const char* uri, const ps_options* options, ps_daemon** daemon, ps_error* error) {
-  return guarded(error, [&, f = __func__] {
+  const char* const f = __func__;
+  return guarded(error, [&] {
     auto& out = given(daemon, f, "daemon");
     out = nullptr;
     auto target = pageserver::c::target_of(uri, options, pageserver::client::UriTarget::server, f);
@@ -79,7 +80,8 @@ int ps_daemon_ping(ps_daemon* daemon, uint64_t* round_trip_ns, ps_error* error) 
 }
 
 int ps_daemon_describe(ps_daemon* daemon, const ps_daemon_info** info, ps_error* error) {
-  return with_connection(daemon, __func__, error, [&, f = __func__](auto& connection) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
     auto& out = given(info, f, "info");
     const auto& server = connection.server();
     auto found = std::make_unique<pageserver::c::DaemonInfoResult>(server.name);
@@ -91,27 +93,31 @@ int ps_daemon_describe(ps_daemon* daemon, const ps_daemon_info** info, ps_error*
 }
 
 int ps_daemon_list(ps_daemon* daemon, const ps_stores** stores, ps_error* error) {
-  return with_connection(daemon, __func__, error, [&, f = __func__](auto& connection) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
     auto& out = given(stores, f, "stores");
     out = std::make_unique<pageserver::c::StoresResult>(pageserver::client::list_stores(connection)).release();
   });
 }
 
 int ps_daemon_create(ps_daemon* daemon, const char* store, uint64_t pages, ps_error* error) {
-  return with_connection(daemon, __func__, error, [&, f = __func__](auto& connection) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
     connection.call(proto::CreateRequest{checked_name(store, f), pages}, [](const proto::CreateAnswer&) {});
   });
 }
 
 int ps_daemon_remove(ps_daemon* daemon, const char* store, ps_error* error) {
-  return with_connection(daemon, __func__, error, [&, f = __func__](auto& connection) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
     connection.call(proto::RemoveRequest{checked_name(store, f)}, [](const proto::RemoveAnswer&) {});
   });
 }
 
 int ps_daemon_break_lease(ps_daemon* daemon, const char* store, uint64_t epoch, const ps_holder** broken,
                           ps_error* error) {
-  return guarded(error, [&, f = __func__] {
+  const char* const f = __func__;
+  return guarded(error, [&] {
     const auto& target = given(daemon, f, "daemon").target;
     auto uri = target.uri;
     uri.store = checked_name(store, f);

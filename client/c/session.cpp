@@ -94,7 +94,8 @@ std::span<const std::byte> data_of(const void* data, std::size_t length, const c
 }  // namespace
 
 int ps_session_open(const char* uri, const ps_options* options, ps_session** session, ps_error* error) {
-  return guarded(error, [&, f = __func__] {
+  const char* const f = __func__;
+  return guarded(error, [&] {
     auto& out = given(session, f, "session");
     out = nullptr;
     auto opened = std::make_unique<ps_session>();
@@ -106,13 +107,13 @@ int ps_session_open(const char* uri, const ps_options* options, ps_session** ses
 void ps_session_close(ps_session* session) { delete session; }
 
 int ps_session_size(ps_session* session, uint64_t* bytes, ps_error* error) {
-  return with_image(session, __func__, error,
-                    [&, f = __func__](auto& image) { given(bytes, f, "bytes") = image.size(); });
+  const char* const f = __func__;
+  return with_image(session, f, error, [&](auto& image) { given(bytes, f, "bytes") = image.size(); });
 }
 
 int ps_session_pages(ps_session* session, uint64_t* pages, ps_error* error) {
-  return with_image(session, __func__, error,
-                    [&, f = __func__](auto& image) { given(pages, f, "pages") = image.pages(); });
+  const char* const f = __func__;
+  return with_image(session, f, error, [&](auto& image) { given(pages, f, "pages") = image.pages(); });
 }
 
 int ps_session_grow(ps_session* session, uint64_t new_pages, uint64_t* previous_pages, ps_error* error) {
@@ -123,13 +124,13 @@ int ps_session_grow(ps_session* session, uint64_t new_pages, uint64_t* previous_
 }
 
 int ps_session_read(ps_session* session, uint64_t offset, void* buffer, size_t length, ps_error* error) {
-  return with_image(session, __func__, error,
-                    [&, f = __func__](auto& image) { image.read(offset, buffer_of(buffer, length, f)); });
+  const char* const f = __func__;
+  return with_image(session, f, error, [&](auto& image) { image.read(offset, buffer_of(buffer, length, f)); });
 }
 
 int ps_session_write(ps_session* session, uint64_t offset, const void* data, size_t length, ps_error* error) {
-  return with_image(session, __func__, error,
-                    [&, f = __func__](auto& image) { image.write(offset, data_of(data, length, f)); });
+  const char* const f = __func__;
+  return with_image(session, f, error, [&](auto& image) { image.write(offset, data_of(data, length, f)); });
 }
 
 int ps_session_flush(ps_session* session, ps_error* error) {
@@ -137,7 +138,8 @@ int ps_session_flush(ps_session* session, ps_error* error) {
 }
 
 int ps_session_version(ps_session* session, ps_image_version* version, ps_error* error) {
-  return with_session(session, __func__, error, [&, f = __func__](auto& served) {
+  const char* const f = __func__;
+  return with_session(session, f, error, [&](auto& served) {
     given(version, f, "version") = pageserver::c::version_of(served.version());
   });
 }
@@ -154,7 +156,8 @@ int ps_session_discard(ps_session* session, ps_error* error) {
 }
 
 int ps_session_stat(ps_session* session, const ps_stat** stat, ps_error* error) {
-  return with_session(session, __func__, error, [&, f = __func__](auto& served) {
+  const char* const f = __func__;
+  return with_session(session, f, error, [&](auto& served) {
     auto& out = given(stat, f, "stat");
     out = std::make_unique<pageserver::c::StatResult>(served.stat()).release();
   });
@@ -166,7 +169,8 @@ int ps_session_zero(ps_session* session, uint64_t offset, uint64_t length, ps_er
 
 int ps_session_data_ranges(ps_session* session, uint64_t offset, uint64_t length, const ps_ranges** ranges,
                            ps_error* error) {
-  return with_session(session, __func__, error, [&, f = __func__](auto& served) {
+  const char* const f = __func__;
+  return with_session(session, f, error, [&](auto& served) {
     auto& out = given(ranges, f, "ranges");
     const auto found = served.data_ranges(offset, length);
     out = std::make_unique<pageserver::c::RangesResult>(offset + length, found).release();
@@ -174,7 +178,8 @@ int ps_session_data_ranges(ps_session* session, uint64_t offset, uint64_t length
 }
 
 int ps_session_traffic(ps_session* session, ps_traffic* traffic, ps_error* error) {
-  return guarded(error, [&, f = __func__] {
+  const char* const f = __func__;
+  return guarded(error, [&] {
     auto& opened = given(session, f, "session");
     if (opened.remote == nullptr)
       throw MemoryError{Errc::unsupported, std::string{f} + ": there is no traffic without a daemon; open a URI with " +
