@@ -57,6 +57,7 @@ std::vector<Row> durable_rows();
 std::vector<Row> copy_rows();
 std::vector<Row> session_rows();
 std::vector<Row> thread_rows();
+std::vector<Row> fair_rows();
 /// All of them, in the order of the table.
 std::vector<Row> all_rows();
 
