@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 
 namespace pageserver::storage {
@@ -16,7 +17,8 @@ std::uint64_t open_files_limit() noexcept {
 
 std::uint64_t open_files_now() noexcept {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder{::opendir("/proc/self/fd"), &::closedir};
-  if (!folder) return 0;
+  // To count takes one as well: without any left, all are open.
+  if (!folder) return errno == EMFILE ? open_files_limit() : 0;
   std::uint64_t count = 0;
   while (::readdir(folder.get()) != nullptr) ++count;
   constexpr std::uint64_t not_counted = 3;  // ".", ".." and the folder itself

@@ -179,7 +179,7 @@ TEST_CASE("short things now and then are looked at in slow steps, and what someb
   ticker.remove(now);
 }
 
-TEST_CASE("what many are stuck in takes half of the pool and no more; the rest wait, and all is done in the end") {
+TEST_CASE("what many are stuck in takes half of the pool and no more, and the rest is done in the end") {
   Log log{LogFormat::text, LogLevel::error};
   BlockingPool::Options options;
   options.threads_max = 12;
