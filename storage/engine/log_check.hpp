@@ -20,12 +20,15 @@ public:
   explicit LogCheck(const Folder& folder);
   LogCheck(const LogCheck&) = delete;
   LogCheck& operator=(const LogCheck&) = delete;
-  /// Waits for a file that the lane is reading, one part of it at most. Nothing else is begun.
+  /// Waits for what the lane is in: the sync of one file, or a part of it. Nothing else is begun.
   ~LogCheck();
 
   /// Begins with these files, in this order; null: nothing is done before has() asks. Their `file` must stay the same
   /// until has() has answered for them. Throws std::bad_alloc; then nothing has begun.
   void begin(const std::vector<LogSegmentRef>& segments, Background* lane);
+
+  /// Nobody will ask for any other: those are let go, and closed unless somebody else has them.
+  void keep_only(const std::vector<LogSegmentRef>& segments);
 
   /// Whether the disk has the bytes of the segment's file up to `until`, after a sync. False also where nobody can
   /// tell.

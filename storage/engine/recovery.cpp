@@ -155,6 +155,25 @@ void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) 
                                               "kept, and the next opening begins again"};
 }
 
+/// The last segment has got a note of the image since it was read back: one block, which must last before the image
+/// changes. False where the disk refuses it.
+bool note_lasts(const LogSegment& segment, const LogScan& scan) {
+  if (&segment != scan.segments.back().get()) return true;
+  return retried([&] { return segment.file.file_system().sync_data(segment.file.descriptor()); }).ok();
+}
+
+/// A mapping says nothing of a file that was cut in the middle of a page: what the page has behind the cut is zeros.
+void check_not_cut(const LogScan& scan) {
+  for (const LogSegmentRef& segment : scan.segments) {
+    const std::uint64_t needed = segment->offset_of(segment->end_position);
+    const std::uint64_t has = segment->file.status().size_bytes;
+    if (segment->mapped().empty() || has >= needed) continue;
+    throw MemoryError{Errc::damaged, "log " + quoted(segment->file.path()) + ": it had " + std::to_string(needed) +
+                                         " bytes, and was cut to " + std::to_string(has) +
+                                         " while it was replayed; restore the image and its log together from a copy"};
+  }
+}
+
 /// The records that nobody stated to be synced may be in memory only: after a kill, or after a sync that failed and
 /// was forgotten. What the disk has after one more sync is durable for sure, and so is a synced copy. Only then may the
 /// image change: should power fail in the middle, the same records are found again. They may as well be durable
@@ -165,7 +184,7 @@ void make_log_durable(const Folder& folder, const std::string& image_name, const
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
     check_abandoned(abandon, folder.path_of(image_name));
-    if (check.has(*segment, segment->offset_of(segment->end_position))) {
+    if (check.has(*segment, segment->offset_of(segment->end_position)) && note_lasts(*segment, scan)) {
       look_for_mark(*segment);
       continue;
     }
@@ -237,9 +256,11 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   if (!scan.segments.empty()) notes.resume(scan.segments.back(), scan.note, status);
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
   drop_behind_cut(folder, image.name(), scan, report);
+  check.keep_only(scan.segments);
   check_abandoned(abandon, image.path());
   make_log_durable(folder, image.name(), scan, check, abandon, sizes);
   copy_into_image(image, scan, index, notes, abandon);
+  check_not_cut(scan);
   remove_segments(folder, scan.segments);
   report.replayed = true;
   report.image_pages = image.pages();

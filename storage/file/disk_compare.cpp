@@ -45,10 +45,11 @@ std::uint64_t read_blocks(const File& file, std::uint64_t offset, std::span<std:
 
 }  // namespace
 
-std::uint64_t disk_prefix(const Folder& folder, const std::string& name, const File& file,
-                          const std::atomic<std::uint64_t>& limit, std::span<const std::byte> mapped) {
+std::optional<std::uint64_t> disk_prefix(const Folder& folder, const std::string& name, const File& file,
+                                         const std::atomic<std::uint64_t>& limit, std::span<const std::byte> mapped) {
   FileSystem& file_system = folder.file_system();
-  if (!retried([&] { return file_system.sync_data(file.descriptor()); }).ok()) return 0;
+  if (limit == 0) return 0;
+  if (!retried([&] { return file_system.sync_data(file.descriptor()); }).ok()) return std::nullopt;
   const IoResult opened = folder.try_open_file(name, O_RDONLY | O_DIRECT, 0);
   if (!opened.ok()) return 0;
   const File direct{file_system, static_cast<int>(opened.value), file.path()};

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -14,11 +15,12 @@ namespace pageserver::storage {
 
 /// Syncs the open file `file`, which is `name` in the folder, and compares what it reads as with what the disk has,
 /// past the system's page cache (O_DIRECT). Returns up to where both are the same: those bytes are durable for sure,
-/// whatever an earlier sync that failed has left in memory. It ends behind `limit`, which may sink meanwhile. 0 where
-/// nobody can tell: the sync fails, the file system has no such reads (tmpfs), or no longer has the file under this
-/// name. Takes 2 MiB of memory meanwhile. `mapped` is a mapping of the file from its byte 0 on (mapped_file.hpp), which
-/// spares a copy, or empty.
-std::uint64_t disk_prefix(const Folder& folder, const std::string& name, const File& file,
-                          const std::atomic<std::uint64_t>& limit, std::span<const std::byte> mapped = {});
+/// whatever an earlier sync that failed has left in memory. It ends behind `limit`, which may sink meanwhile; at 0
+/// nothing is begun. 0 where nobody can tell: the file system has no such reads (tmpfs), or no longer has the file
+/// under this name. Nothing where the sync fails. Takes 2 MiB of memory meanwhile. `mapped` is a mapping of the file
+/// from its byte 0 on (mapped_file.hpp), which spares a copy, or empty.
+std::optional<std::uint64_t> disk_prefix(const Folder& folder, const std::string& name, const File& file,
+                                         const std::atomic<std::uint64_t>& limit,
+                                         std::span<const std::byte> mapped = {});
 
 }  // namespace pageserver::storage

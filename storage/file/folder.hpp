@@ -59,8 +59,10 @@ public:
   IoResult try_names(std::vector<std::string>& names) const;
   std::vector<std::string> names() const;
   IoResult try_names_beginning(const std::string& prefix, std::vector<std::string>& names) const;
-  /// A remove() failed: somebody has to look for what is left before the end.
+  /// A remove() failed, or leave_names() was called: somebody has to look for what is left before the end.
   bool left_names() const noexcept { return state_->left_names; }
+  /// Something of ours stays in the folder that should not.
+  void leave_names() const noexcept { state_->left_names = true; }
   /// The names are durable: what was made, renamed and removed.
   void sync() const;
   void close() noexcept;

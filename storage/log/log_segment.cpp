@@ -39,7 +39,7 @@ void LogSegment::map() {
   if (!mapped_.empty() || !mapped_reads_enabled()) return;
   const std::uint64_t bytes = file.status().size_bytes;
   mapping_ = std::make_unique<MappedFile>(file, bytes);
-  if (const std::byte* const begin = mapping_->address(bytes)) mapped_ = {begin, bytes};
+  if (const std::byte* const begin = mapping_->address(bytes / 2)) mapped_ = {begin, bytes};  // it maps twice as much
 }
 
 void LogSegment::unmap() noexcept {
@@ -227,7 +227,7 @@ bool LogWriter::give_back_spares() noexcept {
     try {
       static_cast<void>(give_up(spare_name(options_.image_name, spare->number)));
     } catch (const std::bad_alloc&) {
-      // Its name stays until the store closes.
+      folder_.leave_names();
     }
   }
   return some;
@@ -254,7 +254,9 @@ void LogWriter::drop_failed_segment() {
 bool LogWriter::give_up(const std::string& name) noexcept {
   gave_up_ = true;
   const auto removed = retried([&] { return folder_.file_system().remove_beneath(folder_.descriptor(), name); });
-  return removed.ok() || removed.error == ENOENT;
+  if (removed.ok() || removed.error == ENOENT) return true;
+  folder_.leave_names();
+  return false;
 }
 
 // The file is the one that is open already: in a folder where others may write, its name may be another's by now.

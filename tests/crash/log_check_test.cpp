@@ -92,6 +92,28 @@ TEST_CASE("what differs behind the end that counts does not count, whoever read 
   CHECK_FALSE(check.has(*log.segments[0], length));
 }
 
+TEST_CASE("what a lane could not sync is not there, whatever a later sync says") {
+  Log log;
+  LogCheck check{log.folder};
+  log.files.fault = [](const CallInfo& info) { return info.call == Call::sync_data ? EIO : 0; };
+  check.begin(log.segments, &log.lane);
+  CHECK(log.lane.step());
+  log.files.fault = nullptr;
+  for (const LogSegmentRef& segment : log.segments) CHECK_FALSE(check.has(*segment, length));
+}
+
+TEST_CASE("files that nobody will ask for are let go") {
+  Log log;
+  LogCheck check{log.folder};
+  check.begin(log.segments, &log.lane);
+  if (GENERATE(false, true)) CHECK(log.lane.step());
+  const std::weak_ptr<LogSegment> last{log.segments.back()};
+  log.segments.pop_back();
+  check.keep_only(log.segments);
+  CHECK(last.expired());
+  for (const LogSegmentRef& segment : log.segments) CHECK(check.has(*segment, length));
+}
+
 TEST_CASE("a check ends while its lane is reading") {
   Log log;
   std::optional<LogCheck> check{std::in_place, log.folder};

@@ -481,7 +481,9 @@ void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned
   const char* when = depth == 0 ? "" : " (after a crash in recovery)";
   try {
     const Place place = place_of(disk);
+    sync_lane.quick = options_.is_engine && crash_random_.one_in(2);
     auto store = options_.open_store(*place.files, place.path, sync_lane, checkpoint_lane, engine_options);
+    sync_lane.quick = false;
     if (disk.observe) recovery_calls_ = std::max<std::uint64_t>(disk.calls(), 2);
     disk.observe = nullptr;
     auto session = open_live(*store);

@@ -12,7 +12,10 @@ namespace pageserver::test {
 /// time, so that inner step does nothing.
 class SteppedBackground final : public storage::Background {
 public:
-  void submit_ready(Ready task) noexcept override { queue_.splice(queue_.end(), task); }
+  void submit_ready(Ready task) noexcept override {
+    queue_.splice(queue_.end(), task);
+    if (quick) step();
+  }
 
   bool idle() const { return queue_.empty(); }
   bool running() const { return running_; }
@@ -28,6 +31,8 @@ public:
   }
   /// Forgets what was not run, as a kill does.
   void clear() { queue_.clear(); }
+
+  bool quick = false;  ///< tasks are done before submit() returns: the lane is quicker than whoever gives it work
 
 private:
   Ready queue_;
