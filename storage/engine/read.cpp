@@ -138,10 +138,12 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
     LogIndex& index = published_.index;
     std::vector<Piece> pieces;
     std::uint64_t next = 0;
+    // Pages that this session must not see count as well: to look at them takes time.
+    std::size_t pages = 0;
     for (std::uint64_t page = index.next_page(offset / page_size); page != no_position && page * page_size < end;
          page = index.next_page(next)) {
       next = index.alike_until(page);
-      if (logged.size() > pieces_max) {
+      if (++pages > pieces_max || logged.size() > pieces_max) {
         end = std::max(offset, page * page_size);
         break;
       }

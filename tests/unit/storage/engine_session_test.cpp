@@ -186,6 +186,22 @@ TEST_CASE_METHOD(EngineHarness, "engine: data_ranges names what may be data, ove
   CHECK(until <= 20 * page_size + 7);
 }
 
+TEST_CASE_METHOD(EngineHarness, "engine: data_ranges answers in parts, whatever of the log the session must not see") {
+  constexpr std::uint64_t pages = 10'000;
+  open();
+  const auto write = writer();
+  write->grow(pages);
+  const auto pin = reader(View::pinned);
+  for (std::uint64_t page = 0; page < pages; ++page) write->write(page * page_size + 7, filled(1, 1));
+  std::uint64_t until = 0;
+  std::size_t answers = 0;
+  for (std::uint64_t at = 0; at < pages * page_size; at = until, ++answers) {
+    CHECK(pin->data_ranges(at, pages * page_size - at, 100, until).empty());
+    REQUIRE(until > at);
+  }
+  CHECK(answers > 2);
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: stat tells who is there and what the store holds") {
   open();
   const auto write = writer();
