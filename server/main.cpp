@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -19,6 +20,16 @@ void raise_open_files_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// A thread that takes and gives back 64 KiB at a time, as each request of that size does, would return the memory to
+// the system each time by the C library's defaults, and fault it in again. At most so much stays with each thread.
+void keep_some_memory() {
+#ifdef __GLIBC__
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  ::mallopt(M_TOP_PAD, 128 << 10);
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
 }
 
 int serve(const pageserver::server::Config& config) {
@@ -58,6 +69,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   raise_open_files_limit();
+  keep_some_memory();
   pageserver::storage::enable_mapped_reads();
   try {
     return serve(line.config);

@@ -262,6 +262,7 @@ void Server::overdue() {
 
 // On the watch's thread: the others may be recovering a store or stand still.
 void Server::signalled(int number) {
+  if (stopped_) return overdue();
   const Lock lock{signal_mutex_};
   if (stop_requested_.exchange(true)) give_up("a second signal");
   catalog_.abandon_openings();

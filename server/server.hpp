@@ -76,6 +76,7 @@ private:
   Mutex signal_mutex_;
   std::atomic<bool> stop_requested_{false};
   std::atomic<bool> stopped_{false};  ///< in order
+  std::atomic<int> status_{0};
   std::optional<SignalWatch> signal_watch_;
   storage::FileSystem& file_system_;
   PortFile port_file_;
@@ -101,7 +102,6 @@ private:
   bool grace_half_over_ = false;
   bool closing_stores_ = false;
   std::vector<std::string> close_failures_ PAGESERVER_GUARDED_BY(mutex_);
-  std::atomic<int> status_{0};
 };
 
 }  // namespace pageserver::server

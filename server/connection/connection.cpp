@@ -524,6 +524,8 @@ void Connection::complete_with(std::uint64_t number, std::function<void()> finis
     if (pending_.complete(number, std::move(finish))) wake();
     return;
   }
+  // Nobody waits for it, and perhaps no worker is left that would run and so destroy what is posted.
+  if (ended_) return;
   // Moved on: a copy might fail where nobody is left who could tell the client.
   post([number, task = std::move(finish)](Connection& self) mutable {
     if (self.pending_.complete(number, std::move(task))) self.wake();

@@ -55,7 +55,10 @@ struct RoomAllocator {
   explicit RoomAllocator(std::byte* start, std::atomic<bool>* posted) noexcept : room(start), taken(posted) {}
   template <class Other>
   RoomAllocator(const RoomAllocator<Other>& other) noexcept : room(other.room), taken(other.taken) {}
-  T* allocate(std::size_t) const noexcept { return reinterpret_cast<T*>(room); }
+  T* allocate(std::size_t) const noexcept {
+    static_assert(sizeof(T) <= post_room_bytes);
+    return reinterpret_cast<T*>(room);
+  }
   void deallocate(T*, std::size_t) const noexcept { taken->store(false); }
   template <class Other>
   bool operator==(const RoomAllocator<Other>& other) const noexcept {
@@ -261,8 +264,6 @@ void Worker::drain() {
 void Worker::post(std::function<void()> task) { asio::post(*context_, std::move(task)); }
 
 void Worker::post_in(PostRoom& room, std::shared_ptr<void> object, void (*task)(void* object)) noexcept {
-  // What asio keeps beside the task: the next one's address, two functions, the allocator.
-  static_assert(sizeof(RoomTask) + 10 * sizeof(void*) <= PostRoom::bytes);
   if (!room.posted_.exchange(true)) asio::post(*context_, RoomTask{&room, std::move(object), task});
 }
 

@@ -24,6 +24,9 @@ namespace pageserver::server {
 class Log;
 class Ticker;
 
+/// What Asio needs for a posted task of a PostRoom: the task, and beside it an address, two functions, the allocator.
+inline constexpr std::size_t post_room_bytes = 80;
+
 /// Room for one posted task, made beforehand: what must be said even when there is no memory is posted in here.
 class PostRoom {
 public:
@@ -34,9 +37,8 @@ public:
 private:
   friend class Worker;
   friend struct RoomTask;
-  static constexpr std::size_t bytes = 128;
   std::atomic<bool> posted_{false};
-  alignas(std::max_align_t) std::byte room_[bytes];
+  alignas(std::max_align_t) std::byte room_[post_room_bytes];
 };
 
 /// Calls of one store, say, in which threads of the loops are stuck. Lives as long as the loops do.

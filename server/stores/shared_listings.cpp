@@ -40,20 +40,25 @@ void SharedListings::keep(std::shared_ptr<const Listing> listing) {
   if (listings_.size() > folders_max) listings_.pop_back();
 }
 
+bool SharedListings::may_keep(int directory, const FileStatus& folder) {
+  // Times of whole seconds: too coarse to tell two changes apart, should the clock be set back between them.
+  if (folder.changed_ns % 1'000'000'000 == 0) return false;
+  if (below().now_ns() - folder.changed_ns <= time_step_max_ns) return false;
+  const IoResult type = below().file_system_type(directory);
+  return type.ok() && storage::file_system_warning(static_cast<std::uint64_t>(type.value)).empty();
+}
+
 IoResult SharedListings::list_beginning(int directory, const std::string& prefix, std::vector<std::string>& names) {
   FileStatus before;
-  if (!below().status(directory, before).ok() || before.changed_ns == 0)
-    return below().list_beginning(directory, prefix, names);
+  if (!below().status(directory, before).ok()) return below().list_beginning(directory, prefix, names);
   std::shared_ptr<const Listing> listing = find(before);
   if (listing == nullptr) {
-    const std::int64_t age_ns = below().now_ns() - before.changed_ns;
+    if (!may_keep(directory, before)) return below().list_beginning(directory, prefix, names);
     const auto fresh = std::make_shared<Listing>();
     if (const IoResult listed = below().list(directory, fresh->names); !listed.ok()) return listed;
     std::sort(fresh->names.begin(), fresh->names.end());
     FileStatus after;
-    const IoResult type = below().file_system_type(directory);
-    if (age_ns > time_step_max_ns && below().status(directory, after).ok() && after.changed_ns == before.changed_ns &&
-        type.ok() && storage::file_system_warning(static_cast<std::uint64_t>(type.value)).empty()) {
+    if (below().status(directory, after).ok() && after.changed_ns == before.changed_ns) {
       fresh->device = before.device;
       fresh->inode = before.inode;
       fresh->changed_ns = before.changed_ns;

@@ -34,6 +34,8 @@ private:
 
   static constexpr std::size_t folders_max = 8;
 
+  /// Whether a listing of the folder can be told to be old later.
+  bool may_keep(int directory, const storage::FileStatus& folder);
   std::shared_ptr<const Listing> find(const storage::FileStatus& folder);
   void keep(std::shared_ptr<const Listing> listing);
 
