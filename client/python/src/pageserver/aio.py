@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 from . import _abi, _call, values
 from ._call import Buffer, call, unsigned
-from .errors import ConnectionLost, error_of
+from .errors import ConnectionLost, ProtocolError, error_of
 
 _lib = _abi.lib
 _IN, _OUT = 1, 4
@@ -218,8 +218,12 @@ class AsyncSession:
                 self._with_ranges,
             )  # fmt: skip
             ranges += found.ranges
-            if found.described_until >= end or found.described_until <= offset:
+            if found.described_until >= end:
                 return ranges
+            if found.described_until <= offset:
+                raise ProtocolError(
+                    f"data_ranges offset={offset} length={end - offset}: the answer describes nothing"
+                )
             offset = found.described_until
 
     async def stat(self) -> values.Stat:
