@@ -50,6 +50,8 @@ enum class Mutation : std::uint8_t {
   skip_image_lock,            ///< an image is opened without a lock
   clean_before_lock,          ///< an opening removes what it takes for left behind before it has the lock
   drop_image_note,            ///< the log does not say that the image is about to change
+  skip_note_sync,             ///< a note is not synced, however old the one is that a loss of power leaves
+  forget_future_note,         ///< a clock that was set back makes the image's own time one that no note speaks of
   map_past_end,               ///< a read takes from the mapping what lies past the file's end
 };
 

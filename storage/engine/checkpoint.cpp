@@ -85,9 +85,13 @@ void Engine::step_checkpoint() {
 
 // Nothing waits here, so that a store that closes need not wait either: the next step comes now, or with a publish.
 void Engine::pace_round() {
-  const Lock lock{mutex_};
-  pace_.end_step();
-  resume_round(pace_.is_alone(entered_.position));
+  {
+    const Lock lock{mutex_};
+    pace_.end_step();
+    resume_round(pace_.is_alone(entered_.position));
+    if (!pace_.is_paused()) return;
+  }
+  notes_.settle(image_->file());
 }
 
 /// `anyway`: nobody writes whom it could be in the way of.
@@ -227,9 +231,9 @@ void Engine::finish_round() {
   if (mutated(Mutation::cut_log_before_image_sync)) cut_log(until.position);
   try {
     // With its times, for the note that this leaves in the log.
-    const std::int64_t modified_ns = image_->file().status().modified_ns;
+    const ImageNotes::Sync sync = notes_.begin_sync(image_->file());
     if (!mutated(Mutation::drop_image_sync)) image_->file().sync();
-    notes_.note_durable(modified_ns);
+    notes_.end_sync(sync);
   } catch (...) {
     fail_round();
     return fail_sync();
@@ -360,13 +364,31 @@ void Engine::take_rooms(After& after) noexcept {
   wake_commit();
 }
 
+Engine::ImageChange::ImageChange(Engine& engine) {
+  try {
+    noted_.emplace(engine.notes_, engine.image_->file());
+  } catch (const NoteSyncError&) {
+    engine.fail_sync();
+    throw;
+  }
+  change_.emplace(engine.watch_);
+}
+
 std::string Engine::look_at_image() {
   const ImageWatch::Look look = watch_.begin_look();
+  notes_.settle(image_->file());
   FileStatus status;
   const bool seen = file_system_.status(image_->file().descriptor(), status).ok();
   std::string found = image_->outside_change();
   if (found.empty()) found = log_misplaced();
+  if (const auto foreign = notes_.foreign_ns(); foreign && found.empty())
+    found = "the file " + quoted(shown_path_) + " was written to from outside while the store wrote nothing, at " +
+            time_text(*foreign) +
+            "; stop the store in order, and compare the image with a copy: after a crash its log is not replayed "
+            "unless `pagectl recover --adopt` says so";
+  const bool is_back = is_misplaced_ && find_misplaced().empty();
   const Lock lock{mutex_};
+  if (is_back) note_placement({});
   return watch_.end_look(look, seen ? std::optional{status.modified_ns} : std::nullopt, std::move(found), shown_path_);
 }
 

@@ -17,6 +17,8 @@ constexpr std::size_t gathered_parts_max = 1000;
 }  // namespace
 
 void Engine::begin_commit(const SessionRef& state) {
+  // Before anything of it is in the log.
+  if (is_misplaced_) check_placement("flush of");
   Background::Ready ready = make_ready(&Engine::commit_task);
   {
     After after{*this};
@@ -180,6 +182,8 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
       }
       return schedule_sync(std::move(sync));
     }
+    // Nothing is left to sync, and what was may be gone with its name.
+    if (state->request.access == Access::write) check_placement("flush of");
   } catch (...) {
     error = std::current_exception();
   }

@@ -255,6 +255,8 @@ private:
   // reserve.cpp
   /// Reserves the image's blocks for the pages that get data and have none yet; notes in `reserved` which it asked for.
   void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved);
+  /// As of an image that has data there, which somebody wrote before it was opened.
+  bool has_blocks(const PageRun& run) const;
   /// On behalf of a publish that was refused after it asked for these blocks: who needs less may still find room.
   void give_back_blocks(std::span<const PageRun> reserved) noexcept;
   void give_back_hole(std::uint64_t begin, std::uint64_t end);
@@ -289,10 +291,14 @@ private:
   void sync_task() noexcept;
   void consider_writeback() noexcept PAGESERVER_REQUIRES(mutex_);
   void writeback_task() noexcept;
+  /// After a change to the image that no flush need follow: it is soon noted as settled again.
+  void consider_settling() noexcept;
+  void settle_task() noexcept;
   void sync_log(std::uint64_t until);
   /// The first segment that is not synced and begins within `[from, until)`.
   LogSegmentRef unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept PAGESERVER_REQUIRES(mutex_);
-  void finish_sync(const LogPoint& target) noexcept;
+  /// `misplaced`: why the flushes fail although all is synced; empty: they don't.
+  void finish_sync(const LogPoint& target, const std::string& misplaced) noexcept;
   /// Called by a handler: what it handles is the reason.
   void fail_sync() noexcept;
   MemoryError not_durable_error() const PAGESERVER_REQUIRES(mutex_);
@@ -313,11 +319,14 @@ private:
   // placement.cpp: not under the lock. Empty, or what is wrong and what can be done.
   std::string image_misplaced() const;
   std::string log_misplaced();
-  /// Throws what the two say.
-  void check_placement();
+  /// What one of the two says.
+  std::string find_misplaced();
+  /// Throws it. A look that finds nothing any more lets the store go on.
+  void check_placement(std::string_view action);
+  void note_placement(const std::string& found) PAGESERVER_REQUIRES(mutex_);
+  MemoryError misplaced_error(std::string_view action, const std::string& found) const;
   /// Throws when the image has no name at all any more: a log must not be cut for it.
   void check_image_stays() const;
-  void forgive_misplaced();
 
   // checkpoint.cpp
   LogPoint reachable_point() const PAGESERVER_REQUIRES(mutex_);
@@ -342,11 +351,11 @@ private:
   /// Marks a change to the image file as ours. Throws when the log can't say so; then the image must stay as it is.
   class ImageChange {
   public:
-    explicit ImageChange(Engine& engine) : noted_{engine.notes_}, change_{engine.watch_} {}
+    explicit ImageChange(Engine& engine);
 
   private:
-    const NotedChange noted_;
-    const ImageWatch::Change change_;
+    std::optional<NotedChange> noted_;
+    std::optional<ImageWatch::Change> change_;
   };
 
   /// What is published, for who has the mutex: it changes only under both. Who has only the gate takes `published_`.
@@ -389,10 +398,12 @@ private:
   WaitingCommit waiting_commit_ PAGESERVER_GUARDED_BY(mutex_);
   LogTail tail_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> sync_scheduled_{false};
+  std::atomic<bool> settling_scheduled_{false};
   std::list<Flush> flushes_ PAGESERVER_GUARDED_BY(mutex_);
   std::string sync_error_ PAGESERVER_GUARDED_BY(mutex_);  ///< not empty: nothing becomes durable any more
-  /// That is because a file was removed or replaced from outside.
-  bool misplaced_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  /// Not empty: image or log are not where they belong, as of the last look.
+  std::string misplaced_ PAGESERVER_GUARDED_BY(mutex_);
+  std::atomic<bool> is_misplaced_{false};
   BlockReservations reservations_ PAGESERVER_GUARDED_BY(mutex_);
   /// Appended since the last round and kept in memory.
   std::uint64_t small_bytes_ PAGESERVER_GUARDED_BY(mutex_) = 0;

@@ -124,7 +124,7 @@ Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, 
       image_name_{image_->name()},
       incarnation_{derived(options.salt, 2)},
       file_size_limit_{file_size_limit()},
-      notes_{file_system, derived(options.salt, 1), image_->file().status()},
+      notes_{folder_, derived(options.salt, 1), image_->file().status()},
       log_{folder_, log_options(*image_, options, notes_)},
       gate_{options.read_lanes},
       tail_{published_.version},
@@ -212,7 +212,7 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   if (!segments.empty()) stat.log_bytes = segments.back()->end_position - segments.front()->first_position;
   stat.checkpoint_lag_bytes = entered_.position - checkpointed_.position;
   stat.fork_bytes = fork_bytes_.load();
-  stat.last_sync_error = sync_error_;
+  stat.last_sync_error = sync_error_.empty() ? misplaced_ : sync_error_;
   return stat;
 }
 
@@ -267,7 +267,6 @@ MemoryError Engine::close_error(const MemoryError& error) {
 void Engine::finish_log() {
   if (options_.read_only) return;
   check_image_stays();
-  forgive_misplaced();
   check_durable();
   bool all_synced = false;
   {

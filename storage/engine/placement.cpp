@@ -1,5 +1,7 @@
 // Whether image and log are still where the next opening looks for them. What a flush answers rests on that: bytes in a
 // file that has no name any more are gone with the process.
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -20,12 +22,33 @@ bool is_elsewhere(const Folder& folder, const std::string& name, const File& fil
   return named.inode != held.inode || named.device != held.device;
 }
 
+/// Whether the path leads to another file now, or to another folder without one: the next opening would take that. Not
+/// when it leads nowhere: whoever moved the folder knows where image and log are.
+bool leads_elsewhere(const Folder& folder, const File& file) noexcept {
+  FileSystem& files = folder.file_system();
+  FileStatus held, found;
+  // One that is not absolute is another's by now if the program went to another folder.
+  if (!file.path().starts_with('/')) return false;
+  if (!retried([&] { return files.status(file.descriptor(), held); }).ok()) return false;
+  const IoResult named = retried([&] { return files.status_of(file.path(), found); });
+  if (named.ok()) return found.inode != held.inode || found.device != held.device;
+  if (named.error != ENOENT || !retried([&] { return files.status(folder.descriptor(), held); }).ok()) return false;
+  if (!retried([&] { return files.status_of(parent_folder(file.path()), found); }).ok()) return false;
+  return S_ISDIR(found.mode) && (found.inode != held.inode || found.device != held.device);
+}
+
 }  // namespace
 
 std::string Engine::image_misplaced() const {
-  if (!is_elsewhere(folder_, image_name_, image_->file())) return {};
-  const std::string change = image_->outside_change();
-  return change.empty() ? "the path " + quoted(shown_path_) + " does not lead to the image any more" : change;
+  const File& file = image_->file();
+  if (is_elsewhere(folder_, image_name_, file)) {
+    const std::string change = image_->outside_change();
+    return change.empty() ? "the path " + quoted(shown_path_) + " does not lead to the image any more" : change;
+  }
+  if (!leads_elsewhere(folder_, file)) return {};
+  return "the folder of " + quoted(shown_path_) +
+         " was replaced by another one, where the next start would look for the image: put the folder back, or stop "
+         "the store in order, which brings everything into the image where it is now";
 }
 
 std::string Engine::log_misplaced() {
@@ -51,29 +74,41 @@ std::string Engine::log_misplaced() {
   return {};
 }
 
-void Engine::check_placement() {
-  std::string found = image_misplaced();
-  if (found.empty()) found = log_misplaced();
-  if (found.empty()) return;
-  const Lock lock{mutex_};
-  if (stopping_) return;  // everything goes into the image, and finish_log() looks at that
-  if (sync_error_.empty()) misplaced_ = true;
-  throw MemoryError{Errc::provider_error, found};
+std::string Engine::find_misplaced() {
+  const std::string found = image_misplaced();
+  return found.empty() ? log_misplaced() : found;
 }
 
+// A file that was renamed, and is the same when it is back, has all that was written meanwhile.
+void Engine::note_placement(const std::string& found) {
+  if (found.empty() && !misplaced_.empty())
+    watch_.warn("image and log of " + quoted(shown_path_) +
+                " are where they were again, and flushes go on; before: " + misplaced_);
+  misplaced_ = found;
+  is_misplaced_ = !found.empty();
+}
+
+void Engine::check_placement(std::string_view action) {
+  const std::string found = find_misplaced();
+  const Lock lock{mutex_};
+  note_placement(found);
+  if (!found.empty()) throw misplaced_error(action, found);
+}
+
+MemoryError Engine::misplaced_error(std::string_view action, const std::string& found) const {
+  return {Errc::provider_error, std::string{action} + " " + quoted(shown_path_) + ": " + found +
+                                    "; until then nothing is durable, and nothing more is accepted"};
+}
+
+// Where a file system counts no names, a file that has its name is not gone.
 void Engine::check_image_stays() const {
   FileStatus held;
   if (!retried([&] { return file_system_.status(image_->file().descriptor(), held); }).ok() || held.links != 0) return;
+  if (!is_elsewhere(folder_, image_name_, image_->file())) return;
   throw MemoryError{Errc::provider_error,
                     "the image " + quoted(shown_path_) +
                         " was removed or replaced while it was served, and what it held is gone with this process; put "
                         "a copy in its place, and `pagectl recover` says what to do with the log"};
-}
-
-/// The names of files are wrong, and what is in them is right: the syncs themselves went well.
-void Engine::forgive_misplaced() {
-  const Lock lock{mutex_};
-  if (std::exchange(misplaced_, false)) sync_error_.clear();
 }
 
 }  // namespace pageserver::storage

@@ -316,6 +316,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
                                      std::span<const std::span<const std::byte>> parts) {
   Publishing publishing;
   bool keep_small = false;
+  if (is_misplaced_) check_placement(std::string{action} + " to");
   if (new_pages != 0) {
     const std::uint64_t pages = view(*state).pages;
     check_growth(pages, new_pages);

@@ -74,7 +74,7 @@ void check_pair(const LogScan& scan, const FileStatus& image, const std::string&
                                             "; " + choice_text(scan, path));
 }
 
-LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogSizes& sizes = {},
+LogScan scan_into(const ImageFile& image, const Beside& beside, int flags, LogIndex* index, const LogSizes& sizes = {},
                   const std::function<void(const std::vector<LogSegmentRef>&)>& found = {}) {
   const auto apply = [&](const ScannedRecord& record) {
     if (index == nullptr) return;
@@ -84,7 +84,7 @@ LogScan scan_into(const ImageFile& image, int flags, LogIndex* index, const LogS
       if (!range.zero) position += range.length;
     }
   };
-  return scan_log(image.folder(), image.name(), flags, apply, sizes, found);
+  return scan_log(image.folder(), image.name(), beside.log, flags, apply, sizes, found);
 }
 
 /// Calls `bytes(offset, span)` for what the segment's file has within `[from, until)`, in parts.
@@ -155,13 +155,6 @@ void check_abandoned(const std::atomic<bool>* abandon, const std::string& path) 
                                               "kept, and the next opening begins again"};
 }
 
-/// The last segment has got a note of the image since it was read back: one block, which must last before the image
-/// changes. False where the disk refuses it.
-bool note_lasts(const LogSegment& segment, const LogScan& scan) {
-  if (&segment != scan.segments.back().get()) return true;
-  return retried([&] { return segment.file.file_system().sync_data(segment.file.descriptor()); }).ok();
-}
-
 /// A mapping says nothing of a file that was cut in the middle of a page: what the page has behind the cut is zeros.
 void check_not_cut(const LogScan& scan) {
   for (const LogSegmentRef& segment : scan.segments) {
@@ -179,12 +172,14 @@ void check_not_cut(const LogScan& scan) {
 /// image change: should power fail in the middle, the same records are found again. They may as well be durable
 /// already, and answered; so they are written over in place only where there is no room for a copy: a loss of power
 /// then may tear them.
+/// `note_lasts`: the note in the last segment is synced.
 void make_log_durable(const Folder& folder, const std::string& image_name, const LogScan& scan, LogCheck& check,
-                      const std::atomic<bool>* abandon, const LogSizes& sizes) {
+                      bool note_lasts, const std::atomic<bool>* abandon, const LogSizes& sizes) {
   for (const LogSegmentRef& segment : scan.segments) {
     if (segment->end_position <= scan.synced_position && segment != scan.segments.back()) continue;
     check_abandoned(abandon, folder.path_of(image_name));
-    if (check.has(*segment, segment->offset_of(segment->end_position)) && note_lasts(*segment, scan)) {
+    if (check.has(*segment, segment->offset_of(segment->end_position)) &&
+        (note_lasts || segment != scan.segments.back())) {
       look_for_mark(*segment);
       continue;
     }
@@ -201,7 +196,7 @@ void make_log_durable(const Folder& folder, const std::string& image_name, const
 void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, ImageNotes& notes,
                      const std::atomic<bool>* abandon) {
   if (image.pages() < scan.pages) {
-    const NotedChange change{notes};
+    const NotedChange change{notes, image.file()};
     image.grow(scan.pages - image.pages(), ~0ull);
   }
   // The disk writes what was copied while the next pages are, in pieces large enough for it to sort what lies
@@ -217,13 +212,15 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, Ima
     copy.pages = index.alike_until(page) - page;
     copy.may_punch = true;
     index.pieces_at(page, scan.version, 0, static_cast<std::uint32_t>(page_size), copy.pieces);
-    const NotedChange change{notes};
+    const NotedChange change{notes, image.file()};
     next = page + copy_pages(copy, scan.segments, image.file(), scratch).pages;
     if (next - written_back < writeback_pages) continue;
     image.file().file_system().start_writeback(image.file().descriptor(), written_back * page_size,
                                                (next - written_back) * page_size);
     written_back = next;
   }
+  // Who is killed from here on leaves an image that is as the log says.
+  notes.settle(image.file());
   if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
 }
 
@@ -236,11 +233,12 @@ ImageIdentity image_identity(const FileStatus& status) noexcept {
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon, const LogSizes& sizes,
                              Background* lane) {
   const Folder& folder = image.folder();
-  remove_scratch_files(folder, image.name());
+  const Beside beside = look_beside(folder, image.name());
+  remove_scratch_files(folder, beside);
   const FileStatus status = image.file().status();
   LogIndex index;
   LogCheck check{folder};
-  LogScan scan = scan_into(image, O_RDWR, &index, sizes, [&](const std::vector<LogSegmentRef>& segments) {
+  LogScan scan = scan_into(image, beside, O_RDWR, &index, sizes, [&](const std::vector<LogSegmentRef>& segments) {
     if (is_good_to_map(folder))
       for (const LogSegmentRef& segment : segments) segment->map();
     check.begin(segments, lane);
@@ -252,13 +250,14 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
 
   // From here on the log that counts says itself how the image is. Its own files may be those that go now.
-  ImageNotes notes{file_system, 0, status};
-  if (!scan.segments.empty()) notes.resume(scan.segments.back(), scan.note, status);
+  ImageNotes notes{folder, 0, status};
+  const bool note_lasts = scan.segments.empty() || notes.resume(scan.segments.back(), scan.note,
+                                                                scan.any_note ? scan.any_note->sequence : 0, status);
   // What lies after the cut goes first, newest first: once the log shrinks from the front, nothing of it may count.
   drop_behind_cut(folder, image.name(), scan, report);
   check.keep_only(scan.segments);
   check_abandoned(abandon, image.path());
-  make_log_durable(folder, image.name(), scan, check, abandon, sizes);
+  make_log_durable(folder, image.name(), scan, check, note_lasts, abandon, sizes);
   copy_into_image(image, scan, index, notes, abandon);
   check_not_cut(scan);
   remove_segments(folder, scan.segments);
@@ -273,7 +272,7 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   options.refuse_pending_log = false;
   const ImageFile image = ImageFile::open(file_system, path, options);
   const FileStatus status = image.file().status();
-  const LogScan scan = scan_into(image, O_RDONLY, nullptr);
+  const LogScan scan = scan_into(image, look_beside(image.folder(), image.name()), O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
   if (report.log_found) check_pair(scan, status, path, file_system.boot(), report);
   return report;
@@ -292,11 +291,12 @@ RecoveryReport drop_log(FileSystem& file_system, const std::string& path) {
   options.create = false;
   options.refuse_pending_log = false;
   const ImageFile image = ImageFile::open(file_system, path, options);
-  RecoveryReport report = report_of(scan_into(image, O_RDONLY, nullptr), image.file().status());
+  const Beside beside = look_beside(image.folder(), image.name());
+  RecoveryReport report = report_of(scan_into(image, beside, O_RDONLY, nullptr), image.file().status());
   if (!report.log_found) return report;
   report.pages = report.image_pages;
   set_log_aside(image.folder(), image.name(), report);
-  remove_scratch_files(image.folder(), image.name());
+  remove_scratch_files(image.folder(), beside);
   return report;
 }
 

@@ -17,6 +17,7 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
     reservations_.begin_publish(std::move(wanted));
   }
   std::vector<PageRun> missing;
+  bool changed = false;
   for (std::size_t at = 0; at < count;) {
     missing.clear();
     {
@@ -26,7 +27,9 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
     if (missing.empty()) continue;
     reserved.reserve(reserved.size() + missing.size());
     for (const PageRun& run : missing) {
+      if (has_blocks(run)) continue;
       reserved.push_back(run);  // a part of what is refused may have been had
+      changed = true;
       const ImageChange change{*this};
       if (image_->file().reserve(run.first * page_size, (run.end - run.first) * page_size)) continue;
       publishing.unreservable = true;
@@ -35,6 +38,15 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
     const Lock lock{mutex_};
     reservations_.add(missing);
   }
+  if (changed) consider_settling();
+}
+
+bool Engine::has_blocks(const PageRun& run) const {
+  const std::uint64_t end = run.end * page_size;
+  if (end > image_->size()) return false;
+  const IoResult hole =
+      retried([&] { return file_system_.seek_hole(image_->file().descriptor(), run.first * page_size); });
+  return hole.ok() && static_cast<std::uint64_t>(hole.value) >= end;
 }
 
 // What is a hole for the file system now, and for the index, was none of anybody's before: neither data nor the blocks

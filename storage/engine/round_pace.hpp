@@ -27,6 +27,7 @@ public:
   }
   void appended(std::uint64_t bytes) noexcept { left_bytes_ += static_cast<std::int64_t>(ratio_ * bytes); }
 
+  bool is_paused() const noexcept { return paused_; }
   /// Whether nothing was appended since the last step began.
   bool is_alone(std::uint64_t position) const noexcept { return position == step_position_; }
   /// True when the next step is to be submitted; it is no pause any more then. `anyway`: nobody writes whom it could be

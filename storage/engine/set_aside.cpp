@@ -3,10 +3,8 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdio>
-#include <ctime>
+#include <utility>
 #include <vector>
 
 #include "storage/file/siblings.hpp"
@@ -16,18 +14,29 @@ namespace {
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 
+/// Tries names until `attempt` takes one; EEXIST means the next. Returns what it said last.
+template <class Attempt>
+IoResult with_kept_name(const Folder& folder, const std::string& image_name, std::uint64_t number, std::string& kept,
+                        Attempt attempt) {
+  bool short_form = false;
+  for (std::int64_t now = folder.file_system().now_ns();;) {
+    kept = kept_name(image_name, number, now, short_form);
+    const IoResult tried = attempt(kept);
+    if (tried.error == ENAMETOOLONG && !std::exchange(short_form, true)) continue;
+    if (tried.error != EEXIST) return tried;
+    now += second_ns;
+  }
+}
+
 /// Renames it to a name that nothing has yet, and returns that.
 std::string keep(const Folder& folder, const std::string& image_name, const std::string& name) {
   const auto parsed = parse_sibling_name(name);
-  std::int64_t now = folder.file_system().now_ns();
-  for (;; now += second_ns) {
-    std::string kept = kept_name(image_name, parsed ? parsed->number : 0, now);
-    const IoResult renamed = folder.try_rename_new(name, kept);
-    if (renamed.ok()) return kept;
-    if (renamed.error != EEXIST)
-      throw file_error(folder.file_system(), "rename " + quoted(folder.path_of(name)) + " to", folder.path_of(kept),
-                       renamed.error);
-  }
+  std::string kept;
+  const IoResult renamed = with_kept_name(folder, image_name, parsed ? parsed->number : 0, kept,
+                                          [&](const std::string& to) { return folder.try_rename_new(name, to); });
+  if (renamed.ok()) return kept;
+  throw file_error(folder.file_system(), "rename " + quoted(folder.path_of(name)) + " to", folder.path_of(kept),
+                   renamed.error);
 }
 
 bool holds_something(const Folder& folder, const std::string& name) {
@@ -52,25 +61,23 @@ bool was_emptied(const Folder& folder, const std::string& name) {
 /// A copy of the last file that counts, as it is: its tail is about to go. False when there is no room for one.
 bool copy_aside(const Folder& folder, const std::string& image_name, const LogSegment& segment, std::string& kept) {
   FileSystem& files = folder.file_system();
-  std::int64_t now = files.now_ns();
-  for (;; now += second_ns) {
-    kept = kept_name(image_name, segment.number, now);
-    const IoResult made = folder.try_open_file(kept, O_RDWR | O_CREAT | O_EXCL, segment.file.status().mode & 0777u);
-    if (made.error == EEXIST) continue;
-    if (!made.ok()) return false;
-    const File copy{files, static_cast<int>(made.value), folder.path_of(kept)};
-    try {
-      std::vector<std::byte> bytes(1 << 20);
-      for (std::uint64_t at = 0;;) {
-        const std::size_t there = segment.file.read_up_to(at, bytes);
-        if (there == 0) return true;
-        copy.write(at, std::span{bytes}.first(there));
-        at += there;
-      }
-    } catch (const MemoryError&) {
-      folder.remove(kept);
-      return false;
+  const std::uint32_t mode = segment.file.status().mode & 0777u;
+  const IoResult made = with_kept_name(folder, image_name, segment.number, kept, [&](const std::string& name) {
+    return folder.try_open_file(name, O_RDWR | O_CREAT | O_EXCL, mode);
+  });
+  if (!made.ok()) return false;
+  const File copy{files, static_cast<int>(made.value), folder.path_of(kept)};
+  try {
+    std::vector<std::byte> bytes(1 << 20);
+    for (std::uint64_t at = 0;;) {
+      const std::size_t there = segment.file.read_up_to(at, bytes);
+      if (there == 0) return true;
+      copy.write(at, std::span{bytes}.first(there));
+      at += there;
     }
+  } catch (const MemoryError&) {
+    folder.remove(kept);
+    return false;
   }
 }
 
@@ -80,21 +87,10 @@ void note_kept(const Folder& folder, const std::string& name, RecoveryReport& re
 
 }  // namespace
 
-std::string kept_name(const std::string& image_name, std::uint64_t number, std::int64_t now_ns) {
-  const auto seconds = static_cast<std::time_t>(now_ns / second_ns);
-  std::tm parts{};
-  std::array<char, 32> text{};
-  if (::gmtime_r(&seconds, &parts) != nullptr)
-    static_cast<void>(std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts));
-  std::array<char, 24> digits{};
-  std::snprintf(digits.data(), digits.size(), "%010llu", static_cast<unsigned long long>(number));
-  return image_name + ".kept-" + text.data() + "." + digits.data();
-}
-
 void drop_behind_cut(const Folder& folder, const std::string& image_name, const LogScan& scan, RecoveryReport& report) {
   const Boot boot = folder.file_system().boot();
-  const bool never_lost = scan.note && scan.note->boot_id == boot.id && boot.id != 0;
-  const bool keeps = never_lost || !scan.note;
+  const bool never_lost = scan.any_note && scan.any_note->boot_id == boot.id && boot.id != 0;
+  const bool keeps = never_lost || (!scan.any_note && !scan.note_lost);
   bool lacks_room = false;
   for (auto name = scan.beyond.rbegin(); name != scan.beyond.rend(); ++name) {
     ++report.dropped_files;

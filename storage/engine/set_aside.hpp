@@ -10,9 +10,6 @@
 
 namespace pageserver::storage {
 
-/// `IMAGE.kept-20261128T040102Z.0000000003`: for file 3 of the log, at that time.
-std::string kept_name(const std::string& image_name, std::uint64_t number, std::int64_t now_ns);
-
 /// Takes what is behind the cut out of the log, newest first. After a loss of power that is a tail which was never
 /// durable, and is removed. Where the page cache was never lost since, or nothing says so, somebody changed the files:
 /// those that hold something are kept. Says all that in `report`. Can be called again after a kill.

@@ -70,6 +70,21 @@ void Engine::writeback_task() noexcept {
     file_system_.start_writeback(part.segment->file.descriptor(), part.offset, part.length);
 }
 
+// Writes without a flush come in rows: what is left of the last one is settled by the next look at the store.
+void Engine::consider_settling() noexcept {
+  if (!notes_.wants_to_settle() || settling_scheduled_.exchange(true)) return;
+  try {
+    sync_lane_.submit_ready(make_ready(&Engine::settle_task));
+  } catch (const std::bad_alloc&) {
+    settling_scheduled_ = false;
+  }
+}
+
+void Engine::settle_task() noexcept {
+  settling_scheduled_ = false;
+  notes_.settle(image_->file());
+}
+
 LogSegmentRef Engine::unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept {
   for (const LogSegmentRef& segment : published().segments) {
     if (segment->first_position >= until) break;
@@ -107,14 +122,15 @@ void Engine::sync_task() noexcept {
   }
   // What is about to become durable knows the image as it is now.
   notes_.settle(image_->file());
+  std::string misplaced;
   try {
     sync_log(target.position);
-    check_placement();
+    misplaced = find_misplaced();
   } catch (...) {
     return fail_sync();
   }
   stage_commit(target);
-  finish_sync(target);
+  finish_sync(target, misplaced);
 }
 
 // Many ranges take long to enter into the index. Readers don't see those of a version that is not visible yet, so that
@@ -163,9 +179,18 @@ void Engine::stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noex
   }
 }
 
-void Engine::finish_sync(const LogPoint& target) noexcept {
+// A transaction is visible also when its flush fails since a file is not in its place: its record is in the log, and
+// durable once the file is back.
+void Engine::finish_sync(const LogPoint& target, const std::string& misplaced) noexcept {
+  std::exception_ptr failure;
   After after{*this};
   const Lock lock{mutex_};
+  try {
+    if (!misplaced.empty()) failure = std::make_exception_ptr(misplaced_error("flush of", misplaced));
+    note_placement(misplaced);
+  } catch (const std::bad_alloc&) {
+    failure = std::current_exception();
+  }
   for (const LogSegmentRef& segment : published().segments)
     if (segment->first_position < target.position) segment->entry_synced = true;
   tail_.end_sync(target);
@@ -180,6 +205,7 @@ void Engine::finish_sync(const LogPoint& target) noexcept {
       end_visible(after);
     }
     if (flush->for_checkpoint) submit_checkpoint();
+    flush->error = failure;
     if (flush->state)
       after.flushes.splice(after.flushes.end(), flushes_, flush);
     else

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/mutation.hpp"
+#include "storage/file/file_system_warning.hpp"
 #include "storage/file/mapped_file.hpp"
 
 namespace pageserver::storage {
@@ -27,6 +28,16 @@ using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
 
 AlignedBytes make_aligned(std::uint64_t length) {
   return AlignedBytes{static_cast<std::byte*>(::operator new[](length, std::align_val_t{block_bytes}))};
+}
+
+/// Some file systems take O_DIRECT, and read from the page cache all the same.
+bool reads_disk(const FileStatus& status, const File& file) {
+  if (status.direct_reads) return *status.direct_reads;
+  constexpr std::uint64_t zfs = 0x2FC12FC1;
+  const IoResult type = retried([&] { return file.file_system().file_system_type(file.descriptor()); });
+  if (!type.ok()) return false;
+  const auto magic = static_cast<std::uint64_t>(type.value) & 0xFFFFFFFF;
+  return magic != zfs && file_system_warning(magic).empty();
 }
 
 /// As write_fully() and its like, but goes on only from where a block begins, as such reads must.
@@ -56,6 +67,7 @@ std::optional<std::uint64_t> disk_prefix(const Folder& folder, const std::string
   const FileStatus on_disk = direct.status();
   const FileStatus ours = file.status();
   if (on_disk.device != ours.device || on_disk.inode != ours.inode) return 0;
+  if (!reads_disk(on_disk, direct)) return 0;
   if (mutated(Mutation::recovery_trusts_sync)) return ours.size_bytes;
 
   const AlignedBytes disk = make_aligned(part_bytes);

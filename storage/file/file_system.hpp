@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,7 +31,10 @@ struct FileStatus {
   std::uint64_t generation = 0;
   std::int64_t modified_ns = 0;
   std::int64_t changed_ns = 0;  ///< anything about it, names of a folder too; nobody can set it. 0: not known
-  std::uint32_t mode = 0;       ///< type and permission bits as in stat(2)
+  /// Of an open file: whether it can be read past the page cache (STATX_DIOALIGN); nothing where the kernel, or the
+  /// file system, does not say.
+  std::optional<bool> direct_reads;
+  std::uint32_t mode = 0;  ///< type and permission bits as in stat(2)
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
 };

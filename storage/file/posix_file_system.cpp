@@ -52,9 +52,23 @@ std::int64_t nanoseconds(const struct statx_timestamp& time) noexcept {
   return time.tv_sec * 1'000'000'000 + static_cast<std::int64_t>(time.tv_nsec);
 }
 
+std::uint64_t boot_id() noexcept {
+  const int file = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  std::array<char, 64> text{};
+  const ssize_t length = ::read(file, text.data(), text.size());
+  ::close(file);
+  return length > 0 ? XXH3_64bits(text.data(), static_cast<std::size_t>(length)) : 0;
+}
+
 IoResult status_at(int directory, const char* path, int flags, FileStatus& status) noexcept {
   struct statx found {};
-  if (::statx(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &found) != 0)
+#ifdef STATX_DIOALIGN
+  constexpr unsigned direct = STATX_DIOALIGN;
+#else
+  constexpr unsigned direct = 0;
+#endif
+  if (::statx(directory, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | direct, &found) != 0)
     return failure(errno);
   status.size_bytes = found.stx_size;
   status.allocated_bytes = found.stx_blocks * 512;
@@ -65,6 +79,10 @@ IoResult status_at(int directory, const char* path, int flags, FileStatus& statu
   status.birth_ns = (found.stx_mask & STATX_BTIME) != 0 ? nanoseconds(found.stx_btime) : 0;
   status.modified_ns = nanoseconds(found.stx_mtime);
   status.changed_ns = nanoseconds(found.stx_ctime);
+  status.direct_reads = std::nullopt;
+#ifdef STATX_DIOALIGN
+  if ((found.stx_mask & STATX_DIOALIGN) != 0) status.direct_reads = found.stx_dio_offset_align != 0;
+#endif
   status.mode = found.stx_mode;
   status.uid = found.stx_uid;
   status.gid = found.stx_gid;
@@ -200,14 +218,10 @@ public:
   std::int64_t now_ns() noexcept override { return clock_ns(CLOCK_REALTIME); }
 
   Boot boot() noexcept override {
+    static const std::uint64_t id = boot_id();
     Boot boot;
     boot.started_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-    const int file = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (file < 0) return boot;
-    std::array<char, 64> text{};
-    const ssize_t length = ::read(file, text.data(), text.size());
-    ::close(file);
-    if (length > 0) boot.id = XXH3_64bits(text.data(), static_cast<std::size_t>(length));
+    boot.id = id;
     return boot;
   }
 

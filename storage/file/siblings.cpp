@@ -6,7 +6,9 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <ctime>
 #include <exception>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -32,6 +34,29 @@ std::string sibling_name(const std::string& image_name, Sibling sibling, std::ui
   assert(number <= sibling_number_max && is_made(sibling, number));
   const std::string text = std::to_string(number);
   return image_name + std::string{word_of(sibling)} + std::string(digits - text.size(), '0') + text;
+}
+
+std::string kept_name(const std::string& image_name, std::uint64_t number, std::int64_t now_ns, bool short_form) {
+  constexpr std::int64_t second_ns = 1'000'000'000;
+  const auto seconds = static_cast<std::time_t>(now_ns / second_ns);
+  const std::string start = image_name + ".kept-";
+  if (short_form) return start + std::to_string(seconds);
+  std::tm parts{};
+  std::array<char, 32> text{};
+  if (::gmtime_r(&seconds, &parts) != nullptr)
+    static_cast<void>(std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts));
+  std::string digits_of = std::to_string(number);
+  if (digits_of.size() < digits) digits_of.insert(0, digits - digits_of.size(), '0');
+  return start + text.data() + "." + digits_of;
+}
+
+std::string longest_name_beside(const std::string& image_name) {
+  std::string longest = kept_name(image_name, 0, std::numeric_limits<std::int64_t>::max(), true);
+  for (const auto& [sibling, word] : words) {
+    const std::string name = sibling_name(image_name, sibling, 1);
+    if (name.size() > longest.size()) longest = name;
+  }
+  return longest;
 }
 
 std::optional<SiblingName> parse_sibling_name(std::string_view name) noexcept {
@@ -122,7 +147,7 @@ void check_image_place(const Folder& folder, const std::string& name, std::strin
 
 void check_room_for_siblings(const Folder& folder, const std::string& name, std::string_view action,
                              const std::string& shown_path) {
-  const std::string longest = sibling_name(name, Sibling::removed, 1);
+  const std::string longest = longest_name_beside(name);
   FileStatus status;
   const auto found = retried([&] { return folder.file_system().status_beneath(folder.descriptor(), longest, status); });
   if (found.error != ENAMETOOLONG) return;
@@ -137,8 +162,12 @@ void check_room_for_siblings(const Folder& folder, const std::string& name, std:
 }
 
 void remove_scratch_files(const Folder& folder, const std::string& image_name) {
+  remove_scratch_files(folder, look_beside(folder, image_name));
+}
+
+void remove_scratch_files(const Folder& folder, const Beside& beside) {
   std::exception_ptr error;
-  for (const std::string& name : look_beside(folder, image_name).scratch) {
+  for (const std::string& name : beside.scratch) {
     try {
       folder.remove(name);
     } catch (const MemoryError&) {

@@ -31,6 +31,13 @@ inline std::string spare_name(const std::string& image_name, std::uint64_t numbe
   return sibling_name(image_name, Sibling::spare, number);
 }
 
+/// `IMAGE.kept-20261128T040102Z.0000000003`, for file 3 of the log at that time, where such a name fits; in the short
+/// form, which is no longer than sibling_name(), `IMAGE.kept-1795838462`. No store takes either for one of its own.
+std::string kept_name(const std::string& image_name, std::uint64_t number, std::int64_t now_ns, bool short_form);
+
+/// The longest name that a store can't do without beside an image: check_room_for_siblings() looks whether it fits.
+std::string longest_name_beside(const std::string& image_name);
+
 struct SiblingName {
   Sibling sibling = Sibling::log;
   std::uint64_t number = 0;
@@ -70,6 +77,7 @@ void check_room_for_siblings(const Folder& folder, const std::string& name, std:
                              const std::string& shown_path);
 
 /// Removes what a killed process left beside the log.
+void remove_scratch_files(const Folder& folder, const Beside& beside);
 void remove_scratch_files(const Folder& folder, const std::string& image_name);
 
 }  // namespace pageserver::storage

@@ -108,11 +108,12 @@ std::string ImageFile::outside_change() const {
     if (is_held()) return {};
     return "the path " + quoted(given_path_) + " names another file now; the store still uses the one it opened";
   }
-  if (held.links == 0) return "the file " + quoted(given_path_) + " was removed; its bytes go when the store closes";
   if (file_.file_system().status_beneath(folder_.descriptor(), name_, named).ok() && is_held()) {
     return "the folder of " + quoted(given_path_) +
            " was moved or renamed; the store goes on in it, with its log beside the image";
   }
+  // Some file systems count no names, so that this alone says nothing.
+  if (held.links == 0) return "the file " + quoted(given_path_) + " was removed; its bytes go when the store closes";
   return "the file " + quoted(given_path_) +
          " was renamed; its log stays under the old name: rename it back before the store closes";
 }

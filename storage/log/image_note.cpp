@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <utility>
 
@@ -24,6 +25,12 @@ bool same_time(std::int64_t a, std::int64_t b) noexcept {
   return (whole(second_ns) && apart < 2'000'000'000u) || (whole(1000) && apart < 1000);
 }
 
+/// The latest time that it speaks of.
+std::int64_t newest_of(const ImageNote& note) noexcept {
+  if (note.state == ImageNote::State::changing && note.until_ns == 0) return any_time_ns;
+  return std::max({note.written_ns, note.until_ns, note.modified_ns});
+}
+
 std::string changed_text(std::int64_t modified_ns) { return ", and this one was changed at " + time_text(modified_ns); }
 
 /// The page cache was never lost since: the note is our last word.
@@ -43,21 +50,17 @@ std::optional<std::string> exact_contradiction(const ImageNote& note, const File
 
 /// Of note and image the last changes may be lost, each by itself.
 std::optional<std::string> rough_contradiction(const ImageNote& note, const FileStatus& image, const Boot& boot) {
-  if (image.modified_ns < note.durable_ns && !same_time(image.modified_ns, note.durable_ns))
+  if (image.modified_ns < note.durable_ns - clock_slack_ns)
     return "a modification time from " + time_text(note.durable_ns) + " on" + changed_text(image.modified_ns);
-  const std::int64_t newest = std::max({note.written_ns, note.until_ns, note.modified_ns});
-  // Unless the clock went back meanwhile.
+  const std::int64_t newest = newest_of(note);
+  // Unless the clock went back meanwhile, which what we changed after that note may be from before.
   if (boot.started_ns != 0 && note.written_ns < boot.started_ns &&
-      image.modified_ns > std::max(newest, boot.started_ns + boot_slack_ns))
+      image.modified_ns > std::max(newest + note_writeback_ns, boot.started_ns + boot_slack_ns))
     return "a modification time before this machine started, at " + time_text(boot.started_ns) +
            changed_text(image.modified_ns);
   if (image.modified_ns > newest + note_lost_ns)
     return "a modification time near " + time_text(note.written_ns) + changed_text(image.modified_ns);
   return std::nullopt;
-}
-
-std::uint64_t slot_of(const ImageNote& note) noexcept {
-  return note_in_segment_at + note.sequence % note_slots * note_slot_bytes;
 }
 
 }  // namespace
@@ -76,71 +79,124 @@ std::string time_text(std::int64_t ns) {
 }
 
 std::optional<std::string> note_contradicts(const ImageNote& note, const FileStatus& image, const Boot& boot) {
+  if (note.state == ImageNote::State::foreign)
+    return "the modification time " + time_text(note.modified_ns) +
+           ", which somebody else changed while it was served" + changed_text(image.modified_ns);
   const bool same_boot = boot.id != 0 && note.boot_id == boot.id;
   return same_boot ? exact_contradiction(note, image) : rough_contradiction(note, image, boot);
 }
 
 std::optional<ImageNote> read_note(const LogSegment& segment) {
-  if (segment.layout.note_at == 0) return std::nullopt;
+  const SegmentLayout& layout = segment.layout;
   std::optional<ImageNote> newest;
-  for (std::uint64_t slot = 0; slot < note_slots; ++slot) {
+  for (std::uint64_t place = 0; place < layout.note_blocks * note_slots; ++place) {
     std::array<std::byte, note_bytes> encoded{};
-    const std::size_t there = segment.file.read_up_to(segment.layout.note_at + slot * note_slot_bytes, encoded);
+    const std::size_t there = segment.file.read_up_to(layout.note_place(place), encoded);
     ImageNote note;
     if (decode_note(std::span{encoded}.first(there), note) != Decoded::valid || note.salt != segment.salt) continue;
+    // What a file that is used again had as an earlier segment is not of this one.
+    if (note.number != (layout.note_blocks == 1 ? 0 : segment.number)) continue;
     if (!newest || newest->sequence < note.sequence) newest = note;
   }
   return newest;
 }
 
-ImageNotes::ImageNotes(FileSystem& file_system, std::uint64_t salt, const FileStatus& image)
-    : file_system_{file_system}, boot_{file_system.boot()} {
+ImageNotes::ImageNotes(const Folder& folder, std::uint64_t salt, const FileStatus& image)
+    : folder_{folder},
+      file_system_{folder.file_system()},
+      boot_id_{file_system_.boot().id},
+      started_ns_{file_system_.boot().started_ns} {
   note_.salt = salt;
   note_.state = ImageNote::State::settled;
   note_.size_bytes = image.size_bytes;
   note_.modified_ns = note_.durable_ns = image.modified_ns;
-  note_.written_ns = file_system.now_ns();
-  note_.boot_id = boot_.id;
+  note_.written_ns = file_system_.now_ns();
+  note_.boot_id = boot_id_;
+  explained_earliest_ns_ = note_.durable_ns;
+  explained_latest_ns_ = newest_of(note_);
 }
 
-void ImageNotes::resume(LogSegmentRef segment, const std::optional<ImageNote>& was, const FileStatus& image) {
-  if (segment->layout.note_at == 0) return;
-  ImageNote note = note_;
-  note.sequence = 0;
-  note.salt = segment->salt;
-  note.durable_ns = was ? std::min(was->durable_ns, image.modified_ns) : 0;
-  note.size_bytes = image.size_bytes;
-  note.modified_ns = image.modified_ns;
-  next_sequence_ = was ? was->sequence + 1 : 1;
-  current_ = std::move(segment);
-  write(note);
+bool ImageNotes::resume(LogSegmentRef segment, const std::optional<ImageNote>& was, std::uint64_t last_sequence,
+                        const FileStatus& image) {
+  if (segment->layout.note_blocks == 0) return true;
+  ImageNote note;
+  {
+    const Lock lock{mutex_};
+    note = note_;
+    note.sequence = 0;
+    note.salt = segment->salt;
+    note.durable_ns = was ? std::min(was->durable_ns, image.modified_ns) : 0;
+    note.size_bytes = image.size_bytes;
+    note.modified_ns = image.modified_ns;
+    // After a kill the disk may still have a time that the image had before.
+    const bool known = was && (was->state != ImageNote::State::changing || was->until_ns != 0);
+    latest_ns_ = note.until_ns = known ? std::max({was->until_ns, was->modified_ns, image.modified_ns}) : any_time_ns;
+    next_sequence_ = last_sequence + 1;
+    current_ = std::move(segment);
+  }
+  // Nothing of what was before may hold once the image changes.
+  try {
+    write(note, true);
+    return true;
+  } catch (const NoteSyncError&) {
+    {
+      const Lock lock{mutex_};
+      explained_latest_ns_ = 0;  // the first change syncs another one
+    }
+    write(note);
+    return false;
+  }
 }
 
-void ImageNotes::write_to(const LogSegment& segment, const ImageNote& note) const {
+void ImageNotes::write_to(const LogSegment& segment, ImageNote note) const {
   std::array<std::byte, note_bytes> encoded;
+  note.number = segment.layout.note_blocks == 1 ? 0 : segment.number;
   encode_note(note, encoded);
-  segment.file.write(slot_of(note), encoded);
+  segment.file.write(segment.layout.note_place(note.sequence), encoded);
 }
 
-void ImageNotes::write(ImageNote note) {
+void ImageNotes::write(ImageNote note, bool lasting) {
+  const std::int64_t started_ns = file_system_.boot().started_ns;
   note.written_ns = file_system_.now_ns();
   std::array<LogSegmentRef, 2> written;  // a segment that began meanwhile needs it too
   Lock lock{mutex_};
-  if (note.sequence == 0) note.sequence = next_sequence_++;
+  if (note.sequence == 0) {
+    note.sequence = next_sequence_;
+    next_sequence_ += lasting ? 2 : 1;
+  }
+  const std::uint64_t next_sequence = next_sequence_;
+  explained_earliest_ns_ = std::max(explained_earliest_ns_, note.durable_ns);
+  explained_latest_ns_ = std::min(explained_latest_ns_, newest_of(note));
   for (;;) {
     const LogSegmentRef& missing = std::count(written.begin(), written.end(), beginning_) == 0 ? beginning_ : current_;
     if (!missing || std::count(written.begin(), written.end(), missing) != 0) break;
     const LogSegmentRef segment = missing;
     lock.unlock();
     write_to(*segment, note);
+    if (lasting) {
+      ImageNote other = note;
+      ++other.sequence;
+      write_to(*segment, other);
+      try {
+        // Without its name the file is not there, and the one before has an older note.
+        segment->file.sync_data();
+        folder_.sync();
+      } catch (const MemoryError& error) {
+        throw NoteSyncError{error};
+      }
+    }
     written[0].swap(written[1]);
     written[0] = segment;
     lock.lock();
   }
-  if (note_.sequence < note.sequence) {
-    note.durable_ns = std::min(note.durable_ns, note_.durable_ns);
-    note_ = note;
-  }
+  if (lasting) ++note.sequence;
+  if (note_.sequence >= note.sequence) return;
+  note.durable_ns = std::min(note.durable_ns, note_.durable_ns);
+  note_ = note;
+  if (!lasting || next_sequence != next_sequence_) return;
+  explained_earliest_ns_ = note.durable_ns;
+  explained_latest_ns_ = newest_of(note);
+  started_ns_ = started_ns;
 }
 
 /// A clock that went back has gone before the note, or will be once the note's time is long past.
@@ -149,26 +205,49 @@ bool ImageNotes::lasts(std::int64_t now_ns) const noexcept {
          now_ns + note_rest_ns <= note_.until_ns;
 }
 
-void ImageNotes::begin_change() {
+bool ImageNotes::is_explained(std::int64_t now_ns) const noexcept {
+  if (mutated(Mutation::skip_note_sync)) return true;
+  const std::int64_t clock_moved = file_system_.boot().started_ns - started_ns_;
+  return now_ns <= explained_latest_ns_ + note_age_ns && now_ns >= explained_earliest_ns_ - clock_slack_ns &&
+         std::abs(clock_moved) <= clock_slack_ns;
+}
+
+// The clock may have been set back since the image was changed, by us or by whoever made it.
+ImageNote ImageNotes::changing(std::int64_t now_ns) noexcept {
+  ImageNote note = note_;
+  note.state = ImageNote::State::changing;
+  note.sequence = 0;
+  note.until_ns = now_ns + note_lease_ns;
+  if (!mutated(Mutation::forget_future_note)) {
+    const std::int64_t left_ns = note_.state == ImageNote::State::settled ? note_.modified_ns : 0;
+    note.until_ns = latest_ns_ = std::max({note.until_ns, left_ns, latest_ns_});
+  }
+  note.modified_ns = std::min(note_.modified_ns, now_ns - clock_slack_ns);
+  if (now_ns < note.durable_ns) note.durable_ns = note.modified_ns;
+  return note;
+}
+
+void ImageNotes::begin_change(const File& image) {
   constexpr int attempts_max = 8;  // a disk may take long for each; what is there then has to do
   Lock lock{mutex_};
-  ++changes_;
   ++changes_begun_;
+  if (++changes_ == 1) look(image);
   for (int attempt = 0; attempt < attempts_max; ++attempt) {
     const std::int64_t now = file_system_.now_ns();
+    if (note_.state == ImageNote::State::foreign || mutated(Mutation::drop_image_note)) return;
     // One that is just being noted as settled holds from then on.
-    if ((lasts(now) && !settling_) || mutated(Mutation::drop_image_note)) return;
-    ImageNote changing = note_;
-    changing.state = ImageNote::State::changing;
-    changing.sequence = 0;
-    if (now < changing.modified_ns) changing.modified_ns = now - 2 * second_ns;
-    changing.durable_ns = std::min(changing.durable_ns, changing.modified_ns);
-    changing.until_ns = now + note_lease_ns;
+    const bool explained = is_explained(now);
+    if (lasts(now) && explained && !settling_) {
+      latest_ns_ = std::max(latest_ns_, note_.until_ns);
+      return;
+    }
+    const ImageNote next = changing(now);
     lock.unlock();
     try {
-      write(changing);
+      write(next, !explained);
     } catch (...) {
-      end_change();
+      lock.lock();
+      --changes_;
       throw;
     }
     lock.lock();
@@ -176,16 +255,73 @@ void ImageNotes::begin_change() {
 }
 
 void ImageNotes::end_change() noexcept {
-  const Lock lock{mutex_};
+  Lock lock{mutex_};
+  const std::int64_t now = file_system_.now_ns();
+  const bool holds =
+      note_.state != ImageNote::State::changing || (now >= note_.written_ns - clock_slack_ns && now <= note_.until_ns);
+  if (!holds) {
+    // The clock was set while it ran, or it took long: its time may be none that the note speaks of.
+    const ImageNote next = changing(now);
+    lock.unlock();
+    try {
+      write(next);
+    } catch (const std::exception&) {
+      // The disk fails, which the next change says.
+    }
+    lock.lock();
+  }
   --changes_;
+}
+
+void ImageNotes::look(const File& image) noexcept {
+  if (note_.state != ImageNote::State::settled) return;
+  const std::uint64_t sequence = note_.sequence, changes_begun = changes_begun_;
+  FileStatus status;
+  bool seen = false;
+  {
+    const Unlocked unlocked{mutex_};
+    seen = retried([&] { return file_system_.status(image.descriptor(), status); }).ok();
+  }
+  if (!seen || note_.sequence != sequence || changes_begun_ != changes_begun) return;
+  if (status.size_bytes == note_.size_bytes && same_time(status.modified_ns, note_.modified_ns)) return;
+  note_foreign(status);
+}
+
+void ImageNotes::note_foreign(const FileStatus& found) noexcept {
+  note_.state = ImageNote::State::foreign;
+  note_.until_ns = latest_ns_;
+  foreign_ns_ = found.modified_ns;
+  ImageNote note = note_;
+  note.sequence = 0;
+  const Unlocked unlocked{mutex_};
+  try {
+    write(note);
+  } catch (const std::exception&) {
+    // The note before says what the image was.
+  }
+}
+
+std::optional<std::int64_t> ImageNotes::foreign_ns() const {
+  const Lock lock{mutex_};
+  return foreign_ns_;
+}
+
+bool ImageNotes::wants_to_settle() noexcept {
+  constexpr std::int64_t pause_ns = 100'000'000;
+  const Lock lock{mutex_};
+  const std::int64_t now = file_system_.now_ns();
+  if (now < settle_from_ns_ && settle_from_ns_ - now <= pause_ns) return false;
+  settle_from_ns_ = now + pause_ns;
+  return true;
 }
 
 void ImageNotes::settle(const File& image) noexcept {
   std::uint64_t changes_begun = 0;
   ImageNote settled;
   {
-    const Lock lock{mutex_};
-    if (changes_ != 0 || settling_ || note_.state == ImageNote::State::settled) return;
+    Lock lock{mutex_};
+    if (changes_ != 0 || settling_ || note_.state == ImageNote::State::foreign) return;
+    if (note_.state == ImageNote::State::settled) return look(image);
     settling_ = true;
     changes_begun = changes_begun_;
     settled = note_;
@@ -196,11 +332,14 @@ void ImageNotes::settle(const File& image) noexcept {
     settled.size_bytes = status.size_bytes;
     settled.modified_ns = status.modified_ns;
     settled.durable_ns = std::min(settled.durable_ns, settled.modified_ns);
-    settled.until_ns = 0;
     bool quiet = false;
     {
-      const Lock lock{mutex_};
+      Lock lock{mutex_};
       quiet = changes_begun == changes_begun_;
+      const bool ours = !exact_contradiction(note_, status);
+      if (quiet && !ours) note_foreign(status);
+      quiet = quiet && ours;
+      settled.until_ns = latest_ns_;
       if (quiet) settled.sequence = next_sequence_++;  // whoever changes it from now on has a higher one
     }
     if (quiet) write(settled);
@@ -215,13 +354,9 @@ void ImageNotes::repeat() noexcept {
   ImageNote note;
   {
     const Lock lock{mutex_};
-    note = note_;
+    // The own note of a change may be on the way, with a lower sequence.
+    note = changes_ != 0 && note_.state != ImageNote::State::foreign ? changing(file_system_.now_ns()) : note_;
     note.sequence = next_sequence_++;
-    if (changes_ != 0) {
-      // Its own note may be on the way, with a lower sequence.
-      note.state = ImageNote::State::changing;
-      note.until_ns = 0;
-    }
   }
   try {
     write(note);
@@ -230,9 +365,22 @@ void ImageNotes::repeat() noexcept {
   }
 }
 
-void ImageNotes::note_durable(std::int64_t modified_ns) noexcept {
+ImageNotes::Sync ImageNotes::begin_sync(const File& image) {
+  Sync sync;
+  {
+    const Lock lock{mutex_};
+    sync.changes_begun = changes_begun_;
+    sync.quiet = changes_ == 0;
+  }
+  sync.modified_ns = image.status().modified_ns;
+  return sync;
+}
+
+// A change meanwhile may have a time from before the clock was set back once more.
+void ImageNotes::end_sync(const Sync& sync) noexcept {
   const Lock lock{mutex_};
-  note_.durable_ns = modified_ns;
+  if (sync.quiet && sync.changes_begun == changes_begun_) latest_ns_ = 0;
+  if (note_.state != ImageNote::State::foreign) note_.durable_ns = sync.modified_ns;
 }
 
 void ImageNotes::begin_segment(const LogSegmentRef& segment, std::span<std::byte> start) {
@@ -241,7 +389,9 @@ void ImageNotes::begin_segment(const LogSegmentRef& segment, std::span<std::byte
     const Lock lock{mutex_};
     note = note_;
   }
-  encode_note(note, start.subspan(slot_of(note)).first<note_bytes>());
+  note.number = segment->number;
+  note.written_ns = file_system_.now_ns();
+  encode_note(note, start.subspan(segment->layout.note_place(note.sequence)).first<note_bytes>());
   segment->file.write(0, start);
   ImageNote later;
   {

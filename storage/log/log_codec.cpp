@@ -48,8 +48,9 @@ std::uint64_t LogChecksum::value() const noexcept {
 }
 
 SegmentLayout segment_layout(std::uint32_t format) noexcept {
-  if (format == 1) return {format_1_mark_at, format_1_records_at, false, 0};
-  if (format == 2) return {mark_in_segment_at, format_2_records_at, true, 0};
+  if (format == 1) return {format_1_mark_at, format_1_records_at, false, 0, 0};
+  if (format == 2) return {mark_in_segment_at, format_2_records_at, true, 0, 0};
+  if (format == 3) return {mark_in_segment_at, format_3_records_at, true, note_in_segment_at, 1};
   return {};
 }
 
@@ -127,6 +128,7 @@ void encode_note(const ImageNote& note, std::span<std::byte, note_bytes> bytes) 
   put(bytes, note_durable_ns_at, note.durable_ns);
   put(bytes, note_written_ns_at, note.written_ns);
   put(bytes, note_boot_id_at, note.boot_id);
+  put(bytes, note_number_at, note.number);
   put(bytes, note_checksum_at, log_checksum(bytes.first(note_checksum_at)));
 }
 
@@ -137,8 +139,8 @@ Decoded decode_note(std::span<const std::byte> bytes, ImageNote& note) noexcept 
       get<std::uint64_t>(bytes, note_checksum_at) != log_checksum(bytes.first(note_checksum_at)))
     return all_zero(bytes) ? Decoded::empty : Decoded::invalid;
   const auto state = get<std::uint32_t>(bytes, note_state_at);
-  if (state != static_cast<std::uint32_t>(ImageNote::State::settled) &&
-      state != static_cast<std::uint32_t>(ImageNote::State::changing))
+  if (state < static_cast<std::uint32_t>(ImageNote::State::settled) ||
+      state > static_cast<std::uint32_t>(ImageNote::State::foreign))
     return Decoded::invalid;
   note.state = static_cast<ImageNote::State>(state);
   note.salt = get<std::uint64_t>(bytes, note_salt_at);
@@ -149,6 +151,7 @@ Decoded decode_note(std::span<const std::byte> bytes, ImageNote& note) noexcept 
   note.durable_ns = get<std::int64_t>(bytes, note_durable_ns_at);
   note.written_ns = get<std::int64_t>(bytes, note_written_ns_at);
   note.boot_id = get<std::uint64_t>(bytes, note_boot_id_at);
+  note.number = get<std::uint64_t>(bytes, note_number_at);
   // So far from now that differences and sums of them would not be numbers any more.
   constexpr std::int64_t time_max = std::int64_t{1} << 62;
   for (const std::int64_t time : {note.modified_ns, note.until_ns, note.durable_ns, note.written_ns})

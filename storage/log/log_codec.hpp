@@ -23,7 +23,14 @@ struct SegmentLayout {
   std::uint64_t mark_at = log_format::mark_in_segment_at;
   std::uint64_t records_at = log_format::segment_records_at;
   bool new_blocks = true;  ///< a record may begin at the next block, with anything between
-  std::uint64_t note_at = log_format::note_in_segment_at;  ///< 0: there are no notes
+  std::uint64_t note_at = log_format::note_in_segment_at;
+  std::uint64_t note_blocks = log_format::note_blocks;  ///< 0: there are no notes
+
+  /// Where a note of this sequence lies.
+  std::uint64_t note_place(std::uint64_t sequence) const noexcept {
+    return note_at + sequence % note_blocks * log_format::block_bytes +
+           sequence / note_blocks % log_format::note_slots * log_format::note_slot_bytes;
+  }
 };
 SegmentLayout segment_layout(std::uint32_t format) noexcept;
 
@@ -90,16 +97,19 @@ struct ImageNote {
   enum class State : std::uint32_t {
     settled = 1,   ///< size and modification time are as our last change left them
     changing = 2,  ///< we may change it, from `modified_ns` to `until_ns`
+    foreign = 3,   ///< somebody else changed it since it was settled
   };
   std::uint64_t salt = 0;
   std::uint64_t sequence = 0;  ///< of two notes of a log the higher one holds
   State state = State::settled;
   std::uint64_t size_bytes = 0;
   std::int64_t modified_ns = 0;  ///< settled: its time; changing: the earliest that it can have
-  std::int64_t until_ns = 0;     ///< changing: the latest that a change of ours can leave; else 0
+  std::int64_t until_ns = 0;     ///< changing: the latest that a change of ours can leave. Else 0, or a later one than
+                                 ///< all else here that a loss of power may leave: the clock was set back
   std::int64_t durable_ns = 0;   ///< of what a loss of power leaves, no time is earlier; 0: not known
   std::int64_t written_ns = 0;   ///< when this was written
   std::uint64_t boot_id = 0;     ///< in which run of the system; 0: not known
+  std::uint64_t number = 0;      ///< of the segment that it was written into; 0 in format 3
   friend bool operator==(const ImageNote&, const ImageNote&) = default;
 };
 void encode_note(const ImageNote& note, std::span<std::byte, log_format::note_bytes> bytes) noexcept;

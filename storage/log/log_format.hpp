@@ -6,8 +6,8 @@
 
 namespace pageserver::storage::log_format {
 
-/// What is written. Formats 1 and 2 are still read.
-inline constexpr std::uint32_t format_version = 3;
+/// What is written. Formats 1 to 3 are still read.
+inline constexpr std::uint32_t format_version = 4;
 inline constexpr std::uint32_t oldest_format_version = 1;
 
 /// What a disk may tear at a loss of power is within one block of so many bytes, and blocks begin at their multiples.
@@ -43,12 +43,14 @@ inline constexpr std::size_t mark_salt_at = 8;       // u64
 inline constexpr std::size_t mark_position_at = 16;  // u64
 inline constexpr std::size_t mark_checksum_at = 24;  // u64: XXH3-64 of the bytes before it
 
-/// The third block: what the log knows of the image file, in turns at several places, so that what holds stays while
-/// the next is written, by several threads perhaps. "PSLOGNOT", read as a little-endian number.
+/// The third and the fourth block: what the log knows of the image file. In turns in the one and the other, so that a
+/// loss of power which tears the one leaves the note before; and at several places of each, so that what holds stays
+/// while the next is written, by several threads perhaps. "PSLOGNOT", read as a little-endian number.
 inline constexpr std::uint64_t note_magic = 0x544F4E474F4C5350;
 inline constexpr std::size_t note_bytes = 96;
 inline constexpr std::size_t note_in_segment_at = 2 * block_bytes;
-inline constexpr std::uint64_t note_slots = 8;
+inline constexpr std::uint64_t note_blocks = 2;
+inline constexpr std::uint64_t note_slots = 8;  // in each block
 inline constexpr std::uint64_t note_slot_bytes = 512;
 inline constexpr std::size_t note_magic_at = 0;         // u64
 inline constexpr std::size_t note_salt_at = 8;          // u64
@@ -61,13 +63,15 @@ inline constexpr std::size_t note_until_ns_at = 48;     // i64
 inline constexpr std::size_t note_durable_ns_at = 56;   // i64
 inline constexpr std::size_t note_written_ns_at = 64;   // i64
 inline constexpr std::size_t note_boot_id_at = 72;      // u64
-inline constexpr std::size_t note_unused_at = 80;       // u64, zero
+inline constexpr std::size_t note_number_at = 80;       // u64; 0 in format 3
 inline constexpr std::size_t note_checksum_at = 88;     // u64: XXH3-64 of the bytes before it
 
 /// Where a segment's first record begins.
-inline constexpr std::size_t segment_records_at = 3 * block_bytes;
+inline constexpr std::size_t segment_records_at = 4 * block_bytes;
 
-/// The same in format 2, which has no notes; and in format 1, where no record begins a new block either.
+/// The same in format 3, which has one block of notes; in format 2, which has none; and in format 1, where no record
+/// begins a new block either.
+inline constexpr std::size_t format_3_records_at = 3 * block_bytes;
 inline constexpr std::size_t format_2_records_at = 2 * block_bytes;
 inline constexpr std::size_t format_1_mark_at = 512;
 inline constexpr std::size_t format_1_records_at = 1024;

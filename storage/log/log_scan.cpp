@@ -50,8 +50,10 @@ public:
     assert(part_bytes_ % record_alignment == 0);
   }
 
-  LogScan run() {
-    for (const std::string& name : look_beside(folder_, image_name_).log) load(name);
+  LogScan run(std::span<const std::string> files) {
+    for (const std::string& name : files) load(name);
+    // One that is older says nothing of what came after it.
+    if (!scan_.note_lost) scan_.note = scan_.any_note;
     for (const FoundSegment& found : found_) scan_.bytes += found.file_bytes;
     if (!found_.empty() && check_headers()) {
       for (const FoundSegment& found : found_)
@@ -93,7 +95,8 @@ private:
       found.segment->first_position = found.header.first_position;
       found.known_start = true;
       const auto note = read_note(*found.segment);
-      if (note && (!scan_.note || scan_.note->sequence < note->sequence)) scan_.note = note;
+      scan_.note_lost = !note && found.segment->layout.note_blocks != 0;
+      if (note && (!scan_.any_note || scan_.any_note->sequence < note->sequence)) scan_.any_note = note;
     }
     found_.push_back(std::move(found));
   }
@@ -381,10 +384,10 @@ private:
 
 }  // namespace
 
-LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
-                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes,
+LogScan scan_log(const Folder& folder, const std::string& image_name, std::span<const std::string> files,
+                 int open_flags, const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes,
                  const std::function<void(const std::vector<LogSegmentRef>&)>& found) {
-  return Scanner{folder, image_name, open_flags, apply, found, sizes.part_bytes}.run();
+  return Scanner{folder, image_name, open_flags, apply, found, sizes.part_bytes}.run(files);
 }
 
 }  // namespace pageserver::storage

@@ -40,16 +40,18 @@ struct LogScan {
   std::uint64_t dropped_records = 0;   ///< whole ones after the cut
   bool dropped_in_last = false;        ///< some of them are in the last of `segments`
   std::optional<SegmentHeader> first;  ///< nothing when no segment has a header
-  std::optional<ImageNote> note;       ///< the newest of all files
+  std::optional<ImageNote> note;       ///< the newest of all files; nothing when `note_lost`
+  bool note_lost = false;              ///< the newest file should have one, and a loss of power took it
+  std::optional<ImageNote> any_note;   ///< the newest that is there, also when it is one from before the one that holds
   std::optional<MemoryError> problem;  ///< why this log can't be replayed
 };
 
-/// Reads the log of the image of that name and hands each record that counts to `apply`, in order. Damage is
-/// reported in `problem`; what the file system says is thrown. Opens the files with `open_flags` (O_RDWR, O_RDONLY).
-/// `found`, unless it is empty, is called before any record is read, with the files that may hold some of which no
-/// header states that they are synced.
-LogScan scan_log(const Folder& folder, const std::string& image_name, int open_flags,
-                 const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes = {},
+/// Reads the log of the image of that name, which is `files` (see look_beside()), and hands each record that counts to
+/// `apply`, in order. Damage is reported in `problem`; what the file system says is thrown. Opens the files with
+/// `open_flags` (O_RDWR, O_RDONLY). `found`, unless it is empty, is called before any record is read, with the files
+/// that may hold some of which no header states that they are synced.
+LogScan scan_log(const Folder& folder, const std::string& image_name, std::span<const std::string> files,
+                 int open_flags, const std::function<void(const ScannedRecord&)>& apply, const LogSizes& sizes = {},
                  const std::function<void(const std::vector<LogSegmentRef>&)>& found = {});
 
 }  // namespace pageserver::storage

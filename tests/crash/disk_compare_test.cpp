@@ -85,6 +85,18 @@ TEST_CASE("where nobody can tell, or the sync fails, it is not there") {
   CHECK_FALSE(disk.has());
 }
 
+TEST_CASE("where reads past the page cache may come from it, nobody can tell") {
+  OnDisk disk;
+  REQUIRE(disk.has());
+  disk.files.says_direct_reads = false;
+  CHECK_FALSE(disk.has());
+  disk.files.says_direct_reads = std::nullopt;
+  disk.files.type = GENERATE(0x2FC12FC1u, 0x65735546u, 0x6969u);  // ZFS, FUSE, NFS
+  CHECK_FALSE(disk.has());
+  disk.files.says_direct_reads = true;
+  CHECK(disk.has());
+}
+
 TEST_CASE("reads that are short or interrupted are gone on with") {
   OnDisk disk;
   disk.files.short_transfer_one_in = 3;

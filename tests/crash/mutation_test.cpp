@@ -92,6 +92,8 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"skip_image_lock", Mutation::skip_image_lock},
       {"clean_before_lock", Mutation::clean_before_lock},
       {"drop_image_note", Mutation::drop_image_note},
+      {"skip_note_sync", Mutation::skip_note_sync},
+      {"forget_future_note", Mutation::forget_future_note},
   }));
   INFO(name);
   const Failing failing = mutation == Mutation::success_after_failed_sync ? Failing::syncs

@@ -50,6 +50,11 @@ SimulatedFileSystem::~SimulatedFileSystem() {
 
 void SimulatedFileSystem::make_directory(const std::string& path) { directories_[path].number = next_inode_++; }
 
+void SimulatedFileSystem::set_clock(std::int64_t by_ns) {
+  clock_ns_ += by_ns;
+  boot_started_ns_ += by_ns;
+}
+
 void SimulatedFileSystem::move_directory(const std::string& from, const std::string& to) {
   auto moved = directories_.extract(from);
   moved.key() = to;
@@ -76,7 +81,9 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::after(Crash crash, std
   copy->inodes_ = inodes_;
   copy->next_inode_ = next_inode_;
   copy->clock_ns_ = clock_ns_ + 1'000'000;
-  copy->boot_ = crash == Crash::kill ? boot_ : boot_ + 1;
+  // Who is killed before it wrote once more what a failed sync took from memory leaves what a loss of power leaves:
+  // LOG_FORMAT.md says so.
+  copy->boot_ = crash == Crash::kill && forgot_in_.empty() ? boot_ : boot_ + 1;
   copy->boot_started_ns_ = crash == Crash::kill ? boot_started_ns_ : copy->clock_ns_;
   Random chance(seed);
   std::set<std::uint64_t> torn_in_changes;
@@ -281,9 +288,11 @@ IoResult SimulatedFileSystem::write_at(int file, std::uint64_t offset, std::span
     inode = inode_of(file);
     if (inode == nullptr) return failed(EBADF);
     inode->write(offset + first, data.subspan(first), tick());
+    if (path == forgot_in_) forgot_in_.clear();
     return done(data.size());
   }
   inode->write(offset, data, tick());
+  if (path == forgot_in_) forgot_in_.clear();
   return done(data.size());
 }
 
@@ -350,6 +359,7 @@ IoResult SimulatedFileSystem::sync_file(int file, Call call) {
     if (SimulatedInode* inode = inode_of(file)) {
       inode->fail_sync(random_, drops_pages);
       dropped_pages_ = dropped_pages_ || drops_pages;
+      if (drops_pages) forgot_in_ = path;
     }
     return failed(error);
   }
@@ -385,6 +395,7 @@ void SimulatedFileSystem::describe(const SimulatedInode& inode, FileStatus& stat
   status.birth_ns = inode.birth_ns();
   status.modified_ns = inode.modified_ns();
   status.mode = inode.mode();
+  status.direct_reads = says_direct_reads;
   for (const auto& [path, directory] : directories_) {
     for (const auto& [name, number] : directory.now) status.links += number == inode.number() ? 1u : 0u;
   }
@@ -446,7 +457,7 @@ IoResult SimulatedFileSystem::real_path(const std::string& path, std::string& re
 IoResult SimulatedFileSystem::file_system_type(int file) {
   const OpenFile* opened = file_of(file);
   if (const int error = begin(Call::type, opened ? opened->path : "")) return failed(error);
-  return file_of(file) == nullptr ? failed(EBADF) : done(0xEF53);  // ext4
+  return file_of(file) == nullptr ? failed(EBADF) : done(type);
 }
 
 IoResult SimulatedFileSystem::lock(int file, LockKind lock) {

@@ -83,9 +83,15 @@ public:
   bool drops_pages = false;
   /// Files can be read past the page cache, with O_DIRECT; else that is EINVAL.
   bool direct_reads = true;
+  /// What the kernel says of that, and which file system it is.
+  std::optional<bool> says_direct_reads;
+  std::uint64_t type = 0xEF53;  // ext4
   bool dropped_pages() const { return dropped_pages_; }
 
   void make_directory(const std::string& path);
+  /// Somebody sets the clock, by so much.
+  void set_clock(std::int64_t by_ns);
+  void pass_time(std::int64_t ns) { clock_ns_ += ns; }
   /// As someone with a shell does it, durable at once: not counted. Who has the directory open follows it.
   void move_directory(const std::string& from, const std::string& to);
   std::uint64_t calls() const { return calls_; }
@@ -185,11 +191,12 @@ private:
   std::map<const std::byte*, Mapping> mappings_;
   std::uint64_t next_inode_ = 100;
   int next_file_ = 3;
-  std::int64_t clock_ns_ = 1'000'000'000;
+  std::int64_t clock_ns_ = 1'700'000'000'000'000'000;
   std::uint64_t boot_ = 1;
-  std::int64_t boot_started_ns_ = 1;
+  std::int64_t boot_started_ns_ = clock_ns_ - 1'000'000'000;
   std::uint64_t calls_ = 0;
   bool dropped_pages_ = false;
+  std::string forgot_in_;  ///< a file that a failed sync took pages of, until the next write to it
   std::array<std::uint64_t, call_kinds> calls_by_kind_{};
 };
 

@@ -84,10 +84,11 @@ void SimulatedInode::read_disk(std::uint64_t offset, std::span<std::byte> buffer
 }
 
 void SimulatedInode::touch(std::int64_t now_ns) {
+  const Touch before{touches_++, modified_ns_};
   if (earlier_times_.size() < times_max)
-    earlier_times_.push_back(modified_ns_);
+    earlier_times_.push_back(before);
   else
-    earlier_times_[static_cast<std::size_t>(now_ns) % times_max] = modified_ns_;
+    earlier_times_[static_cast<std::size_t>(now_ns) % times_max] = before;
   modified_ns_ = now_ns;
 }
 
@@ -152,9 +153,10 @@ void SimulatedInode::release(std::uint64_t offset, std::uint64_t length) {
 }
 
 void SimulatedInode::finish_sync(const Sync& sync, bool times) {
-  if (times) {
-    durable_modified_ns_ = std::max(durable_modified_ns_, sync.modified_ns);
-    std::erase_if(earlier_times_, [&](std::int64_t time) { return time < durable_modified_ns_; });
+  if (times && sync.touches >= durable_touches_) {
+    durable_modified_ns_ = sync.modified_ns;
+    durable_touches_ = sync.touches;
+    std::erase_if(earlier_times_, [&](const Touch& one) { return one.number < sync.touches; });
   }
   // A sync that began later, and is done, made all of this durable and more.
   if (sync.started < newest_sync_) return;
@@ -217,10 +219,11 @@ void SimulatedInode::crash(Crash crash, Random& random, Tear tear) {
   if (crash == Crash::power && !earlier_times_.empty()) {
     const std::uint64_t choice = random.below(earlier_times_.size() + 2);
     if (choice == 0) modified_ns_ = durable_modified_ns_;
-    if (choice > 1) modified_ns_ = earlier_times_[choice - 2];
+    if (choice > 1) modified_ns_ = earlier_times_[choice - 2].modified_ns;
   }
   if (crash == Crash::power_lost) modified_ns_ = durable_modified_ns_;
   durable_modified_ns_ = modified_ns_;
+  durable_touches_ = touches_;
   earlier_times_.clear();
   std::uint64_t size = durable_.size();
   if (crash == Crash::power_kept) size = content_.size();

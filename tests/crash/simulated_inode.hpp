@@ -94,8 +94,9 @@ public:
     BlockBytes content;
     std::uint64_t started = 0;
     std::int64_t modified_ns = 0;
+    std::uint64_t touches = 0;
   };
-  Sync start_sync() const { return {content_, change_, modified_ns_}; }
+  Sync start_sync() const { return {content_, change_, modified_ns_, touches_}; }
   /// `times`: with the modification time, which a sync of the data alone leaves as it is on the disk.
   void finish_sync(const Sync& sync, bool times);
   /// A sync that failed as on Linux: each dirty sector is now clean for the page cache, and on the disk or not.
@@ -122,7 +123,14 @@ private:
   std::int64_t birth_ns_;
   std::int64_t modified_ns_;
   std::int64_t durable_modified_ns_;
-  std::vector<std::int64_t> earlier_times_;  ///< since it was durable, some of them, without the newest
+  std::uint64_t touches_ = 0;
+  std::uint64_t durable_touches_ = 0;
+  /// Since it was durable, some of them, without the newest. A clock that is set back makes them fall.
+  struct Touch {
+    std::uint64_t number = 0;
+    std::int64_t modified_ns = 0;
+  };
+  std::vector<Touch> earlier_times_;
   std::uint32_t mode_;
   BlockBytes content_;
   SimulatedMapping mapping_;

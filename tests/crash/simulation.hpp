@@ -68,6 +68,7 @@ struct SimulationCounters {
   std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0, failed_removals = 0, mappings = 0,
                 interrupted_reads = 0;
   std::uint64_t second_openings = 0, others_before = 0, damages = 0, moves = 0, private_limits = 0, part_writes = 0;
+  std::uint64_t clocks_set = 0;
   void add(const SimulationCounters& other);
 };
 
@@ -143,6 +144,7 @@ private:
   std::string image_path() const { return folder_ + "/store.img"; }
   bool holds_image_alone(const SimulatedFileSystem& disk, const BlockBytes& image) const;
   void move_folder();
+  void set_clock();
 
   // simulation_others.cpp: other processes, and damage
   void open_second();

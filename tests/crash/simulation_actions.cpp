@@ -24,6 +24,7 @@ void Simulation::act(bool readers_only) {
     if (what < 32) return break_lease();
     if (what < 33) return cancel_waiter();
     if (what < 35) return check_stat();
+    if (what == 36 && options_.is_engine && random_.one_in(3)) return set_clock();
     if (what == 35 && hook_depth_ == 0 && options_.is_engine && random_.one_in(4)) return move_folder();
   }
   std::vector<ActorPointer> free;
@@ -41,6 +42,17 @@ void Simulation::act(bool readers_only) {
   act_as(actor, readers_only);
 }
 
+void Simulation::set_clock() {
+  // By seconds or hours, and sometimes hours pass without anybody doing anything.
+  constexpr std::int64_t second_ns = 1'000'000'000;
+  const auto by_s = static_cast<std::int64_t>(random_.one_in(2) ? 1 + random_.below(20) : random_.below(20'000));
+  const bool passes = random_.one_in(3);
+  const std::int64_t by_ns = (passes || random_.one_in(2) ? by_s : -by_s) * second_ns;
+  trace((passes ? "time passes, s: " : "the clock is set by s: ") + std::to_string(by_ns / second_ns));
+  passes ? disk_->pass_time(by_ns) : disk_->set_clock(by_ns);
+  ++counters_.clocks_set;
+}
+
 void Simulation::act_as(const ActorPointer& actor, bool reads_only) {
   if (reads_only && actor->kind == Kind::pinned && random_.one_in(4)) return refresh(*actor);
   if (reads_only || actor->kind == Kind::live) return random_.one_in(6) ? read_ranges(*actor) : read(*actor);
@@ -56,7 +68,10 @@ void Simulation::act_as(const ActorPointer& actor, bool reads_only) {
 }
 
 void Simulation::follow_version() {
+  // It may write a note, while which nobody else comes.
+  const bool outer = std::exchange(in_store_call_, true);
   const std::uint64_t number = store_->stat(0).version.number;
+  in_store_call_ = outer;
   if (number == model_.number(model_.newest())) return;
   if (!model_.has_pending() || number < model_.number(model_.newest())) {
     fail("the version moved from " + std::to_string(model_.number(model_.newest())) + " to " + std::to_string(number) +

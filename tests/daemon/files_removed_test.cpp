@@ -98,3 +98,27 @@ TEST_CASE("files that are removed while nobody writes are said to be gone all th
   files.daemon->wait_for_log("removed");
   CHECK(files.stop() == (what == "a.img" ? 1 : 0));
 }
+
+TEST_CASE("once a renamed image is back, flushes go on, and that is said") {
+  ServedFiles files;
+  fs::rename(files.file("a.img"), files.file("b.img"));
+  files.check_flush_fails("was renamed");
+  fs::rename(files.file("b.img"), files.file("a.img"));
+  put(*files.daemon, "a", 0, "new");
+  files.daemon->wait_for_log("are where they were again, and flushes go on");
+  files.daemon->kill_hard();
+  const Daemon again({"--store", "a={dir}/a.img"}, &files.dir);
+  CHECK(text_of(again, "a", 0, 3) == "new");
+}
+
+TEST_CASE("a flush with nothing new fails as well when what was flushed would not be found") {
+  ServedFiles files;
+  files.daemon->expect_complaint("sync failed");
+  files.daemon->expect_complaint("store");
+  RawClient client = session_on(*files.daemon, "a");
+  CHECK(client.call(proto::FlushRequest{}).status() == proto::Status::ok);
+  fs::rename(files.file("a.img"), files.file("b.img"));
+  CHECK(client.call(proto::FlushRequest{}).status() == proto::Status::provider_error);
+  fs::rename(files.file("b.img"), files.file("a.img"));
+  CHECK(client.call(proto::FlushRequest{}).status() == proto::Status::ok);
+}

@@ -102,6 +102,20 @@ TEST_CASE("after recover --drop-log the image is used as it is, and the log is k
   CHECK(tool({"check", files.file("a.img")}).status == 0);
 }
 
+TEST_CASE("the log of an image with the longest name that is served can be kept aside as well") {
+  TempDir dir;
+  const std::string name = std::string(232, 'n') + ".img";
+  make_image(dir.path() / name, 2);
+  Daemon daemon({"--store", "a={dir}/" + name}, &dir);
+  put(daemon, "a", 0, "one");
+  daemon.kill_hard();
+  const RunResult dropped = tool({"recover", "--drop-log", dir.file(name)});
+  INFO(dropped.err << dropped.out);
+  CHECK(dropped.status == 0);
+  CHECK(names_with(dir.path(), name + ".kept-").size() == 1);
+  CHECK(names_with(dir.path(), name + ".log.").empty());
+}
+
 TEST_CASE("an image of which only the time was changed is refused, and replayed by recover --adopt") {
   Restored files;
   REQUIRE(shell("touch '" + files.file("a.img") + "'").status == 0);

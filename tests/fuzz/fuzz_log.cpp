@@ -202,15 +202,18 @@ struct Seen {
 Seen scanned(MemoryFiles& files) {
   Seen seen;
   std::uint64_t version = 0, pages = 0;
-  const LogScan scan = scan_log(Folder::open(files, folder), image_name, O_RDONLY, [&](const ScannedRecord& record) {
-    fuzz::require(seen.records == 0 || record.header.version == version + 1, "versions rise by one");
-    fuzz::require(seen.records == 0 || record.header.pages >= pages, "an image never shrinks");
-    version = record.header.version;
-    pages = record.header.pages;
-    ++seen.records;
-    for (const LogRange& range : record.ranges)
-      fuzz::require(range.length / page_size <= pages && range.offset / page_size <= pages, "ranges are in the image");
-  });
+  const Folder opened = Folder::open(files, folder);
+  const LogScan scan =
+      scan_log(opened, image_name, look_beside(opened, image_name).log, O_RDONLY, [&](const ScannedRecord& record) {
+        fuzz::require(seen.records == 0 || record.header.version == version + 1, "versions rise by one");
+        fuzz::require(seen.records == 0 || record.header.pages >= pages, "an image never shrinks");
+        version = record.header.version;
+        pages = record.header.pages;
+        ++seen.records;
+        for (const LogRange& range : record.ranges)
+          fuzz::require(range.length / page_size <= pages && range.offset / page_size <= pages,
+                        "ranges are in the image");
+      });
   fuzz::require(scan.records == seen.records, "each record that counts is handed out");
   if (!scan.segments.empty() && !scan.problem)
     fuzz::require(scan.synced_position <= scan.end_position, "what was synced is there, or it is said");

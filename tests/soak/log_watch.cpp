@@ -22,6 +22,8 @@ constexpr Kind kinds[] = {
     {"was renamed", handled},
     {"was moved or renamed", handled},
     {"names another file", handled},
+    {"was replaced by another one", handled},
+    {"are where they were again", handled},
     {"store not closed cleanly", handled},
     {"stopped at once", second_signal},
     {"log lines dropped", stalled_streams},

@@ -142,8 +142,8 @@ TEST_CASE_METHOD(EmbeddedHarness, "embedded store: where the last session's end 
 }
 
 TEST_CASE_METHOD(EmbeddedHarness, "embedded store: a writer waits where the log is full, and goes on") {
-  options.engine.log_bytes = 80 << 10;
-  options.engine.segment_bytes = 20 << 10;
+  options.engine.log_bytes = 96 << 10;
+  options.engine.segment_bytes = 24 << 10;
   constexpr std::size_t bytes = 10'000;
   // The log is more than half full before any of it can go, and full before the disk is done.
   constexpr int written_ahead = 4;

@@ -7,6 +7,7 @@ pageserver_test(engine_test LABEL unit threads
     engine_commit_test.cpp
     engine_durability_test.cpp
     engine_lease_test.cpp
+    engine_placement_test.cpp
     engine_recovery_test.cpp
     engine_session_test.cpp
     engine_threads_test.cpp

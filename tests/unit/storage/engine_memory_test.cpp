@@ -562,8 +562,8 @@ TEST_CASE("memory runs out when a file of the log is used again") {
     World world{{{{{10 * page + 8, 9000}}}}};
     world.writer = nullptr;
     world.store->close();
-    world.options.log_bytes = 96 << 10;
-    world.options.segment_bytes = 24 << 10;
+    world.options.log_bytes = 112 << 10;
+    world.options.segment_bytes = 28 << 10;
     world.reopen();
     world.become(Publish::on_write);
     for (int i = 0; i < 12; ++i) {

@@ -1,4 +1,6 @@
 // What a killed process leaves, and what becomes of it: replayed, cut, or refused with a reason.
+#include <chrono>
+
 #include "storage/engine/recovery.hpp"
 #include "storage/log/log_codec.hpp"
 #include "tests/support/neighbours.hpp"
@@ -105,6 +107,17 @@ TEST_CASE_METHOD(KilledHarness, "recovery: the work depends on the log, not on t
     return std::pair{after.first - before.first, after.second - before.second};
   };
   CHECK(work(1) == work(1'000'000));
+}
+
+TEST_CASE_METHOD(KilledHarness, "recovery: the folder, which may have many files, is listed once for an opening") {
+  leave_log(2);
+  kill();
+  for (int i = 0; i < 2; ++i) {
+    const std::uint64_t lists = files.calls(Call::list);
+    open();
+    CHECK(files.calls(Call::list) == lists + 1);
+    close();
+  }
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: after a kill every answered publish is there, flushed or not") {
@@ -387,12 +400,12 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log of another format version is re
   bytes[8] = std::byte{9};
   put_checksum(bytes);
   patch(log(), 0, bytes);
-  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "formats up to 3"});
+  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "formats up to 4"});
 }
 
-TEST_CASE_METHOD(KilledHarness, "recovery: a log of format 1 or 2, which has no notes, is replayed") {
-  const std::uint32_t format = GENERATE(1u, 2u);
-  const std::uint64_t at = format == 1 ? 1024 : 8192;
+TEST_CASE_METHOD(KilledHarness, "recovery: a log of an earlier format is replayed") {
+  const std::uint32_t format = GENERATE(1u, 2u, 3u);
+  const std::uint64_t at = format == 1 ? 1024 : format == 2 ? 8192 : 12288;
   make_file(path(), 0);
   storage::FileStatus status;
   REQUIRE(files.status_of(path(), status).ok());
@@ -427,6 +440,21 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log of format 1 or 2, which has no 
   storage::encode_record_header(written, record_header);
   patch(log(), at + 80, record_header);
   patch(log(), at + 160, payload);
+  if (format == 3) {
+    storage::ImageNote note;
+    note.salt = 7;
+    note.sequence = 9;
+    note.modified_ns = status.modified_ns;
+    note.written_ns = files.now_ns();
+    note.boot_id = files.boot().id;
+    std::array<std::byte, storage::log_format::note_bytes> note_encoded;
+    storage::encode_note(note, note_encoded);
+    patch(log(), 8192 + 512, note_encoded);
+    const auto modified = std::filesystem::last_write_time(path());
+    std::filesystem::last_write_time(path(), modified + std::chrono::hours(1));
+    check_error(thrown_by([&] { open(); }), Errc::damaged, {"was changed at"});
+    std::filesystem::last_write_time(path(), modified);
+  }
   open();
   CHECK(reader()->pages() == 1);
   CHECK(read_from(*reader(), 99, 26) == [] {
@@ -445,7 +473,7 @@ TEST_CASE_METHOD(KilledHarness, "recovery: without room for a copy of the log it
   if (call == 0) {
     files.fail(Call::reserve, ENOSPC);
   } else {
-    files.fail(Call::write, ENOSPC, 1, 1);  // the first is a note, in a block that is there
+    files.fail(Call::write, ENOSPC, 2, 1);  // the first are notes, in blocks that are there
   }
   open();
   CHECK(read_from(*reader(), 2000, 100) == filled(100, 3));

@@ -228,7 +228,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: stat tells who is there and what the st
   CHECK(stat.oldest_holder->version_number == 2);
   CHECK(stat.held_bytes ==
         80 + 16 + 104 + storage::LogIndex::span_memory_bytes + storage::LogIndex::piece_memory_bytes);
-  CHECK(stat.log_bytes == 12288 + 80 + 80 + 16 + 104);
+  CHECK(stat.log_bytes == 16384 + 80 + 80 + 16 + 104);
   CHECK(stat.fork_bytes == 4096);
   CHECK(stat.checkpoint_lag_bytes == stat.log_bytes);
   CHECK(stat.last_sync_error.empty());

@@ -66,8 +66,8 @@ public:
   }
   /// A store with a log of four files, each with room for one record of 10,000 bytes, and its writer.
   std::unique_ptr<storage::StoreSession> writer_with_small_log(std::uint64_t pages = 2) {
-    options.log_bytes = 112 << 10;
-    options.segment_bytes = 28 << 10;
+    options.log_bytes = 128 << 10;
+    options.segment_bytes = 32 << 10;
     open();
     auto session = writer();
     session->grow(pages);

@@ -106,9 +106,9 @@ TEST_CASE_METHOD(EngineHarness,
 }
 
 TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes the oldest holder is given up, never the writer") {
-  options.held_bytes = 104 << 10;
-  options.log_bytes = 104 << 10;
-  options.segment_bytes = 64 << 10;
+  options.held_bytes = 112 << 10;
+  options.log_bytes = 112 << 10;
+  options.segment_bytes = 68 << 10;
   open();
   const auto write = writer();
   write->grow(4);
@@ -127,7 +127,7 @@ TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes the oldest holder is gi
   }
   CHECK(notices == 1);
   std::vector<std::byte> one(1);
-  check_error(thrown_by([&] { forked->read(0, one); }), Errc::snapshot_too_old, {"held_bytes=106496", "fork"});
+  check_error(thrown_by([&] { forked->read(0, one); }), Errc::snapshot_too_old, {"held_bytes=114688", "fork"});
   CHECK(read_from(*pin, 0, 1) == filled(1, 1));
   write->write(0, filled(30000, 3));
   check_error(thrown_by([&] { pin->read(0, one); }), Errc::snapshot_too_old, {"refresh"});

@@ -64,6 +64,7 @@ TEST_CASE("image note: changing, in the same run, a time fits from the earliest 
   ImageNote endless = note;
   endless.until_ns = 0;
   CHECK(fits(endless, noon + 1000 * second, here));
+  CHECK(fits(endless, noon + 10'000 * second, Boot{8, noon + 60 * second}));
 }
 
 TEST_CASE("image note: in another run what a loss of power may leave fits, and what was written since does not") {
@@ -75,14 +76,46 @@ TEST_CASE("image note: in another run what a loss of power may leave fits, and w
     CHECK(fits(note, noon - 100 * second, boot));
     CHECK(fits(note, noon, boot));
     CHECK(fits(note, noon + 50 * second, boot));
-    CHECK_FALSE(fits(note, noon - 100 * second - 2000, boot));
+    CHECK(fits(note, noon - 101 * second, boot));  // so much a clock goes back by itself
+    CHECK_FALSE(fits(note, noon - 103 * second, boot));
     CHECK_FALSE(fits(note, noon + 3700 * second, boot));
   }
   CHECK(fits(note, noon + 70 * second, next));
   CHECK_FALSE(fits(note, noon + 71 * second, next));
   CHECK(fits(note, noon + 71 * second, unknown));
+  // Another note was lost, and the clock set back since.
+  CHECK(fits(note, noon + 60 * second, Boot{8, noon + 20 * second}));
+  CHECK_FALSE(fits(note, noon + 66 * second, Boot{8, noon + 20 * second}));
   // The clock went back meanwhile, or the other machine started long ago: nothing follows from when it did.
   CHECK(fits(note, noon + 71 * second, Boot{8, noon - 3600 * second}));
+}
+
+TEST_CASE("image note: a time from before the clock was set back fits in another run") {
+  ImageNote note = note_of(ImageNote::State::settled);
+  note.until_ns = noon + 7200 * second;
+  const Boot next{8, noon + 60 * second};
+  CHECK(fits(note, noon + 7200 * second, next));
+  CHECK_FALSE(fits(note, noon + second, here));
+}
+
+TEST_CASE("image note: where it is not known which time the image may have, any fits") {
+  ImageNote note = note_of(ImageNote::State::settled);
+  note.until_ns = any_time_ns;
+  note.durable_ns = 0;
+  std::array<std::byte, log_format::note_bytes> bytes;
+  encode_note(note, bytes);
+  ImageNote read;
+  REQUIRE(decode_note(bytes, read) == Decoded::valid);
+  const Boot next{8, noon + 60 * second};
+  CHECK(fits(read, noon + 1'000'000'000 * second, next));
+  CHECK(fits(read, noon - 1'000'000'000 * second, next));
+  CHECK_FALSE(fits(read, noon + second, here));
+}
+
+TEST_CASE("image note: one that somebody else changed fits no note any more") {
+  const ImageNote note = note_of(ImageNote::State::foreign);
+  CHECK_FALSE(fits(note, noon, here));
+  CHECK_FALSE(fits(note, noon + second, Boot{8, noon + 60 * second}));
 }
 
 TEST_CASE("image note: a text says both times, for people") {
@@ -97,7 +130,8 @@ TEST_CASE("image note: a text says both times, for people") {
 }
 
 TEST_CASE_METHOD(EngineHarness, "image note: it says changing before a new page's blocks are had, settled at a flush") {
-  std::ofstream(path()) << std::string(2 * page_size, 'x');
+  make_file(path(), 0);
+  std::filesystem::resize_file(path(), 2 * page_size);
   open();
   const auto write = writer();
   const auto newest = [&] {
@@ -109,6 +143,7 @@ TEST_CASE_METHOD(EngineHarness, "image note: it says changing before a new page'
     segment.file.read(0, bytes);
     REQUIRE(decode_segment_header(bytes, header, other) == Decoded::valid);
     segment.salt = header.salt;
+    segment.number = header.number;
     const auto note = read_note(segment);
     REQUIRE(note);
     return *note;

@@ -37,7 +37,7 @@ TEST_CASE("log format: a segment header has these bytes") {
   encode_segment_header(header, bytes);
   CHECK(hex(std::span{bytes}.first(96)) ==
         "50534c4f47534547"
-        "03000000"
+        "04000000"
         "00020000"
         "8877665544332211"
         "0300000000000000"
@@ -51,7 +51,7 @@ TEST_CASE("log format: a segment header has these bytes") {
         "0010000000000000");
   CHECK(hex(std::span{bytes}.subspan(96, 8)) == "6655000000000000");
   CHECK(hex(std::span{bytes}.subspan(104, 400)) == std::string(800, '0'));
-  CHECK(hex(std::span{bytes}.subspan(504)) == "86dbbad2b5aa063c");
+  CHECK(hex(std::span{bytes}.subspan(504)) == "82e1bc2abec54133");
   SegmentHeader decoded;
   std::uint32_t other = 0;
   REQUIRE(decode_segment_header(bytes, decoded, other) == Decoded::valid);
@@ -66,7 +66,7 @@ TEST_CASE("log format: a segment header has these bytes") {
   CHECK(decoded.previous_first_position == header.previous_first_position);
 }
 
-TEST_CASE("log format: a note has these bytes, and lies in the third block of a segment") {
+TEST_CASE("log format: a note has these bytes, and lies in the third or the fourth block of a segment") {
   ImageNote note;
   note.salt = 0x1122334455667788;
   note.sequence = 10;
@@ -77,6 +77,7 @@ TEST_CASE("log format: a note has these bytes, and lies in the third block of a 
   note.durable_ns = 0x2000;
   note.written_ns = 0x2800;
   note.boot_id = 0xabcdef;
+  note.number = 3;
   std::array<std::byte, log_format::note_bytes> bytes;
   encode_note(note, bytes);
   CHECK(hex(std::span{bytes}.first(88)) ==
@@ -91,7 +92,7 @@ TEST_CASE("log format: a note has these bytes, and lies in the third block of a 
         "0020000000000000"
         "0028000000000000"
         "efcdab0000000000"
-        "0000000000000000");
+        "0300000000000000");
   ImageNote decoded;
   REQUIRE(decode_note(bytes, decoded) == Decoded::valid);
   CHECK(decoded == note);
@@ -102,9 +103,15 @@ TEST_CASE("log format: a note has these bytes, and lies in the third block of a 
   }
   CHECK(decode_note(std::span{bytes}.first(95), decoded) == Decoded::empty);
   CHECK(decode_note(std::vector<std::byte>(96), decoded) == Decoded::empty);
-  CHECK(segment_layout(3).note_at == 8192);
+  CHECK(segment_layout(4).records_at == 16384);
+  const std::array<std::uint64_t, 5> places{8192, 12288, 8704, 12800, 9216};
+  for (std::uint64_t sequence = 0; sequence < places.size(); ++sequence) {
+    CHECK(segment_layout(4).note_place(sequence) == places[sequence]);
+    CHECK(segment_layout(4).note_place(sequence + 16) == places[sequence]);
+    CHECK(segment_layout(3).note_place(sequence + 8) == 8192 + 512 * sequence);
+  }
   CHECK(segment_layout(3).records_at == 12288);
-  CHECK(segment_layout(2).note_at == 0);
+  CHECK(segment_layout(2).note_blocks == 0);
   CHECK(segment_layout(2).records_at == 8192);
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "storage/image/image_file.hpp"
 #include "tests/support/neighbours.hpp"
@@ -18,7 +19,10 @@ using storage::Beside;
 using storage::Folder;
 using storage::ImageFile;
 using storage::ImageFileOptions;
+using storage::kept_name;
+using storage::longest_name_beside;
 using storage::parse_sibling_name;
+using storage::resembles_sibling;
 using storage::Sibling;
 using storage::sibling_name;
 
@@ -115,6 +119,19 @@ TEST_CASE("siblings: a folder, a link or a pipe is none, and in the log's place 
                  status.type() == std::filesystem::file_type::not_found));
   }
   CHECK(std::filesystem::file_size(precious) == 3);
+}
+
+TEST_CASE("siblings: the name of what is kept aside is short where it has to be, and never longer than others") {
+  const std::int64_t now = 1'795'838'462ll * 1'000'000'000;
+  CHECK(kept_name("a.img", 3, now, false) == "a.img.kept-20261128T040102Z.0000000003");
+  CHECK(kept_name("a.img", 3, now, true) == "a.img.kept-1795838462");
+  CHECK(longest_name_beside("a.img") == "a.img.removed.0000000001");
+  for (const std::int64_t at : {now, std::numeric_limits<std::int64_t>::max()})
+    CHECK(kept_name("a.img", 9'999'999'999, at, true).size() <= longest_name_beside("a.img").size());
+  for (const bool short_form : {false, true}) {
+    CHECK_FALSE(parse_sibling_name(kept_name("a.img", 3, now, short_form)));
+    CHECK_FALSE(resembles_sibling(kept_name("a.img", 3, now, short_form)));
+  }
 }
 
 TEST_CASE("siblings: no image is made or opened under the name of a store's file") {
