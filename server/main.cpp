@@ -2,8 +2,13 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <exception>
 #include <iostream>
+#include <string>
+#include <system_error>
+
+#include <pageserver/error.hpp>
 
 #include "base/standard_streams.hpp"
 #include "server/config/command_line.hpp"
@@ -11,6 +16,7 @@
 #include "server/runtime/signal_watch.hpp"
 #include "server/server.hpp"
 #include "storage/file/mapped_file.hpp"
+#include "storage/file/open_files.hpp"
 
 namespace {
 
@@ -32,6 +38,24 @@ void keep_some_memory() {
 #endif
 }
 
+/// What was wrong, and what helps where the system says only that it has no more of something.
+std::string start_failure(const std::exception& error) {
+  std::string text = error.what();
+  const auto* const system = dynamic_cast<const std::system_error*>(&error);
+  if (system == nullptr || dynamic_cast<const pageserver::MemoryError*>(&error) != nullptr) return text;
+  // By number: Asio's errors have a category of its own.
+  switch (system->code().value()) {
+    case EMFILE:
+      text += "; this process may have " + std::to_string(pageserver::storage::open_files_limit()) +
+              " open files: raise that limit (ulimit -n, LimitNOFILE=)";
+      break;
+    case ENFILE: text += "; raise the system's limit on open files (fs.file-max)"; break;
+    case EAGAIN: text += "; raise the limit on threads and processes (ulimit -u, pids.max, TasksMax=)"; break;
+    default: break;
+  }
+  return text;
+}
+
 int serve(const pageserver::server::Config& config) {
   using namespace pageserver::server;
   SignalWatch::block();
@@ -48,7 +72,7 @@ int serve(const pageserver::server::Config& config) {
     }
     return server.run();
   } catch (const std::exception& error) {
-    log.error("start failed", {{"error", error.what()}});
+    log.error("start failed", {{"error", start_failure(error)}});
     return 1;
   }
 }
@@ -75,7 +99,7 @@ int main(int argc, char** argv) {
     return serve(line.config);
   } catch (const std::exception& error) {
     // There is no log: its thread could not be had.
-    std::cerr << "pageserverd: start failed: " << error.what() << '\n';
+    std::cerr << "pageserverd: start failed: " << start_failure(error) << '\n';
     return 1;
   }
 }

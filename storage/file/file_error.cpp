@@ -8,6 +8,7 @@
 
 #include "base/text.hpp"
 #include "storage/file/file_io.hpp"
+#include "storage/file/file_size_limit.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -76,6 +77,14 @@ Explanation explain_missing(FileSystem& file_system, const std::string& path) {
   return {Errc::not_found, "there is no such file", "check the path; opening for writing creates it"};
 }
 
+/// Who asked for that size may be a client; or, for a file that is there already, nobody.
+Explanation explain_size() {
+  const std::uint64_t limit = file_size_limit();
+  if (limit == ~0ull) return {Errc::limit_exceeded, "", "the file system takes no file of that size: ask for less"};
+  return {Errc::limit_exceeded, "a file of this process may have " + std::to_string(limit) + " bytes (ulimit -f)",
+          "raise that limit, or ask for less"};
+}
+
 Explanation explain(FileSystem& file_system, const std::string& path, int error) {
   switch (error) {
     case ENOSPC: return {Errc::no_space, "", "free some room on its file system and try again"};
@@ -92,9 +101,7 @@ Explanation explain(FileSystem& file_system, const std::string& path, int error)
     case ELOOP: return {Errc::provider_error, "", "the path is a symbolic link that may not be followed here"};
     case ENAMETOOLONG: return {Errc::invalid_argument, "", "choose a shorter path"};
     case EEXIST: return {Errc::already_exists, "", "choose another name or remove what is there"};
-    case EFBIG:
-      return {Errc::limit_exceeded, "",
-              "neither the file system nor the process (ulimit -f) takes a file of that size: ask for less"};
+    case EFBIG: return explain_size();
     case EMFILE: return {Errc::limit_exceeded, "", "raise the limit on open files of this process (ulimit -n)"};
     case ENFILE: return {Errc::limit_exceeded, "", "raise the system's limit on open files (fs.file-max)"};
     case EBUSY:

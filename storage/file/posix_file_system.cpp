@@ -25,6 +25,7 @@
 #include <ctime>
 #include <memory>
 
+#include "base/process_mark.hpp"
 #include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system.hpp"
 
@@ -266,16 +267,20 @@ public:
 
 private:
   // Past the process's file size limit the system call would also raise SIGXFSZ, whose default is to kill. The limit is
-  // asked for only where it may be passed.
+  // asked for only where it may be passed; and once more in a child after fork(2), which may have set its own.
   bool past_limit(std::uint64_t end) noexcept {
-    if (end <= allowed_bytes_.load(std::memory_order_relaxed)) return false;
+    const std::uint64_t process = process_mark();
+    if (process == asked_in_.load(std::memory_order_acquire) && end <= allowed_bytes_.load(std::memory_order_relaxed))
+      return false;
     const std::uint64_t limit = file_size_limit();
     if (end > limit) return true;
     allowed_bytes_.store(limit, std::memory_order_relaxed);
+    asked_in_.store(process, std::memory_order_release);
     return false;
   }
 
   std::atomic<std::uint64_t> allowed_bytes_{0};  ///< the limit when it was asked for last
+  std::atomic<std::uint64_t> asked_in_{0};       ///< by this process; see process_mark()
 };
 
 }  // namespace

@@ -29,6 +29,17 @@ struct FewFiles {
 
 }  // namespace
 
+TEST_CASE("a start that has not even the descriptors of its own says which limit that is") {
+  TempDir dir;
+  const int files = GENERATE(4, 8, 12);
+  const RunResult refused = run({"prlimit", "--nofile=" + std::to_string(files), pageserverd_path(), "--unix",
+                                 dir.file("s"), "--store", "a=" + dir.file("a.img")});
+  INFO(refused.err);
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("this process may have " + std::to_string(files) + " open files") != std::string::npos);
+  CHECK(refused.err.find("ulimit -n") != std::string::npos);
+}
+
 TEST_CASE("idle connections leave the writer the descriptors of its log") {
   raise_open_files_limit();
   const int files = GENERATE(1024, 128);
