@@ -34,15 +34,23 @@ void PrivateBlocks::clear() noexcept {
 void PrivateBlocks::open_spill() {
   const std::uint64_t limit = open_files_limit();
   const std::uint64_t kept = std::min(options_.descriptors_kept, limit / 4);
-  const std::uint64_t open = kept == 0 ? 0 : open_files_now();
-  if (open >= limit - kept)
+  const auto check = [&] {
+    const std::uint64_t open = kept == 0 ? 0 : open_files_now();
+    if (open < limit - kept) return;
     throw MemoryError{
         Errc::limit_exceeded,
         "write: private bytes beyond limits.private_memory_bytes=" + std::to_string(options_.memory_bytes_max) +
             " go to a file, and of the " + std::to_string(limit) +
             " descriptors that this process may have (ulimit -n) " + std::to_string(open) + " are open and " +
             std::to_string(kept) + " are kept for the store's log; " + remedy_ + ", or raise one of these limits"};
-  spill_ = options_.spill_folder.create_unnamed(options_.spill_name, "create spill file");
+  };
+  check();
+  try {
+    spill_ = options_.spill_folder.create_unnamed(options_.spill_name, "create spill file");
+  } catch (const MemoryError&) {
+    check();  // others opened theirs meanwhile
+    throw;
+  }
 }
 
 std::uint64_t PrivateBlocks::take_slot() {

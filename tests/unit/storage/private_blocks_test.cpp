@@ -1,5 +1,9 @@
 #include "storage/engine/private_blocks.hpp"
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <vector>
 
@@ -69,6 +73,24 @@ TEST_CASE("private blocks: what was prepared and not applied has no effect, and 
   CHECK(spilling.read(0, 3 * b) == filled(3 * b, 1));
   spilling.write(2 * b, filled(3 * b, 4));
   CHECK(spilling.read(2 * b, 3 * b) == filled(3 * b, 4));
+}
+
+TEST_CASE("private blocks: where not one descriptor is left, the text says which limits stand against the file") {
+  Spilling spilling;
+  spilling.options.descriptors_kept = 4;
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{16, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  std::vector<int> open;
+  for (int one = ::open("/dev/null", O_RDONLY | O_CLOEXEC); one >= 0; one = ::open("/dev/null", O_RDONLY | O_CLOEXEC))
+    open.push_back(one);
+  const auto thrown = thrown_by([&] { spilling.write(0, filled(3 * b, 1)); });
+  for (const int one : open) ::close(one);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  check_error(thrown, Errc::limit_exceeded,
+              {"limits.private_memory_bytes=8192", "of the 16 descriptors", "(ulimit -n) 16 are open", "discard"});
+  spilling.write(0, filled(3 * b, 1));
 }
 
 TEST_CASE("private blocks: a part of a new block leaves zeros around it") {
