@@ -262,7 +262,8 @@ TEST_CASE("answers to what has arrived go out together, also where one receive c
   client.call(proto::CloseRequest{});
   daemon.wait_for_log(" INFO session close");
   constexpr std::uint64_t other_answers = 4;  // hello, open, grow, close
-  CHECK(logged(daemon.log(), "session close", "sends") <= rounds + other_answers);
+  // On a slow machine a turn may end by the clock between the two; without gathering each would be sent alone.
+  CHECK(logged(daemon.log(), "session close", "sends") <= rounds + rounds / 2 + other_answers);
 }
 
 TEST_CASE("a session opens although its client has not read the answers before") {
