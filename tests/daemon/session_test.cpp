@@ -262,8 +262,13 @@ TEST_CASE("answers to what has arrived go out together, also where one receive c
   client.call(proto::CloseRequest{});
   daemon.wait_for_log(" INFO session close");
   constexpr std::uint64_t other_answers = 4;  // hello, open, grow, close
-  // On a slow machine a turn may end by the clock between the two; without gathering each would be sent alone.
-  CHECK(logged(daemon.log(), "session close", "sends") <= rounds + rounds / 2 + other_answers);
+  // Where a write takes longer than a turn, as it does when it is watched, each is answered by itself.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr std::uint64_t sends_max = 2 * rounds;
+#else
+  constexpr std::uint64_t sends_max = rounds + rounds / 2;  // a turn may end by the clock between the two
+#endif
+  CHECK(logged(daemon.log(), "session close", "sends") <= sends_max + other_answers);
 }
 
 TEST_CASE("a session opens although its client has not read the answers before") {
