@@ -30,6 +30,9 @@ struct FewFiles {
 
 }  // namespace
 
+// Not where the undefined-behaviour sanitizer looks on: it takes descriptors for its own look at an exception's type,
+// and reports a fault when there are none.
+#if !defined(__SANITIZE_ADDRESS__)
 TEST_CASE("a start that has not even the descriptors of its own says which limit that is") {
   TempDir dir;
   // What runs the tests may have left some open that would count.
@@ -42,6 +45,7 @@ TEST_CASE("a start that has not even the descriptors of its own says which limit
   CHECK(refused.err.find("this process may have " + std::to_string(files) + " open files") != std::string::npos);
   CHECK(refused.err.find("ulimit -n") != std::string::npos);
 }
+#endif
 
 TEST_CASE("idle connections leave the writer the descriptors of its log") {
   raise_open_files_limit();

@@ -75,6 +75,9 @@ TEST_CASE("private blocks: what was prepared and not applied has no effect, and 
   CHECK(spilling.read(2 * b, 3 * b) == filled(3 * b, 4));
 }
 
+// Not where the undefined-behaviour sanitizer looks on: it takes descriptors for its own look at an exception's type,
+// and reports a fault when there are none.
+#if !defined(__SANITIZE_ADDRESS__)
 TEST_CASE("private blocks: where not one descriptor is left, the text says which limits stand against the file") {
   Spilling spilling;
   spilling.options.descriptors_kept = 4;
@@ -92,6 +95,7 @@ TEST_CASE("private blocks: where not one descriptor is left, the text says which
               {"limits.private_memory_bytes=8192", "of the 16 descriptors", "(ulimit -n) 16 are open", "discard"});
   spilling.write(0, filled(3 * b, 1));
 }
+#endif
 
 TEST_CASE("private blocks: a part of a new block leaves zeros around it") {
   Spilling spilling;
