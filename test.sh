@@ -7,7 +7,9 @@
 #                          container debian13 coverage bench
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
-# Build trees and logs are under build/. JOBS=N sets how many processes run at a time.
+# Runs on Debian 12 and 13 (without clang-format 14 and clang-tidy 14 there); elsewhere it names the packages to install.
+# Build trees and logs are under build/. JOBS=N sets how many processes run at a time. With four processors and more
+# everything runs in two lanes, each with as many; LANES=1 or 2 says otherwise.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 exec </dev/null
@@ -16,18 +18,20 @@ jobs=${JOBS:-$(nproc)}
 logs=build/logs
 passed=0 failed=0 skipped=0 summary=()
 wrap=()  # what build tools and tests are started through
+configure=() built=0
 # A clone at another path finds what was compiled before.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-# Labels of tests that `quick` leaves out, and of those that a sanitizer makes slow without finding more: what measures,
-# what repeats by the thousand, what builds other projects. `modes` are the tests that run once more against a daemon of
-# several threads, with polling and a cache.
-slow_labels='^(slow|replay|crash|kill|install|fuzz|resources|modes)$'
-plain_labels='^(replay|install|resources|modes)$'
-# Of the label `threads`, which ThreadSanitizer runs, what knows no thread.
-single=':(log |private bytes|page runs|.*random operations match the model)'
 
 say() { printf '\n== %s\n' "$*"; }
 add() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
+
+# needs PROGRAM: whether it is there. Else the stage counts as skipped: Debian 13 has no clang 14.
+needs() {
+  ! command -v "$1" >/dev/null || return 0
+  echo "skipped: there is no $1"
+  add 0 0 1
+  return 1
+}
 
 # check NAME COMMAND...: a command that is one test; its output is shown when it fails.
 check() {
@@ -43,14 +47,15 @@ check() {
   fi
 }
 
-# build PRESET [CMAKE_ARGUMENT...]: a tree that does not build is a failed test.
+# build PRESET [TARGET...]: a tree that does not build is a failed test. `configure` has what CMake is told besides.
 build() {
-  local preset=$1 log=$logs/$1-build.log
+  local preset=$1 log=$logs/$1-build.log began=$SECONDS status
   shift
-  if cmake --preset "$preset" "$@" >"$log" 2>&1 &&
-    "${wrap[@]}" cmake --build --preset "$preset" -j "$jobs" >>"$log" 2>&1; then
-    return 0
-  fi
+  cmake --preset "$preset" "${configure[@]}" >"$log" 2>&1 &&
+    "${wrap[@]}" cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"} >>"$log" 2>&1
+  status=$?
+  built=$((built + SECONDS - began))
+  [ "$status" != 0 ] || return 0
   grep -E -A 12 'error|FAILED|Error' "$log" | head -n 80
   echo "FAILED: build of $preset (all of it: $log)"
   add 0 1 0
@@ -62,7 +67,8 @@ run_tests() {
   local tree=$PWD/build/$1 log=$logs/$1-tests.log report=$PWD/$logs/$1-tests.xml status run fail skip other
   shift
   rm -f "$report"
-  "${wrap[@]}" ctest --test-dir "$tree" -j "$jobs" --output-on-failure --no-tests=error --output-junit "$report" "$@" 2>&1 |
+  # Tests wait for a third of their time.
+  "${wrap[@]}" ctest --test-dir "$tree" -j $((jobs + (jobs + 1) / 2)) --output-on-failure --no-tests=error --output-junit "$report" "$@" 2>&1 |
     tee "$log" | grep --line-buffered -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ +Test .* Passed )|^(Test project|Internal ctest)'
   status=${PIPESTATUS[0]}
   count() { grep -cE "<testcase .*status=\"$1\"" "$report" 2>/dev/null; }
@@ -76,41 +82,46 @@ run_tests() {
   add "$run" "$fail" "$skip"
 }
 
-stage_format() { check format scripts/check_format.sh; }
+stage_format() { needs clang-format-14 && check format scripts/check_format.sh; }
 stage_scripts() {
   check scripts scripts/check_scripts.sh
   check packages scripts/check_packages.sh
   check docs scripts/check_docs.py
   check includes scripts/check_includes.py
+  check tests scripts/check_tests.py
 }
 stage_dev() { build dev && run_tests dev; }
-stage_quick() { build dev && run_tests dev -LE "$slow_labels"; }
+stage_quick() { build dev tests_quick && run_tests dev -L '^quick$'; }
 # What it finds is named, with its seed and its files, in the log.
 stage_soak() { build dev && check soak build/dev/bin/pageserver_soak; }
 stage_release() {
   build release && check release scripts/check_release.sh build/release && check run scripts/check_run.sh
 }
-stage_tidy() { check tidy scripts/check_tidy.sh; }
+stage_tidy() { needs clang-tidy-14 && check tidy scripts/check_tidy.py; }
 stage_asan() {
-  # All seeds and the mutations ran in `dev`: another seed takes other turns, not other code.
-  build asan &&
+  # All seeds ran in `dev`: another seed takes other turns, not other code.
+  build asan tests_sanitize &&
     PAGESERVER_SIM_SEEDS=100 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
-      run_tests asan -LE "$plain_labels" -E '^engine_mutation_test:'
+      run_tests asan -L '^sanitize$'
 }
 stage_tsan() {
   # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
   [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
   build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 \
-    run_tests tsan -L '^threads$' -E "$single"
+    run_tests tsan -L '^threads$'
   wrap=()
 }
-stage_fuzz() { build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz; }
+stage_fuzz() {
+  command -v clang++-14 >/dev/null || configure=(-D CMAKE_CXX_COMPILER=clang++-19)
+  build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz
+  configure=()
+}
 stage_coverage() {
   # Compiled here: the counts go where the compiler ran.
   unset CCACHE_BASEDIR CCACHE_NOHASHDIR
-  build coverage || return
+  build coverage tests_sanitize || return
   find build/coverage -name '*.gcda' -delete
-  run_tests coverage -LE "$plain_labels"
+  PAGESERVER_SIM_SEEDS=100 run_tests coverage -L '^sanitize$'
   check coverage scripts/coverage_report.sh build/coverage
 }
 
@@ -123,11 +134,13 @@ stage_container() {
   add ${counts:-0 1 0}
 }
 
-# cargo_stage NAME: what scripts/check_NAME.sh tests against the daemon of `dev`. It says by itself what it counted.
+# cargo_stage NAME TARGET...: what scripts/check_NAME.sh tests against the daemon of `dev`, and what else it needs of that. It
+# says by itself what it counted.
 cargo_stage() {
   local name=$1 log=$logs/$1.log counts
+  shift
   command -v cargo >/dev/null || docker/install-packages.sh rust || { add 0 1 0; return; }
-  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pagectl; } >"$logs/$name-build.log" 2>&1; then
+  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pagectl "$@"; } >"$logs/$name-build.log" 2>&1; then
     tail -n 40 "$logs/$name-build.log"
     echo "FAILED: build of the daemon (all of it: $logs/$name-build.log)"
     add 0 1 0
@@ -138,14 +151,15 @@ cargo_stage() {
   # shellcheck disable=SC2086 # three numbers
   add ${counts:-0 1 0}
 }
-stage_rust() { cargo_stage rust; }
+stage_rust() { cargo_stage rust lying_daemon; }
 stage_engine() { cargo_stage engine; }
 
 # The Python package, against the library and the daemon of `dev`. The script says by itself what it counted.
 stage_python() {
   local log=$logs/python.log counts
   docker/install-packages.sh python || { add 0 1 0; return; }
-  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pageserver_c; } >"$logs/python-build.log" 2>&1; then
+  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd lying_daemon pageserver_c \
+    pageserver_static pageserver_shared; } >"$logs/python-build.log" 2>&1; then
     tail -n 40 "$logs/python-build.log"
     echo "FAILED: build of the library (all of it: $logs/python-build.log)"
     add 0 1 0
@@ -182,26 +196,59 @@ stage_bench() {
   done
 }
 
-stages=("$@")
+# What runs beside what, in two lanes: many tests wait, for time limits, for disks, for processes to end, and so do
+# downloads; meanwhile the other lane has the processors. Two processors have enough to do with one lane. The stages of
+# the second lane need nothing of the first's.
+stages=("$@") lane=() beside=()
 case "${1:-all}" in
-  all) stages=(format scripts dev soak release tidy asan tsan fuzz rust engine python container) ;;
+  all)
+    stages=(format scripts dev) lane=(tidy asan tsan fuzz) beside=(release soak rust engine python container)
+    if [ "${LANES:-$(($(nproc) < 4 ? 1 : 2))}" = 1 ]; then lane=("${beside[@]}" "${lane[@]}") beside=(); fi
+    ;;
   quick) stages=(format scripts quick) ;;
 esac
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null ||
-    { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
+    { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; echo "test.sh: no stage '$stage'" >&2; exit 2; }
 done
 
-docker/install-packages.sh build test || { echo "0 passed, 1 failed"; exit 1; }
+run_stages() {
+  local stage began before
+  for stage in "$@"; do
+    say "$stage"
+    began=$SECONDS built=0 before=("$passed" "$failed" "$skipped")
+    "stage_$stage"
+    summary+=("$(printf '%-10s %5d s (build %4d s) %6d passed %4d failed %4d skipped' "$stage" $((SECONDS - began)) "$built" \
+      $((passed - before[0])) $((failed - before[1])) $((skipped - before[2])))")
+  done
+}
+
+# Counts for itself, and leaves its counts in a file.
+second_lane() {
+  local passed=0 failed=0 skipped=0 summary=()
+  run_stages "${beside[@]}"
+  declare -p passed failed skipped summary | sed -E 's/^declare -[-a]+ /beside_/' >"$logs/beside.counts"
+}
+
+docker/install-packages.sh build test check || { echo "0 passed, 1 failed"; exit 1; }
 mkdir -p "$logs"
+rm -f "$logs/beside.counts"
 touch "$logs/began"
-for stage in "${stages[@]}"; do
-  say "$stage"
-  began=$SECONDS before=("$passed" "$failed" "$skipped")
-  "stage_$stage"
-  summary+=("$(printf '%-10s %5d s %6d passed %4d failed %4d skipped' "$stage" $((SECONDS - began)) \
-    $((passed - before[0])) $((failed - before[1])) $((skipped - before[2])))")
-done
+run_stages "${stages[@]}"
+if [ ${#beside[@]} -gt 0 ]; then
+  echo "beside what follows, in $logs/beside.log: ${beside[*]}"
+  second_lane >"$logs/beside.log" 2>&1 &
+fi
+run_stages "${lane[@]}"
+if [ ${#beside[@]} -gt 0 ]; then
+  beside_passed=0 beside_failed=1 beside_skipped=0 beside_summary=("the second lane did not end")
+  wait
+  cat "$logs/beside.log"
+  # shellcheck source=/dev/null
+  [ ! -e "$logs/beside.counts" ] || . "$logs/beside.counts"
+  add "$beside_passed" "$beside_failed" "$beside_skipped"
+  summary+=("${beside_summary[@]}")
+fi
 
 say "summary"
 printf '%s\n' "${summary[@]}"

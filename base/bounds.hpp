@@ -7,7 +7,7 @@
 
 #include <pageserver/error.hpp>
 
-namespace pageserver::storage {
+namespace pageserver::base {
 
 /// True when `[offset, offset + length)` lies within `size`, without ever computing a sum that could wrap.
 constexpr bool in_bounds(std::uint64_t offset, std::uint64_t length, std::uint64_t size) noexcept {
@@ -21,4 +21,4 @@ inline void check_bounds(std::string_view action, std::uint64_t offset, std::uin
                                              std::to_string(length) + " exceeds size=" + std::to_string(size)};
 }
 
-}  // namespace pageserver::storage
+}  // namespace pageserver::base

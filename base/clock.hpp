@@ -17,4 +17,10 @@ inline std::int64_t monotonic_ms(
   return std::chrono::floor<std::chrono::milliseconds>(moment).time_since_epoch().count();
 }
 
+/// The same in nanoseconds.
+inline std::int64_t monotonic_ns(
+    std::chrono::steady_clock::time_point moment = std::chrono::steady_clock::now()) noexcept {
+  return std::chrono::nanoseconds(moment.time_since_epoch()).count();
+}
+
 }  // namespace pageserver::base

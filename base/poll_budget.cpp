@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace pageserver::storage {
+namespace pageserver::base {
 
 std::chrono::nanoseconds poll_bound(std::optional<std::uint32_t> poll_us, unsigned processors) {
   if (poll_us) return std::chrono::microseconds{std::min(*poll_us, poll_us_max)};
@@ -15,4 +15,4 @@ void PollBudget::record(Duration waited) {
   estimate_ += (sample - estimate_) / 8;
 }
 
-}  // namespace pageserver::storage
+}  // namespace pageserver::base

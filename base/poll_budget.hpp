@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace pageserver::storage {
+namespace pageserver::base {
 
 /// The longest time that a connection polls, where `poll_us` is `auto`, in microseconds.
 inline constexpr std::uint32_t poll_us_auto = 100;
@@ -39,4 +39,4 @@ private:
   Duration estimate_{};  // starts at "short": the first waits find out
 };
 
-}  // namespace pageserver::storage
+}  // namespace pageserver::base

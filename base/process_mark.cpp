@@ -6,7 +6,7 @@
 #include <chrono>
 #include <new>
 
-namespace pageserver::storage {
+namespace pageserver::base {
 namespace {
 
 std::uint64_t own_pid() noexcept { return static_cast<std::uint64_t>(::getpid()); }
@@ -45,4 +45,4 @@ void keep_for_ever(void* object) noexcept {
   if (kept != nullptr) first.store(kept);
 }
 
-}  // namespace pageserver::storage
+}  // namespace pageserver::base

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace pageserver::storage {
+namespace pageserver::base {
 
 /// A number that is the same in all of one process and different in its children after fork(2). Thread-safe.
 std::uint64_t process_mark() noexcept;
@@ -15,4 +15,4 @@ constexpr std::uint64_t process_id_of(std::uint64_t mark) noexcept { return mark
 /// there.
 void keep_for_ever(void* object) noexcept;
 
-}  // namespace pageserver::storage
+}  // namespace pageserver::base

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 
-namespace pageserver::storage {
+namespace pageserver::base {
 
 void occupy_standard_streams() noexcept {
   // In rising order: open() takes the lowest number that is free. Kept over exec: they stand for the streams.
@@ -11,4 +11,4 @@ void occupy_standard_streams() noexcept {
   }
 }
 
-}  // namespace pageserver::storage
+}  // namespace pageserver::base

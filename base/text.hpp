@@ -78,6 +78,7 @@ inline std::string visible(std::string_view text) {
 inline std::string quoted(std::string_view text) { return '"' + visible(text) + '"'; }
 // Without these an unqualified call with a std::string would find std::quoted.
 inline std::string quoted(const std::string& text) { return quoted(std::string_view{text}); }
+inline std::string quoted(std::string& text) { return quoted(std::string_view{text}); }
 inline std::string quoted(const char* text) { return quoted(std::string_view{text}); }
 
 }  // namespace pageserver::base

@@ -6,8 +6,10 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace pageserver::base {
@@ -63,6 +65,21 @@ constexpr std::optional<std::chrono::milliseconds> parse_duration(std::string_vi
   const auto milliseconds = parse_with_unit(text, units, 366ull * 24 * 3'600'000);
   if (!milliseconds) return std::nullopt;
   return std::chrono::milliseconds{static_cast<std::chrono::milliseconds::rep>(*milliseconds)};
+}
+
+/// "512 B", "64.0 KiB", "1.5 GiB"
+inline std::string bytes_text(std::uint64_t bytes) {
+  if (bytes < 1024) return std::to_string(bytes) + " B";
+  constexpr std::array names{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  auto value = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  while (value >= 1023.95 && unit + 1 < names.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f %s", value, names[unit]);
+  return text.data();
 }
 
 }  // namespace pageserver::base

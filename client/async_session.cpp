@@ -59,7 +59,15 @@ public:
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
     // With operations in flight nothing more is received: their buffers may be gone.
-    if (!connection.is_forked() && connection.outstanding() == 0) client::close_session_on(connection);
+    if (!closing_ && !connection.is_forked() && connection.outstanding() == 0) client::close_session_on(connection);
+  }
+
+  /// The connection, to start an operation on.
+  client::Connection& usable(std::string_view operation) {
+    if (closing_)
+      throw MemoryError{Errc::invalid_argument,
+                        client::error_text(connection.context(), operation, "the session was closed; open another")};
+    return connection;
   }
 
   void check_length(std::string_view operation, std::size_t length) const {
@@ -71,20 +79,21 @@ public:
                                                std::to_string(most) + " of the daemon; split it")};
   }
   void check_not_completing(std::string_view operation) const {
-    if (connection.is_completing())
+    if (connection.is_completing() || telling)
       throw MemoryError{Errc::invalid_argument,
                         client::error_text(connection.context(), operation,
                                            "called by a completion, which may start operations and wait for none")};
   }
   template <class Value, class Request, class Convert>
-  void start(const Request& request, Convert convert, AsyncSession::Result<Value> done) {
-    connection.submit_converted<Value>(request, convert, with_value<Value>(std::move(done)));
+  void start(std::string_view operation, const Request& request, Convert convert, AsyncSession::Result<Value> done) {
+    usable(operation).submit_converted<Value>(request, convert, with_value<Value>(std::move(done)));
   }
   bool has(std::uint64_t feature) const noexcept { return (connection.server().features & feature) != 0; }
 
   /// Starts a change of the image with `submit(done)`, and knows of it until its answer comes.
   template <class Done, class Submit>
-  void start_change(Done done, Submit submit) {
+  void start_change(std::string_view operation, Done done, Submit submit) {
+    usable(operation);
     if (options.publish != Publish::on_flush) return submit(std::move(done));
     submit([this, done = std::move(done)](const auto& outcome) {
       --changes_unanswered;
@@ -93,13 +102,44 @@ public:
     ++changes_unanswered;
   }
   void commit(AsyncSession::Done done, std::chrono::milliseconds timeout) {
-    connection.submit(proto::CommitRequest{}, without_value(std::move(done)), timeout);
+    usable("commit").submit(proto::CommitRequest{}, without_value(std::move(done)), timeout);
+  }
+  void close(AsyncSession::Done done, std::chrono::milliseconds timeout) {
+    const auto completion = [this, done = std::move(done)](const auto& outcome) {
+      closed_ = outcome.ok();
+      done(outcome.error());
+    };
+    usable("close").submit(proto::CloseRequest{}, completion, timeout);
+    closing_ = true;
+  }
+  /// What ended the session before it was closed; null: nothing did.
+  const MemoryError* ended() const noexcept { return closed_ ? nullptr : connection.ended(); }
+
+  /// Returns how many callbacks ran.
+  std::size_t tell_lost() {
+    const MemoryError* const reason = connection.lost();
+    if (!lost || reason == nullptr) return 0;
+    const auto tell = std::exchange(lost, nullptr);
+    const MemoryError kept{*reason};
+    telling = true;
+    struct Told {
+      bool& telling;
+      ~Told() { telling = false; }
+    } const told{telling};
+    tell(kept);
+    return 1;
   }
 
   RemoteOptions options;
   client::Connection connection;
+  std::function<void(const MemoryError& reason)> lost;
+  bool telling = false;
   Size opened;
   std::size_t changes_unanswered = 0;  // of an on_flush session
+
+private:
+  bool closing_ = false;
+  bool closed_ = false;  // the daemon has said so: that it then closes the connection is in order
 };
 
 AsyncSession::AsyncSession(std::string_view uri) : AsyncSession{options_of(uri)} {}
@@ -110,23 +150,23 @@ AsyncSession::~AsyncSession() = default;
 
 void AsyncSession::read(std::uint64_t offset, std::span<std::byte> buffer, Done done) {
   impl_->check_length("read", buffer.size());
-  impl_->connection.submit_read(offset, buffer, without_value(std::move(done)));
+  impl_->usable("read").submit_read(offset, buffer, without_value(std::move(done)));
 }
 
 void AsyncSession::write(std::uint64_t offset, std::span<const std::byte> data, Done done) {
   impl_->check_length("write", data.size());
-  impl_->start_change(without_value(std::move(done)),
+  impl_->start_change("write", without_value(std::move(done)),
                       [&](auto completion) { impl_->connection.submit_write(offset, data, std::move(completion)); });
 }
 
 void AsyncSession::zero(std::uint64_t offset, std::uint64_t length, Done done) {
-  impl_->start_change(without_value(std::move(done)), [&](auto completion) {
+  impl_->start_change("zero", without_value(std::move(done)), [&](auto completion) {
     impl_->connection.submit(proto::ZeroRequest{offset, length}, std::move(completion));
   });
 }
 
 void AsyncSession::grow(std::uint64_t new_pages, Result<std::uint64_t> done) {
-  impl_->start_change(with_value<std::uint64_t>(std::move(done)), [&](auto completion) {
+  impl_->start_change("grow", with_value<std::uint64_t>(std::move(done)), [&](auto completion) {
     impl_->connection.submit_converted<std::uint64_t>(
         proto::GrowRequest{new_pages}, [](const proto::GrowAnswer& answer) { return answer.previous_pages; },
         std::move(completion));
@@ -135,23 +175,25 @@ void AsyncSession::grow(std::uint64_t new_pages, Result<std::uint64_t> done) {
 
 void AsyncSession::flush(Done done, std::chrono::milliseconds timeout) {
   if (impl_->changes_unanswered != 0) return impl_->commit(std::move(done), timeout);
-  impl_->connection.submit(proto::FlushRequest{}, without_value(std::move(done)), timeout);
+  impl_->usable("flush").submit(proto::FlushRequest{}, without_value(std::move(done)), timeout);
 }
 
 void AsyncSession::commit(Done done, std::chrono::milliseconds timeout) { impl_->commit(std::move(done), timeout); }
 
 void AsyncSession::discard(Done done) {
-  impl_->connection.submit(proto::DiscardRequest{}, without_value(std::move(done)));
+  impl_->usable("discard").submit(proto::DiscardRequest{}, without_value(std::move(done)));
 }
+
+void AsyncSession::close(Done done, std::chrono::milliseconds timeout) { impl_->close(std::move(done), timeout); }
 
 void AsyncSession::refresh(Result<Refreshed> done) {
   impl_->start<Refreshed>(
-      proto::RefreshRequest{}, [](const proto::RefreshAnswer& answer) { return answer; }, std::move(done));
+      "refresh", proto::RefreshRequest{}, [](const proto::RefreshAnswer& answer) { return answer; }, std::move(done));
 }
 
 void AsyncSession::size(Result<Size> done) {
   impl_->start<Size>(
-      proto::SizeRequest{},
+      "size", proto::SizeRequest{},
       [](const proto::SizeAnswer& answer) {
         return Size{answer.pages, answer.version};
       },
@@ -159,17 +201,20 @@ void AsyncSession::size(Result<Size> done) {
 }
 
 void AsyncSession::data_ranges(std::uint64_t offset, std::uint64_t length, Result<DataRanges> done) {
-  impl_->start<DataRanges>(proto::DataRangesRequest{offset, length}, ranges_of, std::move(done));
+  impl_->start<DataRanges>("data_ranges", proto::DataRangesRequest{offset, length}, ranges_of, std::move(done));
 }
 
 void AsyncSession::stat(Result<Stat> done) {
   impl_->start<Stat>(
-      proto::StatRequest{}, [](const proto::StatAnswer& answer) { return proto::from_wire(answer); }, std::move(done));
+      "stat", proto::StatRequest{}, [](const proto::StatAnswer& answer) { return proto::from_wire(answer); },
+      std::move(done));
 }
 
 void AsyncSession::break_lease(std::uint64_t epoch, Result<std::optional<HolderStat>> done) {
-  impl_->start<std::optional<HolderStat>>(proto::BreakLeaseRequest{epoch}, broken_by, std::move(done));
+  impl_->start<std::optional<HolderStat>>("break_lease", proto::BreakLeaseRequest{epoch}, broken_by, std::move(done));
 }
+
+void AsyncSession::on_lost(std::function<void(const MemoryError& reason)> lost) { impl_->lost = std::move(lost); }
 
 const AsyncSession::Size& AsyncSession::opened() const noexcept { return impl_->opened; }
 std::uint32_t AsyncSession::request_bytes_max() const noexcept { return impl_->connection.server().request_bytes_max; }
@@ -180,13 +225,17 @@ std::size_t AsyncSession::outstanding() const noexcept { return impl_->connectio
 bool AsyncSession::has_room() const { return impl_->connection.has_room(); }
 std::size_t AsyncSession::poll() {
   impl_->check_not_completing("poll");
-  return impl_->connection.advance();
+  const std::size_t ran = impl_->connection.advance();
+  return ran + impl_->tell_lost();
 }
 
 bool AsyncSession::wait(Deadline until) {
   impl_->check_not_completing("wait");
-  if (outstanding() == 0 && until == Deadline::max()) return false;
-  return impl_->connection.progress(until);
+  if (outstanding() == 0 && until == Deadline::max() && !impl_->lost) return false;
+  const bool ran = impl_->connection.lost() == nullptr || !impl_->lost
+                       ? impl_->connection.progress(until, impl_->lost != nullptr)
+                       : impl_->connection.advance() > 0;
+  return impl_->tell_lost() != 0 || ran;
 }
 
 int AsyncSession::socket() const noexcept { return impl_->connection.socket(); }
@@ -194,7 +243,7 @@ short AsyncSession::events() const { return impl_->connection.poll_events(); }
 AsyncSession::Deadline AsyncSession::next_deadline() const { return impl_->connection.next_deadline(); }
 
 void AsyncSession::throw_if_ended() const {
-  if (const auto* const error = impl_->connection.ended()) throw MemoryError{*error};
+  if (const auto* const error = impl_->ended()) throw MemoryError{*error};
 }
 
 }  // namespace pageserver

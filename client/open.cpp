@@ -28,7 +28,13 @@ RemoteOptions client::remote_options(Uri uri) {
   options.connect_timeout = uri.connect_timeout;
   options.request_timeout = uri.request_timeout;
   options.poll_us = uri.poll_us;
+  options.token_file = std::move(uri.token_file);
   options.cache_bytes = uri.cache_bytes;
+  options.tls = uri.endpoint.tls;
+  options.tls_ca = std::move(uri.endpoint.tls_ca);
+  options.tls_certificate = std::move(uri.endpoint.tls_certificate);
+  options.tls_key = std::move(uri.endpoint.tls_key);
+  options.tls_name = std::move(uri.endpoint.tls_name);
   return options;
 }
 

@@ -2,7 +2,7 @@
 # Makes sure that Docker has the image debian:bookworm-slim, which docker/Dockerfile starts from:
 #   1. it is there already;  2. the registry has it;  3. it is made here, with debootstrap.
 # The third way is for machines that reach a Debian mirror but no image registry. It needs root, the packages of the
-# section `container` of docker/packages.txt, and bookworm among this machine's apt sources. The image made so carries
+# section `root` of docker/packages.txt, and bookworm among this machine's apt sources. The image made so carries
 # those sources: good for building and testing on this machine, not for publishing.
 #   PULL_TIMEOUT_S  how long the registry may take (60)
 set -euo pipefail
@@ -67,8 +67,8 @@ fi
 say "$image can't be pulled; making it from this machine's Debian mirror"
 
 [ "$(id -u)" = 0 ] || die "debootstrap needs root: run docker/base-image.sh once as root"
-command -v debootstrap >/dev/null || die "debootstrap is missing: docker/install-packages.sh container"
-[ -s "$keyring" ] || die "$keyring is missing: docker/install-packages.sh container"
+command -v debootstrap >/dev/null || die "debootstrap is missing: docker/install-packages.sh root"
+[ -s "$keyring" ] || die "$keyring is missing: docker/install-packages.sh root"
 sources=$(apt_sources)
 mirror=$(awk -v s="$suite" '$2 == s && $3 == "main" { print $1; exit }' <<<"$sources")
 [ -n "$mirror" ] || die "apt has no source for $suite main: add one and run apt-get update"

@@ -32,7 +32,7 @@ void encode_error(Bytes& out, std::uint64_t request_id, Operation operation, Sta
 }
 
 void encode_notice(Bytes& out, Operation operation, Status status, std::string_view message) {
-  assert(operation == Operation::lease_lost || operation == Operation::goodbye);
+  assert(is_notice(operation));
   encode_text_frame(out, {operation, flag_notice, 0, 0, status, 0}, message);
 }
 

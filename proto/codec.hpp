@@ -66,6 +66,12 @@ using Decoded = std::optional<Fault>;  // empty: decoded
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, StatAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, BreakLeaseRequest& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, BreakLeaseAnswer& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, SessionsRequest& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, SessionsAnswer& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, KickRequest& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, KickAnswer& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, WhoamiRequest& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, WhoamiAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, CloseRequest& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, CloseAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, ErrorText& message);
@@ -110,12 +116,18 @@ void encode(Bytes& out, std::uint64_t request_id, const StatRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const StatAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const BreakLeaseRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const BreakLeaseAnswer& message);
+void encode(Bytes& out, std::uint64_t request_id, const SessionsRequest& message);
+void encode(Bytes& out, std::uint64_t request_id, const SessionsAnswer& message);
+void encode(Bytes& out, std::uint64_t request_id, const KickRequest& message);
+void encode(Bytes& out, std::uint64_t request_id, const KickAnswer& message);
+void encode(Bytes& out, std::uint64_t request_id, const WhoamiRequest& message);
+void encode(Bytes& out, std::uint64_t request_id, const WhoamiAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const CloseRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const CloseAnswer& message);
 
 /// An answer with a status other than ok.
 void encode_error(Bytes& out, std::uint64_t request_id, Operation operation, Status status, std::string_view message);
-/// A notice: Operation::lease_lost or Operation::goodbye.
+/// `operation` is one of the notices.
 void encode_notice(Bytes& out, Operation operation, Status status, std::string_view message);
 /// Writes a bare header; for a payload that its owner appends without a copy (a read's data, a write's data).
 void encode_header(std::span<std::byte, frame_header_bytes> out, const FrameHeader& header);
@@ -124,6 +136,8 @@ void encode_header(std::span<std::byte, frame_header_bytes> out, const FrameHead
 std::string to_string(Operation operation);
 std::string to_string(Status status);
 bool is_known(Operation operation);
+/// A server sends it unasked.
+bool is_notice(Operation operation);
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`
 bool is_store_name(std::string_view name);
 bool is_utf8(std::string_view text);

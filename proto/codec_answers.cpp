@@ -1,12 +1,13 @@
 // Answers with status ok: what the server sends. The tables of PROTOCOL.md, "Messages", in their order.
 #include "proto/codec.hpp"
+#include "proto/codec_recovery.hpp"
 #include "proto/frame_writer.hpp"
 #include "proto/payload_reader.hpp"
 
 namespace pageserver::proto {
 namespace {
 
-constexpr std::size_t hello_fixed_bytes = 40;
+constexpr std::size_t hello_answer_fixed_bytes = 40;
 constexpr std::size_t list_fixed_bytes = 8;
 constexpr std::size_t list_entry_bytes = 16;
 constexpr std::size_t open_bytes = 48;
@@ -19,14 +20,11 @@ constexpr std::size_t range_bytes = 16;
 constexpr std::uint8_t list_more = 1;
 constexpr std::uint8_t entry_read_only = 1;
 constexpr std::uint8_t entry_open = 2;
+constexpr std::uint8_t entry_has_recovery = 4;
+constexpr std::uint8_t entry_recovery_warned = 8;
 constexpr std::uint8_t refresh_everything = 1;
 
-Decoded decode_nothing(std::string_view what, std::span<const std::byte> payload) {
-  if (!payload.empty()) return wrong_size(what, payload.size(), "", 0);
-  return {};
-}
-
-void encode_nothing(Bytes& out, std::uint64_t request_id, Operation operation) {
+void encode_empty_answer(Bytes& out, std::uint64_t request_id, Operation operation) {
   FrameWriter(out, answer_header(operation, request_id, 0));
 }
 
@@ -74,7 +72,7 @@ void write_ranges(FrameWriter& frame, const std::vector<Range>& ranges) {
 
 Decoded decode(std::span<const std::byte> payload, HelloAnswer& message) {
   PayloadReader in("hello answer", payload);
-  if (!in.at_least(hello_fixed_bytes)) return in.result();
+  if (!in.at_least(hello_answer_fixed_bytes)) return in.result();
   message.version = in.number<std::uint16_t>();
   const auto server_name_bytes = in.number<std::uint16_t>();
   message.payload_bytes_max = in.number<std::uint32_t>();
@@ -84,14 +82,14 @@ Decoded decode(std::span<const std::byte> payload, HelloAnswer& message) {
   message.buffered_bytes_max = in.number<std::uint32_t>();
   in.reserved(4);
   message.connection_id = in.number<std::uint64_t>();
-  if (!in.exactly(hello_fixed_bytes + server_name_bytes)) return in.result();
+  if (!in.exactly(hello_answer_fixed_bytes + server_name_bytes)) return in.result();
   message.server_name = in.name(server_name_bytes, "server name");
   return in.result();
 }
 
 void encode(Bytes& out, std::uint64_t request_id, const HelloAnswer& message) {
   const SendableText server_name(message.server_name, name_bytes_max);
-  FrameWriter(out, answer_header(Operation::hello, request_id, hello_fixed_bytes + server_name.size()))
+  FrameWriter(out, answer_header(Operation::hello, request_id, hello_answer_fixed_bytes + server_name.size()))
       .number(message.version)
       .length(server_name.size())
       .number(message.payload_bytes_max)
@@ -128,19 +126,30 @@ Decoded decode(std::span<const std::byte> payload, ListAnswer& message) {
   }
   if (!in.at_least(list_fixed_bytes + count * list_entry_bytes)) return in.result();
   std::array<std::size_t, list_entries_max> name_bytes{};
-  std::size_t names_bytes = 0;
+  std::array<bool, list_entries_max> has_recovery{};
+  std::size_t names_bytes = 0, recoveries_bytes = 0;
   message.entries.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
     ListEntry& entry = message.entries[i];
     entry.pages = in.number<std::uint64_t>();
     name_bytes[i] = in.number<std::uint16_t>();
-    const auto flags = in.flags(entry_read_only | entry_open);
+    const auto flags = in.flags(entry_read_only | entry_open | entry_has_recovery | entry_recovery_warned);
     entry.read_only = (flags & entry_read_only) != 0;
     entry.open = (flags & entry_open) != 0;
+    has_recovery[i] = (flags & entry_has_recovery) != 0;
+    entry.recovery_warned = (flags & entry_recovery_warned) != 0;
+    if (has_recovery[i]) recoveries_bytes += recovery_record_bytes;
     in.reserved(5);
     names_bytes += name_bytes[i];
   }
-  if (!in.exactly(list_fixed_bytes + count * list_entry_bytes + names_bytes)) return in.result();
+  if (!in.exactly(list_fixed_bytes + count * list_entry_bytes + recoveries_bytes + names_bytes)) return in.result();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!has_recovery[i]) continue;
+    RecoveryRecord record = read_recovery(in);
+    if (record.warning_bytes != 0 || record.kept_files_bytes != 0)
+      in.refuse(Status::protocol_error, "announces texts of a recovery, which only a stat has");
+    message.entries[i].recovery = std::move(record.recovery);
+  }
   for (std::size_t i = 0; i < count; ++i) {
     message.entries[i].store = in.text(name_bytes[i], store_name_bytes_max, "store name");
   }
@@ -152,25 +161,28 @@ void encode(Bytes& out, std::uint64_t request_id, const ListAnswer& message) {
   std::size_t payload_bytes = list_fixed_bytes + message.entries.size() * list_entry_bytes;
   for (const ListEntry& entry : message.entries) {
     assert(entry.store.size() <= store_name_bytes_max);
-    payload_bytes += entry.store.size();
+    payload_bytes += entry.store.size() + (entry.recovery ? recovery_record_bytes : 0);
   }
   FrameWriter frame(out, answer_header(Operation::list, request_id, payload_bytes));
   frame.length(message.entries.size()).choice(message.more ? list_more : 0).reserved(5);
   for (const ListEntry& entry : message.entries) {
-    const int flags = (entry.read_only ? entry_read_only : 0) | (entry.open ? entry_open : 0);
+    const int flags = (entry.read_only ? entry_read_only : 0) | (entry.open ? entry_open : 0) |
+                      (entry.recovery ? entry_has_recovery : 0) | (entry.recovery_warned ? entry_recovery_warned : 0);
     frame.number(entry.pages).length(entry.store.size()).choice(flags).reserved(5);
   }
+  for (const ListEntry& entry : message.entries)
+    if (entry.recovery) OutgoingRecovery(*entry.recovery, false).write_record(frame);
   for (const ListEntry& entry : message.entries) frame.text(entry.store);
 }
 
 Decoded decode(std::span<const std::byte> payload, CreateAnswer&) { return decode_nothing("create answer", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const CreateAnswer&) {
-  encode_nothing(out, request_id, Operation::create);
+  encode_empty_answer(out, request_id, Operation::create);
 }
 
 Decoded decode(std::span<const std::byte> payload, RemoveAnswer&) { return decode_nothing("remove answer", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const RemoveAnswer&) {
-  encode_nothing(out, request_id, Operation::remove);
+  encode_empty_answer(out, request_id, Operation::remove);
 }
 
 Decoded decode(std::span<const std::byte> payload, OpenAnswer& message) {
@@ -223,12 +235,12 @@ void encode(Bytes& out, std::uint64_t request_id, const ReadAnswer& message) {
 
 Decoded decode(std::span<const std::byte> payload, WriteAnswer&) { return decode_nothing("write answer", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const WriteAnswer&) {
-  encode_nothing(out, request_id, Operation::write);
+  encode_empty_answer(out, request_id, Operation::write);
 }
 
 Decoded decode(std::span<const std::byte> payload, ZeroAnswer&) { return decode_nothing("zero answer", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const ZeroAnswer&) {
-  encode_nothing(out, request_id, Operation::zero);
+  encode_empty_answer(out, request_id, Operation::zero);
 }
 
 Decoded decode(std::span<const std::byte> payload, DataRangesAnswer& message) {
@@ -303,7 +315,7 @@ void encode(Bytes& out, std::uint64_t request_id, const RefreshAnswer& message) 
 
 Decoded decode(std::span<const std::byte> payload, CloseAnswer&) { return decode_nothing("close answer", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const CloseAnswer&) {
-  encode_nothing(out, request_id, Operation::close);
+  encode_empty_answer(out, request_id, Operation::close);
 }
 
 }  // namespace pageserver::proto

@@ -6,7 +6,7 @@
 namespace pageserver::proto {
 namespace {
 
-constexpr std::size_t hello_fixed_bytes = 24;
+constexpr std::size_t hello_request_fixed_bytes = 24;
 constexpr std::size_t text_fixed_bytes = 8;
 constexpr std::size_t create_fixed_bytes = 16;
 constexpr std::size_t open_fixed_bytes = 40;
@@ -14,12 +14,7 @@ constexpr std::size_t read_request_bytes = 16;
 constexpr std::size_t write_fixed_bytes = 8;
 constexpr std::size_t span_request_bytes = 16;
 
-Decoded decode_nothing(std::string_view what, std::span<const std::byte> payload) {
-  if (!payload.empty()) return wrong_size(what, payload.size(), "", 0);
-  return {};
-}
-
-void encode_nothing(Bytes& out, std::uint64_t request_id, Operation operation) {
+void encode_empty_request(Bytes& out, std::uint64_t request_id, Operation operation) {
   FrameWriter(out, request_header(operation, request_id, 0));
 }
 
@@ -50,7 +45,7 @@ void encode_span(Bytes& out, std::uint64_t request_id, Operation operation, std:
 
 Decoded decode(std::span<const std::byte> payload, HelloRequest& message) {
   PayloadReader in("hello request", payload);
-  if (!in.at_least(hello_fixed_bytes)) return in.result();
+  if (!in.at_least(hello_request_fixed_bytes)) return in.result();
   message.version_min = in.number<std::uint16_t>();
   message.version_max = in.number<std::uint16_t>();
   message.payload_bytes_max = in.number<std::uint32_t>();
@@ -58,9 +53,9 @@ Decoded decode(std::span<const std::byte> payload, HelloRequest& message) {
   const auto client_name_bytes = in.number<std::uint16_t>();
   const auto credentials_bytes = in.number<std::uint16_t>();
   in.reserved(4);
-  if (!in.exactly(hello_fixed_bytes + client_name_bytes + credentials_bytes)) return in.result();
+  if (!in.exactly(hello_request_fixed_bytes + client_name_bytes + credentials_bytes)) return in.result();
   message.client_name = in.name(client_name_bytes, "client name");
-  message.credentials = in.text(credentials_bytes, UINT16_MAX, "credentials");
+  message.credentials = in.text(credentials_bytes, credentials_bytes_max, "credentials");
   if (message.version_min == 0 || message.version_min > message.version_max) {
     in.refuse(Status::protocol_error, "version range " + std::to_string(message.version_min) + " to " +
                                           std::to_string(message.version_max) + " is not a range from 1 upwards");
@@ -69,25 +64,29 @@ Decoded decode(std::span<const std::byte> payload, HelloRequest& message) {
     in.refuse(Status::invalid_argument, "announces payload_bytes_max=" + std::to_string(message.payload_bytes_max) +
                                             ", at least " + std::to_string(client_payload_bytes_min) + " is needed");
   }
-  if (credentials_bytes != 0) {
+  if (credentials_bytes != 0 && (message.features & feature_identity) == 0) {
     in.refuse(Status::unsupported, "carries " + std::to_string(credentials_bytes) +
-                                       " bytes of credentials, but version 1 has no authentication: send none");
+                                       " bytes of credentials and does not offer the feature bit " +
+                                       std::to_string(feature_identity) + ", which they need");
   }
   return in.result();
 }
 
 void encode(Bytes& out, std::uint64_t request_id, const HelloRequest& message) {
   const SendableText client_name(message.client_name, name_bytes_max);
-  assert(message.credentials.empty());
-  FrameWriter(out, request_header(Operation::hello, request_id, hello_fixed_bytes + client_name.size()))
+  assert(message.credentials.size() <= credentials_bytes_max);
+  assert(message.credentials.empty() || (message.features & feature_identity) != 0);
+  FrameWriter(out, request_header(Operation::hello, request_id,
+                                  hello_request_fixed_bytes + client_name.size() + message.credentials.size()))
       .number(message.version_min)
       .number(message.version_max)
       .number(message.payload_bytes_max)
       .number(message.features)
       .length(client_name.size())
-      .length(0)
+      .length(message.credentials.size())
       .reserved(4)
-      .text(client_name.view());
+      .text(client_name.view())
+      .text(message.credentials);
 }
 
 Decoded decode(std::span<const std::byte> payload, PingRequest& message) {
@@ -205,7 +204,7 @@ void encode(Bytes& out, std::uint64_t request_id, const OpenRequest& message) {
 
 Decoded decode(std::span<const std::byte> payload, SizeRequest&) { return decode_nothing("size request", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const SizeRequest&) {
-  encode_nothing(out, request_id, Operation::size);
+  encode_empty_request(out, request_id, Operation::size);
 }
 
 Decoded decode(std::span<const std::byte> payload, GrowRequest& message) {
@@ -263,31 +262,31 @@ void encode(Bytes& out, std::uint64_t request_id, const DataRangesRequest& messa
 
 Decoded decode(std::span<const std::byte> payload, FlushRequest&) { return decode_nothing("flush request", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const FlushRequest&) {
-  encode_nothing(out, request_id, Operation::flush);
+  encode_empty_request(out, request_id, Operation::flush);
 }
 
 Decoded decode(std::span<const std::byte> payload, CommitRequest&) { return decode_nothing("commit request", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const CommitRequest&) {
-  encode_nothing(out, request_id, Operation::commit);
+  encode_empty_request(out, request_id, Operation::commit);
 }
 
 Decoded decode(std::span<const std::byte> payload, DiscardRequest&) {
   return decode_nothing("discard request", payload);
 }
 void encode(Bytes& out, std::uint64_t request_id, const DiscardRequest&) {
-  encode_nothing(out, request_id, Operation::discard);
+  encode_empty_request(out, request_id, Operation::discard);
 }
 
 Decoded decode(std::span<const std::byte> payload, RefreshRequest&) {
   return decode_nothing("refresh request", payload);
 }
 void encode(Bytes& out, std::uint64_t request_id, const RefreshRequest&) {
-  encode_nothing(out, request_id, Operation::refresh);
+  encode_empty_request(out, request_id, Operation::refresh);
 }
 
 Decoded decode(std::span<const std::byte> payload, StatRequest&) { return decode_nothing("stat request", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const StatRequest&) {
-  encode_nothing(out, request_id, Operation::stat);
+  encode_empty_request(out, request_id, Operation::stat);
 }
 
 Decoded decode(std::span<const std::byte> payload, BreakLeaseRequest& message) {
@@ -299,7 +298,7 @@ void encode(Bytes& out, std::uint64_t request_id, const BreakLeaseRequest& messa
 
 Decoded decode(std::span<const std::byte> payload, CloseRequest&) { return decode_nothing("close request", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const CloseRequest&) {
-  encode_nothing(out, request_id, Operation::close);
+  encode_empty_request(out, request_id, Operation::close);
 }
 
 }  // namespace pageserver::proto

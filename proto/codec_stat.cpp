@@ -1,6 +1,8 @@
 // The two answers that describe sessions to people: stat and break_lease.
 #include "proto/codec.hpp"
+#include "proto/codec_recovery.hpp"
 #include "proto/frame_writer.hpp"
+#include "proto/load_block.hpp"
 #include "proto/payload_reader.hpp"
 
 namespace pageserver::proto {
@@ -13,6 +15,9 @@ constexpr std::size_t holder_bytes = 40;
 constexpr std::uint8_t stat_read_only = 1;
 constexpr std::uint8_t stat_has_writer = 2;
 constexpr std::uint8_t stat_has_oldest_holder = 4;
+// Of a feature's block: the feature's bit.
+constexpr std::uint8_t stat_has_recovery = feature_recovery;
+constexpr std::uint8_t stat_has_load = feature_load;
 constexpr std::uint8_t break_lease_broken = 1;
 
 /// A holder's record, whose texts come later in the payload.
@@ -99,16 +104,21 @@ Decoded decode(std::span<const std::byte> payload, StatAnswer& message) {
   PayloadReader in("stat answer", payload);
   message.writer.reset();
   message.oldest_holder.reset();
+  message.recovery.reset();
+  message.load.reset();
   if (!in.at_least(stat_fixed_bytes)) return in.result();
   read_counters(in, message);
   const auto store_bytes = in.number<std::uint16_t>();
   const auto last_sync_error_bytes = in.number<std::uint16_t>();
   const auto image_warning_bytes = in.number<std::uint16_t>();
-  const auto flags = in.flags(stat_read_only | stat_has_writer | stat_has_oldest_holder);
+  const auto flags =
+      in.flags(stat_read_only | stat_has_writer | stat_has_oldest_holder | stat_has_recovery | stat_has_load);
   in.reserved(1);
   message.read_only = (flags & stat_read_only) != 0;
   const bool has_writer = (flags & stat_has_writer) != 0;
   const bool has_oldest = (flags & stat_has_oldest_holder) != 0;
+  const bool has_recovery = (flags & stat_has_recovery) != 0;
+  const bool has_load = (flags & stat_has_load) != 0;
 
   const std::size_t records_end = stat_fixed_bytes + (has_writer ? holder_bytes : 0) + (has_oldest ? holder_bytes : 0);
   if (!in.at_least(records_end)) return in.result();
@@ -119,12 +129,21 @@ Decoded decode(std::span<const std::byte> payload, StatAnswer& message) {
 
   const std::size_t texts_bytes =
       store_bytes + std::size_t{last_sync_error_bytes} + image_warning_bytes + text_bytes(writer) + text_bytes(oldest);
-  if (!in.exactly(records_end + texts_bytes)) return in.result();
+  const std::size_t blocks_bytes = (has_recovery ? recovery_record_bytes : 0) + (has_load ? load_bytes : 0);
+  // How long a recovery's texts are is said behind these.
+  const std::size_t known_bytes = records_end + texts_bytes + blocks_bytes;
+  if (has_recovery ? !in.at_least(known_bytes) : !in.exactly(known_bytes)) return in.result();
   message.store = in.text(store_bytes, store_name_bytes_max, "store name");
   message.last_sync_error = in.text(last_sync_error_bytes, message_bytes_max, "last sync error");
   message.image_warning = in.text(image_warning_bytes, message_bytes_max, "image warning");
   message.writer = read_texts(in, writer);
   message.oldest_holder = read_texts(in, oldest);
+  if (has_recovery) {
+    RecoveryRecord recovery = read_recovery(in);
+    if (!in.exactly(known_bytes + recovery.warning_bytes + recovery.kept_files_bytes)) return in.result();
+    message.recovery = read_recovery_texts(in, std::move(recovery));
+  }
+  if (has_load) message.load = read_load(in);
   return in.result();
 }
 
@@ -132,12 +151,17 @@ void encode(Bytes& out, std::uint64_t request_id, const StatAnswer& message) {
   assert(message.store.size() <= store_name_bytes_max);
   const OutgoingHolder writer(message.writer);
   const OutgoingHolder oldest(message.oldest_holder);
+  std::optional<OutgoingRecovery> recovery;
+  if (message.recovery) recovery.emplace(*message.recovery, true);
   const SendableText last_sync_error(message.last_sync_error, message_bytes_max);
   const SendableText image_warning(message.image_warning, message_bytes_max);
   const std::size_t payload_bytes = stat_fixed_bytes + message.store.size() + last_sync_error.size() +
-                                    image_warning.size() + writer.bytes() + oldest.bytes();
+                                    image_warning.size() + writer.bytes() + oldest.bytes() +
+                                    (recovery ? recovery_record_bytes + recovery->text_bytes() : 0) +
+                                    (message.load ? load_bytes : 0);
   const int flags = (message.read_only ? stat_read_only : 0) | (message.writer ? stat_has_writer : 0) |
-                    (message.oldest_holder ? stat_has_oldest_holder : 0);
+                    (message.oldest_holder ? stat_has_oldest_holder : 0) | (recovery ? stat_has_recovery : 0) |
+                    (message.load ? stat_has_load : 0);
   FrameWriter frame(out, answer_header(Operation::stat, request_id, payload_bytes));
   frame.number(message.pages)
       .version(message.version)
@@ -161,6 +185,11 @@ void encode(Bytes& out, std::uint64_t request_id, const StatAnswer& message) {
   frame.text(message.store).text(last_sync_error.view()).text(image_warning.view());
   writer.write_texts(frame);
   oldest.write_texts(frame);
+  if (recovery) {
+    recovery->write_record(frame);
+    recovery->write_texts(frame);
+  }
+  if (message.load) write_load(frame, *message.load);
 }
 
 Decoded decode(std::span<const std::byte> payload, BreakLeaseAnswer& message) {

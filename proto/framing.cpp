@@ -88,7 +88,7 @@ std::optional<Fault> check_request_header(const FrameHeader& header) {
     return refuse(header, Status::unsupported,
                   "is unknown to protocol version " + std::to_string(protocol_version) + " and was skipped");
   }
-  if (header.operation == Operation::lease_lost || header.operation == Operation::goodbye) {
+  if (is_notice(header.operation)) {
     return refuse(header, Status::unsupported, "is a notice that only a server sends, and was skipped");
   }
   return {};

@@ -28,6 +28,20 @@ constexpr std::tuple holder_fields{
     Field{&Holder::version_number, &HolderStat::version_number},
 };
 
+using WireRecovery = proto::Recovery;
+constexpr std::tuple recovery_fields{
+    Field{&WireRecovery::unix_ms, &pageserver::Recovery::unix_ms},
+    Field{&WireRecovery::log_bytes, &pageserver::Recovery::log_bytes},
+    Field{&WireRecovery::log_files, &pageserver::Recovery::log_files},
+    Field{&WireRecovery::records, &pageserver::Recovery::records},
+    Field{&WireRecovery::pages, &pageserver::Recovery::pages},
+    Field{&WireRecovery::dropped_files, &pageserver::Recovery::dropped_files},
+    Field{&WireRecovery::dropped_records, &pageserver::Recovery::dropped_records},
+    Field{&WireRecovery::kept_count, &pageserver::Recovery::kept_count},
+    Field{&WireRecovery::kept_files, &pageserver::Recovery::kept_files},
+    Field{&WireRecovery::warning, &pageserver::Recovery::warning},
+};
+
 constexpr std::tuple stat_fields{
     Field{&StatAnswer::store, &Stat::store},
     Field{&StatAnswer::pages, &Stat::pages},
@@ -47,6 +61,41 @@ constexpr std::tuple stat_fields{
     Field{&StatAnswer::fork_bytes, &Stat::fork_bytes},
     Field{&StatAnswer::last_sync_error, &Stat::last_sync_error},
     Field{&StatAnswer::image_warning, &Stat::image_warning},
+    Field{&StatAnswer::recovery, &Stat::recovery},
+    Field{&StatAnswer::load, &Stat::load},
+};
+
+constexpr std::tuple session_fields{
+    Field{&SessionEntry::state, &SessionReport::state},
+    Field{&SessionEntry::waits_for, &SessionReport::waits_for},
+    Field{&SessionEntry::access, &SessionReport::access},
+    Field{&SessionEntry::view, &SessionReport::view},
+    Field{&SessionEntry::publish, &SessionReport::publish},
+    Field{&SessionEntry::peer_known, &SessionReport::peer_known},
+    Field{&SessionEntry::has_lease, &SessionReport::has_lease},
+    Field{&SessionEntry::lost_lease, &SessionReport::lost_lease},
+    Field{&SessionEntry::kicked, &SessionReport::kicked},
+    Field{&SessionEntry::connection_id, &SessionReport::connection_id},
+    Field{&SessionEntry::session_id, &SessionReport::session_id},
+    Field{&SessionEntry::connected_ms, &SessionReport::connected_ms},
+    Field{&SessionEntry::opened_ms, &SessionReport::opened_ms},
+    Field{&SessionEntry::idle_ms, &SessionReport::idle_ms},
+    Field{&SessionEntry::epoch, &SessionReport::epoch},
+    Field{&SessionEntry::place_in_line, &SessionReport::place_in_line},
+    Field{&SessionEntry::held_version, &SessionReport::held_version},
+    Field{&SessionEntry::requests, &SessionReport::requests},
+    Field{&SessionEntry::bytes_read, &SessionReport::bytes_read},
+    Field{&SessionEntry::bytes_written, &SessionReport::bytes_written},
+    Field{&SessionEntry::private_bytes, &SessionReport::private_bytes},
+    Field{&SessionEntry::unsent_bytes, &SessionReport::unsent_bytes},
+    Field{&SessionEntry::requests_in_flight, &SessionReport::requests_in_flight},
+    Field{&SessionEntry::peer_uid, &SessionReport::peer_uid},
+    Field{&SessionEntry::peer_pid, &SessionReport::peer_pid},
+    Field{&SessionEntry::request_ms, &SessionReport::request_ms},
+    Field{&SessionEntry::store, &SessionReport::store},
+    Field{&SessionEntry::session_name, &SessionReport::session_name},
+    Field{&SessionEntry::client_name, &SessionReport::client_name},
+    Field{&SessionEntry::address, &SessionReport::address},
 };
 
 template <class Value>
@@ -59,6 +108,19 @@ void assign(std::optional<Holder>& to, const std::optional<HolderStat>& from) {
   if (from) to = to_wire(*from);
 }
 void assign(std::optional<HolderStat>& to, const std::optional<Holder>& from) {
+  if (from) to = from_wire(*from);
+}
+
+void assign(std::vector<std::string_view>& to, const std::vector<std::string>& from) {
+  to.assign(from.begin(), from.end());
+}
+void assign(std::vector<std::string>& to, const std::vector<std::string_view>& from) {
+  to.assign(from.begin(), from.end());
+}
+void assign(std::optional<WireRecovery>& to, const std::optional<pageserver::Recovery>& from) {
+  if (from) to = to_wire(*from);
+}
+void assign(std::optional<pageserver::Recovery>& to, const std::optional<WireRecovery>& from) {
   if (from) to = from_wire(*from);
 }
 
@@ -102,8 +164,13 @@ constexpr std::array codes{
 }  // namespace
 
 Holder to_wire(const HolderStat& holder) { return wire_of<Holder>(holder, holder_fields); }
+Recovery to_wire(const pageserver::Recovery& recovery) { return wire_of<Recovery>(recovery, recovery_fields); }
 StatAnswer to_wire(const Stat& stat) { return wire_of<StatAnswer>(stat, stat_fields); }
 HolderStat from_wire(const Holder& holder) { return library_of<HolderStat>(holder, holder_fields); }
+pageserver::Recovery from_wire(const Recovery& recovery) {
+  return library_of<pageserver::Recovery>(recovery, recovery_fields);
+}
+SessionReport from_wire(const SessionEntry& entry) { return library_of<SessionReport>(entry, session_fields); }
 Stat from_wire(const StatAnswer& answer) { return library_of<Stat>(answer, stat_fields); }
 
 Status status_of(Errc code) noexcept {
@@ -113,7 +180,7 @@ Status status_of(Errc code) noexcept {
 }
 
 Errc errc_of(Status status) noexcept {
-  if (status == Status::stopping) return Errc::connection_lost;
+  if (status == Status::stopping || status == Status::kicked) return Errc::connection_lost;
   for (const auto& pair : codes)
     if (pair.status == status) return pair.errc;
   return Errc::provider_error;

@@ -5,6 +5,7 @@
 // line here.
 #pragma once
 
+#include <pageserver/administration.hpp>
 #include <pageserver/error.hpp>
 #include <pageserver/session.hpp>
 
@@ -14,14 +15,17 @@ namespace pageserver::proto {
 
 /// Texts are views of the argument's.
 Holder to_wire(const HolderStat& holder);
+Recovery to_wire(const pageserver::Recovery& recovery);
 StatAnswer to_wire(const Stat& stat);
 
 HolderStat from_wire(const Holder& holder);
+pageserver::Recovery from_wire(const Recovery& recovery);
 Stat from_wire(const StatAnswer& answer);
+SessionReport from_wire(const SessionEntry& entry);
 
 /// connection_lost says nothing about a store and is provider_error.
 Status status_of(Errc code) noexcept;
-/// Unknown statuses, and ok, are provider_error; stopping is connection_lost.
+/// Unknown statuses, and ok, are provider_error; stopping and kicked are connection_lost.
 Errc errc_of(Status status) noexcept;
 
 }  // namespace pageserver::proto

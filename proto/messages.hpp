@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <pageserver/administration.hpp>
 #include <pageserver/session.hpp>
 
 #include "proto/wire.hpp"
@@ -17,9 +18,12 @@ namespace pageserver::proto {
 
 // The same on the wire and in the library, the numbers too.
 using pageserver::Access;
+using pageserver::Load;
 using pageserver::Publish;
+using pageserver::SessionState;
 using pageserver::Version;
 using pageserver::View;
+using pageserver::WaitsFor;
 using Range = ByteRange;
 
 struct HelloRequest {
@@ -28,7 +32,7 @@ struct HelloRequest {
   std::uint32_t payload_bytes_max = 0;  ///< the largest payload that the client takes
   std::uint64_t features = 0;
   std::string_view client_name;  ///< program and version, for the log
-  std::string_view credentials;  ///< reserved: must be empty in version 1
+  std::string_view credentials;  ///< "token SECRET", or empty; only with the feature `identity`
 };
 struct HelloAnswer {
   std::uint16_t version = protocol_version;
@@ -51,11 +55,27 @@ struct PingAnswer {
 struct ListRequest {
   std::string_view after;
 };  ///< names greater than this one; empty: from the first
+/// What an opening of a store found and replayed.
+struct Recovery {
+  std::int64_t unix_ms = 0;
+  std::uint64_t log_bytes = 0;
+  std::uint64_t log_files = 0;
+  std::uint64_t records = 0;
+  std::uint64_t pages = 0;
+  std::uint64_t dropped_files = 0;
+  std::uint64_t dropped_records = 0;
+  std::uint64_t kept_count = 0;
+  std::vector<std::string_view> kept_files;  ///< not empty, without '/'; at most `kept_count`
+  std::string_view warning;
+};
+
 struct ListEntry {
   std::string_view store;
   std::uint64_t pages = 0;
   bool read_only = false;
-  bool open = false;  ///< the server has it open
+  bool open = false;                 ///< the server has it open
+  std::optional<Recovery> recovery;  ///< its numbers; the texts are empty
+  bool recovery_warned = false;      ///< there is a warning, which a stat says
 };
 struct ListAnswer {
   bool more = false;               ///< ask again after the last name
@@ -173,6 +193,8 @@ struct StatAnswer {
   std::uint64_t fork_bytes = 0;
   std::string_view last_sync_error;
   std::string_view image_warning;
+  std::optional<Recovery> recovery;
+  std::optional<Load> load;
 };
 
 struct BreakLeaseRequest {
@@ -181,6 +203,68 @@ struct BreakLeaseRequest {
 struct BreakLeaseAnswer {
   std::optional<Holder> broken;
 };
+struct SessionsRequest {
+  std::uint64_t after = 0;  ///< connections with a greater id
+  std::string_view store;   ///< empty: whatever they use
+};
+struct SessionEntry {
+  SessionState state = SessionState::greeting;
+  WaitsFor waits_for = WaitsFor::nothing;
+  Access access = Access::read;
+  View view = View::live;
+  Publish publish = Publish::on_write;
+  bool peer_known = false;  ///< `peer_uid` and `peer_pid` are
+  bool has_lease = false;
+  bool lost_lease = false;
+  bool kicked = false;
+  std::uint64_t connection_id = 0;
+  std::uint64_t session_id = 0;
+  std::uint64_t connected_ms = 0;
+  std::uint64_t opened_ms = 0;
+  std::uint64_t idle_ms = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t place_in_line = 0;
+  std::uint64_t held_version = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_written = 0;
+  std::uint64_t private_bytes = 0;
+  std::uint64_t unsent_bytes = 0;
+  std::uint32_t requests_in_flight = 0;
+  std::uint32_t peer_uid = 0;
+  std::uint32_t peer_pid = 0;
+  std::uint32_t request_ms = 0;
+  std::string_view store;
+  std::string_view session_name;
+  std::string_view client_name;
+  std::string_view address;
+};
+struct SessionsAnswer {
+  bool more = false;                  ///< ask again after `described_until`
+  std::uint64_t described_until = 0;  ///< a connection's id
+  Load load;
+  std::vector<SessionEntry> entries;
+};
+enum class KickWhat : std::uint8_t { session = 0, connection = 1 };
+struct KickRequest {
+  std::uint64_t id = 0;
+  KickWhat what = KickWhat::session;
+  std::string_view reason;
+};
+struct KickAnswer {
+  bool released = false;
+  SessionEntry kicked;
+};
+
+struct WhoamiRequest {
+  std::string_view store;  ///< empty: what holds for every store
+};
+struct WhoamiAnswer {
+  std::uint32_t rights = 0;  ///< of Right; may have bits that this version does not know
+  std::string_view identity;
+  std::string_view why;
+};
+
 struct CloseRequest {};
 struct CloseAnswer {};
 

@@ -23,6 +23,11 @@ Fault wrong_size(std::string_view what, std::size_t found, std::string_view expe
   return {Status::protocol_error, std::move(message)};
 }
 
+Decoded decode_nothing(std::string_view what, std::span<const std::byte> payload) {
+  if (!payload.empty()) return wrong_size(what, payload.size(), "", 0);
+  return {};
+}
+
 void PayloadReader::refuse(Status status, std::string message) {
   if (!fault_) fault_ = Fault{status, std::string(what_) + " " + std::move(message)};
 }

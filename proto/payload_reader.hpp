@@ -19,6 +19,9 @@ namespace pageserver::proto {
 [[nodiscard, gnu::cold, gnu::noinline]] Fault wrong_size(std::string_view what, std::size_t found,
                                                          std::string_view expectation, std::size_t expected);
 
+/// Of a message without a payload.
+Decoded decode_nothing(std::string_view what, std::span<const std::byte> payload);
+
 /// How to use it: at_least() with the fixed part, numbers in their order, exactly() with the whole size that the
 /// numbers say, texts in their order, result(). Nothing may be read after a false.
 class PayloadReader {
@@ -48,6 +51,9 @@ public:
     if (value > static_cast<std::uint8_t>(last)) bad_choice(field, value, static_cast<std::uint8_t>(last));
     return static_cast<Enum>(value);
   }
+  /// Bytes that this version knows nothing of.
+  void skip(std::size_t bytes) noexcept { take(bytes); }
+  std::size_t position() const noexcept { return position_; }
   /// UTF-8 of `bytes` bytes, at most `bytes_max`.
   std::string_view text(std::size_t bytes, std::size_t bytes_max, std::string_view field);
   /// A text without control characters, for names that people choose.

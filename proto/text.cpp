@@ -73,8 +73,12 @@ std::string to_string(Operation operation) {
     case Operation::break_lease: return "break_lease";
     case Operation::close: return "close";
     case Operation::commit: return "commit";
+    case Operation::sessions: return "sessions";
+    case Operation::kick: return "kick";
+    case Operation::whoami: return "whoami";
     case Operation::lease_lost: return "lease_lost";
     case Operation::goodbye: return "goodbye";
+    case Operation::waiting: return "waiting";
   }
   return "operation " + std::to_string(static_cast<unsigned>(operation));
 }
@@ -99,6 +103,7 @@ std::string to_string(Status status) {
     case Status::invalid_argument: return "invalid_argument";
     case Status::permission_denied: return "permission_denied";
     case Status::damaged: return "damaged";
+    case Status::kicked: return "kicked";
   }
   return "status " + std::to_string(static_cast<unsigned>(status));
 }
@@ -106,8 +111,14 @@ std::string to_string(Status status) {
 bool is_known(Operation operation) {
   const auto number = static_cast<std::uint16_t>(operation);
   return (number >= static_cast<std::uint16_t>(Operation::hello) &&
-          number <= static_cast<std::uint16_t>(Operation::commit)) ||
-         operation == Operation::lease_lost || operation == Operation::goodbye;
+          number <= static_cast<std::uint16_t>(Operation::whoami)) ||
+         is_notice(operation);
+}
+
+bool is_notice(Operation operation) {
+  const auto number = static_cast<std::uint16_t>(operation);
+  return number >= static_cast<std::uint16_t>(Operation::lease_lost) &&
+         number <= static_cast<std::uint16_t>(Operation::waiting);
 }
 
 }  // namespace pageserver::proto

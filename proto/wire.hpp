@@ -7,6 +7,7 @@
 namespace pageserver::proto {
 
 inline constexpr std::uint16_t default_port = 6553;
+inline constexpr std::uint16_t default_tls_port = 6554;
 inline constexpr std::uint16_t protocol_version = 1;
 
 /// "PGS1" as bytes on the wire; a little-endian u32 here.
@@ -38,8 +39,12 @@ enum class Operation : std::uint16_t {
   break_lease = 17,
   close = 18,
   commit = 19,
+  sessions = 20,
+  kick = 21,
+  whoami = 22,
   lease_lost = 128,  // notice
   goodbye = 129,     // notice
+  waiting = 130,     // notice
 };
 
 enum class Status : std::uint16_t {
@@ -61,13 +66,19 @@ enum class Status : std::uint16_t {
   invalid_argument = 15,
   permission_denied = 16,
   damaged = 17,
+  kicked = 18,  ///< of goodbye alone
 };
 
 /// Feature bits of hello. Both ends have a bit, or neither uses what it names.
 inline constexpr std::uint64_t feature_zero = 1;         ///< the operation `zero`
 inline constexpr std::uint64_t feature_data_ranges = 2;  ///< the operation `data_ranges`
 inline constexpr std::uint64_t feature_commit = 4;       ///< the operation `commit`
-inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit;
+inline constexpr std::uint64_t feature_recovery = 8;     ///< what was recovered, in answers of `stat` and `list`
+inline constexpr std::uint64_t feature_sessions = 16;    ///< the operations `sessions` and `kick`
+inline constexpr std::uint64_t feature_load = 32;        ///< the block `load` of a stat answer
+inline constexpr std::uint64_t feature_identity = 64;    ///< credentials in hello, and the operation `whoami`
+inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
+                                              feature_sessions | feature_load | feature_identity;
 
 inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what a server's request_bytes_max is at least
 inline constexpr std::uint32_t hello_payload_bytes_max = 4096;    ///< of any frame before hello was answered
@@ -75,9 +86,11 @@ inline constexpr std::uint32_t payload_overhead_bytes = 4096;     ///< payload_b
 inline constexpr std::uint32_t client_payload_bytes_min = 69632;  ///< what a client's payload_bytes_max is at least
 inline constexpr std::size_t ping_bytes_max = 64;
 inline constexpr std::size_t store_name_bytes_max = 64;
-inline constexpr std::size_t name_bytes_max = 255;      ///< client and session names
+inline constexpr std::size_t name_bytes_max = 255;  ///< client and session names, identities
+inline constexpr std::size_t credentials_bytes_max = 1024;
 inline constexpr std::size_t message_bytes_max = 2048;  ///< of an error's text
 inline constexpr std::size_t list_entries_max = 32;
 inline constexpr std::size_t ranges_max = 4096;  ///< in one answer of refresh or data_ranges
+inline constexpr std::size_t sessions_entries_max = 48;
 
 }  // namespace pageserver::proto

@@ -1,13 +1,11 @@
 #!/bin/bash
-# Builds the two programs, the library and the tests of some labels on a bare Debian 13, and runs these tests there. The last
-# line is `N passed, N failed, N skipped`.
-#   LABELS  of the tests (unit contract pagectl)
+# Builds the two programs, the libraries and the quick tests on a bare Debian 13, and runs these tests and the Python package
+# there. The last line is `N passed, N failed, N skipped`.
 # The root of that Debian is made once, in build/debian13, with debootstrap and this machine's own mirror, and kept; the sources
 # are read-only in it, and what is built lies beside it. Needs root's rights, and skips where it can't have what it needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-suite=trixie keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-work=build/debian13 labels=${LABELS:-unit contract pagectl}
+work=build/debian13
 root=$work/root build=$work/build
 skip() { echo "debian13: skipped: $*"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 die() { echo "debian13: $*"; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
@@ -34,47 +32,23 @@ inside() {
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ${http_proxy:+http_proxy="$http_proxy"} "$@"
 }
 
-# This machine's sources, as Debian 13 has them.
-make_root() {
-  local here sources mirror
-  # shellcheck source=/dev/null
-  here=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  # shellcheck disable=SC2016 # apt's own variables
-  sources=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
-    awk -v s="$here" '$1 ~ /^http:/ && $3 == "main" && ($2 == s || $2 == s "-updates" || $2 == s "-security")' | sort -u)
-  mirror=$(awk -v s="$here" '$2 == s { print $1; exit }' <<<"$sources")
-  [ -n "$mirror" ] || skip "apt has no source of Debian by http"
-  rm -rf --one-file-system "$root"
-  mkdir -p "$root"
-  debootstrap --variant=minbase --keyring="$keyring" "$suite" "$root" "$mirror" >"$work/debootstrap.log" 2>&1 || {
-    tail -n 5 "$work/debootstrap.log"
-    rm -rf --one-file-system "$root"
-    skip "$mirror gives no Debian 13"
-  }
-  sed "s/ $here/ $suite/; s/^/deb /" <<<"$sources" >"$root/etc/apt/sources.list"
-  apt-config dump Acquire | grep -E '^Acquire::(Check-Valid-Until|Check-Date) ' >"$root/etc/apt/apt.conf.d/90mirror" || :
-  printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
-  chmod 755 "$root/usr/sbin/policy-rc.d"
-  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/quick"
-}
-
 mkdir -p "$work"
 proxy=
 eval "$(apt-config shell proxy Acquire::http::Proxy)"
 [ -z "$proxy" ] || [ "$proxy" = DIRECT ] || export http_proxy=$proxy
 began=$SECONDS
-[ -e "$root/etc/apt/apt.conf.d/90mirror" ] || make_root
-cp /etc/resolv.conf "$root/etc/resolv.conf"
+if [ ! -e "$root" ]; then
+  docker/debian-root.sh trixie "$root" >"$work/root.log" 2>&1 || { cat "$work/root.log"; skip "no root of Debian 13"; }
+fi
+cp /etc/resolv.conf /etc/hosts "$root/etc/"
 inside /src/docker/install-packages.sh build test || die "Debian 13 does not have all of docker/packages.txt"
 echo "debian13: a root with all packages ($((SECONDS - began)) s)"
 
-targets=(pageserverd pagectl)
-for label in $labels; do targets+=("tests_$label"); done
-# Not for a debugger. Without the precompiled header, which hides what a test forgot to include.
+# Not for a debugger.
 {
-  inside cmake --preset dev -S /src -B /build -D CMAKE_CXX_FLAGS_DEBUG= -D PAGESERVER_CCACHE=OFF \
-    -D PAGESERVER_PRECOMPILE_TESTS=OFF &&
-    inside cmake --build /build -j "${JOBS:-$(nproc)}" --target "${targets[@]}"
+  inside cmake --preset dev -S /src -B /build -D CMAKE_CXX_FLAGS_DEBUG= -D PAGESERVER_CCACHE=OFF &&
+    inside cmake --build /build -j "${JOBS:-$(nproc)}" --target pageserverd pagectl pageserver_c pageserver_static \
+      pageserver_shared tests_quick
 } >"$work/build.log" 2>&1 || {
   grep -E -A 12 'error|FAILED|Error' "$work/build.log" | head -n 60
   die "does not build (all of it: $work/build.log)"
@@ -82,9 +56,36 @@ for label in $labels; do targets+=("tests_$label"); done
 echo "debian13: $(inside g++ --version | head -n 1), built ($((SECONDS - began)) s)"
 rm -f "$build/tests.xml"
 inside ctest --test-dir /build -j "${JOBS:-$(nproc)}" --output-on-failure --no-tests=error --output-junit /build/tests.xml \
-  -L "^(${labels// /|})$" -LE '^(slow|modes)$' >"$work/tests.log" 2>&1 || tail -n 60 "$work/tests.log"
+  -L '^quick$' >"$work/tests.log" 2>&1 || tail -n 60 "$work/tests.log"
 count() { grep -cE "$1" "$build/tests.xml" 2>/dev/null || :; }
 run=$(count '<testcase .*status="run"') all=$(count '<testcase ') skipped=$(count '<skipped message="SKIP_')
 [ "${run:-0}" -gt 0 ] || die "no test ran (all of it: $work/tests.log)"
-echo "$run passed, $((all - run - skipped)) failed, $skipped skipped"
-[ "$((run + skipped))" = "$all" ]
+failed=$((all - run - skipped))
+
+# The Python package as a user has it: the library installed and found by the loader, and this Debian's Python. What it is
+# tested with comes from PyPI, through this machine's pip.
+python_works() {
+  rm -rf "$work/venv" "$build/python"
+  mkdir -p "$build/python"
+  docker/install-packages.sh python && python3 -m venv "$work/venv" || return
+  "$work/venv/bin/pip" download --disable-pip-version-check -q -d "$build/python/wheels" --only-binary=:all: \
+    "$(grep '^pytest==' client/python/requirements-test.txt)" setuptools wheel || return
+  cp -r client/python "$build/python/package"
+  inside /src/docker/install-packages.sh python || return
+  inside cmake --install /build --component library --prefix /usr/local && inside ldconfig || return
+  inside bash -euc 'cd /build/python
+    python3 -m venv venv
+    venv/bin/pip install --disable-pip-version-check -q --no-index --find-links wheels pytest ./package
+    cd package/tests
+    PAGESERVERD=/build/bin/pageserverd ../../venv/bin/pytest -q -p no:cacheprovider -c ../pyproject.toml --rootdir . \
+      test_plugin.py test_examples.py test_session.py test_aio.py test_cut.py'
+}
+if python_works >"$work/python.log" 2>&1; then
+  run=$((run + 1))
+  echo "debian13: $(inside python3 --version), $(tail -n 1 "$work/python.log")"
+else
+  tail -n 40 "$work/python.log"
+  failed=$((failed + 1))
+fi
+echo "$run passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -7,6 +7,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 export CARGO_TARGET_DIR=$PWD/build/engine
 export PAGESERVERD=${PAGESERVERD:-$PWD/build/dev/bin/pageserverd}
+export PAGECTL=${PAGECTL:-$PWD/build/dev/bin/pagectl}
 area=engine
 # shellcheck source=scripts/cargo_tests.sh
 . scripts/cargo_tests.sh
@@ -27,7 +28,7 @@ fi
 
 echo "rustc $version, $PAGESERVERD"
 run programs cargo test "${manifest[@]}" --ignore-rust-version --no-fail-fast "$@" -- --nocapture
-grep ' torn$' build/logs/engine-programs.log
+grep -e ' torn$' -e ' torn images ' build/logs/engine-programs.log
 if cargo clippy --version >/dev/null 2>&1; then
   # The crate with its features, too: scripts/check_rust.sh has it without.
   run clippy cargo clippy "${manifest[@]}" --ignore-rust-version -p pageserver -p pageserver-engine-tests --all-targets -- -D warnings

@@ -77,6 +77,35 @@ for each in "${pythons[@]}"; do
   fi
 done
 
+# As a user who has installed the library: the system's own loader finds it, and no variable says where it is.
+installed_works() {
+  local place=$venvs/installed library
+  rm -rf "$place"
+  cmake --install build/dev --component library --prefix "$place/usr" >/dev/null || return
+  library=$(dirname "$(find "$place/usr" -name libpageserver.so.1)")
+  echo "$library" >"$place/ld.so.conf"
+  ldconfig -f "$place/ld.so.conf" -C "$place/ld.so.cache" || return
+  mkdir "$place/source"
+  cp -r "$package/pyproject.toml" "$package/README.md" "$package/src" "$place/source/"
+  python3 -m venv "$place/venv" &&
+    "$place/venv/bin/pip" install --disable-pip-version-check -q -r "$package/requirements-test.txt" "$place/source" || return
+  # shellcheck disable=SC2016 # for the inner shell
+  env -u PAGESERVER_LIBRARY -u LD_LIBRARY_PATH unshare --mount sh -c \
+    'mount --bind "$1/ld.so.cache" /etc/ld.so.cache && cd "$2" && exec "$1/venv/bin/pytest" -q -p no:cacheprovider \
+      -c ../pyproject.toml --rootdir . test_plugin.py test_examples.py test_session.py' _ "$place" "$package/tests"
+}
+log=$PWD/build/logs/python-installed.log
+echo "-- python installed"
+if ! unshare --mount true 2>/dev/null || ! command -v ldconfig >/dev/null; then
+  echo "   skipped: no mounts of its own for a process here, or no ldconfig"
+  skipped=$((skipped + 1))
+elif installed_works >"$log" 2>&1; then
+  passed=$((passed + 1))
+else
+  tail -n 40 "$log"
+  fail installed "$log"
+fi
+
 # The wheel that carries the library: where no other is to be found, it is enough.
 log=$PWD/build/logs/python-wheel.log
 echo "-- python wheel"

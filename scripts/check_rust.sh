@@ -26,6 +26,42 @@ manifest=(--manifest-path "$crate/Cargo.toml" --offline)
 
 echo "rustc $version, $PAGESERVERD"
 run test cargo test "${manifest[@]}" "$@"
+# No other crate, and not more than 5 s of a processor.
+alone_and_quick() {
+  local dependencies took
+  dependencies=$(cargo tree "${manifest[@]}" --edges normal,build --prefix none | tail -n +2)
+  [ -z "$dependencies" ] || { echo "dependencies: $dependencies"; return 1; }
+  rm -rf build/rust-compile
+  took=$( { TIMEFORMAT='%U %S'; time cargo build "${manifest[@]}" --lib --target-dir build/rust-compile >&2; } 2>&1 |
+    tail -n 1 | awk '{ print $1 + $2 }')
+  echo "compiled in $took s of a processor"
+  awk -v took="$took" 'BEGIN { exit !(took > 0 && took <= 5) }'
+}
+
+# The oldest compiler that the crate promises is Debian 12's, unpacked where another one is installed.
+oldest=$PWD/build/rust-oldest
+unpack_oldest() {
+  [ ! -x "$oldest/usr/bin/cargo" ] || return 0
+  rm -rf "$oldest" "$oldest.debs"
+  mkdir -p "$oldest" "$oldest.debs"
+  (cd "$oldest.debs" && apt-get -q download rustc cargo libstd-rust-dev libstd-rust-1.63 libllvm14 libgit2-1.5 libmbedcrypto7 \
+    libmbedtls14 libmbedx509-1 libhttp-parser2.9 libssh2-1) >build/logs/rust-unpack.log 2>&1 || return
+  for package in "$oldest.debs"/*.deb; do dpkg -x "$package" "$oldest" || return; done
+  rm -r "$oldest.debs"
+}
+oldest_compiler() {
+  env -u RUSTUP_TOOLCHAIN LD_LIBRARY_PATH="$oldest/usr/lib/x86_64-linux-gnu" RUSTC="$oldest/usr/bin/rustc" \
+    "$oldest/usr/bin/cargo" check "${manifest[@]}" --all-targets --target-dir build/rust-oldest-target
+}
+
+run alone alone_and_quick
+if ! at_least 1.64; then
+  echo "-- rust oldest: it is the one that ran the tests"
+elif apt-cache policy rustc 2>/dev/null | grep 'Candidate: 1\.63\.' >/dev/null && unpack_oldest; then
+  run oldest oldest_compiler
+else
+  skip oldest "rustc 1.63 is not to be had from this machine's packages"
+fi
 run suite cargo run "${manifest[@]}" --example suite 20 8
 if cargo clippy --version >/dev/null 2>&1 && at_least 1.80; then
   run clippy cargo clippy "${manifest[@]}" --all-targets -- -D warnings

@@ -2,8 +2,8 @@
 """Measures what four settings do, with `pagectl bench`, and draws it.
 
     scripts/plot_tuning.py measure [--bin DIR] [--seconds N] [--rounds N] [SETTING...]
-        starts daemons of its own (log_bytes, threads, poll_us, cache_bytes: all four unless some are named) and
-        writes docs/tuning/measured.json
+        starts daemons of its own (log_bytes, threads, poll_us, cache_bytes: all four unless some are named), writes
+        docs/tuning/measured.json, and draws. Some seven minutes as it stands.
     scripts/plot_tuning.py draw [--check]
         makes docs/tuning/SETTING.svg and the tables of docs/tuning.md from that file; --check: only says what is stale
 
@@ -159,8 +159,18 @@ def machine():
     memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
     kind = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", ROOT], capture_output=True, text=True).stdout.strip()
     return {"processors": len(os.sched_getaffinity(0)), "model": model.group(1) if model else platform.machine(),
-            "memory_gib": round(int(memory.group(1)) / (1 << 20)), "system": f"{platform.system()} {platform.release()}",
+            "memory_gib": round(int(memory.group(1)) / (1 << 20)), "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
             "file_system": kind}
+
+
+def busy_processors(seconds):
+    """How many processors others use, over so long a look."""
+    def used():
+        fields = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(fields) - fields[3] - fields[4]
+    before = used()
+    time.sleep(seconds)
+    return (used() - before) / os.sysconf("SC_CLK_TCK") / seconds
 
 
 def measure(arguments):
@@ -170,7 +180,7 @@ def measure(arguments):
     document = json.loads(MEASURED.read_text()) if MEASURED.is_file() else {}
     for name in arguments.settings or SETTINGS:
         setting = SETTINGS[name]
-        load_before = os.getloadavg()[0]
+        busy_before = busy_processors(2)
         started = time.monotonic()
         rounds = []
         for number in range(arguments.rounds):
@@ -186,7 +196,7 @@ def measure(arguments):
                 point[column] = float(f"{point[column]:.4g}")
                 point[column + "_spread"] = [float(f"{edge(all_of_them):.4g}") for edge in (min, max)]
         document[name] = {
-            "date": datetime.date.today().isoformat(), "machine": machine(), "load_before": round(load_before, 2),
+            "date": datetime.date.today().isoformat(), "machine": machine(), "busy_before": round(busy_before, 2),
             "command": f"scripts/plot_tuning.py measure --seconds {arguments.seconds:g} --rounds {arguments.rounds} "
                        f"{name}", "took_s": round(time.monotonic() - started), "points": points}
         FOLDER.mkdir(exist_ok=True)
@@ -257,10 +267,11 @@ def table(name, measured):
     for point in measured["points"]:
         cells = [f"{point[c]:g} ({point[c + '_spread'][0]:g} to {point[c + '_spread'][1]:g})" for c in setting.columns]
         lines.append(f"| {setting.show(point['value'])} | {' | '.join(cells)} |")
-    busy = measured["load_before"] / here["processors"]
-    note = "The machine had nothing else to do." if busy < 0.3 else \
-        f"**The machine was busy** (load {measured['load_before']:g} before the first run): what differs by less than " \
-        "the bars says nothing."
+    busy = measured["busy_before"]
+    note = "The machine had nothing else to do." if busy < 0.1 * here["processors"] else \
+        f"**The machine was busy** ({busy:g} of its processors before the first run): what differs by less than the " \
+        "bars says nothing."
+    lines += ["", f"![{name}: {', '.join(setting.columns.values())}](tuning/{name}.svg)"]
     lines += ["", f"Measured {measured['date']} with `{measured['command']}`: {here['model']}, {here['processors']} "
               f"processors, {here['memory_gib']} GiB, {here['system']}, {here['file_system']}. {note}"]
     return lines
@@ -309,13 +320,14 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     to_measure = commands.add_parser("measure")
     to_measure.add_argument("--bin", default=ROOT / "build/bench/bin")
-    to_measure.add_argument("--seconds", type=float, default=5)
-    to_measure.add_argument("--rounds", type=int, default=5)
+    to_measure.add_argument("--seconds", type=float, default=2)
+    to_measure.add_argument("--rounds", type=int, default=3)
     to_measure.add_argument("settings", nargs="*", choices=[*SETTINGS, []], metavar="SETTING")
     commands.add_parser("draw").add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     if arguments.command == "measure":
         measure(arguments)
+        draw(False)
         return 0
     stale = draw(arguments.check)
     print("\n".join(stale), end="\n" if stale else "")

@@ -17,6 +17,7 @@
 #include <stdexcept>
 
 #include "server/config/config_values.hpp"
+#include "server/runtime/peers.hpp"
 
 namespace pageserver::server {
 
@@ -56,18 +57,28 @@ void prepare_tcp(int socket, std::chrono::milliseconds keepalive) {
              std::clamp(static_cast<int>(keepalive.count() / 4), rto_max_least, 120'000));
 }
 
-std::string text_of(const sockaddr_storage& address) {
+struct NumericAddress {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+NumericAddress numeric(const sockaddr_storage& address) {
   char host[INET6_ADDRSTRLEN] = {};
   if (address.ss_family == AF_INET) {
     sockaddr_in v4{};
     std::memcpy(&v4, &address, sizeof v4);
     ::inet_ntop(AF_INET, &v4.sin_addr, host, sizeof host);
-    return format_address(host, ntohs(v4.sin_port));
+    return {host, ntohs(v4.sin_port)};
   }
   sockaddr_in6 v6{};
   std::memcpy(&v6, &address, sizeof v6);
   ::inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
-  return format_address(host, ntohs(v6.sin6_port));
+  return {host, ntohs(v6.sin6_port)};
+}
+
+std::string text_of(const sockaddr_storage& address) {
+  const NumericAddress found = numeric(address);
+  return format_address(found.host, found.port);
 }
 
 // Numeric addresses only, and the one name that means the same everywhere.
@@ -128,6 +139,7 @@ std::unique_ptr<Listener> Listener::tcp(const ListenAddress& address, std::chron
   sockaddr_storage storage{};
   const socklen_t length = parse(address, storage);
   listener->keepalive_ = keepalive;
+  listener->is_tls_ = address.tls;
   listener->socket_.reset(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int socket = listener->socket_.get();
   if (socket < 0) fail(wanted, std::strerror(errno));
@@ -226,8 +238,9 @@ bool Listener::accept_one() {
   if (socket.is_open()) {
     if (is_tcp_) prepare_tcp(socket.get(), keepalive_);
     try {
-      std::string address = peer_address(socket.get());
-      accepted_(std::move(socket), std::move(address));
+      Origin origin = origin_of(socket.get());
+      origin.tls = is_tls_;
+      accepted_(std::move(socket), std::move(origin));
     } catch (const std::exception& error) {
       pause(error.what());
       return false;
@@ -265,18 +278,21 @@ void Listener::pause(std::string_view error) {
   waiting_ = true;
 }
 
-std::string Listener::peer_address(int socket) const {
+Listener::Origin Listener::origin_of(int socket) const {
   if (is_tcp_) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
-    if (::getpeername(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return "gone";
-    return text_of(address);
+    if (::getpeername(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0)
+      return {.address = "gone", .peer = "gone"};
+    return {.address = text_of(address), .peer = peer_name_of_host(numeric(address).host)};
   }
   ucred peer{};
   socklen_t length = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+    return {.address = "unix", .peer = "uid unknown"};
   // Another container's process has no number here.
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 0) return "unix";
-  return "unix pid " + std::to_string(peer.pid);
+  return {.address = peer.pid <= 0 ? "unix" : "unix pid " + std::to_string(peer.pid),
+          .peer = "uid " + std::to_string(peer.uid)};
 }
 
 }  // namespace pageserver::server

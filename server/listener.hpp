@@ -17,9 +17,15 @@ namespace pageserver::server {
 /// Lives on the front worker once started.
 class Listener {
 public:
+  /// Where a connection comes from.
+  struct Origin {
+    std::string address;  ///< "192.0.2.7:40112", "unix pid 4711"
+    std::string peer;     ///< see Peer::name()
+    bool tls = false;     ///< it speaks TLS, or should
+  };
   /// A new connection: its socket, which does not block, and where it comes from. What it throws ends this connection
   /// alone; the listener waits a moment and goes on.
-  using Accepted = std::function<void(UniqueFd socket, std::string address)>;
+  using Accepted = std::function<void(UniqueFd socket, Origin origin)>;
 
   /// Binds and listens, or throws std::runtime_error naming the address and what is in the way.
   static std::unique_ptr<Listener> tcp(const ListenAddress& address, std::chrono::milliseconds keepalive);
@@ -47,10 +53,11 @@ private:
   bool accept_one();
   void pause(std::string_view error);
   void go_on();
-  std::string peer_address(int socket) const;
+  Origin origin_of(int socket) const;
 
   UniqueFd socket_;  ///< until io_ has it
   bool is_tcp_ = true;
+  bool is_tls_ = false;
   std::string name_;
   std::string path_;  // of a Unix socket
   std::uint64_t device_ = 0;

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <pageserver/error.hpp>
 
@@ -58,11 +59,13 @@ std::string start_failure(const std::exception& error) {
 
 int serve(const pageserver::server::Config& config) {
   using namespace pageserver::server;
+  Notifier notifier = Notifier::from_environment();  // before there is another thread
   SignalWatch::block();
   Log log(config.log_format, config.log_level);
   try {
     Server server(config, log, pageserver::storage::posix_file_system());
     server.handle_signals();
+    server.tell(std::move(notifier));
     try {
       server.start();
     } catch (const std::exception& error) {
@@ -81,7 +84,7 @@ int serve(const pageserver::server::Config& config) {
 
 int main(int argc, char** argv) {
   using namespace pageserver::server;
-  pageserver::storage::occupy_standard_streams();
+  pageserver::base::occupy_standard_streams();
   const CommandLine line = read_command_line(argc, argv);
   if (line.exit_status) return *line.exit_status;
   if (!line.faults.empty()) {

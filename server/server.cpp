@@ -4,18 +4,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/clock.hpp"
 #include "server/runtime/version.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
 #include "storage/file/open_files.hpp"
 #include "storage/file/processors.hpp"
 #include "storage/image/image_file.hpp"
-#include "storage/image/whole_image.hpp"
+#include "storage/image/image_lifecycle.hpp"
 
 namespace pageserver::server {
 
@@ -24,6 +26,7 @@ namespace {
 // Connections over the limit are told why. So many at a time; the others are just closed.
 constexpr std::size_t refused_at_once_max = 64;
 constexpr std::chrono::seconds warning_interval{10};
+constexpr std::chrono::seconds policy_interval{10};
 
 std::string joined(const std::vector<std::string>& parts) {
   std::string text;
@@ -43,10 +46,12 @@ void call(void* server) {
 }  // namespace
 
 struct Server::Io {
-  explicit Io(asio::io_context& context) : grace(context), looks(context) {}
+  explicit Io(asio::io_context& context) : grace(context), looks(context), policy(context) {}
   asio::steady_timer grace;
   asio::steady_timer looks;  ///< after the stores
   bool looks_later = false;
+  asio::steady_timer policy;  ///< until the next look at rules and tokens
+  bool policy_later = false;
 };
 
 Server::Server(Config config, Log& log, storage::FileSystem& file_system)
@@ -56,13 +61,46 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
       threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log),
-      catalog_(config_, file_system, log, threads_),
-      context_{config_, log, catalog_, front_, storage::poll_bound(config_.poll_us, storage::usable_processors()),
-               {},      {},  {},       {}},
+      lines_(log, config_.log_peer_lines),
+      memory_(config_.limits),
+      buffers_(memory_.buffers, config_.limits.peer_percent,
+               config_.limits.request_bytes + proto::payload_overhead_bytes,
+               [this](std::uint64_t id) {
+                 if (const auto connection = find(id)) connection->room_in_buffers();
+               }),
+      catalog_(config_, file_system, log, threads_, &figures_, &memory_),
+      policy_reload_(config_),
+      tls_files_(config_),
+      policy_strand_(threads_.disk),
+      context_{config_,
+               log,
+               lines_,
+               catalog_,
+               figures_,
+               front_,
+               base::poll_bound(config_.poll_us, storage::usable_processors()),
+               {},
+               {},
+               {},
+               {},
+               {},
+               {},
+               {},
+               buffers_,
+               {},
+               &policy_,
+               {}},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
   context_.ended = [this](std::uint64_t id) { connection_ended(id); };
   context_.find = [this](std::uint64_t id) { return find(id); };
+  context_.records = [this](std::uint64_t after, std::size_t count) { return records(after, count); };
+  context_.find_session = [this](std::uint64_t id) { return find_session(id); };
+  context_.connections = [this] {
+    const Lock lock{mutex_};
+    return connections_.size();
+  };
+  context_.relieve_buffers = [this](const Peer& wanting) { relieve_buffers(wanting); };
 }
 
 Server::~Server() {
@@ -80,8 +118,30 @@ void Server::start() {
   }
 }
 
+void Server::tell(Notifier notifier) {
+  if (!notifier.is_on()) return;
+  service_.emplace(
+      std::move(notifier), log_, catalog_, [this] { return phase(); }, context_.connections);
+}
+
+Phase Server::phase() const noexcept {
+  if (stop_requested_ || context_.stopping) return Phase::stopping;
+  return serves_ ? Phase::serving : Phase::starting;
+}
+
+ReportSources Server::report_sources() {
+  return {log_, catalog_, figures_, [this] { return phase(); }, context_.connections, context_.records};
+}
+
 void Server::start_all() {
   port_file_.take_place();
+  load_policy();
+  if (config_.metrics) {
+    metrics_.emplace(*config_.metrics, report_sources(), log_);
+    metrics_->start();
+    // Before the stores, which may have to be recovered: who asks meanwhile is told so.
+    log_.info("metrics", {{"listener", metrics_->name()}});
+  }
   missing_at_start_ = missing_images();
   catalog_.start();
   for (const ListenAddress& address : config_.listen) {
@@ -91,10 +151,75 @@ void Server::start_all() {
   port_file_.write(tcp_addresses());
   budget_open_files();
   for (const auto& listener : listeners_) {
-    listener->start(*front_, log_,
-                    [this](UniqueFd socket, std::string address) { accepted(std::move(socket), std::move(address)); });
+    listener->start(*front_, log_, [this](UniqueFd socket, Listener::Origin origin) {
+      accepted(std::move(socket), std::move(origin));
+    });
   }
+  serves_ = true;
   log_start();
+  if (service_) service_->phase_changed();
+}
+
+void Server::load_policy() {
+  PolicyReload::Found found = policy_reload_.look(true);
+  if (!found.faults.empty()) throw std::runtime_error(found.faults.front());
+  policy_.set(std::move(found.policy));
+  std::shared_ptr<const tls::Context> tls;
+  if (const auto faults = tls_files_.look(true, tls); !faults.empty()) throw std::runtime_error(faults.front());
+  take_tls(std::move(tls));
+}
+
+void Server::take_tls(std::shared_ptr<const tls::Context> tls) noexcept {
+  if (tls != nullptr) figures_.certificate_not_after = tls->not_after();
+  tls_.set(std::move(tls));
+}
+
+// On a thread for disks: the files may be on one that hangs.
+void Server::look_at_policy(bool asked) {
+  if (context_.stopping) return;
+  policy_strand_.submit([this, asked] {
+    try {
+      read_policy(asked);
+    } catch (const std::exception& error) {
+      log_.warn("rules not read", {{"error", error.what()}});
+    }
+  });
+}
+
+void Server::read_policy(bool asked) {
+  read_tls(asked);
+  PolicyReload::Found found = policy_reload_.look(asked);
+  if (!found.faults.empty()) ++figures_.rules_failed;
+  for (const std::string& fault : found.faults)
+    log_.warn("rules not read", {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
+  if (found.policy == nullptr) return;
+  policy_.set(std::move(found.policy));
+  log_.info("rules read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
+  const Lock lock{mutex_};
+  for (const auto& [id, connection] : connections_) connection->policy_changed();
+}
+
+// For the connections to come: those that are there go on with what they began with.
+void Server::read_tls(bool asked) {
+  std::shared_ptr<const tls::Context> tls;
+  for (const std::string& fault : tls_files_.look(asked, tls))
+    log_.warn("certificate not read",
+              {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
+  if (tls == nullptr) return;
+  take_tls(std::move(tls));
+  log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
+}
+
+void Server::look_at_policy_later() {
+  if (io_->policy_later || !(policy_reload_.has_files() || tls_files_.has_files())) return;
+  io_->policy.expires_after(policy_interval);
+  io_->policy.async_wait([this](const std::error_code& error) {
+    io_->policy_later = false;
+    if (error || context_.stopping) return;
+    if (policy_strand_.waiting() == 0) look_at_policy(false);
+    look_at_policy_later();
+  });
+  io_->policy_later = true;
 }
 
 std::vector<const StoreConfig*> Server::missing_images() const {
@@ -107,6 +232,8 @@ std::vector<const StoreConfig*> Server::missing_images() const {
 
 // Nothing serves yet. The stores end as by a kill, which leaves them as they are.
 void Server::undo_start() noexcept {
+  metrics_.reset();
+  service_.reset();
   listeners_.clear();
   port_file_.remove();
   for (const StoreConfig* const store : missing_at_start_) {
@@ -158,7 +285,8 @@ void Server::budget_open_files() {
   const std::uint64_t limit = storage::open_files_limit();
   // Few of them where there are few descriptors.
   refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_max, limit / 16));
-  constexpr std::uint64_t spare_files = 8;  // of lists, size probes and the like
+  // Of lists, size probes and the like, and of the metrics listener.
+  const std::uint64_t spare_files = 8 + (metrics_ ? MetricsEndpoint::connections_max : 0);
   const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
   // Stores that nobody uses may have an eighth.
   const std::uint64_t lingering =
@@ -200,19 +328,45 @@ std::string Server::too_many_connections(std::size_t count) {
          " are kept for its stores; try again later, or raise that limit";
 }
 
+std::uint64_t Server::connections_of_peer_max() const noexcept {
+  return share_of(config_.limits.connections, config_.limits.peer_percent);
+}
+
+std::string Server::too_many_of_peer(const Peer& peer, std::uint64_t count) const {
+  if (count < connections_of_peer_max()) return {};
+  return std::to_string(count) + " connections of " + peer.name() +
+         " are open, limits.peer_percent=" + std::to_string(config_.limits.peer_percent) +
+         " of limits.connections=" + std::to_string(config_.limits.connections) +
+         "; close some, or raise one of these limits";
+}
+
 // The connection is made whole before it can be found, and owns the socket from the beginning.
-void Server::accepted(UniqueFd socket, std::string address) {
+void Server::accepted(UniqueFd socket, Listener::Origin origin) {
+  const std::shared_ptr<Peer> peer = peers_.of(origin.peer);
+  const std::uint64_t count_of_peer = peer->connections;
   const std::uint64_t id = next_connection_++;
-  const auto connection = std::make_shared<Connection>(context_, std::move(socket), std::move(address), id);
+  ++figures_.connections_accepted;
+  const auto connection =
+      std::make_shared<Connection>(context_, std::move(socket), std::move(origin.address), peer, id);
   std::size_t count = 0;
   {
     const Lock lock{mutex_};
     count = connections_.size();
   }
   std::optional<proto::Fault> refusal;
-  if (std::string reason = too_many_connections(count); !reason.empty()) {
+  std::string reason = too_many_connections(count);
+  if (!reason.empty()) {
     const std::uint64_t max = open_files_.connections_max(catalog_.stores_to_keep_files_for());
-    if (count >= std::min<std::uint64_t>(config_.limits.connections, max) + refused_at_once_max_) return;
+    if (count >= std::min<std::uint64_t>(config_.limits.connections, max) + refused_at_once_max_) {
+      ++figures_.refused_for_limit;
+      return;
+    }
+    refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
+  } else if (reason = too_many_of_peer(*peer, count_of_peer); !reason.empty()) {
+    if (count_of_peer >= connections_of_peer_max() + refused_at_once_max_) {
+      ++figures_.refused_for_limit;
+      return;
+    }
     refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
   }
   {
@@ -220,13 +374,31 @@ void Server::accepted(UniqueFd socket, std::string address) {
     const Lock lock{mutex_};
     connections_.emplace(id, connection);
   }
-  connection->start(std::move(refusal));
+  connection->start(std::move(refusal), origin.tls ? tls_.get() : nullptr);
 }
 
 std::shared_ptr<Connection> Server::find(std::uint64_t id) {
   const Lock lock{mutex_};
   const auto found = connections_.find(id);
   return found == connections_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<const ConnectionRecord>> Server::records(std::uint64_t after, std::size_t count) {
+  std::vector<std::shared_ptr<const ConnectionRecord>> found;
+  const Lock lock{mutex_};
+  found.reserve(std::min(count, connections_.size()));
+  for (auto one = connections_.upper_bound(after); one != connections_.end() && found.size() < count; ++one)
+    found.push_back(one->second->record());
+  return found;
+}
+
+std::shared_ptr<Connection> Server::find_session(std::uint64_t session_id) {
+  if (session_id == 0) return nullptr;
+  const Lock lock{mutex_};
+  for (const auto& [id, connection] : connections_) {
+    if (connection->record()->session_id == session_id) return connection;
+  }
+  return nullptr;
 }
 
 // From any thread. What was found here before is dropped by whoever found it.
@@ -245,8 +417,6 @@ void Server::handle_signals() {
   ::signal(SIGPIPE, SIG_IGN);
   // A file that grows past `ulimit -f` is an error of the request that asked for it.
   ::signal(SIGXFSZ, SIG_IGN);
-  // There is nothing to read again: a changed configuration takes a restart.
-  ::signal(SIGHUP, SIG_IGN);
   // After the grace period the front worker gives up. It may not get there: out of memory, or in a start that hangs.
   constexpr std::chrono::milliseconds more{500};
   signal_watch_.emplace([this](int number) { signalled(number); }, config_.grace + more, [this] { overdue(); });
@@ -256,19 +426,76 @@ void Server::overdue() {
   if (!stopped_) give_up("the grace period is over, and the daemon did not come to its end");
   // Every store is closed. What hangs is a call about the directory, for which nobody waits any more.
   log_.warn("ended without a call to the directory's disk, which does not come back", {{"status", status_.load()}});
+  exit_at_once();
+}
+
+void Server::exit_at_once() {
   log_.drain(std::chrono::milliseconds(200));
   std::_Exit(status_);
 }
 
 // On the watch's thread: the others may be recovering a store or stand still.
 void Server::signalled(int number) {
-  if (stopped_) return overdue();
+  if (number == SIGHUP) {
+    if (!stop_requested_)
+      front_->post_in(reload_posted_, not_owned(this), call<[](Server& self) { self.look_at_policy(true); }>);
+    return;
+  }
   const Lock lock{signal_mutex_};
+  if (stopped_) exit_at_once();  // only the process's own memory is left to be taken down
   if (stop_requested_.exchange(true)) give_up("a second signal");
   catalog_.abandon_openings();
   signal_number_ = number;
   front_->post_in(signal_posted_, not_owned(this),
                   call<[](Server& self) { self.begin_stop(self.signal_number_ == SIGINT ? "SIGINT" : "SIGTERM"); }>);
+}
+
+// Any thread. The peers that have most go first, and of each who stands still for longest: as many as keep an eighth of
+// what there is for all.
+void Server::relieve_buffers(const Peer& wanting) {
+  constexpr std::int64_t interval_ms = 200, patience_ms = 2000;
+  const std::int64_t now = base::monotonic_ms();
+  std::int64_t last = last_relief_ms_;
+  if (now - last < interval_ms || !last_relief_ms_.compare_exchange_strong(last, now)) return;
+  struct Candidate {
+    std::uint64_t of_peer;
+    Connection::IdleBuffers idle;
+    std::shared_ptr<Connection> connection;
+  };
+  std::vector<Candidate> candidates;
+  const bool by_itself = wanting.buffered_bytes > memory_.buffers.bytes_max() / 2;
+  {
+    const Lock lock{mutex_};
+    for (const auto& [id, connection] : connections_) {
+      const Connection::IdleBuffers idle = connection->idle_buffers();
+      if (idle.bytes == 0 || now - idle.since_ms < patience_ms) continue;
+      if (by_itself && &connection->peer() != &wanting) continue;
+      candidates.push_back({connection->peer().buffered_bytes, idle, connection});
+    }
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& one, const Candidate& other) {
+    if (one.of_peer != other.of_peer) return one.of_peer > other.of_peer;
+    return one.idle.since_ms < other.idle.since_ms;
+  });
+  std::uint64_t freed = 0;
+  for (const Candidate& candidate : candidates) {
+    if (freed >= memory_.buffers.bytes_max() / 8) return;
+    candidate.connection->give_way();
+    freed += candidate.idle.bytes;
+  }
+}
+
+// What peers had in memory and gave back lies among what is still used: the system gets it back when there was much.
+void Server::trim_if_due() {
+  const std::uint64_t used = memory_.buffers.used() + memory_.private_bytes.used() + memory_.index.used();
+  const bool much = used > memory_.bytes / 8;
+  if ((much || much_before_) && !trims_.exchange(true)) {
+    catalog_.lists().submit([this] {
+      trim_memory(memory_.bytes);
+      trims_ = false;
+    });
+  }
+  much_before_ = much;
 }
 
 void Server::look_after_stores() {
@@ -278,6 +505,8 @@ void Server::look_after_stores() {
     io_->looks_later = false;
     if (error) return;
     catalog_.look_after_stores();
+    lines_.say_left_out();
+    trim_if_due();
     look_after_stores();
   });
   io_->looks_later = true;
@@ -286,10 +515,11 @@ void Server::look_after_stores() {
 int Server::run() {
   front_->after_trouble([this] { continue_stop(); });
   front_->after_trouble([this] { look_after_stores(); });
+  front_->after_trouble([this] { look_at_policy_later(); });
   look_after_stores();
+  look_at_policy_later();
   front_->run();
   front_->drain();
-  stopped_ = true;
   return status_;
 }
 
@@ -300,6 +530,7 @@ void Server::stop() {
 void Server::begin_stop(std::string_view why) {
   if (context_.stopping) return;
   context_.stopping = true;
+  if (service_) service_->phase_changed();
   std::size_t open = 0;
   {
     const Lock lock{mutex_};
@@ -352,12 +583,20 @@ void Server::close_stores() {
 }
 
 void Server::stores_closed() {
-  const Lock lock{mutex_};
-  for (const std::string& failure : close_failures_) log_.error("store not closed cleanly", {{"error", failure}});
-  status_ = close_failures_.empty() ? 0 : 1;
-  log_.info("stop", {{"status", status_.load()}});
+  {
+    const Lock lock{mutex_};
+    for (const std::string& failure : close_failures_) log_.error("store not closed cleanly", {{"error", failure}});
+    status_ = close_failures_.empty() ? 0 : 1;
+  }
+  lines_.say_left_out(true);
+  {
+    const Lock lock{signal_mutex_};
+    log_.info("stop", {{"status", status_.load()}});
+    stopped_ = true;
+  }
   io_->grace.cancel();
   io_->looks.cancel();
+  io_->policy.cancel();
   front_->stop();
 }
 

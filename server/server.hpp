@@ -10,14 +10,21 @@
 
 #include "base/mutex.hpp"
 #include "server/config/config.hpp"
+#include "server/config/tls_files.hpp"
 #include "server/connection/connection.hpp"
 #include "server/listener.hpp"
+#include "server/metrics_endpoint.hpp"
+#include "server/policy_reload.hpp"
 #include "server/port_file.hpp"
+#include "server/runtime/blocking_pool.hpp"
+#include "server/runtime/buffer_room.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
-#include "server/runtime/open_files.hpp"
+#include "server/runtime/open_files_budget.hpp"
 #include "server/runtime/signal_watch.hpp"
+#include "server/service_watch.hpp"
 #include "server/stores/catalog.hpp"
+#include "server/stores/memory_shares.hpp"
 #include "storage/file/file_system.hpp"
 
 namespace pageserver::server {
@@ -40,6 +47,8 @@ public:
   /// process at once with status 1, and so does the end of the grace period, whatever the stop hangs in. Needs
   /// SignalWatch::block().
   void handle_signals();
+  /// Before start(): the service manager behind `notifier` is told how the daemon is.
+  void tell(Notifier notifier);
   /// A signal asked for the stop.
   bool stop_requested() const noexcept { return stop_requested_; }
   /// Serves on the calling thread until stop(). Returns the process's exit status: 1 when a store could not be closed.
@@ -50,19 +59,36 @@ public:
 private:
   struct Io;
   void start_all();
+  void load_policy();
+  void look_at_policy(bool asked);
+  void read_policy(bool asked);
+  void read_tls(bool asked);
+  void take_tls(std::shared_ptr<const tls::Context> tls) noexcept;
+  void look_at_policy_later();
   void undo_start() noexcept;
+  ReportSources report_sources();
+  Phase phase() const noexcept;
   std::vector<const StoreConfig*> missing_images() const;
   void remove_new_image(const StoreConfig& store);
   void log_start() const;
   void budget_open_files();
   /// Why there may be no further connection beside `count`, or empty.
   std::string too_many_connections(std::size_t count);
-  void accepted(UniqueFd socket, std::string address);
+  std::uint64_t connections_of_peer_max() const noexcept;
+  /// The same of one peer, which has so many.
+  std::string too_many_of_peer(const Peer& peer, std::uint64_t count) const;
+  void accepted(UniqueFd socket, Listener::Origin origin);
   void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
+  std::vector<std::shared_ptr<const ConnectionRecord>> records(std::uint64_t after, std::size_t count);
+  std::shared_ptr<Connection> find_session(std::uint64_t session_id);
   void look_after_stores();
+  void relieve_buffers(const Peer& wanting);
+  void trim_if_due();
   void signalled(int number);
   void overdue();
+  /// Of a stop that came to its end.
+  [[noreturn]] void exit_at_once();
   void begin_stop(std::string_view why);
   void continue_stop();
   void close_stores();
@@ -75,14 +101,26 @@ private:
   // The last to go: a signal ends the process while the rest is taken down, too.
   Mutex signal_mutex_;
   std::atomic<bool> stop_requested_{false};
-  std::atomic<bool> stopped_{false};  ///< in order
+  std::atomic<bool> serves_{false};
+  std::atomic<bool> stopped_{false};  ///< in order, as the line `stop` says
   std::atomic<int> status_{0};
   std::optional<SignalWatch> signal_watch_;
   storage::FileSystem& file_system_;
   PortFile port_file_;
   std::shared_ptr<Worker> front_;
   SharedThreads threads_;
+  Figures figures_;
+  Peers peers_;
+  LogLines lines_;
+  MemoryShares memory_;
+  BufferRoom buffers_;
+  std::atomic<bool> trims_{false};  ///< a task of the catalog does
   Catalog catalog_;
+  PolicyInForce policy_;
+  PolicyReload policy_reload_;  ///< in policy_strand_, once it runs
+  TlsFiles tls_files_;          ///< as well
+  TlsInForce tls_;
+  Strand policy_strand_;
   ServerContext context_;
   std::unique_ptr<Io> io_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -93,8 +131,11 @@ private:
   OpenFilesBudget open_files_;
   std::size_t refused_at_once_max_ = 0;
   std::chrono::steady_clock::time_point last_files_warning_;
+  std::atomic<std::int64_t> last_relief_ms_{0};
+  bool much_before_ = false;
   // What must be said even without memory.
   PostRoom signal_posted_;
+  PostRoom reload_posted_;
   PostRoom last_ended_;
   PostRoom closed_;
   std::atomic<int> signal_number_{0};
@@ -102,6 +143,9 @@ private:
   bool grace_half_over_ = false;
   bool closing_stores_ = false;
   std::vector<std::string> close_failures_ PAGESERVER_GUARDED_BY(mutex_);
+  // These go first: they ask all others.
+  std::optional<MetricsEndpoint> metrics_;
+  std::optional<ServiceWatch> service_;
 };
 
 }  // namespace pageserver::server

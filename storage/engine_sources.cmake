@@ -1,6 +1,7 @@
 # The store engine. A list of its own: the simulation of faults compiles these once more, with PAGESERVER_MUTATIONS.
 set(PAGESERVER_ENGINE_SOURCES
   embedded/embedded_store.cpp
+  embedded/shared_store.cpp
   engine/block_reservations.cpp
   engine/checkpoint.cpp
   engine/commit.cpp
@@ -8,7 +9,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/holders.cpp
   engine/image_copy.cpp
   engine/image_watch.cpp
-  engine/lease_line.cpp
+  engine/lease_queue.cpp
   engine/leases.cpp
   engine/log_check.cpp
   engine/log_tail.cpp
@@ -24,9 +25,11 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/recovery.cpp
   engine/reserve.cpp
   engine/room.cpp
+  engine/served_image.cpp
   engine/session.cpp
   engine/session_state.cpp
   engine/set_aside.cpp
+  engine/store_faults.cpp
   engine/sync.cpp
   file/disk_compare.cpp
   file/file_system_warning.cpp

@@ -1,7 +1,7 @@
-// What stands between sessions and bytes at rest: a store and the sessions on it. The daemon and the embedded provider
-// drive this interface; what is behind it names no socket and knows no clock.
+// The interface of a store and its sessions. The daemon and the embedded provider drive it; its implementation names no
+// socket and knows no clock.
 //
-// Two calls may have to wait, and neither does so inside:
+// Two calls may have to wait. Neither blocks: a callback says when the caller can go on.
 //
 //   caller, a worker                          store                       another thread
 //
@@ -14,6 +14,7 @@
 //   (no call on this session)                 the log is synced --------> done(null, version)
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -37,9 +38,11 @@ struct SessionRequest {
   std::int64_t opened_unix_ms = 0;  ///< the caller's clock; a store has none
   std::int64_t opened_ms = 0;       ///< the same moment by the caller's monotonic clock, for HolderStat::idle_ms
   bool wait_in_line = false;        ///< write access only: wait for the lease instead of busy
+  /// Fork access only, or null: where the private bytes of all forks of one owner are summed up, of whichever store.
+  std::shared_ptr<std::atomic<std::uint64_t>> owner_fork_bytes;
 };
 
-/// What a session sees, all of one moment.
+/// The version and size that a session sees, of one moment.
 struct SessionView {
   Version version;
   std::uint64_t pages = 0;  ///< with those that are private to the session
@@ -51,8 +54,8 @@ struct SessionView {
 /// Different sessions of one store are called from any threads at the same time. Every call may throw MemoryError and
 /// then has changed nothing. None waits for a sync, a checkpoint or another session; reads may wait for the disk.
 ///
-/// What a call returns belongs to the moment at which it took effect. A caller that answers somebody takes all of the
-/// answer from there: a second call may come after another session's publish, or after the lease went.
+/// The result of a call belongs to the moment at which it took effect. A caller takes all of its answer from one
+/// result: a second call may come after another session's publish, or after the lease was lost.
 class StoreSession {
 public:
   /// `error` is null on success; then everything up to `version` is durable, and what was private is part of it (for
@@ -60,8 +63,8 @@ public:
   /// effect although the lease went meanwhile. May run inside the call or later on another thread, exactly once,
   /// unless the session is destroyed first: then it does not run once the destructor has returned.
   ///
-  /// None of the callbacks that a caller gives may throw, these or Store::Opened: what they tell has happened, and
-  /// there is nobody to hear that it was not taken in. One that does throw counts as run.
+  /// No callback of a caller may throw, neither these nor Store::Opened: the event that it reports has happened, and
+  /// there is nobody to catch an exception. One that does throw counts as run.
   using Done = std::function<void(std::exception_ptr error, const Version& version)>;
   /// Runs once, on another thread, when the session lost its lease or its version for a reason that is not its own.
   using Notice = std::function<void(const MemoryError& reason)>;
@@ -95,7 +98,7 @@ public:
   /// At most `ranges_max` ranges; `described_until` is the offset up to which the answer is complete.
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                              std::uint64_t& described_until) = 0;
-  /// Throws nothing but what `done` throws: what goes wrong is told there.
+  /// Does not throw: `done` gets the error.
   virtual void flush(Done done) = 0;
   /// Returns what the session sees from now on.
   virtual SessionView discard() = 0;
@@ -113,6 +116,12 @@ public:
   /// thrown is the answer. (A flush waits by itself.)
   virtual bool room_may_come(std::function<void()> /*room*/) { return false; }
   virtual void on_notice(Notice notice) = 0;
+  /// What others don't see, as it counts against bounds: of an on_flush writer or a fork.
+  virtual std::uint64_t private_bytes() const noexcept { return 0; }
+  /// For who takes the session from its client. The one call that any thread may make at any time, also while another
+  /// call is stuck in the disk; it waits for none. The lease goes to the next in line, as by break_lease(), and a pin
+  /// or fork gives up its version. `reason` goes into what the session answers from now on.
+  virtual void revoke(const std::string& /*reason*/) {}
   /// For HolderStat::idle_ms: the caller notes here, by its monotonic clock, when a request of the session comes, and
   /// when one that waited for a flush or for room goes on. Cheap. While it waits the session is not idle, nor before
   /// the first request after it waited in line.
@@ -127,7 +136,7 @@ public:
   Store() = default;
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
-  /// Ends without promises kept beyond what was answered: as a kill would. Call close() first for a clean stop.
+  /// Without close() before it, it ends the store as a kill would: what was answered is kept, and a log may be left.
   virtual ~Store() = default;
 
   /// Opens a session; `opened` runs exactly once, inside the call or later on another thread. The value names a place
@@ -136,22 +145,27 @@ public:
   /// Gives up a place in the line: `opened` runs with busy, unless it ran already.
   virtual void cancel_wait(std::uint64_t place) = 0;
 
+  /// Who waits for the lease: places as open_session() returned them, the next one first.
+  virtual std::vector<std::uint64_t> line() { return {}; }
+
   /// `now_ms` is the caller's monotonic clock, for idle_ms.
   virtual Stat stat(std::int64_t now_ms) = 0;
+  /// As stat(), without a look at the files: it waits for no disk, and says nothing new of the image.
+  virtual Stat figures(std::int64_t now_ms) { return stat(now_ms); }
   /// Takes the lease from the writer, whose requests answer lease_lost from now on. `reason` goes into its error's
-  /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match). For who
-  /// has no clock: the holder's idle_ms is 0.
+  /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match). The
+  /// holder's idle_ms is 0, since no time is given.
   virtual std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) = 0;
   /// The same, if the writer is idle for at least `idle_ms_min` at `now_ms` of the caller's monotonic clock. A request
   /// that was noted before the break keeps the lease.
   virtual std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
                                                      const std::string& reason) = 0;
   virtual bool read_only() const = 0;
-  /// As published. Asks no file, so that it waits for no disk.
+  /// The published pages. Asks no file, so that it waits for no disk.
   virtual std::uint64_t pages() = 0;
 
-  /// A clean stop: no session is open any more. Makes everything published durable in the image, removes what lies
-  /// beside it, unlocks. Throws what went wrong; the promises then rest on the log, which the text names.
+  /// A clean stop; no session is open any more. Makes everything published durable in the image, removes its siblings
+  /// and unlocks it. When it throws, the log stays, which the text names, and the next opening replays it.
   virtual void close() = 0;
 };
 

@@ -145,6 +145,7 @@ int ps_async_open(const char* uri, const ps_options* options, ps_async** async, 
                                                "pageserver+unix"};
     auto remote = pageserver::client::remote_options(std::move(target.uri));
     remote.client_name = std::move(target.client_name);
+    remote.token = std::move(target.token);
     out = std::make_unique<ps_async>(std::move(remote)).release();
   });
 }
@@ -199,6 +200,11 @@ int ps_async_commit(ps_async* async, uint64_t timeout_ms, ps_done done, void* us
                   [&](auto& opened) { opened.session.commit(plain(opened, done, user_data), timeout_of(timeout_ms)); });
 }
 
+int ps_async_end(ps_async* async, uint64_t timeout_ms, ps_done done, void* user_data, ps_error* error) {
+  return starting(async, __func__, error,
+                  [&](auto& opened) { opened.session.close(plain(opened, done, user_data), timeout_of(timeout_ms)); });
+}
+
 int ps_async_discard(ps_async* async, ps_done done, void* user_data, ps_error* error) {
   return starting(async, __func__, error,
                   [&](auto& opened) { opened.session.discard(plain(opened, done, user_data)); });
@@ -251,6 +257,13 @@ int ps_async_break_lease(ps_async* async, uint64_t epoch, ps_holder_done done, v
         epoch, with_result<Result, Value>(opened, done, user_data, [](auto& result, const Value& value) {
           if (value) result.emplace(*value);
         }));
+  });
+}
+
+int ps_async_on_lost(ps_async* async, ps_done lost, void* user_data, ps_error* error) {
+  return starting(async, __func__, error, [&](ps_async& opened) {
+    if (lost == nullptr) return opened.session.on_lost(nullptr);
+    opened.session.on_lost([told = plain(opened, lost, user_data)](const MemoryError& reason) { told(&reason); });
   });
 }
 

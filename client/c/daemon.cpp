@@ -1,5 +1,4 @@
 // ps_daemon_*: a connection without a session.
-#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,15 +6,11 @@
 #include <pageserver/pageserver.h>
 #include <pageserver/async_session.hpp>
 
-#include "base/mutex.hpp"
-#include "base/text.hpp"
 #include "client/c/guard.hpp"
 #include "client/c/options.hpp"
 #include "client/c/results.hpp"
 #include "client/open_uri.hpp"
-#include "client/wire/connection.hpp"
-#include "client/wire/store_list.hpp"
-#include "proto/codec.hpp"
+#include "client/wire/daemon_connection.hpp"
 
 using pageserver::c::given;
 using pageserver::c::guarded;
@@ -24,35 +19,19 @@ struct ps_daemon {
   explicit ps_daemon(pageserver::c::Target given_target)
       : target{std::move(given_target)},
         connection{target.uri.endpoint,
-                   {target.uri.connect_timeout, target.uri.request_timeout, target.uri.poll_us, target.client_name}} {}
+                   {target.uri.connect_timeout, target.uri.request_timeout, target.uri.poll_us, target.client_name,
+                    target.uri.token_file, target.token}} {}
 
   const pageserver::c::Target target;
-  pageserver::Mutex mutex;
-  pageserver::client::Connection connection PAGESERVER_GUARDED_BY(mutex);
+  pageserver::client::DaemonConnection connection;
 };
 
 namespace {
 
-namespace proto = pageserver::proto;
-
-/// Calls `call(Connection&)` with no other thread in it.
+/// Calls `call(DaemonConnection&)`.
 template <class Call>
 int with_connection(ps_daemon* daemon, const char* function, ps_error* error, Call call) noexcept {
-  return guarded(error, [&] {
-    auto& opened = given(daemon, function, "daemon");
-    const pageserver::Lock lock{opened.mutex};
-    call(opened.connection);
-  });
-}
-
-const char* checked_name(const char* store, const char* function) {
-  given(store, function, "store");
-  if (!proto::is_store_name(store))
-    throw pageserver::MemoryError{pageserver::Errc::invalid_argument,
-                                  std::string{function} + ": " + pageserver::base::quoted(store) +
-                                      " is no store's name: expected a letter or " +
-                                      "digit, then at most 63 letters, digits, dots, underscores and hyphens"};
-  return store;
+  return guarded(error, [&] { call(given(daemon, function, "daemon").connection); });
 }
 
 }  // namespace
@@ -71,11 +50,8 @@ void ps_daemon_close(ps_daemon* daemon) { delete daemon; }
 
 int ps_daemon_ping(ps_daemon* daemon, uint64_t* round_trip_ns, ps_error* error) {
   return with_connection(daemon, __func__, error, [&](auto& connection) {
-    using Clock = std::chrono::steady_clock;
-    const auto began = Clock::now();
-    connection.call(proto::PingRequest{}, [](const proto::PingAnswer&) {});
-    if (round_trip_ns != nullptr)
-      *round_trip_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds{Clock::now() - began}.count());
+    const auto took = connection.ping();
+    if (round_trip_ns != nullptr) *round_trip_ns = static_cast<std::uint64_t>(took.count());
   });
 }
 
@@ -83,11 +59,11 @@ int ps_daemon_describe(ps_daemon* daemon, const ps_daemon_info** info, ps_error*
   const char* const f = __func__;
   return with_connection(daemon, f, error, [&](auto& connection) {
     auto& out = given(info, f, "info");
-    const auto& server = connection.server();
-    auto found = std::make_unique<pageserver::c::DaemonInfoResult>(server.name);
-    found->protocol_version = server.version;
-    found->request_bytes_max = server.request_bytes_max;
-    found->requests_in_flight_max = server.requests_in_flight_max;
+    const auto& known = connection.info();
+    auto found = std::make_unique<pageserver::c::DaemonInfoResult>(known.name);
+    found->protocol_version = known.protocol_version;
+    found->request_bytes_max = known.request_bytes_max;
+    found->requests_in_flight_max = known.requests_in_flight_max;
     out = found.release();
   });
 }
@@ -96,21 +72,57 @@ int ps_daemon_list(ps_daemon* daemon, const ps_stores** stores, ps_error* error)
   const char* const f = __func__;
   return with_connection(daemon, f, error, [&](auto& connection) {
     auto& out = given(stores, f, "stores");
-    out = std::make_unique<pageserver::c::StoresResult>(pageserver::client::list_stores(connection)).release();
+    out = std::make_unique<pageserver::c::StoresResult>(connection.list()).release();
   });
 }
 
 int ps_daemon_create(ps_daemon* daemon, const char* store, uint64_t pages, ps_error* error) {
   const char* const f = __func__;
-  return with_connection(daemon, f, error, [&](auto& connection) {
-    connection.call(proto::CreateRequest{checked_name(store, f), pages}, [](const proto::CreateAnswer&) {});
-  });
+  return with_connection(daemon, f, error,
+                         [&](auto& connection) { connection.create(&given(store, f, "store"), pages); });
 }
 
 int ps_daemon_remove(ps_daemon* daemon, const char* store, ps_error* error) {
   const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) { connection.remove(&given(store, f, "store")); });
+}
+
+int ps_daemon_sessions(ps_daemon* daemon, const char* store, const ps_sessions** sessions, ps_error* error) {
+  const char* const f = __func__;
   return with_connection(daemon, f, error, [&](auto& connection) {
-    connection.call(proto::RemoveRequest{checked_name(store, f)}, [](const proto::RemoveAnswer&) {});
+    auto& out = given(sessions, f, "sessions");
+    out = std::make_unique<pageserver::c::SessionsResult>(connection.sessions(store == nullptr ? "" : store)).release();
+  });
+}
+
+int ps_daemon_whoami(ps_daemon* daemon, const char* store, const ps_identity** identity, ps_error* error) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
+    auto& out = given(identity, f, "identity");
+    out = std::make_unique<pageserver::c::IdentityResult>(connection.whoami(store == nullptr ? "" : store)).release();
+  });
+}
+
+int ps_daemon_load(ps_daemon* daemon, const char* store, const ps_load** load, ps_error* error) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
+    auto& out = given(load, f, "load");
+    out = std::make_unique<pageserver::c::LoadResult>(connection.load(store == nullptr ? "" : store)).release();
+  });
+}
+
+int ps_daemon_kick(ps_daemon* daemon, int what, uint64_t id, const char* reason, const ps_kicked** kicked,
+                   ps_error* error) {
+  const char* const f = __func__;
+  return with_connection(daemon, f, error, [&](auto& connection) {
+    if (what != PS_KICK_SESSION && what != PS_KICK_CONNECTION)
+      throw pageserver::MemoryError{
+          pageserver::Errc::invalid_argument,
+          std::string{f} + ": what=" + std::to_string(what) + " is neither PS_KICK_SESSION nor PS_KICK_CONNECTION"};
+    using pageserver::proto::KickWhat;
+    const auto meant = what == PS_KICK_SESSION ? KickWhat::session : KickWhat::connection;
+    auto found = connection.kick(meant, id, reason == nullptr ? "" : reason);
+    if (kicked != nullptr) *kicked = std::make_unique<pageserver::c::KickedResult>(std::move(found)).release();
   });
 }
 
@@ -120,10 +132,11 @@ int ps_daemon_break_lease(ps_daemon* daemon, const char* store, uint64_t epoch, 
   return guarded(error, [&] {
     const auto& target = given(daemon, f, "daemon").target;
     auto uri = target.uri;
-    uri.store = checked_name(store, f);
+    uri.store = &given(store, f, "store");
     uri.access = pageserver::Access::read;  // the daemon answers to sessions of the store only
     auto options = pageserver::client::remote_options(std::move(uri));
     options.client_name = target.client_name;
+    options.token = target.token;
     pageserver::AsyncSession session{std::move(options)};
     std::unique_ptr<pageserver::c::HolderResult> writer;
     session.break_lease(epoch, [&](const pageserver::MemoryError* failed, const auto& found) {

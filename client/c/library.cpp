@@ -1,6 +1,7 @@
 // What the C interface says about itself.
 #include <pageserver/pageserver.h>
 #include <pageserver/error.hpp>
+#include <pageserver/version.hpp>
 
 namespace pageserver {
 

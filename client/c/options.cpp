@@ -21,19 +21,31 @@ public:
   Overrides(Uri& uri, client::UriTarget kind, std::string_view function)
       : uri_{uri}, kind_{kind}, function_{function} {}
 
-  void apply(const ps_options& options, std::string& client_name) const {
+  void apply(const ps_options& options, Target& target) const {
     choose("access", options.access, PS_ACCESS_FORK, has_access(), uri_.access);
     choose("view", options.view, PS_VIEW_PINNED, has_session(), uri_.view);
     choose("publish", options.publish, PS_PUBLISH_ON_FLUSH, has_session(), uri_.publish);
     if (wanted("wait_ms", options.wait_ms != 0, has_session())) uri_.wait_ms = options.wait_ms;
     if (wanted("name", options.name != nullptr, has_session())) uri_.name = name("name", options.name);
     if (wanted("client_name", options.client_name != nullptr, uri_.is_remote()))
-      client_name = name("client_name", options.client_name);
+      target.client_name = name("client_name", options.client_name);
     timeout("connect_timeout_ms", options.connect_timeout_ms, uri_.connect_timeout);
     timeout("request_timeout_ms", options.request_timeout_ms, uri_.request_timeout);
     if (wanted("poll_us", options.poll_us != 0, uri_.is_remote())) poll_us(options.poll_us);
     if (wanted("cache_bytes", options.cache_bytes != 0, uri_.is_remote() && has_session()))
       uri_.cache_bytes = options.cache_bytes == PS_CACHE_OFF ? 0 : options.cache_bytes;
+    const auto text = [this](const char* key, const char* given, bool is_known, std::string& into) {
+      if (!wanted(key, given != nullptr, is_known)) return;
+      if (*given == '\0') refuse(std::string{key} + " is empty; leave it NULL");
+      into = given;
+    };
+    text("token", options.token, uri_.is_remote(), target.token);
+    text("token_file", options.token_file, uri_.is_remote(), uri_.token_file);
+    auto& endpoint = uri_.endpoint;
+    text("tls_ca", options.tls_ca, endpoint.tls, endpoint.tls_ca);
+    text("tls_certificate", options.tls_certificate, endpoint.tls, endpoint.tls_certificate);
+    text("tls_key", options.tls_key, endpoint.tls, endpoint.tls_key);
+    text("tls_name", options.tls_name, endpoint.tls, endpoint.tls_name);
     check_combination();
   }
 
@@ -72,13 +84,15 @@ private:
   }
 
   void poll_us(std::int32_t us) const {
-    constexpr auto most = static_cast<std::int32_t>(storage::poll_us_max);
+    constexpr auto most = static_cast<std::int32_t>(base::poll_us_max);
     if (us < PS_POLL_OFF || us > most)
       refuse("poll_us=" + std::to_string(us) + " is not from -1 (off) to " + std::to_string(most));
     uri_.poll_us = us == PS_POLL_OFF ? 0 : static_cast<std::uint32_t>(us);
   }
 
   void check_combination() const {
+    if (uri_.endpoint.tls_certificate.empty() != uri_.endpoint.tls_key.empty())
+      refuse("tls_certificate and tls_key go together");
     if (kind_ == client::UriTarget::server) return;
     if (uri_.scheme == Scheme::file && uri_.access == Access::fork) refuse("access=fork is not for a plain file");
     if (uri_.view == View::pinned && uri_.access != Access::read) refuse("view=pinned is for access=read only");
@@ -96,7 +110,7 @@ private:
 Target target_of(const char* uri, const ps_options* options, client::UriTarget kind, std::string_view function) {
   Target target;
   target.uri = client::parse_uri(&given(uri, function, "uri"), Access::write, kind);
-  Overrides{target.uri, kind, function}.apply(taken(options, function), target.client_name);
+  Overrides{target.uri, kind, function}.apply(taken(options, function), target);
   return target;
 }
 

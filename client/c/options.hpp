@@ -13,6 +13,7 @@ namespace pageserver::c {
 struct Target {
   client::Uri uri;  ///< with what the options say in it
   std::string client_name;
+  std::string token;  ///< as the option has it; not what a file or the environment says
 };
 
 /// Throws invalid_argument where the options can't be, or can't be with this URI. `function` is for its text.

@@ -53,6 +53,7 @@ void open(ps_session& opened, pageserver::c::Target target) {
   }
   auto options = pageserver::client::remote_options(std::move(target.uri));
   options.client_name = std::move(target.client_name);
+  options.token = std::move(target.token);
   auto session = std::make_unique<RemoteProvider>(std::move(options));
   opened.session = opened.remote = session.get();
   opened.provider = std::move(session);
@@ -106,6 +107,10 @@ int ps_session_open(const char* uri, const ps_options* options, ps_session** ses
 
 void ps_session_close(ps_session* session) { delete session; }
 
+int ps_session_end(ps_session* session, ps_error* error) {
+  return with_image(session, __func__, error, [](auto& image) { image.close(); });
+}
+
 int ps_session_size(ps_session* session, uint64_t* bytes, ps_error* error) {
   const char* const f = __func__;
   return with_image(session, f, error, [&](auto& image) { given(bytes, f, "bytes") = image.size(); });
@@ -133,6 +138,11 @@ int ps_session_write(ps_session* session, uint64_t offset, const void* data, siz
   return with_image(session, f, error, [&](auto& image) { image.write(offset, data_of(data, length, f)); });
 }
 
+int ps_session_atomic_write_bytes(ps_session* session, uint64_t* bytes, ps_error* error) {
+  const char* const f = __func__;
+  return with_image(session, f, error, [&](auto& image) { given(bytes, f, "bytes") = image.atomic_write_bytes(); });
+}
+
 int ps_session_flush(ps_session* session, ps_error* error) {
   return with_image(session, __func__, error, [](auto& image) { image.flush(); });
 }
@@ -151,8 +161,26 @@ int ps_session_refresh(ps_session* session, const ps_refreshed** refreshed, ps_e
   });
 }
 
+int ps_session_commit(ps_session* session, ps_error* error) {
+  return with_session(session, __func__, error, [](auto& served) { served.commit(); });
+}
+
 int ps_session_discard(ps_session* session, ps_error* error) {
   return with_session(session, __func__, error, [](auto& served) { served.discard(); });
+}
+
+int ps_session_break_lease(ps_session* session, uint64_t epoch, const ps_holder** broken, ps_error* error) {
+  return with_session(session, __func__, error, [&](auto& served) {
+    auto found = served.break_lease(epoch);
+    if (broken == nullptr) return;
+    *broken = found ? std::make_unique<pageserver::c::HolderResult>(std::move(*found)).release() : nullptr;
+  });
+}
+
+int ps_session_lost(ps_session* session, ps_error* error) {
+  return with_session(session, __func__, error, [](auto& served) {
+    if (const auto reason = served.lost()) throw MemoryError{*reason};
+  });
 }
 
 int ps_session_stat(ps_session* session, const ps_stat** stat, ps_error* error) {

@@ -23,7 +23,15 @@ int report(Context& context, Errc code, const std::string& message) {
     context.out.json({{"error", {{"code", std::string(to_string(code))}, {"message", message}}}});
     context.out.flush();
   }
-  return code == Errc::invalid_argument ? exit_usage : exit_failed;
+  switch (code) {
+    case Errc::invalid_argument: return exit_usage;
+    case Errc::busy:
+    case Errc::lease_lost:
+    case Errc::snapshot_too_old:
+    case Errc::connection_lost:
+    case Errc::timed_out: return context.try_again_status;
+    default: return context.failed_status;
+  }
 }
 
 int run(Context& context, int argc, char** argv) {
@@ -34,7 +42,7 @@ int run(Context& context, int argc, char** argv) {
   } catch (const MemoryError& error) {
     return report(context, error.errc(), error.what());
   } catch (const BrokenPipe&) {
-    return exit_failed;
+    return context.failed_status;
   } catch (const std::exception& error) {
     return report(context, Errc::provider_error, error.what());
   }
@@ -43,7 +51,7 @@ int run(Context& context, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  pageserver::storage::occupy_standard_streams();
+  pageserver::base::occupy_standard_streams();
   watch_signals();
   // A file that grows past `ulimit -f`, standard output too, is an error that says so.
   ::signal(SIGXFSZ, SIG_IGN);
@@ -53,6 +61,7 @@ int main(int argc, char** argv) {
     status = run(context, argc, argv);
   } catch (const std::exception&) {
     // Not even the error could be written.
+    status = context.failed_status;
   }
   // Without destroying statics: the thread that waits for signals may be using them.
   std::_Exit(status);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace pageserver::client {
@@ -55,7 +56,12 @@ std::uint64_t CachedSession::pages() {
 std::uint64_t CachedSession::grow(std::uint64_t new_pages) {
   plain_.refuse_readers("grow");
   const Inside inside{*this, proto::Operation::grow};
-  if (!writes_back_ || new_pages == 0) return plain_.grow(new_pages);
+  if (new_pages == 0) return plain_.grow(0);
+  if (!writes_back_) {
+    const auto previous = plain_.grow(new_pages);
+    know_zeros(previous, new_pages);
+    return previous;
+  }
   check_call(proto::Operation::grow, 0, 0);
   auto& known = plain_.known();
   const auto pages_max = known.size_bytes_max / page_size;
@@ -66,6 +72,16 @@ std::uint64_t CachedSession::grow(std::uint64_t new_pages) {
   }
   known.unsent_pages += new_pages;
   return std::exchange(known.pages, known.pages + new_pages);
+}
+
+// Of pages that the daemon has just grown, so that what is written there first is compared with zeros. Those that many
+// of them would push out are worth more.
+void CachedSession::know_zeros(std::uint64_t first, std::uint64_t count) {
+  for (const auto end = first + std::min<std::uint64_t>(count, chunk_pages(cache_)); first < end; ++first) {
+    if (!cache_.make_room(1, nullptr)) return;
+    auto& page = cache_.add(first);
+    std::memset(page.bytes.get(), 0, CachedPage::size);
+  }
 }
 
 void CachedSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
@@ -123,9 +139,27 @@ void CachedSession::commit() {
   }
 }
 
+void CachedSession::check_usable() {
+  const Inside inside{*this, proto::Operation::flush};
+  plain_.check_usable();
+}
+
 Version CachedSession::version() {
   const Inside inside{*this, proto::Operation::size};
   return plain_.version();
+}
+
+std::optional<HolderStat> CachedSession::break_lease(std::uint64_t epoch) {
+  const Inside inside{*this, proto::Operation::break_lease};
+  return plain_.break_lease(epoch);
+}
+
+// Another thread that is inside takes in what comes.
+std::optional<MemoryError> CachedSession::lost() PAGESERVER_NO_THREAD_SAFETY_ANALYSIS {
+  if (is_forked()) return plain_.lost();
+  if (!mutex_.try_lock()) return plain_.known_loss();
+  const std::unique_lock lock{mutex_, std::adopt_lock};
+  return plain_.lost();
 }
 
 Stat CachedSession::stat() {

@@ -24,14 +24,20 @@ public:
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
   void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  std::uint64_t atomic_write_bytes() const override { return writes_back_ ? page_size : plain_.atomic_write_bytes(); }
   void flush() override;
   Version version() override;
   Refreshed refresh() override;
   void discard() override;
+  std::optional<HolderStat> break_lease(std::uint64_t epoch) override;
+  std::optional<MemoryError> lost() override;
+  int socket() const noexcept override { return plain_.socket(); }
   Stat stat() override;
   void zero(std::uint64_t offset, std::uint64_t length) override;
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override;
   RemoteTraffic traffic() override;
+  void check_usable() override;
+  void end() override { plain_.end(); }
   void close() noexcept override { plain_.close(); }
   void abandon() noexcept override { plain_.abandon(); }
   bool is_forked() const noexcept override { return plain_.is_forked(); }
@@ -54,6 +60,7 @@ private:
   void look_if_due(proto::Operation operation) PAGESERVER_REQUIRES(mutex_);
   void check_call(proto::Operation operation, std::uint64_t offset, std::uint64_t length) PAGESERVER_REQUIRES(mutex_);
   void commit() PAGESERVER_REQUIRES(mutex_);
+  void know_zeros(std::uint64_t first, std::uint64_t count) PAGESERVER_REQUIRES(mutex_);
 
   PlainSession plain_;
   const bool writes_back_;

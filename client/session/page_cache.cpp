@@ -9,7 +9,7 @@ namespace pageserver::client {
 namespace {
 
 // Of one page: beyond that, larger gaps are sent along.
-constexpr std::size_t ranges_max = 16;
+constexpr std::size_t cached_ranges_max = 16;
 
 }  // namespace
 
@@ -18,7 +18,7 @@ std::vector<PageRange> CachedPage::unsent() const {
   if (!has_before()) return {{known_begin, known_end - known_begin}};
   const std::span<const std::byte> before =
       base_is_zero ? std::span<const std::byte>{} : std::span<const std::byte>{base.get(), size};
-  return differing_ranges(all(), before, ranges_max);
+  return differing_ranges(all(), before, cached_ranges_max);
 }
 
 void CachedPage::complete_from_base() {

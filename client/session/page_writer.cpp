@@ -157,7 +157,8 @@ void PageWriter::send_grown() {
 
 void PageWriter::submit(Connection& connection, Batch& batch, std::vector<Sending>& sendings, Commit* commit) {
   if (const auto grown = plain_.known().unsent_pages; grown > 0) {
-    connection.submit(proto::GrowRequest{grown}, [this, &batch, grown](const auto& outcome) {
+    const auto check = [this](const proto::GrowAnswer& answer) { return plain_.check_previous_pages(answer); };
+    connection.submit_checked(proto::GrowRequest{grown}, check, [this, &batch, grown](const auto& outcome) {
       if (outcome.ok()) plain_.known().unsent_pages -= grown;
       batch.finish(outcome.error());
     });

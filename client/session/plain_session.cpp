@@ -28,16 +28,27 @@ PlainSession::PlainSession(RemoteOptions options)
   known_.pages_known = options_.access != Access::read || options_.view == View::pinned;
 }
 
+void PlainSession::check_usable() {
+  shared_.look(proto::Operation::flush, [] {});
+}
+
+void PlainSession::end() {
+  shared_.run([](Connection& connection, Batch& batch) {
+    connection.submit(proto::CloseRequest{}, [&batch](const auto& outcome) { batch.finish(outcome.error()); });
+    batch.add();
+  });
+}
+
 void PlainSession::close() noexcept { close_session_on(shared_.connection()); }
 
 void PlainSession::fail(Errc code, std::string_view message) const {
   throw MemoryError{code, shared_.connection().context() + ": " + std::string{message}};
 }
 
-template <class Request, class Use>
-void PlainSession::request(const Request& message, Use use) {
+template <class Request, class Check, class Use>
+void PlainSession::request(const Request& message, Check check, Use use) {
   shared_.run([&](Connection& connection, Batch& batch) {
-    connection.submit(message, [&batch, &use](const auto& outcome) {
+    connection.submit_checked(message, check, [&batch, &use](const auto& outcome) {
       try {
         if (outcome.ok()) use(outcome.value());
         batch.finish(outcome.error());
@@ -49,15 +60,37 @@ void PlainSession::request(const Request& message, Use use) {
   });
 }
 
+template <class Request, class Check, class Use>
+void PlainSession::resize(const Request& message, Check check, Use use) {
+  shared_.run([&](Connection& connection, Batch& batch) {
+    const auto done = [this, &batch, &use](const auto& outcome) {
+      shared_.assert_held();
+      known_.end_resize();
+      try {
+        if (outcome.ok()) use(outcome.value());
+        batch.finish(outcome.error());
+      } catch (...) {
+        batch.finish_with(std::current_exception());
+      }
+    };
+    shared_.assert_held();
+    connection.submit_checked(message, check, done);
+    batch.add();
+    known_.begin_resize();
+  });
+}
+
 proto::SizeAnswer PlainSession::ask_size() {
   proto::SizeAnswer size;
-  request(proto::SizeRequest{}, [&](const proto::SizeAnswer& answer) {
-    size = answer;
-    if (options_.access == Access::read) return;
-    shared_.assert_held();
-    known_.pages = answer.pages + known_.unsent_pages;
-    known_.pages_known = true;
-  });
+  request(
+      proto::SizeRequest{}, [](const proto::SizeAnswer& answer) { return check_pages("size answer", answer.pages); },
+      [&](const proto::SizeAnswer& answer) {
+        size = answer;
+        if (options_.access == Access::read) return;
+        shared_.assert_held();
+        known_.pages = answer.pages + known_.unsent_pages;
+        known_.pages_known = true;
+      });
   return size;
 }
 
@@ -81,7 +114,7 @@ void PlainSession::refuse_readers(std::string_view action) const {
 void PlainSession::check_bounds(std::string_view action, std::uint64_t offset, std::uint64_t length,
                                 std::uint64_t pages) const {
   try {
-    storage::check_bounds(action, offset, length, pages * page_size);
+    base::check_bounds(action, offset, length, pages * page_size);
   } catch (const MemoryError& error) {
     fail(error.errc(), error.what());
   }
@@ -95,12 +128,24 @@ std::uint64_t PlainSession::grow(std::uint64_t new_pages) {
   refuse_readers("grow");
   if (new_pages == 0) return pages();
   std::uint64_t previous = 0;
-  request(proto::GrowRequest{new_pages}, [&](const proto::GrowAnswer& answer) {
+  const auto check = [&](const proto::GrowAnswer& answer) {
+    shared_.assert_held();
+    return check_previous_pages(answer);
+  };
+  resize(proto::GrowRequest{new_pages}, check, [&](const proto::GrowAnswer& answer) {
     shared_.assert_held();
     previous = answer.previous_pages;
     known_.pages = previous + new_pages;
   });
   return previous;
+}
+
+proto::Decoded PlainSession::check_previous_pages(const proto::GrowAnswer& answer) const {
+  const auto had = known_.sent_pages();
+  if (!known_.can_tell() || answer.previous_pages == had) return check_pages("grow answer", answer.previous_pages);
+  return proto::Fault{proto::Status::protocol_error,
+                      "grow answer has previous_pages=" + std::to_string(answer.previous_pages) +
+                          ", the session had pages=" + std::to_string(had)};
 }
 
 void PlainSession::submit_reads(Connection& connection, Batch& batch, std::uint64_t offset,
@@ -194,7 +239,16 @@ Version PlainSession::version() {
 
 Refreshed PlainSession::refresh() {
   Refreshed refreshed;
-  request(proto::RefreshRequest{}, [&](const proto::RefreshAnswer& answer) {
+  const auto check = [&](const proto::RefreshAnswer& answer) -> proto::Decoded {
+    shared_.assert_held();
+    // Images grow and never shrink, but for one that was restored, which is another incarnation.
+    if (known_.can_tell() && answer.version.incarnation == known_.held.incarnation && answer.pages < known_.pages)
+      return proto::Fault{proto::Status::protocol_error, "refresh answer has pages=" + std::to_string(answer.pages) +
+                                                             ", the version before had " +
+                                                             std::to_string(known_.pages)};
+    return check_pages("refresh answer", answer.pages);
+  };
+  resize(proto::RefreshRequest{}, check, [&](const proto::RefreshAnswer& answer) {
     shared_.assert_held();
     // The session notes its view first: there may be no memory for the rest.
     known_.pages = answer.pages;
@@ -206,7 +260,14 @@ Refreshed PlainSession::refresh() {
 
 void PlainSession::discard() {
   if (options_.access == Access::read) return shared_.look(proto::Operation::discard, [] {});
-  request(proto::DiscardRequest{}, [&](const proto::DiscardAnswer& answer) {
+  const auto check = [&](const proto::DiscardAnswer& answer) -> proto::Decoded {
+    shared_.assert_held();
+    if (known_.can_tell() && answer.pages > known_.pages)
+      return proto::Fault{proto::Status::protocol_error, "discard answer has pages=" + std::to_string(answer.pages) +
+                                                             ", the session had " + std::to_string(known_.pages)};
+    return check_pages("discard answer", answer.pages);
+  };
+  resize(proto::DiscardRequest{}, check, [&](const proto::DiscardAnswer& answer) {
     shared_.assert_held();
     known_.pages = answer.pages;
     known_.pages_known = true;
@@ -214,9 +275,38 @@ void PlainSession::discard() {
   });
 }
 
+std::optional<HolderStat> PlainSession::break_lease(std::uint64_t epoch) {
+  std::optional<HolderStat> broken;
+  request(
+      proto::BreakLeaseRequest{epoch}, [](const proto::BreakLeaseAnswer&) { return proto::Decoded{}; },
+      [&](const proto::BreakLeaseAnswer& answer) {
+        if (answer.broken) broken = proto::from_wire(*answer.broken);
+      });
+  return broken;
+}
+
+std::optional<MemoryError> PlainSession::lost() {
+  try {
+    shared_.look(proto::Operation::read, [] {});
+  } catch (const MemoryError& error) {
+    return error;
+  }
+  return {};
+}
+
+std::optional<MemoryError> PlainSession::known_loss() {
+  std::optional<MemoryError> loss;
+  shared_.run([&](Connection& connection, Batch&) {
+    if (const MemoryError* const error = connection.lost()) loss = *error;
+  });
+  return loss;
+}
+
 Stat PlainSession::stat() {
   Stat stat;
-  request(proto::StatRequest{}, [&](const proto::StatAnswer& answer) { stat = proto::from_wire(answer); });
+  request(
+      proto::StatRequest{}, [](const proto::StatAnswer&) { return proto::Decoded{}; },
+      [&](const proto::StatAnswer& answer) { stat = proto::from_wire(answer); });
   return stat;
 }
 
@@ -280,12 +370,20 @@ std::vector<ByteRange> PlainSession::data_ranges(std::uint64_t offset, std::uint
   const std::uint64_t end = offset + length;
   while (offset < end) {
     std::uint64_t described_until = offset;
-    request(proto::DataRangesRequest{offset, end - offset}, [&](const proto::DataRangesAnswer& answer) {
+    const auto check = [&](const proto::DataRangesAnswer& answer) -> proto::Decoded {
+      const bool fits = answer.described_until > offset && answer.described_until <= end &&
+                        (answer.ranges.empty() ||
+                         (answer.ranges.front().offset >= offset &&
+                          answer.ranges.back().offset + answer.ranges.back().length <= answer.described_until));
+      if (fits) return {};
+      return proto::Fault{proto::Status::protocol_error,
+                          "data_ranges answer describes something else than offset=" + std::to_string(offset) +
+                              " length=" + std::to_string(end - offset)};
+    };
+    request(proto::DataRangesRequest{offset, end - offset}, check, [&](const proto::DataRangesAnswer& answer) {
       described_until = answer.described_until;
       ranges.insert(ranges.end(), answer.ranges.begin(), answer.ranges.end());
     });
-    if (described_until <= offset)
-      fail(Errc::protocol_error, "data_ranges: the daemon described nothing from offset=" + std::to_string(offset));
     offset = described_until;
   }
   return ranges;

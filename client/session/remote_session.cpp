@@ -27,7 +27,7 @@ void end_session(std::unique_ptr<RemoteSession> session) noexcept {
     return;
   }
   session->abandon();
-  storage::keep_for_ever(session.release());
+  base::keep_for_ever(session.release());
 }
 
 }  // namespace pageserver::client

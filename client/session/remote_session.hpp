@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,16 +22,24 @@ public:
   virtual std::uint64_t grow(std::uint64_t new_pages) = 0;
   virtual void read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
+  virtual std::uint64_t atomic_write_bytes() const = 0;
   virtual void flush() = 0;
   virtual Version version() = 0;
   virtual Refreshed refresh() = 0;
   virtual void discard() = 0;
+  virtual std::optional<HolderStat> break_lease(std::uint64_t epoch) = 0;
+  virtual std::optional<MemoryError> lost() = 0;
+  virtual int socket() const noexcept = 0;
   virtual Stat stat() = 0;
   virtual void zero(std::uint64_t offset, std::uint64_t length) = 0;
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) = 0;
   virtual RemoteTraffic traffic() = 0;
 
-  /// Tells the daemon that the session is over and waits at most a second for its answer. Throws nothing.
+  /// Throws what every call would throw now.
+  virtual void check_usable() = 0;
+  /// Tells the daemon that the session is over, waits for its answer, and throws what comes instead.
+  virtual void end() = 0;
+  /// As end(), but waits a second at most, and throws nothing.
   virtual void close() noexcept = 0;
   /// For the child after fork(2): lets go of the socket and says nothing.
   virtual void abandon() noexcept = 0;

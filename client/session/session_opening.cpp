@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <string>
 
+#include "client/session/known_image.hpp"
 #include "client/uri/uri_text.hpp"
 #include "client/wire/error_text.hpp"
 
@@ -22,7 +23,10 @@ std::string own_name() {
 
 }  // namespace
 
-Endpoint endpoint_of(const RemoteOptions& options) { return {options.host, options.port, options.socket_path}; }
+Endpoint endpoint_of(const RemoteOptions& options) {
+  return {options.host,    options.port,    options.socket_path, options.tls, options.tls_ca, options.tls_certificate,
+          options.tls_key, options.tls_name};
+}
 
 RemoteOptions checked(RemoteOptions options) {
   const auto refuse = [&](const std::string& message) {
@@ -30,14 +34,16 @@ RemoteOptions checked(RemoteOptions options) {
   };
   if (options.host.empty() == options.socket_path.empty())
     refuse("RemoteOptions needs a host or a socket_path, and not both");
-  if (!proto::is_store_name(options.store))
-    refuse("\"" + options.store + "\" is no store's name: expected a letter or digit, then at most 63 letters, " +
-           "digits, dots, underscores and hyphens");
+  if (options.tls && options.host.empty()) refuse("TLS is for a host, and not for a Unix socket");
+  if (!options.tls && !(options.tls_ca + options.tls_certificate + options.tls_key + options.tls_name).empty())
+    refuse("tls_ca, tls_certificate, tls_key and tls_name need tls");
+  if (options.tls_certificate.empty() != options.tls_key.empty()) refuse("tls_certificate and tls_key go together");
+  if (!proto::is_store_name(options.store)) refuse(no_store_name(options.store));
   if (options.name.empty()) options.name = own_name();
   if (!is_session_name(options.name))
     refuse("the session's name is not at most 255 bytes of UTF-8 without control characters");
-  if (options.poll_us && *options.poll_us > storage::poll_us_max)
-    refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(storage::poll_us_max));
+  if (options.poll_us && *options.poll_us > base::poll_us_max)
+    refuse("poll_us=" + std::to_string(*options.poll_us) + " exceeds " + std::to_string(base::poll_us_max));
   const auto check_time = [&](std::string_view name, std::chrono::milliseconds& time) {
     if (time.count() < 0)
       refuse(std::string{name} + "=" + std::to_string(time.count()) + "ms is below zero; 0 means without a limit");
@@ -52,10 +58,11 @@ RemoteOptions checked(RemoteOptions options) {
 }
 
 ConnectionOptions connection_options(const RemoteOptions& options) {
-  return {options.connect_timeout, options.request_timeout, options.poll_us, options.client_name};
+  return {options.connect_timeout, options.request_timeout, options.poll_us,
+          options.client_name,     options.token_file,      options.token};
 }
 
-Opened open_session_on(Connection& connection, const RemoteOptions& options) {
+OpenedSession open_session_on(Connection& connection, const RemoteOptions& options) {
   connection.name_store(options.store);
   proto::OpenRequest message;
   message.access = options.access;
@@ -67,10 +74,12 @@ Opened open_session_on(Connection& connection, const RemoteOptions& options) {
   const auto deadline = deadline_after(deadline_after(connection.opened_at(), options.connect_timeout),
                                        std::chrono::milliseconds{options.wait_ms});
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-  Opened opened;
+  OpenedSession opened;
   connection.call(
       message,
-      [&opened](const proto::OpenAnswer& answer) {
+      [&](const proto::OpenAnswer& answer) {
+        if (const auto fault = check_pages("open answer", answer.pages))
+          throw MemoryError{Errc::protocol_error, error_text(connection.context(), "open", fault->message)};
         opened = {answer.pages, answer.size_bytes_max, answer.version};
       },
       std::max(left, std::chrono::milliseconds{1}));

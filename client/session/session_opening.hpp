@@ -13,7 +13,7 @@ RemoteOptions checked(RemoteOptions options);
 Endpoint endpoint_of(const RemoteOptions& options);
 ConnectionOptions connection_options(const RemoteOptions& options);
 
-struct Opened {
+struct OpenedSession {
   std::uint64_t pages = 0;
   std::uint64_t size_bytes_max = 0;
   Version version;
@@ -21,9 +21,9 @@ struct Opened {
 
 /// Opens the session that `options` (checked) name, in what is left of connect_timeout, and wait_ms on top. Throws its
 /// error.
-Opened open_session_on(Connection& connection, const RemoteOptions& options);
+OpenedSession open_session_on(Connection& connection, const RemoteOptions& options);
 
-/// Tells the daemon that the session is over and waits a second for its answer. Throws nothing.
+/// Tells the daemon that the session is over and waits a second at most for its answer. Throws nothing.
 void close_session_on(Connection& connection) noexcept;
 
 }  // namespace pageserver::client

@@ -10,7 +10,7 @@ std::string Endpoint::uri(std::string_view store) const {
     text = "pageserver+unix:///" + percent_encode(store, UriPart::segment);
     return text + "?socket=" + percent_encode(socket_path, UriPart::query_value);
   }
-  text = "pageserver://";
+  text = tls ? "pageservers://" : "pageserver://";
   if (host.find(':') != std::string::npos)
     text += "[" + percent_encode(host, UriPart::address) + "]";
   else

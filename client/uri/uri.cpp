@@ -14,6 +14,7 @@
 #include "base/poll_budget.hpp"
 #include "base/text.hpp"
 #include "base/units.hpp"
+#include "client/uri/uri_keys.hpp"
 #include "client/uri/uri_text.hpp"
 #include "proto/codec.hpp"
 
@@ -84,11 +85,14 @@ private:
       uri_.scheme = Scheme::store;
     else if (name == "pageserver")
       uri_.scheme = Scheme::tcp;
+    else if (name == "pageservers")
+      take_tls();
     else if (name == "pageserver+unix")
       uri_.scheme = Scheme::unix_socket;
     else
       fail(scheme, "is no scheme known here",
-           "file, heap, store, pageserver or pageserver+unix; for a file of that name write ./" + std::string{text_});
+           "file, heap, store, pageserver, pageservers or pageserver+unix; for a file of that name write ./" +
+               std::string{text_});
     if (const auto hash = rest_.find('#'); hash != std::string_view::npos)
       fail(rest_.substr(hash), "is a fragment", "none; write %23 for a # in a name");
     std::string_view query;
@@ -102,6 +106,12 @@ private:
       take_path();
     take_query(query);
     check_combination();
+  }
+
+  void take_tls() {
+    uri_.scheme = Scheme::tcp;
+    uri_.endpoint.tls = true;
+    uri_.endpoint.port = proto::default_tls_port;
   }
 
   std::string decode(std::string_view part) const {
@@ -205,30 +215,28 @@ private:
     }
   }
 
-  std::string known_keys() const {
-    if (target_ == UriTarget::server)
-      return uri_.scheme == Scheme::unix_socket ? "socket, connect_timeout, request_timeout, poll_us"
-                                                : "connect_timeout, request_timeout, poll_us";
+  UriForm form() const {
+    const bool server = target_ == UriTarget::server;
     switch (uri_.scheme) {
-      case Scheme::file: return "access";
-      case Scheme::store: return "access, view, publish, wait_ms, name";
+      case Scheme::file: return form_file;
+      case Scheme::store: return form_store;
       case Scheme::tcp:
-        return "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, cache_bytes";
-      default:
-        return "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, cache_bytes";
+        if (uri_.endpoint.tls) return server ? form_tls_server : form_tls;
+        return server ? form_tcp_server : form_tcp;
+      default: return server ? form_unix_server : form_unix;
     }
   }
 
-  bool is_known(std::string_view key) const {
-    std::string_view keys;
-    const std::string list = known_keys();
-    keys = list;
-    while (!keys.empty()) {
-      const auto end = keys.find(", ");
-      if (keys.substr(0, end) == key) return true;
-      keys = end == std::string_view::npos ? std::string_view{} : keys.substr(end + 2);
-    }
-    return false;
+  std::string known_keys() const {
+    std::string known;
+    for (const UriKey& key : uri_keys)
+      if ((key.schemes & form()) != 0) known += (known.empty() ? "" : ", ") + std::string{key.name};
+    return known;
+  }
+
+  bool is_known(std::string_view name) const {
+    return std::any_of(uri_keys.begin(), uri_keys.end(),
+                       [&](const UriKey& key) { return key.name == name && (key.schemes & form()) != 0; });
   }
 
   void take_key(std::string_view key, std::string_view item, std::string value) {
@@ -255,6 +263,17 @@ private:
       take_socket(item, std::move(value));
     } else if (key == "poll_us") {
       take_poll_us(item, value);
+    } else if (key == "token_file") {
+      if (value.empty()) fail(item, "names no file", "token_file=PATH");
+      uri_.token_file = std::move(value);
+    } else if (key == "tls_ca" || key == "tls_certificate" || key == "tls_key") {
+      if (value.empty()) fail(item, "names no file", std::string{key} + "=PATH");
+      (key == "tls_ca"            ? uri_.endpoint.tls_ca
+       : key == "tls_certificate" ? uri_.endpoint.tls_certificate
+                                  : uri_.endpoint.tls_key) = std::move(value);
+    } else if (key == "tls_name") {
+      if (value.empty() || value.size() > 253) fail(item, "is no name", "that of a host, of at most 253 bytes");
+      uri_.endpoint.tls_name = std::move(value);
     } else if (key == "cache_bytes") {
       const auto size = value == "off" ? std::uint64_t{0} : base::parse_size(value);
       if (!size) fail(item, "is no size", "off, or bytes, or a number with KiB, MiB, GiB, TiB or PiB, such as 64MiB");
@@ -278,9 +297,9 @@ private:
 
   void take_poll_us(std::string_view item, std::string_view value) {
     if (value == "auto") return;
-    const auto number = base::parse_number(value, storage::poll_us_max);
+    const auto number = base::parse_number(value, base::poll_us_max);
     if (!number)
-      fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(storage::poll_us_max));
+      fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(base::poll_us_max));
     uri_.poll_us = static_cast<std::uint32_t>(*number);
   }
 
@@ -304,6 +323,9 @@ private:
   }
 
   void check_combination() const {
+    if (uri_.endpoint.tls_certificate.empty() != uri_.endpoint.tls_key.empty())
+      fail(uri_.endpoint.tls_key.empty() ? "tls_certificate" : "tls_key", "stands alone",
+           "tls_certificate and tls_key, or neither");
     if (uri_.scheme == Scheme::unix_socket && uri_.endpoint.socket_path.empty())
       fail(text_, "names no socket", "?socket=PATH");
     if (target_ == UriTarget::server) return;

@@ -29,6 +29,7 @@ struct Uri {
   std::chrono::milliseconds request_timeout{60'000};
   std::optional<std::uint32_t> poll_us;  ///< empty: auto
   std::uint64_t cache_bytes = 0;
+  std::string token_file;
   // The text had the key.
   bool access_given = false;
   bool view_given = false;

@@ -1,5 +1,6 @@
 #include "client/uri/uri_text.hpp"
 
+#include "base/bytes.hpp"
 #include "base/text.hpp"
 #include "proto/codec.hpp"
 
@@ -17,13 +18,6 @@ bool is_plain(char c, UriPart part) {
     case UriPart::address: return c == ':';
   }
   return false;
-}
-
-int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 }  // namespace
@@ -55,8 +49,8 @@ std::optional<std::string> percent_decode(std::string_view text, std::string_vie
       out += text[i];
       continue;
     }
-    const int high = i + 1 < text.size() ? hex_value(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
+    const int high = i + 1 < text.size() ? base::hex_value(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? base::hex_value(text[i + 2]) : -1;
     if (high < 0 || low < 0 || (high == 0 && low == 0)) {
       bad = text.substr(i, 3);
       return std::nullopt;

@@ -67,6 +67,28 @@ Completion completion_of(F done) {
   };
 }
 
+/// As completion_of(), where an answer can be wrong in more than its form: `check(answer)` returns a fault then.
+template <class Request, class Check, class F>
+Completion checked_completion_of(Check check, F done) {
+  return [check = std::move(check), done = std::move(done)](const RawAnswer& raw) mutable -> std::optional<Undecoded> {
+    using Answer = AnswerTo<Request>;
+    if (raw.error != nullptr) {
+      done(Outcome<Answer>{*raw.error});
+      return std::nullopt;
+    }
+    Answer answer;
+    try {
+      auto fault = proto::decode(raw.payload, answer);
+      if (!fault) fault = check(std::as_const(answer));
+      if (fault) return Undecoded{std::move(fault)};
+    } catch (const std::exception&) {
+      return Undecoded{};
+    }
+    done(Outcome<Answer>{answer});
+    return std::nullopt;
+  };
+}
+
 /// For `done(const Outcome<Value>&)` with what `convert(answer)` makes of the answer.
 template <class Value, class Request, class Convert, class F>
 Completion converted_completion_of(Convert convert, F done) {

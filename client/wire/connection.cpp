@@ -7,8 +7,11 @@
 #include <cassert>
 #include <cstring>
 
+#include <pageserver/version.hpp>
+
 #include "base/process_mark.hpp"
 #include "base/text.hpp"
+#include "client/wire/credentials.hpp"
 #include "client/wire/dial.hpp"
 #include "client/wire/error_text.hpp"
 #include "proto/byte_order.hpp"
@@ -50,28 +53,39 @@ std::string milliseconds_text(std::chrono::milliseconds duration) { return std::
 Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& options)
     : endpoint_{endpoint},
       request_timeout_{options.request_timeout},
-      process_{storage::process_mark()},
-      budget_{storage::poll_bound(options.poll_us, storage::usable_processors())} {
+      process_{base::process_mark()},
+      budget_{base::poll_bound(options.poll_us, storage::usable_processors())} {
   name_store({});
   const auto deadline = deadline_after(opened_at_, options.connect_timeout);
   socket_ = dial(endpoint_, deadline);
+  secure(deadline);
   let_receive_block(socket_.get());
-  hello(deadline, options.client_name);
+  hello(deadline, options);
 }
 
 Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options)
     : endpoint_{endpoint},
       request_timeout_{options.request_timeout},
-      process_{storage::process_mark()},
+      process_{base::process_mark()},
       socket_{socket},
-      budget_{storage::poll_bound(options.poll_us, storage::usable_processors())} {
+      budget_{base::poll_bound(options.poll_us, storage::usable_processors())} {
   name_store({});
+  const auto deadline = deadline_after(opened_at_, options.connect_timeout);
+  secure(deadline);
   let_receive_block(socket_.get());
-  hello(deadline_after(opened_at_, options.connect_timeout), options.client_name);
+  hello(deadline, options);
 }
 
-// Only close(2): in a child after fork it drops the child's reference, and the parent's connection lives on.
-Connection::~Connection() = default;
+// In a child after fork only close(2): it drops the child's reference, and the parent's connection lives on.
+Connection::~Connection() { say_end(); }
+
+void Connection::say_end() noexcept {
+  if (tls_ != nullptr && socket_.is_open() && !is_forked()) tls_->close();
+}
+
+void Connection::secure(Deadline deadline) {
+  if (endpoint_.tls) tls_ = std::make_unique<TlsChannel>(endpoint_, context_, socket_.get(), deadline);
+}
 
 void Connection::name_store(std::string_view store) {
   context_ = endpoint_.uri(store);
@@ -81,12 +95,16 @@ void Connection::name_store(std::string_view store) {
                           "answer may or may not have been applied; open another one"));
 }
 
-void Connection::hello(Deadline deadline, const std::string& client_name) {
+void Connection::hello(Deadline deadline, const ConnectionOptions& options) {
+  const Secret credentials =
+      credentials_for(socket_.get(), is_encrypted(), context_, options.token, options.token_file);
   proto::HelloRequest request;
   request.payload_bytes_max = request_bytes_max + proto::payload_overhead_bytes;
   request.features = proto::features_all;
-  request.client_name = client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : client_name;
+  request.client_name =
+      options.client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : options.client_name;
   request.client_name = request.client_name.substr(0, proto::name_bytes_max);
+  request.credentials = credentials.text();
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
   call(
       request, [this](const proto::HelloAnswer& answer) { accept_hello(answer); },
@@ -114,15 +132,14 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
   server_.version = answer.version;
 }
 
-bool Connection::is_forked() const noexcept { return storage::process_mark() != process_; }
+bool Connection::is_forked() const noexcept { return base::process_mark() != process_; }
 
 void Connection::check_usable(proto::Operation operation) const {
   if (is_forked())
-    throw MemoryError{
-        Errc::connection_lost,
-        error_text(context_, proto::to_string(operation),
-                   "the connection belongs to process " + std::to_string(storage::process_id_of(process_)) +
-                       ": sessions do not survive fork(2), open one in this process")};
+    throw MemoryError{Errc::connection_lost,
+                      error_text(context_, proto::to_string(operation),
+                                 "the connection belongs to process " + std::to_string(base::process_id_of(process_)) +
+                                     ": sessions do not survive fork(2), open one in this process")};
   end_.check(operation);
 }
 
@@ -172,7 +189,7 @@ bool Connection::has_room() const { return requests_.has_room(limits()); }
 
 void Connection::send_some() noexcept {
   // An error is not the end yet: a daemon that closes says why first, and that is still to be read.
-  const auto sent = send_.send(socket_.get());
+  const auto sent = tls_ ? send_.send(*tls_) : send_.send(socket_.get());
   counters_.send_calls += sent.calls;
   counters_.bytes_sent += sent.bytes;
 }
@@ -214,12 +231,13 @@ std::size_t Connection::advance() {
   return completed + take(arrival);
 }
 
-bool Connection::progress(Deadline until) {
+bool Connection::progress(Deadline until, bool until_lost) {
+  const bool was_lost = lost() != nullptr;
   for (bool again = false;;) {
     if (push() > 0) return true;
-    if (ended() != nullptr) return false;
+    if (ended() != nullptr || (until_lost && !was_lost && lost() != nullptr)) return false;
     if (Clock::now() >= until) return advance() > 0;
-    assert((outstanding() > 0 || until != never) && "nothing could end this wait");
+    assert((outstanding() > 0 || until != never || until_lost) && "nothing could end this wait");
     auto wait = plan_wait(until);
     if (again) wait.only_sleep();
     const auto arrival = await(wait);
@@ -231,7 +249,7 @@ bool Connection::progress(Deadline until) {
 Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) {
   look_ahead();
   Wait wait;
-  wait.until = std::min(until, next_deadline());
+  wait.until = std::min(until, requests_.deadline());
   wait.events = poll_events();
   wait.wake_fd = wake_fd;
   const bool only_receives = (wait.events & POLLOUT) == 0;
@@ -251,7 +269,9 @@ void Connection::look_ahead() {
 }
 
 ReceiveBuffer::Received Connection::receive_once(bool may_block) {
-  return receive_.receive(socket_.get(), direct_.rest(), {proto::frame_header_bytes, direct_.expected()}, may_block);
+  const ReceiveBuffer::Ahead ahead{proto::frame_header_bytes, direct_.expected()};
+  if (tls_) return receive_.receive(*tls_, direct_.rest(), ahead);
+  return receive_.receive(socket_.get(), direct_.rest(), ahead, may_block);
 }
 
 Connection::Arrival Connection::await(const Wait& wait) {
@@ -268,14 +288,16 @@ Connection::Arrival Connection::await(const Wait& wait) {
     if (wait.adapts && (!arrival.got.would_block || arrival.calls_in_vain > 0)) arrival.waited = waited;
     return arrival;
   };
-  if (wait.polling > storage::PollBudget::Duration::zero()) {
+  if (wait.polling > base::PollBudget::Duration::zero()) {
     const auto end = std::min(wait.until, began + wait.polling);
     do {
       if (receive(false)) return end_wait();
       ++arrival.calls_in_vain;
     } while (Clock::now() < end);
   }
-  if (wait.may_block && (wait.until == never || wait.until - began > 2 * blocking_receive_max)) {
+  // A record that has come may have held more than was taken; the socket is quiet then.
+  if (tls_ && tls_->has_unread() && receive(false)) return end_wait();
+  if (wait.may_block && !tls_ && (wait.until == never || wait.until - began > 2 * blocking_receive_max)) {
     (void)receive(true);
     return end_wait();
   }
@@ -307,13 +329,17 @@ std::size_t Connection::take(const Arrival& arrival) {
 }
 
 short Connection::poll_events() const {
-  return static_cast<short>(send_.sendable() > 0 && send_.error() == 0 ? POLLIN | POLLOUT : POLLIN);
+  const bool sends = (send_.sendable() > 0 && send_.error() == 0) || (tls_ && tls_->read_wants_write());
+  return static_cast<short>(sends ? POLLIN | POLLOUT : POLLIN);
 }
 
-Deadline Connection::next_deadline() const { return requests_.deadline(); }
+// What is left inside TLS makes no socket readable: it is due now.
+Deadline Connection::next_deadline() const {
+  return tls_ && ended() == nullptr && tls_->has_unread() ? Deadline::min() : requests_.deadline();
+}
 
 void Connection::check_timeout() {
-  if (Clock::now() < next_deadline()) return;
+  if (Clock::now() < requests_.deadline()) return;
   const auto& oldest = requests_.oldest();
   const auto operation = proto::to_string(oldest.operation);
   const bool sent = oldest.end_position <= send_.sent();
@@ -336,6 +362,7 @@ void Connection::end_out_of_memory() noexcept {
 }
 
 void Connection::let_go() noexcept {
+  say_end();
   socket_.reset();
   send_.clear();
   direct_.clear();

@@ -22,8 +22,9 @@
 #include "client/wire/direct_reads.hpp"
 #include "client/wire/operations.hpp"
 #include "client/wire/receive_buffer.hpp"
-#include "client/wire/request_line.hpp"
+#include "client/wire/request_queue.hpp"
 #include "client/wire/send_queue.hpp"
+#include "client/wire/tls_channel.hpp"
 #include "proto/codec.hpp"
 #include "proto/framing.hpp"
 
@@ -32,9 +33,11 @@ namespace pageserver::client {
 struct ConnectionOptions {
   std::chrono::milliseconds connect_timeout{10'000};  ///< name resolution, all addresses and hello together
   std::chrono::milliseconds request_timeout{60'000};  ///< of each request that names no other
-  /// How long at most to poll for an answer before sleeping, in microseconds; empty: see storage::poll_bound().
+  /// How long at most to poll for an answer before sleeping, in microseconds; empty: see base::poll_bound().
   std::optional<std::uint32_t> poll_us;
   std::string client_name;  ///< program and version, for the daemon's log; empty: "libpageserver VERSION"
+  std::string token_file;   ///< see credentials_for()
+  std::string token;
 };
 
 /// What the daemon announced in its hello.
@@ -93,6 +96,15 @@ public:
     enqueue(operation, completion_of<Request>(std::move(done)), timeout, {}, {});
   }
 
+  /// As submit(), for an answer that can be wrong in more than its form: where `check(answer)` returns a fault (a
+  /// proto::Decoded), the connection ends as for one that can't be decoded.
+  template <class Request, class Check, class F>
+  void submit_checked(const Request& request, Check check, F done) {
+    constexpr proto::Operation operation = OperationOf<Request>::value;
+    proto::encode(begin(operation), requests_.next_id(), request);
+    enqueue(operation, checked_completion_of<Request>(std::move(check), std::move(done)), {}, {}, {});
+  }
+
   /// As submit(), for `done(const Outcome<Value>&)` with what `convert(answer)` makes of the answer.
   template <class Value, class Request, class Convert, class F>
   void submit_converted(const Request& request, Convert convert, F done) {
@@ -149,7 +161,8 @@ public:
   std::size_t advance();
   /// advance() until at least one request completed, waiting for the socket. False when `until` passed first, or the
   /// connection had ended with nothing outstanding. Give `until` when nothing is outstanding: it waits for notices.
-  bool progress(Deadline until = never);
+  /// With `until_lost` it is also false when lost() comes to say something.
+  bool progress(Deadline until = never, bool until_lost = false);
   /// progress() until `done()`; false when `until` passed first. Throws the connection's error when it ended and
   /// `done()` still doesn't hold.
   template <class Done>
@@ -164,14 +177,14 @@ public:
   // advance() in its parts, for threads that share a connection: only await() waits, and it may run without their lock.
   struct Wait {
     Deadline until;
-    short events = 0;                         ///< what the socket is waited for
-    int wake_fd = -1;                         ///< ends the wait when it becomes readable
-    storage::PollBudget::Duration polling{};  ///< how long to look without sleeping first
-    bool may_block = false;  ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
-    bool adapts = false;     ///< the poll budget learns from how long this wait takes
+    short events = 0;                      ///< what the socket is waited for
+    int wake_fd = -1;                      ///< ends the wait when it becomes readable
+    base::PollBudget::Duration polling{};  ///< how long to look without sleeping first
+    bool may_block = false;                ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
+    bool adapts = false;                   ///< the poll budget learns from how long this wait takes
     /// For the further waits for the same answer: polling was in vain.
     void only_sleep() {
-      polling = storage::PollBudget::Duration::zero();
+      polling = base::PollBudget::Duration::zero();
       may_block = adapts = false;
     }
   };
@@ -180,7 +193,7 @@ public:
     std::size_t calls = 0;
     std::size_t calls_in_vain = 0;  ///< of them, while polling
     bool woken = false;             ///< by `wake_fd`
-    std::optional<storage::PollBudget::Duration> waited;
+    std::optional<base::PollBudget::Duration> waited;
   };
   /// Sends what can be sent and runs what completed without receiving. Returns how many did.
   std::size_t push();
@@ -201,6 +214,9 @@ public:
   void send_now() noexcept;
   bool has_unsent() const { return send_.sendable() > 0 || send_.error() != 0; }
 
+  /// Whether nobody on the way can read along.
+  bool is_encrypted() const { return tls_ != nullptr; }
+
   /// Gives up the socket without a word to the daemon. For a child after fork(2), where it is the parent's.
   void abandon() noexcept { socket_.reset(); }
 
@@ -208,6 +224,8 @@ public:
   void check_usable(proto::Operation operation) const;
   /// The error that ended the connection; null while it lives.
   const MemoryError* ended() const { return end_.error(); }
+  /// That, or that the lease is lost; null while a session can go on.
+  const MemoryError* lost() const { return end_.lost(); }
   /// A completion is running: no other call than a submit is possible.
   bool is_completing() const { return completions_.is_running(); }
   /// True in a process that is not the one that connected.
@@ -248,10 +266,12 @@ private:
                std::span<std::byte> into, std::span<const std::byte> by_reference);
 
   // connection.cpp: what goes out, time, the end.
-  void hello(Deadline deadline, const std::string& client_name);
+  void secure(Deadline deadline);
+  void say_end() noexcept;
+  void hello(Deadline deadline, const ConnectionOptions& options);
   void accept_hello(const proto::HelloAnswer& answer);
   bool is_greeted() const { return server_.version != 0; }
-  RequestLine::Limits limits() const { return {server_.requests_in_flight_max, server_.buffered_bytes_max}; }
+  RequestQueue::Limits limits() const { return {server_.requests_in_flight_max, server_.buffered_bytes_max}; }
   void admit() {
     if (const auto position = requests_.admit(limits())) send_.set_limit(*position);
   }
@@ -294,11 +314,12 @@ private:
   std::string context_;
   ServerInfo server_;
   UniqueFd socket_;
+  std::unique_ptr<TlsChannel> tls_;  ///< null: without
 
   SendQueue send_;
   ReceiveBuffer receive_;
-  storage::PollBudget budget_;
-  RequestLine requests_;
+  base::PollBudget budget_;
+  RequestQueue requests_;
   DirectReads direct_;
   CompletionRunner completions_;
   ConnectionEnd end_;

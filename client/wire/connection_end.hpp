@@ -25,6 +25,10 @@ public:
     if (!lease_lost_) lease_lost_ = error;
   }
   bool has_lost_lease() const noexcept { return lease_lost_.has_value(); }
+  /// The one or the other; null: a session can go on.
+  const MemoryError* lost() const noexcept {
+    return error_ != nullptr ? error_ : lease_lost_ ? &*lease_lost_ : nullptr;
+  }
 
   void throw_if_ended() const {
     if (error_ != nullptr) throw MemoryError{*error_};

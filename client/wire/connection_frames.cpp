@@ -1,6 +1,6 @@
 // What comes in: bytes to frames, frames to the requests that they answer.
 //
-// The life of a request: enqueue() puts it into the RequestLine, admit() lets its frame out, its answer comes here,
+// The life of a request: enqueue() puts it into the RequestQueue, admit() lets its frame out, its answer comes here,
 // what_is_wrong() holds the answer's header to what was asked, complete() closes the books and runs its completion. The
 // payload of a large read is received straight into the caller's buffer, see DirectReads.
 #include <algorithm>
@@ -108,6 +108,8 @@ std::optional<std::string> Connection::what_is_wrong(const proto::FrameHeader& h
   if (!read_data && header.payload_bytes > small_payload_bytes_max)
     return name() + " announces payload_bytes=" + std::to_string(header.payload_bytes) + ", expected at most " +
            std::to_string(small_payload_bytes_max);
+  if (header.reserved != 0)
+    return name() + " has reserved=" + std::to_string(header.reserved) + " in its header, expected 0";
   if (header.flags == proto::flag_notice) return std::nullopt;
   if (header.flags != proto::flag_answer)
     return name() + " has flags=" + std::to_string(header.flags) + ", expected an answer or a notice";
@@ -205,7 +207,10 @@ std::size_t Connection::end_of_stream(int error) {
   if (error == 0) error = send_.error();
   std::string text =
       is_greeted() ? "the daemon closed the connection" : "the daemon closed the connection before its hello";
-  if (error != 0) text += " (" + system_text(error) + ")";
+  if (const auto fault = tls_ ? tls_->fault() : std::string{}; !fault.empty())
+    text += " (" + fault + ")";
+  else if (error != 0)
+    text += " (" + system_text(error) + ")";
   if (direct_.has_current() || !receive_.bytes().empty()) text += " in the middle of a frame";
   if (requests_.in_flight() > 0 && is_greeted())
     text += ": " + std::to_string(requests_.in_flight()) + " unanswered requests may or may not have been applied";

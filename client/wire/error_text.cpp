@@ -2,6 +2,8 @@
 
 #include <system_error>
 
+#include "base/text.hpp"
+
 namespace pageserver::client {
 
 std::string error_text(std::string_view context, std::string_view operation, std::string_view message) {
@@ -19,5 +21,10 @@ std::string error_text(std::string_view context, std::string_view operation, std
 }
 
 std::string system_text(int error) { return std::generic_category().message(error); }
+
+std::string no_store_name(std::string_view store) {
+  return base::quoted(store) + " is no store's name: expected a letter or digit, then at most 63 letters, digits, " +
+         "dots, underscores and hyphens";
+}
 
 }  // namespace pageserver::client

@@ -12,4 +12,7 @@ std::string error_text(std::string_view context, std::string_view operation, std
 /// The system's words for an errno.
 std::string system_text(int error);
 
+/// Why `store`, which is none, can't be a store's name.
+std::string no_store_name(std::string_view store);
+
 }  // namespace pageserver::client

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <new>
 
+#include "client/wire/tls_channel.hpp"
+
 namespace pageserver::client {
 namespace {
 
@@ -43,19 +45,35 @@ void ReceiveBuffer::append(std::span<const std::byte> more) {
   end_ += more.size();
 }
 
+ReceiveBuffer::Places ReceiveBuffer::places(std::span<std::byte> direct, const Ahead& ahead) {
+  assert(ahead.payload.empty() || bytes().empty());
+  reserve(bytes().size() + 4096);
+  const std::size_t room = ahead.payload.empty() ? capacity_ - end_ : ahead.header_bytes;
+  return {{direct, std::span{buffer_.get() + end_, room}, ahead.payload}, direct.size() + room + ahead.payload.size()};
+}
+
+void ReceiveBuffer::note(Received& result, const Places& into, std::size_t received) noexcept {
+  result.direct = std::min(received, into.all[0].size());
+  result.buffered = std::min(received - result.direct, into.all[1].size());
+  result.ahead = received - result.direct - result.buffered;
+  end_ += result.buffered;
+  result.filled = received == into.bytes;
+}
+
 ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> direct, const Ahead& ahead,
                                                bool may_block) noexcept {
-  assert(ahead.payload.empty() || bytes().empty());
   Received result;
+  Places into;
   try {
-    reserve(bytes().size() + 4096);
+    into = places(direct, ahead);
   } catch (const std::bad_alloc&) {
     result.error = ENOMEM;
     return result;
   }
-  const std::size_t room = ahead.payload.empty() ? capacity_ - end_ : ahead.header_bytes;
-  std::array<iovec, 3> vectors{iovec{direct.data(), direct.size()}, iovec{buffer_.get() + end_, room},
-                               iovec{ahead.payload.data(), ahead.payload.size()}};
+  std::array<iovec, 3> vectors;
+  std::transform(into.all.begin(), into.all.end(), vectors.begin(), [](std::span<std::byte> place) {
+    return iovec{place.data(), place.size()};
+  });
   const std::size_t skipped = direct.empty() ? 1 : 0;
   msghdr message{};
   message.msg_iov = vectors.data() + skipped;
@@ -72,12 +90,41 @@ ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> 
     return result;
   }
   result.end = count == 0;
-  const auto received = static_cast<std::size_t>(count);
-  result.direct = std::min(received, direct.size());
-  result.buffered = std::min(received - result.direct, room);
-  result.ahead = received - result.direct - result.buffered;
-  end_ += result.buffered;
-  result.filled = received == direct.size() + room + ahead.payload.size();
+  note(result, into, static_cast<std::size_t>(count));
+  return result;
+}
+
+// Until all is full or nothing more is there: what stays in the channel would not be seen by who waits for the socket.
+ReceiveBuffer::Received ReceiveBuffer::receive(TlsChannel& channel, std::span<std::byte> direct,
+                                               const Ahead& ahead) noexcept {
+  Received result;
+  Places into;
+  try {
+    into = places(direct, ahead);
+  } catch (const std::bad_alloc&) {
+    result.error = ENOMEM;
+    return result;
+  }
+  std::size_t received = 0;
+  auto state = TlsChannel::Result::done;
+  for (std::span<std::byte> place : into.all) {
+    while (!place.empty() && state == TlsChannel::Result::done) {
+      std::size_t count = 0;
+      state = channel.read(place, count);
+      received += count;
+      place = place.subspan(count);
+      if (state == TlsChannel::Result::done && !channel.has_unread()) state = TlsChannel::Result::wants_read;
+    }
+  }
+  note(result, into, received);
+  if (received > 0) return result;
+  switch (state) {
+    case TlsChannel::Result::wants_read:
+    case TlsChannel::Result::wants_write: result.would_block = true; break;
+    case TlsChannel::Result::end: result.end = true; break;
+    case TlsChannel::Result::done:
+    case TlsChannel::Result::failed: result.error = EPROTO; break;
+  }
   return result;
 }
 

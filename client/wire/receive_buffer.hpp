@@ -7,11 +7,14 @@
 // caller's buffer, see DirectReads.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
 
 namespace pageserver::client {
+
+class TlsChannel;
 
 /// Threads: one at a time.
 class ReceiveBuffer {
@@ -40,9 +43,19 @@ public:
   /// Without waiting; or, on a socket that blocks, with: then a signal or the socket's own receive timeout end it as
   /// would_block. ENOMEM where there is no room and no memory for some.
   Received receive(int socket, std::span<std::byte> direct, const Ahead& ahead, bool may_block = false) noexcept;
+  /// The same of what TLS carries, without waiting. A record that is not right is EPROTO.
+  Received receive(TlsChannel& channel, std::span<std::byte> direct, const Ahead& ahead) noexcept;
   void append(std::span<const std::byte> more);
 
 private:
+  /// Where the next bytes go: the rest of a read's payload, bytes(), the payload that is expected.
+  struct Places {
+    std::array<std::span<std::byte>, 3> all;
+    std::size_t bytes = 0;
+  };
+  Places places(std::span<std::byte> direct, const Ahead& ahead);
+  void note(Received& result, const Places& into, std::size_t received) noexcept;
+
   std::unique_ptr<std::byte[]> buffer_;
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;

@@ -5,12 +5,17 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+
+#include "client/wire/tls_channel.hpp"
 
 namespace pageserver::client {
 namespace {
 
 // Two per chunk: enough for a burst of writes, and few enough to fill for each call.
 constexpr std::size_t vectors_max = 64;
+
+constexpr std::size_t tls_record_bytes = 16384;
 
 iovec vector_of(std::span<const std::byte> bytes) {
   // sendmsg takes pointers to what it may not change, but its struct is shared with recvmsg.
@@ -63,6 +68,49 @@ SendQueue::Sent SendQueue::send(int socket) noexcept {
     }
     result.bytes += static_cast<std::size_t>(sent);
     consume(static_cast<std::size_t>(sent));
+  }
+  return result;
+}
+
+// What begins at one position is the same at the next attempt, or longer, as TLS wants it: chunks only grow at their
+// end.
+std::span<const std::byte> SendQueue::next_piece(std::span<std::byte> room) const noexcept {
+  std::size_t filled = 0;
+  std::uint64_t left = sendable();
+  std::size_t owned_at = owned_begin_;
+  std::span<const std::byte> whole;
+  const auto add = [&](std::span<const std::byte> bytes) {
+    const auto part = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), left)));
+    if (filled == 0 && part.size() >= room.size()) {
+      whole = part;
+      return false;
+    }
+    const std::size_t count = std::min(part.size(), room.size() - filled);
+    if (count > 0) std::memcpy(room.data() + filled, part.data(), count);
+    filled += count;
+    left -= count;
+    return filled < room.size() && left > 0;
+  };
+  for (const auto& chunk : chunks_) {
+    if (!add({owned_.data() + owned_at, chunk.owned_bytes})) break;
+    owned_at += chunk.owned_bytes;
+    if (!add(chunk.external)) break;
+  }
+  return whole.empty() ? room.first(filled) : whole;
+}
+
+// A record has at most 16 KiB, and costs a call of send(2): small frames share one.
+SendQueue::Sent SendQueue::send(TlsChannel& channel) noexcept {
+  std::array<std::byte, tls_record_bytes> room;
+  Sent result;
+  while (error_ == 0 && sendable() > 0) {
+    std::size_t taken = 0;
+    const auto state = channel.write(next_piece(room), taken);
+    ++result.calls;
+    result.bytes += taken;
+    consume(taken);
+    if (state == TlsChannel::Result::wants_write) break;
+    if (state != TlsChannel::Result::done) error_ = EPROTO;
   }
   return result;
 }

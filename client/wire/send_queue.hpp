@@ -19,6 +19,8 @@
 
 namespace pageserver::client {
 
+class TlsChannel;
+
 /// A stream of bytes with positions that count from 0 since construction. What lies beyond limit() stays here.
 ///
 /// Threads: one at a time.
@@ -44,6 +46,8 @@ public:
   };
   /// Sends what the socket takes without waiting, and nothing after an error. Never raises SIGPIPE.
   Sent send(int socket) noexcept;
+  /// The same through TLS; what fails there is EPROTO.
+  Sent send(TlsChannel& channel) noexcept;
   /// errno of a send that failed, which stays; 0: none has, though the socket may be full.
   int error() const { return error_; }
 
@@ -56,6 +60,8 @@ private:
     std::span<const std::byte> external;  // these
   };
   void consume(std::size_t bytes) noexcept;
+  /// What may be sent, beginning with its first byte, as far as it lies in one piece or fits in `room`.
+  std::span<const std::byte> next_piece(std::span<std::byte> room) const noexcept;
 
   std::vector<std::byte> owned_;
   std::size_t owned_begin_ = 0;   // sent of owned_

@@ -1,5 +1,7 @@
 #include "client/wire/store_list.hpp"
 
+#include "proto/library_values.hpp"
+
 namespace pageserver::client {
 
 std::vector<ListedStore> list_stores(Connection& connection) {
@@ -13,7 +15,9 @@ std::vector<ListedStore> list_stores(Connection& connection) {
       more = answer.more;
       for (const auto& entry : answer.entries) {
         rises = rises && (stores.empty() || stores.back().name < entry.store);
-        stores.push_back({std::string{entry.store}, entry.pages, entry.read_only, entry.open});
+        ListedStore& store = stores.emplace_back();
+        store = {std::string{entry.store}, entry.pages, entry.read_only, entry.open, {}, entry.recovery_warned};
+        if (entry.recovery) store.recovery = proto::from_wire(*entry.recovery);
       }
     });
     if (!rises || (more && stores.size() == before))

@@ -62,7 +62,8 @@ public:
   explicit AsyncSession(RemoteOptions options);
   AsyncSession(AsyncSession&&) noexcept;
   AsyncSession& operator=(AsyncSession&&) noexcept;
-  /// Ends the session. Waits for the daemon's word, at most a second, when nothing is outstanding; else just leaves.
+  /// Ends the session. Waits for the daemon's word, at most a second, when nothing is outstanding; else just leaves. A
+  /// loop that can't wait calls close() before.
   ~AsyncSession();
 
   /// At most request_bytes_max() bytes, else throws limit_exceeded; the same for write().
@@ -85,6 +86,10 @@ public:
   /// trip: start its changes and the commit behind them. `unsupported`, and nothing published, unless can_commit().
   void commit(Done done, std::chrono::milliseconds timeout = {});
   void discard(Done done);
+  /// Ends the session behind everything that was started before: when `done` runs without an error that is answered,
+  /// what is private is dropped, and the lease is free; nothing is outstanding then. From the start on nothing more can
+  /// be started (invalid_argument), and the destructor waits for nothing. After a lost lease this still works.
+  void close(Done done, std::chrono::milliseconds timeout = {});
   void refresh(Result<Refreshed> done);
 
   struct Size {
@@ -104,6 +109,11 @@ public:
   void stat(Result<Stat> done);
   /// Takes the lease from the writer with this epoch (0: whichever). The value is that writer; nothing: there was none.
   void break_lease(std::uint64_t epoch, Result<std::optional<HolderStat>> done);
+
+  /// `lost` runs once, inside poll(), wait() or run_until(), when the lease is lost or the connection has ended, also
+  /// when nothing is outstanding: behind the completions that get the same error, which is beside it. wait() then waits
+  /// for that, too. Null: nobody wants to know. Rules as for completions.
+  void on_lost(std::function<void(const MemoryError& reason)> lost);
 
   /// The view as it was when the session was opened.
   const Size& opened() const noexcept;

@@ -21,7 +21,9 @@ struct FileProviderAccess;
 /// The file holds the image and nothing else. A new file is empty (0 pages); a size that is no multiple of page_size is
 /// provider_error naming file, size and remainder. grow() is sparse: it writes no zeros. flush() syncs the file, and
 /// after creation its directory entry. A file that someone else truncates meanwhile makes reads fail with
-/// provider_error, never the process.
+/// provider_error, never the process. No write is atomic: a process that is killed in one leaves a part of it. close()
+/// throws what the system says of writes that it had only seemed to take, as a file system on a network may; flush()
+/// before it is the way to know.
 ///
 /// In a child after fork(2) every call throws connection_lost: the lock is the parent's, and so is the size that it
 /// knows. The child's destructor closes the child's descriptor and leaves the parent's lock. Once the parent has closed
@@ -42,7 +44,9 @@ public:
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
   void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  std::uint64_t atomic_write_bytes() override;
   void flush() override;
+  void close() override;
 
   const std::filesystem::path& path() const noexcept;
 

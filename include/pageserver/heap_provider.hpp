@@ -10,7 +10,8 @@
 namespace pageserver {
 
 /// An image that lives and dies with the object. flush() succeeds and does nothing. Growing past what the process
-/// can allocate is no_space and changes nothing. Pages take memory once they are written to.
+/// can allocate is no_space and changes nothing. Pages take memory once they are written to. Writes of any length are
+/// atomic. close() gives the memory back.
 class PAGESERVER_EXPORT HeapProvider final : public MemoryProvider {
 public:
   HeapProvider();
@@ -23,13 +24,17 @@ public:
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
   void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  std::uint64_t atomic_write_bytes() override;
   void flush() override;
+  void close() override;
 
 private:
   void release() noexcept;
+  void check_open() const;
 
   std::byte* image_ = nullptr;
   std::uint64_t size_ = 0;
+  bool closed_ = false;
 };
 
 }  // namespace pageserver

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include <pageserver/error.hpp>
 #include <pageserver/export.hpp>
 
 namespace pageserver {
@@ -15,8 +16,9 @@ inline constexpr std::uint64_t page_size = 65536;
 /// A memory image: `pages() * page_size` bytes, addressed by byte offset.
 ///
 /// Errors: every call may throw MemoryError (error.hpp). A call that throws has changed nothing that a later read
-/// could see, unless its code is connection_lost, timed_out or protocol_error: then the call may or may not have
-/// been applied, and every later call on the same object throws the same error again.
+/// could see, with two exceptions. connection_lost, timed_out and protocol_error: the call may or may not have been
+/// applied, and every later call on the same object throws the same error again. And a write() longer than
+/// atomic_write_bytes() may have been made in part, unless it is out_of_bounds or read_only.
 ///
 /// Threads: one object is used by one thread at a time unless the concrete provider promises more.
 ///
@@ -47,9 +49,24 @@ public:
   /// Replaces the bytes at `offset` with `data`. Never grows the image; bounds as for read().
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
 
+  /// The most bytes of a write() that is applied whole or not at all: for everybody who reads the image meanwhile, when
+  /// it throws, and when a process is killed in it. Of a longer one a part may be there. Where this is page_size the
+  /// promise is for a write that lies within one page. 1: there is no promise. Never changes, and costs nothing.
+  virtual std::uint64_t atomic_write_bytes() = 0;
+
   /// Returns once everything that was written and grown before is durable: it survives a kill of every process
   /// involved and loss of power. A provider without a durable medium (the heap) returns at once.
   virtual void flush() = 0;
+
+  /// Ends the use of the image, and says what the destructor has to keep to itself. When it returns the file, or the
+  /// lease, is free for others. It flushes nothing: what was not flushed before is as durable as after the destructor,
+  /// and what a session has not published (Publish::on_flush, a fork) is dropped.
+  ///
+  /// Whatever it throws, the object is closed: every later call but close(), which then does nothing, throws
+  /// invalid_argument. In a child after fork(2) it throws connection_lost as every call does, and closes nothing.
+  ///
+  /// Threads: one, with no other inside.
+  virtual void close() = 0;
 
 protected:
   MemoryProvider(MemoryProvider&&) = default;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string_view>
 
+#include <pageserver/error.hpp>
 #include <pageserver/memory_provider.hpp>
 #include <pageserver/session.hpp>
 
@@ -13,10 +14,16 @@ namespace pageserver {
 ///
 ///     pageserver://HOST[:PORT]/STORE[?access=read|write|fork&view=live|pinned&publish=on_write|on_flush&wait_ms=N&name=WHO]
 ///     pageserver+unix:///STORE?socket=PATH[&...]        default port 6553; default access write, publish on_write
-///                                                       further keys of both: poll_us=auto|N&cache_bytes=SIZE
+///                                                       further keys of both:
+///                                                       poll_us=auto|N&cache_bytes=SIZE&token_file=PATH
 ///     file:PATH[?access=read|write]                     access=read never creates the file and takes a shared lock
 ///     heap:                                             a new, empty image in this process
 ///     store:PATH[?access=...&publish=...]               the store engine in this process
+///
+/// A writer is what open() makes unless the URI says otherwise: the program then works the same on a file, in memory
+/// and on a store, and one that can't have the only writer lease learns it here (busy, naming the holder) and not at
+/// its first write. A program that only reads says access=read, or it keeps every writer out. docs/compatibility.md has
+/// the reasons.
 ///
 /// `poll_us` is how long, in microseconds (0 to 1000, 0 is off), a call looks for its answer before it sleeps;
 /// `cache_bytes` the memory for a cache of pages: `off`, or bytes, with KiB, MiB or GiB where wanted. See RemoteOptions

@@ -125,10 +125,20 @@ typedef struct ps_options {
   int64_t request_timeout_ms; /* one request; PS_NO_TIMEOUT */
   int32_t poll_us;            /* how long a call looks for its answer before it sleeps, at most 1000; PS_POLL_OFF */
   uint64_t cache_bytes;       /* memory for a cache of pages; PS_CACHE_OFF */
+  /* Who the client is, for a daemon that gives rights by it. A token is sent only over TLS, a Unix socket or to this
+   * machine's loopback: elsewhere PS_PERMISSION_DENIED. Without one here or in the URI the environment's
+   * PAGESERVER_TOKEN is taken. */
+  const char* token;      /* the token itself; wins over a file */
+  const char* token_file; /* readable by its owner alone (and a group) */
+  /* For pageservers:// only: PEM files, and a name. */
+  const char* tls_ca;          /* authorities to believe; those of the system */
+  const char* tls_certificate; /* for a daemon that wants one of its clients; needs tls_key */
+  const char* tls_key;         /* its private key, readable by its owner alone (and a group) */
+  const char* tls_name;        /* that the daemon's certificate has to have; the URI's host */
 } ps_options;
 /* ps_options options = PS_OPTIONS_INIT; */
 #define PS_OPTIONS_INIT \
-  { sizeof(ps_options), 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0 }
+  { sizeof(ps_options), 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* ---- what calls answer ---- */
 
@@ -177,6 +187,38 @@ typedef struct ps_holder {
 } ps_holder;
 PS_API void ps_holder_free(const ps_holder* holder);
 
+/* What an opening of a store found beside the image: a log that a kill or a loss of power had left, and replayed. */
+typedef struct ps_recovery {
+  size_t size;
+  int64_t unix_ms;               /* when it was done: milliseconds since 1970-01-01 UTC */
+  uint64_t log_bytes;            /* of the log that was found */
+  uint64_t log_files;            /* of it, that counted */
+  uint64_t records;              /* publishes that were replayed */
+  uint64_t pages;                /* of the image after that */
+  uint64_t dropped_files;        /* of the log, behind the last publish that counted */
+  uint64_t dropped_records;      /* whole publishes there, which could not be replayed */
+  uint64_t kept_count;           /* files of the log that were kept under another name */
+  size_t count;                  /* of `kept_files`; may be less than `kept_count`, and is 0 in a list */
+  const char* const* kept_files; /* their names, in the image's folder */
+  int warned;                    /* not 0: more than a torn end was dropped */
+  const char* warning;           /* why, and what a person can do; "" without one, and in a list */
+} ps_recovery;
+
+/* What waits at a daemon, and what hangs: of the daemon as a whole, and of one store. Work for a disk is stuck when it
+ * has gone on for 100 milliseconds without an end. */
+typedef struct ps_load {
+  size_t size;
+  uint64_t connections;         /* of the daemon, whatever they do */
+  uint64_t directory_requests;  /* of the daemon: requests that wait for the directory of its stores */
+  uint64_t disk_calls_waiting;  /* of the daemon: work for disks that waits for a thread */
+  uint64_t disk_calls_running;  /* of the daemon: work for disks that has one */
+  uint64_t disk_threads_max;    /* of the daemon: so many threads for that there may be */
+  uint64_t store_calls_waiting; /* of the store: work for its disk that waits, for whatever reason */
+  uint64_t store_calls_stuck;   /* of the store: work for its disk that is stuck */
+  uint64_t stuck_ms;            /* for how long the oldest of these has been; 0 without one */
+} ps_load;
+PS_API void ps_load_free(const ps_load* load);
+
 /* A report on one store. Its numbers belong to nearly the same moment. */
 typedef struct ps_stat {
   size_t size;
@@ -198,6 +240,8 @@ typedef struct ps_stat {
   uint64_t fork_bytes;            /* private bytes of all forks */
   const char* last_sync_error;    /* "" when every sync went well */
   const char* image_warning;      /* "" unless the image was touched from outside */
+  const ps_load* load;            /* NULL: from an older daemon, or without one */
+  const ps_recovery* recovery;    /* the last one since the daemon, or this program, began; NULL: there was none */
 } ps_stat;
 PS_API void ps_stat_free(const ps_stat* stat);
 
@@ -225,6 +269,7 @@ typedef struct ps_session ps_session;
  * Opens what `uri` names (docs/uris.md):
  *
  *     pageserver://HOST[:PORT]/STORE[?access=read|write|fork&view=live|pinned&publish=on_write|on_flush&wait_ms=N&...]
+ *     pageservers://HOST[:PORT]/STORE[?tls_ca=PATH&tls_certificate=PATH&tls_key=PATH&tls_name=NAME&...]    TLS
  *     pageserver+unix:///STORE?socket=PATH[&...]
  *     file:PATH[?access=read|write]     a path without a scheme is the same
  *     heap:                             an empty image in this process
@@ -234,8 +279,13 @@ typedef struct ps_session ps_session;
  */
 PS_API int ps_session_open(const char* uri, const ps_options* options, ps_session** session, ps_error* error);
 /* Ends the session: what was not flushed of an on_flush transaction is dropped, the lease is free. Waits at most a
- * second for the daemon's word. NULL is fine. */
+ * second for the daemon's word, and says nothing of what goes wrong. NULL is fine. */
 PS_API void ps_session_close(ps_session* session);
+/* Ends the session as ps_session_close(), which still has to free the handle, and says how it went: on PS_OK the file,
+ * or the lease, is free for others. Flushes nothing. Waits for the daemon for request_timeout. Whatever it answers, the
+ * session is over: every later call but this one, which then does nothing, is PS_INVALID_ARGUMENT. No other call may be
+ * inside. */
+PS_API int ps_session_end(ps_session* session, ps_error* error);
 
 PS_API int ps_session_size(ps_session* session, uint64_t* bytes, ps_error* error);
 PS_API int ps_session_pages(ps_session* session, uint64_t* pages, ps_error* error);
@@ -243,6 +293,10 @@ PS_API int ps_session_pages(ps_session* session, uint64_t* pages, ps_error* erro
 PS_API int ps_session_grow(ps_session* session, uint64_t new_pages, uint64_t* previous_pages, ps_error* error);
 /* Fills `buffer`; on an error its content is unspecified. `buffer` may be NULL where `length` is 0. */
 PS_API int ps_session_read(ps_session* session, uint64_t offset, void* buffer, size_t length, ps_error* error);
+/* The most bytes of a write that is applied whole or not at all: for everybody who reads meanwhile, when it fails, and
+ * when a process is killed in it. PS_PAGE_BYTES: of a write that lies within one page. 1: there is no such promise. It
+ * never changes. */
+PS_API int ps_session_atomic_write_bytes(ps_session* session, uint64_t* bytes, ps_error* error);
 /* Never grows the image. `data` may be NULL where `length` is 0. */
 PS_API int ps_session_write(ps_session* session, uint64_t offset, const void* data, size_t length, ps_error* error);
 /* Returns once everything that was written and grown before survives a kill of every process involved and loss of
@@ -257,8 +311,17 @@ PS_API int ps_session_version(ps_session* session, ps_image_version* version, ps
 /* pinned: moves to the newest version; fork: moves the base, only when nothing is private; live: says the newest
  * version; writer: PS_UNSUPPORTED. `refreshed` may be NULL. */
 PS_API int ps_session_refresh(ps_session* session, const ps_refreshed** refreshed, ps_error* error);
+/* As a flush, unless a change of this session failed since the last flush, commit or discard that went well: then
+ * nothing is published, and the error is PS_INVALID_ARGUMENT, naming the change. */
+PS_API int ps_session_commit(ps_session* session, ps_error* error);
 /* writer: drops what is not published; fork: back to the version at opening; reader: nothing. */
 PS_API int ps_session_discard(ps_session* session, ps_error* error);
+/* Takes the writer lease of this store from whoever has it, if its epoch is this one (0: whichever). *broken, which may
+ * be given as NULL, is that writer; NULL: there was none. */
+PS_API int ps_session_break_lease(ps_session* session, uint64_t epoch, const ps_holder** broken, ps_error* error);
+/* PS_OK while the session can go on; else why it can't: PS_LEASE_LOST, or what has ended its connection. Takes in what
+ * the daemon has said meanwhile, without a round trip and without waiting for it. */
+PS_API int ps_session_lost(ps_session* session, ps_error* error);
 PS_API int ps_session_stat(ps_session* session, const ps_stat** stat, ps_error* error);
 /* As a write of zeros of any length, without sending or storing them. */
 PS_API int ps_session_zero(ps_session* session, uint64_t offset, uint64_t length, ps_error* error);
@@ -277,7 +340,8 @@ typedef struct ps_store {
   const char* name;
   uint64_t pages;
   int read_only;
-  int open; /* not 0: the daemon has it open */
+  int open;                    /* not 0: the daemon has it open */
+  const ps_recovery* recovery; /* as in ps_stat, without the texts */
 } ps_store;
 
 typedef struct ps_stores {
@@ -296,8 +360,8 @@ typedef struct ps_daemon_info {
 } ps_daemon_info;
 PS_API void ps_daemon_info_free(const ps_daemon_info* info);
 
-/* Connects to `pageserver://HOST[:PORT]` or `pageserver+unix:///?socket=PATH`. Of `options`, which may be NULL,
- * client_name, the timeouts and poll_us are taken. */
+/* Connects to `pageserver://HOST[:PORT]`, `pageservers://HOST[:PORT]` or `pageserver+unix:///?socket=PATH`. Of
+ * `options`, which may be NULL, client_name, the timeouts, poll_us, and what says who the client is are taken. */
 PS_API int ps_daemon_open(const char* uri, const ps_options* options, ps_daemon** daemon, ps_error* error);
 PS_API void ps_daemon_close(ps_daemon* daemon);
 /* Asks it to answer. `round_trip_ns`, which may be NULL, gets how long that took. */
@@ -307,10 +371,120 @@ PS_API int ps_daemon_describe(ps_daemon* daemon, const ps_daemon_info** info, ps
 PS_API int ps_daemon_list(ps_daemon* daemon, const ps_stores** stores, ps_error* error);
 PS_API int ps_daemon_create(ps_daemon* daemon, const char* store, uint64_t pages, ps_error* error);
 PS_API int ps_daemon_remove(ps_daemon* daemon, const char* store, ps_error* error);
+
+/* What a client may do with a store, as bits. A later daemon may know more. */
+enum {
+  PS_RIGHT_READ = 1,  /* open it with access read */
+  PS_RIGHT_FORK = 2,  /* open it with access fork */
+  PS_RIGHT_WRITE = 4, /* open it with access write, which reads as well */
+  PS_RIGHT_CREATE = 8,
+  PS_RIGHT_REMOVE = 16,
+  PS_RIGHT_ADMIN = 32 /* break its lease, see and end the sessions of others, see their names */
+};
+
+/* Whom a daemon takes a client for, and what that client may do. */
+typedef struct ps_identity {
+  size_t size;
+  const char* identity;    /* "token:NAME", "cert:NAME", "uid:NUMBER", "anyone" */
+  uint32_t rights;         /* PS_RIGHT_..., together */
+  const char* rights_text; /* the same for people: "read, fork"; "nothing" */
+  const char* why;         /* for people: which rules give them */
+} ps_identity;
+PS_API void ps_identity_free(const ps_identity* identity);
+
+/* Who this client is for the daemon, and what it may do with `store`, or with every store where that is NULL.
+ * PS_UNSUPPORTED of an older daemon, which does not ask: whoever reaches it may do everything. */
+PS_API int ps_daemon_whoami(ps_daemon* daemon, const char* store, const ps_identity** identity, ps_error* error);
+
 /* Takes the lease from the writer of `store` with this epoch (ps_stat has it; 0: whichever). *broken, which may be
  * given as NULL, is that writer; NULL: there was none. */
 PS_API int ps_daemon_break_lease(ps_daemon* daemon, const char* store, uint64_t epoch, const ps_holder** broken,
                                  ps_error* error);
+
+/* What a connection to a daemon does. A later daemon may say more. */
+enum {
+  PS_STATE_GREETING = 0, /* it has not said hello */
+  PS_STATE_FRONT = 1,    /* it has no session */
+  PS_STATE_OPENING = 2,  /* its session is being opened */
+  PS_STATE_IN_LINE = 3,  /* its session waits for the writer lease */
+  PS_STATE_SESSION = 4,
+  PS_STATE_LEAVING = 5 /* it has ended, but for what its peer has not read or a disk has not returned */
+};
+/* What its oldest request waits for. A later daemon may say more. */
+enum {
+  PS_WAITS_FOR_NOTHING = 0, /* that is known */
+  PS_WAITS_FOR_DIRECTORY = 1,
+  PS_WAITS_FOR_STORE = 2, /* which is being opened */
+  PS_WAITS_FOR_LEASE = 3,
+  PS_WAITS_FOR_FLUSH = 4,
+  PS_WAITS_FOR_ROOM = 5, /* in the log */
+  PS_WAITS_FOR_DISK = 6, /* a call that does not come back */
+  PS_WAITS_FOR_TURN = 7  /* other sessions of its store are stuck in too many calls */
+};
+
+/* A connection to a daemon, and the session that it has or waits for. What is about a session is 0 or "" without one.
+ * Times are in milliseconds. */
+typedef struct ps_session_report {
+  size_t size;
+  int state;      /* PS_STATE_... */
+  int waits_for;  /* PS_WAITS_FOR_... */
+  int access;     /* PS_ACCESS_... */
+  int view;       /* PS_VIEW_... */
+  int publish;    /* PS_PUBLISH_... */
+  int peer_known; /* not 0: peer_uid and peer_pid are, of the process at the other end of a Unix socket */
+  int has_lease;
+  int lost_lease;
+  int kicked; /* not 0: it is being ended */
+  uint64_t connection_id;
+  uint64_t session_id;         /* never that of another one while the daemon runs; as in the daemon's log */
+  uint64_t connected_ms;       /* age of the connection */
+  uint64_t opened_ms;          /* since the session was opened, or began to wait for that */
+  uint64_t idle_ms;            /* since its last request; 0 while one is in flight */
+  uint64_t epoch;              /* of the writer lease */
+  uint64_t place_in_line;      /* 1: the next one to get the lease; 0: not in the line */
+  uint64_t held_version;       /* number of the version that this pin or fork holds */
+  uint64_t requests;           /* that are done */
+  uint64_t bytes_read;         /* sent to it as data */
+  uint64_t bytes_written;      /* taken from it as data */
+  uint64_t private_bytes;      /* that others don't see, as they count against bounds */
+  uint64_t unsent_bytes;       /* of answers that its peer does not take */
+  uint32_t requests_in_flight; /* that have arrived and are not answered; may be fewer than there are */
+  uint32_t peer_uid;
+  uint32_t peer_pid;
+  uint32_t request_ms; /* age of the oldest request in flight */
+  const char* store;
+  const char* session_name; /* what the session calls itself */
+  const char* client_name;  /* program and version */
+  const char* address;      /* "127.0.0.1:40312", "unix pid 4711" */
+} ps_session_report;
+
+typedef struct ps_sessions {
+  size_t size;
+  size_t count;
+  const ps_session_report* const* sessions; /* in rising order of their connections' ids */
+} ps_sessions;
+PS_API void ps_sessions_free(const ps_sessions* sessions);
+
+typedef struct ps_kicked {
+  size_t size;
+  const ps_session_report* session; /* as it was before */
+  /* Not 0: all that it held is free. 0: a call to a disk still has hold of it, after a second; its lease and its pin
+   * are free all the same, but for a publish that is under way. */
+  int released;
+} ps_kicked;
+PS_API void ps_kicked_free(const ps_kicked* kicked);
+
+/* All connections, or with `store`, which may be NULL, those that have a session on it or wait for one. Answered also
+ * while stores hang. PS_UNSUPPORTED of an older daemon; the same for what follows. */
+PS_API int ps_daemon_sessions(ps_daemon* daemon, const char* store, const ps_sessions** sessions, ps_error* error);
+/* Of `store`, or of all stores together where that is NULL. */
+PS_API int ps_daemon_load(ps_daemon* daemon, const char* store, const ps_load** load, ps_error* error);
+enum { PS_KICK_SESSION = 0, PS_KICK_CONNECTION = 1 };
+/* Ends the session, or the connection, with that id, whatever it does. Its client's calls answer PS_CONNECTION_LOST
+ * from then on, with a text that names who asked for this, and `reason`, which may be NULL. PS_NOT_FOUND where there is
+ * none any more. `kicked` may be NULL. */
+PS_API int ps_daemon_kick(ps_daemon* daemon, int what, uint64_t id, const char* reason, const ps_kicked** kicked,
+                          ps_error* error);
 
 /* ---- a session for event loops, and for many requests in flight from one thread ---- */
 
@@ -346,7 +520,8 @@ typedef void (*ps_holder_done)(void* user_data, const ps_error* error, const ps_
 
 /* For remote URIs only; a cache is none here. */
 PS_API int ps_async_open(const char* uri, const ps_options* options, ps_async** async, ps_error* error);
-/* Waits for the daemon's word, at most a second, when nothing is outstanding; else just leaves. */
+/* Waits for the daemon's word, at most a second, when nothing is outstanding; else just leaves. ps_async_end() is for
+ * who can't wait. */
 PS_API void ps_async_close(ps_async* async);
 
 /* At most request_bytes_max bytes, else PS_LIMIT_EXCEEDED; the same for a write. */
@@ -364,6 +539,10 @@ PS_API int ps_async_flush(ps_async* async, uint64_t timeout_ms, ps_done done, vo
 /* As a flush, unless a change of this session was refused since the last one that went well: then nothing is published
  * and the error is PS_INVALID_ARGUMENT, naming the change. So a transaction costs one round trip. */
 PS_API int ps_async_commit(ps_async* async, uint64_t timeout_ms, ps_done done, void* user_data, ps_error* error);
+/* Ends the session behind everything that was started before: when `done` gets no error, that is answered, and the
+ * lease is free. From the start on nothing more can be started. The handle is still to be closed, which then waits for
+ * nothing. `timeout_ms`, where it is not 0, replaces request_timeout. */
+PS_API int ps_async_end(ps_async* async, uint64_t timeout_ms, ps_done done, void* user_data, ps_error* error);
 PS_API int ps_async_discard(ps_async* async, ps_done done, void* user_data, ps_error* error);
 PS_API int ps_async_refresh(ps_async* async, ps_refreshed_done done, void* user_data, ps_error* error);
 /* Size and version of the session's view. */
@@ -387,6 +566,10 @@ typedef struct ps_interest {
   size_t outstanding; /* started, and its completion did not run yet */
 } ps_interest;
 PS_API int ps_async_interest(ps_async* async, ps_interest* interest, ps_error* error);
+
+/* `lost` runs once, as completions do, when the lease is lost or the connection has ended, also when nothing is
+ * outstanding. NULL: nobody wants to know. */
+PS_API int ps_async_on_lost(ps_async* async, ps_done lost, void* user_data, ps_error* error);
 
 /* What never changes in a session. Owned by the caller, who sets `size`. */
 typedef struct ps_opened {

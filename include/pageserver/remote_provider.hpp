@@ -33,8 +33,20 @@ struct RemoteOptions {
   /// answers come that soon, and never between calls. Empty: the library's own choice, which is 0 where the process
   /// may use one processor only (by affinity or by the quota of a cgroup).
   std::optional<std::uint32_t> poll_us;
+  /// A file with the token that says who this client is, readable by its owner alone (and a group); empty: none.
+  /// Without one the environment's PAGESERVER_TOKEN is taken. A token is sent only over TLS, a Unix socket or to this
+  /// machine's loopback: elsewhere the constructor throws permission_denied.
+  std::string token_file;
+  std::string token;  ///< the token itself; wins over the file
   /// Memory for a cache of pages, in bytes; 0: none. See RemoteProvider. Less than two pages (131,072) is none either.
   std::uint64_t cache_bytes = 0;
+  /// TLS 1.3 to `host`, whose certificate is verified, chain and name: the constructor throws connection_lost, saying
+  /// why, where that fails. `port` is then 6554 by default of a daemon, and has to be set.
+  bool tls = false;
+  std::string tls_ca;           ///< PEM file with authorities to believe; empty: those of the system
+  std::string tls_certificate;  ///< PEM file, for a daemon that wants one of its clients; empty: none
+  std::string tls_key;          ///< PEM file with its private key, readable by its owner alone (and a group)
+  std::string tls_name;         ///< that the daemon's certificate has to have; empty: `host`
 };
 
 /// What a session has cost so far, counted since it was opened.
@@ -50,11 +62,12 @@ struct RemoteTraffic {
   std::uint64_t cache_bytes_peak = 0;  ///< the most that it was
 };
 
-/// Speaks the protocol of proto/PROTOCOL.md, blocking. Requests larger than the server's limit are split, each part
-/// atomic by itself. Never reconnects and never sends anything twice: after connection_lost, timed_out or
-/// protocol_error every call throws that error again, since what was not answered may or may not have been applied.
-/// The same holds in a child after fork(2), whose first call throws connection_lost saying so. A writer's and a fork's
-/// size() and pages() cost no round trip. Every error's text names server, store and operation.
+/// Speaks the protocol of proto/PROTOCOL.md, blocking. Writes larger than the server's limit, which
+/// atomic_write_bytes() says, are split, each part atomic by itself; so are reads. Never reconnects and never sends
+/// anything twice: after connection_lost, timed_out or protocol_error every call throws that error again, since what
+/// was not answered may or may not have been applied. The same holds in a child after fork(2), whose first call throws
+/// connection_lost saying so. A writer's and a fork's size() and pages() cost no round trip. Every error's text names
+/// server, store and operation.
 ///
 /// The cache (`cache_bytes`) keeps pages where nobody else can change what the session sees: for a writer, a pinned
 /// reader and a fork. For a live reader it is off by itself, since its every read sees the newest version. Pages are
@@ -63,8 +76,9 @@ struct RemoteTraffic {
 /// bytes and grown pages stay here until flush() or until the cache needs room, and only what differs from the page as
 /// it was is sent, together with the flush in one round trip where the daemon has the operation `commit`. An error that
 /// the daemon would have answered to the write (no_space, limit_exceeded, snapshot_too_old) is then thrown by the
-/// flush, or by whatever call needed the room, and nothing is lost by it (a write of several pages that needed it may
-/// have been made in part, page by page). out_of_bounds and read_only are thrown at once. After the daemon's notice
+/// flush, or by whatever call needed the room, and nothing is lost by it. A write of several pages that needed it may
+/// have been made in part, page by page, so that atomic_write_bytes() is page_size there; others still see all of a
+/// transaction or nothing. out_of_bounds and read_only are thrown at once. After the daemon's notice
 /// that the lease is lost no call is served from the cache: it looks for one at least every 2 ms. A refresh drops what
 /// it found changed. Calls of several threads then run one after the other.
 ///
@@ -77,7 +91,7 @@ public:
   explicit RemoteProvider(RemoteOptions options);
   RemoteProvider(RemoteProvider&&) noexcept;
   RemoteProvider& operator=(RemoteProvider&&) noexcept;
-  /// Ends the session and waits, at most a second, until the server confirmed that the lease is free.
+  /// As close(), but waits a second at most for the daemon's word, and says nothing of what went wrong.
   ~RemoteProvider() override;
 
   std::uint64_t size() override;
@@ -85,20 +99,34 @@ public:
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
   void write(std::uint64_t offset, std::span<const std::byte> data) override;
+  std::uint64_t atomic_write_bytes() override;
   void flush() override;
+  /// Waits until the daemon confirmed that the session is over, for request_timeout at most. After a lost lease that is
+  /// no error. Throws connection_lost or timed_out where that could not be learned: the daemon then releases the
+  /// session when it finds the connection gone.
+  void close() override;
 
   Version version() override;
   Refreshed refresh() override;
   void discard() override;
+  void commit() override;
+  std::optional<HolderStat> break_lease(std::uint64_t epoch = 0) override;
+  std::optional<MemoryError> lost() override;
   Stat stat() override;
   void zero(std::uint64_t offset, std::uint64_t length) override;
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override;
+
+  /// For an event loop that wants to hear at once when lost() has something to say: readable when the daemon has said
+  /// something, and then lost() takes it in. Nothing else may be done with it. -1 in a child after fork(2), and after
+  /// close().
+  int socket() const noexcept;
 
   /// What the session has cost so far; costs no round trip.
   RemoteTraffic traffic();
 
 private:
   class Impl;
+  Impl& impl() const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <pageserver/error.hpp>
 #include <pageserver/memory_provider.hpp>
 
 namespace pageserver {
@@ -52,6 +53,34 @@ struct HolderStat {
   std::uint64_t version_number = 0;  ///< the version that it holds; 0 for a writer
 };
 
+/// What an opening of a store found beside the image: a log that a kill or a loss of power had left, which was
+/// replayed.
+struct Recovery {
+  std::int64_t unix_ms = 0;             ///< when it was done: milliseconds since 1970-01-01 UTC
+  std::uint64_t log_bytes = 0;          ///< of the log that was found
+  std::uint64_t log_files = 0;          ///< of it, that counted
+  std::uint64_t records = 0;            ///< publishes that were replayed
+  std::uint64_t pages = 0;              ///< of the image after that
+  std::uint64_t dropped_files = 0;      ///< of the log, behind the last publish that counted
+  std::uint64_t dropped_records = 0;    ///< whole publishes there, which could not be replayed
+  std::uint64_t kept_count = 0;         ///< files of the log that were kept under another name
+  std::vector<std::string> kept_files;  ///< their names, in the image's folder; from a daemon as many as fit an answer
+  std::string warning;                  ///< not empty: more than a torn end was dropped, why, and what a person can do
+};
+
+/// What waits at a daemon, and what hangs: of the daemon as a whole, and of one store. Work for a disk is stuck when it
+/// has gone on for 100 milliseconds without an end.
+struct Load {
+  std::uint64_t connections = 0;          ///< of the daemon, whatever they do
+  std::uint64_t directory_requests = 0;   ///< of the daemon: requests that wait for the directory of its stores
+  std::uint64_t disk_calls_waiting = 0;   ///< of the daemon: work for disks that waits for a thread
+  std::uint64_t disk_calls_running = 0;   ///< of the daemon: work for disks that has one
+  std::uint64_t disk_threads_max = 0;     ///< of the daemon: so many threads for that there may be
+  std::uint64_t store_calls_waiting = 0;  ///< of the store: work for its disk that waits, for whatever reason
+  std::uint64_t store_calls_stuck = 0;    ///< of the store: work for its disk that is stuck
+  std::uint64_t stuck_ms = 0;             ///< for how long the oldest of these has been; 0 without one
+};
+
 /// A report on one store, for people and monitoring. Numbers of one report belong to nearly the same moment.
 struct Stat {
   std::string store;        ///< its name; for an embedded store its path
@@ -72,6 +101,10 @@ struct Stat {
   std::uint64_t fork_bytes = 0;             ///< private bytes of all forks, in memory or spilled
   std::string last_sync_error;              ///< empty when every sync went well
   std::string image_warning;                ///< empty unless the image was touched from outside
+  std::optional<Load> load;                 ///< nothing from an older daemon, or without one
+  /// Of the last opening that found a log, of those by this program or daemon: nothing when none did. A daemon of
+  /// before does not say.
+  std::optional<Recovery> recovery;
 };
 
 /// One client's use of one store. Access, view and publish mode were chosen at opening and never change.
@@ -94,6 +127,22 @@ public:
   /// write: drops unpublished bytes and grows. fork: back to the version at opening. read: nothing to drop.
   virtual void discard() = 0;
 
+  /// As flush(), unless a write(), zero() or grow() of this session threw since its last flush(), commit() or discard()
+  /// that went well: then nothing is published, what is private stays so, and the error is invalid_argument. Its text
+  /// names the change. Do again what is missing and flush(), or discard(). So a transaction of which a part was refused
+  /// is not published by who overlooked that.
+  virtual void commit() = 0;
+
+  /// Takes the writer lease of this store from whoever has it, if its epoch is this one (0: whichever): every call of
+  /// that session throws lease_lost from then on, and what it has not published is lost. Returns who it was; nothing:
+  /// there was none. For any access.
+  virtual std::optional<HolderStat> break_lease(std::uint64_t epoch = 0) = 0;
+
+  /// Why this session can't go on: lease_lost, or what has ended its connection. Nothing while it can. Takes in what
+  /// the daemon has said meanwhile, without a round trip and without waiting for it, so that a program which does
+  /// nothing with its session hears that it is over.
+  virtual std::optional<MemoryError> lost() = 0;
+
   /// A report on the store; costs one round trip on a remote session.
   virtual Stat stat() = 0;
 
@@ -102,7 +151,8 @@ public:
   virtual void zero(std::uint64_t offset, std::uint64_t length) = 0;
 
   /// The parts of `[offset, offset + length)` that may hold something other than zeros, in rising order, not
-  /// overlapping; what lies between them is zero in the version that this session sees. Bounds as for read().
+  /// overlapping; what lies between them is zero in the version that this session sees. Bounds as for read(). In a live
+  /// view a long answer comes in parts, each of the newest version at its moment; a pinned one has one version.
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) = 0;
 };
 

@@ -1,17 +1,16 @@
 #include "server/config/command_line.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstring>
 #include <iostream>
 
-#include "base/unique_fd.hpp"
+#include "base/nearest.hpp"
+#include "proto/codec.hpp"
 #include "server/config/config_json.hpp"
 #include "server/config/config_reference.hpp"
+#include "server/config/config_text.hpp"
 #include "server/config/config_values.hpp"
+#include "server/config/tls_files.hpp"
+#include "server/metrics/metrics_text.hpp"
 #include "server/runtime/version.hpp"
 
 namespace pageserver::server {
@@ -20,26 +19,34 @@ namespace {
 
 constexpr const char* description =
     "Serves memory images, flat files of 64 KiB pages, over TCP and Unix sockets.\n"
-    "There is no authentication: whoever can connect can read and write.";
+    "Without rules in its configuration it serves everybody on this machine, and no other.";
 
-constexpr const char* footer =
+constexpr const char* notes =
     "Without --listen, --unix or a configuration that says so it listens on 127.0.0.1:6553.\n"
     "Flags win over the configuration file: each list that a flag begins replaces the file's, stores replace by name.\n"
-    "SIGTERM and SIGINT stop in an orderly way, a second one at once.\n"
-    "Exit status: 0 stopped in order, 1 could not start or could not close a store, 2 usage.\n\n"
-    "Example:\n"
+    "SIGTERM and SIGINT stop in an orderly way, a second one at once.";
+constexpr const char* status =
+    "Exit status: 0 stopped in order, 1 could not start or could not close a store, 2 usage.";
+constexpr const char* example =
     "  pageserverd --store demo=/var/lib/demo.img --listen 127.0.0.1:6553 --unix /run/pageserver.sock";
 
 struct Flags {
   std::string config_path;
   std::vector<std::string> listen;
+  std::vector<std::string> listen_tls;
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string tls_client_ca;
   std::vector<std::string> unix_paths;
   std::vector<std::string> stores;
   std::string directory;
   bool allow_create = false;
   bool allow_remove = false;
+  bool insecure = false;
+  std::vector<std::string> explain;
   std::string poll;
   std::string port_file;
+  std::string metrics;
   std::string log_format;
   std::string log_level;
 };
@@ -54,6 +61,9 @@ CLI::Validator form(std::string_view expected) {
       "");
 }
 
+std::optional<ListenAddress> parse_listen_tls(std::string_view text) { return parse_listen(text, true); }
+std::optional<ListenAddress> parse_listen_plain(std::string_view text) { return parse_listen(text); }
+
 // The option's type name lists the words already: the validator adds nothing to it.
 CLI::Validator one_of(std::vector<std::string> words) { return CLI::IsMember(std::move(words)).description(""); }
 
@@ -63,15 +73,28 @@ CLI::Validator not_empty() {
                         "");
 }
 
-void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_reference) {
+void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_reference, bool& print_metrics) {
   app.add_option("--config", flags.config_path, "Configuration file (JSON; --print-config-reference shows every key)")
       ->type_name("FILE")
       ->check(not_empty());
   app.add_option("--listen", flags.listen, "TCP address to listen on, such as 127.0.0.1:6553, [::1]:6553, 0.0.0.0:0")
       ->type_name("HOST:PORT")
-      ->check(form<parse_listen>(listen_form))
+      ->check(form<parse_listen_plain>(listen_form))
       ->expected(1)
       ->take_all();
+  app.add_option("--listen-tls", flags.listen_tls, "The same, with TLS")
+      ->type_name("HOST:PORT")
+      ->check(form<parse_listen_tls>(listen_form))
+      ->expected(1)
+      ->take_all();
+  app.add_option("--tls-certificate", flags.tls_certificate, "PEM file with the certificate for TLS, and its chain")
+      ->type_name("FILE")
+      ->check(not_empty());
+  app.add_option("--tls-key", flags.tls_key, "PEM file with its private key")->type_name("FILE")->check(not_empty());
+  app.add_option("--tls-client-ca", flags.tls_client_ca,
+                 "PEM file with authorities: with TLS, clients must have a certificate by one of them")
+      ->type_name("FILE")
+      ->check(not_empty());
   app.add_option("--unix", flags.unix_paths, "Unix socket to listen on")
       ->type_name("PATH")
       ->check(not_empty())
@@ -87,6 +110,8 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->check(not_empty());
   app.add_flag("--allow-create", flags.allow_create, "Clients may create stores in the directory");
   app.add_flag("--allow-remove", flags.allow_remove, "Clients may remove stores from the directory");
+  app.add_flag("--insecure", flags.insecure,
+               "Without rules: serve everybody who has a way to the daemon, whoever that is");
   app.add_option("--poll-us", flags.poll,
                  "Microseconds to poll for a session's next request before sleeping, while that pays; 0: never")
       ->type_name("auto|N")
@@ -94,6 +119,10 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
   app.add_option("--port-file", flags.port_file, "File to write ADDRESS:PORT of each TCP listener to, once all serve")
       ->type_name("FILE")
       ->check(not_empty());
+  app.add_option("--metrics", flags.metrics,
+                 "Where to tell metrics and health by HTTP; a port alone is one of this machine's loopback")
+      ->type_name("HOST:PORT|PORT|unix:PATH")
+      ->check(form<parse_metrics>(metrics_form));
   app.add_option("--log-format", flags.log_format, "Log lines on standard error as text or as JSON")
       ->type_name("text|json")
       ->check(one_of({"text", "json"}));
@@ -101,25 +130,29 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->type_name("debug|info|warn|error")
       ->check(one_of({"debug", "info", "warn", "error"}));
   app.add_flag("--check-config", check_only, "Say `ok`, or all that is wrong with the configuration, and end");
+  app.add_option("--explain", flags.explain, "With --check-config: say what WHO may do with STORE, and why")
+      ->type_name("WHO STORE")
+      ->expected(2)
+      ->type_size(1);
   app.add_flag("--print-config-reference", print_reference,
                "Print every key of the configuration file, with values, default and meaning, and end");
+  app.add_flag("--print-metrics-reference", print_metrics, "Print every metric with its labels and meaning, and end");
   app.set_version_flag("--version", std::string(server_name));
 }
 
-// A pipe is read as well, such as that of <(...) in a shell.
-std::string read_text(const std::string& path, std::string& text) {
-  constexpr std::size_t bytes_max = 16u << 20;
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  if (!file.is_open()) return std::strerror(errno);
-  std::vector<char> part(64u << 10);
-  for (;;) {
-    const ssize_t got = ::read(file.get(), part.data(), part.size());
-    if (got == 0) return {};
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno == EISDIR ? "it is a folder; name the configuration file itself" : std::strerror(errno);
-    text.append(part.data(), static_cast<std::size_t>(got));
-    if (text.size() > bytes_max) return "it has more than " + std::to_string(bytes_max) + " bytes";
+/// What is wrong, and which flag was probably meant.
+std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) names.push_back("--" + option->get_single_name());
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  for (const std::string& word : app.remaining()) {
+    if (!word.starts_with("-")) continue;
+    const std::string flag = word.substr(0, word.find('='));
+    if (const auto meant = base::nearest(flag, known)) text += "; did you mean " + *meant + "?";
+    break;
   }
+  return text;
 }
 
 void read_file(const std::string& path, CommandLine& result) {
@@ -144,9 +177,10 @@ void apply_stores(const Flags& flags, Config& config) {
 }
 
 void apply(const Flags& flags, Config& config, std::vector<std::string>& faults) {
-  if (!flags.listen.empty()) config.listen.clear();
+  if (!flags.listen.empty() || !flags.listen_tls.empty()) config.listen.clear();
   if (!flags.unix_paths.empty()) config.unix_sockets.clear();
   for (const std::string& text : flags.listen) config.listen.push_back(*parse_listen(text));
+  for (const std::string& text : flags.listen_tls) config.listen.push_back(*parse_listen_tls(text));
   for (const std::string& path : flags.unix_paths) config.unix_sockets.push_back({path, UnixListen().mode});
   if (config.listen.empty() && config.unix_sockets.empty()) config.listen.push_back({"127.0.0.1", proto::default_port});
   apply_stores(flags, config);
@@ -162,8 +196,17 @@ void apply(const Flags& flags, Config& config, std::vector<std::string>& faults)
       config.directory->remove |= flags.allow_remove;
     }
   }
+  config.access.insecure = flags.insecure;
+  if (!flags.tls_certificate.empty()) config.tls.certificate = flags.tls_certificate;
+  if (!flags.tls_key.empty()) config.tls.key = flags.tls_key;
+  if (!flags.tls_client_ca.empty()) config.tls.client_ca = flags.tls_client_ca;
+  config.access.certificates = !config.tls.client_ca.empty();
   if (!flags.poll.empty()) config.poll_us = *parse_poll(flags.poll);
   if (!flags.port_file.empty()) config.port_file = flags.port_file;
+  if (!flags.metrics.empty()) {
+    if (!config.metrics) config.metrics.emplace();
+    config.metrics->listen = *parse_metrics(flags.metrics);
+  }
   if (!flags.log_format.empty()) config.log_format = flags.log_format == "json" ? LogFormat::json : LogFormat::text;
   if (!flags.log_level.empty()) {
     config.log_level = flags.log_level == "debug"   ? LogLevel::debug
@@ -173,22 +216,68 @@ void apply(const Flags& flags, Config& config, std::vector<std::string>& faults)
   }
 }
 
+/// --check-config and --explain: the tokens file too.
+void check_access(const Flags& flags, CommandLine& result) {
+  std::shared_ptr<const AccessPolicy> policy;
+  result.faults = load_policy(result.config.access, policy);
+  std::shared_ptr<const tls::Context> tls;
+  for (std::string& fault : TlsFiles(result.config).look(true, tls)) result.faults.push_back(std::move(fault));
+  if (!result.faults.empty() || flags.explain.empty()) return;
+  const Granted granted = policy->explain(Identity(flags.explain[0]), flags.explain[1]);
+  std::cout << flags.explain[0] << " may do " << text_of(granted.rights) << " with " << flags.explain[1] << '\n'
+            << granted.why << '\n';
+  result.exit_status = 0;
+}
+
+std::string fault_in_explain(const Flags& flags, bool check_only) {
+  if (flags.explain.empty()) return {};
+  if (!check_only) return "--explain goes with --check-config";
+  if (!is_identity(flags.explain[0], false))
+    return "--explain: expected token:NAME, uid:NUMBER, cert:NAME or anyone, got \"" + flags.explain[0] + "\"";
+  if (!proto::is_store_name(flags.explain[1]))
+    return "--explain: expected a store's name, got \"" + flags.explain[1] + "\"";
+  return {};
+}
+
 }  // namespace
+
+ProgramPage program_page() {
+  ProgramPage page{description, notes, status, example, {}};
+  Flags flags;
+  bool check_only = false;
+  bool print_reference = false;
+  bool print_metrics = false;
+  CLI::App app;
+  add_flags(app, flags, check_only, print_reference, print_metrics);
+  for (const CLI::Option* option : app.get_options()) {
+    std::string names = "--" + option->get_lnames().front();
+    if (!option->get_snames().empty()) names = "-" + option->get_snames().front() + ", " + names;
+    if (option->get_items_expected_max() != 0) names += " " + option->get_type_name();
+    page.flags.push_back({names, option->get_description()});
+  }
+  return page;
+}
 
 CommandLine read_command_line(int argc, char** argv) {
   CommandLine result;
   Flags flags;
   CLI::App app(description, "pageserverd");
-  app.footer(footer);
+  app.footer(std::string(notes) + "\n" + status + "\n\nExample:\n" + example);
   bool print_reference = false;
-  add_flags(app, flags, result.check_only, print_reference);
+  bool print_metrics = false;
+  add_flags(app, flags, result.check_only, print_reference, print_metrics);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
     result.exit_status = app.exit(done);
     return result;
   } catch (const CLI::ParseError& error) {
-    std::cerr << "pageserverd: " << error.what() << "\nRun with --help for more information.\n";
+    std::cerr << "pageserverd: " << usage_error(app, error) << "\nRun with --help for more information.\n";
+    result.exit_status = 2;
+    return result;
+  }
+  if (const std::string fault = fault_in_explain(flags, result.check_only); !fault.empty()) {
+    std::cerr << "pageserverd: " << fault << "\nRun with --help for more information.\n";
     result.exit_status = 2;
     return result;
   }
@@ -197,6 +286,12 @@ CommandLine read_command_line(int argc, char** argv) {
     result.exit_status = 0;
     return result;
   }
+  if (print_metrics) {
+    std::cout << metrics_reference();
+    result.exit_status = 0;
+    return result;
+  }
+  result.config.file = flags.config_path;
   if (!flags.config_path.empty()) read_file(flags.config_path, result);
   const bool file_is_good = result.faults.empty();
   apply(flags, result.config, result.faults);
@@ -204,6 +299,7 @@ CommandLine read_command_line(int argc, char** argv) {
   for (std::string& fault : file_is_good ? check_config(result.config) : check_stores(result.config)) {
     result.faults.push_back(std::move(fault));
   }
+  if (result.faults.empty() && (result.check_only || !flags.explain.empty())) check_access(flags, result);
   return result;
 }
 

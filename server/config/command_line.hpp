@@ -18,6 +18,20 @@ struct CommandLine {
   std::vector<std::string> faults;
 };
 
+/// What the program says of itself, for its manual.
+struct ProgramPage {
+  struct Flag {
+    std::string names;  ///< with what stands behind it: "--store NAME=PATH"
+    std::string help;
+  };
+  std::string about;
+  std::string notes;
+  std::string status;
+  std::string example;
+  std::vector<Flag> flags;
+};
+ProgramPage program_page();
+
 /// Prints help, version and usage errors itself. Reads the configuration file; flags win over it.
 CommandLine read_command_line(int argc, char** argv);
 

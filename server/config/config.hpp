@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "base/tls/names.hpp"
 #include "proto/wire.hpp"
+#include "server/access/policy.hpp"
 #include "server/config/config_keys.hpp"
 #include "server/runtime/log.hpp"
 
@@ -18,11 +20,31 @@ namespace pageserver::server {
 struct ListenAddress {
   std::string host;  ///< numeric IPv4 or IPv6 without brackets, or "localhost"
   std::uint16_t port = proto::default_port;
+  bool tls = false;
+};
+
+/// Names of PEM files; empty: none.
+struct TlsConfig {
+  std::string certificate;
+  std::string key;
+  std::string client_ca;
+  tls::NameField identity = tls::NameField::uri;
 };
 
 struct UnixListen {
   std::string path;
   std::uint32_t mode = keys::unix_mode.value32();
+};
+
+/// Where /metrics, /livez and /readyz are.
+struct MetricsListen {
+  std::optional<ListenAddress> tcp;
+  std::string unix_path;  ///< where there is no `tcp`
+};
+
+struct MetricsConfig {
+  MetricsListen listen;
+  std::vector<std::string> hosts;  ///< names in a request's field Host, beside numeric ones and localhost
 };
 
 struct StoreConfig {
@@ -44,7 +66,7 @@ struct DirectoryConfig {
   std::chrono::milliseconds linger{keys::directory_linger.value};
 };
 
-/// Bounds of each store's engine. The defaults are those of storage/engine/engine.hpp, too.
+/// Bounds of each store's engine. The defaults are those of storage/engine/open_engine.hpp, too.
 struct EngineLimits {
   std::uint64_t log_bytes = keys::log_bytes.value;
   std::uint32_t checkpoint_pace = keys::checkpoint_pace.value32();
@@ -58,12 +80,15 @@ struct EngineLimits {
 
 struct Limits {
   std::uint32_t connections = keys::connections.value32();
+  std::uint32_t peer_percent = keys::peer_percent.value32();
+  std::uint32_t lease_line = keys::lease_line.value32();
   std::uint32_t stores = keys::stores.value32();
   std::uint32_t disk_threads = keys::disk_threads.value32();
   std::uint64_t size_bytes_max = keys::size_bytes_max.value;
   std::uint32_t request_bytes = keys::request_bytes.value32();
   std::uint32_t requests_in_flight = keys::requests_in_flight.value32();
   std::uint32_t buffered_bytes = keys::buffered_bytes.value32();
+  std::uint64_t memory_bytes = 0;  ///< 0: see MemoryShares
   std::chrono::milliseconds hello_timeout = keys::hello_timeout.duration();
   std::chrono::milliseconds stall_timeout = keys::stall_timeout.duration();
   std::chrono::milliseconds lease_idle_max = keys::lease_idle_max.duration();
@@ -76,18 +101,29 @@ inline std::uint32_t buffered_bytes_max(const Limits& limits) {
   return std::max(limits.buffered_bytes, limits.request_bytes + proto::payload_overhead_bytes);
 }
 
+/// Four frames in the quarter of the buffers.
+inline std::uint64_t memory_bytes_min(const Limits& limits) {
+  return std::max<std::uint64_t>(keys::memory_bytes.min,
+                                 16 * (std::uint64_t{limits.request_bytes} + proto::payload_overhead_bytes));
+}
+
 struct Config {
   std::vector<ListenAddress> listen;
   std::vector<UnixListen> unix_sockets;
   std::vector<StoreConfig> stores;
   std::optional<DirectoryConfig> directory;
+  TlsConfig tls;
+  PolicySource access;
+  std::string file;  ///< where it was read from; empty: there is none
   Limits limits;
   std::chrono::milliseconds grace = keys::grace.duration();
   std::uint32_t threads = keys::threads.value32();
-  std::optional<std::uint32_t> poll_us;  ///< see storage::poll_bound(); empty: "auto"
+  std::optional<std::uint32_t> poll_us;  ///< see base::poll_bound(); empty: "auto"
   LogFormat log_format = LogFormat::text;
   LogLevel log_level = LogLevel::info;
+  std::uint32_t log_peer_lines = keys::log_peer_lines.value32();
   std::string port_file;
+  std::optional<MetricsConfig> metrics;
 };
 
 }  // namespace pageserver::server

@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/nearest.hpp"
 #include "proto/codec.hpp"
 #include "server/config/config_keys.hpp"
 #include "server/config/config_values.hpp"
@@ -21,6 +22,9 @@ std::string shown(const json& value) {
   return text;
 }
 
+/// The key of a list, without the `[]` of its elements.
+std::string_view list_name(const ConfigKey& key) { return key.name().substr(0, key.name().size() - 2); }
+
 // One object of the file. Each get() takes a key; what nobody took is unknown.
 class Section {
 public:
@@ -35,7 +39,7 @@ public:
     for (const auto& [key, value] : object_.items()) {
       if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
       std::string fault = path_of(key) + ": unknown key";
-      if (const auto meant = nearest(key, known_)) fault += "; did you mean \"" + *meant + "\"?";
+      if (const auto meant = base::nearest(key, known_)) fault += "; did you mean \"" + *meant + "\"?";
       faults_.push_back(std::move(fault));
     }
   }
@@ -130,6 +134,17 @@ public:
     }
     wrong(path_of(key), expected, *value);
   }
+  /// A list of some of the key's words; `take(index)` is called for each.
+  template <class Take>
+  void get_words(const ConfigKey& key, Take take) {
+    get_list(list_name(key), [&](const json& value, const std::string& path) {
+      std::istringstream words{std::string(key.words)};
+      std::size_t index = 0;
+      for (std::string word; words >> word; ++index)
+        if (value.is_string() && value.get_ref<const std::string&>() == word) return take(index);
+      wrong(path, "one of " + std::string(key.words), value);
+    });
+  }
   // Calls `each(element, path)`.
   template <class Each>
   void get_list(std::string_view key, Each each) {
@@ -155,8 +170,34 @@ void require(Section& section, const ConfigKey& key, const std::string& value, c
   if (value.empty() && object.is_object() && !object.contains(key.name())) section.fault(key.name(), "is missing");
 }
 
+void read_listen_object(const json& value, const std::string& path, Config& config, std::vector<std::string>& faults) {
+  Section section(value, path, faults);
+  std::string text;
+  bool tls = false;
+  section.get(keys::listen_address, text);
+  section.get(keys::listen_tls, tls);
+  require(section, keys::listen_address, text, value);
+  if (text.empty()) return;
+  auto address = parse_listen(text, tls);
+  if (!address)
+    return section.wrong(section.path_of(keys::listen_address), listen_form, value[keys::listen_address.name()]);
+  config.listen.push_back(*address);
+}
+
+void read_tls(Section& root, TlsConfig& files, std::vector<std::string>& faults) {
+  const json* const value = root.find("tls");
+  if (value == nullptr) return;
+  Section section(*value, "tls", faults);
+  section.get(keys::tls_certificate, files.certificate);
+  section.get(keys::tls_key, files.key);
+  section.get(keys::tls_client_ca, files.client_ca);
+  section.get_choice(keys::tls_identity, files.identity,
+                     {tls::NameField::uri, tls::NameField::dns, tls::NameField::email, tls::NameField::common_name});
+}
+
 void read_listen(Section& root, Config& config, std::vector<std::string>& faults) {
   root.get_list("listen", [&](const json& value, const std::string& path) {
+    if (value.is_object()) return read_listen_object(value, path, config, faults);
     const auto address = value.is_string() ? parse_listen(value.get_ref<const std::string&>()) : std::nullopt;
     if (address) return config.listen.push_back(*address);
     faults.push_back(path + ": expected " + std::string(listen_form) + ", got " + shown(value));
@@ -207,17 +248,53 @@ void read_stores(Section& root, Config& config, std::vector<std::string>& faults
   }
 }
 
+bool is_store_pattern(std::string_view text) {
+  return !text.empty() && text.size() <= proto::store_name_bytes_max &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+                  c == '-' || c == '*';
+         });
+}
+
+void read_access(Section& root, PolicySource& access, std::vector<std::string>& faults) {
+  root.get(keys::tokens_file, access.tokens_file);
+  // Also an empty list: nobody may do anything then.
+  if (root.find("rules") != nullptr) access.rules.emplace();
+  root.get_list("rules", [&](const json& value, const std::string& path) {
+    Rule rule;
+    rule.origin = path;
+    Section section(value, path, faults);
+    section.get(keys::rule_who, rule.who);
+    section.get(keys::rule_stores, rule.stores);
+    section.get_words(keys::rule_may, [&](std::size_t index) { rule.may |= bit(rights_by_name[index].right); });
+    require(section, keys::rule_who, rule.who, value);
+    require(section, keys::rule_stores, rule.stores, value);
+    if (value.is_object() && !value.contains(list_name(keys::rule_may)))
+      section.fault(list_name(keys::rule_may), "is missing");
+    if (!rule.who.empty() && !is_identity(rule.who, true))
+      section.wrong(section.path_of(keys::rule_who), "token:NAME, uid:NUMBER, cert:NAME, * in them, or anyone",
+                    value[keys::rule_who.name()]);
+    if (!rule.stores.empty() && !is_store_pattern(rule.stores))
+      section.wrong(section.path_of(keys::rule_stores), "a store's name, * in it for any characters",
+                    value[keys::rule_stores.name()]);
+    access.rules->push_back(rule);
+  });
+}
+
 void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults) {
   const json* const value = root.find("limits");
   if (value == nullptr) return;
   Section section(*value, "limits", faults);
   section.get(keys::connections, limits.connections);
+  section.get(keys::peer_percent, limits.peer_percent);
+  section.get(keys::lease_line, limits.lease_line);
   section.get(keys::stores, limits.stores);
   section.get(keys::disk_threads, limits.disk_threads);
   section.get_size(keys::size_bytes_max, limits.size_bytes_max);
   section.get_size(keys::request_bytes, limits.request_bytes);
   section.get(keys::requests_in_flight, limits.requests_in_flight);
   section.get_size(keys::buffered_bytes, limits.buffered_bytes);
+  section.get_size(keys::memory_bytes, limits.memory_bytes);
   section.get(keys::hello_timeout, limits.hello_timeout);
   section.get(keys::stall_timeout, limits.stall_timeout);
   section.get(keys::lease_idle_max, limits.lease_idle_max);
@@ -237,8 +314,30 @@ void read_log(Section& root, Config& config, std::vector<std::string>& faults) {
   if (value == nullptr) return;
   Section section(*value, "log", faults);
   section.get_choice(keys::log_format, config.log_format, {LogFormat::text, LogFormat::json});
+  section.get(keys::log_peer_lines, config.log_peer_lines);
   section.get_choice(keys::log_level, config.log_level,
                      {LogLevel::debug, LogLevel::info, LogLevel::warn, LogLevel::error});
+}
+
+void read_metrics(Section& root, Config& config, std::vector<std::string>& faults) {
+  const json* const value = root.find("metrics");
+  if (value == nullptr) return;
+  MetricsConfig metrics;
+  Section section(*value, "metrics", faults);
+  std::string listen;
+  section.get(keys::metrics_listen, listen);
+  require(section, keys::metrics_listen, listen, *value);
+  if (const auto address = parse_metrics(listen)) {
+    metrics.listen = *address;
+  } else if (!listen.empty()) {
+    section.wrong(section.path_of(keys::metrics_listen), metrics_form, (*value)[keys::metrics_listen.name()]);
+  }
+  section.get_list("hosts", [&](const json& host, const std::string& path) {
+    const std::string text = host.is_string() ? host.get<std::string>() : std::string();
+    if (is_host_name(text)) return metrics.hosts.push_back(text);
+    faults.push_back(path + ": expected " + std::string(host_name_form) + ", got " + shown(host));
+  });
+  config.metrics = std::move(metrics);
 }
 
 void read_poll(Section& root, Config& config) {
@@ -281,9 +380,12 @@ std::vector<std::string> read_config(std::string_view text, Config& config) {
   {
     Section root(document, "", faults);  // names unknown keys when it goes
     read_listen(root, config, faults);
+    read_tls(root, config.tls, faults);
     read_stores(root, config, faults);
+    read_access(root, config.access, faults);
     read_limits(root, config.limits, faults);
     read_log(root, config, faults);
+    read_metrics(root, config, faults);
     root.get(keys::grace, config.grace);
     root.get(keys::threads, config.threads);
     read_poll(root, config);

@@ -14,7 +14,7 @@
 namespace pageserver::server {
 
 /// How a value is written.
-enum class Form { text, flag, whole, size, duration, mode, poll, words, addresses };
+enum class Form { text, flag, whole, size, duration, mode, poll, words, word_list, addresses };
 
 struct ConfigKey {
   std::string_view path;  ///< "limits.connections"; `[]` stands for each element of a list
@@ -40,11 +40,41 @@ namespace keys {
 
 inline constexpr std::uint64_t kib = 1ull << 10, mib = 1ull << 20, gib = 1ull << 30, tib = 1ull << 40, pib = 1ull << 50;
 
-inline constexpr ConfigKey listen{.path = "listen[]",
-                                  .form = Form::addresses,
-                                  .meaning = "TCP address to listen on; port 0: one that is free",
-                                  .unset = "`127.0.0.1:6553` when there is no `unix` either",
-                                  .example = R"(["127.0.0.1:6553","[::1]:6553"])"};
+inline constexpr ConfigKey listen{
+    .path = "listen[]",
+    .form = Form::addresses,
+    .meaning = "TCP address to listen on; port 0: one that is free. With `\"tls\": true` for TLS",
+    .unset = "`127.0.0.1:6553` when there is no `unix` either",
+    .example = R"(["127.0.0.1:6553","[::1]:6553",{"address":"[::1]:6554","tls":true}])"};
+/// Of an element of `listen` that is no text.
+inline constexpr ConfigKey listen_address{.path = "listen[].address", .form = Form::text, .meaning = "the address"};
+inline constexpr ConfigKey listen_tls{.path = "listen[].tls", .form = Form::flag, .meaning = "TLS there"};
+inline constexpr ConfigKey tls_certificate{
+    .path = "tls.certificate",
+    .form = Form::text,
+    .meaning = "PEM file with the daemon's certificate, and behind it those between it and its authority",
+    .unset = "required for TLS",
+    .example = R"("/etc/pageserver/server.pem")"};
+inline constexpr ConfigKey tls_key{.path = "tls.key",
+                                   .form = Form::text,
+                                   .meaning = "PEM file with its private key, which others can't read",
+                                   .unset = "required for TLS",
+                                   .example = R"("/etc/pageserver/server.key")"};
+inline constexpr ConfigKey tls_client_ca{
+    .path = "tls.client_ca",
+    .form = Form::text,
+    .meaning =
+        "PEM file with authorities: clients must have a certificate by one of them, which no list of revoked ones in "
+        "the same file names",
+    .unset = "none: clients show no certificate",
+    .example = R"("/etc/pageserver/client-ca.pem")"};
+inline constexpr ConfigKey tls_identity{
+    .path = "tls.identity",
+    .form = Form::words,
+    .meaning =
+        "what of a client's certificate says who it is, for rules about `cert:NAME`: the first URI, DNS name or e-mail "
+        "address among its subject's alternative names, or the common name",
+    .words = "uri dns email cn"};
 inline constexpr ConfigKey unix_path{.path = "unix[].path",
                                      .form = Form::text,
                                      .meaning = "Unix socket to listen on",
@@ -106,16 +136,59 @@ inline constexpr ConfigKey directory_linger{
     .form = Form::duration,
     .meaning = "how long a store stays open after its last session; 0: it is closed at once",
     .value = 3'000};
+inline constexpr ConfigKey tokens_file{
+    .path = "tokens_file",
+    .form = Form::text,
+    .meaning = "file with the names of tokens and the SHA-256 of each, as `pagectl token create` makes it",
+    .unset = "none",
+    .example = R"("/etc/pageserver/tokens")"};
+inline constexpr ConfigKey rule_who{
+    .path = "rules[].who",
+    .form = Form::text,
+    .meaning =
+        "who this rule is about: `token:NAME`, `uid:NUMBER` (the user at the other end of a Unix socket), "
+        "`cert:NAME` (of a client's certificate, see `tls.identity`), `*` in them for any characters, or `anyone`",
+    .unset = "required",
+    .example = R"("token:ci-*")"};
+inline constexpr ConfigKey rule_stores{.path = "rules[].stores",
+                                       .form = Form::text,
+                                       .meaning = "stores that it is about: a name, `*` in it for any characters",
+                                       .unset = "required",
+                                       .example = R"("test-*")"};
+inline constexpr ConfigKey rule_may{
+    .path = "rules[].may[]",
+    .form = Form::word_list,
+    .meaning =
+        "what that one may do with them; `write` reads as well, `admin` is to break leases, and to see and end "
+        "the sessions of others. What no rule allows is refused",
+    .words = "read fork write create remove admin",
+    .unset = "required",
+    .example = R"(["read","fork"])"};
 inline constexpr ConfigKey connections{.path = "limits.connections",
                                        .form = Form::whole,
                                        .meaning = "connections at a time",
                                        .value = 4096,
                                        .min = 1,
                                        .max = 1'000'000};
+inline constexpr ConfigKey peer_percent{
+    .path = "limits.peer_percent",
+    .form = Form::whole,
+    .meaning =
+        "of `connections`, `stores`, `lease_line`, `forks_bytes` and buffers, what one address, or one user of a "
+        "Unix socket, may have; 100: all",
+    .value = 90,
+    .min = 1,
+    .max = 100};
+inline constexpr ConfigKey lease_line{.path = "limits.lease_line",
+                                      .form = Form::whole,
+                                      .meaning = "sessions that wait for the lease of one store",
+                                      .value = 1024,
+                                      .min = 1,
+                                      .max = 1'000'000};
 inline constexpr ConfigKey stores{.path = "limits.stores",
                                   .form = Form::whole,
                                   .meaning = "stores that are open at a time",
-                                  .value = 256,
+                                  .value = 512,
                                   .min = 1,
                                   .max = 100'000};
 inline constexpr ConfigKey disk_threads{
@@ -153,6 +226,17 @@ inline constexpr ConfigKey buffered_bytes{
     .value = 4 * mib,
     .min = proto::request_bytes_min,
     .max = gib};
+inline constexpr ConfigKey memory_bytes{
+    .path = "limits.memory_bytes",
+    .form = Form::size,
+    .meaning =
+        "memory of the daemon, without mapped images: a quarter each for the buffers of connections, for private "
+        "bytes, and for what finds bytes in logs, which pins and forks hold back; the rest is for all else",
+    .value = gib,
+    .min = 64 * mib,
+    .max = pib,
+    .unset = "three quarters of the control group's limit; without one, half of the machine's memory",
+    .example = R"("1GiB")"};
 inline constexpr ConfigKey hello_timeout{.path = "limits.hello_timeout",
                                          .form = Form::duration,
                                          .meaning = "until a connection has said hello",
@@ -226,6 +310,22 @@ inline constexpr ConfigKey forks_bytes{.path = "limits.forks_bytes",
                                        .min = 64 * kib,
                                        .max = pib};
 
+inline constexpr ConfigKey metrics_listen{
+    .path = "metrics.listen",
+    .form = Form::text,
+    .meaning =
+        "where metrics and health are told, by HTTP: `HOST:PORT`, `PORT` of this machine's loopback, or "
+        "`unix:PATH`",
+    .unset = "none: they are not",
+    .example = R"("127.0.0.1:9653")"};
+inline constexpr ConfigKey metrics_hosts{
+    .path = "metrics.hosts[]",
+    .form = Form::text,
+    .meaning =
+        "further names by which that listener may be asked (the field `Host`), such as a container's; numeric "
+        "addresses and `localhost` always may",
+    .unset = "none",
+    .example = R"(["pageserver"])"};
 inline constexpr ConfigKey grace{.path = "grace",
                                  .form = Form::duration,
                                  .meaning = "how long a stop waits: half of it for clients, the rest for the disk",
@@ -241,8 +341,8 @@ inline constexpr ConfigKey poll_us{
     .path = "poll_us",
     .form = Form::poll,
     .meaning = "microseconds to poll for a session's next request before sleeping, while that pays; 0: never",
-    .value = storage::poll_us_auto,
-    .max = storage::poll_us_max,
+    .value = base::poll_us_auto,
+    .max = base::poll_us_max,
     .example = R"("auto")"};
 inline constexpr ConfigKey log_format{.path = "log.format",
                                       .form = Form::words,
@@ -253,6 +353,14 @@ inline constexpr ConfigKey log_level{.path = "log.level",
                                      .meaning = "least level that is logged",
                                      .value = 1,
                                      .words = "debug info warn error"};
+inline constexpr ConfigKey log_peer_lines{
+    .path = "log.peer_lines",
+    .form = Form::whole,
+    .meaning =
+        "lines of each kind that one peer may cause in a second, in the long run; a hundred times as many at once, and "
+        "ten times as many of all peers. The others are counted; 0: no bound",
+    .value = 50,
+    .max = 1'000'000};
 inline constexpr ConfigKey port_file{.path = "port_file",
                                      .form = Form::text,
                                      .meaning = "file to write `ADDRESS:PORT` of each TCP listener to, once all serve",
@@ -261,6 +369,10 @@ inline constexpr ConfigKey port_file{.path = "port_file",
 
 /// All of them, in the order of the example and the reference.
 inline constexpr std::array all{&listen,
+                                &tls_certificate,
+                                &tls_key,
+                                &tls_client_ca,
+                                &tls_identity,
                                 &unix_path,
                                 &unix_mode,
                                 &store_name,
@@ -275,13 +387,20 @@ inline constexpr std::array all{&listen,
                                 &directory_read_only,
                                 &directory_mode,
                                 &directory_linger,
+                                &tokens_file,
+                                &rule_who,
+                                &rule_stores,
+                                &rule_may,
                                 &connections,
+                                &peer_percent,
+                                &lease_line,
                                 &stores,
                                 &disk_threads,
                                 &size_bytes_max,
                                 &request_bytes,
                                 &requests_in_flight,
                                 &buffered_bytes,
+                                &memory_bytes,
                                 &hello_timeout,
                                 &stall_timeout,
                                 &lease_idle_max,
@@ -294,11 +413,14 @@ inline constexpr std::array all{&listen,
                                 &private_ranges,
                                 &fork_bytes,
                                 &forks_bytes,
+                                &metrics_listen,
+                                &metrics_hosts,
                                 &grace,
                                 &threads,
                                 &poll_us,
                                 &log_format,
                                 &log_level,
+                                &log_peer_lines,
                                 &port_file};
 
 }  // namespace keys

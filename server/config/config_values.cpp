@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <utility>
 
+#include "base/loopback.hpp"
 #include "base/poll_budget.hpp"
 #include "proto/codec.hpp"
 
@@ -21,21 +23,6 @@ namespace {
 bool is_numeric_address(const std::string& host) {
   unsigned char address[16];
   return ::inet_pton(AF_INET, host.c_str(), address) == 1 || ::inet_pton(AF_INET6, host.c_str(), address) == 1;
-}
-
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
 }
 
 // The same file by whatever name; one that does not exist yet by its path.
@@ -71,6 +58,25 @@ std::string clash(const ListenAddress& address, const ListenAddress& other) {
   return {};
 }
 
+std::string socket_path_fault(const std::string& key, const std::string& path) {
+  constexpr std::size_t socket_path_max = sizeof(sockaddr_un::sun_path) - 1;
+  if (path.size() <= socket_path_max) return {};
+  return key + ": the path \"" + path + "\" has " + std::to_string(path.size()) +
+         " bytes, and that of a socket at most " + std::to_string(socket_path_max) +
+         "; choose a shorter one, or start the daemon in the folder and name the file alone";
+}
+
+void check_metrics(const MetricsListen& listen, const Config& config, std::vector<std::string>& faults) {
+  if (!listen.tcp) {
+    if (std::string fault = socket_path_fault("metrics.listen", listen.unix_path); !fault.empty())
+      faults.push_back(std::move(fault));
+    return;
+  }
+  for (const ListenAddress& other : config.listen)
+    if (const std::string fault = clash(*listen.tcp, other); !fault.empty())
+      return faults.push_back("metrics." + fault);
+}
+
 void check_addresses(const Config& config, std::vector<std::string>& faults) {
   for (std::size_t i = 0; i < config.listen.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
@@ -78,13 +84,9 @@ void check_addresses(const Config& config, std::vector<std::string>& faults) {
         faults.push_back(std::move(fault));
         break;
       }
-  constexpr std::size_t socket_path_max = sizeof(sockaddr_un::sun_path) - 1;
-  for (const UnixListen& address : config.unix_sockets) {
-    if (address.path.size() <= socket_path_max) continue;
-    faults.push_back("unix: the path \"" + address.path + "\" has " + std::to_string(address.path.size()) +
-                     " bytes, and that of a socket at most " + std::to_string(socket_path_max) +
-                     "; choose a shorter one, or start the daemon in the folder and name the file alone");
-  }
+  for (const UnixListen& address : config.unix_sockets)
+    if (std::string fault = socket_path_fault("unix", address.path); !fault.empty()) faults.push_back(std::move(fault));
+  if (config.metrics) check_metrics(config.metrics->listen, config, faults);
 }
 
 // Where a key of a store was given: a flag is one text, an entry of the file has keys.
@@ -101,7 +103,46 @@ void check_files(const Config& config, std::vector<std::string>& faults) {
     if (!is_new) faults.push_back(key + ": \"" + path + "\" is the same file as " + first->second + "; name another");
   };
   for (const UnixListen& address : config.unix_sockets) take("unix", address.path);
+  if (config.metrics && !config.metrics->listen.tcp) take("metrics.listen", config.metrics->listen.unix_path);
   if (!config.port_file.empty()) take("port_file", config.port_file);
+}
+
+bool is_loopback(const std::string& host) {
+  const Host address{host};
+  in_addr v4{};
+  in6_addr v6{};
+  static_assert(sizeof v6 == sizeof address.bytes);
+  std::memcpy(&v4, address.bytes.data(), sizeof v4);
+  std::memcpy(&v6, address.bytes.data(), sizeof v6);
+  return address.is_v4 ? base::is_loopback(v4) : base::is_loopback(v6);
+}
+
+void check_tls(const Config& config, std::vector<std::string>& faults) {
+  const bool speaks =
+      std::any_of(config.listen.begin(), config.listen.end(), [](const auto& each) { return each.tls; });
+  const TlsConfig& tls = config.tls;
+  if (speaks && (tls.certificate.empty() || tls.key.empty()))
+    faults.push_back("tls: there is a listener with TLS, and " +
+                     std::string(tls.certificate.empty() ? "tls.certificate" : "tls.key") +
+                     " is missing; name the PEM files of the daemon's certificate and of its key");
+  if (!speaks && !(tls.certificate.empty() && tls.key.empty() && tls.client_ca.empty()))
+    faults.push_back(
+        "tls: no listener speaks TLS; write {\"address\": \"HOST:PORT\", \"tls\": true} in \"listen\", or "
+        "--listen-tls");
+}
+
+/// An address that other machines reach is for those who are named.
+void check_reach(const Config& config, std::vector<std::string>& faults) {
+  if (config.access.rules || config.access.insecure) return;
+  for (const ListenAddress& address : config.listen) {
+    // Who has a certificate by that authority was let in by whoever runs it.
+    if (is_loopback(address.host) || (address.tls && !config.tls.client_ca.empty())) continue;
+    faults.push_back(
+        "listen: \"" + format_address(address.host, address.port) +
+        "\" can be reached from other machines, and without \"rules\" everybody there could do everything: write rules "
+        "that say who may what, or have it speak TLS and ask for certificates (tls.client_ca), or say "
+        "--insecure where all who reach it may");
+  }
 }
 
 }  // namespace
@@ -109,6 +150,26 @@ void check_files(const Config& config, std::vector<std::string>& faults) {
 std::string format_address(const std::string& host, std::uint16_t port) {
   const bool v6 = host.find(':') != std::string::npos;
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::vector<std::string> check_policy_source(const PolicySource& access) {
+  std::vector<std::string> faults;
+  if (!access.rules) {
+    if (!access.tokens_file.empty())
+      faults.push_back("tokens_file: without \"rules\" a token allows nothing; say what each may do");
+    return faults;
+  }
+  if (access.insecure)
+    faults.push_back(
+        "--insecure: serves everybody who has a way to the daemon, and there are \"rules\"; leave one out");
+  for (const Rule& rule : *access.rules) {
+    if (rule.who.starts_with("token:") && access.tokens_file.empty())
+      faults.push_back(rule.origin + ".who: \"" + rule.who + "\" is a token, and there is no \"tokens_file\"");
+    if (rule.who.starts_with("cert:") && !access.certificates)
+      faults.push_back(rule.origin + ".who: \"" + rule.who +
+                       "\" is a certificate, and this daemon asks for none: there is no \"tls.client_ca\"");
+  }
+  return faults;
 }
 
 std::vector<std::string> check_stores(const Config& config) {
@@ -145,13 +206,15 @@ std::optional<std::uint32_t> parse_mode(std::string_view text) {
 
 std::optional<std::optional<std::uint32_t>> parse_poll(std::string_view text) {
   if (text == "auto") return std::optional<std::uint32_t>{};
-  const auto us = base::parse_number(text, storage::poll_us_max);
+  const auto us = base::parse_number(text, base::poll_us_max);
   if (!us) return {};
   return static_cast<std::uint32_t>(*us);
 }
 
-std::optional<ListenAddress> parse_listen(std::string_view text) {
+std::optional<ListenAddress> parse_listen(std::string_view text, bool tls) {
   ListenAddress address;
+  address.tls = tls;
+  if (tls) address.port = proto::default_tls_port;
   std::string_view port;
   if (text.starts_with('[')) {
     const std::size_t close = text.find(']');
@@ -172,6 +235,32 @@ std::optional<ListenAddress> parse_listen(std::string_view text) {
   return address;
 }
 
+std::optional<MetricsListen> parse_metrics(std::string_view text) {
+  constexpr std::string_view unix_prefix = "unix:";
+  MetricsListen listen;
+  if (text.starts_with(unix_prefix)) {
+    listen.unix_path = text.substr(unix_prefix.size());
+    return listen.unix_path.empty() ? std::nullopt : std::optional{listen};
+  }
+  if (const auto port = base::parse_number(text, 65535)) {
+    listen.tcp = ListenAddress{"127.0.0.1", static_cast<std::uint16_t>(*port)};
+    return listen;
+  }
+  // A port is said: there is no default one.
+  const bool has_port =
+      text.starts_with('[') ? text.find("]:") != std::string_view::npos : text.find(':') != std::string_view::npos;
+  if (has_port) listen.tcp = parse_listen(text);
+  return listen.tcp ? std::optional{listen} : std::nullopt;
+}
+
+bool is_host_name(std::string_view text) {
+  constexpr std::size_t bytes_max = 253;
+  return !text.empty() && text.size() <= bytes_max && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+           c == '_';
+  });
+}
+
 std::optional<StoreConfig> parse_store(std::string_view text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string_view::npos || equals + 1 == text.size()) return {};
@@ -180,18 +269,6 @@ std::optional<StoreConfig> parse_store(std::string_view text) {
   store.path = text.substr(equals + 1);
   if (!proto::is_store_name(store.name)) return {};
   return store;
-}
-
-std::optional<std::string> nearest(std::string_view text, const std::vector<std::string_view>& candidates) {
-  std::optional<std::string> best;
-  std::size_t best_distance = std::max<std::size_t>(2, text.size() / 3) + 1;
-  for (const std::string_view candidate : candidates) {
-    const std::size_t found = distance(text, candidate);
-    if (found >= best_distance) continue;
-    best_distance = found;
-    best = candidate;
-  }
-  return best;
 }
 
 std::vector<std::string> check_config(const Config& config) {
@@ -210,8 +287,16 @@ std::vector<std::string> check_config(const Config& config) {
                      std::to_string(proto::payload_overhead_bytes) + " = " +
                      std::to_string(limits.request_bytes + proto::payload_overhead_bytes));
   }
+  if (limits.memory_bytes != 0 && limits.memory_bytes < memory_bytes_min(limits)) {
+    faults.push_back("limits.memory_bytes: " + std::to_string(limits.memory_bytes) +
+                     " is too little for frames of limits.request_bytes=" + std::to_string(limits.request_bytes) +
+                     ": at least " + std::to_string(memory_bytes_min(limits)));
+  }
   check_addresses(config, faults);
   check_files(config, faults);
+  for (std::string& fault : check_policy_source(config.access)) faults.push_back(std::move(fault));
+  check_tls(config, faults);
+  check_reach(config, faults);
   return faults;
 }
 

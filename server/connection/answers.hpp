@@ -7,6 +7,7 @@
 
 #include "proto/codec.hpp"
 #include "server/connection/byte_buffer.hpp"
+#include "server/metrics/request_figures.hpp"
 
 namespace pageserver::server {
 
@@ -28,6 +29,7 @@ public:
     small_.clear();
     proto::encode_error(small_, request_id, operation, status, message);
     take(status);
+    figures_.add_failure(operation, status);
   }
   void error(const proto::FrameHeader& header, const proto::Fault& fault) {
     error(header.request_id, header.operation, fault.status, fault.message);
@@ -51,6 +53,8 @@ public:
   std::uint32_t count() const noexcept { return count_; }
   /// Of what was added last.
   proto::Status last_status() const noexcept { return last_status_; }
+  /// Of the thread that these answers belong to.
+  RequestFigures& figures() noexcept { return figures_; }
   /// What is to be sent; whoever sends it consumes it.
   ByteBuffer& out() noexcept { return out_; }
   void start_batch() noexcept { count_ = 0; }
@@ -71,6 +75,7 @@ private:
   ByteBuffer out_;
   std::uint32_t count_ = 0;
   proto::Status last_status_ = proto::Status::ok;
+  RequestFigures figures_;
 };
 
 }  // namespace pageserver::server

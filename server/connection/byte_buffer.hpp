@@ -15,6 +15,8 @@ public:
   bool empty() const noexcept { return begin_ == end_; }
   std::size_t size() const noexcept { return end_ - begin_; }
   std::size_t capacity() const noexcept { return capacity_; }
+  /// How much of its memory is in use, or was since the buffer was last empty.
+  std::size_t filled() const noexcept { return end_; }
   std::span<const std::byte> bytes() const noexcept { return {data_.get() + begin_, size()}; }
 
   /// Adds `count` bytes of unspecified content and shows them.

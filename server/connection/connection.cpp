@@ -1,286 +1,42 @@
-// The coroutine that drives a connection. Coroutines are named functions that take their parameters by value: gcc 12
-// destroys a capturing lambda twice when it stands inside a co_await expression.
+// A connection's life and its turns: where it runs, what wakes it, how it ends. What it does in between is the
+// coroutine of connection_loop.cpp.
 #include "server/connection/connection.hpp"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <asio/io_context.hpp>
-#include <asio/posix/stream_descriptor.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
-
-#include "server/runtime/coroutine.hpp"
+#include "base/clock.hpp"
+#include "server/connection/connection_io.hpp"
 
 namespace pageserver::server {
 
-namespace {
-
-// So many batches in a row, then the worker's other connections have a turn.
-constexpr int batches_in_a_row = 8;
-// After goodbye the peer's bytes are dropped for so long: closing with unread input would reset the connection, and
-// the reset could overtake the goodbye.
-constexpr std::chrono::milliseconds linger_time{1000};
-
-/// Counts the connections of this loop that poll: the more they are, the sooner each of them gives way.
-class Polling {
-public:
-  explicit Polling(Worker& worker) : count_(worker.polling()) { ++count_; }
-  Polling(const Polling&) = delete;
-  Polling& operator=(const Polling&) = delete;
-  ~Polling() { --count_; }
-
-  /// How often to look before giving way: some microseconds for all together.
-  int tries() const { return std::max(1, 8 / std::max(1, count_.load())); }
-
-private:
-  std::atomic<int>& count_;
-};
-
-bool is_unix_socket(int socket) {
-  int domain = 0;
-  socklen_t length = sizeof domain;
-  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX;
-}
-
-}  // namespace
-
-struct Connection::Io {
-  Io(Connection& owner, Worker& on, int socket)
-      : worker(on),
-        timer(on.context()),
-        peer_timer(on.context()),
-        sleeper(on.context()),
-        loop(&owner, [](void* connection) { static_cast<Connection*>(connection)->take_turn(Sign::resume); }),
-        descriptor(on.context(), socket) {}
-
-  Worker& worker;
-  asio::steady_timer timer;  // for the deadline; late by one round at most, see arm()
-  std::optional<std::chrono::steady_clock::time_point> armed_for;
-  asio::steady_timer peer_timer;  // for the next look at whether the peer's host is there
-  bool peer_timer_runs = false;
-  asio::steady_timer sleeper;
-  bool woken = false;
-  Loop loop;
-  asio::posix::stream_descriptor descriptor;  // last: once it has the socket nothing else can fail
-};
-
-struct ConnectionLoop {
-  enum class Until : std::uint8_t { readable, writable, woken, next_turn };
-
-  // A timer that is armed for an earlier moment is left alone: it wakes the loop, which then arms it anew. So the
-  // deadlines of busy connections, which move with each frame, cost no timer operations.
-  static void arm(const std::shared_ptr<Connection>& self) {
-    Connection::Io& io = *self->io_;
-    if (self->deadline_.kind() == Deadline::Kind::none) return;
-    if (io.armed_for && *io.armed_for <= self->deadline_.moment()) return;
-    io.armed_for = self->deadline_.moment();
-    io.timer.expires_at(self->deadline_.moment());
-    io.timer.async_wait([self](const std::error_code& error) {
-      if (!error) self->take_turn(Connection::Sign::deadline);
-    });
-  }
-
-  // At most one look in host_watch_.interval(), and none at a connection that is sent nothing.
-  static void arm_look_at_peer(const std::shared_ptr<Connection>& self) {
-    Connection::Io& io = *self->io_;
-    if (!self->host_watch_.wants_look() || io.peer_timer_runs) return;
-    io.peer_timer.expires_after(self->host_watch_.interval());
-    io.peer_timer.async_wait([self](const std::error_code& error) {
-      if (!error) self->take_turn(Connection::Sign::peer);
-    });
-    io.peer_timer_runs = true;
-  }
-
-  /// What a loop awaits. Nothing in it needs to be destroyed, which gcc 12 does twice inside a co_await expression.
-  struct Wait {
-    bool await_ready() const { return connection.io_->woken && until != Until::next_turn; }
-    void await_suspend(std::coroutine_handle<> innermost) {
-      const auto begin = [this](Loop::Handler handler) { begin_wait(*connection.io_, until, std::move(handler)); };
-      connection.io_->loop.wait(begin).await_suspend(innermost);
-    }
-    void await_resume() const noexcept {
-      connection.begin_turn();
-      if (until == Until::next_turn) return;
-      connection.io_->woken = false;
-      connection.stream_.forget_drained();
-    }
-    Connection& connection;
-    Until until;
-  };
-
-  static void begin_wait(Connection::Io& io, Until until, Loop::Handler handler) {
-    switch (until) {
-      case Until::readable:
-        return io.descriptor.async_wait(asio::posix::descriptor_base::wait_read, std::move(handler));
-      case Until::writable:
-        return io.descriptor.async_wait(asio::posix::descriptor_base::wait_write, std::move(handler));
-      case Until::woken:
-        io.sleeper.expires_after(std::chrono::seconds(1));
-        return io.sleeper.async_wait(std::move(handler));
-      case Until::next_turn: return asio::post(io.descriptor.get_executor(), std::move(handler));
-    }
-  }
-
-  static Wait wait(const std::shared_ptr<Connection>& self, Until until) {
-    arm(self);
-    arm_look_at_peer(self);
-    return {*self, until};
-  }
-  /// Lets the worker's other connections have a turn.
-  static Wait next_turn(const std::shared_ptr<Connection>& self) { return {*self, Until::next_turn}; }
-
-  // Says what is to be waited for, if anything.
-  static std::optional<Until> look_at_pending(const std::shared_ptr<Connection>& self) {
-    if (self->pending_.is_done()) return {};
-    const bool in_line = self->pending_.what() == Pending::What::session && self->wish_->request.wait_in_line;
-    if (in_line && (self->server_.stopping || self->deadline_.passed(Deadline::Kind::line))) {
-      self->give_up_place();
-    }
-    if (in_line && self->stream_.is_at_end()) {
-      self->stream_.fail();
-      self->reason_ = "left the line";
-      return {};
-    }
-    if (self->stream_.is_at_end() || self->stream_.input().size() >= self->server_.config.limits.buffered_bytes) {
-      self->look_for_hang_up();
-      if (!self->stream_.is_broken() && !(in_line && self->stream_.is_at_end())) return Until::woken;
-      return {};
-    }
-    if (self->receive_ahead() == Connection::Received::nothing) return Until::readable;
-    return {};
-  }
-
-  // Whatever ends a batch half-way, the worker's next connection finds nothing of it. The end is told from in here.
-  static LoopCoroutine run(std::shared_ptr<Connection> self) {
-    std::exception_ptr problem;
-    try {
-      Coroutine served = serve(self);
-      co_await served;
-    } catch (...) {
-      Connection::forget_batch();
-      problem = std::current_exception();
-    }
-    self->loop_ended(problem);
-  }
-
-  static Coroutine serve(std::shared_ptr<Connection> self) {
-    int in_a_row = 0;
-    self->stream_.forget_drained();
-    if (self->on_front()) {
-      self->back_on_front();
-    } else if (!self->poll_budget_.is_on() && is_unix_socket(self->socket())) {
-      // Linux reports room on a Unix socket whenever the peer takes bytes out of it, and a descriptor that was waited
-      // for once stays registered for it. So this thread and its processor are woken while the peer still makes its
-      // next request, and not only by it; a receive that blocks gets the same unasked.
-      self->io_->descriptor.async_wait(asio::posix::descriptor_base::wait_write, [self](const std::error_code&) {});
-    }
-    if (self->refusal_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
-    if (self->wish_ && self->hold_.use) self->begin_open();
-    for (;;) {
-      self->advance();
-      self->gather_answers();
-      self->send_output();
-      if (self->stream_.is_broken()) break;
-      if (!self->stream_.output().empty()) {
-        if (self->deadline_.passed(Deadline::Kind::output)) {
-          if (self->leaving_ || self->server_.stopping || self->owes_beyond_limit()) {
-            self->deadline_missed();
-            break;
-          }
-          if (self->stream_.is_broken()) break;
-          self->set_deadline(Deadline::Kind::output, self->server_.config.limits.stall_timeout);
-        }
-        co_await wait(self, Until::writable);
-        continue;
-      }
-      if (self->leaving_ || self->move_to_) break;
-      if (self->pending_.is_any()) {
-        if (const auto until = look_at_pending(self)) co_await wait(self, *until);
-        continue;
-      }
-      const bool more_in_hand = self->recheck_input_ && !self->stream_.input().empty();
-      if (!more_in_hand) {
-        if (self->stream_.is_at_end()) break;
-        if (self->server_.stopping) {
-          self->look_a_last_time();
-          continue;
-        }
-        if (self->deadline_.passed(Deadline::Kind::hello) || self->deadline_.passed(Deadline::Kind::input)) {
-          self->deadline_missed();
-          continue;
-        }
-        if (self->stream_.is_drained() || self->receive() == Connection::Received::nothing) {
-          in_a_row = 0;
-          self->watch_input_progress();
-          if (self->hold_.session == nullptr || !self->poll_budget_.is_on()) {
-            co_await wait(self, Until::readable);
-            continue;
-          }
-          const auto began = std::chrono::steady_clock::now();
-          const auto poll_until = began + self->poll_budget_.window();
-          auto found = Connection::Received::nothing;
-          {
-            const Polling one_more(self->io_->worker);
-            while (found == Connection::Received::nothing && !self->io_->woken &&
-                   std::chrono::steady_clock::now() < poll_until) {
-              found = self->poll_socket(one_more.tries());
-              // Between two looks the worker's other connections have a turn.
-              if (found == Connection::Received::nothing) co_await next_turn(self);
-            }
-          }
-          if (found == Connection::Received::nothing) co_await wait(self, Until::readable);
-          self->poll_budget_.record(std::chrono::steady_clock::now() - began);
-          continue;
-        }
-      }
-      if (++in_a_row >= batches_in_a_row || self->turn_is_over_) {
-        in_a_row = 0;
-        // What was gathered lies where the worker's other connections gather theirs.
-        self->send_output();
-        co_await next_turn(self);
-      }
-    }
-    if (self->move_to_ && !self->stream_.is_broken()) co_return;
-    self->end_session();
-    if (!self->leaving_ || self->stream_.is_broken()) co_return;
-    // Not on the store's worker, which may go with the last hold on the store.
-    if (self->on_front()) {
-      Coroutine lingering = linger(self);
-      co_await lingering;
-    } else {
-      self->move_to_ = self->server_.front;
-    }
-  }
-
-  static Coroutine linger(std::shared_ptr<Connection> self) {
-    ::shutdown(self->io_->descriptor.native_handle(), SHUT_WR);
-    self->set_deadline(Deadline::Kind::linger, linger_time);
-    while (!self->stream_.is_broken() && !self->stream_.is_at_end() &&
-           !self->deadline_.passed(Deadline::Kind::linger)) {
-      self->stream_.input().release();
-      if (self->receive_ahead() == Connection::Received::nothing) co_await wait(self, Until::readable);
-    }
-  }
-};
-
-Connection::Connection(ServerContext& server, UniqueFd socket, std::string address, std::uint64_t id)
+Connection::Connection(ServerContext& server, UniqueFd socket, std::string address, std::shared_ptr<Peer> peer,
+                       std::uint64_t id)
     : server_(server),
       address_(std::move(address)),
+      peer_(std::move(peer)),
+      counted_(peer_, peer_->connections),
       id_(id),
+      record_(std::make_shared<ConnectionRecord>(id_, address_, peer_process(socket.get()), base::monotonic_ms())),
+      is_tcp_(!is_unix_socket(socket.get())),
       socket_(std::move(socket)),
       wait_for_calls_(1),
-      host_watch_(is_unix_socket(socket_.get()) ? std::chrono::milliseconds{} : server.config.limits.keepalive),
+      host_watch_(is_tcp_ ? server.config.limits.keepalive : std::chrono::milliseconds{}),
+      pending_(record_->pending),
       poll_budget_(server.poll_bound) {
   stream_.attach(socket_.get());
 }
 
 Connection::~Connection() = default;
 
-void Connection::start(std::optional<proto::Fault> refusal) {
+void Connection::start(std::optional<proto::Fault> refusal, const std::shared_ptr<const tls::Context>& tls) {
   server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
   set_deadline(Deadline::Kind::hello, server_.config.limits.hello_timeout);
-  refusal_ = std::move(refusal);
+  try {
+    if (refusal) refusal_ = std::make_unique<const proto::Fault>(*std::move(refusal));
+    if (tls != nullptr) stream_.secure(tls);
+  } catch (const std::bad_alloc&) {
+    stream_.fail();
+  }
   {
     const Lock lock{worker_mutex_};
     worker_ = server_.front;
@@ -288,17 +44,29 @@ void Connection::start(std::optional<proto::Fault> refusal) {
   take_turn(Sign::begin);
 }
 
-void Connection::begin() {
-  try {
-    io_ = std::make_unique<Io>(*this, *worker(), socket_.get());
-    [[maybe_unused]] const int now_of_io = socket_.release();
-    io_->loop.begin(ConnectionLoop::run(shared_from_this()), [&](Loop::Handler handler) {
-      ConnectionLoop::begin_wait(*io_, ConnectionLoop::Until::next_turn, std::move(handler));
-    });
-  } catch (const std::exception& error) {
-    server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", error.what()}});
-    finish();
+bool Connection::gives_up_handshake() {
+  if (!stream_.is_broken() && !kicked_ && !server_.stopping && !deadline_.passed(Deadline::Kind::hello)) return false;
+  if (deadline_.passed(Deadline::Kind::hello)) {
+    reason_ =
+        "no TLS handshake within limits.hello_timeout=" + std::to_string(server_.config.limits.hello_timeout.count()) +
+        " ms";
+    log_refusal(proto::Operation::hello, {}, reason_);
   }
+  // Nothing can be said to who has not come so far.
+  stream_.fail();
+  return true;
+}
+
+void Connection::handshake_failed() {
+  const tls::Stream& tls = *stream_.tls();
+  const std::string fault = tls.fault();
+  const bool plain = !tls.peer_speaks_tls();
+  reason_ = "TLS: " + fault;
+  log_refusal(proto::Operation::hello, {}, reason_);
+  // What the peer still sends is read away, or the alert that says why might not reach it.
+  stream_.drop_tls();
+  if (plain) return say_goodbye(proto::Status::protocol_error, "this port speaks TLS; use pageservers://, with an s");
+  leaving_ = true;
 }
 
 void Connection::loop_ended(const std::exception_ptr& error) {
@@ -308,7 +76,8 @@ void Connection::loop_ended(const std::exception_ptr& error) {
       std::rethrow_exception(error);
     } catch (const std::exception& problem) {
       try {
-        server_.log.warn("connection failed", {{"connection", id_}, {"address", address_}, {"error", problem.what()}});
+        server_.lines.warn(peer_, "connection failed",
+                           {{"connection", id_}, {"address", address_}, {"error", problem.what()}});
       } catch (const std::bad_alloc&) {
         // The line is lost. The connection still has to end: its session may hold the lease.
       }
@@ -348,6 +117,7 @@ std::string_view Connection::end_reason() const noexcept {
 
 void Connection::finish() {
   ended_ = true;
+  server_.buffers.change(*peer_, held_bytes_.exchange(0), 0);
   pending_.clear();
   end_session();
   hold_.use.reset();
@@ -365,6 +135,7 @@ void Connection::finish() {
     // The line is lost; the connection has to be counted out all the same.
   }
   server_.ended(id_);
+  tell_released();
 }
 
 bool Connection::on_front() const { return worker() == server_.front; }
@@ -393,7 +164,9 @@ bool Connection::waits_for_calls(unsigned signs) noexcept {
   };
   signs_to_go_on_ = signs;
   turn_.step_out();
+  record_->waits_for_turn = true;
   if (server_.catalog.loops().wait_for_calls(calls, wait_for_calls_)) return true;
+  record_->waits_for_turn = false;
   waiting.object.reset();
   turn_.come_back();
   return false;
@@ -402,6 +175,7 @@ bool Connection::waits_for_calls(unsigned signs) noexcept {
 void Connection::go_on_with_turn() noexcept {
   worker()->post_in(going_on_, shared_from_this(), [](void* object) {
     auto& connection = *static_cast<Connection*>(object);
+    connection.record_->waits_for_turn = false;
     connection.turn_.come_back();
     connection.use_turn(connection.signs_to_go_on_);
   });
@@ -499,6 +273,65 @@ void Connection::nudged() noexcept {
 }
 
 void Connection::stop() noexcept { nudge(); }
+
+void Connection::policy_changed() noexcept {
+  policy_changed_ = true;
+  nudge();
+}
+
+void Connection::kick(const std::string& reason, std::function<void()> released, proto::Status status) {
+  std::list<std::function<void()>> one;
+  one.push_back(std::move(released));
+  auto why = std::make_unique<const proto::Fault>(proto::Fault{status, reason});
+  {
+    const Lock lock{kick_mutex_};
+    if (kicked_for_ == nullptr) kicked_for_ = std::move(why);
+    released_.splice(released_.end(), one);
+  }
+  if (!kicked_.exchange(true) && record_->has_lease()) ++server_.figures.leases_kicked;
+  record_->kicked = true;
+  try {
+    record_->revoke(reason);
+  } catch (const std::bad_alloc&) {
+    // Then its own end does it.
+  }
+  nudge();
+  if (ended_) tell_released();
+}
+
+// Whatever is under way is not waited for: its completion finds nobody. The peer's last bytes are.
+void Connection::leave_kicked() {
+  proto::Fault why;
+  {
+    const Lock lock{kick_mutex_};
+    why = *kicked_for_;
+  }
+  if (!std::exchange(kick_taken_, true)) {
+    reason_ = why.message;
+    end_session();
+    kick_.reset();
+    pending_open_.reset();
+    close_request_.reset();
+    // On whatever worker: the hold is all that is left of the store.
+    hold_.use.reset();
+    move_to_.reset();
+    stream_.input().release();
+    recheck_input_ = false;
+    hold_.lease_notice.clear();  // goodbye says it
+    clear_deadline();
+    if (!leaving_ && !stream_.is_broken()) say_goodbye(why.status, why.message);
+  }
+  tell_released();
+}
+
+void Connection::tell_released() noexcept {
+  std::list<std::function<void()>> released;
+  {
+    const Lock lock{kick_mutex_};
+    released.swap(released_);
+  }
+  for (const auto& tell : released) tell();
+}
 
 void Connection::abort() noexcept {
   aborted_ = true;

@@ -11,9 +11,11 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -21,14 +23,20 @@
 #include "base/poll_budget.hpp"
 #include "base/unique_fd.hpp"
 #include "proto/framing.hpp"
+#include "server/access/audit.hpp"
+#include "server/access/gate.hpp"
 #include "server/config/config.hpp"
 #include "server/connection/answers.hpp"
 #include "server/connection/byte_stream.hpp"
 #include "server/connection/deadline.hpp"
 #include "server/connection/host_watch.hpp"
 #include "server/connection/pending.hpp"
+#include "server/connection/record.hpp"
 #include "server/connection/session_hold.hpp"
+#include "server/runtime/buffer_room.hpp"
 #include "server/runtime/log.hpp"
+#include "server/runtime/peer_log.hpp"
+#include "server/runtime/peers.hpp"
 #include "server/runtime/turn.hpp"
 #include "server/runtime/worker.hpp"
 #include "server/stores/catalog.hpp"
@@ -37,26 +45,66 @@ namespace pageserver::server {
 
 class Connection;
 
+/// The certificate and key of now, for the connections to come. Any thread.
+class TlsInForce {
+public:
+  std::shared_ptr<const tls::Context> get() const {
+    const Lock lock{mutex_};
+    return context_;
+  }
+  void set(std::shared_ptr<const tls::Context> context) {
+    const Lock lock{mutex_};
+    context_.swap(context);
+  }
+
+private:
+  mutable Mutex mutex_;
+  std::shared_ptr<const tls::Context> context_ PAGESERVER_GUARDED_BY(mutex_);
+};
+
 /// What all connections share. Outlives them.
 struct ServerContext {
   const Config& config;
   Log& log;
+  LogLines& lines;
   Catalog& catalog;
+  Figures& figures;
   std::shared_ptr<Worker> front;
-  std::chrono::nanoseconds poll_bound{};  ///< see storage::poll_bound()
+  std::chrono::nanoseconds poll_bound{};  ///< see base::poll_bound()
   std::atomic<bool> stopping{false};
   std::atomic<std::uint64_t> next_session_id{1};
   /// Both from any thread.
   std::function<void(std::uint64_t connection_id)> ended;
   std::function<std::shared_ptr<Connection>(std::uint64_t connection_id)> find;
+  /// Those with a greater id than `after`, up to so many, in rising order. From any thread.
+  std::function<std::vector<std::shared_ptr<const ConnectionRecord>>(std::uint64_t after, std::size_t count)> records;
+  /// The connection with, or about to have, that session. From any thread.
+  std::function<std::shared_ptr<Connection>(std::uint64_t session_id)> find_session;
+  std::function<std::size_t()> connections;
+  BufferRoom& buffers;
+  /// Any thread: who keeps much in its buffers and does not go on makes room for others.
+  std::function<void(const Peer& wanting)> relieve_buffers;
+  PolicyInForce* policy = nullptr;  ///< who may do what
+  AuditRate audit;
 };
 
 /// What a client's open asks for. Not a member type: clang 14 then finds no default constructor.
-struct OpenWish {
+struct PendingOpen {
   proto::FrameHeader header;
   storage::SessionRequest request;
   std::string store;
   std::uint32_t wait_ms = 0;
+  std::shared_ptr<void> place_in_line;  ///< among those that may wait for the store's lease
+};
+
+/// A kick that a client asked for.
+struct KickUnderWay {
+  /// It is answered after so long, whether or not a disk still has hold of what it ended.
+  static constexpr std::chrono::milliseconds wait{1000};
+
+  proto::FrameHeader header;
+  std::uint64_t number = 0;  // of what is pending
+  DescribedConnection kicked;
 };
 
 /// Lives on one worker at a time: the front one, and while it has a session one of the loops. One coroutine does all
@@ -65,19 +113,44 @@ struct OpenWish {
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
   /// `socket` does not block.
-  Connection(ServerContext& server, UniqueFd socket, std::string address, std::uint64_t id);
+  Connection(ServerContext& server, UniqueFd socket, std::string address, std::shared_ptr<Peer> peer, std::uint64_t id);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
   /// On the front worker. A refused connection is told why and closed. One that can't begin ends at once.
-  void start(std::optional<proto::Fault> refusal = {});
+  /// With `tls` a handshake comes first.
+  void start(std::optional<proto::Fault> refusal = {}, const std::shared_ptr<const tls::Context>& tls = {});
   /// Any thread: answers what has arrived, says goodbye and closes.
   void stop() noexcept;
   /// Any thread: closes at once.
   void abort() noexcept;
 
+  /// Any thread: the session ends, or the connection that has none, and the client is told why. `released` runs, on
+  /// some thread, once nothing is held any more, which a call that is stuck in a disk may delay. Its lease, pin and
+  /// place are free when this returns, but for a publish that is under way. Throws std::bad_alloc, having done nothing.
+  void kick(const std::string& reason, std::function<void()> released, proto::Status status = proto::Status::kicked);
+
+  /// Any thread: there is another policy. A connection that may not have what it has any more ends, with the reason.
+  void policy_changed() noexcept;
+
+  const std::shared_ptr<ConnectionRecord>& record() const noexcept { return record_; }
+  /// Any thread: there may be room for what it waits to keep in its buffers.
+  void room_in_buffers() noexcept { nudge(); }
+
   std::uint64_t id() const noexcept { return id_; }
+  const Peer& peer() const noexcept { return *peer_; }
+  /// What its buffers are charged with while nothing comes or goes, else 0; and since when, by the monotonic clock.
+  struct IdleBuffers {
+    std::uint64_t bytes = 0;
+    std::int64_t since_ms = 0;
+  };
+  IdleBuffers idle_buffers() const noexcept { return {waits_for_buffers_ ? 0 : held_bytes_.load(), held_since_ms_}; }
+  /// Any thread: it ends, unless something goes on meanwhile.
+  void give_way() noexcept {
+    gives_way_ = true;
+    nudge();
+  }
 
 private:
   friend struct ConnectionLoop;
@@ -130,6 +203,9 @@ private:
   /// Any thread, without an allocation: the loop looks at what is said in the atomic members.
   void nudge() noexcept;
   void nudged() noexcept;
+  /// Inside, after kick().
+  void leave_kicked();
+  void tell_released() noexcept;
   void deadline_passed() noexcept;
   void peer_look_due() noexcept;
   /// Any thread: what it waits for, or has to be told, is lost for want of memory, so it ends.
@@ -139,23 +215,51 @@ private:
   bool on_front() const;
   int socket() const;
 
+  /// The peer speaks no TLS, or is not believed, or does not believe us.
+  void handshake_failed();
+  /// True: the handshake can't go on, since the time for it is over or everything ends.
+  bool gives_up_handshake();
+
   // stream.cpp: bytes in, frames, bytes out; nothing in there waits
   void advance();
   /// From here on the connection has the loop for itself, for a while.
   void begin_turn() noexcept;
   /// The loop's other connections shall have it. Looked at before each frame, so that a turn may be longer by one.
-  bool turn_ends() noexcept;
+  bool turn_ends(Clock::time_point now) noexcept;
   std::size_t process(std::span<const std::byte> bytes);
+  void note_waiting_request(RequestRow& row) noexcept;
+  /// A request that waited has its answer.
+  void waited() noexcept;
   Step take_frame(const proto::Scan& scan);
+  /// Without a session none of the large frames is of use: it is answered by its header, and its payload is dropped as
+  /// it comes.
+  bool is_too_large_for_front(const proto::Scan& scan) const noexcept;
+  void refuse_large_frame(const proto::Scan& scan);
+  /// How much may wait in the input while something is pending.
+  std::size_t read_ahead_max() const noexcept;
   Received receive();
   Received poll_socket(int tries);
   Received receive_ahead();
   Received receive_into_input(std::size_t bytes_max);
+  /// Charges what is in the buffers. Before each wait.
+  void settle_buffers() noexcept;
+  /// Whether the rest of the frame at the front of the input may be taken in; else the connection waits.
+  bool may_take_in() noexcept;
+  /// Whether the frame's answer may be made, should the peer not take it at once; else the connection waits.
+  bool may_answer(const proto::Scan& scan) noexcept;
+  bool is_tight() const noexcept { return server_.buffers.is_tight(*peer_); }
+  /// There is still no room.
+  void wait_for_buffers();
+  void make_way();
   void gather_answers();
   void send_output();
   bool output_full() const;
-  void look_a_last_time();
+  void receive_before_stop();
   void look_for_hang_up();
+  bool is_in_line() const noexcept {
+    return pending_.what() == Pending::What::session && pending_open_->request.wait_in_line;
+  }
+  void probe_peer_in_line();
   void look_at_peer();
   std::uint64_t owed_bytes() const;
   bool owes_beyond_limit();
@@ -201,6 +305,37 @@ private:
   void refuse_admin(const proto::FrameHeader& header);
   void refuse_stopping();
 
+  // permission.cpp: who this is, and what it may do
+  /// False: hello is refused, or will be after a while.
+  bool admit(const proto::HelloRequest& request);
+  Identity identity_by_certificate() const;
+  /// Everything that is asked for passes here, or through allows_in_session(). False: it was refused, in an answer and
+  /// in the log. `store`: that the request names, if it names one.
+  bool allows(const proto::FrameHeader& header, std::string_view store, proto::Access access = proto::Access::read);
+  bool allows_in_session(const proto::FrameHeader& header);
+  void take_whoami(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  /// What was agreed on: false with an answer that says that the feature was not.
+  bool agreed_on(const proto::FrameHeader& header, std::uint64_t feature);
+  void log_refusal(proto::Operation operation, std::string_view store, std::string_view reason);
+  /// The right admin is used, whatever comes of it.
+  void log_admin(proto::Operation operation, std::string_view store);
+  /// Inside, after policy_changed().
+  void apply_policy();
+
+  // operators.cpp: what those who run the daemon ask
+  void take_sessions(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_kick(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  /// Answers a kick that has not come to its end yet.
+  void answer_kick(bool released);
+  Load load(StoreHost* host) const;
+  std::uint32_t count_waiting_frames() const;
+  /// Says what is going on, before the connection waits for the end of something.
+  void note_private() noexcept {
+    if (hold_.keeps_private && hold_.session && !pending_.is_any())
+      record_->private_bytes.set(hold_.session->private_bytes());
+  }
+  void note_waiting() noexcept { record_->in_flight.set(std::uint64_t{count_waiting_frames()} + 1); }
+
   // front.cpp: requests without a session
   Step take_hello(const proto::FrameHeader& header, std::span<const std::byte> payload);
   Step take_front(const proto::FrameHeader& header, std::span<const std::byte> payload);
@@ -225,28 +360,38 @@ private:
   /// does not belong to the group: publish it first, then look at the frame again.
   bool take_into_group(const proto::Scan& scan);
   /// Answers the group's writes; returns how many bytes of input they took, which is fewer when one has to wait.
-  std::size_t publish_group();
+  std::size_t publish_group(RequestRow& row);
   static void forget_group() noexcept;
   std::function<void()> room_callback();
   void begin_flush(const proto::FrameHeader& header);
   void end_session();
   void log_session_end() const;
   void watch_lease();
+  void note_held_version() noexcept;
   void room_made();
 
   ServerContext& server_;
-  std::optional<proto::Fault> refusal_;
+  std::unique_ptr<const proto::Fault> refusal_;  // why it was not let in, if so
   const std::string address_;
+  const std::shared_ptr<Peer> peer_;
+  const Counted counted_;  // one of the peer's connections
   const std::uint64_t id_;
+  const std::shared_ptr<ConnectionRecord> record_;
+  const bool is_tcp_;
   UniqueFd socket_;  // until io_ has it, and between two workers
   PostRoom nudging_;
   PostRoom going_on_;
   std::atomic<bool> aborted_{false};
   std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
-  Turn turn_;                      // whose it is may touch all that follows
-  unsigned signs_to_go_on_ = 0;    // of a turn that goes on
-  bool moves_ = false;             // it goes on where the connection goes
-  Loops::Wait wait_for_calls_;     // a node, while it does not wait
+  std::atomic<bool> kicked_{false};
+  std::atomic<bool> policy_changed_{false};
+  Mutex kick_mutex_;
+  std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(kick_mutex_);  // set once
+  std::list<std::function<void()>> released_ PAGESERVER_GUARDED_BY(kick_mutex_);       // who waits for that
+  Turn turn_;                    // whose it is may touch all that follows
+  unsigned signs_to_go_on_ = 0;  // of a turn that goes on
+  bool moves_ = false;           // it goes on where the connection goes
+  Loops::Wait wait_for_calls_;   // a node, while it does not wait
   std::atomic<bool> ended_{false};
 
   mutable Mutex worker_mutex_;
@@ -257,12 +402,28 @@ private:
   ByteStream stream_;
   Clock::time_point now_{};        // of the frame in hand
   Clock::time_point turn_ends_{};  // zero: it has not begun
+  /// A request that has to wait for something before it is answered, and since when it has been in hand.
+  struct Waiting {
+    proto::Operation operation;
+    Clock::time_point since;
+  };
+  std::optional<Waiting> waiting_;
   bool turn_is_over_ = false;
-  std::size_t input_needed_ = 0;  // length of the frame at the front of the input, as far as known
-  bool recheck_input_ = false;    // the input may hold a whole frame
-  bool leaving_ = false;          // goodbye or close's answer is in the output: send it, then close
-  std::string reason_;            // why it ended, for the log
-  int last_looks_ = 0;            // stopping: how often what had arrived was read
+  bool recheck_input_ = false;                // the input may hold a whole frame
+  bool leaving_ = false;                      // goodbye or close's answer is in the output: send it, then close
+  bool kick_taken_ = false;                   // all that it held is let go
+  bool unwelcome_ = false;                    // it showed a wrong token, and will be told so
+  std::size_t input_needed_ = 0;              // length of the frame at the front of the input, as far as known
+  std::uint64_t admitted_bytes_ = 0;          // of the frame at the front of the input, which is large
+  std::atomic<std::uint64_t> held_bytes_{0};  // charged for buffers
+  std::atomic<std::int64_t> held_since_ms_{0};
+  std::uint64_t moved_before_ = 0;  // bytes in and out, when held_since_ms_ was set
+  std::atomic<bool> waits_for_buffers_{false};
+  std::atomic<bool> gives_way_{false};
+  int waits_for_buffers_in_a_row_ = 0;
+  std::uint64_t bytes_to_drop_ = 0;  // of a payload that was answered already
+  std::string reason_;               // why it ended, for the log
+  int last_looks_ = 0;               // stopping: how often what had arrived was read
   Deadline deadline_;
   HostWatch host_watch_;
 
@@ -274,11 +435,13 @@ private:
     std::string client_name;
   };
   Greeting greeting_;
+  Gate gate_;
 
   Pending pending_;
-  std::unique_ptr<OpenWish> wish_;  // only while it opens: an idle session is small
+  std::unique_ptr<KickUnderWay> kick_;         // that this connection asked for
+  std::unique_ptr<PendingOpen> pending_open_;  // only while it opens: an idle session is small
   std::uint64_t place_in_line_ = 0;
-  storage::PollBudget poll_budget_;
+  base::PollBudget poll_budget_;
   std::optional<proto::FrameHeader> close_request_;
   SessionHold hold_;
 };

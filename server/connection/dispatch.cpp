@@ -63,6 +63,10 @@ void check_feature(const SessionScope& scope, std::uint64_t feature, const char*
                                            std::to_string(feature));
 }
 
+std::string not_agreed_on(Operation operation, std::uint64_t feature) {
+  return proto::to_string(operation) + " was not agreed on in hello: offer its feature bit " + std::to_string(feature);
+}
+
 Next serve_grow(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers,
                 const std::function<void()>& room) {
   return serve<proto::GrowRequest>(header, payload, answers, [&](const proto::GrowRequest& request) {
@@ -82,7 +86,7 @@ Next serve_read(SessionScope& scope, const FrameHeader& header, Payload payload,
       answers.cancel_payload(request.length);
       throw;
     }
-    scope.counters.bytes_read += request.length;
+    scope.counters.bytes_read.add(request.length);
     return Next::answered;
   });
 }
@@ -93,7 +97,7 @@ Next serve_write(SessionScope& scope, const FrameHeader& header, Payload payload
     check_length(scope, "write", request.offset, request.data.size());
     return serve_change(scope, answers, room, [&] {
       scope.session.write(request.offset, request.data);
-      scope.counters.bytes_written += request.data.size();
+      scope.counters.bytes_written.add(request.data.size());
       answers.add(header.request_id, proto::WriteAnswer{});
     });
   });
@@ -148,11 +152,23 @@ Next serve_refresh(SessionScope& scope, const FrameHeader& header, Payload paylo
   });
 }
 
+// But for the session's own.
+void hide_names(const SessionScope& scope, Stat& stat) {
+  for (std::optional<HolderStat>* const holder : {&stat.writer, &stat.oldest_holder}) {
+    if (!*holder || ((*holder)->epoch != 0 && (*holder)->epoch == scope.session.epoch())) continue;
+    (*holder)->name.clear();
+    (*holder)->address.clear();
+  }
+}
+
 Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::StatRequest>(header, payload, answers, [&](const proto::StatRequest&) {
-    const Stat stat = scope.session.stat(scope.now_ms);
+    Stat stat = scope.session.stat(scope.now_ms);
+    if (!scope.sees_names) hide_names(scope, stat);
     proto::StatAnswer answer = proto::to_wire(stat);
     answer.store = scope.store_name;
+    if ((scope.features & proto::feature_recovery) == 0) answer.recovery.reset();
+    if (scope.load != nullptr) answer.load = *scope.load;
     answers.add(header.request_id, answer);
     return Next::answered;
   });
@@ -200,6 +216,17 @@ Next serve_request(SessionScope& scope, const FrameHeader& header, Payload paylo
       return serve<proto::FlushRequest>(header, payload, answers,
                                         [](const proto::FlushRequest&) { return Next::flush; });
     case Operation::ping: answer_ping(header, payload, answers); return Next::answered;
+    case Operation::sessions:
+    case Operation::kick:
+      if ((scope.features & proto::feature_sessions) != 0) break;
+      answers.error(header.request_id, header.operation, Status::unsupported,
+                    not_agreed_on(header.operation, proto::feature_sessions));
+      return Next::answered;
+    case Operation::whoami:
+      if ((scope.features & proto::feature_identity) != 0) break;
+      answers.error(header.request_id, header.operation, Status::unsupported,
+                    not_agreed_on(header.operation, proto::feature_identity));
+      return Next::answered;
     case Operation::hello:
     case Operation::list:
     case Operation::create:
@@ -207,7 +234,8 @@ Next serve_request(SessionScope& scope, const FrameHeader& header, Payload paylo
     case Operation::open:
     case Operation::close:
     case Operation::lease_lost:
-    case Operation::goodbye: break;
+    case Operation::goodbye:
+    case Operation::waiting: break;
   }
   answers.error(header.request_id, header.operation, Status::invalid_argument,
                 proto::to_string(header.operation) + " is not for a connection with an open session; use another one");

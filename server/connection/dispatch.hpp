@@ -7,15 +7,20 @@
 
 #include "proto/codec.hpp"
 #include "server/connection/answers.hpp"
+#include "server/runtime/tally.hpp"
 #include "storage/store.hpp"
 
 namespace pageserver::server {
 
-/// For the log line at the end of a session.
+/// Of a session, for the log line at its end and for reports.
 struct Counters {
-  std::uint64_t requests = 0;
-  std::uint64_t bytes_read = 0;     ///< sent to the client as data
-  std::uint64_t bytes_written = 0;  ///< taken from the client as data
+  Tally requests;
+  Tally bytes_read;     ///< sent to the client as data
+  Tally bytes_written;  ///< taken from the client as data
+
+  void reset() noexcept {
+    for (Tally* const tally : {&requests, &bytes_read, &bytes_written}) tally->set(std::uint64_t{0});
+  }
 };
 
 /// A write, zero or grow that was answered with an error.
@@ -36,6 +41,9 @@ struct SessionScope {
   Counters& counters;
   /// The first one since the last flush, commit or discard that succeeded: what keeps a commit from publishing.
   std::optional<FailedChange>& failed_change;
+  bool sees_names = true;  ///< of other sessions, in a stat
+  /// What waits and hangs, for a stat; null where that feature was not agreed on.
+  const Load* load = nullptr;
 };
 
 enum class Next : std::uint8_t {

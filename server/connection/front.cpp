@@ -1,5 +1,6 @@
 // Requests of a connection that has no session: hello, and what is about the server and its stores.
 #include "base/clock.hpp"
+#include "proto/library_values.hpp"
 #include "server/connection/connection.hpp"
 #include "server/runtime/version.hpp"
 
@@ -16,6 +17,21 @@ template <class Request>
 proto::Decoded fault_in(Payload payload) {
   Request request;
   return proto::decode(payload, request);
+}
+
+/// Of the stores behind `after` those that the client has some right on, up to `count`.
+std::vector<ListedStore> visible_stores(Catalog& catalog, const Gate& gate, std::string after, std::size_t count) {
+  if (gate.everywhere() != 0) return catalog.list(after, count);
+  // Few of many may be visible.
+  constexpr std::size_t looks = 1024;
+  std::vector<ListedStore> visible;
+  for (;;) {
+    std::vector<ListedStore> some = catalog.list(after, looks);
+    for (const ListedStore& store : some)
+      if (visible.size() < count && gate.on(store.name) != 0) visible.push_back(store);
+    if (visible.size() == count || some.size() < looks) return visible;
+    after = some.back().name;
+  }
 }
 
 // What is malformed is said before that there is no session.
@@ -61,10 +77,12 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     return Step::taken;
   }
   const Limits& limits = server_.config.limits;
-  greeting_.done = true;
   greeting_.features = request.features & proto::features_all;
+  if (!admit(request)) return Step::taken;
+  greeting_.done = true;
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);
   greeting_.client_name = request.client_name;
+  record_->greeted(greeting_.client_name);
   proto::HelloAnswer answer;
   answer.features = greeting_.features;
   answer.payload_bytes_max = limits.request_bytes + proto::payload_overhead_bytes;
@@ -74,7 +92,9 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   answer.connection_id = id_;
   answer.server_name = server_name;
   answers().add(header.request_id, answer);
-  server_.log.debug("hello", {{"connection", id_}, {"address", address_}, {"client", greeting_.client_name}});
+  server_.log.debug(
+      "hello",
+      {{"connection", id_}, {"address", address_}, {"client", greeting_.client_name}, {"who", gate_.who().text()}});
   return Step::taken;
 }
 
@@ -85,6 +105,9 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
     case Operation::create: take_create(header, payload); break;
     case Operation::remove: take_remove(header, payload); break;
     case Operation::open: take_open(header, payload); break;
+    case Operation::sessions: take_sessions(header, payload); break;
+    case Operation::kick: take_kick(header, payload); break;
+    case Operation::whoami: take_whoami(header, payload); break;
     case Operation::close: take_close(header, payload); break;
     case Operation::hello:
       answers().error(header.request_id, header.operation, Status::invalid_argument,
@@ -104,13 +127,15 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
 void Connection::take_list(const FrameHeader& header, Payload payload) {
   proto::ListRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  if (!allows(header, {})) return;
   on_admin(server_.catalog.lists(), header,
-           [header, after = std::string(request.after)](const std::shared_ptr<Connection>& self, std::uint64_t number) {
+           [header, after = std::string(request.after), gate = gate_](const std::shared_ptr<Connection>& self,
+                                                                      std::uint64_t number) {
              std::vector<ListedStore> stores;
              std::exception_ptr error;
              try {
                // One more than fits, to know whether there are more.
-               stores = self->server_.catalog.list(after, proto::list_entries_max + 1);
+               stores = visible_stores(self->server_.catalog, gate, after, proto::list_entries_max + 1);
              } catch (...) {
                error = std::current_exception();
              }
@@ -121,7 +146,12 @@ void Connection::take_list(const FrameHeader& header, Payload payload) {
                               answer.more = stores.size() > proto::list_entries_max;
                               for (const ListedStore& store : stores) {
                                 if (answer.entries.size() == proto::list_entries_max) break;
-                                answer.entries.push_back({store.name, store.pages, store.read_only, store.open});
+                                proto::ListEntry entry{store.name, store.pages, store.read_only, store.open, {}, false};
+                                if (store.recovery && (connection->greeting_.features & proto::feature_recovery) != 0) {
+                                  entry.recovery_warned = !store.recovery->warning.empty();
+                                  entry.recovery = proto::to_wire(*store.recovery);
+                                }
+                                answer.entries.push_back(std::move(entry));
                               }
                               connection->answers().add(header.request_id, answer);
                             });
@@ -131,6 +161,7 @@ void Connection::take_list(const FrameHeader& header, Payload payload) {
 void Connection::take_create(const FrameHeader& header, Payload payload) {
   proto::CreateRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  if (!allows(header, request.store)) return;
   on_admin(server_.catalog.changes(), header,
            [header, name = std::string(request.store), pages = request.pages](const std::shared_ptr<Connection>& self,
                                                                               std::uint64_t number) {
@@ -142,8 +173,8 @@ void Connection::take_create(const FrameHeader& header, Payload payload) {
              }
              self->complete(number, [connection = self.get(), header, name, pages, error = std::move(error)] {
                if (error) return connection->refused("create", name, header, error);
-               connection->server_.log.info("store created",
-                                            {{"store", name}, {"pages", pages}, {"address", connection->address_}});
+               connection->server_.lines.info(connection->peer_, "store created",
+                                              {{"store", name}, {"pages", pages}, {"address", connection->address_}});
                connection->answers().add(header.request_id, proto::CreateAnswer{});
              });
            });
@@ -152,12 +183,14 @@ void Connection::take_create(const FrameHeader& header, Payload payload) {
 void Connection::take_remove(const FrameHeader& header, Payload payload) {
   proto::RemoveRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  if (!allows(header, request.store)) return;
   on_admin(server_.catalog.changes(), header,
            [header, name = std::string(request.store)](const std::shared_ptr<Connection>& self, std::uint64_t number) {
              self->server_.catalog.remove(name, [self, number, header, name](std::exception_ptr error) {
                self->complete(number, [connection = self.get(), header, name, error = std::move(error)] {
                  if (error) return connection->refused("remove", name, header, error);
-                 connection->server_.log.info("store removed", {{"store", name}, {"address", connection->address_}});
+                 connection->server_.lines.info(connection->peer_, "store removed",
+                                                {{"store", name}, {"address", connection->address_}});
                  connection->answers().add(header.request_id, proto::RemoveAnswer{});
                });
              });
@@ -167,27 +200,32 @@ void Connection::take_remove(const FrameHeader& header, Payload payload) {
 void Connection::take_open(const FrameHeader& header, Payload payload) {
   proto::OpenRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
-  wish_ = std::make_unique<OpenWish>();
-  OpenWish& wish = *wish_;
-  wish.header = header;
-  wish.store = request.store;
-  wish.wait_ms = request.wait_ms;
-  wish.request.access = request.access;
-  wish.request.view = request.view;
-  wish.request.publish = request.publish;
-  wish.request.name = request.session_name.empty() ? std::string_view(greeting_.client_name) : request.session_name;
-  wish.request.address = address_;
-  wish.request.opened_unix_ms = base::unix_ms();
-  wish.request.opened_ms = base::monotonic_ms();
-  wish.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
+  if (!allows(header, request.store, request.access)) return;
+  gate_.enter(request.store, request.access);
+  pending_open_ = std::make_unique<PendingOpen>();
+  PendingOpen& open = *pending_open_;
+  open.header = header;
+  open.store = request.store;
+  open.wait_ms = request.wait_ms;
+  open.request.access = request.access;
+  open.request.view = request.view;
+  open.request.publish = request.publish;
+  open.request.name = request.session_name.empty() ? std::string_view(greeting_.client_name) : request.session_name;
+  open.request.address = address_;
+  open.request.opened_unix_ms = base::unix_ms();
+  open.request.opened_ms = base::monotonic_ms();
+  open.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
+  hold_.id = server_.next_session_id++;
+  record_->opening(hold_.id, open.store, open.request.name, request.access, request.view, request.publish,
+                   open.request.opened_ms);
   // A store that is open already needs no disk to be found.
-  if (auto use = server_.catalog.find(wish.store)) return go_to_store(std::move(use));
+  if (auto use = server_.catalog.find(open.store, peer_)) return go_to_store(std::move(use));
   on_admin(server_.catalog.changes(), header,
-           [name = wish.store](const std::shared_ptr<Connection>& self, std::uint64_t number) {
+           [name = open.store](const std::shared_ptr<Connection>& self, std::uint64_t number) {
              std::shared_ptr<HostUse> use;
              std::exception_ptr error;
              try {
-               use = self->server_.catalog.resolve(name);
+               use = self->server_.catalog.resolve(name, self->peer_);
              } catch (...) {
                error = std::current_exception();
              }
@@ -199,6 +237,7 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
 }
 
 void Connection::refuse_admin(const FrameHeader& header) {
+  if (header.operation == Operation::open) record_->left(proto::SessionState::front);
   answers().error(header.request_id, header.operation, Status::limit_exceeded,
                   proto::to_string(header.operation) +
                       ": too many requests about the directory's stores wait already; try again later");
@@ -207,7 +246,7 @@ void Connection::refuse_admin(const FrameHeader& header) {
 void Connection::refuse_stopping() { say_goodbye(Status::stopping, "the server is stopping"); }
 
 void Connection::go_to_store(std::shared_ptr<HostUse> use) {
-  move_to_ = use->host().worker_for(wish_->request.access);
+  move_to_ = use->host().worker_for(pending_open_->request.access);
   hold_.use = std::move(use);
 }
 
@@ -216,6 +255,7 @@ void Connection::take_close(const FrameHeader& header, Payload payload) {
   proto::CloseRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   reason_ = "closed by the client";
+  record_->state.set(proto::SessionState::leaving);
   close_request_ = header;
   if (on_front()) return back_on_front();
   end_session();
@@ -226,6 +266,7 @@ void Connection::back_on_front() {
   hold_.use.reset();
   if (!close_request_) return;
   answers().add(close_request_->request_id, proto::CloseAnswer{});
+  waited();
   close_request_.reset();
   leaving_ = true;
 }
@@ -239,8 +280,8 @@ void Connection::refused(std::string_view action, const std::string& store, cons
   } catch (const std::exception& problem) {
     reason = problem.what();
   }
-  server_.log.info(
-      "request refused",
+  server_.lines.info(
+      peer_, "request refused",
       {{"action", action}, {"store", store}, {"connection", id_}, {"address", address_}, {"reason", reason}});
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "proto/messages.hpp"
+#include "server/runtime/tally.hpp"
 
 namespace pageserver::server {
 
@@ -14,7 +15,10 @@ namespace pageserver::server {
 /// Threads: that of the connection.
 class Pending {
 public:
-  enum class What : std::uint8_t { nothing, admin, session, flush, room };
+  enum class What : std::uint8_t { nothing, admin, session, flush, room, kick, refusal };
+
+  /// `shown` says what is pending, to other threads.
+  explicit Pending(Tally& shown) noexcept : shown_{shown} {}
 
   /// Inside the call that begins what is pending: a completion that comes within it needs no way through the queue.
   class Beginning {
@@ -36,6 +40,7 @@ public:
   std::uint64_t begin(What what) noexcept {
     clear();
     what_ = what;
+    shown_.set(what);
     return ++number_;
   }
   /// False, and `finish` is dropped, when `number` is not what is pending.
@@ -60,11 +65,13 @@ public:
   }
   void clear() noexcept {
     what_ = What::nothing;
+    shown_.set(What::nothing);
     done_ = false;
     finish_ = nullptr;
   }
 
 private:
+  Tally& shown_;
   What what_ = What::nothing;
   bool done_ = false;
   bool beginning_ = false;

@@ -60,6 +60,21 @@ private:
   std::size_t size_ = 0;
 };
 
+/// Who holds the lease is for those who may see others.
+std::exception_ptr without_names(const std::exception_ptr& error, const std::string& store) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const MemoryError& problem) {
+    if (problem.errc() != Errc::busy) return error;
+    return std::make_exception_ptr(
+        MemoryError(Errc::busy, "open " + store +
+                                    ": another session holds the writer lease; wait for it with wait_ms, "
+                                    "or ask who runs the daemon (it takes the right admin to see whose it is)"));
+  } catch (...) {
+    return error;
+  }
+}
+
 constexpr std::size_t write_answer_bytes = proto::frame_header_bytes;
 
 }  // namespace
@@ -114,12 +129,16 @@ void Connection::open_session() {
         self->lose();  // the session is released, and the store's own steps go on
       }
     };
+    if (pending_open_->request.wait_in_line) pending_open_->place_in_line = hold_.use->host().take_place_in_line(peer_);
+    if (pending_open_->request.access == Access::fork)
+      pending_open_->request.owner_fork_bytes = std::shared_ptr<std::atomic<std::uint64_t>>(peer_, &peer_->fork_bytes);
     {
       const Pending::Beginning beginning{pending_};
-      place_in_line_ = hold_.store->open_session(wish_->request, done);
+      place_in_line_ = hold_.store->open_session(pending_open_->request, done);
     }
-    if (!pending_.is_done() && wish_->request.wait_in_line) {
-      set_deadline(Deadline::Kind::line, std::chrono::milliseconds(wish_->wait_ms));
+    record_->place.set(place_in_line_);
+    if (!pending_.is_done() && pending_open_->request.wait_in_line) {
+      set_deadline(Deadline::Kind::lease_wait, std::chrono::milliseconds(pending_open_->wait_ms));
     }
   } catch (...) {
     pending_.clear();
@@ -135,10 +154,13 @@ void Connection::give_up_place() {
 }
 
 void Connection::open_failed(const std::exception_ptr& error) {
-  refused("open", wish_->store, wish_->header, error);
-  wish_.reset();
+  refused("open", pending_open_->store, pending_open_->header,
+          gate_.administers() ? error : without_names(error, pending_open_->store));
+  pending_open_.reset();
   place_in_line_ = 0;
   hold_.store = nullptr;
+  waited();
+  record_->left(proto::SessionState::front);
   if (!on_front()) move_to_ = server_.front;
 }
 
@@ -147,12 +169,14 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   place_in_line_ = 0;
   hold_.session = std::move(session);
   hold_.session->note_request(base::monotonic_ms());
-  hold_.id = server_.next_session_id++;
   hold_.start = std::chrono::steady_clock::now();
-  hold_.counters = {};
+  record_->counters.reset();
+  record_->lease_lost = false;
+  record_->opened(*hold_.session, base::monotonic_ms());
   hold_.failed_change.reset();
-  const storage::SessionRequest& request = wish_->request;
+  const storage::SessionRequest& request = pending_open_->request;
   hold_.name = request.name;
+  hold_.keeps_private = request.access == Access::fork || request.publish == Publish::on_flush;
   hold_.breaker = "broken by \"" + hold_.name + "\" at " + address_;
   watch_lease();
   proto::OpenAnswer answer;
@@ -161,19 +185,21 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   answer.version = hold_.session->opened().version;
   answer.pages = hold_.session->opened().pages;
   answer.size_bytes_max = hold_.use->host().settings().size_bytes_max;
-  answers().add(wish_->header.request_id, answer);
-  server_.log.info("session open", {{"session", hold_.id},
-                                    {"store", wish_->store},
-                                    {"access", base::name_of(request.access)},
-                                    {"view", request.view == View::live ? "live" : "pinned"},
-                                    {"publish", request.publish == Publish::on_write ? "on_write" : "on_flush"},
-                                    {"name", hold_.name},
-                                    {"address", address_},
-                                    {"client", greeting_.client_name},
-                                    {"connection", id_},
-                                    {"epoch", answer.epoch},
-                                    {"pages", answer.pages}});
-  wish_.reset();
+  answers().add(pending_open_->header.request_id, answer);
+  server_.lines.info(peer_, "session open",
+                     {{"session", hold_.id},
+                      {"store", pending_open_->store},
+                      {"access", base::name_of(request.access)},
+                      {"view", request.view == View::live ? "live" : "pinned"},
+                      {"publish", request.publish == Publish::on_write ? "on_write" : "on_flush"},
+                      {"name", hold_.name},
+                      {"address", address_},
+                      {"client", greeting_.client_name},
+                      {"who", gate_.who().text()},
+                      {"connection", id_},
+                      {"epoch", answer.epoch},
+                      {"pages", answer.pages}});
+  pending_open_.reset();
 }
 
 void Connection::watch_lease() {
@@ -181,6 +207,7 @@ void Connection::watch_lease() {
     if (reason.errc() != Errc::lease_lost) return;
     const std::shared_ptr<Connection> self = weak.lock();
     if (self == nullptr) return;
+    self->record_->lease_lost = true;
     try {
       self->post([text = std::string(reason.what())](Connection& connection) {
         if (connection.hold_.session == nullptr) return;
@@ -193,26 +220,47 @@ void Connection::watch_lease() {
   });
 }
 
+// A pin that has moved on, or a fork's base.
+void Connection::note_held_version() noexcept {
+  if (record_->held_version == 0) return;
+  try {
+    record_->held_version.set(hold_.session->version().number);
+  } catch (const MemoryError&) {
+    // It holds none any more.
+  }
+}
+
 Connection::Step Connection::take_session(const FrameHeader& header, Payload payload) {
   assert(is_on_its_worker());  // a disk that hangs may hold up this thread
   if (header.operation == Operation::close) {
     take_close(header, payload);
     return Step::taken;
   }
+  if (!allows_in_session(header)) return Step::taken;
   SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
                      greeting_.features, base::monotonic_ms(now_), hold_.breaker,
-                     hold_.counters,     hold_.failed_change};
+                     record_->counters,  hold_.failed_change,      gate_.administers()};
+  std::optional<Load> load_now;
+  if (header.operation == Operation::stat && (greeting_.features & proto::feature_load) != 0) {
+    load_now = load(&hold_.use->host());
+    scope.load = &*load_now;
+  }
   switch (handle_request(scope, header, payload, answers(), room_callback())) {
     case Next::wait_for_room: pending_.begin(Pending::What::room); return Step::not_taken;
     case Next::answered: break;
     case Next::flush: begin_flush(header); break;
     case Next::lease_broken:
-      server_.log.info(
-          "lease broken",
-          {{"store", hold_.use->host().name()}, {"by", hold_.name}, {"address", address_}, {"session", hold_.id}});
+      ++server_.figures.leases_broken;
+      server_.lines.info(peer_, "lease broken",
+                         {{"store", hold_.use->host().name()},
+                          {"by", hold_.name},
+                          {"who", gate_.who().text()},
+                          {"address", address_},
+                          {"session", hold_.id}});
       break;
   }
-  ++hold_.counters.requests;
+  if (header.operation == Operation::refresh) note_held_version();
+  record_->counters.requests.add(1);
   return Step::taken;
 }
 
@@ -226,7 +274,8 @@ std::function<void()> Connection::room_callback() {
 bool Connection::take_into_group(const proto::Scan& scan) {
   WriteGroup& group = WriteGroup::of_this_thread();
   if (hold_.session == nullptr || scan.header.operation != Operation::write ||
-      scan.payload.size() > group_payload_bytes_max || proto::check_request_header(scan.header))
+      scan.payload.size() > group_payload_bytes_max || !gate_.may(Operation::write) ||
+      proto::check_request_header(scan.header))
     return false;
   if (group.full() || answers().count() + group.size() >= server_.config.limits.requests_in_flight) return false;
   proto::WriteRequest request;
@@ -235,7 +284,7 @@ bool Connection::take_into_group(const proto::Scan& scan) {
   return true;
 }
 
-std::size_t Connection::publish_group() {
+std::size_t Connection::publish_group(RequestRow& row) {
   WriteGroup& group = WriteGroup::of_this_thread();
   std::size_t taken = 0;
   bool together = false;
@@ -252,13 +301,16 @@ std::size_t Connection::publish_group() {
     const WriteGroup::Frame& frame = group.frames()[i];
     if (together) {
       answers().add(frame.header.request_id, proto::WriteAnswer{});
-      hold_.counters.bytes_written += group.writes()[i].data.size();
-      ++hold_.counters.requests;
+      record_->counters.bytes_written.add(group.writes()[i].data.size());
+      record_->counters.requests.add(1);
     } else if (take_session(frame.header, frame.payload) == Step::not_taken) {
       recheck_input_ = true;
+      if (!waiting_) waiting_ = Waiting{Operation::write, now_};
       break;
     }
     taken += frame.frame_bytes;
+    row.taken(Operation::write);
+    if (waiting_) note_waiting_request(row);
   }
   group.clear();
   clear_deadline();
@@ -293,23 +345,26 @@ void Connection::begin_flush(const FrameHeader& header) {
 
 void Connection::log_session_end() const {
   const auto lasted = std::chrono::steady_clock::now() - hold_.start;
-  server_.log.info("session close", {{"session", hold_.id},
-                                     {"store", hold_.use->host().name()},
-                                     {"name", hold_.name},
-                                     {"address", address_},
-                                     {"requests", hold_.counters.requests},
-                                     {"bytes_read", hold_.counters.bytes_read},
-                                     {"bytes_written", hold_.counters.bytes_written},
-                                     {"receives", stream_.receives()},
-                                     {"polls", stream_.polls()},
-                                     {"sends", stream_.sends()},
-                                     {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
-                                     {"reason", end_reason().empty() ? "end of stream" : end_reason()}});
+  server_.lines.info(peer_, "session close",
+                     {{"session", hold_.id},
+                      {"store", hold_.use->host().name()},
+                      {"name", hold_.name},
+                      {"address", address_},
+                      {"requests", record_->counters.requests.get()},
+                      {"bytes_read", record_->counters.bytes_read.get()},
+                      {"bytes_written", record_->counters.bytes_written.get()},
+                      {"receives", stream_.receives()},
+                      {"polls", stream_.polls()},
+                      {"sends", stream_.sends()},
+                      {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
+                      {"reason", end_reason().empty() ? "end of stream" : end_reason()}});
 }
 
 void Connection::end_session() {
   if (pending_.what() == Pending::What::session) give_up_place();
   pending_.clear();
+  record_->left(proto::SessionState::leaving);
+  if (pending_open_) pending_open_->place_in_line.reset();
   if (hold_.session != nullptr) {
     hold_.session.reset();
     try {

@@ -18,9 +18,9 @@ struct SessionHold {
   std::unique_ptr<storage::StoreSession> session;
   std::uint64_t id = 0;
   std::string name;
-  std::string breaker;                      ///< what others are told when this session breaks their lease
-  std::optional<std::string> lease_notice;  ///< to be sent: the lease was lost
-  Counters counters;
+  bool keeps_private = false;  ///< what it writes: see StoreSession::private_bytes()
+  std::string breaker;         ///< what others are told when this session breaks their lease
+  std::string lease_notice;    ///< to be sent, unless empty: the lease was lost
   std::optional<FailedChange> failed_change;
   std::chrono::steady_clock::time_point start;
 };

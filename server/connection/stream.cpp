@@ -1,5 +1,9 @@
 // A connection's bytes: received, cut into frames, handed on; answers gathered and sent. Nothing here waits.
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+
+#include <utility>
 
 #include "base/clock.hpp"
 #include "server/connection/connection.hpp"
@@ -10,15 +14,26 @@ namespace pageserver::server {
 namespace {
 
 constexpr std::size_t receive_bytes = 128u << 10;
+// Before there is a session frames are small, and the peer is nobody yet: so much at a time, and so much at most behind
+// a request that waits, for a place in the line say.
+constexpr std::size_t front_receive_bytes = 8u << 10;
 // One send carries at most about so much, so that a client that reads while it sends gets answers early.
 constexpr std::size_t batch_bytes_max = 128u << 10;
 // A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
 constexpr std::size_t progress_bytes = 64u << 10;
+// Of refresh and data_ranges.
+constexpr std::uint64_t ranges_answer_bytes_max = proto::ranges_max * 24 + 256;
 // So long at a time a connection has the loop for itself, whatever it asks for.
 constexpr std::chrono::microseconds turn_max{200};
 
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
+// Who was kicked and does not read is not waited for.
+constexpr std::chrono::milliseconds kicked_patience{1000};
+
+bool is_tls_hello(std::span<const std::byte> bytes) {
+  return bytes.size() > 1 && bytes[0] == std::byte{0x16} && bytes[1] == std::byte{3};
+}
 
 }  // namespace
 
@@ -51,15 +66,19 @@ void Connection::forget_batch() noexcept {
 // A step of everything that needs no more bytes: completions, notices, frames that are here.
 void Connection::advance() {
   if (pending_.is_done()) {
+    const bool is_taken = pending_.what() != Pending::What::room;
     const std::function<void()> task = pending_.take();
     clear_deadline();
+    record_->in_flight.set(std::uint64_t{0});
     if (task) task();
+    if (is_taken && !pending_.is_any() && !move_to_ && !pending_open_) waited();
+    note_private();
     if (hold_.session) hold_.session->note_request(base::monotonic_ms());  // it was not idle while it waited
     recheck_input_ = true;
   }
-  if (hold_.lease_notice) {
-    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, *hold_.lease_notice);
-    hold_.lease_notice.reset();
+  if (!hold_.lease_notice.empty()) {
+    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, hold_.lease_notice);
+    hold_.lease_notice.clear();
   }
   if (!recheck_input_ || !stream_.output().empty()) return;
   recheck_input_ = false;
@@ -73,8 +92,8 @@ void Connection::begin_turn() noexcept {
   turn_is_over_ = false;
 }
 
-bool Connection::turn_ends() noexcept {
-  now_ = Clock::now();
+bool Connection::turn_ends(Clock::time_point now) noexcept {
+  now_ = now;
   if (turn_ends_ == Clock::time_point{}) turn_ends_ = now_ + turn_max;
   turn_is_over_ = now_ >= turn_ends_;
   return turn_is_over_;
@@ -98,7 +117,8 @@ void Connection::gather_answers() {
 
 bool Connection::output_full() const {
   const Limits& limits = server_.config.limits;
-  return answers().size() >= std::min<std::size_t>(limits.buffered_bytes, batch_bytes_max) ||
+  return answers().size() >=
+             std::min<std::size_t>(limits.buffered_bytes, is_tight() ? front_receive_bytes : batch_bytes_max) ||
          answers().count() >= limits.requests_in_flight;
 }
 
@@ -112,19 +132,36 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
     ~EmptyGroup() { forget_group(); }
   };
   const EmptyGroup empty_before_and_after;
-  std::size_t taken = 0;
+  std::size_t taken = static_cast<std::size_t>(std::min<std::uint64_t>(bytes_to_drop_, bytes.size()));
+  bytes_to_drop_ -= taken;
   std::size_t ahead = 0;  // bytes behind `taken` that are in the group of writes
   answers().start_batch();
-  if (hold_.session) hold_.session->note_request(base::monotonic_ms());
+  RequestRow row(answers().figures());
+  now_ = Clock::now();
+  bool is_first = true;
+  const std::int64_t now_ms = base::monotonic_ms(now_);
+  record_->last_request_ms.set(now_ms);
+  record_->in_hand.set(std::uint64_t{1});
+  if (hold_.session) hold_.session->note_request(now_ms);
   while (taken + ahead < bytes.size()) {
-    if (pending_.is_any() || leaving_ || move_to_ || output_full() || (ahead == 0 && turn_ends())) {
+    if (pending_.is_any() || leaving_ || move_to_ || output_full() ||
+        (ahead == 0 && turn_ends(std::exchange(is_first, false) ? now_ : Clock::now()))) {
       recheck_input_ = true;
       break;
     }
+    if (ahead == 0) row.moment(now_);
     const std::uint32_t payload_bytes_max = greeting_.done
                                                 ? server_.config.limits.request_bytes + proto::payload_overhead_bytes
                                                 : proto::hello_payload_bytes_max;
     const proto::Scan scan = proto::scan_frame(bytes.subspan(taken + ahead), payload_bytes_max);
+    if (is_too_large_for_front(scan)) {
+      refuse_large_frame(scan);
+      const std::uint64_t here = std::min<std::uint64_t>(scan.bytes_needed, bytes.size() - taken);
+      taken += static_cast<std::size_t>(here);
+      bytes_to_drop_ = scan.bytes_needed - here;
+      clear_deadline();
+      continue;
+    }
     if (scan.kind == proto::Scan::Kind::incomplete) {
       input_needed_ = scan.bytes_needed;
       break;
@@ -134,24 +171,57 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
       continue;
     }
     if (ahead != 0) {
-      taken += publish_group();
+      taken += publish_group(row);
       ahead = 0;
       continue;  // the frame behind the group is looked at again: it may have to wait
     }
     if (scan.kind == proto::Scan::Kind::broken) {
-      say_goodbye(scan.fault.status, scan.fault.message);
+      say_goodbye(scan.fault.status, is_tls_hello(bytes) && !greeting_.done
+                                         ? "this port speaks no TLS; use pageserver://, without the s"
+                                         : scan.fault.message);
+      break;
+    }
+    if (!may_answer(scan)) {
+      recheck_input_ = true;
       break;
     }
     const Step step = take_frame(scan);
     if (step == Step::not_taken) {
       recheck_input_ = true;
+      if (!waiting_) waiting_ = Waiting{scan.header.operation, now_};
       break;
     }
     taken += scan.frame_bytes;
+    admitted_bytes_ = 0;
     clear_deadline();
+    row.taken(scan.header.operation);
+    // One that had to wait before it could be taken, which is the first one.
+    if (waiting_) note_waiting_request(row);
   }
-  if (ahead != 0) taken += publish_group();
+  if (ahead != 0) taken += publish_group(row);
+  if (row.any_taken()) {
+    note_waiting_request(row);
+    row.moment(Clock::now());
+  }
+  record_->in_hand.set(std::uint64_t{0});
+  record_->in_flight.set(std::uint64_t{pending_.is_any() || recheck_input_ ? 1u : 0u});
+  note_private();
   return leaving_ ? bytes.size() : taken;
+}
+
+// The last request of the row may have no answer yet, or never get one. One that waits for room is not in the row.
+void Connection::note_waiting_request(RequestRow& row) noexcept {
+  const bool is_answered = !pending_.is_any() && !move_to_ && greeting_.done;
+  if ((is_answered && !waiting_) || pending_.what() == Pending::What::room) return;
+  const proto::Operation operation = row.forget_last();
+  if (!waiting_) waiting_ = Waiting{operation, now_};
+  if (is_answered) waited();
+}
+
+void Connection::waited() noexcept {
+  if (!waiting_) return;
+  answers().figures().add_one(waiting_->operation, Clock::now() - waiting_->since);
+  waiting_.reset();
 }
 
 Connection::Step Connection::take_frame(const proto::Scan& scan) {
@@ -164,14 +234,104 @@ Connection::Step Connection::take_frame(const proto::Scan& scan) {
   return hold_.session ? take_session(scan.header, scan.payload) : take_front(scan.header, scan.payload);
 }
 
+void Connection::settle_buffers() noexcept {
+  const std::uint64_t input = std::max<std::uint64_t>(stream_.input().filled(), admitted_bytes_);
+  const std::uint64_t bytes = input + stream_.output().filled();
+  const std::uint64_t charged = bytes > BufferRoom::free_bytes ? bytes - BufferRoom::free_bytes : 0;
+  const std::uint64_t before = held_bytes_.load(std::memory_order_relaxed);
+  if (charged == 0 && before == 0) return;
+  const std::uint64_t moved = stream_.received_bytes() + stream_.sent_bytes();
+  if (before == 0 || moved - moved_before_ >= progress_bytes) {
+    held_since_ms_ = base::monotonic_ms();
+    moved_before_ = moved;
+  }
+  held_bytes_ = charged;
+  server_.buffers.change(*peer_, before, charged);
+}
+
+// A frame is let in as a whole, so that those that were let in come to their ends.
+bool Connection::may_take_in() noexcept {
+  if (input_needed_ <= BufferRoom::free_bytes || admitted_bytes_ >= input_needed_) return true;
+  if (!server_.buffers.has(*peer_, input_needed_)) {
+    waits_for_buffers_ = true;
+    return false;
+  }
+  waits_for_buffers_in_a_row_ = 0;
+  admitted_bytes_ = input_needed_;
+  settle_buffers();
+  return true;
+}
+
+bool Connection::may_answer(const proto::Scan& scan) noexcept {
+  if (!is_tight()) return true;
+  std::uint64_t bytes = 0;
+  proto::ReadRequest read;
+  switch (scan.header.operation) {
+    case proto::Operation::read:
+      if (!proto::decode(scan.payload, read)) bytes = std::min(read.length, greeting_.request_bytes_max);
+      break;
+    case proto::Operation::refresh:
+    case proto::Operation::data_ranges: bytes = ranges_answer_bytes_max; break;
+    default: break;
+  }
+  if (answers().size() + bytes <= BufferRoom::free_bytes || server_.buffers.has(*peer_, answers().size() + bytes)) {
+    waits_for_buffers_in_a_row_ = 0;
+    return true;
+  }
+  waits_for_buffers_ = true;
+  return false;
+}
+
+void Connection::wait_for_buffers() {
+  clear_deadline();  // it is not the peer that does not go on
+  look_for_hang_up();
+  server_.buffers.wait(id_);
+  if (++waits_for_buffers_in_a_row_ > 1) server_.relieve_buffers(*peer_);
+}
+
+void Connection::make_way() {
+  if (held_bytes_ == 0 || pending_.is_any() || leaving_) return;
+  const base::MemoryShare& share = server_.buffers.share();
+  const std::string text = "others need room for their requests, and this connection keeps " +
+                           std::to_string(held_bytes_.load()) + " bytes and does not go on; the buffers of all have " +
+                           share.text();
+  if (stream_.output().empty()) return say_goodbye(proto::Status::limit_exceeded, text);
+  ++server_.figures.refused_unread;
+  stream_.fail();
+  reason_ = "the peer reads no answers, and " + text;
+  server_.lines.info(peer_, "connection refused", {{"connection", id_}, {"address", address_}, {"reason", reason_}});
+}
+
+bool Connection::is_too_large_for_front(const proto::Scan& scan) const noexcept {
+  return scan.kind != proto::Scan::Kind::broken && hold_.session == nullptr && greeting_.done &&
+         scan.bytes_needed > proto::frame_header_bytes + proto::hello_payload_bytes_max;
+}
+
+void Connection::refuse_large_frame(const proto::Scan& scan) {
+  if (const std::optional<proto::Fault> fault = proto::check_request_header(scan.header))
+    return answers().error(scan.header, *fault);
+  answers().error(scan.header.request_id, scan.header.operation, proto::Status::invalid_argument,
+                  proto::to_string(scan.header.operation) +
+                      " with payload_bytes=" + std::to_string(scan.header.payload_bytes) +
+                      ": this connection has no session, and without one a payload has at most " +
+                      std::to_string(proto::hello_payload_bytes_max) + " bytes; open one first");
+}
+
+std::size_t Connection::read_ahead_max() const noexcept {
+  return hold_.session == nullptr || is_tight() ? front_receive_bytes : server_.config.limits.buffered_bytes;
+}
+
 Connection::Received Connection::receive() {
+  const bool front = hold_.session == nullptr || (stream_.input().empty() && is_tight());
   if (!stream_.input().empty()) {
+    if (!may_take_in()) return Received::nothing;
     // The frame's own buffer, as long as the frame, which is within the limit. Memory that is never written to is
     // never resident, so a length without bytes costs nothing.
-    stream_.input().reserve(input_needed_ - std::min(input_needed_, stream_.input().size()) + receive_bytes / 4);
-    return receive_into_input(receive_bytes);
+    const std::size_t more = input_needed_ - std::min(input_needed_, stream_.input().size());
+    stream_.input().reserve(more + (front ? 0 : receive_bytes / 4));
+    return receive_into_input(front ? front_receive_bytes : receive_bytes);
   }
-  const std::span<std::byte> space(room_of_this_thread->input.get(), receive_bytes);
+  const std::span<std::byte> space(room_of_this_thread->input.get(), front ? front_receive_bytes : receive_bytes);
   std::size_t count = 0;
   const Received result = stream_.receive(space, count);
   if (count > 0) {
@@ -203,7 +363,7 @@ Connection::Received Connection::receive_ahead() {
   return result;
 }
 
-void Connection::look_a_last_time() {
+void Connection::receive_before_stop() {
   const bool all_seen = receive() == Received::nothing || ++last_looks_ > last_looks_max;
   if (all_seen && !stream_.is_broken()) say_goodbye(proto::Status::stopping, "the server is stopping");
 }
@@ -213,9 +373,20 @@ void Connection::look_for_hang_up() {
   if (::poll(&look, 1, 0) <= 0) return;
   if ((look.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
     stream_.fail();
-  } else if (pending_.what() == Pending::What::session && wish_->request.wait_in_line) {
+  } else if (is_in_line()) {
     stream_.note_end();
   }
+}
+
+// In line little is read ahead. What a TCP peer has sent beyond that fills the socket, and then the end of its stream
+// stays at its host, behind what is not taken. But nobody is there to take what is sent to one that has closed: its
+// host answers by a reset, now, or when it closes what it has not read. One notice under way is enough.
+void Connection::probe_peer_in_line() {
+  int unacknowledged = 0;
+  if (!is_tcp_ || ::ioctl(socket(), SIOCOUTQ, &unacknowledged) != 0 || unacknowledged != 0) return;
+  answers().notice(proto::Operation::waiting, proto::Status::busy,
+                   "open store \"" + pending_open_->store + "\": waits in line for the writer lease");
+  send_output();
 }
 
 void Connection::look_at_peer() {
@@ -243,6 +414,7 @@ std::uint64_t Connection::owed_bytes() const {
 // A peer that keeps to what hello announced may pause for as long as it likes: what is held for it is bounded. To know
 // whether it does, requests that have arrived behind its unsent answers are looked at.
 bool Connection::owes_beyond_limit() {
+  if (is_tight()) return true;
   const std::uint64_t limit = buffered_bytes_max(server_.config.limits);
   while (owed_bytes() <= limit) {
     if (stream_.is_at_end() || stream_.is_broken() || stream_.input().size() >= limit) return false;
@@ -257,8 +429,9 @@ void Connection::send_output() {
     host_watch_.note_sent();
     deadline_.clear_if(Deadline::Kind::output);
   }
+  record_->unsent_bytes.set(stream_.output().size());
   if (!stream_.is_broken() && !stream_.output().empty() && deadline_.kind() != Deadline::Kind::output)
-    set_deadline(Deadline::Kind::output, server_.config.limits.stall_timeout);
+    set_deadline(Deadline::Kind::output, kicked_ ? kicked_patience : server_.config.limits.stall_timeout);
 }
 
 // Called when there is nothing to read. In the middle of a frame the peer has a deadline for going on.
@@ -285,26 +458,35 @@ void Connection::deadline_missed() {
                          "the middle of a frame and no progress within limits.stall_timeout=" +
                              std::to_string(limits.stall_timeout.count()) + " ms");
     case Deadline::Kind::output:
+      if (kick_taken_) return;
+      ++server_.figures.refused_unread;
       reason_ = "the peer reads no answers";
-      server_.log.info("connection refused", {{"connection", id_},
-                                              {"address", address_},
-                                              {"reason", reason_},
-                                              {"stall_timeout_ms", limits.stall_timeout.count()},
-                                              {"unsent_bytes", stream_.output().size()}});
+      server_.lines.info(peer_, "connection refused",
+                         {{"connection", id_},
+                          {"address", address_},
+                          {"reason", reason_},
+                          {"stall_timeout_ms", limits.stall_timeout.count()},
+                          {"unsent_bytes", stream_.output().size()}});
       return;
     case Deadline::Kind::none:
-    case Deadline::Kind::line:
-    case Deadline::Kind::linger: return;
+    case Deadline::Kind::lease_wait:
+    case Deadline::Kind::kick:
+    case Deadline::Kind::peer_close: return;
   }
 }
 
 void Connection::say_goodbye(proto::Status status, const std::string& message) {
   answers().notice(proto::Operation::goodbye, status, message);
   leaving_ = true;
+  record_->state.set(proto::SessionState::leaving);
   reason_ = message;
-  if (status != proto::Status::stopping) {
-    server_.log.info(
-        "connection refused",
+  if (status != proto::Status::stopping && status != proto::Status::kicked) {
+    ++(status == proto::Status::timed_out           ? server_.figures.refused_timed_out
+       : status == proto::Status::limit_exceeded    ? server_.figures.refused_for_limit
+       : status == proto::Status::permission_denied ? server_.figures.refused_permission
+                                                    : server_.figures.refused_protocol);
+    server_.lines.info(
+        peer_, "connection refused",
         {{"connection", id_}, {"address", address_}, {"status", proto::to_string(status)}, {"reason", message}});
   }
 }

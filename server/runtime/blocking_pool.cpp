@@ -34,6 +34,28 @@ BlockingPool::Load BlockingPool::load() const {
   return {threads_.size(), running_, ready_.size()};
 }
 
+Stuck BlockingPool::stuck() const {
+  Stuck found;
+  const auto now = std::chrono::steady_clock::now();
+  const Lock lock{mutex_};
+  for (const Thread& thread : threads_)
+    if (thread.strand != nullptr && thread.strand->told_) found.add(now - thread.strand->begun_);
+  return found;
+}
+
+std::size_t Strand::waiting() const {
+  const Lock lock{pool_.mutex_};
+  return tasks_.size();
+}
+
+Stuck Strand::stuck() const {
+  Stuck found;
+  const auto now = std::chrono::steady_clock::now();
+  const Lock lock{pool_.mutex_};
+  if (running_) found.add(now - begun_);
+  return found;
+}
+
 // The ticker makes the threads, and nobody who submits: that takes long, and may fail.
 Ticked::Looked BlockingPool::look() noexcept {
   std::list<Thread> ended;
@@ -53,7 +75,7 @@ Ticked::Looked BlockingPool::look() noexcept {
   for (Thread& thread : ended) thread.thread.join();
   const Lock lock{mutex_};
   unused_.splice(unused_.end(), ended);
-  return any ? Looked::busy : Looked::quiet;
+  return any ? Looked::held : Looked::quiet;
 }
 
 std::size_t BlockingPool::threads_due() const noexcept {
@@ -95,7 +117,7 @@ void BlockingPool::run(Thread& self) noexcept {
   };
   Lock lock{mutex_};
   move(begun_, threads_);
-  while (wait_for_work(self)) run_one();
+  while (wait_for_work(self)) run_one(self);
   move(threads_, ended_);
   if (threads_.empty() && begun_.empty()) last_ended_.notify_one();
 }
@@ -118,12 +140,24 @@ bool BlockingPool::wait_for_work(Thread& self) {
   return true;
 }
 
-void BlockingPool::run_one() {
+bool BlockingPool::is_held_back(const Strand& strand) const noexcept {
+  return strand.group_ != nullptr && strand.group_->running_ >= options_.threads_max - kept_for_others();
+}
+
+void BlockingPool::run_one(Thread& self) {
   Strand& strand = *ready_.front();
+  if (is_held_back(strand)) {
+    // Whoever of its group ends next brings it back.
+    StrandGroup& group = *strand.group_;
+    return group.held_back_.splice(group.held_back_.end(), ready_, ready_.begin());
+  }
   strand.place_.splice(strand.place_.end(), ready_, ready_.begin());
   strand.running_ = true;
   ++running_;
+  if (strand.group_ != nullptr) ++strand.group_->running_;
   last_begun_ = std::chrono::steady_clock::now();
+  strand.begun_ = last_begun_;
+  self.strand = &strand;
   Strand::Ready task;
   task.splice(task.end(), strand.tasks_, strand.tasks_.begin());
   {
@@ -132,6 +166,11 @@ void BlockingPool::run_one() {
     task.clear();  // what it holds is released outside the lock too
   }
   --running_;
+  self.strand = nullptr;
+  if (StrandGroup* const group = strand.group_; group != nullptr) {
+    --group->running_;
+    if (!group->held_back_.empty()) ready_.splice(ready_.end(), group->held_back_, group->held_back_.begin());
+  }
   strand.running_ = false;
   if (strand.ends_ != nullptr) return strand.ends_->notify_one();
   if (strand.tasks_.empty()) return;
@@ -169,7 +208,12 @@ void BlockingPool::finish(Strand& strand) noexcept {
   strand.ends_ = &changed;
   if (strand.place_.empty()) {
     const auto place = std::find(ready_.begin(), ready_.end(), &strand);
-    strand.place_.splice(strand.place_.end(), ready_, place);
+    if (place != ready_.end()) {
+      strand.place_.splice(strand.place_.end(), ready_, place);
+    } else {
+      auto& held_back = strand.group_->held_back_;
+      strand.place_.splice(strand.place_.end(), held_back, std::find(held_back.begin(), held_back.end(), &strand));
+    }
   }
   changed.wait(lock, [&] { return !strand.running_; });
   while (!strand.tasks_.empty()) {

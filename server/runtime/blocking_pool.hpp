@@ -18,11 +18,29 @@
 #include <thread>
 
 #include "base/mutex.hpp"
+#include "server/runtime/stuck.hpp"
 #include "server/runtime/ticker.hpp"
 
 namespace pageserver::server {
 
 class Strand;
+
+class Strand;
+
+/// Strands whose calls are stuck together, since one disk answers them. Where there are several disks, all of one have
+/// at most seven eighths of the pool's threads: the others' have the rest.
+class StrandGroup {
+public:
+  StrandGroup() = default;
+  StrandGroup(const StrandGroup&) = delete;
+  StrandGroup& operator=(const StrandGroup&) = delete;
+
+private:
+  friend class BlockingPool;
+  // Guarded by the pool's mutex.
+  std::size_t running_ = 0;
+  std::list<Strand*> held_back_;  ///< ready, in the order in which they came to be
+};
 
 class BlockingPool final : private Ticked {
 public:
@@ -46,18 +64,27 @@ public:
   ~BlockingPool() override;
 
   Load load() const;
+  std::size_t threads_max() const noexcept { return options_.threads_max; }
+  /// Tasks of all strands.
+  Stuck stuck() const;
   /// How many more threads there may be beside those that have a task. Any thread, without a lock.
   std::size_t room() const noexcept {
     const std::size_t running = running_;
     return running < options_.threads_max ? options_.threads_max - running : 0;
   }
 
+  /// How many threads are left for others when all of one group are stuck; 0 while there is one group.
+  std::size_t kept_for_others() const noexcept { return groups_ > 1 ? options_.threads_max / 8 : 0; }
+  /// There is one more group.
+  void note_group() noexcept { ++groups_; }
+
 private:
   friend class Strand;
   struct Thread {
     Thread() { place.push_back(this); }
     CondVar changed;
-    std::list<Thread*> place;  ///< its node, while it is not idle
+    const Strand* strand = nullptr;  ///< whose task it runs
+    std::list<Thread*> place;        ///< its node, while it is not idle
     std::thread thread;
   };
 
@@ -70,7 +97,9 @@ private:
   void run(Thread& self) noexcept;
   /// False: nothing came, and this thread is one too many.
   bool wait_for_work(Thread& self) PAGESERVER_REQUIRES(mutex_);
-  void run_one() PAGESERVER_REQUIRES(mutex_);
+  void run_one(Thread& self) PAGESERVER_REQUIRES(mutex_);
+  /// Its group has as many threads as it may have.
+  bool is_held_back(const Strand& strand) const noexcept PAGESERVER_REQUIRES(mutex_);
   /// The thread to be woken once it is not held any more, or null: the ticker has to look.
   Thread* make_ready(Strand& strand) noexcept PAGESERVER_REQUIRES(mutex_);
   void submit(Strand& strand, std::list<std::function<void()>>&& task) noexcept;
@@ -89,6 +118,7 @@ private:
       PAGESERVER_GUARDED_BY(mutex_);  ///< the one that has been for the shortest time is woken first
   std::list<Strand*> ready_ PAGESERVER_GUARDED_BY(mutex_);  ///< in the order in which they came to be
   std::atomic<std::size_t> running_{0};
+  std::atomic<std::size_t> groups_{0};
   std::chrono::steady_clock::time_point last_begun_ PAGESERVER_GUARDED_BY(mutex_);  ///< when a task was last taken
   bool stopping_ PAGESERVER_GUARDED_BY(mutex_) = false;
 };
@@ -99,7 +129,11 @@ public:
   /// A task with the memory that its place takes.
   using Ready = std::list<std::function<void()>>;
 
-  explicit Strand(BlockingPool& pool) : pool_{pool} { place_.push_back(this); }
+  /// `group`, which may be null, outlives it. `told`: a task that goes on for long is stuck.
+  explicit Strand(BlockingPool& pool, StrandGroup* group = nullptr, bool told = true)
+      : pool_{pool}, group_{group}, told_{told} {
+    place_.push_back(this);
+  }
   Strand(const Strand&) = delete;
   Strand& operator=(const Strand&) = delete;
   /// Waits for the task that runs, then runs what is left on the calling thread: a pool that is stuck holds up no
@@ -115,13 +149,20 @@ public:
   /// The same without an allocation.
   void submit_ready(Ready task) noexcept { pool_.submit(*this, std::move(task)); }
 
+  /// How many tasks have not begun.
+  std::size_t waiting() const;
+  Stuck stuck() const;
+
 private:
   friend class BlockingPool;
   BlockingPool& pool_;
+  StrandGroup* const group_;
+  const bool told_;
   // Guarded by the pool's mutex.
   Ready tasks_;
   std::list<Strand*> place_;  ///< its node, while it is not in the pool's list
   std::chrono::steady_clock::time_point ready_since_;
+  std::chrono::steady_clock::time_point begun_;  ///< the task that runs
   bool running_ = false;
   CondVar* ends_ = nullptr;  ///< of who waits for the task that runs
 };

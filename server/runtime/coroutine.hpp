@@ -74,7 +74,8 @@ public:
     template <class Other>
     Allocator(const Allocator<Other>& other) noexcept : loop(other.loop) {}
     T* allocate(std::size_t count) const {
-      if (loop->taken_ || count * sizeof(T) > room_bytes) throw std::bad_alloc();
+      static_assert(sizeof(T) <= room_bytes);
+      if (loop->taken_ || count != 1) throw std::bad_alloc();
       loop->taken_ = true;
       return reinterpret_cast<T*>(loop->room_);
     }
@@ -149,7 +150,8 @@ private:
     waits_ = true;  // from here on the handler owns the coroutines
   }
 
-  static constexpr std::size_t room_bytes = 512;
+  /// What Asio needs for the largest of what is waited for: each connection has it.
+  static constexpr std::size_t room_bytes = 80;
   void* const owner_;
   void (*const came_)(void*);
   std::coroutine_handle<> whole_;

@@ -9,7 +9,7 @@
 #include <mutex>
 
 #include "base/text.hpp"
-#include "server/runtime/line_queue.hpp"
+#include "server/runtime/log_line_queue.hpp"
 
 namespace pageserver::server {
 
@@ -128,7 +128,7 @@ public:
                  return formatted(*formatter, {"pageserverd", spdlog::level::info, line});
                }) {}
 
-  LineQueue& queue() noexcept { return queue_; }
+  LogLineQueue& queue() noexcept { return queue_; }
 
 protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -142,7 +142,7 @@ protected:
   void flush_() override {}
 
 private:
-  LineQueue queue_;
+  LogLineQueue queue_;
 };
 
 }  // namespace
@@ -161,6 +161,7 @@ Log::~Log() = default;
 
 void Log::write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) noexcept {
   if (!enabled(level)) return;
+  lines_[static_cast<std::size_t>(level)].fetch_add(1, std::memory_order_relaxed);
   std::uint64_t lost = lines_lost_.exchange(0);
   try {
     if (lost != 0) put(LogLevel::warn, "log lines lost", {{"lines", lost}, {"error", "out of memory"}});
@@ -168,6 +169,7 @@ void Log::write(LogLevel level, std::string_view event, std::initializer_list<Lo
     put(level, event, fields);
   } catch (const std::exception&) {
     lines_lost_ += lost + 1;
+    ++lines_lost_ever_;
   }
 }
 
@@ -175,6 +177,8 @@ void Log::put(LogLevel level, std::string_view event, std::initializer_list<LogF
   const std::string line = format_event(format_, level, event, fields);
   sink_->logger.log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
 }
+
+std::uint64_t Log::lines_dropped() const noexcept { return lines_lost_ever_ + sink_->queued->queue().dropped(); }
 
 void Log::drain(std::chrono::milliseconds limit) noexcept { sink_->queued->queue().drain(limit); }
 

@@ -1,6 +1,7 @@
 // One line for each event, as text or as JSON. The only door to spdlog, so that one file pays for compiling it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -64,6 +65,10 @@ public:
 
   bool enabled(LogLevel level) const noexcept { return level >= level_; }
   void write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {}) noexcept;
+  /// Any thread: lines of that level so far, also those that were dropped.
+  std::uint64_t lines(LogLevel level) const noexcept { return lines_[static_cast<std::size_t>(level)]; }
+  /// Any thread: lines that nobody took, or for which there was no memory.
+  std::uint64_t lines_dropped() const noexcept;
   /// Returns once what was logged is written, or `limit` is over.
   void drain(std::chrono::milliseconds limit) noexcept;
   void debug(std::string_view event, std::initializer_list<LogField> fields = {}) noexcept {
@@ -83,6 +88,8 @@ private:
   struct Sink;
   void put(LogLevel level, std::string_view event, std::initializer_list<LogField> fields);
   std::atomic<std::uint64_t> lines_lost_{0};
+  std::atomic<std::uint64_t> lines_lost_ever_{0};
+  std::array<std::atomic<std::uint64_t>, 4> lines_{};
   LogFormat format_;
   LogLevel level_;
   std::unique_ptr<Sink> sink_;

@@ -49,11 +49,19 @@ Loops::~Loops() {
 
 void GiveBackCalls::operator()(StuckCalls* calls) const noexcept { loops->give_back(*calls); }
 
-HeldCalls Loops::take_calls() {
+Loops::Disk& Loops::disk(std::uint64_t device) {
+  const Lock lock{calls_mutex_};
+  const auto [found, is_new] = disks_.try_emplace(device);
+  if (is_new) pool_.note_group();
+  return found->second;
+}
+
+HeldCalls Loops::take_calls(Disk* disk) {
   const Lock lock{calls_mutex_};
   if (calls_unused_.empty()) calls_unused_.emplace_back();
   calls_.splice(calls_.end(), calls_unused_, calls_unused_.begin());
   calls_.back().place = std::prev(calls_.end());
+  calls_.back().disk_ = disk == nullptr ? nullptr : &disk->calls;
   return {&calls_.back(), GiveBackCalls{this}};
 }
 
@@ -64,18 +72,36 @@ void Loops::give_back(StuckCalls& calls) noexcept {
 
 bool Loops::may_begin(const StuckCalls& calls, std::size_t more) const noexcept {
   const std::size_t stuck = calls.count() + more;
-  return stuck == 0 || stuck < pool_.room();
+  if (stuck != 0) return stuck < pool_.room();
+  return calls.disk_ == nullptr || calls.disk_->count() == 0 || pool_.room() > pool_.kept_for_others() ||
+         pool_.kept_for_others() == 0;
 }
 
 bool Loops::wait_for_calls(StuckCalls& calls, Wait& wait) noexcept {
   if (may_begin(calls, 0)) return false;
   const Lock lock{calls_mutex_};
   if (ending_) return false;
+  auto& mine = static_cast<Calls&>(calls);
   wait.front().calls = &calls;
-  waiting_.splice(waiting_.end(), wait);
+  if (mine.waiting.empty()) with_waiting_.splice(with_waiting_.end(), calls_, mine.place);
+  mine.waiting.splice(mine.waiting.end(), wait);
   any_wait_ = true;
   ticker_.wake();
   return true;
+}
+
+Stuck Loops::stuck(const StuckCalls* calls) const noexcept {
+  Stuck found;
+  for (const auto& worker : workers_) found.add(worker->stuck(calls));
+  return found;
+}
+
+std::size_t Loops::waiting(const StuckCalls* calls) noexcept {
+  const Lock lock{calls_mutex_};
+  if (calls != nullptr) return static_cast<const Calls*>(calls)->waiting.size();
+  std::size_t all = 0;
+  for (const Calls& one : with_waiting_) all += one.waiting.size();
+  return all;
 }
 
 void Loops::begin_each(Wait due) noexcept {
@@ -93,18 +119,19 @@ void Loops::begin_waiting() noexcept {
   {
     const Lock lock{calls_mutex_};
     ending_ = true;
-    due.swap(waiting_);
+    for (Calls& calls : with_waiting_) due.splice(due.end(), calls.waiting);
+    calls_.splice(calls_.end(), with_waiting_);
   }
   begin_each(std::move(due));
 }
 
 Ticked::Looked Loops::look() noexcept {
   begin_those_that_may();
-  bool busy = any_wait_;
+  bool held = any_wait_;
   bool moved = false;
   for (const auto& worker : workers_) {
     const Worker::Look found = worker->look();
-    busy = busy || found.busy;
+    held = held || found.held;
     moved = moved || found.moved;
     if (!found.stuck) continue;
     try {
@@ -113,7 +140,7 @@ Ticked::Looked Loops::look() noexcept {
       worker->help_failed();  // the next look tries again
     }
   }
-  return busy ? Looked::busy : moved ? Looked::moved : Looked::quiet;
+  return held ? Looked::held : moved ? Looked::moved : Looked::quiet;
 }
 
 void Loops::begin_those_that_may() noexcept {
@@ -121,15 +148,14 @@ void Loops::begin_those_that_may() noexcept {
   Wait due;
   {
     const Lock lock{calls_mutex_};
-    for (auto one = waiting_.begin(); one != waiting_.end();) {
+    for (auto one = with_waiting_.begin(); one != with_waiting_.end();) {
       const auto here = one++;
-      auto& calls = static_cast<Calls&>(*here->calls);
-      if (!may_begin(calls, calls.begun)) continue;
-      ++calls.begun;
-      due.splice(due.end(), waiting_, here);
+      std::size_t begun = 0;
+      for (; !here->waiting.empty() && may_begin(*here, begun); ++begun)
+        due.splice(due.end(), here->waiting, here->waiting.begin());
+      if (here->waiting.empty()) calls_.splice(calls_.end(), with_waiting_, here);
     }
-    for (const Waiting& one : due) static_cast<Calls&>(*one.calls).begun = 0;
-    any_wait_ = !waiting_.empty();
+    any_wait_ = !with_waiting_.empty();
   }
   begin_each(std::move(due));
 }

@@ -10,7 +10,9 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -51,26 +53,39 @@ public:
     void (*begin)(Wait node) = nullptr;
   };
 
+  /// Any thread: what threads of the loops are stuck in, on behalf of a store, or of all where `calls` is null.
+  Stuck stuck(const StuckCalls* calls) const noexcept;
+  /// How much waits until fewer of them are.
+  std::size_t waiting(const StuckCalls* calls) noexcept;
+
   /// For who needs any one of them, in turn.
   std::size_t next() noexcept { return next_++; }
 
-  /// For a store. Throws std::bad_alloc.
-  HeldCalls take_calls();
+  /// A disk, by the device number of its file system: what is stuck there is stuck together.
+  struct Disk {
+    StuckCalls calls;
+    StrandGroup strands;
+  };
+  /// Lives as long as the loops. Throws std::bad_alloc.
+  Disk& disk(std::uint64_t device);
+  /// For a store on that disk, or on one that is not known. Throws std::bad_alloc.
+  HeldCalls take_calls(Disk* disk = nullptr);
   /// True: `wait` waits, taken over, until further threads may be stuck in `calls`: at most as many as the pool still
-  /// has room for, so that however many stores hang, none has more than half of it, and some of it is left for others.
+  /// has room for, so that none of the stores that hang has more than half of it. One each has in any case, unless
+  /// stores of the same disk have what there is but for the last eighth, and there are other disks.
   bool wait_for_calls(StuckCalls& calls, Wait& wait) noexcept;
 
 private:
   /// A thread that is lent to a loop, while it is.
   struct Helper {
-    explicit Helper(BlockingPool& pool) : room(make_thread_room()), strand(pool) {}
+    explicit Helper(BlockingPool& pool) : room(make_thread_room()), strand(pool, nullptr, false) {}
     std::atomic<bool> lent{false};
     ThreadRoomPtr room;
     Strand strand;
   };
   struct Calls : StuckCalls {
     std::list<Calls>::iterator place;
-    std::size_t begun = 0;  ///< of the look under way: that waited until then
+    Wait waiting;  ///< in the order in which they came
   };
 
   friend struct GiveBackCalls;
@@ -90,9 +105,10 @@ private:
   std::atomic<std::size_t> next_{0};
   std::list<Helper> helpers_;  ///< of the ticker's thread
   Mutex calls_mutex_;
+  std::map<std::uint64_t, Disk> disks_ PAGESERVER_GUARDED_BY(calls_mutex_);
   std::list<Calls> calls_ PAGESERVER_GUARDED_BY(calls_mutex_);
   std::list<Calls> calls_unused_ PAGESERVER_GUARDED_BY(calls_mutex_);
-  Wait waiting_ PAGESERVER_GUARDED_BY(calls_mutex_);  ///< in the order in which they came
+  std::list<Calls> with_waiting_ PAGESERVER_GUARDED_BY(calls_mutex_);  ///< those of `calls_` for which somebody waits
   std::atomic<bool> any_wait_{false};
   bool ending_ PAGESERVER_GUARDED_BY(calls_mutex_) = false;
 };

@@ -17,6 +17,7 @@ sigset_t watched() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -61,7 +62,9 @@ void SignalWatch::watch() {
   for (;;) {
     const int number = overdue_at ? wait_until(signals, *overdue_at) : ::sigwaitinfo(&signals, nullptr);
     if (ending_) return;
-    if (number > 0) {
+    if (number == SIGHUP) {
+      on_signal_(number);
+    } else if (number > 0) {
       if (!std::exchange(asked, true)) overdue_at = Clock::now() + patience_;
       on_signal_(number);
     } else if (overdue_at && Clock::now() >= *overdue_at) {

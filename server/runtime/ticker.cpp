@@ -68,7 +68,7 @@ void Ticker::run() {
       quiet_steps = 0;
       pace_ = Pace::fast;
     }
-    steps = found == Looked::busy ? 1 : std::min(2 * steps, slow_steps);
+    steps = found == Looked::held ? 1 : std::min(2 * steps, slow_steps);
     Lock lock{mutex_};
     const auto due = [this]() PAGESERVER_REQUIRES(mutex_) { return stopping_ || woken_; };
     if (pace_ == Pace::asleep) {

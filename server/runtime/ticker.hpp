@@ -11,14 +11,14 @@
 
 namespace pageserver::server {
 
-/// Who is looked after. look() is called from the ticker's thread alone: about once a step while somebody is busy, else
-/// less often.
+/// Who is looked after. look() is called from the ticker's thread alone: about once a step while something is held up,
+/// else less often.
 class Ticked {
 public:
   enum class Looked : std::uint8_t {
     quiet,  ///< nothing since the last look
-    moved,  ///< something, and it is over
-    busy,   ///< something is under way
+    moved,  ///< what there is goes on
+    held,   ///< something has waited for about a step
   };
   Ticked() = default;
   Ticked(const Ticked&) = delete;
@@ -53,7 +53,7 @@ public:
     if (pace_.load() != Pace::fast) wake_up();
   }
 
-  static constexpr int slow_steps = 16;
+  static constexpr int slow_steps = 8;
 
 private:
   enum class Pace : std::uint8_t { fast, slow, asleep };

@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include <pageserver/version.hpp>
+
 namespace pageserver::server {
 
 inline constexpr std::string_view version = PAGESERVER_VERSION;

@@ -15,6 +15,7 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
+#include "base/clock.hpp"
 #include "base/thread_number.hpp"
 #include "base/unique_fd.hpp"
 #include "server/runtime/log.hpp"
@@ -28,6 +29,8 @@ namespace {
 constexpr std::chrono::milliseconds trouble_pause{20};
 // A thread that helps looks so often whether it is still needed.
 constexpr std::chrono::milliseconds help_step{20};
+// Who has been in one handler for so long may be stuck. A turn of a connection ends sooner.
+constexpr std::int64_t long_ns = 1'000'000;
 // A handler that computes for so many looks is taken for stuck, too.
 constexpr int looks_computing_max = 16;
 
@@ -88,12 +91,12 @@ struct Worker::Runner {
     *place = next;
   }
   void stop_counting() noexcept {
-    if (StuckCalls* const calls_counted = counted.exchange(nullptr)) --calls_counted->count_;
+    if (StuckCalls* const calls_counted = counted.exchange(nullptr)) calls_counted->change(~std::size_t{0});
   }
   void count(std::uint64_t of_beat) noexcept {
     StuckCalls* const of = calls.load(std::memory_order_relaxed);
     if (of == nullptr || counted.load() != nullptr) return;
-    ++of->count_;
+    of->change(1);
     counted = of;
     if (beat != of_beat) stop_counting();
   }
@@ -110,11 +113,12 @@ struct Worker::Runner {
   Runner* next = nullptr;
   const pid_t thread = ::gettid();
   std::atomic<std::uint64_t> beat{0};         ///< odd: in a handler
+  std::atomic<std::int64_t> began_ns{0};      ///< when that began
   std::atomic<StuckCalls*> calls{nullptr};    ///< those that the handler's belong to
   std::atomic<StuckCalls*> counted{nullptr};  ///< in which it is counted
   // Of the ticker's thread.
   std::uint64_t seen_beat = 0;
-  int looks = 0;       ///< in a row at which it was inside the same handler, after the first
+  int looks = 0;       ///< in a row at which the handler that it is in had taken long
   bool stuck = false;  ///< in that handler
 };
 
@@ -126,6 +130,7 @@ Worker::Busy::Busy(StuckCalls* calls) noexcept : runner_(Runner::current_) {
     return;
   }
   runner_->calls.store(calls, std::memory_order_relaxed);
+  runner_->began_ns.store(base::monotonic_ns(), std::memory_order_relaxed);
   ++runner_->beat;
   runner_->worker.ticker_->note();
 }
@@ -181,24 +186,43 @@ void Worker::run() {
 Worker::Look Worker::look() noexcept {
   Look found;
   bool all_stuck = true;
+  const std::int64_t now_ns = base::monotonic_ns();
   const Lock lock{runners_mutex_};
   for (Runner* runner = runners_; runner != nullptr; runner = runner->next) {
     const std::uint64_t beat = runner->beat;
     const bool inside = beat % 2 != 0;
     const bool same = beat == std::exchange(runner->seen_beat, beat);
-    runner->looks = inside && same ? runner->looks + 1 : 0;
-    if (runner->looks == 0) runner->stuck = false;
-    // Once is enough: who waited has waited for too long already.
+    const bool held = inside && now_ns - runner->began_ns.load(std::memory_order_relaxed) >= long_ns;
+    if (!same) {
+      runner->looks = 0;
+      runner->stuck = false;
+    }
+    if (held) ++runner->looks;
+    // Once is enough: who waits behind it has waited for too long already.
     if (runner->looks > 0 && !runner->stuck)
       runner->stuck = runner->looks > looks_computing_max || waits_in_kernel(runner->thread);
     const bool stuck = runner->stuck;
     if (stuck) runner->count(beat);
-    found.busy = found.busy || inside;
-    found.moved = found.moved || !same;
+    found.held = found.held || held;
+    found.moved = found.moved || inside || !same;
     if (runner == runners_) stuck_beat_ = stuck ? beat : 0;
     if (!stuck) all_stuck = false;
   }
   if (all_stuck && runners_ != nullptr && !help_awaited_.exchange(true)) found.stuck = true;
+  return found;
+}
+
+Stuck Worker::stuck(const StuckCalls* calls) noexcept {
+  Stuck found;
+  const std::int64_t now_ns = base::monotonic_ns();
+  const Lock lock{runners_mutex_};
+  for (const Runner* runner = runners_; runner != nullptr; runner = runner->next) {
+    if (!runner->stuck || runner->beat != runner->seen_beat) continue;
+    if (calls != nullptr && runner->calls.load(std::memory_order_relaxed) != calls) continue;
+    // A handler that begins just now may be the one whose time this is.
+    const std::int64_t began_ns = runner->began_ns.load(std::memory_order_relaxed);
+    found.add(std::chrono::nanoseconds(std::max<std::int64_t>(0, now_ns - began_ns)));
+  }
   return found;
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/mutex.hpp"
+#include "server/runtime/stuck.hpp"
 #include "server/runtime/thread_room.hpp"
 
 namespace asio {
@@ -48,7 +49,13 @@ public:
 
 private:
   friend class Worker;
+  friend class Loops;
+  void change(std::size_t by) noexcept {
+    count_ += by;
+    if (disk_ != nullptr) disk_->count_ += by;
+  }
   std::atomic<std::size_t> count_{0};
+  StuckCalls* disk_ = nullptr;  ///< in which they are counted as well
 };
 
 /// For a task whose object outlives the worker's loop.
@@ -106,13 +113,15 @@ public:
   /// Before start(): look() is called by the ticker, which outlives the worker.
   void be_looked_after(Ticker& ticker) noexcept { ticker_ = &ticker; }
   struct Look {
-    bool busy = false;   ///< something runs
-    bool moved = false;  ///< something ran since the last look
+    bool held = false;   ///< a thread has been in one handler for a millisecond and more
+    bool moved = false;  ///< something runs, or ran since the last look
     bool stuck = false;  ///< every thread that runs the loop is stuck: call help() on another, or help_failed()
   };
-  /// The ticker's thread, about once in a millisecond.
+  /// The ticker's thread: each millisecond while something is held up, else less often.
   Look look() noexcept;
   void help_failed() noexcept { help_awaited_ = false; }
+  /// Any thread: what its threads are stuck in, on behalf of `calls`, or of whatever where that is null.
+  Stuck stuck(const StuckCalls* calls) noexcept;
   /// On a thread of the pool: runs the loop until the worker's own thread is back.
   void help(ThreadRoom& room) noexcept;
   /// The calling thread runs this loop.

@@ -31,14 +31,20 @@ constexpr std::size_t waiting_max = 4096;
 HostUse::~HostUse() {
   StoreHost* const host = host_.get();
   host_.reset();
-  catalog_.release(*host);
+  if (kind_ == Kind::look)
+    catalog_.end_look(*host);
+  else
+    catalog_.release(*host);
 }
 
-Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads)
+Catalog::Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads,
+                 Figures* figures, MemoryShares* memory)
     : config_(config),
       file_system_(file_system),
       log_(log),
       threads_(threads),
+      figures_(figures),
+      memory_(memory),
       waiting_(std::make_shared<std::atomic<std::size_t>>(0)),
       lingering_max_(lingering_default),
       changes_(threads.disk),
@@ -62,8 +68,32 @@ std::shared_ptr<void> Catalog::take_place() {
   return {waiting_.get(), [waiting = waiting_](std::atomic<std::size_t>* places) { --*places; }};
 }
 
+Load Catalog::load(StoreHost* host) noexcept {
+  Load load;
+  const BlockingPool::Load pool = threads_.disk.load();
+  load.directory_requests = *waiting_;
+  load.disk_calls_waiting = pool.waiting;
+  load.disk_calls_running = pool.running;
+  load.disk_threads_max = threads_.disk.threads_max();
+  Stuck stuck;
+  if (host != nullptr) {
+    load.store_calls_waiting = host->waiting_calls();
+    stuck = host->stuck_calls();
+  } else {
+    load.store_calls_waiting = pool.waiting + threads_.loops.waiting(nullptr);
+    stuck = threads_.loops.stuck(nullptr);
+    stuck.add(threads_.disk.stuck());
+  }
+  load.store_calls_stuck = stuck.count;
+  load.stuck_ms = static_cast<std::uint64_t>(stuck.oldest.count());
+  return load;
+}
+
 void Catalog::start() {
-  if (config_.directory) directory_.emplace(file_system_, *config_.directory, log_);
+  if (config_.directory) {
+    directory_.emplace(file_system_, *config_.directory, log_);
+    disk_of_directory_ = disk_of(config_.directory->path);
+  }
   const auto plain_files = borrow_files(file_system_);
   // What goes wrong is moved, not shared: the thread sanitizer does not see how owners agree on who is the last.
   struct Opening {
@@ -118,7 +148,9 @@ std::size_t Catalog::stores_to_keep_files_for() const {
   constexpr std::size_t of_directory_min = 4;
   const std::size_t expected = config_.stores.size() + (config_.directory ? of_directory_min : 0);
   const Lock lock{mutex_};
-  return std::max(expected, entries_.size() - lingering_.size() + (config_.directory ? 1 : 0));
+  // Those that linger have theirs; those that are on their way out beside them still have some.
+  const std::size_t lingering = std::min(lingering_.size(), lingering_max_.load());
+  return std::max(expected, entries_.size() - lingering + (config_.directory ? 1 : 0));
 }
 
 std::vector<ListedStore> Catalog::configured() const {
@@ -126,9 +158,22 @@ std::vector<ListedStore> Catalog::configured() const {
   for (const auto& host : hosts()) {
     const StoreSettings& settings = host->settings();
     if (settings.on_demand) continue;
-    stores.push_back({settings.name, host->pages(), settings.read_only, true});
+    stores.push_back({settings.name, host->pages(), settings.read_only, true, {}});
   }
   return stores;
+}
+
+std::vector<std::shared_ptr<StoreHost>> Catalog::configured_hosts() const {
+  auto all = hosts();
+  std::erase_if(all, [](const auto& host) { return host->settings().on_demand; });
+  return all;
+}
+
+std::vector<Catalog::StoreFigures> Catalog::figures() const {
+  std::vector<StoreFigures> all;
+  for (const auto& host : hosts())
+    if (auto stat = host->figures()) all.push_back({host->name(), *std::move(stat), host->disk_available_bytes()});
+  return all;
 }
 
 std::vector<std::shared_ptr<StoreHost>> Catalog::hosts() const {
@@ -152,10 +197,52 @@ std::shared_ptr<HostUse> Catalog::use(Entry& entry) {
   return use;
 }
 
-std::shared_ptr<HostUse> Catalog::find(const std::string& name) {
+std::shared_ptr<HostUse> Catalog::find(const std::string& name, const std::shared_ptr<Peer>& peer) {
   const Lock lock{mutex_};
   const auto found = entries_.find(name);
-  return found == entries_.end() ? nullptr : use(found->second);
+  if (found == entries_.end()) return nullptr;
+  Entry& entry = found->second;
+  if (entry.users != 0 || peer == nullptr || !entry.host->settings().on_demand) return use(entry);
+  if (!has_share(peer)) return nullptr;
+  auto used = use(entry);
+  entry.charged = Counted(peer, peer->stores);
+  return used;
+}
+
+std::shared_ptr<HostUse> Catalog::look(const std::string& name) {
+  const Lock lock{mutex_};
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return nullptr;
+  auto look = std::make_shared<HostUse>(*this, found->second.host, HostUse::Kind::look);
+  ++found->second.lookers;
+  return look;
+}
+
+// It has kept the host from being retired, which the thread of who looks must not do, and nothing else.
+void Catalog::end_look(const StoreHost& host) noexcept {
+  const Lock lock{mutex_};
+  const auto found = entries_.find(host.name());
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (--entry.lookers == 0 && entry.retire_due) submit_retiring();
+}
+
+bool Catalog::has_share(const std::shared_ptr<Peer>& peer) const noexcept {
+  return peer == nullptr || peer->stores < share_of(config_.limits.stores, config_.limits.peer_percent);
+}
+
+void Catalog::check_share(const std::string& name, const std::shared_ptr<Peer>& peer) const {
+  if (has_share(peer)) return;
+  throw MemoryError(Errc::limit_exceeded, "open store " + quoted(name) + ": " + std::to_string(peer->stores) +
+                                              " stores are open for " + peer->name() +
+                                              ", limits.peer_percent=" + std::to_string(config_.limits.peer_percent) +
+                                              " of limits.stores=" + std::to_string(config_.limits.stores) +
+                                              "; close sessions of another store, or raise one of these limits");
+}
+
+Loops::Disk* Catalog::disk_of(const std::string& folder) {
+  storage::FileStatus status;
+  return file_system_.status_of(folder, status).ok() ? &threads_.loops.disk(status.device) : nullptr;
 }
 
 StoreSettings Catalog::common_settings(std::string name, std::string path) {
@@ -166,13 +253,20 @@ StoreSettings Catalog::common_settings(std::string name, std::string path) {
   settings.engine = config_.limits.engine;
   settings.forks_bytes = &forks_bytes_;
   settings.abandon_recovery = &abandon_openings_;
+  settings.figures = figures_;
+  settings.recoveries = &recoveries_;
   settings.readers_max = static_cast<std::uint32_t>(threads_.loops.readers_max());
   settings.lease_idle_max = config_.limits.lease_idle_max;
+  settings.private_memory = memory_ == nullptr ? nullptr : &memory_->private_bytes;
+  settings.index_memory = memory_ == nullptr ? nullptr : &memory_->index;
+  settings.lease_line = config_.limits.lease_line;
+  settings.peer_percent = config_.limits.peer_percent;
   return settings;
 }
 
 StoreSettings Catalog::store_settings(const StoreConfig& store) {
   StoreSettings settings = common_settings(store.name, store.path);
+  settings.disk = disk_of(storage::parent_folder(store.path));
   settings.read_only = store.read_only;
   settings.create = store.create && !store.read_only;
   settings.file_mode = store.mode.value_or(settings.file_mode);
@@ -184,13 +278,17 @@ StoreSettings Catalog::directory_settings(const std::string& name) {
   StoreSettings settings = common_settings(name, directory_->path_of(name));
   settings.read_only = config_.directory->read_only;
   settings.on_demand = true;
+  settings.disk = disk_of_directory_;
   settings.file_mode = config_.directory->mode;
   return settings;
 }
 
-std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
-  if (auto found = find(name)) return found;
+std::shared_ptr<HostUse> Catalog::resolve(const std::string& name, const std::shared_ptr<Peer>& peer) {
+  if (auto found = find(name, peer)) return found;
   if (!directory_) throw not_served(name);
+  check_share(name, peer);
+  // It may be there, and nobody uses it: that had no share before this one.
+  if (auto found = find(name)) return found;
   directory_->require(name);
   make_room_for_one(name);
   // Made whole before anybody can find it. Only this strand adds entries, so nobody did since find().
@@ -200,6 +298,7 @@ std::shared_ptr<HostUse> Catalog::resolve(const std::string& name) {
   Entry& entry = entries_[name];
   entry.host = host;
   entry.users = 1;
+  if (peer != nullptr) entry.charged = Counted(peer, peer->stores);
   return use;
 }
 
@@ -228,7 +327,10 @@ void Catalog::release(const StoreHost& host) noexcept {
   const auto found = entries_.find(host.name());
   if (found == entries_.end()) return;  // it never came to be one
   Entry& entry = found->second;
-  if (--entry.users != 0 || !host.settings().on_demand || closing_all_) return;
+  if (--entry.users != 0) return;
+  if (!entry.close_jobs.empty()) return entry.host->jobs().submit_ready(std::move(entry.close_jobs));
+  if (!host.settings().on_demand || closing_all_) return;
+  entry.charged = {};
   entry.idle_since = Clock::now();
   entry.lingers = true;
   lingering_.splice(lingering_.end(), entry.place);
@@ -303,8 +405,9 @@ bool Catalog::retire_one() {
   std::map<std::string, Entry>::node_type gone;
   {
     const Lock lock{mutex_};
-    const auto due =
-        std::find_if(entries_.begin(), entries_.end(), [](const auto& entry) { return entry.second.retire_due; });
+    const auto due = std::find_if(entries_.begin(), entries_.end(), [](const auto& entry) {
+      return entry.second.retire_due && entry.second.lookers == 0;
+    });
     if (due == entries_.end()) return false;
     Entry& entry = due->second;
     entry.retire_due = false;
@@ -355,7 +458,7 @@ std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t cou
   // Those that are open up to `name`, which is one of them.
   const auto add_open_until = [&](const std::string* name) {
     for (; host != open.end() && listed.size() < count && (name == nullptr || (*host)->name() <= *name); ++host)
-      listed.push_back({(*host)->name(), (*host)->pages(), (*host)->settings().read_only, true});
+      listed.push_back({(*host)->name(), (*host)->pages(), (*host)->settings().read_only, true, {}});
     return name != nullptr && !listed.empty() && listed.back().name == *name;
   };
   std::string from = after;
@@ -365,11 +468,12 @@ std::vector<ListedStore> Catalog::list(const std::string& after, std::size_t cou
     for (const std::string& name : names) {
       if (add_open_until(&name) || listed.size() == count) continue;
       if (const auto pages = directory_->pages_of(name))
-        listed.push_back({name, *pages, config_.directory->read_only, false});
+        listed.push_back({name, *pages, config_.directory->read_only, false, {}});
     }
     from = names.back();
   }
   add_open_until(nullptr);
+  for (ListedStore& store : listed) store.recovery = recoveries_.find(store.name);
   return listed;
 }
 
@@ -410,6 +514,7 @@ void Catalog::remove(const std::string& name, std::function<void(std::exception_
     // Only this strand adds entries, so the store can't be opened meanwhile.
     directory_->remove(name);
     failed_closings_.forget(name);
+    recoveries_.forget(name);
   } catch (...) {
     error = std::current_exception();
   }
@@ -485,7 +590,15 @@ void Catalog::close_all(std::function<void(std::vector<std::string> failures)> d
   }
   // From here on nothing fails.
   closing->begun = true;
-  for (auto& [host, job] : jobs) host->jobs().submit_ready(std::move(job));
+  for (auto& [host, job] : jobs) {
+    // What was opened for a connection that ended meanwhile may still be on its way to nobody.
+    const Lock lock{mutex_};
+    const auto found = entries_.find(host->name());
+    if (found != entries_.end() && found->second.users != 0)
+      found->second.close_jobs.splice(found->second.close_jobs.end(), job);
+    else
+      host->jobs().submit_ready(std::move(job));
+  }
 }
 
 }  // namespace pageserver::server

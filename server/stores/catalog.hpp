@@ -15,7 +15,10 @@
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
+#include "server/runtime/peers.hpp"
 #include "server/stores/failed_closings.hpp"
+#include "server/stores/memory_shares.hpp"
+#include "server/stores/recoveries.hpp"
 #include "server/stores/shared_listings.hpp"
 #include "server/stores/store_directory.hpp"
 #include "server/stores/store_host.hpp"
@@ -25,10 +28,16 @@ namespace pageserver::server {
 
 class Catalog;
 
-/// A connection's hold on a store: while one exists the store stays open. Release it after the session has ended.
+/// A connection's hold on a store: while one of a session exists the store stays open. Release it after the session has
+/// ended.
 class HostUse {
 public:
-  HostUse(Catalog& catalog, std::shared_ptr<StoreHost> host) : catalog_(catalog), host_(std::move(host)) {}
+  enum class Kind : std::uint8_t {
+    session,
+    look,  ///< for a moment; the store may be closed meanwhile, as if nobody looked
+  };
+  HostUse(Catalog& catalog, std::shared_ptr<StoreHost> host, Kind kind = Kind::session)
+      : catalog_(catalog), host_(std::move(host)), kind_(kind) {}
   HostUse(const HostUse&) = delete;
   HostUse& operator=(const HostUse&) = delete;
   ~HostUse();
@@ -38,6 +47,7 @@ public:
 private:
   Catalog& catalog_;
   std::shared_ptr<StoreHost> host_;
+  const Kind kind_;
 };
 
 struct ListedStore {
@@ -45,6 +55,7 @@ struct ListedStore {
   std::uint64_t pages = 0;
   bool read_only = false;
   bool open = false;
+  std::optional<Recovery> recovery;  ///< the last one since the daemon started
 };
 
 /// Thread-safe. What touches the disk says in which strand it belongs: a store that hangs delays neither, and a
@@ -52,7 +63,9 @@ struct ListedStore {
 class Catalog {
 public:
   /// `config`, `file_system`, `log` and `threads` outlive the catalog.
-  Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads);
+  /// `figures` may be null, and outlives it, too. `memory` as well; null: no bound but those of each store.
+  Catalog(const Config& config, storage::FileSystem& file_system, Log& log, SharedThreads& threads,
+          Figures* figures = nullptr, MemoryShares* memory = nullptr);
   Catalog(const Catalog&) = delete;
   Catalog& operator=(const Catalog&) = delete;
   ~Catalog();
@@ -64,6 +77,10 @@ public:
   /// For who submits to one of these on behalf of a peer: a place among those that may wait, for as long as it is kept,
   /// or null when there are too many. Throws std::bad_alloc.
   std::shared_ptr<void> take_place();
+
+  /// What waits and hangs, but for the connections: of the daemon, and of `host`, or of all stores where that is null.
+  /// Any thread; waits for nothing.
+  Load load(StoreHost* host) noexcept;
 
   static constexpr std::size_t lingering_default = 64;
 
@@ -77,17 +94,29 @@ public:
   std::chrono::milliseconds look_interval() const noexcept;
   /// So many stores that nobody uses may stay open for a while.
   void keep_lingering(std::size_t stores) noexcept { lingering_max_ = stores; }
-  /// How many descriptors each store may need, and of how many stores they are to be kept: those that are used, and
-  /// some that may be opened. Those that linger give theirs up when others come.
+  /// How many descriptors each store may need, and of how many stores they are to be kept: those that are used, those
+  /// that are on their way out, and some that may be opened. Those that linger give theirs up when others come.
   std::uint64_t open_files_of_a_store() const noexcept;
   std::size_t stores_to_keep_files_for() const;
+  /// Any thread: those that the configuration names. They stay until the catalog ends.
+  std::vector<std::shared_ptr<StoreHost>> configured_hosts() const;
+  /// Any thread: how each open store is, by name, without a look at a disk.
+  struct StoreFigures {
+    std::string name;
+    Stat stat;
+    std::uint64_t disk_available_bytes = 0;  ///< 0: not known
+  };
+  std::vector<StoreFigures> figures() const;
   /// For the log's start line: name and pages of each configured store.
   std::vector<ListedStore> configured() const;
 
   /// The store when it needs no disk to be found, else null: then resolve() decides.
-  std::shared_ptr<HostUse> find(const std::string& name);
+  /// `peer` is who wants it, or null: it is charged with the store where nobody else uses it.
+  std::shared_ptr<HostUse> find(const std::string& name, const std::shared_ptr<Peer>& peer = {});
+  /// The same for who only looks: whoever asks again and again keeps no store open.
+  std::shared_ptr<HostUse> look(const std::string& name);
   /// In changes(). Throws not_found, limit_exceeded, and what the disk says.
-  std::shared_ptr<HostUse> resolve(const std::string& name);
+  std::shared_ptr<HostUse> resolve(const std::string& name, const std::shared_ptr<Peer>& peer = {});
   /// In lists(): up to `count` stores with names greater than `after`, in rising byte order. Waits for no store.
   std::vector<ListedStore> list(const std::string& after, std::size_t count);
   /// In changes(). Throws already_exists, permission_denied, limit_exceeded, invalid_argument.
@@ -110,6 +139,9 @@ private:
 
     std::shared_ptr<StoreHost> host;
     std::size_t users = 0;
+    std::size_t lookers = 0;
+    Strand::Ready close_jobs;                        ///< of stops, for when nobody uses it any more
+    Counted charged;                                 ///< to the peer that came first, while it is used
     bool lingers = false;                            ///< nobody uses it, and it may be closed
     std::list<Entry*> place;                         ///< its node, while it is not in `lingering_`
     Clock::time_point idle_since{};                  ///< while it lingers
@@ -121,7 +153,10 @@ private:
 
   std::vector<std::shared_ptr<StoreHost>> hosts() const;
   std::shared_ptr<HostUse> use(Entry& entry) PAGESERVER_REQUIRES(mutex_);
+  bool has_share(const std::shared_ptr<Peer>& peer) const noexcept;
+  void check_share(const std::string& name, const std::shared_ptr<Peer>& peer) const;
   void release(const StoreHost& host) noexcept;
+  void end_look(const StoreHost& host) noexcept;
   bool is_unneeded(const Entry& entry, Clock::time_point now) const noexcept PAGESERVER_REQUIRES(mutex_);
   void close_unneeded(StoreHost& host);
   void close_oldest() noexcept PAGESERVER_REQUIRES(mutex_);
@@ -135,6 +170,8 @@ private:
   void make_room_for_one(const std::string& name);
   /// True: `after` runs in changes() once the store is closed. Throws when it may not be removed.
   bool wait_until_closed(const std::string& name, const std::string& what, std::function<void()> after);
+  /// Where `folder` is; null where that can't be asked.
+  Loops::Disk* disk_of(const std::string& folder);
   StoreSettings common_settings(std::string name, std::string path);
   StoreSettings store_settings(const StoreConfig& store);
   StoreSettings directory_settings(const std::string& name);
@@ -143,9 +180,13 @@ private:
   SharedListings file_system_;
   Log& log_;
   SharedThreads& threads_;
+  Figures* const figures_;
+  MemoryShares* const memory_;
   std::optional<StoreDirectory> directory_;
+  Loops::Disk* disk_of_directory_ = nullptr;
   std::atomic<bool> abandon_openings_{false};
   std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
+  Recoveries recoveries_;
   FailedClosings failed_closings_;
   const std::shared_ptr<std::atomic<std::size_t>> waiting_;  ///< places that are taken
   mutable Mutex mutex_;

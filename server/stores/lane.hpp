@@ -9,9 +9,10 @@ namespace pageserver::server {
 /// The destructor runs what was submitted before, as Strand's.
 class Lane final : public storage::Background {
 public:
-  explicit Lane(BlockingPool& pool) : strand_(pool) {}
+  explicit Lane(BlockingPool& pool, StrandGroup* group = nullptr) : strand_(pool, group) {}
 
   void submit_ready(Ready task) noexcept override { strand_.submit_ready(std::move(task)); }
+  const Strand& strand() const noexcept { return strand_; }
 
 private:
   Strand strand_;

@@ -14,7 +14,8 @@ namespace pageserver::server {
 
 /// Reads a folder once for as long as nothing is made, renamed or removed in it, so that to open all stores of a folder
 /// takes time in proportion to their number, and not to its square. What tells is the folder's time of change, which
-/// nobody can set; where that is coarse or not to be relied on (on a network) each look reads the folder.
+/// nobody can set but with the clock; where that is coarse or not to be relied on (on a network) each look reads the
+/// folder.
 ///
 /// Threads: any.
 class SharedListings final : public storage::ForwardingFileSystem {
@@ -22,18 +23,22 @@ public:
   /// `below` outlives this.
   explicit SharedListings(storage::FileSystem& below) : ForwardingFileSystem(below) {}
 
-  storage::IoResult list_beginning(int directory, const std::string& prefix, std::vector<std::string>& names) override;
+  storage::IoResult list(int directory, const std::string& prefix, std::vector<std::string>& names) override;
 
 private:
   struct Listing {
     std::uint64_t device = 0;
     std::uint64_t inode = 0;
     std::int64_t changed_ns = 0;
+    std::int64_t clock_ns = 0;       ///< see clock_offset_ns()
     std::vector<std::string> names;  ///< sorted
   };
 
   static constexpr std::size_t folders_max = 8;
 
+  /// How far the clock that times of change come from is ahead of one that nobody sets. It falls where that is set
+  /// back: then the folder may change once more at the very time at which it did before.
+  std::int64_t clock_offset_ns();
   /// Whether a listing of the folder can be told to be old later.
   bool may_keep(int directory, const storage::FileStatus& folder);
   std::shared_ptr<const Listing> find(const storage::FileStatus& folder);

@@ -12,7 +12,8 @@
 #include "server/stores/directory_files.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/siblings.hpp"
-#include "storage/image/whole_image.hpp"
+#include "storage/image/image_file.hpp"
+#include "storage/image/image_lifecycle.hpp"
 
 namespace pageserver::server {
 
@@ -70,7 +71,9 @@ StoreDirectory::StoreDirectory(storage::FileSystem& file_system, const Directory
   if (!opened.ok()) throw file_error(file_system_, "open the directory", config.path, opened.error);
   std::string resolved;
   path_ = file_system_.real_path(config.path, resolved).ok() ? resolved : config.path;
-  files_ = make_directory_files(file_system_, folder_.descriptor(), path_);
+  std::string link = storage::path_from_root(file_system_, config.path);
+  if (link == path_) link.clear();
+  files_ = make_directory_files(file_system_, folder_.descriptor(), path_, std::move(link));
   if (!config_.read_only) finish_removals();
 }
 
@@ -132,7 +135,7 @@ void StoreDirectory::require(const std::string& name) const {
 std::string StoreDirectory::look_at_path() const {
   FileStatus opened, named;
   if (!file_system_.status(folder_.descriptor(), opened).ok()) return {};
-  const IoResult found = file_system_.status_of(path_, named);
+  const IoResult found = files_->status_of(path_, named);
   if (!found.ok() && found.error != ENOENT) return {};
   const bool same = found.ok() && named.inode == opened.inode && named.device == opened.device;
   std::string text;
@@ -159,13 +162,13 @@ std::shared_ptr<const StoreDirectory::Listing> StoreDirectory::listing(bool from
   {
     const Lock lock{mutex_};
     const bool same = listing_ && seen && status.modified_ns == listing_->modified_ns;
-    if (same && (listing_->settled || (!from_the_beginning && now - listing_->read < time_step_max))) return listing_;
+    if (same && (listing_->stable || (!from_the_beginning && now - listing_->read < time_step_max))) return listing_;
   }
   auto fresh = std::make_shared<Listing>();
   fresh->modified_ns = status.modified_ns;
   const std::int64_t age_ns =
       std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1) - status.modified_ns;
-  fresh->settled = seen && age_ns > time_step_max / std::chrono::nanoseconds(1);
+  fresh->stable = seen && age_ns > time_step_max / std::chrono::nanoseconds(1);
   fresh->read = now;
   for (const std::string& file : file_names())
     if (std::string name = store_name_of(file); !name.empty()) fresh->names.push_back(std::move(name));
@@ -195,7 +198,10 @@ void StoreDirectory::create(const std::string& name, std::uint64_t pages) {
     throw MemoryError(Errc::invalid_argument, what + ": " + why + "; choose another name");
   const std::string file = file_of(name);
   const std::string path = path_of(name);
-  static_cast<void>(look_at_path());
+  // It would be gone at the next start. Where the path leads nowhere somebody moved the folder, and knows where it is.
+  FileStatus named;
+  if (const std::string why = look_at_path(); !why.empty() && files_->status_of(path_, named).ok())
+    throw MemoryError(Errc::provider_error, what + ": " + why);
   // A crash may have left a part of one.
   storage::finish_removal(folder_, file, path);
   storage::check_image_place(folder_, file, "create", path, gone_remedy);

@@ -56,7 +56,7 @@ private:
   struct Listing {
     std::vector<std::string> names;  ///< sorted
     std::int64_t modified_ns = 0;    ///< the directory, when it was read
-    bool settled = false;            ///< long before that: what changes it later is seen in its time
+    bool stable = false;             ///< long before that: what changes it later is seen in its time
     std::chrono::steady_clock::time_point read;
   };
 

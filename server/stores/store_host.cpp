@@ -1,10 +1,12 @@
 #include "server/stores/store_host.hpp"
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 
 #include "base/clock.hpp"
 #include "base/random.hpp"
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 #include "storage/engine/recovery.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system_warning.hpp"
@@ -20,6 +22,7 @@ std::uint64_t open_files_of(const StoreSettings& settings) noexcept {
 
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
                                            storage::Background& sync_lane, storage::Background& checkpoint_lane,
+                                           storage::EngineEvents* events,
                                            std::function<void(const storage::RecoveryReport& report)> recovered) {
   storage::EngineOptions options;
   options.read_only = settings.read_only;
@@ -36,6 +39,12 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.fork_bytes = settings.engine.fork_bytes;
   options.forks_bytes = settings.engine.forks_bytes;
   options.forks_bytes_used = settings.forks_bytes;
+  options.private_memory = settings.private_memory;
+  options.index_memory = settings.index_memory;
+  options.owner_fork_bytes = share_of(settings.engine.forks_bytes, settings.peer_percent);
+  options.owner_fork_bytes_name = "limits.peer_percent=" + std::to_string(settings.peer_percent) +
+                                  " of limits.forks_bytes=" + std::to_string(settings.engine.forks_bytes) +
+                                  ", a peer's share";
   // A writer closes them all, so that there are not more of them than readers gain from.
   constexpr std::uint32_t read_lanes_max = 16;
   options.read_lanes = std::min(settings.readers_max, read_lanes_max);
@@ -44,9 +53,19 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.mapping_bytes = 2ull << 20;
   options.abandon_recovery = settings.abandon_recovery;
   options.recovered = std::move(recovered);
+  options.events = events;
+  if (settings.recoveries != nullptr) options.earlier_recovery = settings.recoveries->find(settings.name);
   options.salt = base::random_number();
   return storage::open_engine(file_system, settings.path, sync_lane, checkpoint_lane, options);
 }
+
+namespace {
+
+StrandGroup* strands_of(const StoreSettings& settings) noexcept {
+  return settings.disk == nullptr ? nullptr : &settings.disk->strands;
+}
+
+}  // namespace
 
 StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSettings settings, Log& log,
                      SharedThreads& threads, std::function<void(StoreHost&)> unneeded)
@@ -55,17 +74,74 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
       log_(log),
       unneeded_(std::move(unneeded)),
       loops_(threads.loops),
-      calls_(threads.loops.take_calls()),
+      calls_(threads.loops.take_calls(settings_.disk)),
       writers_loop_(threads.loops.next()),
       readers_(writers_loop_),
-      sync_lane_(threads.disk),
-      checkpoint_lane_(threads.disk),
-      jobs_(threads.disk) {}
+      line_(std::make_shared<Line>()),
+      events_(settings_.figures),
+      sync_lane_(threads.disk, strands_of(settings_)),
+      checkpoint_lane_(threads.disk, strands_of(settings_)),
+      ways_(std::make_shared<std::array<Way, ways_count>>()),
+      jobs_(threads.disk, strands_of(settings_)) {}
 
 StoreHost::~StoreHost() = default;
 
 std::shared_ptr<Worker> StoreHost::worker_for(Access access) noexcept {
   return access == Access::write ? loops_.writer(writers_loop_) : loops_.reader(readers_++);
+}
+
+std::size_t StoreHost::waiting_calls() {
+  return sync_lane_.strand().waiting() + checkpoint_lane_.strand().waiting() + jobs_.waiting() +
+         loops_.waiting(calls_.get());
+}
+
+Stuck StoreHost::stuck_calls() {
+  Stuck found = loops_.stuck(calls_.get());
+  for (const Strand* const strand : {&sync_lane_.strand(), &checkpoint_lane_.strand(), &std::as_const(jobs_)})
+    found.add(strand->stuck());
+  return found;
+}
+
+std::vector<std::uint64_t> StoreHost::line() {
+  std::vector<std::uint64_t> places;
+  look_at_store([&places](storage::Store& store) { places = store.line(); });
+  return places;
+}
+
+std::shared_ptr<void> StoreHost::take_place_in_line(const std::shared_ptr<Peer>& peer) {
+  const std::uint64_t of_peer_max = share_of(settings_.lease_line, settings_.peer_percent);
+  // Made before anything is counted.
+  struct Place {
+    std::shared_ptr<Line> line;
+    std::shared_ptr<Peer> peer;
+    bool counted = false;
+    ~Place() {
+      if (!counted) return;
+      const Lock lock{line->mutex};
+      --line->places;
+      if (const auto mine = line->of_peers.find(peer); --mine->second == 0) line->of_peers.erase(mine);
+    }
+  };
+  const auto place = std::make_shared<Place>();
+  place->line = line_;
+  place->peer = peer;
+  const Lock lock{line_->mutex};
+  const std::string open = "open store " + storage::quoted(settings_.name) + ": ";
+  if (line_->places >= settings_.lease_line)
+    throw MemoryError(Errc::limit_exceeded,
+                      open + std::to_string(line_->places) + " sessions wait for its lease, limits.lease_line=" +
+                          std::to_string(settings_.lease_line) + "; try again later, or raise the limit");
+  const auto found = line_->of_peers.find(peer);
+  if (const std::size_t mine = found == line_->of_peers.end() ? 0 : found->second; mine >= of_peer_max)
+    throw MemoryError(Errc::limit_exceeded,
+                      open + std::to_string(mine) + " sessions of " + peer->name() +
+                          " wait for its lease, limits.peer_percent=" + std::to_string(settings_.peer_percent) +
+                          " of limits.lease_line=" + std::to_string(settings_.lease_line) +
+                          "; try again later, or raise one of these limits");
+  ++line_->of_peers[peer];
+  ++line_->places;
+  place->counted = true;
+  return place;
 }
 
 storage::Store& StoreHost::opened() {
@@ -76,8 +152,13 @@ storage::Store& StoreHost::opened() {
   const auto took_ms = [start] {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   };
-  std::unique_ptr<storage::Store> store =
-      open_store(*file_system_, settings_, sync_lane_, checkpoint_lane_, [&](const storage::RecoveryReport& report) {
+  std::unique_ptr<storage::Store> store = open_store(
+      *file_system_, settings_, sync_lane_, checkpoint_lane_, &events_, [&](const storage::RecoveryReport& report) {
+        if (Figures* const figures = settings_.figures; figures != nullptr) {
+          figures->recoveries += 1;
+          figures->recovery_records += report.records;
+          figures->recovery_bytes += report.log_bytes;
+        }
         log_.info("recovered", {{"store", settings_.name},
                                 {"path", settings_.path},
                                 {"files", report.segments},
@@ -90,6 +171,8 @@ storage::Store& StoreHost::opened() {
       });
   const Stat stat = store->stat(base::monotonic_ms());
   noted_pages_ = stat.pages;
+  if (stat.recovery && settings_.recoveries != nullptr) settings_.recoveries->note(settings_.name, *stat.recovery);
+  note_disk();
   log_.debug("store opened",
              {{"store", settings_.name}, {"path", settings_.path}, {"pages", stat.pages}, {"ms", took_ms()}});
   if (const std::string warning = storage::file_system_warning_of(*file_system_, settings_.path); !warning.empty())
@@ -146,6 +229,43 @@ void StoreHost::look_at_store(const Look& look) {
   }
 }
 
+void StoreHost::Way::answer() noexcept {
+  answered_ms = base::monotonic_ms();
+  asked = false;
+}
+
+void StoreHost::probe() noexcept {
+  const auto ask = [this](std::size_t number, const auto& begin) {
+    Way& way = (*ways_)[number];
+    if (way.asked.exchange(true)) return;
+    try {
+      begin();
+    } catch (const std::bad_alloc&) {
+      way.asked = false;
+    }
+  };
+  ask(0, [this] {
+    jobs_.submit([this] {
+      look_at_store([](storage::Store& store) { static_cast<void>(store.stat(base::monotonic_ms())); });
+      ways_->front().answer();
+    });
+  });
+  ask(1, [this] { loops_.reader(writers_loop_)->post([ways = ways_] { (*ways)[1].answer(); }); });
+  ask(2, [this] { loops_.writer(writers_loop_)->post([ways = ways_] { (*ways)[2].answer(); }); });
+}
+
+std::int64_t StoreHost::answered_ms() const noexcept {
+  std::int64_t least = INT64_MAX;
+  for (const Way& way : *ways_) least = std::min(least, way.answered_ms.load());
+  return least;
+}
+
+std::optional<Stat> StoreHost::figures() {
+  std::optional<Stat> stat;
+  look_at_store([&stat](storage::Store& store) { stat = store.figures(base::monotonic_ms()); });
+  return stat;
+}
+
 std::uint64_t StoreHost::pages() {
   look_at_store([this](storage::Store& store) { noted_pages_ = store.pages(); });
   return noted_pages_;
@@ -170,6 +290,7 @@ void StoreHost::break_idle_lease(storage::Store& store) {
   const std::string reason = "no request for more than limits.lease_idle_max=" + std::to_string(limit) + " ms";
   const auto lost = store.break_idle_lease(base::monotonic_ms(), static_cast<std::uint64_t>(limit), reason);
   if (!lost) return;
+  if (settings_.figures != nullptr) ++settings_.figures->leases_idle;
   log_.info("lease broken", {{"store", settings_.name},
                              {"holder", lost->name},
                              {"address", lost->address},
@@ -178,7 +299,14 @@ void StoreHost::break_idle_lease(storage::Store& store) {
                              {"reason", reason}});
 }
 
+void StoreHost::note_disk() noexcept {
+  struct statvfs disk {};
+  if (::statvfs(settings_.path.c_str(), &disk) == 0)
+    disk_available_bytes_ = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
+}
+
 void StoreHost::watch() {
+  note_disk();
   look_at_store([this](storage::Store& store) {
     const Stat stat = store.stat(base::monotonic_ms());
     noted_pages_ = stat.pages;

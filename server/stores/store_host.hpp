@@ -2,21 +2,29 @@
 // what may take as long as the disk does is in strands of its own, so that a slow disk delays no other store.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <vector>
 
+#include "base/memory_share.hpp"
 #include "base/mutex.hpp"
 #include "server/config/config.hpp"
+#include "server/metrics/figures.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
+#include "server/runtime/peers.hpp"
 #include "server/stores/lane.hpp"
+#include "server/stores/recoveries.hpp"
+#include "server/stores/store_events.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/store.hpp"
 
@@ -37,8 +45,15 @@ struct StoreSettings {
   EngineLimits engine;
   std::atomic<std::uint64_t>* forks_bytes = nullptr;    ///< of the whole daemon; outlives the store
   const std::atomic<bool>* abandon_recovery = nullptr;  ///< see EngineOptions
+  Figures* figures = nullptr;                           ///< of the whole daemon, or null; outlives the store
+  Recoveries* recoveries = nullptr;                     ///< of the whole daemon; outlives the store
   std::uint32_t readers_max = 1;                        ///< so many loops serve its readers
   std::chrono::milliseconds lease_idle_max{0};
+  Loops::Disk* disk = nullptr;                  ///< where its image is, as far as that is known
+  base::MemoryShare* private_memory = nullptr;  ///< see EngineOptions; both outlive the store
+  base::MemoryShare* index_memory = nullptr;
+  std::uint32_t lease_line = keys::lease_line.value32();
+  std::uint32_t peer_percent = 100;  ///< of `lease_line` and of the private bytes of all forks
 };
 
 class StoreHost {
@@ -59,8 +74,16 @@ public:
   /// What takes as long as the disk does, one thing at a time: opening, closing, looking after the store. The calls
   /// below are for its tasks, which don't own the host: its destructor waits for them.
   Strand& jobs() noexcept { return jobs_; }
+  /// For who is about to wait for the lease on behalf of `peer`: a place, for as long as it is kept. Throws
+  /// limit_exceeded.
+  std::shared_ptr<void> take_place_in_line(const std::shared_ptr<Peer>& peer);
   /// In which threads of the loops are stuck, on behalf of sessions of this store.
   StuckCalls& calls() noexcept { return *calls_; }
+  /// Any thread: what of its work waits, and what is stuck. Waits for nothing.
+  std::size_t waiting_calls();
+  Stuck stuck_calls();
+  /// Any thread: see Store::line(). Empty when the store is not open, or just being closed.
+  std::vector<std::uint64_t> line();
 
   /// Opens the store when it is not open; throws MemoryError.
   storage::Store& opened();
@@ -78,6 +101,17 @@ public:
   storage::Store* open_already();
   /// Any thread, and never fails: what is to be looked after is, soon, in a job; and whether the store is needed.
   void look_after() noexcept;
+  /// Any thread: how the store is, without a look at its disk; nothing while it is not open, or just being closed.
+  std::optional<Stat> figures();
+  /// Any thread: what the image's file system had left when the store was last looked after; 0: that is not known.
+  std::uint64_t disk_available_bytes() const noexcept { return disk_available_bytes_; }
+  /// Any thread, and never fails: asks each of the ways that requests of this store take: its jobs with a look at the
+  /// image, a loop of readers, the loop of its writers. At most one question is under way on each.
+  void probe() noexcept;
+  /// Any thread: the moment, by base::monotonic_ms(), up to which all of them have answered.
+  std::int64_t answered_ms() const noexcept;
+  /// Any thread: what it waits for while it is not open, for people.
+  std::string opening() const { return events_.opening(); }
   /// Any thread: size in pages, as it is, or as it was when the store was last asked.
   std::uint64_t pages();
 
@@ -87,6 +121,7 @@ private:
   void look_at_store(const Look& look);
   storage::Store* current() const;
   void watch();
+  void note_disk() noexcept;
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store);
 
@@ -99,6 +134,15 @@ private:
   const std::size_t writers_loop_;
   std::atomic<std::size_t> readers_;  ///< where the next one goes
 
+  /// Outlives the host where a place does.
+  struct Line {
+    Mutex mutex;
+    std::size_t places PAGESERVER_GUARDED_BY(mutex) = 0;
+    std::map<std::shared_ptr<Peer>, std::size_t> of_peers PAGESERVER_GUARDED_BY(mutex);
+  };
+  const std::shared_ptr<Line> line_;
+
+  StoreEvents events_;  // the store's lanes and the store go before it
   // Declared so that the jobs end first, then the store, then its lanes.
   Lane sync_lane_;
   Lane checkpoint_lane_;
@@ -107,9 +151,18 @@ private:
   mutable Mutex mutex_;           ///< of what any thread may ask for, never held for long
   std::unique_ptr<storage::Store> store_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> noted_pages_{0};
+  std::atomic<std::uint64_t> disk_available_bytes_{0};
   std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
   std::string said_sync_error_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> watch_due_{false};  ///< a job will look after the store
+  /// A way that is asked, and when it answered last. Shared, since a loop may come to it late.
+  struct Way {
+    std::atomic<bool> asked{false};
+    std::atomic<std::int64_t> answered_ms{0};
+    void answer() noexcept;
+  };
+  static constexpr std::size_t ways_count = 3;
+  const std::shared_ptr<std::array<Way, ways_count>> ways_;
   Strand jobs_;
 };
 
@@ -119,6 +172,7 @@ std::uint64_t open_files_of(const StoreSettings& settings) noexcept;
 /// What stands behind the daemon's stores.
 std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, const StoreSettings& settings,
                                            storage::Background& sync_lane, storage::Background& checkpoint_lane,
+                                           storage::EngineEvents* events = nullptr,
                                            std::function<void(const storage::RecoveryReport& report)> recovered = {});
 
 }  // namespace pageserver::server

@@ -1,4 +1,4 @@
-// Where a store's slow work runs.
+// A lane: where a store's slow work runs.
 #pragma once
 
 #include <functional>
@@ -8,8 +8,8 @@
 namespace pageserver::storage {
 
 /// Runs tasks one after the other, in the order given, never inside submit(). A store has one lane for syncs and one
-/// for checkpoints, so that neither waits for the other and no caller waits for either. The daemon's lanes are threads;
-/// a simulation's lane is a queue that the test steps through.
+/// for checkpoints: neither waits for the other, and no caller waits for either. The daemon's lanes run on threads of a
+/// pool; in the simulation a lane is a queue that the test steps through.
 class Background {
 public:
   Background() = default;
@@ -17,7 +17,7 @@ public:
   Background& operator=(const Background&) = delete;
   virtual ~Background() = default;
 
-  /// A task with the memory that its place in the queue takes. Nothing, or one task.
+  /// A task, with the memory that its place in the queue takes; or nothing.
   using Ready = std::list<std::function<void()>>;
 
   /// Takes over `task`, which must not throw. Callable from any thread, also from inside a task.
@@ -26,7 +26,7 @@ public:
     ready.push_back(std::move(task));
     submit_ready(std::move(ready));
   }
-  /// The same where nothing may fail any more: who can't go back makes the task ready before.
+  /// The same without taking memory, for callers that may not fail any more: they make the task ready before.
   virtual void submit_ready(Ready task) noexcept = 0;
 };
 

@@ -4,6 +4,20 @@
 
 namespace pageserver::storage {
 
+bool BlockReservations::try_begin_publish(PageRun needed) noexcept {
+  if (!possible_) return true;
+  if (needed_.capacity() == 0 || !reserved_.has(needed)) return false;
+  needed_.assign(1, needed);
+  return true;
+}
+
+// Keeps memory for the next publish, if it is little.
+void BlockReservations::end_publish() noexcept {
+  constexpr std::size_t kept_runs_max = 64;
+  needed_.clear();
+  if (needed_.capacity() > kept_runs_max) needed_ = std::vector<PageRun>();  // `= {}` would keep the room
+}
+
 std::size_t BlockReservations::missing(std::size_t first, std::size_t runs_max, std::vector<PageRun>& missing) const {
   const std::size_t end = first + std::min(runs_max, needed_.size() - std::min(first, needed_.size()));
   for (; first < end; ++first) reserved_.missing(needed_[first], missing);

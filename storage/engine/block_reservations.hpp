@@ -1,4 +1,4 @@
-// Which of the image's blocks are promised: a publish that is answered must fit into the image at the checkpoint.
+// Which of the image's blocks are promised: a publish that was answered must fit into the image at the checkpoint.
 #pragma once
 
 #include <cstddef>
@@ -11,20 +11,23 @@
 
 namespace pageserver::storage {
 
-/// Pages whose blocks the file system has reserved for us, and those that the publish under way needs. Keeps the books
-/// alone: who calls it reserves and gives back. Not thread-safe.
+/// The pages whose blocks the file system has reserved for the store, and those that the publish under way needs. It
+/// only keeps count: its callers reserve blocks and give them back. Not thread-safe.
 class BlockReservations {
 public:
   /// Whether the file system can reserve at all, as far as is known.
   bool possible() const noexcept { return possible_; }
   void give_up() noexcept { possible_ = false; }
 
-  /// A publish needs the blocks of these pages, in rising order, until end_publish(): a checkpoint that makes holes
-  /// leaves them alone, or reserves them again.
+  /// A publish needs the blocks of these pages, in rising order, until end_publish(). Meanwhile a checkpoint makes no
+  /// hole there, or reserves the blocks again.
   void begin_publish(std::vector<PageRun> needed) noexcept { needed_ = std::move(needed); }
-  void end_publish() noexcept { needed_.clear(); }
-  /// Of the needed runs from the `first`-th on, `runs_max` of them at most, appends what is not reserved to `missing`.
-  /// Returns the first run that it did not look at.
+  /// The same for one run, where nothing is left to be reserved: that takes no memory. False, and nothing has begun:
+  /// blocks have to be reserved, or there is no memory yet to note the run.
+  bool try_begin_publish(PageRun needed) noexcept;
+  void end_publish() noexcept;
+  /// Looks at the needed runs from the `first`-th on, at most `runs_max`, and appends the parts that are not reserved
+  /// to `missing`. Returns the first run that it did not look at.
   std::size_t missing(std::size_t first, std::size_t runs_max, std::vector<PageRun>& missing) const;
 
   void add(std::span<const PageRun> reserved);

@@ -1,46 +1,46 @@
-// Checkpoints: copying what every holder has passed from the log into the image, on the checkpoint lane, in steps.
+// Checkpoints: copying the log into the image, up to the oldest version that is held, in steps on the checkpoint lane.
 #include <algorithm>
 #include <cerrno>
 #include <new>
 #include <utility>
 
-#include "base/mutation.hpp"
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 
 LogPoint Engine::reachable_point() const {
   const SessionState* const oldest = holders_.oldest();
-  return oldest == nullptr || mutated(Mutation::checkpoint_past_pin) ? entered_ : oldest->held;
+  return oldest == nullptr || mutated(Mutation::checkpoint_past_pin) ? indexed_.point() : oldest->held;
 }
 
 void Engine::consider_checkpoint() noexcept {
-  if (checkpoint_missed_) return submit_checkpoint();
-  if (!round_.idle() || cutting_image_ || stopping_ || !sync_error_.empty()) return;
+  if (round_.was_missed()) return submit_checkpoint();
+  if (!round_.may_begin() || tasks_.stopping() || faults_.sync_failed()) return;
   const LogPoint reachable = reachable_point();
   const bool for_room = room_.wanted() && round_makes_room();
-  // After an error there may be nothing to copy, and files of the log that could not be removed.
-  if (reachable.version <= checkpointed_.version && !checkpoint_error_ && !for_room) return;
-  // Worth its two syncs.
-  constexpr std::uint64_t early_cost_min = 1ull << 20;
+  // After an error a round is due even if there is nothing to copy: files of the log may be left to remove.
+  if (reachable.version <= bound_.checkpointed().version && !faults_.checkpoint_error() && !for_room) return;
   constexpr std::uint64_t index_bytes_max = 32ull << 20;
-  // Not sooner than it must: what is written again meanwhile is copied once.
-  const std::uint64_t behind = reachable.cost - checkpointed_.cost;
-  const bool for_reads = std::exchange(reads_want_checkpoint_, false);
-  const bool early = behind >= early_cost_min && (for_reads || published().index.memory_bytes() > index_bytes_max);
-  if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !checkpoint_error_ && !for_room) return;
+  // Otherwise as late as possible: bytes that are written several times meanwhile are copied once.
+  const std::uint64_t behind = reachable.cost - bound_.checkpointed().cost;
+  const bool for_reads = log_reads_.take_wish();
+  const bool early = behind >= early_round_cost_min &&
+                     (for_reads || published().index.memory_bytes() > index_bytes_max || index_part_.is_to_shrink());
+  if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !faults_.checkpoint_error() && !for_room)
+    return;
   round_.enter(Phase::scheduled);
   submit_checkpoint();
 }
 
-// Whoever can't wait for it, which is everybody here, has it tried again by the next.
+// Its callers may neither wait nor fail. When there is no memory, the next caller tries again.
 void Engine::submit_checkpoint() noexcept {
   try {
-    checkpoint_lane_.submit_ready(make_ready(&Engine::checkpoint_task));
-    checkpoint_missed_ = false;
+    lanes_.submit_to_checkpoint_lane(make_ready(&Engine::checkpoint_task));
+    round_.note_missed(false);
   } catch (const std::bad_alloc&) {
-    checkpoint_missed_ = true;
+    round_.note_missed(true);
   }
 }
 
@@ -58,14 +58,17 @@ void Engine::step_checkpoint() {
     const Lock lock{mutex_};
     begins = round_.phase() == Phase::scheduled;
   }
-  if (begins) look_at_image();
+  if (begins) {
+    look_at_image();
+    if (!is_log_whole()) return;
+  }
   std::uint64_t pages = 0, first_page = 0;
   {
-    After after{*this};
-    if (!start_round(after)) return;
+    DeferredCalls deferred{*this};
+    if (!start_round(deferred)) return;
     const Lock lock{mutex_};
-    // Reads of older versions may still take from the image what this round is going to change.
-    if (round_.phase() == Phase::draining && !must_wait_for_reads(after)) round_.enter(Phase::copying);
+    // Reads of older versions may still read bytes from the image that this round is going to change.
+    if (round_.phase() == Phase::draining && !must_wait_for_reads(deferred)) round_.enter(Phase::copying);
     if (round_.phase() != Phase::copying) return;
     pages = round_.pages();
     first_page = round_.cursor();
@@ -73,64 +76,67 @@ void Engine::step_checkpoint() {
   extend_image(pages);
   {
     const Lock lock{mutex_};
-    pace_.begin_step(entered_.position);
+    pace_.begin_step(indexed_.point().position);
   }
   const std::optional<std::uint64_t> next_page = copy_step();
   if (!next_page) return finish_round();
-  // The sync at the end then has little left to wait for.
-  file_system_.start_writeback(image_->file().descriptor(), first_page * page_size,
-                               (*next_page - first_page) * page_size);
+  // So the sync at the end of the round has little left to wait for.
+  image_.file_system().start_writeback(image_->file().descriptor(), first_page * page_size,
+                                       (*next_page - first_page) * page_size);
   pace_round();
 }
 
-// Nothing waits here, so that a store that closes need not wait either: the next step comes now, or with a publish.
+// The task does not sleep, so that a closing store need not wait for it: the next step is submitted now, or by a
+// publish.
 void Engine::pace_round() {
   {
     const Lock lock{mutex_};
     pace_.end_step();
-    resume_round(pace_.is_alone(entered_.position));
+    resume_round(pace_.is_alone(indexed_.point().position));
     if (!pace_.is_paused()) return;
   }
   notes_.settle(image_->file());
 }
 
-/// `anyway`: nobody writes whom it could be in the way of.
+/// `anyway`: nobody writes who could be disturbed.
 void Engine::resume_round(bool anyway) noexcept {
-  if (checkpoint_missed_) return submit_checkpoint();
-  const bool hurries = room_.wanted() || entered_.cost - checkpointed_.cost > options_.log_bytes / 4 * 3;
+  if (round_.was_missed()) return submit_checkpoint();
+  const bool hurries =
+      room_.wanted() || indexed_.point().cost - bound_.checkpointed().cost > options_.log_bytes / 4 * 3;
   if (pace_.resume(anyway || hurries)) submit_checkpoint();
 }
 
-// Reads may wait for the disk for long. The writer does not wait for them: see past_log_bound().
-bool Engine::must_wait_for_reads(After& after) {
+// Reads may wait for the disk for long. Writers do not wait for a round that waits for reads: see past_log_bound().
+bool Engine::must_wait_for_reads(DeferredCalls& deferred) {
   gate_.await_reads(true);
   if (!gate_.has_reads(gate_.generation() ^ 1u) || mutated(Mutation::checkpoint_past_reads)) {
-    gate_.await_reads(stopping_);
+    gate_.await_reads(tasks_.stopping());
     return false;
   }
-  waiting_for_reads_ = true;
-  take_rooms(after);
+  round_.wait_for_reads(true);
+  call_room_waiters(deferred);
   return true;
 }
 
-bool Engine::start_round(After& after) {
-  std::list<Flush> flush(1);
+bool Engine::start_round(DeferredCalls& deferred) {
+  FlushQueue::Flushes flush(1);
   flush.front().for_checkpoint = true;
   Background::Ready sync = make_ready(&Engine::sync_task);
   const Lock lock{mutex_};
   if (round_.phase() == Phase::scheduled) {
-    finish_entering(after);
-    if (must_wait_for_reads(after)) return false;  // left over from a round that failed
+    finish_entering(deferred);
+    if (must_wait_for_reads(deferred)) return false;  // left over from a round that failed
     const LogPoint until = reachable_point();
-    // Pages are only ever added, so what the oldest holder sees is what its version has.
+    // Pages are only ever added: the pages that the oldest holder sees are those of its version.
     round_.begin(until, until.version == published().version ? published().pages : holders_.oldest()->held_pages);
     pace_.begin_round();
+    events_.checkpoint_begins();
     gate_.begin_generation(ReadGate::Change{gate_});
     if (tail_.synced().position < until.position && !mutated(Mutation::checkpoint_past_synced)) {
       round_.enter(Phase::syncing);
       flush.front().position = until.position;
-      flushes_.splice(flushes_.end(), flush);
-      schedule_sync(std::move(sync));
+      flushes_.add(flush);
+      lanes_.submit_sync(std::move(sync));
       return false;
     }
     round_.enter(Phase::draining);
@@ -145,21 +151,22 @@ void Engine::extend_image(std::uint64_t pages) {
     const ImageChange change{*this};
     image_->grow(pages - image_->pages(), ~0ull);
   }
-  // Not whether it grew now: a step that grew it may have failed before it could say so.
+  // Compares sizes, since an earlier step may have grown the image and failed before it noted that.
   {
     const Lock lock{mutex_};
     if (published().image_bytes == image_->size()) return;
   }
-  const std::byte* const address = mapped_image_ ? mapped_image_->address(image_->size()) : nullptr;
+  const std::byte* const address = image_.address();
   const Lock lock{mutex_};
   const ReadGate::Change change{gate_};
   published_.image_bytes = image_->size();
   published_.image_address = address;
 }
 
-/// The page to go on with; nothing when all is copied.
+/// Copies about checkpoint_step_bytes. Returns the page to go on with; nothing when everything is copied.
 std::optional<std::uint64_t> Engine::copy_step() {
-  // A hole of many pages is one call. So many at most beyond where there is no data, and then the step is done.
+  // A hole of many pages is one call, which takes long where it frees data: so at most this many pages that may have
+  // data, and then the step ends.
   constexpr std::uint64_t punch_pages_max = 16384;
   std::vector<LogSegmentRef> segments;
   std::uint64_t next = 0;
@@ -180,7 +187,7 @@ std::optional<std::uint64_t> Engine::copy_step() {
       if (all_zero(copy)) {
         PageCopy newest;
         index.pieces_at(copy.page, published_.version, 0, static_cast<std::uint32_t>(page_size), newest.pieces);
-        // Up to the first page that the publish under way needs.
+        // The hole ends before the first page that the publish under way needs.
         const std::uint64_t free_until = reservations_.free_until(copy.page);
         copy.may_punch = all_zero(newest) && copy.page < free_until;
         if (copy.may_punch) {
@@ -209,7 +216,8 @@ std::optional<std::uint64_t> Engine::copy_step() {
   return next;
 }
 
-// A writer may have reserved blocks of these pages while the hole was made: its flush must still fit.
+// A writer may have reserved blocks of these pages while the hole was made. They are reserved again, since what it
+// publishes must fit.
 void Engine::refill_hole(PageRun run) {
   std::vector<PageRun> wanted;
   {
@@ -229,8 +237,9 @@ void Engine::finish_round() {
     until = round_.until();
   }
   if (mutated(Mutation::cut_log_before_image_sync)) cut_log(until.position);
+  if (!is_log_whole()) return;
   try {
-    // With its times, for the note that this leaves in the log.
+    // fsync, which includes the image's times: the next note in the log states them.
     const ImageNotes::Sync sync = notes_.begin_sync(image_->file());
     if (!mutated(Mutation::drop_image_sync)) image_->file().sync();
     notes_.end_sync(sync);
@@ -240,7 +249,7 @@ void Engine::finish_round() {
   }
   notes_.settle(image_->file());
   try {
-    check_image_stays();
+    image_.check_stays();
   } catch (...) {
     fail_round();
     return fail_sync();
@@ -252,20 +261,37 @@ void Engine::finish_round() {
   }
   {
     const Lock lock{mutex_};
-    checkpointed_ = until;
+    bound_.note_checkpoint(until);
     round_.let_go();
-    small_bytes_ = 0;
+    indexed_.forget_small();
+    note_index_memory();
   }
   begin_empty_segment();
   cut_log(until.position);
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
+  events_.checkpoint_ended();
   round_.end();
   room_.end_round();
-  bound_.clear_until(until.cost);  // not before: the files take room until they are gone
-  checkpoint_error_.reset();
-  take_rooms(after);
+  bound_.reclaim_until(until.cost);  // after the files are removed: they take room until then
+  faults_.forget_failed_checkpoint();
+  call_room_waiters(deferred);
   consider_checkpoint();
+}
+
+/// False: the round is over, and where the log was cut nothing becomes durable any more.
+bool Engine::is_log_whole() noexcept {
+  try {
+    check_log_whole();
+    return true;
+  } catch (const std::bad_alloc&) {
+    fail_round();  // nothing was learned
+    return false;
+  } catch (...) {
+    fail_round();
+    fail_sync();
+    return false;
+  }
 }
 
 void Engine::cut_log(std::uint64_t position) {
@@ -275,14 +301,14 @@ void Engine::cut_log(std::uint64_t position) {
   std::size_t count = 0;
   {
     const Lock lock{mutex_};
-    ends = stopping_;
+    ends = tasks_.stopping();
     const std::vector<LogSegmentRef>& segments = published().segments;
-    // The last segment goes only at a clean stop: it is the one that is appended to.
-    const std::size_t removable = segments.size() - (stopping_ || segments.empty() ? 0 : 1);
+    // The last segment is appended to, so it is removed only at a clean stop.
+    const std::size_t removable = segments.size() - (ends || segments.empty() ? 0 : 1);
     while (count < removable && segments[count]->end_position <= position) ++count;
     if (count == 0) return;
     oldest_kept = count < segments.size() ? segments[count] : segments.back();
-    // A log of one file needs no mark to be removed.
+    // Where only one file is left, it is removed without a mark.
     if (oldest_kept == segments.front()) oldest_kept = nullptr;
     if (oldest_kept) entry_synced = oldest_kept->entry_synced;
   }
@@ -297,8 +323,9 @@ void Engine::cut_log(std::uint64_t position) {
   if (oldest_kept)
     must_sync([&] {
       mark_segment(*oldest_kept);
-      // The mark lasts no longer than the file's name.
-      if (!entry_synced && !mutated(Mutation::drop_mark_entry_sync)) folder_.sync();
+      notes_.header_synced(*oldest_kept);
+      // The mark is worth nothing if the file's name is lost.
+      if (!entry_synced && !mutated(Mutation::drop_mark_entry_sync)) image_.folder().sync();
     });
   for (; count != 0; --count) {
     LogSegmentRef oldest;
@@ -312,19 +339,19 @@ void Engine::cut_log(std::uint64_t position) {
     }
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
     bool keeps = !ends && !room_wanted && log_.wants(*oldest, others);
-    const std::string name = segment_name(image_name_, oldest->number);
+    const std::string name = segment_name(image_.name(), oldest->number);
     if (keeps) {
-      const std::string spare = spare_name(image_name_, oldest->number);
-      const IoResult renamed = folder_.try_rename(name, spare);
-      // A full disk may have no room for another name.
+      const std::string spare = spare_name(image_.name(), oldest->number);
+      const IoResult renamed = image_.folder().try_rename(name, spare);
+      // On a full disk there may be no room for another name: then the file is removed.
       keeps = renamed.ok();
       if (!keeps && renamed.error != ENOSPC && renamed.error != EDQUOT)
-        throw file_error(file_system_, "rename " + quoted(folder_.path_of(name)) + " to", folder_.path_of(spare),
-                         renamed.error);
+        throw file_error(image_.file_system(), "rename " + quoted(image_.folder().path_of(name)) + " to",
+                         image_.folder().path_of(spare), renamed.error);
     }
-    if (!keeps) folder_.remove(name);
+    if (!keeps) image_.folder().remove(name);
     must_sync([&] {
-      if (!mutated(Mutation::drop_removal_sync)) folder_.sync();
+      if (!mutated(Mutation::drop_removal_sync)) image_.folder().sync();
     });
     {
       const Lock lock{mutex_};
@@ -336,31 +363,18 @@ void Engine::cut_log(std::uint64_t position) {
 }
 
 void Engine::fail_round() noexcept {
-  After after{*this};
+  events_.checkpoint_failed();
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   round_.end();
   pace_.end_round();
   room_.end_round();
-  try {
-    throw;
-  } catch (const MemoryError& error) {
-    try {
-      checkpoint_error_ = std::make_shared<MemoryError>(
-          error.errc(), "the log of " + quoted(shown_path_) +
-                            " can't be copied into the image, so that nothing more is accepted; what was flushed is "
-                            "safe in the log. " +
-                            error.what());
-    } catch (const std::bad_alloc&) {
-      checkpoint_error_ = checkpoint_memory_error_;
-    }
-  } catch (...) {
-    checkpoint_error_ = checkpoint_memory_error_;
-  }
-  take_rooms(after);
+  faults_.note_failed_checkpoint();
+  call_room_waiters(deferred);
 }
 
-void Engine::take_rooms(After& after) noexcept {
-  room_.call_all(after.rooms);
+void Engine::call_room_waiters(DeferredCalls& deferred) noexcept {
+  room_.call_all(deferred.room_waiters);
   wake_commit();
 }
 
@@ -378,18 +392,21 @@ std::string Engine::look_at_image() {
   const ImageWatch::Look look = watch_.begin_look();
   notes_.settle(image_->file());
   FileStatus status;
-  const bool seen = file_system_.status(image_->file().descriptor(), status).ok();
-  std::string found = image_->outside_change();
+  const bool seen = image_.file_system().status(image_->file().descriptor(), status).ok();
+  // What flushes fail for comes first: that a folder was moved says less than that another has its place.
+  std::string found = image_.misplaced();
+  if (found.empty()) found = image_->outside_change();
   if (found.empty()) found = log_misplaced();
   if (const auto foreign = notes_.foreign_ns(); foreign && found.empty())
-    found = "the file " + quoted(shown_path_) + " was written to from outside while the store wrote nothing, at " +
-            time_text(*foreign) +
+    found = "the file " + quoted(image_.shown_path()) +
+            " was written to from outside while the store wrote nothing, at " + time_text(*foreign) +
             "; stop the store in order, and compare the image with a copy: after a crash its log is not replayed "
             "unless `pagectl recover --adopt` says so";
-  const bool is_back = is_misplaced_ && find_misplaced().empty();
+  const bool is_back = is_misplaced() && find_misplaced().empty();
   const Lock lock{mutex_};
   if (is_back) note_placement({});
-  return watch_.end_look(look, seen ? std::optional{status.modified_ns} : std::nullopt, std::move(found), shown_path_);
+  return watch_.end_look(look, seen ? std::optional{status.modified_ns} : std::nullopt, std::move(found),
+                         image_.shown_path());
 }
 
 }  // namespace pageserver::storage

@@ -1,11 +1,11 @@
-// A stretch of the log on its way into the image.
+// One round of the checkpoint: a stretch of the log on its way into the image.
 //
 //   idle --> scheduled --> syncing --> draining --> copying --> idle
 //               |                         ^
 //               +-------------------------+     what it copies is durable in the log already
 //
-// syncing: what it copies has to be durable in the log first. draining: reads that began before it may still take from
-// the image what it is going to change; they are waited for. Any of them may end it by failing.
+// syncing: the stretch has to be durable in the log before it is copied. draining: reads that began before the round
+// may still read bytes from the image that it is going to change, so it waits for them. A failure in any phase ends it.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,25 @@ public:
   bool idle() const noexcept { return phase_ == Phase::idle; }
   void enter(Phase phase) noexcept { phase_ = phase; }
 
-  /// It copies what is published up to `until`, in an image of so many pages.
+  /// Whether none is under way and none is held off.
+  bool may_begin() const noexcept { return idle() && !held_off_; }
+  /// Holds rounds off while blocks past the image file's end are cut off, since a round could grow the file meanwhile.
+  void hold_off(bool held_off) noexcept { held_off_ = held_off; }
+  /// The checkpoint lane's task could not be submitted for want of memory: whoever comes next tries again.
+  bool was_missed() const noexcept { return missed_; }
+  void note_missed(bool missed) noexcept { missed_ = missed; }
+  /// Its next step comes once the older generation of reads has ended.
+  bool waits_for_reads() const noexcept { return waits_for_reads_; }
+  void wait_for_reads(bool waits) noexcept { waits_for_reads_ = waits; }
+
+  /// It copies what is published up to `until`, for an image of `pages` pages.
   void begin(const LogPoint& until, std::uint64_t pages) noexcept {
     until_ = until;
     pages_ = pages;
     held_version_ = until.version;
     cursor_ = data_from_ = 0;
   }
-  /// Everything is copied, and its version is needed no more.
+  /// Everything is copied: its version is not held any more.
   void let_go() noexcept { held_version_ = 0; }
   void end() noexcept {
     phase_ = Phase::idle;
@@ -40,7 +51,7 @@ public:
 
   const LogPoint& until() const noexcept { return until_; }
   std::uint64_t pages() const noexcept { return pages_; }
-  /// While it lasts it holds its version, as a pin does: whether that is a version v with `from <= v < until`.
+  /// A round holds its version, as a pin does. Whether that is a version v with `from <= v < until`.
   bool holds_within(std::uint64_t from, std::uint64_t until) const noexcept {
     return held_version_ != 0 && from <= held_version_ && held_version_ < until;
   }
@@ -54,6 +65,9 @@ public:
 
 private:
   Phase phase_ = Phase::idle;
+  bool held_off_ = false;
+  bool missed_ = false;
+  bool waits_for_reads_ = false;
   LogPoint until_;
   std::uint64_t pages_ = 0;
   std::uint64_t held_version_ = 0;

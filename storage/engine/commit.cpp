@@ -1,38 +1,39 @@
-// Flushing: a transaction that becomes a record and waits for its sync, or the sync alone.
+// Flushing: a transaction is appended as a record and waits for its sync; other flushes wait for a sync alone.
 #include <algorithm>
 #include <functional>
 #include <new>
 #include <utility>
 
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-/// A transaction of more ranges is appended on the lane, however few bytes it has.
+/// A transaction of more ranges than this is appended on the sync lane, however few bytes it has.
 constexpr std::size_t inline_ranges_max = 4096;
-/// What one write can take, with its header: IOV_MAX is 1024.
+/// How many parts one write takes, beside the record's header: IOV_MAX is 1024.
 constexpr std::size_t gathered_parts_max = 1000;
 
 }  // namespace
 
 void Engine::begin_commit(const SessionRef& state) {
-  // Before anything of it is in the log.
-  if (is_misplaced_) check_placement("flush of");
+  // Before the transaction is in the log.
+  if (is_misplaced()) check_placement("flush of");
   Background::Ready ready = make_ready(&Engine::commit_task);
   {
-    After after{*this};
+    DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    finish_entering(after);
+    finish_entering(deferred);
     claim_publish(*state, false);
+    events_.commit_begins();
     if (room_.emptying()) {
-      waiting_commit_ = {state, std::move(ready)};
+      flushes_.keep_transaction(state, std::move(ready));
       return;
     }
     if (state->bytes->bytes() > options_.inline_commit_bytes || state->bytes->range_count() > inline_ranges_max) {
-      // Others on this thread don't wait for it. It is on the way: the next lease comes after it.
-      waiting_commit_.state = state;
-      sync_lane_.submit_ready(std::move(ready));
+      // The lane appends it, so that other sessions on this thread don't wait. `publishing_` stays set until then.
+      flushes_.keep_transaction(state);
+      lanes_.submit_to_sync_lane(std::move(ready));
       return;
     }
   }
@@ -43,7 +44,7 @@ void Engine::commit_task() noexcept {
   SessionRef state;
   {
     const Lock lock{mutex_};
-    state = std::exchange(waiting_commit_.state, nullptr);
+    state = flushes_.take_transaction();
   }
   try {
     append_commit(state);
@@ -67,7 +68,7 @@ void Engine::append_commit(const SessionRef& state) {
           if (room == CommitRoom::later) return;
         }
       } catch (const std::bad_alloc&) {
-        // What was thrown first says enough.
+        // No memory for a better text: the first error is thrown.
       }
       give_up_publish(publishing);
       std::rethrow_exception(failure);
@@ -78,7 +79,7 @@ void Engine::append_commit(const SessionRef& state) {
   }
 }
 
-// It stays on the way meanwhile: nobody else publishes.
+// `publishing_` stays set meanwhile: nobody else publishes.
 Engine::CommitRoom Engine::commit_waits_for_room(const SessionRef& state, const Publishing& publishing) {
   Background::Ready ready;
   try {
@@ -87,25 +88,23 @@ Engine::CommitRoom Engine::commit_waits_for_room(const SessionRef& state, const 
     return CommitRoom::none;
   }
   const Lock lock{mutex_};
-  // A session that is gone need not be waited for.
-  if (!std::exchange(state->awaits_room, false) || !state->counted || stopping_) return CommitRoom::none;
+  // Where the session has ended, its transaction need not wait.
+  if (!std::exchange(state->awaits_room, false) || !state->counted || tasks_.stopping()) return CommitRoom::none;
   if (publishing.unreservable) reservations_.give_up();
   reservations_.end_publish();
   end_append();
   if (!room_.wanted() || room_.rounds_ended() != publishing.rounds_seen) return CommitRoom::now;
-  waiting_commit_ = {state, std::move(ready)};
+  flushes_.keep_transaction(state, std::move(ready));
   return CommitRoom::later;
 }
 
 void Engine::wake_commit() noexcept {
-  // While the log goes on in a segment of its own nobody else may append. The end of that round comes here again.
-  if (!room_.emptying() && !waiting_commit_.ready.empty())
-    sync_lane_.submit_ready(std::exchange(waiting_commit_.ready, {}));
+  // While the log is being emptied, nobody may append. The end of that round calls this again.
+  if (!room_.emptying() && flushes_.transaction_waits_for_room()) lanes_.submit_to_sync_lane(flushes_.take_task());
 }
 
 void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishing) {
-  std::list<Flush> flush;
-  flush.emplace_back();
+  FlushQueue::Flushes flush(1);
   flush.front().state = state;
   Background::Ready sync = make_ready(&Engine::sync_task);
   const std::vector<LogRange> ranges = state->bytes->ranges();
@@ -113,12 +112,12 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
   {
     const Lock lock{mutex_};
     check_right(published(), *state);
-    if (!sync_error_.empty()) throw not_durable_error();
+    faults_.check_durable();
     if (!tail_.has_sync_ready()) tail_.set_sync_ready(make_ready(&Engine::sync_task));
     publishing = plan_publish(state->private_pages, state->bytes->bytes());
     keep_small = keeps_small();
   }
-  // The stream of data is that of the non-zero ranges, one after the other.
+  // The record's data is that of the non-zero ranges, one after the other.
   std::vector<std::uint64_t> starts;
   std::vector<LogRange> data_ranges;
   std::uint64_t data_bytes = 0;
@@ -139,7 +138,8 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
       ++at;
     }
   };
-  std::vector<LoggedRange> logged = locate(ranges, keep_small, fill);
+  std::vector<LoggedRange> logged;
+  locate(ranges, keep_small, fill, logged);
   const auto parts = state->bytes->parts(ranges, gathered_parts_max);
   const auto done = append(publishing, ranges, fill, parts);
   {
@@ -147,12 +147,12 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
     state->room_sought = 0;
     appended(publishing, done, logged);
     flush.front().commit = Commit{publishing, std::move(logged)};
-    if (!sync_error_.empty()) throw not_durable_error();  // since the append began: no sync comes any more
+    faults_.check_durable();  // a sync may have failed during the append: then no other one comes
     flush.front().position = tail_.appended().position;
     flush.front().version = publishing.version;
-    flushes_.splice(flushes_.end(), flush);
+    flushes_.add(flush);
   }
-  schedule_sync(std::move(sync));
+  lanes_.submit_sync(std::move(sync));
 }
 
 void Engine::flush(const SessionRef& state, StoreSession::Done done) {
@@ -165,24 +165,24 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
     {
       const Lock lock{mutex_};
       check_right(published(), *state);
-      if (!sync_error_.empty()) throw not_durable_error();
+      faults_.check_durable();
       version = {incarnation_, published().version};
       waits = !tail_.all_synced();
     }
     if (waits) {
-      std::list<Flush> flush(1);
+      FlushQueue::Flushes flush(1);
       flush.front().state = state;
       Background::Ready sync = make_ready(&Engine::sync_task);
       {
         const Lock lock{mutex_};
-        if (!sync_error_.empty()) throw not_durable_error();
+        faults_.check_durable();
         flush.front().position = tail_.appended().position;
         flush.front().version = published().version;
-        flushes_.splice(flushes_.end(), flush);
+        flushes_.add(flush);
       }
-      return schedule_sync(std::move(sync));
+      return lanes_.submit_sync(std::move(sync));
     }
-    // Nothing is left to sync, and what was may be gone with its name.
+    // Nothing is left to sync. But the files may be away: then nothing is durable.
     if (state->request.access == Access::write) check_placement("flush of");
   } catch (...) {
     error = std::current_exception();

@@ -1,16 +1,16 @@
 // Opening and closing a store, and reports on it.
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 
 #include <fcntl.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "base/mutation.hpp"
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 #include "storage/engine/recovery.hpp"
 #include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system_warning.hpp"
+#include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 
 #define XXH_INLINE_ALL
@@ -19,7 +19,8 @@
 namespace pageserver::storage {
 namespace {
 
-/// Two numbers from one random one. Clients see the incarnation, and must not be able to tell the salt from it.
+/// Derives a number for each purpose from one random number. Clients see the incarnation, and must not be able to
+/// compute the salt from it.
 std::uint64_t derived(std::uint64_t salt, std::uint64_t purpose) noexcept {
   return XXH3_64bits_withSeed(&salt, sizeof salt, purpose);
 }
@@ -28,12 +29,12 @@ std::uint64_t segment_bytes_of(const EngineOptions& options) noexcept {
   const std::uint64_t bytes = options.segment_bytes != 0
                                   ? options.segment_bytes
                                   : std::clamp<std::uint64_t>(options.log_bytes / 8, 1ull << 20, 32ull << 20);
-  // As large as this process may make one, where records fit into that.
+  // At most the process's file size limit, unless hardly a record would fit into that.
   constexpr std::uint64_t least_bytes = 64ull << 10;
   return std::min(bytes, std::max(least_bytes, file_size_limit()));
 }
 
-LogWriter::Options log_options(const ImageFile& image, const EngineOptions& options, ImageNotes& notes) {
+LogWriter::Options log_options(const ServedImage& image, const EngineOptions& options, ImageNotes& notes) {
   LogWriter::Options log;
   log.image_name = image.name();
   log.salt = derived(options.salt, 1);
@@ -41,7 +42,7 @@ LogWriter::Options log_options(const ImageFile& image, const EngineOptions& opti
   log.files_max = static_cast<std::size_t>(options.log_bytes / log.segment_bytes);
   log.file_mode = options.file_mode;
   log.sizes = options.log_sizes;
-  log.image = image_identity(image.file().status());
+  log.image = image_identity(image->file().status());
   log.notes = &notes;
   return log;
 }
@@ -55,7 +56,9 @@ public:
     return engine_->open_session(std::move(request), std::move(opened));
   }
   void cancel_wait(std::uint64_t place) override { engine_->cancel_wait(place); }
+  std::vector<std::uint64_t> line() override { return engine_->line(); }
   Stat stat(std::int64_t now_ms) override { return engine_->stat(now_ms); }
+  Stat figures(std::int64_t now_ms) override { return engine_->figures(now_ms); }
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
     return engine_->break_lease(epoch, reason);
   }
@@ -72,6 +75,11 @@ private:
 };
 
 }  // namespace
+
+EngineEvents& no_engine_events() noexcept {
+  static EngineEvents nobody;
+  return nobody;
+}
 
 std::uint64_t open_files_of_store(const EngineOptions& options) noexcept {
   constexpr std::uint64_t others = 6;
@@ -92,69 +100,67 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
     remove_scratch_files(Folder::open(file_system, parent_folder(resolved), "open"), file_name(resolved));
   }
   ImageFile image = ImageFile::open(file_system, path, image_options);
+  std::optional<Recovery> recovery = options.earlier_recovery;
   std::string warning;
   if (!options.read_only) {
-    RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes, &sync_lane);
-    if (report.replayed && options.recovered) options.recovered(report);
+    RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes, &sync_lane,
+                                          options.events != nullptr ? *options.events : no_engine_events());
+    if (report.replayed) {
+      constexpr std::int64_t ns_per_ms = 1'000'000;
+      recovery = recovery_of(report, file_system.now_ns() / ns_per_ms);
+      if (options.recovered) options.recovered(report);
+    }
     warning = std::move(report.warning);
-    // Whoever was killed before us may have made the image, or removed its log, and never synced that. It has to last
-    // before a new log does. The image may hold what its last writer never synced: readers are about to see that,
-    // and a flush answers for it.
+    // A process that was killed may have created the image, or removed its log, without syncing that: it must be
+    // durable before a new log is. The image may also hold bytes that were never synced: readers are about to see them,
+    // and a flush promises that they are durable.
     if (!mutated(Mutation::drop_open_image_sync)) {
-      // With its times, which the next log's notes rely on.
+      // fsync, which includes the image's times: the notes of the next log rely on them.
       image.file().sync();
     }
     if (!mutated(Mutation::drop_open_sync)) {
       image.folder().sync();
     }
   }
-  return std::make_unique<EngineStore>(
-      std::make_shared<Engine>(file_system, std::move(image), sync_lane, checkpoint_lane, options, std::move(warning)));
+  return std::make_unique<EngineStore>(std::make_shared<Engine>(std::move(image), sync_lane, checkpoint_lane, options,
+                                                                std::move(recovery), std::move(warning)));
 }
 
-Engine::Engine(FileSystem& file_system, ImageFile image, Background& sync_lane, Background& checkpoint_lane,
-               const EngineOptions& options, std::string warning)
-    : file_system_{file_system},
-      image_{std::move(image)},
-      folder_{image_->folder()},
-      sync_lane_{sync_lane},
-      checkpoint_lane_{checkpoint_lane},
+Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
+               std::optional<Recovery> recovery, std::string warning)
+    : image_{std::move(image)},
       options_{options},
-      shown_path_{image_->path()},
-      image_name_{image_->name()},
+      events_{options.events != nullptr ? *options.events : no_engine_events()},
+      recovery_{std::move(recovery)},
       incarnation_{derived(options.salt, 2)},
-      file_size_limit_{file_size_limit()},
-      notes_{folder_, derived(options.salt, 1), image_->file().status()},
-      log_{folder_, log_options(*image_, options, notes_)},
+      notes_{image_.folder(), derived(options.salt, 1), image_->file().status()},
+      log_{image_.folder(), log_options(image_, options, notes_)},
+      lanes_{sync_lane, checkpoint_lane},
       gate_{options.read_lanes},
+      indexed_{published_.version},
       tail_{published_.version},
+      faults_{image_.shown_path()},
       pace_{options.checkpoint_pace, options.checkpoint_step_bytes},
-      bound_{options.log_bytes, options.held_bytes},
-      checkpoint_memory_error_{std::make_shared<MemoryError>(
-          Errc::limit_exceeded, "the log of " + quoted(shown_path_) +
-                                    " can't be copied into the image, so that nothing more is accepted; what was "
-                                    "flushed is safe in the log. Memory ran out; try again once there is more")},
+      bound_{options.log_bytes, options.held_bytes, published_.version},
       watch_{image_->file().status().modified_ns} {
   published_.image_bytes = image_->size();
-  if (options.map_image && mapped_reads_enabled() && is_good_to_map(folder_)) {
-    mapped_image_.emplace(image_->file(), options.mapping_bytes);
-    published_.image_address = mapped_image_->address(published_.image_bytes);
-  }
+  if (options.map_image) image_.map(options.mapping_bytes);
+  published_.image_address = image_.address();
   published_.pages = image_->pages();
-  checkpointed_.version = entered_.version = published_.version;
   watch_.warn(std::move(warning));
 }
 
 std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
   PrivateBytes::Options bytes;
   bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
-  bytes.spill_folder = folder_;
-  bytes.spill_name = sibling_name(image_name_, Sibling::spill, state.id % (sibling_number_max + 1));
+  bytes.spill_folder = image_.folder();
+  bytes.spill_name = sibling_name(image_.name(), Sibling::spill, state.id % (sibling_number_max + 1));
   bytes.memory_bytes_max = options_.private_memory_bytes;
+  bytes.memory_share = options_.private_memory;
   bytes.descriptors_kept = open_files_of_store(options_);
   bytes.ranges_max = options_.private_ranges;
   bytes.ranges_max_name = "limits.private_ranges";
-  // There is one writer, and any number of forks.
+  // Only the writer's: there is one writer, and any number of forks.
   if (state.request.access == Access::write) {
     bytes.spare_bytes_max = std::min(options_.private_memory_bytes, 2 * options_.inline_commit_bytes);
     bytes.bytes_max = options_.transaction_bytes;
@@ -168,34 +174,48 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
     bytes.part_bytes = options_.forks_bytes_used != nullptr ? &fork_bytes_ : nullptr;
     bytes.total_bytes_max = options_.forks_bytes;
     bytes.total_bytes_max_name = "limits.forks_bytes";
+    bytes.owner_bytes = state.request.owner_fork_bytes;
+    bytes.owner_bytes_max = options_.owner_fork_bytes;
+    bytes.owner_bytes_max_name = options_.owner_fork_bytes_name;
   }
   return std::make_unique<PrivateBytes>(std::move(bytes));
 }
 
 Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   {
-    // Counted as a task, so that a close waits for the look at the file.
+    // It counts as a task, so that a close waits until it has looked at the file.
     const Lock lock{mutex_};
-    if (stopping_) throw MemoryError{Errc::provider_error, "stat " + quoted(shown_path_) + ": the store is closed"};
-    ++tasks_running_;
+    if (!tasks_.begin())
+      throw MemoryError{Errc::provider_error, "stat " + quoted(image_.shown_path()) + ": the store is closed"};
   }
-  Stat stat;
-  After after{*this};
+  std::string warning;
+  DeferredCalls deferred{*this};
   std::exception_ptr error;
   try {
-    stat.image_warning = look_at_image();
+    warning = look_at_image();
   } catch (...) {
     error = std::current_exception();
   }
   const Lock lock{mutex_};
-  --tasks_running_;
-  idle_.notify_all();
+  tasks_.end();
   if (error) std::rethrow_exception(error);
   if (asking != nullptr) check_right(published(), *asking);
-  try_to_finish_entering(after);
-  // Whoever wrote may have stopped.
-  resume_round(entered_.position == std::exchange(stat_position_, entered_.position));
-  stat.store = shown_path_;
+  try_to_finish_entering(deferred);
+  // A round that paused for a writer goes on where that has stopped writing.
+  resume_round(pace_.is_quiet(indexed_.point().position));
+  Stat stat = report(now_ms);
+  stat.image_warning = std::move(warning);
+  return stat;
+}
+
+Stat Engine::figures(std::int64_t now_ms) {
+  const Lock lock{mutex_};
+  return report(now_ms);
+}
+
+Stat Engine::report(std::int64_t now_ms) const {
+  Stat stat;
+  stat.store = image_.shown_path();
   stat.pages = published().pages;
   stat.version = {incarnation_, published().version};
   stat.read_only = options_.read_only;
@@ -204,15 +224,17 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   sessions_.report(stat);
   if (const SessionState* const oldest = holders_.oldest()) {
     stat.oldest_holder = holder_stat(*oldest, now_ms);
-    stat.held_bytes = entered_.cost - oldest->held.cost;
+    stat.held_bytes = indexed_.point().cost - oldest->held.cost;
   }
-  if (waiting_for_reads_) stat.held_bytes = std::max(stat.held_bytes, entered_.cost - checkpointed_.cost);
+  if (round_.waits_for_reads())
+    stat.held_bytes = std::max(stat.held_bytes, indexed_.point().cost - bound_.checkpointed().cost);
   stat.size_bytes_max = options_.size_bytes_max;
   const std::vector<LogSegmentRef>& segments = published().segments;
   if (!segments.empty()) stat.log_bytes = segments.back()->end_position - segments.front()->first_position;
-  stat.checkpoint_lag_bytes = entered_.position - checkpointed_.position;
+  stat.checkpoint_lag_bytes = indexed_.point().position - bound_.checkpointed().position;
   stat.fork_bytes = fork_bytes_.load();
-  stat.last_sync_error = sync_error_.empty() ? misplaced_ : sync_error_;
+  stat.recovery = recovery_;
+  stat.last_sync_error = faults_.why_not_durable();
   return stat;
 }
 
@@ -226,10 +248,10 @@ void Engine::close() {
     Lock lock{mutex_};
     if (published().closed) return;
     if (const std::uint64_t open = sessions_.all(); open != 0)
-      throw MemoryError{Errc::invalid_argument, "close " + quoted(shown_path_) + ": " + std::to_string(open) +
+      throw MemoryError{Errc::invalid_argument, "close " + quoted(image_.shown_path()) + ": " + std::to_string(open) +
                                                     " sessions are still open; end them first"};
-    stopping_ = true;
-    idle_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) { return tasks_running_ == 0; });
+    tasks_.stop();
+    tasks_.await_none(lock);
     round_.end();
     pace_.end_round();
   }
@@ -246,9 +268,9 @@ MemoryError Engine::close_error(const MemoryError& error) {
   std::string oldest;
   {
     const Lock lock{mutex_};
-    // The log went before: what is left of its files, or of sessions', has no worth.
+    // The log is removed already: files that are left, of it or of sessions, are not needed.
     if (published().segments.empty())
-      return sync_error_.empty()
+      return !faults_.sync_failed()
                  ? MemoryError{error.errc(),
                                text +
                                    "; everything that was published is in the image, and nothing is in that file: "
@@ -263,11 +285,12 @@ MemoryError Engine::close_error(const MemoryError& error) {
                                                 : "; and what the image lacks is lost: " + missing)};
 }
 
-/// Nobody else uses the engine any more.
+/// Brings everything into the image and removes the log. Nobody else uses the engine any more.
 void Engine::finish_log() {
   if (options_.read_only) return;
-  check_image_stays();
+  image_.check_stays();
   check_durable();
+  check_log_whole();
   bool all_synced = false;
   {
     const Lock lock{mutex_};
@@ -277,83 +300,78 @@ void Engine::finish_log() {
     sync_task();
     check_durable();
   }
-  // As long as the log is whole: alone it would look like a log whose beginning is missing.
+  // While the log is whole: see LogWriter::drop_failed_segment().
   log_.drop_failed_segment();
-  After nobody{*this};
+  DeferredCalls nobody{*this};
   bool all_copied = false;
   std::uint64_t log_end = 0;
   {
     const Lock lock{mutex_};
-    checkpoint_error_.reset();
+    faults_.forget_failed_checkpoint();
     finish_entering(nobody);
-    all_copied = published().version == checkpointed_.version;
+    all_copied = published().version == bound_.checkpointed().version;
     log_end = tail_.appended().position;
   }
   if (!all_copied) copy_all(nobody);
   cut_log(log_end);
   log_.drop_spares();
-  if (folder_.left_names()) remove_scratch_files(folder_, image_name_);
+  if (image_.folder().left_names()) remove_scratch_files(image_.folder(), image_.name());
 }
 
 void Engine::check_durable() {
   const Lock lock{mutex_};
-  if (!sync_error_.empty()) throw not_durable_error();
+  faults_.check_durable();
 }
 
-/// A round in one go.
-void Engine::copy_all(After& after) {
+/// Runs a whole checkpoint round at once.
+void Engine::copy_all(DeferredCalls& deferred) {
   const auto enter = [this](Phase phase) {
     const Lock lock{mutex_};
     round_.enter(phase);
     return round_.pages();
   };
   static_cast<void>(enter(Phase::scheduled));
-  static_cast<void>(start_round(after));
+  static_cast<void>(start_round(deferred));
   extend_image(enter(Phase::copying));
   while (copy_step()) {
   }
   finish_round();
   check_durable();
   const Lock lock{mutex_};
-  if (checkpoint_error_) throw MemoryError{*checkpoint_error_};
+  if (const MemoryError* const error = faults_.checkpoint_error()) throw MemoryError{*error};
 }
 
 void Engine::halt() noexcept {
-  LeaseLine::Line line;
-  std::list<Flush> flushes;
-  WaitingCommit waiting_commit;
+  LeaseQueue::Waiters line;
+  FlushQueue flushes;
   std::optional<Published::Unfinished> unfinished;
   {
     Lock lock{mutex_};
-    stopping_ = true;
-    waiting_for_reads_ = false;  // the last read has no checkpoint to go on with
+    tasks_.stop();
+    round_.wait_for_reads(false);  // so the last read does not submit the checkpoint's task
     {
       const ReadGate::Change change{gate_};
       published_.closed = true;
     }
     gate_.await_reads(true);
-    idle_.wait(lock, [this]() PAGESERVER_REQUIRES(mutex_) {
-      return tasks_running_ == 0 && !gate_.has_reads(0) && !gate_.has_reads(1);
-    });
+    tasks_.await_none(lock, [this] { return !gate_.has_reads(0) && !gate_.has_reads(1); });
     lease_.clear(line);
     const ReadGate::Change change{gate_};
     published_.image_address = nullptr;
-    mapped_image_.reset();
-    image_.reset();  // unlocks
-    folder_.close();
+    image_.close();
     published_.segments.clear();
     notes_.close();
-    flushes.swap(flushes_);
-    std::swap(waiting_commit, waiting_commit_);
+    std::swap(flushes, flushes_);
     unfinished.swap(published_.unfinished);
   }
   std::exception_ptr error;
   try {
-    error = std::make_exception_ptr(MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"});
+    error = std::make_exception_ptr(
+        MemoryError{Errc::provider_error, quoted(image_.shown_path()) + ": the store is closed"});
   } catch (const std::bad_alloc&) {
     error = std::current_exception();
   }
-  for (LeaseLine::Waiting& waiting : line) {
+  for (LeaseQueue::Waiter& waiting : line) {
     try {
       waiting.opened(nullptr, error);
     } catch (...) {

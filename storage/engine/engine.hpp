@@ -1,70 +1,414 @@
-// The store engine: a redo log beside the image, checkpoints, views, forks, recovery. See storage/log/LOG_FORMAT.md.
+// The state of one open store, shared by its sessions and its background tasks.
+//
+// How it works. A publish appends one record to the log (publish.cpp, LogWriter) and enters its ranges into the index
+// as pieces of the next version; then the version moves, and all sessions see it. A read asks the index which pieces
+// its version consists of, and takes all other bytes from the image (read.cpp). A flush waits until the sync lane has
+// synced the log up to the end that it had when the flush began (sync.cpp). A checkpoint round copies into the image
+// the pieces up to the oldest version that is held, syncs the image, drops those pieces and removes segments
+// (checkpoint.cpp). leases.cpp opens and ends sessions. The states of a publish, a round and a session are drawn in
+// docs/architecture.md.
+//
+// The engine's state is in parts that know nothing of each other:
+//
+//   what is published          Published, IndexProgress; ReadPlan and LogReads for a read of it
+//   the log                    LogTail (how far it is written and durable), FlushQueue (who waits for a sync)
+//   the image                  ServedImage, BlockReservations, ImageWatch
+//   sessions                   LeaseQueue, Holders, SessionCounts, RoomWaiters
+//   the checkpoint             CheckpointRound, RoundPace, LogBound
+//   tasks and faults           Lanes, RunningTasks, StoreFaults
+//
+// The engine says in which order they change together.
+//
+// One mutex guards them. No call to the file system is made under it. What reads look at changes only while `gate_` is
+// closed as well, so that reads do without the mutex. Three rules give the rest of the order:
+//
+// - One publish at a time: the session that has set `publishing_` alone appends to the log, until its publish is
+//   visible or refused. The next writer gets the lease only after that.
+// - A read takes its version, the pieces in the log and a reference to their segments in one section, and then reads
+//   files without a lock. It is counted in `gate_`.
+// - A checkpoint round to version L copies a byte only where the index has a piece of a version up to L that is synced
+//   in the log. No holder has a version below L, and no read of an older version uses the image: the round waits for
+//   reads that began before it. So a reader never takes from the image a byte that a round is writing: the reader's own
+//   pieces cover it. Pieces leave the index after the image is synced, segments leave after that.
+//
+// Memory may run out anywhere. A step that takes memory comes before the point of no return: a record in the log, a
+// lease that is given, a pin that is held. After that point everything is noexcept, with two exceptions. When a publish
+// is in the log and its ranges can't be entered into the index, the publish has succeeded: its version and its pages
+// are visible, and its ranges wait in Published::unfinished. The next call that needs the index enters them first, and
+// fails for want of memory if there still is none. And any failure in the steps that make a sync or a checkpoint
+// durable counts as a failed sync.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
-#include "storage/engine/background.hpp"
-#include "storage/file/file_system.hpp"
-#include "storage/log/log_sizes.hpp"
-#include "storage/store.hpp"
+#include "base/mutex.hpp"
+#include "storage/engine/block_reservations.hpp"
+#include "storage/engine/checkpoint_round.hpp"
+#include "storage/engine/flush_queue.hpp"
+#include "storage/engine/holders.hpp"
+#include "storage/engine/image_copy.hpp"
+#include "storage/engine/image_watch.hpp"
+#include "storage/engine/index_progress.hpp"
+#include "storage/engine/lanes.hpp"
+#include "storage/engine/lease_queue.hpp"
+#include "storage/engine/log_bound.hpp"
+#include "storage/engine/log_tail.hpp"
+#include "storage/engine/open_engine.hpp"
+#include "storage/engine/published.hpp"
+#include "storage/engine/read_gate.hpp"
+#include "storage/engine/read_plan.hpp"
+#include "storage/engine/room_waiters.hpp"
+#include "storage/engine/round_pace.hpp"
+#include "storage/engine/running_tasks.hpp"
+#include "storage/engine/served_image.hpp"
+#include "storage/engine/session_counts.hpp"
+#include "storage/engine/session_state.hpp"
+#include "storage/engine/store_faults.hpp"
+#include "storage/image/image_file.hpp"
+#include "storage/log/image_note.hpp"
+#include "storage/log/log_index.hpp"
+#include "storage/log/log_segment.hpp"
 
 namespace pageserver::storage {
 
-struct RecoveryReport;
+class Engine : public std::enable_shared_from_this<Engine> {
+public:
+  /// `recovery`, `warning`: what the opening found, for stat(); or empty.
+  Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
+         std::optional<Recovery> recovery = {}, std::string warning = {});
 
-/// Bounds in bytes. The defaults suit a daemon with a few stores on one machine.
-struct EngineOptions {
-  bool read_only = false;
-  bool create = true;           ///< make the image when it is missing
-  bool follow_symlinks = true;  ///< false: refuse a path whose last component is a symbolic link
-  std::uint32_t file_mode = 0640;
-  std::uint64_t size_bytes_max = 1ull << 40;        ///< of the image; grow() meets it
-  std::uint64_t log_bytes = 1024ull << 20;          ///< log not yet checkpointed, above which writers wait
-  std::uint64_t segment_bytes = 0;                  ///< of a log file made ahead; 0: log_bytes / 8, from 1 to 32 MiB
-  std::uint64_t held_bytes = 1ull << 30;            ///< log kept only for pins and forks
-  std::uint64_t private_memory_bytes = 8ull << 20;  ///< of an on_flush session or a fork, above which it spills to disk
-  std::uint64_t transaction_bytes = 16ull << 30;    ///< private bytes of an on_flush session
-  std::uint32_t private_ranges = 1u << 20;          ///< apart from each other, of an on_flush session or a fork
-  std::uint64_t fork_bytes = 1ull << 30;            ///< private bytes of one fork
-  std::uint64_t forks_bytes = 8ull << 30;           ///< private bytes of all forks together
-  /// Where the private bytes of forks are summed up against `forks_bytes`; stores that have the same counter share
-  /// that bound. Outlives the store. Null: this store's forks alone.
-  std::atomic<std::uint64_t>* forks_bytes_used = nullptr;
-  /// While the log is less than three quarters full, a checkpoint copies so many bytes for each byte that is appended
-  /// meanwhile, so that it leaves the disk and the processor to who writes; 0: as fast as it can. Nobody writing: the
-  /// same.
-  std::uint32_t checkpoint_pace = 4;
-  std::uint64_t checkpoint_step_bytes = 1ull << 20;  ///< copied into the image by one task of the checkpoint lane
-  /// A transaction of up to so many private bytes is appended by its flush() itself, which is one write; a larger one
-  /// by the sync lane, so that flush() returns at once.
-  std::uint64_t inline_commit_bytes = 1ull << 20;
-  /// Entries of the index that a large transaction, or a checkpoint's end, changes before readers are let in again.
-  std::size_t index_entries_at_once = 256;
-  std::size_t read_lanes = 1;  ///< about as many as threads read at the same time
-  bool map_image = false;      ///< read the image through a mapping where enable_mapped_reads() was called
-  /// Addresses that its first mapping takes at least, so that a growing image is seldom mapped anew. They take no
-  /// memory.
-  std::uint64_t mapping_bytes = 1ull << 30;
-  LogSizes log_sizes;
-  /// Set from any thread: an opening that recovers ends soon, with an error. Null: it goes on to its end.
-  const std::atomic<bool>* abandon_recovery = nullptr;
-  /// Called by an opening that replayed a log, before it returns.
-  std::function<void(const RecoveryReport& report)> recovered;
-  std::uint64_t salt = 0;  ///< random, from the caller: incarnation and log salt derive from it
+  // --- leases.cpp: sessions, the lease and its line
+  std::uint64_t open_session(SessionRequest request, Store::Opened opened);
+  void cancel_wait(std::uint64_t place);
+  void end_session(const SessionRef& state) noexcept;
+  /// `asking`: the session that asks. Throws lease_lost when its own lease is lost.
+  std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason,
+                                        std::optional<std::int64_t> now_ms = {}, const SessionState* asking = nullptr,
+                                        std::uint64_t idle_ms_min = 0);
+  void on_notice(const SessionRef& state, StoreSession::Notice notice);
+  /// See StoreSession::revoke().
+  void revoke(const SessionRef& state, std::string reason);
+  /// See Store::line().
+  std::vector<std::uint64_t> line();
+  Refreshed refresh(SessionState& state);
+
+  // --- publish.cpp
+  void publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
+               std::span<const std::byte> data);
+  /// See StoreSession::write_together().
+  bool publish_together(const SessionRef& state, std::span<const StoreSession::Write> writes);
+  std::uint64_t publish_grow(const SessionRef& state, std::uint64_t new_pages);
+  void flush(const SessionRef& state, StoreSession::Done done);
+  bool may_write(const SessionRef& state, std::function<void()> room);
+  /// See StoreSession::room_may_come().
+  bool room_may_come(const SessionRef& state, std::function<void()> room);
+  /// To be called when a change that needs about `bytes` found no room, as `error` says. Starts a checkpoint where that
+  /// can make some; then room_may_come() says so. Returns the error that the caller throws, which names what takes the
+  /// room. `rounds_seen` is rounds_ended() before the change was tried.
+  MemoryError no_room_error(const SessionRef& state, const MemoryError& error, std::uint64_t bytes,
+                            std::uint64_t rounds_seen);
+  /// How many checkpoint rounds have ended, well or not: after each there may be more room.
+  std::uint64_t rounds_ended() const noexcept PAGESERVER_NO_THREAD_SAFETY_ANALYSIS { return room_.rounds_ended(); }
+  /// Throws limit_exceeded when `pages` and `new_pages` together are more than an image may have.
+  void check_growth(std::uint64_t pages, std::uint64_t new_pages) const;
+  /// See ServedImage.
+  void check_file_size(std::uint64_t pages) { image_.check_file_size(pages, options_.size_bytes_max); }
+  void check_file_limit(std::string_view action, std::uint64_t offset, std::uint64_t length) const {
+    image_.check_file_limit(action, offset, length);
+  }
+
+  // --- read.cpp
+  /// What the session sees, without its private pages. Throws lease_lost when its lease was taken.
+  SessionView view(const SessionState& state);
+  /// Throws lease_lost as view() does, and snapshot_too_old when the session's version was given up.
+  void check_readable(const SessionState& state);
+  /// Reads published bytes; past the published end, zeros.
+  void read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
+  /// Reads published bytes.
+  void read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
+  /// As StoreSession::data_ranges(), for the published bytes alone.
+  std::vector<ByteRange> data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
+                                     std::size_t ranges_max, std::uint64_t& described_until);
+
+  // --- engine.cpp
+  /// `asking` as for break_lease().
+  Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
+  Stat figures(std::int64_t now_ms);
+  bool read_only() const noexcept { return options_.read_only; }
+  std::uint64_t pages();
+  const EngineOptions& options() const noexcept { return options_; }
+  std::unique_ptr<PrivateBytes> make_private_bytes(const SessionState& state);
+  void close();
+  void halt() noexcept;
+
+private:
+  using Task = void (Engine::*)() noexcept;
+
+  /// Callbacks that must run without a lock. Declared before the lock, it runs them when it is destroyed, after the
+  /// lock is gone. To add one takes no memory.
+  struct DeferredCalls {
+    explicit DeferredCalls(const Engine& of) : engine{of} {}
+    DeferredCalls(const DeferredCalls&) = delete;
+    DeferredCalls& operator=(const DeferredCalls&) = delete;
+    ~DeferredCalls();
+
+    const Engine& engine;
+    FlushQueue::Flushes flushes;
+    LeaseQueue::Waiters granted;
+    Holders::Sessions evicted;
+    RoomWaiters::Sessions room_waiters;
+    SessionRef broken;   ///< the session that lost its lease
+    SessionRef entered;  ///< one whose publish was entered late: released here, which may close a file
+  };
+  using Phase = CheckpointRound::Phase;
+
+  // leases.cpp
+  void grant_next(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  SessionRef make_state(SessionRequest request);
+  void open_reader(SessionRequest request, const Store::Opened& opened);
+  HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const PAGESERVER_REQUIRES(mutex_);
+  Stat report(std::int64_t now_ms) const PAGESERVER_REQUIRES(mutex_);
+  MemoryError lost_error(const SessionState& state) const;
+  MemoryError busy_error(const SessionRequest& request) const PAGESERVER_REQUIRES(mutex_);
+  void evict_holders(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// The writer loses its lease for `reason`, whose memory is taken.
+  void take_lease(const SessionRef& writer, std::string& reason, DeferredCalls& deferred) noexcept
+      PAGESERVER_REQUIRES(mutex_);
+  MemoryError broken_error(const SessionState& state) const;
+  MemoryError given_up_error(const SessionState& state, std::uint64_t version) const;
+  /// `given_up`: the version that it lost; else it lost its lease.
+  void notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept;
+
+  // publish.cpp
+  void check_right(const Published& published, const SessionState& state) const;
+  void refuse_without_checkpoint() PAGESERVER_REQUIRES(mutex_);
+  void refuse_past_bound() PAGESERVER_REQUIRES(mutex_);
+  bool past_log_bound() const PAGESERVER_REQUIRES(mutex_);
+  bool held(std::uint64_t from, std::uint64_t until) const PAGESERVER_REQUIRES(mutex_);
+  /// Sets `publishing_`, or throws why this session may not publish now. `bounded`: also past the log's bound.
+  void claim_publish(const SessionState& state, bool bounded) PAGESERVER_REQUIRES(mutex_);
+  /// `payload_bytes`: about how many bytes the record has.
+  Publishing plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes) PAGESERVER_REQUIRES(mutex_);
+  LogWriter::Appended append(Publishing& publishing, std::span<const LogRange> ranges,
+                             const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
+                             std::span<const std::span<const std::byte>> parts = {});
+  /// The append has ended, well or not: submits a sync that waited for it.
+  void end_append() noexcept PAGESERVER_REQUIRES(mutex_);
+  void appended(const Publishing& publishing, const LogWriter::Appended& appended,
+                std::span<LoggedRange> ranges) noexcept PAGESERVER_REQUIRES(mutex_);
+  void stage_commit(const LogPoint& target) noexcept;
+  /// Enters the ranges of a version that is not visible yet, in parts, and lets go of the locks between them. The
+  /// caller has noted in IndexProgress which version is visible meanwhile. When memory runs out, `ranges` still
+  /// has the ranges, to be entered again.
+  void stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noexcept;
+  /// Makes the version visible. Its ranges are in the index then, or in Published::unfinished.
+  void make_visible(const SessionRef& state, const Publishing& publishing, std::vector<LoggedRange>& ranges,
+                    DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// To be called once the newest version is in the index as a whole.
+  void note_entered(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// Enters what is unfinished; to be called before the index is used. Throws when there still is no memory.
+  void finish_entering(DeferredCalls& deferred) PAGESERVER_REQUIRES(mutex_);
+  /// The same for callers that do not use the index: when there is no memory, the next call tries again.
+  void try_to_finish_entering(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// Enters ranges into the index, up to about `entries_max` entries. Returns the ranges that are left.
+  std::span<LoggedRange> add_to_index(std::span<LoggedRange> ranges, std::uint64_t version, std::uint64_t entries_max)
+      PAGESERVER_REQUIRES(mutex_, gate_);
+  /// How much of a range of zeros can be entered with about `entries_max` entries.
+  std::uint64_t length_within(const LogRange& zeros, std::uint64_t entries_max) const PAGESERVER_REQUIRES(mutex_);
+  /// end_publish(), unless the publish is unfinished: then finish_entering() calls it.
+  void end_visible(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  void end_publish(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// Ends a publish of which nothing was appended.
+  void give_up_publish(const Publishing& publishing) noexcept;
+  /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
+  using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
+  std::uint64_t publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
+                               const Fill& fill, std::uint64_t new_pages,
+                               std::span<const std::span<const std::byte>> parts = {});
+  /// Less than this is not worth the two syncs of a round.
+  static constexpr std::uint64_t early_round_cost_min = 1ull << 20;
+  void note_index_memory() noexcept PAGESERVER_REQUIRES(mutex_);
+  /// Whether the small ranges of a record are kept in memory as well.
+  bool keeps_small() const noexcept PAGESERVER_REQUIRES(mutex_);
+  /// Makes the list for the index before the append, since nothing may fail after it. Positions are relative to the
+  /// record's data; appended() makes them positions of the log.
+  void locate(std::span<const LogRange> ranges, bool keep_small,
+              const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
+              std::vector<LoggedRange>& logged) const;
+
+  // reserve.cpp
+  /// Reserves the image's blocks for pages that get data and have no blocks yet; adds those to `reserved`.
+  void reserve_blocks(Publishing& publishing, std::span<const LogRange> ranges, std::vector<PageRun>& reserved);
+  /// Whether the image file has blocks there already, from before the store was opened.
+  bool has_blocks(const PageRun& run) const;
+  /// Gives back the blocks that a refused publish has reserved, so that a smaller one may find room.
+  void give_back_blocks(std::span<const PageRun> reserved) noexcept;
+  void give_back_hole(std::uint64_t begin, std::uint64_t end);
+  void give_back_past_end(std::uint64_t end_page);
+
+  // commit.cpp
+  void begin_commit(const SessionRef& state);
+  void commit_task() noexcept;
+  /// Appends the private bytes of `state`, for which `publishing_` is set. When it throws, nothing was appended.
+  void append_commit(const SessionRef& state);
+  /// One attempt of it.
+  void try_to_append_commit(const SessionRef& state, Publishing& publishing);
+  enum class CommitRoom : std::uint8_t { none, now, later };
+  /// Decides about a transaction that found no room: it is refused, tried again now, or kept until a checkpoint has
+  /// ended.
+  CommitRoom commit_waits_for_room(const SessionRef& state, const Publishing& publishing);
+  void wake_commit() noexcept PAGESERVER_REQUIRES(mutex_);
+
+  // room.cpp
+  static bool is_no_room(const MemoryError& error) noexcept;
+  /// Whether it may publish now; then its next publish is not refused for the log's bound.
+  bool admits(SessionState& state) noexcept PAGESERVER_REQUIRES(mutex_);
+  bool seek_room(std::uint64_t bytes, bool for_writer, DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  bool round_makes_room() const noexcept PAGESERVER_REQUIRES(mutex_);
+  bool log_can_be_emptied() const noexcept PAGESERVER_REQUIRES(mutex_);
+  bool give_up_oldest_holder(std::uint64_t bytes, DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  std::string what_holds_room() const PAGESERVER_REQUIRES(mutex_);
+  void begin_empty_segment() noexcept;
+
+  // sync.cpp
+  Background::Ready make_ready(Task task);
+  void run_task(Task task) noexcept;
+  void sync_task() noexcept;
+  void consider_writeback() noexcept PAGESERVER_REQUIRES(mutex_);
+  void writeback_task() noexcept;
+  /// To be called after a change to the image that no flush need follow: a task soon notes the image as settled.
+  void consider_settling() noexcept;
+  void settle_task() noexcept;
+  void sync_log(std::uint64_t until);
+  /// The first segment that is not synced and begins in `[from, until)`; null when there is none.
+  LogSegmentRef unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept PAGESERVER_REQUIRES(mutex_);
+  /// `misplaced`: not empty where image or log are away, and the flushes fail although the log is synced.
+  void finish_sync(const LogPoint& target, const std::string& misplaced) noexcept;
+  /// Called by an exception handler: that exception is the reason.
+  void fail_sync() noexcept;
+
+  // read.cpp
+  SessionView seen_by(const Published& published, const SessionState& state) const;
+  void check_may_read(const Published& published, const SessionState& state) const;
+  void end_read(const ReadGate::Read& read) noexcept;
+
+  // engine.cpp
+  void finish_log();
+  void copy_all(DeferredCalls& deferred);
+  /// Throws when a sync has failed.
+  void check_durable();
+  /// The error of a close that could not finish the log.
+  MemoryError close_error(const MemoryError& error);
+
+  // placement.cpp: not under the lock. Empty, or what is wrong and what can be done.
+  std::string log_misplaced();
+  /// Whether the log is whole, and with `at_places_too` where the next opening looks for it.
+  std::string look_at_log(bool at_places_too);
+  /// Throws when a file of the log was cut from outside: nothing must be copied from it.
+  void check_log_whole();
+  /// ServedImage::misplaced(), or else log_misplaced().
+  std::string find_misplaced();
+  /// Looks, and throws what it finds. When it finds nothing any more, the store goes on.
+  void check_placement(std::string_view action);
+  void note_placement(const std::string& found) PAGESERVER_REQUIRES(mutex_);
+
+  // checkpoint.cpp
+  LogPoint reachable_point() const PAGESERVER_REQUIRES(mutex_);
+  void consider_checkpoint() noexcept PAGESERVER_REQUIRES(mutex_);
+  void submit_checkpoint() noexcept PAGESERVER_REQUIRES(mutex_);
+  void checkpoint_task() noexcept;
+  void step_checkpoint();
+  bool start_round(DeferredCalls& deferred);
+  bool must_wait_for_reads(DeferredCalls& deferred) PAGESERVER_REQUIRES(mutex_);
+  void extend_image(std::uint64_t pages);
+  std::optional<std::uint64_t> copy_step();
+  void pace_round();
+  void resume_round(bool anyway) noexcept PAGESERVER_REQUIRES(mutex_);
+  bool is_log_whole() noexcept;
+  void finish_round();
+  void cut_log(std::uint64_t position);
+  /// Called by an exception handler: that exception is the reason.
+  void fail_round() noexcept;
+  void call_room_waiters(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
+  void refill_hole(PageRun run);
+  std::string look_at_image();
+
+  /// Marks a change to the image file as the store's own while it lives. Throws when that can't be noted in the log:
+  /// then the image must not be changed.
+  class ImageChange {
+  public:
+    explicit ImageChange(Engine& engine);
+
+  private:
+    std::optional<NotedChange> noted_;
+    std::optional<ImageWatch::Change> change_;
+  };
+
+  /// From any thread, without the mutex.
+  bool is_misplaced() const noexcept PAGESERVER_NO_THREAD_SAFETY_ANALYSIS { return faults_.is_misplaced(); }
+
+  /// The published state, for code under the mutex: it changes only under both mutex and gate. Code that has the gate
+  /// alone uses `published_`.
+  const Published& published() const PAGESERVER_REQUIRES(mutex_) PAGESERVER_NO_THREAD_SAFETY_ANALYSIS {
+    return published_;
+  }
+
+  ServedImage image_;
+  const EngineOptions options_;
+  EngineEvents& events_;
+  const std::optional<Recovery> recovery_;  ///< for reports
+  const std::uint64_t incarnation_;
+  ImageNotes notes_;  // has a lock of its own
+  // Used by the session that has set publishing_.
+  LogWriter log_;
+  std::vector<LoggedRange> located_;  ///< empty: memory for the next publish
+  Lanes lanes_;
+
+  Mutex mutex_;
+  /// Closed while somebody changes what reads look at: a session's rights, and the published state.
+  ReadGate gate_;
+  RunningTasks tasks_ PAGESERVER_GUARDED_BY(mutex_);
+  std::atomic<std::uint64_t> fork_bytes_{0};
+
+  // The published state.
+  Published published_ PAGESERVER_GUARDED_BY(gate_){[this](std::uint64_t from, std::uint64_t until)
+                                                        PAGESERVER_REQUIRES(mutex_) { return held(from, until); }};
+  IndexProgress indexed_ PAGESERVER_GUARDED_BY(mutex_);
+  LogReads log_reads_;
+
+  // Publishing and durability.
+  bool publishing_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  LogTail tail_ PAGESERVER_GUARDED_BY(mutex_);
+  FlushQueue flushes_ PAGESERVER_GUARDED_BY(mutex_);
+  StoreFaults faults_ PAGESERVER_GUARDED_BY(mutex_);
+  BlockReservations reservations_ PAGESERVER_GUARDED_BY(mutex_);
+  base::MemoryPart index_part_ PAGESERVER_GUARDED_BY(mutex_){options_.index_memory};  ///< with the small bytes
+  /// rounds_ended() when a holder was last given up for memory, and one more; 0: none was.
+  std::uint64_t given_up_for_memory_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+
+  // Sessions.
+  std::atomic<std::uint64_t> next_id_{1};
+  LeaseQueue lease_ PAGESERVER_GUARDED_BY(mutex_);
+  Holders holders_ PAGESERVER_GUARDED_BY(mutex_);
+  RoomWaiters room_ PAGESERVER_GUARDED_BY(mutex_);
+  SessionCounts sessions_ PAGESERVER_GUARDED_BY(mutex_);
+
+  // Checkpoints.
+  CheckpointRound round_ PAGESERVER_GUARDED_BY(mutex_);
+  RoundPace pace_ PAGESERVER_GUARDED_BY(mutex_);
+  LogBound bound_ PAGESERVER_GUARDED_BY(mutex_);
+  std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
+
+  ImageWatch watch_;  // guarded by the mutex, but for changes and begin_look()
 };
-
-/// How many descriptors a store with these options may need: the image and its folder, the log's files with those that
-/// pins hold back, and what is private to the writer.
-std::uint64_t open_files_of_store(const EngineOptions& options) noexcept;
-
-/// Opens, and where a log is left, recovers. Throws MemoryError: busy (the file is locked), provider_error (no image),
-/// damaged (the log or the pair of image and log can't be trusted; the text says what can be done), and the rest as
-/// FileProvider does. `file_system` and both lanes outlive the store.
-std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& path, Background& sync_lane,
-                                   Background& checkpoint_lane, const EngineOptions& options);
 
 }  // namespace pageserver::storage

@@ -17,15 +17,19 @@ void Holders::add(SessionState& state, Entry entry, const LogPoint& point, std::
   state.held = point;
   state.held_pages = pages;
   state.right = SessionState::Right::whole;
-  state.given_up_for_room = false;
   entry.key() = key_of(state);
   sessions_.insert(std::move(entry));
 }
 
-void Holders::give_up_oldest(bool for_room, Sessions& given_up) noexcept {
+void Holders::give_up(SessionState& state, Sessions& given_up) noexcept {
+  state.right = SessionState::Right::version_given_up;
+  given_up.insert(take(state));
+}
+
+void Holders::give_up_oldest(SessionState::GivenUpFor why, Sessions& given_up) noexcept {
   const auto oldest = sessions_.begin();
   oldest->second->right = SessionState::Right::version_given_up;
-  if (for_room) oldest->second->given_up_for_room = true;
+  oldest->second->given_up_for = why;
   given_up.insert(sessions_.extract(oldest));
 }
 

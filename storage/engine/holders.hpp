@@ -2,7 +2,7 @@
 //
 //   versions   ... 5 ------ 6 ------ 7 ------ 8 (newest)
 //                  ^                 ^
-//                  pin, fork         pin               a checkpoint comes as far as 5, that of the oldest
+//                  pin, fork         pin               a checkpoint may copy up to 5, the version of the oldest one
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ class Holders {
 public:
   using Key = std::pair<std::uint64_t, std::uint64_t>;  ///< the held version, and the session's id
   using Sessions = std::map<Key, SessionRef>;
-  using Entry = Sessions::node_type;  ///< with the memory that it takes to be a holder
+  using Entry = Sessions::node_type;  ///< the memory that a holder takes: made ahead, where making it may fail
 
   static Key key_of(const SessionState& state) noexcept { return {state.held.version, state.id}; }
   static Entry make_entry(const SessionRef& state);
@@ -30,12 +30,14 @@ public:
   /// Whether somebody holds a version v with `from <= v < until`.
   bool any_within(std::uint64_t from, std::uint64_t until) const noexcept;
 
-  /// `state` holds that version, of so many pages, from now on. `entry` may be any one: it becomes that of `state`.
+  /// From now on `state` holds the version of `point`, which has this many pages. `entry` may come from any holder.
   void add(SessionState& state, Entry entry, const LogPoint& point, std::uint64_t pages) noexcept;
   void remove(const SessionState& state) noexcept { sessions_.erase(key_of(state)); }
   Entry take(const SessionState& state) noexcept { return sessions_.extract(key_of(state)); }
-  /// The oldest one, of which there is one, loses its version, and is put to `given_up`. `for_room`: the disk is full.
-  void give_up_oldest(bool for_room, Sessions& given_up) noexcept;
+  /// Takes the version from `state`, which holds one, and moves that to `given_up`.
+  void give_up(SessionState& state, Sessions& given_up) noexcept;
+  /// Takes the version from the oldest holder, which must exist, and moves that to `given_up`.
+  void give_up_oldest(SessionState::GivenUpFor why, Sessions& given_up) noexcept;
 
 private:
   Sessions sessions_;

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
@@ -19,8 +19,8 @@ bool all_zero(const PageCopy& copy) noexcept {
 
 namespace {
 
-// So near to each other, pieces are written by one call, with what the image has between them: it is the same blocks.
-constexpr std::uint32_t gap_bytes_max = 4096;
+// Pieces with at most this gap between them are written by one call: they touch the same or the next block anyway.
+constexpr std::uint32_t image_gap_bytes_max = 4096;
 
 void put_pieces(std::span<const Piece> pieces, std::span<const LogSegmentRef> segments, std::span<std::byte> page) {
   for (const Piece& piece : pieces) {
@@ -35,7 +35,7 @@ void put_pieces(std::span<const Piece> pieces, std::span<const LogSegmentRef> se
   }
 }
 
-/// False when the image can't be read there: then its bytes are left as they are.
+/// False when the image can't be read there: the caller then writes the pieces alone.
 bool read_gaps(const File& image, std::uint64_t offset, std::span<std::byte> into) {
   try {
     image.read(offset, into);
@@ -45,11 +45,11 @@ bool read_gaps(const File& image, std::uint64_t offset, std::span<std::byte> int
   }
 }
 
-/// How many of the pieces lie so near to the one before, and whether it pays to write them together.
+/// How many pieces from the first on have at most that gap to the one before, and whether to write them together pays.
 std::pair<std::size_t, bool> near_pieces(std::span<const Piece> pieces) {
   std::size_t count = 1;
   std::size_t gaps = 0;
-  for (; count < pieces.size() && pieces[count].begin - pieces[count - 1].end <= gap_bytes_max; ++count)
+  for (; count < pieces.size() && pieces[count].begin - pieces[count - 1].end <= image_gap_bytes_max; ++count)
     if (pieces[count].begin != pieces[count - 1].end) ++gaps;
   return {count, gaps > 1};
 }

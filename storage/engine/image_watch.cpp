@@ -16,7 +16,7 @@ ImageWatch::Look ImageWatch::begin_look() const noexcept {
 const std::string& ImageWatch::end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
                                         const std::string& path) {
   const bool quiet = modified_ns && look.changing_ == 0 && look.changes_ == changes_.load();
-  // A size that is just being set is no change from outside.
+  // `found` may be a size that a change of the store is just setting.
   if (!quiet) return warning_;
   if (found.empty() && baseline_changes_ == look.changes_ && baseline_modified_ns_ != 0 &&
       *modified_ns != baseline_modified_ns_)

@@ -1,9 +1,10 @@
-// Tells that somebody else writes to the image file: its time moves while nothing of ours does.
+// Notices that somebody else writes to the image file: its modification time moves although the store changes nothing.
 //
-// Our own changes move the time too. So only two looks with none of ours before, between and after them prove anything:
+// The store's own changes move the time, too. So two looks at the file prove something only when no change of the store
+// was under way during them or came between them:
 //
-//   look A        nothing of ours        look B        the times differ: somebody else's
-//   look A        Change                 look B        the times may differ; B is what the next look is compared with
+//   look A        no change       look B        the times differ: somebody else changed the file
+//   look A        a Change        look B        the times may differ; look C is compared with B
 #pragma once
 
 #include <atomic>
@@ -20,7 +21,7 @@ public:
   /// `modified_ns`: the file's time now.
   explicit ImageWatch(std::int64_t modified_ns) noexcept : baseline_modified_ns_{modified_ns} {}
 
-  /// Marks a change to the file as ours while it lives.
+  /// Marks a change to the file as the store's own while it lives.
   class Change {
   public:
     explicit Change(ImageWatch& watch) noexcept : watch_{watch} { ++watch_.changing_, ++watch_.changes_; }
@@ -32,23 +33,23 @@ public:
     ImageWatch& watch_;
   };
 
-  /// Before somebody looks at the file.
+  /// begin_look() comes before a look at the file, and end_look() after it.
   class Look {
     friend class ImageWatch;
     std::uint64_t changing_ = 0;
     std::uint64_t changes_ = 0;
   };
   Look begin_look() const noexcept;
-  /// After it. `modified_ns`: the file's time, where it could be had. `found`: what else is wrong with it, or nothing.
-  /// Returns what there is to warn of, now or from an earlier look; `path` is how the warning calls the file.
+  /// `modified_ns`: the file's time, where it could be had. `found`: another fault of the file, or nothing. Returns the
+  /// warning of this look or an earlier one; empty: there is none. `path`: the file's name in the warning.
   const std::string& end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
                               const std::string& path);
 
   void warn(std::string warning) { warning_ = std::move(warning); }
 
 private:
-  std::atomic<std::uint64_t> changing_{0};  // of ours, under way
-  std::atomic<std::uint64_t> changes_{0};   // of ours, begun and ended
+  std::atomic<std::uint64_t> changing_{0};  // changes of the store under way
+  std::atomic<std::uint64_t> changes_{0};   // beginnings and ends of such changes
   std::uint64_t baseline_changes_ = 0;
   std::int64_t baseline_modified_ns_;
   std::string warning_;

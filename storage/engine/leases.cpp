@@ -1,28 +1,29 @@
-// Sessions of the engine: opening and ending them, the writer lease and its line, what pins and forks hold.
+// Sessions of the engine: opening and ending them, the writer lease and its queue, the versions of pins and forks.
 #include <algorithm>
 #include <limits>
 #include <new>
 #include <utility>
 
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 #include "storage/engine/lease_text.hpp"
 #include "storage/engine/session.hpp"
 
 namespace pageserver::storage {
 
-Engine::After::~After() {
+Engine::DeferredCalls::~DeferredCalls() {
   for (const Flush& flush : flushes) {
+    if (!flush.state) continue;
     if (flush.published) flush.state->bytes->clear();  // may close a file
     flush.state->callbacks.run_done(flush.error, flush.error ? Version{} : Version{engine.incarnation_, flush.version});
   }
   for (const auto& [key, state] : evicted) engine.notify_lost(*state, key.first);
   if (broken) {
     engine.notify_lost(*broken, std::nullopt);
-    broken->callbacks.run_room();  // who waits for room asks again and is told
+    broken->callbacks.run_room();  // a session that waits for room asks again, and gets lease_lost
   }
-  for (const auto& [id, waiting] : rooms)
+  for (const auto& [id, waiting] : room_waiters)
     if (const auto state = waiting.lock()) state->callbacks.run_room();
-  for (LeaseLine::Waiting& next : granted) {
+  for (LeaseQueue::Waiter& next : granted) {
     try {
       next.opened(std::move(next.session), nullptr);
     } catch (...) {
@@ -31,7 +32,7 @@ Engine::After::~After() {
   }
 }
 
-// Without the lock, and the session goes on meanwhile: what changes when it refreshes is not looked at.
+// Runs without the lock, while the session may go on: so it uses nothing that a refresh changes.
 void Engine::notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept {
   try {
     state.callbacks.run_notice(given_up ? given_up_error(state, *given_up) : broken_error(state));
@@ -53,35 +54,36 @@ SessionRef Engine::make_state(SessionRequest request) {
 std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened) {
   if (request.view == View::pinned && request.access != Access::read)
     throw MemoryError{Errc::invalid_argument,
-                      "open " + quoted(shown_path_) + ": view=pinned goes with access=read only"};
+                      "open " + quoted(image_.shown_path()) + ": view=pinned goes with access=read only"};
   if (request.publish == Publish::on_flush && request.access != Access::write)
     throw MemoryError{Errc::invalid_argument,
-                      "open " + quoted(shown_path_) + ": publish=on_flush goes with access=write only"};
+                      "open " + quoted(image_.shown_path()) + ": publish=on_flush goes with access=write only"};
   if (request.access != Access::write) {
     open_reader(std::move(request), opened);
     return 0;
   }
   if (options_.read_only)
-    throw MemoryError{Errc::read_only, "open " + quoted(shown_path_) +
+    throw MemoryError{Errc::read_only, "open " + quoted(image_.shown_path()) +
                                            " for writing: the store is read-only; open it with access=read or fork"};
-  LeaseLine::Line waiting(1);
-  LeaseLine::Waiting& one = waiting.front();
+  LeaseQueue::Waiters waiting(1);
+  LeaseQueue::Waiter& one = waiting.front();
   one.state = make_state(std::move(request));
   one.place = one.state->id;
   one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
   one.opened = std::move(opened);
   std::exception_ptr refused;
   {
-    After after{*this};
+    DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
-    try_to_finish_entering(after);
+    if (tasks_.stopping())
+      throw MemoryError{Errc::provider_error, "open " + quoted(image_.shown_path()) + ": the store is closed"};
+    try_to_finish_entering(deferred);
     const bool taken = lease_.taken() || publishing_;
     if (!taken || one.state->request.wait_in_line) {
       const std::uint64_t place = taken ? one.place : 0;
       one.waited = taken;
       lease_.join(waiting);
-      grant_next(after);
+      grant_next(deferred);
       return place;
     }
     refused = std::make_exception_ptr(busy_error(one.state->request));
@@ -96,12 +98,13 @@ void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
   Holders::Entry entry;
   if (state->holds()) entry = Holders::make_entry(state);
   {
-    After after{*this};
+    DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    if (stopping_) throw MemoryError{Errc::provider_error, "open " + quoted(shown_path_) + ": the store is closed"};
+    if (tasks_.stopping())
+      throw MemoryError{Errc::provider_error, "open " + quoted(image_.shown_path()) + ": the store is closed"};
     if (state->holds()) {
-      finish_entering(after);
-      holders_.add(*state, std::move(entry), entered_, published().pages);
+      finish_entering(deferred);
+      holders_.add(*state, std::move(entry), indexed_.point(), published().pages);
     }
     state->opened = seen_by(published(), *state);
     sessions_.add(state->request);
@@ -110,8 +113,8 @@ void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
   opened(std::move(session), nullptr);
 }
 
-void Engine::grant_next(After& after) noexcept {
-  if (publishing_ || stopping_ || lease_.grant(after.granted) == nullptr) return;
+void Engine::grant_next(DeferredCalls& deferred) noexcept {
+  if (publishing_ || tasks_.stopping() || lease_.grant(deferred.granted) == nullptr) return;
   SessionState& writer = *lease_.writer();
   writer.opened = seen_by(published(), writer);
   writer.counted = true;
@@ -119,7 +122,7 @@ void Engine::grant_next(After& after) noexcept {
 }
 
 void Engine::cancel_wait(std::uint64_t place) {
-  LeaseLine::Line cancelled;
+  LeaseQueue::Waiters cancelled;
   std::exception_ptr error;
   {
     const Lock lock{mutex_};
@@ -135,9 +138,9 @@ void Engine::cancel_wait(std::uint64_t place) {
 
 void Engine::end_session(const SessionRef& state) noexcept {
   state->callbacks.end();
-  // A fork's bytes count against what may outlive this store, but not what holds on to its state.
+  // A fork's bytes are counted where several stores share a counter. They go now, although others may keep its state.
   const auto bytes = state->request.access == Access::fork ? std::move(state->bytes) : nullptr;
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   if (!std::exchange(state->counted, false)) return;
   room_.leave(*state);
@@ -146,8 +149,8 @@ void Engine::end_session(const SessionRef& state) noexcept {
     if (lease_.writer() == state) lease_.end();
     wake_commit();
     resume_round(lease_.writer() == nullptr);
-    try_to_finish_entering(after);
-    grant_next(after);
+    try_to_finish_entering(deferred);
+    grant_next(deferred);
   } else if (state->holds()) {
     holders_.remove(*state);
     consider_checkpoint();
@@ -176,17 +179,27 @@ MemoryError Engine::lost_error(const SessionState& state) const {
 }
 
 MemoryError Engine::broken_error(const SessionState& state) const {
-  return lease_lost_error(shown_path_, state.epoch, state.lost_reason);
+  return lease_lost_error(image_.shown_path(), state.epoch, state.lost_reason);
 }
 
 MemoryError Engine::given_up_error(const SessionState& state, std::uint64_t version) const {
-  if (state.given_up_for_room)
+  if (!state.lost_reason.empty())
+    return {Errc::snapshot_too_old, "version " + std::to_string(version) + " of " + quoted(image_.shown_path()) +
+                                        " was given up: " + state.lost_reason};
+  if (state.given_up_for == SessionState::GivenUpFor::memory)
     return {Errc::snapshot_too_old,
-            "version " + std::to_string(version) + " of " + quoted(shown_path_) +
+            "version " + std::to_string(version) + " of " + quoted(image_.shown_path()) +
+                " was given up: what finds bytes in the logs of all stores, which pins and forks hold back, takes " +
+                options_.index_memory->text() +
+                (state.request.access == Access::fork ? "; open the fork again, or raise that limit"
+                                                      : "; refresh the session, or raise that limit")};
+  if (state.given_up_for == SessionState::GivenUpFor::room)
+    return {Errc::snapshot_too_old,
+            "version " + std::to_string(version) + " of " + quoted(image_.shown_path()) +
                 " was given up: the disk is full, and the writer needed what the log kept for it; make room, and " +
                 (state.request.access == Access::fork ? "open the fork again" : "refresh the session")};
   return {Errc::snapshot_too_old,
-          "version " + std::to_string(version) + " of " + quoted(shown_path_) +
+          "version " + std::to_string(version) + " of " + quoted(image_.shown_path()) +
               " was given up: what pins and forks hold back exceeds limits.held_bytes=" +
               std::to_string(options_.held_bytes) +
               (state.request.access == Access::fork ? "; open the fork again, or raise that limit"
@@ -195,9 +208,9 @@ MemoryError Engine::given_up_error(const SessionState& state, std::uint64_t vers
 
 MemoryError Engine::busy_error(const SessionRequest& request) const {
   if (lease_.writer())
-    return lease_busy_error(shown_path_, holder_stat(*lease_.writer(), request.opened_ms), lease_.length());
+    return lease_busy_error(image_.shown_path(), holder_stat(*lease_.writer(), request.opened_ms), lease_.length());
   const auto leaving = lease_.leaving();
-  return lease_leaving_error(shown_path_, leaving ? holder_stat(*leaving, request.opened_ms) : HolderStat{},
+  return lease_leaving_error(image_.shown_path(), leaving ? holder_stat(*leaving, request.opened_ms) : HolderStat{},
                              lease_.length());
 }
 
@@ -206,64 +219,99 @@ std::optional<HolderStat> Engine::break_lease(std::uint64_t epoch, const std::st
                                               std::uint64_t idle_ms_min) {
   std::string lost_reason = reason;
   std::optional<HolderStat> lost;
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   if (asking != nullptr) check_right(published(), *asking);
   const SessionRef& writer = lease_.writer();
   if (!writer || (epoch != 0 && writer->epoch != epoch)) return std::nullopt;
   lost = holder_stat(*writer, now_ms.value_or(writer->last_request_ms));
   if (lost->idle_ms < idle_ms_min) return std::nullopt;
+  take_lease(writer, lost_reason, deferred);
+  return lost;
+}
+
+void Engine::take_lease(const SessionRef& writer, std::string& reason, DeferredCalls& deferred) noexcept {
   {
     const ReadGate::Change change{gate_};
     writer->right = SessionState::Right::lease_lost;
-    writer->lost_reason.swap(lost_reason);
+    writer->lost_reason.swap(reason);
   }
   room_.leave(*writer);
-  after.broken = lease_.end();
+  deferred.broken = lease_.end();
   wake_commit();
-  try_to_finish_entering(after);
-  grant_next(after);
-  return lost;
+  try_to_finish_entering(deferred);
+  grant_next(deferred);
+}
+
+void Engine::revoke(const SessionRef& state, std::string reason) {
+  DeferredCalls deferred{*this};
+  const Lock lock{mutex_};
+  if (!state->counted || state->right != SessionState::Right::whole) return;
+  if (lease_.writer() == state) return take_lease(lease_.writer(), reason, deferred);
+  if (!state->holds()) return;
+  {
+    const ReadGate::Change change{gate_};
+    state->lost_reason.swap(reason);
+    holders_.give_up(*state, deferred.evicted);
+  }
+  consider_checkpoint();
+}
+
+std::vector<std::uint64_t> Engine::line() {
+  const Lock lock{mutex_};
+  return lease_.places();
 }
 
 void Engine::on_notice(const SessionRef& state, StoreSession::Notice notice) {
   state->callbacks.set_notice(std::move(notice));
   const Lock lock{mutex_};
   if (state->right == SessionState::Right::whole) return;
-  // The lane may outlive the store, which what a session has private counts against.
-  sync_lane_.submit([weak = std::weak_ptr{state}, error = lost_error(*state)] {
+  // A weak reference: the lane may outlive the store, and the session's private bytes must not.
+  Background::Ready task;
+  task.push_back([weak = std::weak_ptr{state}, error = lost_error(*state)] {
     if (const auto session = weak.lock()) session->callbacks.run_notice(error);
   });
+  lanes_.submit_to_sync_lane(std::move(task));
 }
 
-void Engine::evict_holders(After& after) noexcept {
+void Engine::evict_holders(DeferredCalls& deferred) noexcept {
   while (const SessionState* const oldest = holders_.oldest()) {
-    if (entered_.cost - oldest->held.cost <= options_.held_bytes) return;
+    using GivenUpFor = SessionState::GivenUpFor;
+    GivenUpFor why = GivenUpFor::held_bytes;
+    if (indexed_.point().cost - oldest->held.cost <= options_.held_bytes) {
+      if (!index_part_.is_to_shrink() || oldest->held.version == published().version) return;
+      // What that gives free is only seen after the checkpoint that may go further now.
+      const bool round_comes = reachable_point().cost - bound_.checkpointed().cost >= early_round_cost_min;
+      if (given_up_for_memory_ == room_.rounds_ended() + 1 && round_comes) return;
+      given_up_for_memory_ = room_.rounds_ended() + 1;
+      why = GivenUpFor::memory;
+    }
     const ReadGate::Change change{gate_};
-    holders_.give_up_oldest(false, after.evicted);
+    holders_.give_up_oldest(why, deferred.evicted);
+    events_.version_given_up();
   }
 }
 
 Refreshed Engine::refresh(SessionState& state) {
   constexpr std::size_t ranges_max = 4096;
   constexpr std::size_t pieces_max = 65536;
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   if (state.right == SessionState::Right::lease_lost) throw lost_error(state);
   if (state.request.access == Access::write)
     throw MemoryError{Errc::unsupported,
-                      "refresh " + quoted(shown_path_) +
+                      "refresh " + quoted(image_.shown_path()) +
                           ": a writer always sees the newest version; refresh goes with access=read or fork"};
   if (state.request.access == Access::fork && state.is_private())
-    throw MemoryError{Errc::invalid_argument,
-                      "refresh " + quoted(shown_path_) + ": the fork has private bytes or pages; discard them first"};
+    throw MemoryError{Errc::invalid_argument, "refresh " + quoted(image_.shown_path()) +
+                                                  ": the fork has private bytes or pages; discard them first"};
   Refreshed refreshed;
   Holders::Entry entry;
   const Holders::Key key = Holders::key_of(state);
   if (state.holds()) {
-    // Which may be what gives up the version of this very session. It moves on, so that it need not be told.
-    finish_entering(after);
-    if (state.right != SessionState::Right::whole && !after.evicted.contains(key))
+    // This may give up the version of this very session. It moves to a new one now, so it is not notified.
+    finish_entering(deferred);
+    if (state.right != SessionState::Right::whole && !deferred.evicted.contains(key))
       entry = Holders::make_entry(state.shared_from_this());
   }
   const std::uint64_t newest = published().version;
@@ -273,15 +321,15 @@ Refreshed Engine::refresh(SessionState& state) {
     refreshed.everything = true;
     return refreshed;
   }
-  // A holder's pieces are all in the index, so that what has no newer piece has not changed.
+  // The index keeps all pieces since a holder's version: bytes without a newer piece have not changed.
   refreshed.everything = state.right != SessionState::Right::whole || published().index.piece_count() > pieces_max;
   if (!refreshed.everything) {
     const ReadGate::Change settling{gate_};
     refreshed.everything = !published_.index.changed_since(state.held.version, newest, ranges_max, refreshed.changed);
   }
   if (refreshed.everything) refreshed.changed.clear();
-  if (!entry) entry = state.right == SessionState::Right::whole ? holders_.take(state) : after.evicted.extract(key);
-  holders_.add(state, std::move(entry), entered_, refreshed.pages);
+  if (!entry) entry = state.right == SessionState::Right::whole ? holders_.take(state) : deferred.evicted.extract(key);
+  holders_.add(state, std::move(entry), indexed_.point(), refreshed.pages);
   consider_checkpoint();
   return refreshed;
 }

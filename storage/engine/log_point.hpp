@@ -8,8 +8,8 @@ namespace pageserver::storage {
 struct LogPoint {
   std::uint64_t position = 0;  ///< end of the log
   std::uint64_t version = 0;
-  /// The position, and all memory that the index ever took for what was published until then: what is bounded is a
-  /// difference of these. 0 where only the rest is known.
+  /// The position plus all memory that the index ever took for what was published until then. Bounds are on differences
+  /// of costs, so that they count log and memory. 0 where it is not known.
   std::uint64_t cost = 0;
 };
 

@@ -3,11 +3,8 @@
 // A record that is not the first in its block is written into a block that may be durable already, or about to be; a
 // loss of power may tear the block that is written. So, of the blocks of 4 KiB at the end of the log:
 //
-//   | record 1, record 2 | record 3 ...        a sync has begun with record 2: that block is sealed, and record 3
-//   begins
-//                                              a new one
-//   | record 1, re|                            record 2 is being written into the block of record 1: a sync waits for
-//                                              its end
+//   | record 1, record 2 | record 3 ...   a sync of record 2 has begun: its block is sealed, record 3 begins another
+//   | record 1, re|                       record 2 is being written into the block of record 1: a sync waits for that
 #pragma once
 
 #include <cstdint>
@@ -28,31 +25,32 @@ public:
   const LogPoint& synced() const noexcept { return synced_; }
   bool all_synced() const noexcept { return synced_.position >= appended_.position; }
 
-  /// A record comes. Returns whether it has to begin a new block; `wants_own`: it is to do so anyway. A record begins a
-  /// new block also while a sync is on its way, or small records one after the other would put that off again and
-  /// again.
+  /// Begins a record. Returns whether it has to begin a new block; `wants_own`: it shall in any case. While a sync
+  /// waits for a record to end, the next record begins a new block, or small records in a row would delay the sync for
+  /// ever.
   bool begin_record(bool wants_own) noexcept;
   void append(const LogPoint& end) noexcept { appended_ = end; }
-  /// The log goes on elsewhere, with nothing new in it.
+  /// The log goes on in a new segment, without a new record.
   void move_to(std::uint64_t position) noexcept { appended_.position = position; }
-  /// Nothing is being written into the block of an earlier record any more, whether it went well or not. Returns the
-  /// task of a sync that waited for that, which is to be submitted now; else nothing.
+  /// The record's write has ended, whether it succeeded or not. Returns the task of a sync that waited for that, for
+  /// the caller to submit; else nothing.
   Background::Ready end_record() noexcept;
 
-  /// The task of a sync that may have to wait for a record: there before each record.
+  /// The task of a sync that may have to wait for a record. It is made before each record, since making it may fail.
   bool has_sync_ready() const noexcept { return !awaiting_sync_.empty(); }
   void set_sync_ready(Background::Ready ready) noexcept { awaiting_sync_ = std::move(ready); }
 
-  /// A sync begins of what is appended by now; nothing where it has to wait for end_record(). `at_once`: even then.
+  /// Begins a sync, and returns up to where: the log's end. Nothing when it has to wait for end_record(). `at_once`: it
+  /// does not wait.
   std::optional<LogPoint> begin_sync(bool at_once) noexcept;
   void end_sync(const LogPoint& target) noexcept { synced_ = target; }
 
-  /// Whether enough is appended that the disk was not told to write yet.
+  /// Whether enough is appended since the disk was last told to write (start_writeback()).
   bool wants_writeback() const noexcept;
   void writeback_scheduled() noexcept { writeback_scheduled_ = true; }
-  /// Returns where the part begins that the disk is to be told of; it ends with what is appended.
+  /// Returns where the part begins that the disk is to write; it ends at the log's end.
   std::uint64_t begin_writeback() noexcept;
-  /// All of it has been thought of.
+  /// The disk was told to write all of it.
   void end_writeback() noexcept { writeback_position_ = appended_.position; }
 
 private:

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include <pageserver/memory_provider.hpp>
-
 namespace pageserver::storage {
 
 std::vector<PageRun> pages_with_data(std::span<const LogRange> ranges) {
@@ -71,6 +69,11 @@ void PageRuns::common(PageRun run, std::vector<PageRun>& parts) const {
   if (at != ends_.begin() && std::prev(at)->second > run.first) --at;
   for (; at != ends_.end() && at->first < run.end; ++at)
     parts.push_back({std::max(at->first, run.first), std::min(at->second, run.end)});
+}
+
+bool PageRuns::has(PageRun run) const noexcept {
+  const auto after = ends_.upper_bound(run.first);
+  return run.first >= run.end || (after != ends_.begin() && std::prev(after)->second >= run.end);
 }
 
 void PageRuns::missing(PageRun run, std::vector<PageRun>& parts) const {

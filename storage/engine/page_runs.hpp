@@ -1,4 +1,4 @@
-// A set of pages, as few numbers as its runs are.
+// A set of pages that takes memory for each run of pages, and not for each page.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,8 @@
 #include <map>
 #include <span>
 #include <vector>
+
+#include <pageserver/memory_provider.hpp>
 
 #include "storage/log/log_codec.hpp"
 
@@ -18,9 +20,13 @@ struct PageRun {
   friend bool operator==(const PageRun&, const PageRun&) = default;
 };
 
-/// The pages that these ranges put bytes into, in rising order, adjoining ones together. Whole pages of zeros don't
-/// count: they become holes.
+/// The pages into which these ranges put bytes, in rising order, adjoining ones as one run. Without whole pages of
+/// zeros, which become holes.
 std::vector<PageRun> pages_with_data(std::span<const LogRange> ranges);
+/// The same for one range of bytes that is neither empty nor zeros.
+inline PageRun pages_of(const LogRange& range) noexcept {
+  return {range.offset / page_size, (range.offset + range.length - 1) / page_size + 1};
+}
 
 /// Not thread-safe.
 class PageRuns {
@@ -30,6 +36,8 @@ public:
   /// Appends the parts of `run` that are in this set, or that are not, in rising order.
   void common(PageRun run, std::vector<PageRun>& parts) const;
   void missing(PageRun run, std::vector<PageRun>& parts) const;
+  /// Whether all of `run` is in this set.
+  bool has(PageRun run) const noexcept;
   std::size_t run_count() const noexcept { return ends_.size(); }
 
 private:

@@ -30,7 +30,7 @@ void PrivateBlocks::clear() noexcept {
   free_slots_.clear();
 }
 
-// A log that can't have its next file stops everybody who writes; this only who has much that is private.
+// The log's next file matters more than a spill: without it no session can write, without a spill only this one can't.
 void PrivateBlocks::open_spill() {
   const std::uint64_t limit = open_files_limit();
   const std::uint64_t kept = std::min(options_.descriptors_kept, limit / 4);
@@ -40,6 +40,7 @@ void PrivateBlocks::open_spill() {
     throw MemoryError{
         Errc::limit_exceeded,
         "write: private bytes beyond limits.private_memory_bytes=" + std::to_string(options_.memory_bytes_max) +
+            (options_.memory_share == nullptr ? "" : " or " + options_.memory_share->name()) +
             " go to a file, and of the " + std::to_string(limit) +
             " descriptors that this process may have (ulimit -n) " + std::to_string(open) + " are open and " +
             std::to_string(kept) + " are kept for the store's log; " + remedy_ + ", or raise one of these limits"};
@@ -48,7 +49,7 @@ void PrivateBlocks::open_spill() {
   try {
     spill_ = options_.spill_folder.create_unnamed(options_.spill_name, "create spill file");
   } catch (const MemoryError&) {
-    check();  // others opened theirs meanwhile
+    check();  // again: other threads may have opened files meanwhile
     throw;
   }
 }
@@ -71,15 +72,24 @@ void PrivateBlocks::reserve_blocks(std::size_t more) {
   if (needed >= blocks_.bucket_count()) blocks_.reserve(std::max(needed, 2 * blocks_.size()));
 }
 
-std::unique_ptr<std::byte[]> PrivateBlocks::take_memory() {
-  if (spares_.empty()) return std::make_unique_for_overwrite<std::byte[]>(block_bytes);
+PrivateBlocks::Memory PrivateBlocks::take_memory() {
+  if (spares_.empty()) return Memory(new std::byte[block_bytes]);
   auto memory = std::move(spares_.back());
   spares_.pop_back();
   return memory;
 }
 
-void PrivateBlocks::keep_memory(std::unique_ptr<std::byte[]> memory) noexcept {
+void PrivateBlocks::keep_memory(Memory memory) noexcept {
   if (memory && spares_.size() < spares_.capacity()) spares_.push_back(std::move(memory));
+}
+
+bool PrivateBlocks::may_keep(Memory& memory, std::uint64_t memory_blocks) const noexcept {
+  if ((memory_blocks + 1) * block_bytes > options_.memory_bytes_max) return false;
+  base::MemoryShare* const share = options_.memory_share;
+  if (share == nullptr || memory.get_deleter().share != nullptr) return true;
+  if (!share->take(block_bytes, share->bytes_max() / 2)) return false;
+  memory.get_deleter().share = share;
+  return true;
 }
 
 void PrivateBlocks::release(Block& block) noexcept {
@@ -124,7 +134,7 @@ void PrivateBlocks::Prepared::fill_block(std::uint64_t number) {
   if (old != blocks_.blocks_.end() && end - begin != block_bytes)
     blocks_.read_block(old->second, 0, {content.get(), block_bytes});
   std::memcpy(content.get() + (begin - number * block_bytes), data_.data() + (begin - offset_), end - begin);
-  if ((memory_blocks_ + 1) * block_bytes <= blocks_.options_.memory_bytes_max) {
+  if (blocks_.may_keep(content, memory_blocks_)) {
     block.memory = std::move(content);
     ++memory_blocks_;
     return;

@@ -2,7 +2,7 @@
 
 #include <pageserver/error.hpp>
 
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
@@ -26,10 +26,17 @@ void PrivateBudget::charge(std::string_view action, std::uint64_t bytes) {
     if (bounds_.part_bytes != nullptr) bounds_.part_bytes->fetch_add(bytes);
   }
   charged_ += bytes;
+  if (bounds_.owner_bytes == nullptr) return;
+  const std::uint64_t before = bounds_.owner_bytes->fetch_add(bytes);
+  if (bounded && (bytes > bounds_.owner_bytes_max || before > bounds_.owner_bytes_max - bytes)) {
+    give_back(bytes);
+    refuse(before, bounds_.owner_bytes_max_name, bounds_.owner_bytes_max);
+  }
 }
 
 void PrivateBudget::give_back(std::uint64_t bytes) noexcept {
   charged_ -= bytes;
+  if (bounds_.owner_bytes != nullptr) bounds_.owner_bytes->fetch_sub(bytes);
   if (bounds_.total_bytes == nullptr) return;
   bounds_.total_bytes->fetch_sub(bytes);
   if (bounds_.part_bytes != nullptr) bounds_.part_bytes->fetch_sub(bytes);

@@ -1,24 +1,28 @@
-// What the private bytes of a session may take: of themselves, and together with those of others.
+// Bounds the private bytes of a session: alone, and together with those of other sessions.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 namespace pageserver::storage {
 
-/// What is charged and what that is bounded by. Not thread-safe; the sums that others share are.
+/// Counts the charged bytes against their bounds. Not thread-safe, but for the sums that sessions share.
 class PrivateBudget {
 public:
   struct Bounds {
     std::uint64_t bytes_max = ~0ull;                    ///< beyond: limit_exceeded
-    std::string bytes_max_name;                         ///< how messages call that limit
-    std::string remedy = "discard";                     ///< what gives all of it back, for messages
-    std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< of all that share a bound; outlives this
+    std::string bytes_max_name;                         ///< the limit's name, for messages
+    std::string remedy = "discard";                     ///< for messages: the call that gives all of it back
+    std::atomic<std::uint64_t>* total_bytes = nullptr;  ///< the sum of all that share a bound; outlives this
     std::uint64_t total_bytes_max = ~0ull;
     std::string total_bytes_max_name;
     std::atomic<std::uint64_t>* part_bytes = nullptr;  ///< the part of `total_bytes` that one store reports, or null
+    std::shared_ptr<std::atomic<std::uint64_t>> owner_bytes;  ///< of all that one owner has, or null
+    std::uint64_t owner_bytes_max = ~0ull;
+    std::string owner_bytes_max_name;
   };
 
   /// `bounds` outlives this.
@@ -26,10 +30,10 @@ public:
   PrivateBudget(const PrivateBudget&) = delete;
   PrivateBudget& operator=(const PrivateBudget&) = delete;
 
-  /// Throws limit_exceeded, on behalf of `action`, where that is more than there may be; then nothing is charged.
+  /// Charges `bytes`. Throws limit_exceeded, naming `action`, when a bound would be passed; then nothing is charged.
   void charge(std::string_view action, std::uint64_t bytes);
   void give_back(std::uint64_t bytes) noexcept;
-  /// Gives back what was charged for the worst case, or for what is not there any more: all beyond `due`.
+  /// Lowers the charge to `due`.
   void keep(std::uint64_t due) noexcept;
   std::uint64_t charged() const noexcept { return charged_; }
 

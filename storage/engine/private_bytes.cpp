@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
@@ -16,13 +16,24 @@ void PrivateBytes::clear() noexcept {
   if (!mutated(Mutation::keep_private_charge)) budget_.give_back(budget_.charged());
   blocks_.clear();
   ranges_.clear();
+  memory_.set(0);
 }
 
 /// Gives back what was charged for the worst case, or is not there any more.
-void PrivateBytes::give_back_unused() noexcept { budget_.keep((blocks_.count() + ranges_.zero_count()) * block_bytes); }
+void PrivateBytes::give_back_unused() noexcept {
+  budget_.keep((blocks_.count() + ranges_.zero_count()) * block_bytes);
+  memory_.set(blocks_.count() * block_memory_bytes + ranges_.count() * range_memory_bytes);
+}
+
+void PrivateBytes::check_memory(std::string_view action) const {
+  const base::MemoryShare* const share = options_.memory_share;
+  if (share == nullptr || !share->is_exceeded()) return;
+  throw MemoryError{Errc::limit_exceeded, std::string{action} + ": the private bytes of all sessions take " +
+                                              share->text() + "; " + options_.remedy + ", or raise that limit"};
+}
 
 void PrivateBytes::check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const {
-  constexpr std::uint64_t more_max = 2;  // one that is in the middle of another
+  constexpr std::uint64_t more_max = 2;  // a range in the middle of another one makes three of it
   const std::uint64_t now = ranges_.count();
   if (now + more_max <= options_.ranges_max || mutated(Mutation::skip_range_bound)) return;
   const std::uint64_t count = ranges_.count_after(begin, end, zero);
@@ -64,7 +75,8 @@ void PrivateBytes::write_ranges(std::uint64_t offset, std::span<const std::byte>
   for (std::uint64_t number = offset / block_bytes; number <= (end - 1) / block_bytes; ++number)
     new_blocks += blocks_.contains(number) ? 0u : 1u;
   check_range_count("write", offset, end, false);
-  // One in the middle of a run of zeros makes two of it.
+  if (new_blocks != 0 || !ranges_.inside(offset, end, false)) check_memory("write");
+  // A write in the middle of a run of zeros makes two runs of it.
   if (ranges_.splits_zeros(offset, end)) ++new_blocks;
   budget_.charge("write", new_blocks * block_bytes);
   try {
@@ -87,10 +99,11 @@ void PrivateBytes::zero(std::uint64_t offset, std::uint64_t length) {
     static constexpr std::array<std::byte, 2 * block_bytes> zeros{};
     return write(offset, std::span{zeros}.first(length));
   }
-  // Blocks that no data range touches any more give their room back.
+  // Blocks that no range of data touches any more are dropped.
   const bool frees = blocks_.any(first, end);
   check_range_count("zero", offset, stop, true);
-  // One that meets a run becomes a part of it.
+  if (!frees && ranges_.zeros_at(offset, stop) == 0) check_memory("zero");
+  // Zeros that meet a run of zeros become a part of it.
   if (!frees && ranges_.zeros_at(offset, stop) == 0) budget_.charge("zero", block_bytes);
   try {
     blocks_.prepare_drop();

@@ -1,18 +1,17 @@
 // Bytes that one session wrote and nobody else sees: an unpublished transaction, or a fork.
 //
-// How it works. Three parts keep which ranges are private (PrivateRanges), where their bytes are (PrivateBlocks), and
-// what that is charged as (PrivateBudget):
+// How it works. PrivateRanges keeps which ranges are private, PrivateBlocks their bytes, and PrivateBudget how much of
+// the limits that takes:
 //
 //   ranges    [0..100 data)  [8192..16384 zeros)  [20480..20490 data)
 //   blocks    block 0: memory                     block 5: slot 3 of the spill file     only where there is data
 //   charged   (2 blocks + 1 run of zeros) x 4096 bytes, against the bounds of this overlay and of all forks
 //
-// A write charges for the worst case, prepares the blocks that it needs beside those that there are, and enters its
-// range: all that can fail. Then it takes effect, and what was charged too much is given back (give_back_unused()).
+// A write charges the budget for the worst case, prepares new blocks, and enters its range. Each of these may fail.
+// Then the write takes effect, and give_back_unused() gives back what was charged too much.
 //
-// A read lays the ranges over what the caller has read from below (read_over()). To publish, the engine takes the
-// ranges as those of one record, with their bytes where they lie in memory (parts()) or, once some are in the file, as
-// one stream.
+// read_over() lays the private ranges over bytes that the caller has read from below. To publish, the engine appends
+// the ranges as one record: with their bytes from memory (parts()), or as one stream once some are in the spill.
 #pragma once
 
 #include <cstddef>
@@ -32,15 +31,15 @@ namespace pageserver::storage {
 
 /// An overlay of changed ranges. A call that throws has changed nothing.
 ///
-/// Ranges take memory, too, which never goes to a file: a block that many of them touch is filled from the image below,
-/// and is one range then; once all of them take as much as the bound of memory, any block that is touched is. Zeros
-/// that are no whole blocks are kept as bytes. A run of zeros is charged as a whole block, so that a bound in bytes
-/// bounds runs of zeros as well. `ranges_max` bounds all of it once more: to publish a range takes several times the
-/// memory that it has here. Not thread-safe.
+/// Ranges take memory as well, which never goes to the spill. So a block that many ranges touch is filled from the
+/// image below, which makes one range of them; once all ranges together take as much memory as blocks may, this is done
+/// for each block that is touched. Zeros that are less than a block are kept as bytes. A run of zeros is charged as one
+/// block, so that a bound in bytes also bounds the number of runs. `ranges_max` bounds all ranges together, since
+/// publishing one takes several times the memory that it takes here. Not thread-safe.
 class PrivateBytes {
 public:
   struct Options : PrivateBlocks::Options, PrivateBudget::Bounds {
-    /// Reads what is below the overlay. Null: blocks are never filled.
+    /// Reads the bytes below the overlay. Null: blocks are never filled.
     std::function<void(std::uint64_t offset, std::span<std::byte> buffer)> base;
     std::uint64_t ranges_max = ~0ull;  ///< of this overlay; beyond: limit_exceeded
     std::string ranges_max_name;
@@ -56,17 +55,17 @@ public:
   void clear() noexcept;
 
   bool empty() const noexcept { return ranges_.empty(); }
-  /// What counts against the bounds in bytes: whole blocks, and one more for each run of zeros.
+  /// The bytes that are charged: whole blocks, and one block for each run of zeros.
   std::uint64_t bytes() const noexcept { return budget_.charged(); }
   std::size_t range_count() const noexcept { return ranges_.count(); }
   bool spilled() const noexcept { return blocks_.spilled(); }
 
   /// True when every byte of the range is private.
   bool covers(std::uint64_t offset, std::uint64_t length) const { return ranges_.covers(offset, length); }
-  /// Copies what is private over `buffer`, which holds the bytes at `offset` below.
+  /// Copies the private bytes over `buffer`, which holds the bytes below, from `offset` on.
   void read_over(std::uint64_t offset, std::span<std::byte> buffer) const;
-  /// The data of `ranges`, which are of ranges(), as they lie in memory, zeros left out; valid until the next change.
-  /// Nothing when part of it is on disk, or when it would be more than `parts_max`.
+  /// Spans of the data of `ranges`, which come from ranges(), in memory and without zeros; valid until the next change.
+  /// Empty when a part is in the spill, or when there would be more than `parts_max` spans.
   std::vector<std::span<const std::byte>> parts(std::span<const LogRange> ranges, std::size_t parts_max) const;
   /// The changed ranges in rising order, not overlapping; only those that touch `[offset, offset + length)`.
   std::vector<LogRange> ranges(std::uint64_t offset = 0, std::uint64_t length = ~0ull) const {
@@ -75,12 +74,15 @@ public:
 
   static constexpr std::uint64_t block_bytes = PrivateBlocks::block_bytes;
   static constexpr std::uint64_t range_memory_bytes = 64;
+  static constexpr std::uint64_t block_memory_bytes = 80;  ///< to find one
   static constexpr std::size_t ranges_in_block_max = 64;
 
 private:
-  /// Refuses a change of `[begin, end)` that would leave more ranges than there may be.
+  /// Throws limit_exceeded when a change of `[begin, end)` would leave more than `ranges_max` ranges.
   void check_range_count(std::string_view action, std::uint64_t begin, std::uint64_t end, bool zero) const;
   void give_back_unused() noexcept;
+  /// Refuses what needs more memory to find it than there is for all.
+  void check_memory(std::string_view action) const;
   void fill_block(std::uint64_t number);
   void write_ranges(std::uint64_t offset, std::span<const std::byte> data);
 
@@ -88,6 +90,7 @@ private:
   PrivateBudget budget_{options_};
   PrivateBlocks blocks_{options_, options_.remedy};
   PrivateRanges ranges_;
+  base::MemoryPart memory_{options_.memory_share};  // of blocks' and ranges' tables
 };
 
 }  // namespace pageserver::storage

@@ -78,7 +78,7 @@ void PrivateRanges::set(std::uint64_t begin, std::uint64_t end, bool zero) {
 }
 
 void PrivateRanges::place(std::uint64_t begin, std::uint64_t end, bool zero) {
-  // Nodes first: they are what can fail.
+  // The map's nodes are made first, since only that can fail.
   Ranges fresh;
   fresh[begin] = {end, zero};
   auto at = ranges_.upper_bound(begin);

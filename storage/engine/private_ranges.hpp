@@ -1,6 +1,6 @@
-// Which bytes of an image are private to one session, and which of those are zeros.
+// Keeps which bytes of an image are private to one session, and which of those are zeros.
 //
-//   [0..100 data)  [8192..16384 zeros)  [20480..20490 data)     by begin; adjoining ones of a kind are one
+//   [0..100 data)  [8192..16384 zeros)  [20480..20490 data)     by begin; adjoining ranges of one kind are merged
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace pageserver::storage {
 /// Ranges that don't overlap, each of data or of zeros. Not thread-safe.
 class PrivateRanges {
 public:
-  /// `[begin, end)`, which is not empty, is of that kind from now on. Nothing has changed when it throws.
+  /// Makes `[begin, end)`, which is not empty, a range of that kind. When it throws, nothing has changed.
   void set(std::uint64_t begin, std::uint64_t end, bool zero);
   void clear() noexcept;
 
@@ -27,13 +27,13 @@ public:
 
   /// True when `[begin, end)` lies in one range of that kind.
   bool inside(std::uint64_t begin, std::uint64_t end, bool zero) const;
-  /// True when `[begin, end)` lies in a run of zeros that goes on on both sides.
+  /// True when `[begin, end)` lies within a run of zeros that extends beyond it on both sides.
   bool splits_zeros(std::uint64_t begin, std::uint64_t end) const;
-  /// Runs of zeros that overlap or adjoin `[begin, end)`.
+  /// How many runs of zeros overlap or adjoin `[begin, end)`.
   std::size_t zeros_at(std::uint64_t begin, std::uint64_t end) const;
-  /// How many overlap `[begin, end)`, counted up to `count_max`.
+  /// How many ranges overlap `[begin, end)`; the count stops at `count_max`.
   std::size_t count_at(std::uint64_t begin, std::uint64_t end, std::size_t count_max) const;
-  /// How many there would be after set().
+  /// How many ranges there would be after set().
   std::size_t count_after(std::uint64_t begin, std::uint64_t end, bool zero) const;
   /// True when every byte is private.
   bool covers(std::uint64_t offset, std::uint64_t length) const;
@@ -44,7 +44,7 @@ public:
     for (auto at = first_behind(begin); at != ranges_.end() && at->first < end; ++at)
       see(std::max(at->first, begin), std::min(at->second.end, end), at->second.zero);
   }
-  /// Those that overlap `[offset, offset + length)`, whole, in rising order.
+  /// The ranges that overlap `[offset, offset + length)`, uncut, in rising order.
   std::vector<LogRange> list(std::uint64_t offset, std::uint64_t length) const;
 
 private:

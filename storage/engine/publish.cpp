@@ -11,23 +11,22 @@
 #include <utility>
 
 #include "base/bounds.hpp"
-#include "base/mutation.hpp"
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 #include "storage/file/file_size_limit.hpp"
+#include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-/// Ranges up to this size keep their bytes in memory, so that reading a page of many small changes is not many calls.
+/// Ranges of at most this size keep their bytes in memory, so that a read of a page with many small changes does not
+/// make a call for each.
 constexpr std::uint64_t small_range_bytes_max = 512;
-constexpr std::uint64_t small_bytes_max = 32ull << 20;
-constexpr std::uint64_t small_overhead_bytes = 64;  // of the allocator and the counters
 
 }  // namespace
 
 void Engine::check_right(const Published& published, const SessionState& state) const {
-  if (published.closed) throw MemoryError{Errc::provider_error, quoted(shown_path_) + ": the store is closed"};
+  if (published.closed) throw MemoryError{Errc::provider_error, quoted(image_.shown_path()) + ": the store is closed"};
   if (state.right == SessionState::Right::lease_lost && !mutated(Mutation::skip_epoch_check)) throw lost_error(state);
 }
 
@@ -40,55 +39,24 @@ void Engine::check_growth(std::uint64_t pages, std::uint64_t new_pages) const {
                                               "; raise that limit or ask for less"};
 }
 
-// The size must be one that the file system can have, or a checkpoint would find out when it is too late. Asked of a
-// file without a name, and only of sizes that some file systems can't have.
-void Engine::check_file_size(std::uint64_t pages) {
-  constexpr std::uint64_t common_size_bytes = 2ull << 30;
-  const std::uint64_t bytes = pages * page_size;
-  if (bytes <= std::max(std::min(common_size_bytes, file_size_limit()), possible_size_bytes_.load())) return;
-  const File probe = folder_.create_unnamed(sibling_name(image_name_, Sibling::spill, 0), "create probe file");
-  // Who grows often, page by page, is not to make a file each time: twice the size will mostly do as well.
-  const std::uint64_t ahead = std::min(2 * bytes, std::min(options_.size_bytes_max, file_size_limit_));
-  if (ahead > bytes && retried([&] { return file_system_.truncate(probe.descriptor(), ahead); }).ok()) {
-    possible_size_bytes_ = ahead;
-    return;
-  }
-  const IoResult result = retried([&] { return file_system_.truncate(probe.descriptor(), bytes); });
-  // Linux says EINVAL, too, for a size that the file system can't have.
-  if (!result.ok())
-    throw file_error(file_system_, "grow to pages=" + std::to_string(pages) + " of", shown_path_,
-                     result.error == EINVAL ? EFBIG : result.error);
-  possible_size_bytes_ = bytes;
-}
-
-// A file may be longer than this process may make one. A checkpoint must not find out.
-void Engine::check_file_limit(std::string_view action, std::uint64_t offset, std::uint64_t length) const {
-  if (length == 0 || offset + length <= file_size_limit_) return;
-  throw MemoryError{Errc::limit_exceeded, std::string{action} + " offset=" + std::to_string(offset) +
-                                              " length=" + std::to_string(length) + " of " + quoted(shown_path_) +
-                                              " ends past what a file of this process may have, ulimit -f=" +
-                                              std::to_string(file_size_limit_) + " bytes; raise that limit"};
-}
-
-bool Engine::past_log_bound() const { return bound_.is_passed(entered_.cost, waiting_for_reads_); }
+bool Engine::past_log_bound() const { return bound_.is_passed(indexed_.point().cost, round_.waits_for_reads()); }
 
 bool Engine::held(std::uint64_t from, std::uint64_t until) const {
-  const bool staged = staged_over_ != 0 && from <= staged_over_ && staged_over_ < until;
-  return staged || round_.holds_within(from, until) || holders_.any_within(from, until);
+  return indexed_.is_staged_within(from, until) || round_.holds_within(from, until) || holders_.any_within(from, until);
 }
 
 void Engine::refuse_without_checkpoint() {
-  if (!checkpoint_error_) return;
-  const MemoryError error = *checkpoint_error_;
-  consider_checkpoint();  // it may go better now; who asks again is let in
+  if (faults_.checkpoint_error() == nullptr) return;
+  const MemoryError error = *faults_.checkpoint_error();
+  consider_checkpoint();  // tries again: if it succeeds, the next publish is accepted
   throw error;
 }
 
 void Engine::refuse_past_bound() {
   if (!past_log_bound()) return;
   consider_checkpoint();
-  throw MemoryError{Errc::limit_exceeded, "write to " + quoted(shown_path_) + ": the log holds " +
-                                              std::to_string(bound_.uncleared(entered_.cost)) +
+  throw MemoryError{Errc::limit_exceeded, "write to " + quoted(image_.shown_path()) + ": the log holds " +
+                                              std::to_string(bound_.unreclaimed(indexed_.point().cost)) +
                                               " bytes (with the memory to find them) that are not in the image yet, "
                                               "beyond limits.log_bytes=" +
                                               std::to_string(options_.log_bytes) +
@@ -97,11 +65,12 @@ void Engine::refuse_past_bound() {
 
 void Engine::claim_publish(const SessionState& state, bool bounded) {
   check_right(published(), state);
-  if (!sync_error_.empty()) throw not_durable_error();
+  faults_.check_durable();
   refuse_without_checkpoint();
-  // Who was let in is not refused: what it was let in for may have ended on another thread.
-  if (bounded && !room_.take_let_in(state)) refuse_past_bound();
-  if (publishing_) throw MemoryError{Errc::busy, "write to " + quoted(shown_path_) + ": a flush is still under way"};
+  // may_write() has admitted this session already: the bound is not checked again.
+  if (bounded && !room_.take_admission(state)) refuse_past_bound();
+  if (publishing_)
+    throw MemoryError{Errc::busy, "write to " + quoted(image_.shown_path()) + ": a flush is still under way"};
   if (published().segments.size() == published().segments.capacity()) {
     const ReadGate::Change change{gate_};
     published_.segments.reserve(std::max<std::size_t>(16, 2 * published_.segments.size()));
@@ -110,10 +79,11 @@ void Engine::claim_publish(const SessionState& state, bool bounded) {
   publishing_ = true;
 }
 
-Engine::Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes) {
+Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t payload_bytes) {
   const Published& now = published();
   Publishing publishing;
-  publishing.new_block = tail_.begin_record(sync_scheduled_ || payload_bytes >= options_.log_sizes.own_block_bytes_min);
+  publishing.new_block =
+      tail_.begin_record(lanes_.sync_scheduled() || payload_bytes >= options_.log_sizes.own_block_bytes_min);
   publishing.version = now.version + 1;
   publishing.pages = now.pages + new_pages;
   publishing.synced_position = tail_.synced().position;
@@ -127,11 +97,12 @@ Engine::Publishing Engine::plan_publish(std::uint64_t new_pages, std::uint64_t p
 LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRange> ranges,
                                    const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
                                    std::span<const std::span<const std::byte>> parts) {
-  // The log's room comes first: it is what a full disk refuses most often, and then the image was not touched.
+  // The image's blocks are reserved once the log has room: a full disk mostly refuses that, and the image is untouched
+  // then.
   std::vector<PageRun> reserved;
   const auto reserve = [&] { reserve_blocks(publishing, ranges, reserved); };
   LogAppend record;
-  record.before_write = std::ref(reserve);  // takes no memory
+  if (!publishing.has_blocks) record.before_write = std::ref(reserve);  // a reference, since a copy could take memory
   record.version = publishing.version;
   record.pages = publishing.pages;
   record.synced_position = publishing.synced_position;
@@ -149,7 +120,7 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
 
 void Engine::end_append() noexcept {
   Background::Ready sync = tail_.end_record();
-  if (!sync.empty()) schedule_sync(std::move(sync));
+  if (!sync.empty()) lanes_.submit_sync(std::move(sync));
 }
 
 void Engine::appended(const Publishing& publishing, const LogWriter::Appended& appended,
@@ -167,7 +138,7 @@ void Engine::appended(const Publishing& publishing, const LogWriter::Appended& a
   end_append();
 }
 
-// What zeros take is what was there.
+// Zeros replace the entries that are there, so the number of those bounds the work.
 std::uint64_t Engine::length_within(const LogRange& zeros, std::uint64_t entries_max) const {
   if (entries_max > std::numeric_limits<std::size_t>::max() / 2) return zeros.length;
   const std::uint64_t end = (zeros.offset + zeros.length + page_size - 1) / page_size;
@@ -178,7 +149,8 @@ std::uint64_t Engine::length_within(const LogRange& zeros, std::uint64_t entries
 
 std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::uint64_t version,
                                             std::uint64_t entries_max) {
-  constexpr std::size_t ahead = 4;  // about as many writes as one that waits for memory takes the time of
+  constexpr std::size_t ahead =
+      4;  // an entry's memory is fetched this many writes ahead: about the time of a cache miss
   std::uint64_t entries = 0;
   while (!ranges.empty() && entries < entries_max) {
     if (ranges.size() > 2 * ahead) published_.index.prefetch(ranges[2 * ahead].range.offset);
@@ -199,14 +171,14 @@ std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::
       if (!logged.range.zero) logged.position += length;
       break;
     }
-    if (logged.memory) small_bytes_ += length + small_overhead_bytes;
+    if (logged.memory) indexed_.add_small(length);
     ranges = ranges.subspan(1);
   }
   return ranges;
 }
 
 void Engine::make_visible(const SessionRef& state, const Publishing& publishing, std::vector<LoggedRange>& ranges,
-                          After& after) noexcept {
+                          DeferredCalls& deferred) noexcept {
   assert(!published().unfinished && publishing.version == published().version + 1);
   if (mutated(Mutation::forget_appended) && publishing.version % 16 == 0) return;
   {
@@ -216,74 +188,81 @@ void Engine::make_visible(const SessionRef& state, const Publishing& publishing,
     try {
       static_cast<void>(add_to_index(ranges, publishing.version, ~0ull));
     } catch (...) {
-      // Parts of it may be in the index, in the place of what the version before has there.
+      // A part of the ranges may be in the index, where it has replaced pieces of the version before.
       published_.unfinished = Published::Unfinished{state, std::move(ranges)};
       return;
     }
   }
-  note_entered(after);
+  note_entered(deferred);
 }
 
-void Engine::note_entered(After& after) noexcept {
-  staged_over_ = 0;
+void Engine::note_entered(DeferredCalls& deferred) noexcept {
   const std::uint64_t end = tail_.appended().position;
-  const std::uint64_t record_bytes = end - entered_.position;
-  entered_ = {end, published().version, end + published().index.grown_bytes()};
-  if (!holders_.empty()) bound_.hold_back(entered_.cost);
-  evict_holders(after);
+  const std::uint64_t record_bytes = end - indexed_.point().position;
+  indexed_.enter({end, published().version, end + published().index.grown_bytes()});
+  if (!holders_.empty()) bound_.hold_back(indexed_.point().cost);
+  note_index_memory();
+  evict_holders(deferred);
   consider_checkpoint();
   pace_.appended(record_bytes);
   resume_round(false);
 }
 
-void Engine::finish_entering(After& after) {
+void Engine::finish_entering(DeferredCalls& deferred) {
   if (!published().unfinished) return;
   {
     const ReadGate::Change change{gate_};
     static_cast<void>(add_to_index(published_.unfinished->ranges, published_.version, ~0ull));
-    after.entered = std::move(published_.unfinished->state);
+    deferred.entered = std::move(published_.unfinished->state);
     published_.unfinished.reset();
   }
-  note_entered(after);
-  end_publish(after);
+  note_entered(deferred);
+  end_publish(deferred);
 }
 
-void Engine::try_to_finish_entering(After& after) noexcept {
+void Engine::try_to_finish_entering(DeferredCalls& deferred) noexcept {
   try {
-    finish_entering(after);
+    finish_entering(deferred);
   } catch (const std::bad_alloc&) {
-    // See there.
+    // The next call tries again.
   }
 }
 
-void Engine::end_visible(After& after) noexcept {
-  if (!published().unfinished) end_publish(after);
+void Engine::end_visible(DeferredCalls& deferred) noexcept {
+  if (!published().unfinished) end_publish(deferred);
 }
 
-void Engine::end_publish(After& after) noexcept {
+void Engine::end_publish(DeferredCalls& deferred) noexcept {
   publishing_ = false;
-  end_append();  // or it failed
+  end_append();  // where the append failed; else it has no effect
   reservations_.end_publish();
-  grant_next(after);
+  grant_next(deferred);
 }
 
 void Engine::give_up_publish(const Publishing& publishing) noexcept {
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   if (publishing.unreservable) reservations_.give_up();
-  end_publish(after);
+  end_publish(deferred);
 }
 
-bool Engine::keeps_small() const noexcept { return small_bytes_ < small_bytes_max; }
+bool Engine::keeps_small() const noexcept {
+  const base::MemoryShare* const share = options_.index_memory;
+  return indexed_.keeps_small() && (share == nullptr || share->used() < share->bytes_max() / 2);
+}
 
-std::vector<LoggedRange> Engine::locate(std::span<const LogRange> ranges, bool keep_small,
-                                        const std::function<void(std::uint64_t, std::span<std::byte>)>& data) const {
-  std::vector<LoggedRange> logged;
+void Engine::note_index_memory() noexcept {
+  index_part_.set(published().index.memory_bytes() + indexed_.small_bytes());
+}
+
+void Engine::locate(std::span<const LogRange> ranges, bool keep_small,
+                    const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
+                    std::vector<LoggedRange>& logged) const {
   logged.reserve(ranges.size());
   const auto is_kept = [&](const LogRange& range) {
     return keep_small && !range.zero && range.length <= small_range_bytes_max;
   };
-  // One allocation for up to so many bytes of them: who keeps one of its ranges keeps all of it.
+  // Small ranges share blocks of this size; a block lives as long as any of its ranges.
   constexpr std::uint64_t block_bytes = 4096;
   std::shared_ptr<std::byte[]> block;
   std::uint64_t block_left = 0, block_used = 0;
@@ -308,7 +287,6 @@ std::vector<LoggedRange> Engine::locate(std::span<const LogRange> ranges, bool k
     }
     data_offset += range.length;
   }
-  return logged;
 }
 
 std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
@@ -316,20 +294,20 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
                                      std::span<const std::span<const std::byte>> parts) {
   Publishing publishing;
   bool keep_small = false;
-  if (is_misplaced_) check_placement(std::string{action} + " to");
+  if (is_misplaced()) check_placement(std::string{action} + " to");
   if (new_pages != 0) {
     const std::uint64_t pages = view(*state).pages;
     check_growth(pages, new_pages);
     check_file_size(pages + new_pages);
   }
-  After after{*this};
+  DeferredCalls deferred{*this};
   {
     const Lock lock{mutex_};
-    finish_entering(after);
+    finish_entering(deferred);
     check_right(published(), *state);
     const std::uint64_t pages = published().pages;
     for (const LogRange& range : ranges) {
-      check_bounds(action, range.offset, range.length, pages * page_size);
+      base::check_bounds(action, range.offset, range.length, pages * page_size);
       check_file_limit(action, range.offset, range.length);
     }
     if (ranges.empty()) {
@@ -341,28 +319,32 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     if (room_.emptying()) {
       state->awaits_room = true;
       state->rounds_seen = room_.rounds_ended();
-      throw MemoryError{Errc::no_space,
-                        std::string{action} + " to " + quoted(shown_path_) + ": the log is being emptied; try again"};
+      throw MemoryError{Errc::no_space, std::string{action} + " to " + quoted(image_.shown_path()) +
+                                            ": the log is being emptied; try again"};
     }
     claim_publish(*state, true);
     publishing = plan_publish(new_pages, payload_bytes_of(ranges));
+    // Mostly nothing is left to be reserved, which is said without another look.
+    if (ranges.size() == 1 && !ranges.front().zero)
+      publishing.has_blocks = reservations_.try_begin_publish(pages_of(ranges.front()));
     keep_small = keeps_small();
   }
-  std::vector<LoggedRange> logged;
+  std::vector<LoggedRange> logged = std::move(located_);
   LogWriter::Appended done;
   try {
     if (mutated(Mutation::publish_before_append)) {
-      auto early = locate(ranges, true, fill);
+      std::vector<LoggedRange> early;
+      locate(ranges, true, fill, early);
       for (LoggedRange& one : early) {
-        if (one.range.zero || one.memory) continue;  // there is no place in the log yet that a read could find them at
+        if (one.range.zero || one.memory) continue;  // the others have no place in the log yet: they go into memory
         const auto bytes = std::make_shared_for_overwrite<std::byte[]>(one.range.length);
         fill(one.position, {bytes.get(), one.range.length});
         one.memory = bytes;
       }
       const Lock lock{mutex_};
-      make_visible(state, publishing, early, after);
+      make_visible(state, publishing, early, deferred);
     }
-    logged = locate(ranges, keep_small, fill);
+    locate(ranges, keep_small, fill, logged);
     done = append(publishing, ranges, fill, parts);
   } catch (const MemoryError& error) {
     give_up_publish(publishing);
@@ -372,20 +354,26 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     give_up_publish(publishing);
     throw;
   }
-  bool takes_long = false;
-  {
-    const Lock lock{mutex_};
-    state->room_sought = 0;
-    appended(publishing, done, logged);
-    takes_long = logged.size() == 1 && logged.front().range.zero &&
-                 length_within(logged.front().range, options_.index_entries_at_once) < logged.front().range.length;
-    if (takes_long) staged_over_ = published().version;
+  Lock lock{mutex_};
+  state->room_sought = 0;
+  appended(publishing, done, logged);
+  const bool takes_long =
+      logged.size() == 1 && logged.front().range.zero &&
+      length_within(logged.front().range, options_.index_entries_at_once) < logged.front().range.length;
+  if (takes_long) {
+    indexed_.stage_above(published().version);
+    lock.unlock();
+    stage(logged, publishing.version);
+    lock.lock();
   }
-  if (takes_long) stage(logged, publishing.version);
-  const Lock lock{mutex_};
-  if (!mutated(Mutation::publish_before_append)) make_visible(state, publishing, logged, after);
+  if (!mutated(Mutation::publish_before_append)) make_visible(state, publishing, logged, deferred);
+  constexpr std::size_t kept_ranges_max = 64;
+  if (logged.capacity() <= kept_ranges_max) {
+    logged.clear();
+    located_.swap(logged);
+  }
   consider_writeback();
-  end_visible(after);
+  end_visible(deferred);
   return publishing.previous_pages;
 }
 
@@ -407,7 +395,7 @@ bool Engine::publish_together(const SessionRef& state, std::span<const StoreSess
     if (overlaps || write.data.empty()) return false;
     ranges.push_back({write.offset, write.data.size(), false});
   }
-  // The stream is asked for in order, the small ranges' copies one by one and then the record as a whole.
+  // The stream is read twice, each time with rising offsets: for the copies of small ranges, and for the record.
   std::size_t at = 0;
   std::uint64_t stream_offset = 0;  // of sorted[at]
   const auto fill = [&](std::uint64_t offset, std::span<std::byte> buffer) {

@@ -1,4 +1,4 @@
-// What is published: all that a read looks at to know where its bytes are.
+// The published state: everything that a read looks at to find its bytes.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,7 @@ struct LoggedRange {
 
 /// Changed under the engine's mutex and with the read gate closed, so that either is enough to look at it.
 struct Published {
-  /// The newest version, where the index had no memory for it: parts may be there, the rest is not.
+  /// The newest version, when memory ran out while it was entered into the index: a part of it is there.
   struct Unfinished {
     SessionRef state;
     std::vector<LoggedRange> ranges;
@@ -36,7 +36,7 @@ struct Published {
   std::uint64_t version = 1;
   std::uint64_t pages = 0;
   LogIndex index;
-  std::optional<Unfinished> unfinished;      ///< while it is there, a publish is under way
+  std::optional<Unfinished> unfinished;      ///< while it has a value, its publish is under way
   std::vector<LogSegmentRef> segments;       ///< has room for one more while a publish is under way
   std::uint64_t image_bytes = 0;             ///< of the image file
   const std::byte* image_address = nullptr;  ///< of `image_bytes` bytes; null: not mapped

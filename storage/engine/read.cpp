@@ -1,10 +1,10 @@
-// Reading: what a version consists of is decided in one short section, files are read after it.
+// Reading: a short section plans where the bytes of a version are (ReadPlan), and files are read after it.
 #include <algorithm>
 #include <cstring>
 
 #include "base/bounds.hpp"
-#include "base/mutation.hpp"
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
@@ -32,16 +32,16 @@ void Engine::check_readable(const SessionState& state) {
 void Engine::end_read(const ReadGate::Read& read) noexcept {
   if (!gate_.end_read(read)) return;
   const Lock lock{mutex_};
-  idle_.notify_all();
-  if (!waiting_for_reads_ || gate_.has_reads(gate_.generation() ^ 1u)) return;
-  waiting_for_reads_ = false;
-  gate_.await_reads(stopping_);
+  tasks_.notify();
+  if (!round_.waits_for_reads() || gate_.has_reads(gate_.generation() ^ 1u)) return;
+  round_.wait_for_reads(false);
+  gate_.await_reads(tasks_.stopping());
   submit_checkpoint();
 }
 
 namespace {
 
-/// Ends a read that was begun, whatever happens.
+/// Calls `end` when it is destroyed, however the block is left.
 template <class End>
 struct OnExit {
   End end;
@@ -61,7 +61,7 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
   const std::uint64_t last = (offset + buffer.size() - 1) / page_size;
   const auto check = [&](const Published& published) {
     check_may_read(published, state);
-    check_bounds("read", offset, buffer.size(), seen_by(published, state).pages * page_size);
+    base::check_bounds("read", offset, buffer.size(), seen_by(published, state).pages * page_size);
   };
   const auto begin = [&](const Published& published, const auto& looking) {
     plan.look_at_image(published);
@@ -78,25 +78,25 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     check(published_);
     if (buffer.empty()) return;
     if (!published_.unfinished) {
-      all_in_image = !published_.index.touches(first, last);  // the common case, without lists
+      all_in_image = !published_.index.touches(first, last);  // the common case, for which no plan is made
       if (mutated(Mutation::map_past_log) && published_.image_address != nullptr) all_in_image = true;
-      settled = all_in_image || published_.index.is_settled(first, last);
+      settled = all_in_image || published_.index.is_merged(first, last);
     }
     if (settled) begin(published_, look);
   }
   if (!settled) {
-    After after{*this};
+    DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    finish_entering(after);
+    finish_entering(deferred);
     const ReadGate::Change change{gate_};
     check(published_);
-    published_.index.settle(first, last);
+    published_.index.merge_recent(first, last);
     begin(published_, change);
   }
   const OnExit exit{[&] { end_read(reading); }};
   if (wants_checkpoint) {
     const Lock lock{mutex_};
-    reads_want_checkpoint_ = true;
+    log_reads_.want_checkpoint();
     consider_checkpoint();
   }
   run_read_planned();
@@ -115,7 +115,7 @@ void Engine::read_below(const SessionState& state, std::uint64_t offset, std::sp
 
 std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
                                            std::size_t ranges_max, std::uint64_t& described_until) {
-  // An answer is about as long as readers may wait for the gate, and other sessions for this thread.
+  // These bounds keep readers from waiting long for the gate, and other sessions for this thread.
   constexpr std::size_t pieces_max = 4096;
   constexpr std::size_t image_ranges_max = 256;
   struct Logged {
@@ -127,18 +127,18 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
   std::uint64_t image_bytes = 0;
   ReadGate::Read read;
   {
-    After after{*this};
+    DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    finish_entering(after);
+    finish_entering(deferred);
     const ReadGate::Change change{gate_};
     check_may_read(published_, state);
     const SessionView seen = seen_by(published_, state);
-    check_bounds("data_ranges", offset, length, seen.pages * page_size);
+    base::check_bounds("data_ranges", offset, length, seen.pages * page_size);
     const std::uint64_t version = seen.version.number;
     LogIndex& index = published_.index;
     std::vector<Piece> pieces;
     std::uint64_t next = 0;
-    // Pages that this session must not see count as well: to look at them takes time.
+    // Pages of which this session sees nothing count as well, since looking at them takes time.
     std::size_t pages = 0;
     for (std::uint64_t page = index.next_page(offset / page_size); page != no_position && page * page_size < end;
          page = index.next_page(next)) {
@@ -164,11 +164,11 @@ std::vector<ByteRange> Engine::data_ranges(const SessionState& state, std::uint6
     run_read_planned();
     const std::uint64_t in_file = std::min(end, image_bytes);
     image = image_->file().data_ranges(offset, in_file, std::min(ranges_max, image_ranges_max), described_until);
-    if (described_until == in_file) described_until = end;  // what is past the file's end is a hole
+    if (described_until == in_file) described_until = end;  // past the file's end there is no data
   }
   end = described_until;
 
-  // The image's ranges where the log says nothing, and the log's own data.
+  // Merges both: the image's ranges where the log has nothing, and the log's own data.
   std::vector<ByteRange> ranges;
   const auto add = [&](std::uint64_t begin, std::uint64_t stop) {
     if (begin >= stop) return;

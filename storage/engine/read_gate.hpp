@@ -1,6 +1,6 @@
-// What many threads look at all the time and few change: a lock that looking threads don't share.
+// A lock for state that many threads look at all the time and few change. Threads that look don't share a mutex.
 //
-//   reading threads           lanes           whoever changes something, who has the engine's mutex
+//   reading threads           lanes           a thread that changes something, under the engine's mutex
 //
 //   A: Look -------------> [ mutex 0 ] <--+
 //   B: Look -------------> [ mutex 1 ] <--+-- Change: locks all of them, in order
@@ -32,17 +32,17 @@
 #include <thread>
 #include <vector>
 
-#include "base/mutation.hpp"
 #include "base/thread_annotations.hpp"
 #include "base/thread_number.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
-/// Each thread looks through a lane of its own (with more threads than lanes: one of few), and whoever changes
-/// something closes all of them. So to look costs one lock that is nearly always free and that no other processor has
-/// in its cache; to change costs one for each lane.
+/// Each thread looks through a lane of its own (where there are more threads than lanes, several share one), and a
+/// change closes all lanes. So a look takes one mutex that is nearly always free and in this processor's cache, and a
+/// change takes one for each lane.
 ///
-/// It also counts the reads that go on after a look, in two generations.
+/// The gate also counts the reads that go on after a look, in two generations.
 class PAGESERVER_CAPABILITY("read gate") ReadGate {
   struct alignas(64) Lane {
     std::mutex mutex;
@@ -60,7 +60,7 @@ class PAGESERVER_CAPABILITY("read gate") ReadGate {
 public:
   explicit ReadGate(std::size_t lanes) : lanes_(std::max<std::size_t>(1, lanes)) {}
 
-  /// While it lives, nothing changes. Whoever has it takes no other lock.
+  /// While it lives, nothing changes. A thread that has it takes no other lock.
   class PAGESERVER_SCOPED_CAPABILITY Look {
   public:
     explicit Look(ReadGate& gate) PAGESERVER_ACQUIRE_SHARED(gate) : lane_{gate.lane_of_this_thread()} {
@@ -75,27 +75,37 @@ public:
     Lane& lane_;
   };
 
-  /// While it lives, nobody looks. One at a time: taken under a lock that all who change something have.
+  /// While it lives, nobody looks. One at a time: made under the engine's mutex.
   class PAGESERVER_SCOPED_CAPABILITY Change {
   public:
     explicit Change(ReadGate& gate) PAGESERVER_ACQUIRE(gate) : gate_{gate} {
       for (Lane& lane : gate_.lanes_) lane.mutex.lock();
+      if (measures_.load(std::memory_order_relaxed)) closed_at_ = std::chrono::steady_clock::now();
     }
     Change(const Change&) = delete;
     Change& operator=(const Change&) = delete;
     ~Change() PAGESERVER_RELEASE() {
+      if (closed_at_ != std::chrono::steady_clock::time_point{}) note_closing(closed_at_);
       for (Lane& lane : gate_.lanes_) lane.mutex.unlock();
     }
 
   private:
     ReadGate& gate_;
+    std::chrono::steady_clock::time_point closed_at_{};
   };
+
+  /// For benchmarks: from now on the longest time is noted for which any gate of the process was closed.
+  static void measure() noexcept {
+    longest_closing_ns_ = 0;
+    measures_ = true;
+  }
+  static std::chrono::nanoseconds longest_closing() noexcept { return std::chrono::nanoseconds{longest_closing_ns_}; }
 
   bool looks_wait() const noexcept {
     return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.waiting != 0; });
   }
-  /// Between two of many changes in a row: lets those look that wait for it, for a millisecond or so at most. A mutex
-  /// is not fair: whoever unlocks it and locks it at once has it again before a thread that slept for it is awake.
+  /// To be called between two of many changes in a row: lets waiting threads look, for at most about a millisecond. A
+  /// mutex is not fair: a thread that unlocks it and locks it at once has it again before one that waited is awake.
   void let_looks_pass() const {
     run_between_parts();
     constexpr int naps_max = 16;
@@ -119,7 +129,7 @@ public:
   Read begin_read(const Look& look) { return {look.lane_, generation_}; }
   Read begin_read(const Change&) { return {lane_of_this_thread(), generation_}; }
 
-  /// True when somebody waits for reads to end, and may have waited for this one.
+  /// True when a round or a close waits for reads to end, and this may have been the last one.
   bool end_read(const Read& read) noexcept {
     --read.lane_->reads[read.generation_];
     return awaited_;
@@ -129,15 +139,23 @@ public:
   /// Reads that begin from now on are of the other generation.
   void begin_generation(const Change&) noexcept { generation_ ^= 1u; }
 
-  /// Whether reads of a generation are under way. Where end_read() returns false from now on, that read is not among
-  /// those that are counted here: whoever waits sets this first.
+  /// To be set before has_reads() is asked. A read whose end_read() returns false afterwards is not counted there.
   void await_reads(bool awaited) noexcept { awaited_ = awaited; }
   bool has_reads(unsigned generation) const noexcept {
     return std::any_of(lanes_.begin(), lanes_.end(), [&](const Lane& lane) { return lane.reads[generation] != 0; });
   }
 
 private:
+  static void note_closing(std::chrono::steady_clock::time_point since) noexcept {
+    const std::int64_t took =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - since).count();
+    for (std::int64_t longest = longest_closing_ns_; took > longest;)
+      if (longest_closing_ns_.compare_exchange_weak(longest, took)) return;
+  }
   Lane& lane_of_this_thread() noexcept { return lanes_[thread_number() % lanes_.size()]; }
+
+  static inline std::atomic<bool> measures_{false};
+  static inline std::atomic<std::int64_t> longest_closing_ns_{0};
 
   std::vector<Lane> lanes_;
   unsigned generation_ = 0;

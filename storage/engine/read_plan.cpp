@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/mutation.hpp"
 #include "storage/file/mapped_file.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-/// The image's bytes on both sides of so small a gap are read by one call; what belongs into the gap comes over it.
-constexpr std::uint64_t gap_bytes_max = 4096;
-/// From so many pieces on a read takes longer to put together than the image's bytes to read.
+/// A gap of at most this size between two parts of the image is read with them, by one call, and overlaid afterwards.
+constexpr std::uint64_t log_gap_bytes_max = 4096;
+/// From this many pieces on, putting a read together takes longer than reading the image's bytes.
 constexpr std::size_t crowded_pieces_min = 64;
 
 }  // namespace
@@ -25,14 +25,14 @@ void ReadPlan::look_at_image(const Published& published) noexcept {
 void ReadPlan::add_image(std::uint64_t offset, std::uint64_t begin, std::uint64_t end) {
   if (begin >= end) return;
   Part* const last = parts_.empty() ? nullptr : &parts_.back();
-  if (last != nullptr && begin - (last->position + last->length) <= gap_bytes_max)
+  if (last != nullptr && begin - (last->position + last->length) <= log_gap_bytes_max)
     last->length = end - last->position;
   else
     parts_.push_back({begin - offset, end - begin, begin, nullptr});
 }
 
 void ReadPlan::add_zeros(std::uint64_t offset, std::span<std::byte> into, bool last) {
-  if (into.size() > gap_bytes_max || last)
+  if (into.size() > log_gap_bytes_max || last)
     std::memset(into.data(), 0, into.size());
   else
     overlays_.push_back({offset, static_cast<std::uint32_t>(into.size()), no_overlay_bytes});
@@ -54,7 +54,7 @@ void ReadPlan::add(const Published& published, std::uint64_t version, std::uint6
   const LogIndex& index = published.index;
   std::vector<Part> from_log;
   const std::uint64_t end = offset + buffer.size();
-  std::uint64_t at = offset;  // everything below is planned
+  std::uint64_t at = offset;  // all bytes before it are planned
   std::size_t pieces = 0;
   std::uint64_t next = 0;
   for (std::uint64_t page = index.next_page(offset / page_size); page != no_position && page * page_size < end;
@@ -91,7 +91,7 @@ void ReadPlan::run(const File& image, std::span<std::byte> buffer) const {
   for (const Part& part : parts_) {
     const std::span<std::byte> into = buffer.subspan(part.offset, part.length);
     if (part.segment != nullptr)
-      part.segment->file.read(part.segment->offset_of(part.position), into);
+      part.segment->read(part.position, into);
     else
       read_image(image, part.position, into);
   }

@@ -8,11 +8,11 @@
 #include <iterator>
 #include <utility>
 
-#include "base/mutation.hpp"
 #include "storage/engine/image_copy.hpp"
 #include "storage/engine/log_check.hpp"
 #include "storage/engine/set_aside.hpp"
 #include "storage/file/file_system_warning.hpp"
+#include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/image_note.hpp"
 #include "storage/log/log_index.hpp"
@@ -74,9 +74,13 @@ void check_pair(const LogScan& scan, const FileStatus& image, const std::string&
                                             "; " + choice_text(scan, path));
 }
 
-LogScan scan_into(const ImageFile& image, const Beside& beside, int flags, LogIndex* index, const LogSizes& sizes = {},
+LogScan scan_into(const ImageFile& image, const SiblingFiles& siblings, int flags, LogIndex* index,
+                  const LogSizes& sizes = {}, EngineEvents& events = no_engine_events(),
                   const std::function<void(const std::vector<LogSegmentRef>&)>& found = {}) {
+  std::optional<std::uint64_t> first;
   const auto apply = [&](const ScannedRecord& record) {
+    if (!first) first = record.data_position;
+    events.recovery_read(record.data_position - *first + 1);
     if (index == nullptr) return;
     std::uint64_t position = record.data_position;
     for (const LogRange& range : record.ranges) {
@@ -84,7 +88,7 @@ LogScan scan_into(const ImageFile& image, const Beside& beside, int flags, LogIn
       if (!range.zero) position += range.length;
     }
   };
-  return scan_log(image.folder(), image.name(), beside.log, flags, apply, sizes, found);
+  return scan_log(image.folder(), image.name(), siblings.log, flags, apply, sizes, found);
 }
 
 /// Calls `bytes(offset, span)` for what the segment's file has within `[from, until)`, in parts.
@@ -194,7 +198,7 @@ void make_log_durable(const Folder& folder, const std::string& image_name, const
 }
 
 void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, ImageNotes& notes,
-                     const std::atomic<bool>* abandon) {
+                     const std::atomic<bool>* abandon, EngineEvents& events) {
   if (image.pages() < scan.pages) {
     const NotedChange change{notes, image.file()};
     image.grow(scan.pages - image.pages(), ~0ull);
@@ -207,6 +211,7 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, Ima
   std::uint64_t next = 0;
   for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(next)) {
     check_abandoned(abandon, image.path());
+    events.recovery_copied(page, scan.pages);
     PageCopy copy;
     copy.page = page;
     copy.pages = index.alike_until(page) - page;
@@ -226,23 +231,39 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, Ima
 
 }  // namespace
 
+Recovery recovery_of(const RecoveryReport& report, std::int64_t unix_ms) {
+  Recovery recovery;
+  recovery.unix_ms = unix_ms;
+  recovery.log_bytes = report.log_bytes;
+  recovery.log_files = report.segments;
+  recovery.records = report.records;
+  recovery.pages = report.pages;
+  recovery.dropped_files = report.dropped_files;
+  recovery.dropped_records = report.dropped_records;
+  recovery.kept_count = report.kept_files.size();
+  for (const std::string& path : report.kept_files) recovery.kept_files.push_back(file_name(path));
+  recovery.warning = report.warning;
+  return recovery;
+}
+
 ImageIdentity image_identity(const FileStatus& status) noexcept {
   return {status.inode, status.birth_ns, status.generation};
 }
 
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon, const LogSizes& sizes,
-                             Background* lane) {
+                             Background* lane, EngineEvents& events) {
   const Folder& folder = image.folder();
-  const Beside beside = look_beside(folder, image.name());
-  remove_scratch_files(folder, beside);
+  const SiblingFiles siblings = list_siblings(folder, image.name());
+  remove_scratch_files(folder, siblings);
   const FileStatus status = image.file().status();
   LogIndex index;
   LogCheck check{folder};
-  LogScan scan = scan_into(image, beside, O_RDWR, &index, sizes, [&](const std::vector<LogSegmentRef>& segments) {
-    if (is_good_to_map(folder))
-      for (const LogSegmentRef& segment : segments) segment->map();
-    check.begin(segments, lane);
-  });
+  LogScan scan =
+      scan_into(image, siblings, O_RDWR, &index, sizes, events, [&](const std::vector<LogSegmentRef>& segments) {
+        if (is_good_to_map(folder))
+          for (const LogSegmentRef& segment : segments) segment->map();
+        check.begin(segments, lane);
+      });
   RecoveryReport report = report_of(scan, status);
   if (!report.log_found) return report;
   FileSystem& file_system = folder.file_system();
@@ -258,7 +279,7 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   check.keep_only(scan.segments);
   check_abandoned(abandon, image.path());
   make_log_durable(folder, image.name(), scan, check, note_lasts, abandon, sizes);
-  copy_into_image(image, scan, index, notes, abandon);
+  copy_into_image(image, scan, index, notes, abandon, events);
   check_not_cut(scan);
   remove_segments(folder, scan.segments);
   report.replayed = true;
@@ -272,7 +293,7 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   options.refuse_pending_log = false;
   const ImageFile image = ImageFile::open(file_system, path, options);
   const FileStatus status = image.file().status();
-  const LogScan scan = scan_into(image, look_beside(image.folder(), image.name()), O_RDONLY, nullptr);
+  const LogScan scan = scan_into(image, list_siblings(image.folder(), image.name()), O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
   if (report.log_found) check_pair(scan, status, path, file_system.boot(), report);
   return report;
@@ -291,12 +312,12 @@ RecoveryReport drop_log(FileSystem& file_system, const std::string& path) {
   options.create = false;
   options.refuse_pending_log = false;
   const ImageFile image = ImageFile::open(file_system, path, options);
-  const Beside beside = look_beside(image.folder(), image.name());
-  RecoveryReport report = report_of(scan_into(image, beside, O_RDONLY, nullptr), image.file().status());
+  const SiblingFiles siblings = list_siblings(image.folder(), image.name());
+  RecoveryReport report = report_of(scan_into(image, siblings, O_RDONLY, nullptr), image.file().status());
   if (!report.log_found) return report;
   report.pages = report.image_pages;
   set_log_aside(image.folder(), image.name(), report);
-  remove_scratch_files(image.folder(), beside);
+  remove_scratch_files(image.folder(), siblings);
   return report;
 }
 

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include <pageserver/error.hpp>
+#include <pageserver/session.hpp>
 
 #include "storage/engine/background.hpp"
+#include "storage/engine/engine_events.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/image/image_file.hpp"
 #include "storage/log/log_sizes.hpp"
@@ -49,9 +51,14 @@ RecoveryReport recover_log(FileSystem& file_system, const std::string& path, boo
 RecoveryReport drop_log(FileSystem& file_system, const std::string& path);
 
 /// As recover_log(), on an image that the caller holds open and locked. Throws provider_error, with the log kept, soon
-/// after `abandon` is set. With a lane the log is read back from the disk there while it is scanned.
+/// after `abandon` is set. `events` hears how far it is. With a lane the log is read back from the disk there while it
+/// is scanned.
 RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<bool>* abandon = nullptr,
-                             const LogSizes& sizes = {}, Background* lane = nullptr);
+                             const LogSizes& sizes = {}, Background* lane = nullptr,
+                             EngineEvents& events = no_engine_events());
+
+/// A report of a replay as people and clients get it. `unix_ms`: when it was done.
+Recovery recovery_of(const RecoveryReport& report, std::int64_t unix_ms);
 
 /// What identifies an image to its log.
 struct ImageIdentity image_identity(const FileStatus& status) noexcept;

@@ -1,8 +1,8 @@
-// The image's blocks for what is published: reserved before it is answered, given back when it is refused.
+// Reserves the image's blocks for a publish before it is answered, and gives them back when it is refused.
 #include <algorithm>
 #include <utility>
 
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 
 namespace pageserver::storage {
 
@@ -10,25 +10,27 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
   constexpr std::size_t runs_at_once = 256;
   std::vector<PageRun> wanted = pages_with_data(ranges);
   const std::size_t count = wanted.size();
+  std::vector<PageRun> missing;
+  std::size_t at = 0;
   {
-    // From now on a checkpoint that makes holes leaves these pages alone, or reserves them again.
+    // From now on a checkpoint makes no hole of these pages, or reserves their blocks again.
     const Lock lock{mutex_};
     if (!reservations_.possible()) return;
     reservations_.begin_publish(std::move(wanted));
+    at = reservations_.missing(at, runs_at_once, missing);
   }
-  std::vector<PageRun> missing;
   bool changed = false;
-  for (std::size_t at = 0; at < count;) {
-    missing.clear();
-    {
+  for (;;) {
+    if (missing.empty()) {
+      if (at == count) break;
       const Lock lock{mutex_};
       at = reservations_.missing(at, runs_at_once, missing);
+      continue;
     }
-    if (missing.empty()) continue;
     reserved.reserve(reserved.size() + missing.size());
     for (const PageRun& run : missing) {
       if (has_blocks(run)) continue;
-      reserved.push_back(run);  // a part of what is refused may have been had
+      reserved.push_back(run);  // before the call: one that fails may have reserved a part
       changed = true;
       const ImageChange change{*this};
       if (image_->file().reserve(run.first * page_size, (run.end - run.first) * page_size)) continue;
@@ -37,6 +39,7 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
     }
     const Lock lock{mutex_};
     reservations_.add(missing);
+    missing.clear();
   }
   if (changed) consider_settling();
 }
@@ -45,13 +48,13 @@ bool Engine::has_blocks(const PageRun& run) const {
   const std::uint64_t end = run.end * page_size;
   if (end > image_->size()) return false;
   const IoResult hole =
-      retried([&] { return file_system_.seek_hole(image_->file().descriptor(), run.first * page_size); });
+      retried([&] { return image_.file_system().seek_hole(image_->file().descriptor(), run.first * page_size); });
   return hole.ok() && static_cast<std::uint64_t>(hole.value) >= end;
 }
 
-// What is a hole for the file system now, and for the index, was none of anybody's before: neither data nor the blocks
-// of a publish that took effect. (Blocks that somebody reserved and nobody wrote to may go with it.) Nobody else
-// publishes meanwhile, and a checkpoint writes only what the index has.
+// Gives back blocks only of pages that are a hole for the file system and have no piece in the index: those hold no
+// data, and belong to no publish that took effect. (Blocks that another program has reserved without writing to them
+// may go as well.) Nobody else publishes meanwhile, and a checkpoint writes only pages that the index has.
 void Engine::give_back_blocks(std::span<const PageRun> reserved) noexcept {
   constexpr std::size_t ranges_max = 1024;
   if (reserved.empty()) return;
@@ -82,7 +85,7 @@ void Engine::give_back_blocks(std::span<const PageRun> reserved) noexcept {
     }
     if (!unused.empty()) give_back_past_end(unused.back().end);
   } catch (const std::exception&) {
-    // They stay reserved: a later publish of these pages finds them.
+    // The blocks stay reserved: a later publish of these pages uses them.
   }
 }
 
@@ -92,28 +95,28 @@ void Engine::give_back_hole(std::uint64_t begin, std::uint64_t end) {
   static_cast<void>(image_->file().punch_hole(begin, end - begin));
 }
 
-// Blocks past the end of a file go only when its size is set, and then all of them. While a round is under way, which
-// may make the file longer, they stay.
+// Gives back blocks past the file's end. That takes a truncation, which frees all of them. While a round is under way,
+// which may make the file longer, they stay.
 void Engine::give_back_past_end(std::uint64_t end_page) {
   std::uint64_t pages = 0;
   {
     const Lock lock{mutex_};
     pages = image_->pages();
     if (!round_.idle() || end_page <= pages || reservations_.any_from(pages)) return;
-    cutting_image_ = true;
+    round_.hold_off(true);
   }
   const File& file = image_->file();
   FileStatus status;
   try {
     const ImageChange change{*this};
-    // Of another size it is somebody else's doing.
-    if (file_system_.status(file.descriptor(), status).ok() && status.size_bytes == pages * page_size)
-      static_cast<void>(file_system_.truncate(file.descriptor(), pages * page_size));
+    // If the file has another size, somebody else has set it: then it is left alone.
+    if (image_.file_system().status(file.descriptor(), status).ok() && status.size_bytes == pages * page_size)
+      static_cast<void>(image_.file_system().truncate(file.descriptor(), pages * page_size));
   } catch (const MemoryError&) {
-    // The log can't say that the image changes: the blocks stay.
+    // The change can't be noted in the log: the blocks stay.
   }
   const Lock lock{mutex_};
-  cutting_image_ = false;
+  round_.hold_off(false);
   consider_checkpoint();
 }
 

@@ -1,8 +1,8 @@
-// A disk without room: what the log holds goes into the image, so that its files make some; who waits for that.
+// A full disk: a checkpoint brings the log into the image, so that its files can go; sessions wait for that.
 #include <algorithm>
 #include <utility>
 
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 
 namespace pageserver::storage {
 
@@ -10,33 +10,35 @@ bool Engine::is_no_room(const MemoryError& error) noexcept {
   return error.errc() == Errc::no_space || dynamic_cast<const NoRoomError*>(&error) != nullptr;
 }
 
-// Everything is in the image, and yet the last file of the log stays. Tried once for each end of the log.
+// Even when everything is in the image, the log's last file stays. To remove it is tried once for each end of the log.
 bool Engine::log_can_be_emptied() const noexcept {
   return !published().segments.empty() && !room_.was_emptied(tail_.appended().position);
 }
 
-// Worth it only where the room that comes of it may be enough: else the writer is refused, and the holder stays.
-bool Engine::give_up_oldest_holder(std::uint64_t bytes, After& after) noexcept {
+// Gives up the oldest holder only if that may make enough room. Else the writer is refused, and the holder stays.
+bool Engine::give_up_oldest_holder(std::uint64_t bytes, DeferredCalls& deferred) noexcept {
   const SessionState* const oldest = holders_.oldest();
   if (oldest == nullptr || oldest->held.version == published().version ||
-      entered_.position - oldest->held.position < bytes)
+      indexed_.point().position - oldest->held.position < bytes)
     return false;
   const ReadGate::Change change{gate_};
-  holders_.give_up_oldest(true, after.evicted);
+  holders_.give_up_oldest(SessionState::GivenUpFor::room, deferred.evicted);
+  events_.version_given_up();
   return true;
 }
 
 bool Engine::round_makes_room() const noexcept {
   const LogPoint reachable = reachable_point();
-  return reachable.version > checkpointed_.version ||
+  return reachable.version > bound_.checkpointed().version ||
          (reachable.version == published().version && log_can_be_emptied());
 }
 
-/// True when a checkpoint is on its way after which there may be more room. Only a writer's need ends other sessions.
-bool Engine::seek_room(std::uint64_t bytes, bool for_writer, After& after) noexcept {
-  if (stopping_ || options_.read_only || !sync_error_.empty() || checkpoint_error_) return false;
+/// True when a checkpoint is on its way after which there may be more room. Takes the version from pins and forks only
+/// for a writer.
+bool Engine::seek_room(std::uint64_t bytes, bool for_writer, DeferredCalls& deferred) noexcept {
+  if (tasks_.stopping() || options_.read_only || faults_.sync_failed() || faults_.checkpoint_error()) return false;
   while (round_.idle() && !round_makes_room())
-    if (!for_writer || !give_up_oldest_holder(bytes, after)) return false;
+    if (!for_writer || !give_up_oldest_holder(bytes, deferred)) return false;
   room_.want();
   if (round_.idle())
     consider_checkpoint();
@@ -50,34 +52,35 @@ std::string Engine::what_holds_room() const {
   for (const LogSegmentRef& segment : published().segments) bytes += segment->end_position - segment->first_position;
   std::string text = "the log beside it holds " + std::to_string(bytes) +
                      " bytes (limits.log_bytes=" + std::to_string(options_.log_bytes) + ")";
-  if (checkpoint_error_) return text + ", and can't be copied into the image: " + checkpoint_error_->what();
+  if (const MemoryError* const error = faults_.checkpoint_error())
+    return text + ", and can't be copied into the image: " + error->what();
   const SessionState* const oldest = holders_.oldest();
   if (oldest == nullptr || oldest->held.version == published().version)
     return text + ", and a checkpoint makes no more room: what fills the disk is something else";
-  return text + ", of which " + std::to_string(entered_.position - oldest->held.position) + " are held by the " +
-         (oldest->request.access == Access::fork ? "fork " : "pinned reader ") + quoted(oldest->request.name) + " at " +
-         oldest->request.address + ": end that session, or let it refresh";
+  return text + ", of which " + std::to_string(indexed_.point().position - oldest->held.position) +
+         " are held by the " + (oldest->request.access == Access::fork ? "fork " : "pinned reader ") +
+         quoted(oldest->request.name) + " at " + oldest->request.address + ": end that session, or let it refresh";
 }
 
 MemoryError Engine::no_room_error(const SessionRef& state, const MemoryError& error, std::uint64_t bytes,
                                   std::uint64_t rounds_seen) {
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   std::string text = error.what();
   text += "; " + what_holds_room();
-  // Others may take what a checkpoint makes, again and again.
+  // A bound, since other programs may take the room that each checkpoint makes.
   constexpr unsigned sought_max = 64;
   state->rounds_seen = rounds_seen;
   state->awaits_room =
       state->room_sought < sought_max && (room_.rounds_ended() != rounds_seen || room_.emptying() ||
-                                          seek_room(bytes, state->request.access == Access::write, after));
+                                          seek_room(bytes, state->request.access == Access::write, deferred));
   state->room_sought = state->awaits_room ? state->room_sought + 1 : 0;
   return {error.errc(), std::move(text)};
 }
 
 bool Engine::room_may_come(const SessionRef& state, std::function<void()> room) {
   state->callbacks.set_room(std::move(room));
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   if (!std::exchange(state->awaits_room, false)) return false;
   const bool comes =
@@ -85,28 +88,36 @@ bool Engine::room_may_come(const SessionRef& state, std::function<void()> room) 
   if (comes)
     room_.join(state);
   else
-    after.rooms[state->id] = state;
+    deferred.room_waiters[state->id] = state;
   return true;
 }
 
+bool Engine::admits(SessionState& state) noexcept {
+  state.awaits_room = false;
+  // A write that will fail for another reason is let through, so that it gets that error.
+  const bool admitted = !past_log_bound() || faults_.checkpoint_error() || faults_.sync_failed() ||
+                        published().closed || state.right != SessionState::Right::whole;
+  if (admitted) room_.admit(state);
+  return admitted;
+}
+
 bool Engine::may_write(const SessionRef& state, std::function<void()> room) {
-  // Before the engine's mutex, which a callback that runs may want.
+  {
+    const Lock lock{mutex_};
+    if (admits(*state)) return true;
+  }
+  // Before the engine's mutex is locked: a callback that is just running may need that.
   state->callbacks.set_room(std::move(room));
   const Lock lock{mutex_};
-  state->awaits_room = false;
-  // Who would be refused for another reason shall ask and be told.
-  if (!past_log_bound() || checkpoint_error_ || !sync_error_.empty() || published().closed ||
-      state->right != SessionState::Right::whole) {
-    room_.let_in(*state);
-    return true;
-  }
+  if (admits(*state)) return true;
   room_.join(state);
   consider_checkpoint();
   return false;
 }
 
-/// On the checkpoint lane, at the end of a round for which somebody wanted room: spare files go. Where everything is in
-/// the image, and nobody publishes, the log's last file can then go as well.
+/// Called on the checkpoint lane, at the end of a round. Where somebody wanted room, removes the spare files. Where
+/// then everything is in the image, and nobody publishes, begins a new segment, so that the log's last file can go as
+/// well.
 void Engine::begin_empty_segment() noexcept {
   bool room_wanted = false;
   {
@@ -117,12 +128,12 @@ void Engine::begin_empty_segment() noexcept {
   std::uint64_t synced = 0, bytes = 0, version = 0, pages = 0;
   {
     const Lock lock{mutex_};
-    const bool publishes = publishing_ && waiting_commit_.ready.empty();
-    if (!room_.wanted() || stopping_ || publishes || round_.until().position != tail_.appended().position ||
+    const bool publishes = publishing_ && !flushes_.transaction_waits_for_room();
+    if (!room_.wanted() || tasks_.stopping() || publishes || round_.until().position != tail_.appended().position ||
         !log_can_be_emptied())
       return;
     try {
-      // One for this, and one for the commit that may be waiting to be appended.
+      // Room for two: this segment, and one for a commit that may be waiting to be appended.
       const std::size_t segments = published().segments.size();
       if (segments + 2 > published().segments.capacity()) {
         const ReadGate::Change change{gate_};
@@ -141,7 +152,7 @@ void Engine::begin_empty_segment() noexcept {
   try {
     begun = log_.begin_segment(synced, bytes, version, pages);
   } catch (const std::exception&) {
-    // Not even for that is there room.
+    // There is no room even for that.
   }
   const Lock lock{mutex_};
   if (begun.new_segment) {

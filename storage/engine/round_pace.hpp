@@ -1,4 +1,4 @@
-// How fast a checkpoint round copies: so much for each byte that is appended meanwhile.
+// How fast a checkpoint round copies: a fixed number of bytes for each byte that is appended meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace pageserver::storage {
 
-/// A round copies in steps of so many bytes. After each it pauses until enough was appended, or somebody says that it
-/// is in nobody's way. Not thread-safe.
+/// A round copies in steps of `step_bytes`. After each step it pauses until enough was appended to pay for the next
+/// one, or until its caller says that it disturbs nobody. Not thread-safe.
 class RoundPace {
 public:
   /// `ratio`: bytes copied for each one appended; 0: it never waits.
@@ -30,8 +30,10 @@ public:
   bool is_paused() const noexcept { return paused_; }
   /// Whether nothing was appended since the last step began.
   bool is_alone(std::uint64_t position) const noexcept { return position == step_position_; }
-  /// True when the next step is to be submitted; it is no pause any more then. `anyway`: nobody writes whom it could be
-  /// in the way of, or it has to be quick.
+  /// Whether nothing was appended since this was asked the last time.
+  bool is_quiet(std::uint64_t position) noexcept { return std::exchange(asked_position_, position) == position; }
+  /// True when the next step is to be submitted, which ends the pause. `anyway`: nobody writes who could be disturbed,
+  /// or the round is urgent.
   bool resume(bool anyway) noexcept {
     if (!paused_ || (!anyway && ratio_ != 0 && left_bytes_ <= 0)) return false;
     paused_ = false;
@@ -43,6 +45,7 @@ private:
   const std::int64_t step_bytes_;
   std::int64_t left_bytes_ = 0;
   std::uint64_t step_position_ = 0;
+  std::uint64_t asked_position_ = 0;
   bool paused_ = false;
 };
 

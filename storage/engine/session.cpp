@@ -41,7 +41,7 @@ std::uint64_t EngineSession::grow_private(std::uint64_t new_pages) {
 void EngineSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
   if (!state_->bytes) return engine_->read(*state_, offset, buffer);
   const SessionView view = engine_->view(*state_);
-  check_bounds("read", offset, buffer.size(), (view.pages + state_->private_pages) * page_size);
+  base::check_bounds("read", offset, buffer.size(), (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
   if (buffer.empty()) return;
   if (!state_->bytes->covers(offset, buffer.size())) engine_->read_below(*state_, offset, buffer);
@@ -54,7 +54,7 @@ void EngineSession::write(std::uint64_t offset, std::span<const std::byte> data)
     const LogRange range{offset, data.size(), false};
     return engine_->publish(state_, "write", {&range, 1}, data);
   }
-  check_bounds("write", offset, data.size(), pages() * page_size);
+  base::check_bounds("write", offset, data.size(), pages() * page_size);
   if (state_->request.access == Access::write) engine_->check_file_limit("write", offset, data.size());
   change_private(data.size(), [&] { state_->bytes->write(offset, data); });
 }
@@ -82,7 +82,7 @@ void EngineSession::zero(std::uint64_t offset, std::uint64_t length) {
     const LogRange range{offset, length, true};
     return engine_->publish(state_, "zero", {&range, 1}, {});
   }
-  check_bounds("zero", offset, length, pages() * page_size);
+  base::check_bounds("zero", offset, length, pages() * page_size);
   if (state_->request.access == Access::write) engine_->check_file_limit("zero", offset, length);
   change_private(0, [&] { state_->bytes->zero(offset, length); });
 }
@@ -107,7 +107,7 @@ void add_uncovered(std::uint64_t begin, std::uint64_t end, const std::vector<Log
 std::vector<ByteRange> EngineSession::data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                                   std::uint64_t& described_until) {
   const SessionView view = engine_->view(*state_);
-  check_bounds("data_ranges", offset, length, (view.pages + state_->private_pages) * page_size);
+  base::check_bounds("data_ranges", offset, length, (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
   const std::uint64_t published = view.pages * page_size;
   const std::uint64_t end = offset + length;

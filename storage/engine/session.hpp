@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
 
 namespace pageserver::storage {
 
@@ -31,6 +31,8 @@ public:
   bool may_write(std::function<void()> room) override;
   bool room_may_come(std::function<void()> room) override;
   void on_notice(Notice notice) override;
+  std::uint64_t private_bytes() const noexcept override { return state_->bytes ? state_->bytes->bytes() : 0; }
+  void revoke(const std::string& reason) override { engine_->revoke(state_, reason); }
   void note_request(std::int64_t now_ms) noexcept override;
 
 private:

@@ -1,4 +1,4 @@
-// How many sessions a store has, for reports.
+// Counts the sessions of a store by their kind, for reports.
 #pragma once
 
 #include <cstdint>

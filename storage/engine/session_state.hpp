@@ -1,4 +1,4 @@
-// What the engine keeps for one session.
+// The engine's state of one session.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,9 @@
 
 namespace pageserver::storage {
 
-/// The calls that a session waits for. Each runs at most once, and none once end() has returned. They run without any
-/// lock of the engine. They don't throw: one that does is done all the same, since there is nobody to tell.
+/// The callbacks that a session waits for. Each runs at most once, and none runs once end() has returned. They run
+/// without any lock of the engine. A callback must not throw; one that does counts as run, and its exception is
+/// dropped.
 class SessionCallbacks {
 public:
   void set_done(StoreSession::Done done);
@@ -53,15 +54,20 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   // Guarded by the engine's mutex.
   Right right = Right::whole;
   std::string lost_reason;
-  bool given_up_for_room = false;  ///< version_given_up: the disk was full
-  bool awaits_room = false;        ///< its last change found none, and some may come
-  std::uint64_t rounds_seen = 0;   ///< rounds_ended() before that change
-  unsigned room_sought = 0;        ///< times in a row
-  bool counted = false;            ///< as a session of the store
-  LogPoint held;                   ///< of a pin or a fork: its version
+  enum class GivenUpFor : std::uint8_t {
+    held_bytes,  ///< it held more of the log than pins and forks may
+    room,        ///< the disk was full
+    memory,      ///< what finds bytes in the logs of all stores took more than it may
+  };
+  GivenUpFor given_up_for = GivenUpFor::held_bytes;  ///< version_given_up
+  bool awaits_room = false;                          ///< its last change found no room, and a checkpoint may make some
+  std::uint64_t rounds_seen = 0;                     ///< rounds_ended() before that change
+  unsigned room_sought = 0;                          ///< how many times in a row it found none
+  bool counted = false;                              ///< it is one of the store's SessionCounts
+  LogPoint held;                                     ///< the version that a pin or a fork holds
   std::uint64_t held_pages = 0;
 
-  // Used by one call of the session at a time, as StoreSession promises, or by the flush that it waits for.
+  // Used by one call of the session at a time, as StoreSession demands, or by the flush that the session waits for.
   std::unique_ptr<PrivateBytes> bytes;  ///< of an on_flush writer or a fork; else null
   std::uint64_t private_pages = 0;      ///< grown and not published
 

@@ -126,8 +126,8 @@ void drop_behind_cut(const Folder& folder, const std::string& image_name, const 
 }
 
 void set_log_aside(const Folder& folder, const std::string& image_name, RecoveryReport& report) {
-  const Beside beside = look_beside(folder, image_name);
-  for (auto name = beside.log.rbegin(); name != beside.log.rend(); ++name)
+  const SiblingFiles siblings = list_siblings(folder, image_name);
+  for (auto name = siblings.log.rbegin(); name != siblings.log.rend(); ++name)
     note_kept(folder, keep(folder, image_name, *name), report);
   folder.sync();
 }

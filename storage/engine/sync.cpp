@@ -1,10 +1,10 @@
-// Making the log durable, on the sync lane. Everybody who waits when a sync begins shares it.
+// Makes the log durable, on the sync lane. All flushes that wait when a sync begins share it.
 #include <algorithm>
 #include <new>
 #include <utility>
 
-#include "base/mutation.hpp"
-#include "storage/engine/core.hpp"
+#include "storage/engine/engine.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
@@ -19,25 +19,19 @@ Background::Ready Engine::make_ready(Task task) {
 void Engine::run_task(Task task) noexcept {
   {
     const Lock lock{mutex_};
-    if (stopping_) return;
-    ++tasks_running_;
+    if (!tasks_.begin()) return;
   }
   (this->*task)();
   const Lock lock{mutex_};
-  --tasks_running_;
-  idle_.notify_all();
+  tasks_.end();
 }
 
-void Engine::schedule_sync(Background::Ready ready) noexcept {
-  if (!sync_scheduled_.exchange(true)) sync_lane_.submit_ready(std::move(ready));
-}
-
-// What is written without a flush goes to the disk little by little, so that a flush, or a checkpoint, which comes at
-// last, has little left to wait for.
+// Tells the disk now and then to write what was appended without a flush. So a flush or checkpoint that comes later has
+// little to wait for.
 void Engine::consider_writeback() noexcept {
   if (!tail_.wants_writeback()) return;
   try {
-    sync_lane_.submit_ready(make_ready(&Engine::writeback_task));
+    lanes_.submit_to_sync_lane(make_ready(&Engine::writeback_task));
     tail_.writeback_scheduled();
   } catch (const std::bad_alloc&) {
     // A later publish asks again.
@@ -62,26 +56,27 @@ void Engine::writeback_task() noexcept {
           parts.push_back({segment, segment->offset_of(begin), segment->end_position - begin});
       }
     } catch (const std::bad_alloc&) {
-      return;  // as in consider_writeback()
+      return;  // a later publish asks again
     }
     tail_.end_writeback();
   }
   for (const Part& part : parts)
-    file_system_.start_writeback(part.segment->file.descriptor(), part.offset, part.length);
+    image_.file_system().start_writeback(part.segment->file.descriptor(), part.offset, part.length);
 }
 
-// Writes without a flush come in rows: what is left of the last one is settled by the next look at the store.
+// At most one such task in a tenth of a second, since writes without a flush mostly come in series. The last change of
+// a series may stay unsettled until the next stat() or sync.
 void Engine::consider_settling() noexcept {
-  if (!notes_.wants_to_settle() || settling_scheduled_.exchange(true)) return;
+  if (!notes_.wants_to_settle() || !lanes_.claim_settling()) return;
   try {
-    sync_lane_.submit_ready(make_ready(&Engine::settle_task));
+    lanes_.submit_to_sync_lane(make_ready(&Engine::settle_task));
   } catch (const std::bad_alloc&) {
-    settling_scheduled_ = false;
+    lanes_.settling_begins();
   }
 }
 
 void Engine::settle_task() noexcept {
-  settling_scheduled_ = false;
+  lanes_.settling_begins();
   notes_.settle(image_->file());
 }
 
@@ -106,25 +101,28 @@ void Engine::sync_log(std::uint64_t until) {
       from = segment->first_position + 1;
     }
     if (!mutated(Mutation::drop_log_sync)) segment->file.sync_data();
+    notes_.header_synced(*segment);
   }
-  if (new_entry && !mutated(Mutation::drop_log_entry_sync)) folder_.sync();
+  if (new_entry && !mutated(Mutation::drop_log_entry_sync)) image_.folder().sync();
 }
 
 void Engine::sync_task() noexcept {
   LogPoint target;
   {
     const Lock lock{mutex_};
-    sync_scheduled_ = false;
-    if (!sync_error_.empty()) return;
+    lanes_.sync_begins();
+    if (faults_.sync_failed()) return;
     const auto begun = tail_.begin_sync(mutated(Mutation::share_block_in_sync));
     if (!begun) return;
     target = *begun;
   }
-  // What is about to become durable knows the image as it is now.
+  // Before the sync, which makes the note durable as well.
   notes_.settle(image_->file());
   std::string misplaced;
+  events_.log_sync_begins();
   try {
     sync_log(target.position);
+    events_.log_sync_ended();
     misplaced = find_misplaced();
   } catch (...) {
     return fail_sync();
@@ -133,37 +131,32 @@ void Engine::sync_task() noexcept {
   finish_sync(target, misplaced);
 }
 
-// Many ranges take long to enter into the index. Readers don't see those of a version that is not visible yet, so that
-// most of them go there in parts, and nobody waits for long.
+// To enter many ranges into the index takes long. Readers don't see pieces of a version that is not visible yet: so the
+// ranges of a large transaction are entered in parts before it becomes visible, and nobody waits for long.
 void Engine::stage_commit(const LogPoint& target) noexcept {
   const std::uint64_t entries_at_once = options_.index_entries_at_once;
   std::vector<LoggedRange> ranges;
   std::uint64_t version = 0;
   {
     const Lock lock{mutex_};
-    for (Flush& flush : flushes_) {
-      if (flush.position > target.position || !flush.commit) continue;
-      std::uint64_t entries = 0;
-      for (const LoggedRange& logged : flush.commit->ranges) {
-        entries += logged.range.zero ? 1 : logged.range.length / page_size + 1;
-        if (logged.range.zero && length_within(logged.range, entries_at_once) < logged.range.length)
-          entries = entries_at_once + 1;
-        if (entries > entries_at_once) break;
-      }
-      if (entries <= entries_at_once) continue;
-      version = flush.commit->publishing.version;
-      ranges = std::exchange(flush.commit->ranges, {});
-      staged_over_ = published().version;
+    Commit* const commit = flushes_.commit_until(target.position);
+    if (commit == nullptr) return;
+    std::uint64_t entries = 0;
+    for (const LoggedRange& logged : commit->ranges) {
+      entries += logged.range.zero ? 1 : logged.range.length / page_size + 1;
+      if (logged.range.zero && length_within(logged.range, entries_at_once) < logged.range.length)
+        entries = entries_at_once + 1;
+      if (entries > entries_at_once) break;
     }
+    if (entries <= entries_at_once) return;
+    version = commit->publishing.version;
+    ranges = std::exchange(commit->ranges, {});
+    indexed_.stage_above(published().version);
   }
   stage(ranges, version);
   if (ranges.empty()) return;
   const Lock lock{mutex_};
-  for (Flush& flush : flushes_) {
-    if (!flush.commit || flush.commit->publishing.version != version) continue;
-    flush.commit->ranges = std::move(ranges);
-    break;
-  }
+  if (Commit* const commit = flushes_.commit_until(target.position)) commit->ranges = std::move(ranges);
 }
 
 void Engine::stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noexcept {
@@ -175,18 +168,18 @@ void Engine::stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noex
     }
     ranges.clear();
   } catch (const std::bad_alloc&) {
-    // Those that are there are entered once more, with the rest.
+    // All ranges are entered once more later. To enter one twice has no effect.
   }
 }
 
-// A transaction is visible also when its flush fails since a file is not in its place: its record is in the log, and
+// A transaction becomes visible also when its flush fails because image or log are away: its record is in the log, and
 // durable once the file is back.
 void Engine::finish_sync(const LogPoint& target, const std::string& misplaced) noexcept {
   std::exception_ptr failure;
-  After after{*this};
+  DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   try {
-    if (!misplaced.empty()) failure = std::make_exception_ptr(misplaced_error("flush of", misplaced));
+    if (!misplaced.empty()) failure = std::make_exception_ptr(faults_.misplaced_error("flush of", misplaced));
     note_placement(misplaced);
   } catch (const std::bad_alloc&) {
     failure = std::current_exception();
@@ -194,62 +187,47 @@ void Engine::finish_sync(const LogPoint& target, const std::string& misplaced) n
   for (const LogSegmentRef& segment : published().segments)
     if (segment->first_position < target.position) segment->entry_synced = true;
   tail_.end_sync(target);
-  for (auto next = flushes_.begin(); next != flushes_.end();) {
-    const auto flush = next++;
-    if (flush->position > target.position) continue;
-    if (flush->commit) {
-      // It is durable, so that the answer is a success and nothing of it is private any more.
-      make_visible(flush->state, flush->commit->publishing, flush->commit->ranges, after);
-      flush->state->private_pages = 0;
-      flush->published = true;
-      end_visible(after);
+  flushes_.take_until(target.position, deferred.flushes);
+  for (Flush& flush : deferred.flushes) {
+    if (flush.commit) {
+      // It is durable: its bytes are not private any more.
+      make_visible(flush.state, flush.commit->publishing, flush.commit->ranges, deferred);
+      flush.state->private_pages = 0;
+      flush.published = true;
+      end_visible(deferred);
+      events_.commit_ended();
     }
-    if (flush->for_checkpoint) submit_checkpoint();
-    flush->error = failure;
-    if (flush->state)
-      after.flushes.splice(after.flushes.end(), flushes_, flush);
-    else
-      flushes_.erase(flush);
+    if (flush.for_checkpoint) submit_checkpoint();
+    flush.error = failure;
   }
 }
 
 void Engine::fail_sync() noexcept {
-  notes_.repeat();
-  After after{*this};
-  const Lock lock{mutex_};
-  if (sync_error_.empty()) {
-    try {
-      try {
-        throw;
-      } catch (const MemoryError& error) {
-        sync_error_ = error.what();
-      }
-    } catch (...) {
-      sync_error_ = "out of memory";  // few enough letters to take none
-    }
+  bool new_segment = false;
+  {
+    const Lock lock{mutex_};
+    new_segment = !published().segments.empty() && !published().segments.back()->entry_synced;
   }
+  notes_.repeat(new_segment);
+  events_.sync_failed();
+  DeferredCalls deferred{*this};
+  const Lock lock{mutex_};
+  faults_.note_failed_sync();
   std::exception_ptr failure;
   try {
-    failure = std::make_exception_ptr(not_durable_error());
+    failure = std::make_exception_ptr(faults_.not_durable_error());
   } catch (...) {
     failure = std::current_exception();
   }
-  for (auto next = flushes_.begin(); next != flushes_.end();) {
-    const auto flush = next++;
-    if (flush->commit) end_publish(after);
-    if (flush->for_checkpoint) round_.end();
-    flush->error = failure;
-    if (flush->state) after.flushes.splice(after.flushes.end(), flushes_, flush);
+  flushes_.take_all(deferred.flushes);
+  for (Flush& flush : deferred.flushes) {
+    if (flush.commit) end_publish(deferred);
+    if (flush.for_checkpoint) round_.end();
+    flush.error = failure;
   }
-  flushes_.clear();
   room_.end_round();
-  take_rooms(after);
-  if (mutated(Mutation::success_after_failed_sync)) sync_error_.clear();
-}
-
-MemoryError Engine::not_durable_error() const {
-  return {Errc::provider_error, "flush of " + quoted(shown_path_) + ": nothing is durable since a sync failed (" +
-                                    sync_error_ + "); restart to recover from the log, and look after the disk"};
+  call_room_waiters(deferred);
+  if (mutated(Mutation::success_after_failed_sync)) faults_.forget_failed_sync();
 }
 
 }  // namespace pageserver::storage

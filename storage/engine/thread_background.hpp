@@ -44,7 +44,7 @@ private:
       task.splice(task.end(), tasks_, tasks_.begin());
       lock.unlock();
       task.front()();
-      task.clear();  // what it holds is released outside the lock too
+      task.clear();  // without the lock: destroying what the task holds may run any code
       lock.lock();
     }
   }

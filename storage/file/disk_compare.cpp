@@ -10,14 +10,14 @@
 #include <span>
 #include <vector>
 
-#include "base/mutation.hpp"
 #include "storage/file/file_system_warning.hpp"
 #include "storage/file/mapped_file.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-// What O_DIRECT needs at most of offsets, lengths and memory: the largest sector of disks.
+// O_DIRECT wants offsets, lengths and memory aligned to the disk's sectors: 4096 bytes at most.
 constexpr std::uint64_t block_bytes = 4096;
 constexpr std::uint64_t part_bytes = 1ull << 20;
 
@@ -30,7 +30,8 @@ AlignedBytes make_aligned(std::uint64_t length) {
   return AlignedBytes{static_cast<std::byte*>(::operator new[](length, std::align_val_t{block_bytes}))};
 }
 
-/// Some file systems take O_DIRECT, and read from the page cache all the same.
+/// Whether an O_DIRECT read of this file comes from the disk. Some file systems accept the flag and answer from the
+/// page cache.
 bool reads_disk(const FileStatus& status, const File& file) {
   if (status.direct_reads) return *status.direct_reads;
   constexpr std::uint64_t zfs = 0x2FC12FC1;
@@ -40,7 +41,7 @@ bool reads_disk(const FileStatus& status, const File& file) {
   return magic != zfs && file_system_warning(magic).empty();
 }
 
-/// As write_fully() and its like, but goes on only from where a block begins, as such reads must.
+/// As read_fully(), but each call begins at a block, as O_DIRECT wants.
 std::uint64_t read_blocks(const File& file, std::uint64_t offset, std::span<std::byte> buffer) {
   std::uint64_t done = 0;
   while (done < buffer.size()) {
@@ -81,7 +82,7 @@ std::optional<std::uint64_t> disk_prefix(const Folder& folder, const std::string
   std::uint64_t at = 0;
   for (std::uint64_t until; at < (until = std::min<std::uint64_t>(limit, ours.size_bytes));) {
     const auto wanted = static_cast<std::size_t>(std::min(until - at, part_bytes));
-    // Whole blocks: of the last one the file may have a part only.
+    // Whole blocks are asked for: the file may end within the last one.
     const std::uint64_t whole = (wanted + block_bytes - 1) / block_bytes * block_bytes;
     if (read_blocks(direct, at, {disk.get(), static_cast<std::size_t>(whole)}) < wanted) break;
     if (!same(at, {disk.get(), wanted})) break;

@@ -77,7 +77,7 @@ Explanation explain_missing(FileSystem& file_system, const std::string& path) {
   return {Errc::not_found, "there is no such file", "check the path; opening for writing creates it"};
 }
 
-/// Who asked for that size may be a client; or, for a file that is there already, nobody.
+/// The remedy names no request: a client may have asked for that size, or the file was there before.
 Explanation explain_size() {
   const std::uint64_t limit = file_size_limit();
   if (limit == ~0ull) return {Errc::limit_exceeded, "", "the file system takes no file of that size: ask for less"};

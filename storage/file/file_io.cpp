@@ -38,7 +38,7 @@ IoResult write_fully(FileSystem& file_system, int file, std::uint64_t offset, st
   while (done < data.size()) {
     const auto result = retried([&] { return file_system.write_at(file, offset + done, data.subspan(done)); });
     if (!result.ok()) return result;
-    // No regular file does this; asking again for ever would be worse than saying so.
+    // No regular file does this. An error is better than a loop without end.
     if (result.value == 0) return {-1, EIO};
     done += static_cast<std::size_t>(result.value);
   }
@@ -69,7 +69,7 @@ File::~File() { close(); }
 
 File File::open(FileSystem& file_system, const std::string& path, int flags, std::uint32_t mode,
                 std::string_view action) {
-  std::string kept{path};  // while there is no descriptor that would be lost without memory for it
+  std::string kept{path};  // copied first: without memory for it the open descriptor would be lost
   const auto opened = retried([&] { return file_system.open(path, flags, mode); });
   if (!opened.ok()) throw file_error(file_system, action, path, opened.error);
   return {file_system, static_cast<int>(opened.value), std::move(kept)};
@@ -77,6 +77,13 @@ File File::open(FileSystem& file_system, const std::string& path, int flags, std
 
 void File::close() noexcept {
   if (descriptor_ >= 0) file_system_->close(std::exchange(descriptor_, -1));
+}
+
+void File::close_and_tell() {
+  if (descriptor_ < 0) return;
+  const int error = file_system_->close(std::exchange(descriptor_, -1));
+  // Interrupted, it is closed all the same.
+  if (error != 0 && error != EINTR) fail("close", error);
 }
 
 void File::fail(std::string_view action, int error) const { throw file_error(*file_system_, action, path_, error); }
@@ -107,7 +114,7 @@ void File::write_parts(std::uint64_t offset, std::span<const std::span<const std
   std::uint64_t length = 0;
   for (const auto& part : parts) length += part.size();
   if (!result.ok()) fail(numbers("write", offset, length), result.error);
-  // What it left, if anything: part by part.
+  // A call may write less than all of it: the rest is written part by part.
   auto done = static_cast<std::uint64_t>(result.value);
   for (const auto& part : parts) {
     const std::uint64_t skipped = std::min<std::uint64_t>(done, part.size());
@@ -149,7 +156,7 @@ std::vector<ByteRange> File::data_ranges(std::uint64_t offset, std::uint64_t end
   described_until = end;
   for (offset = next_data(offset, end); offset < end; offset = next_data(offset, end)) {
     const IoResult hole = retried([&] { return file_system_->seek_hole(descriptor_, offset); });
-    // Not behind `offset`: it became a hole just now, or nothing is known of holes.
+    // Not behind `offset` where that became a hole just now, or the file system knows of no holes.
     const std::uint64_t found = hole.ok() ? static_cast<std::uint64_t>(hole.value) : end;
     const std::uint64_t stop = found <= offset ? end : std::min(found, end);
     ranges.push_back({offset, stop - offset});

@@ -1,4 +1,4 @@
-// One open file over the seam: transfers that are whole or an error, and errors that people can act on.
+// An open file over the seam: each transfer is whole or an error, and each error says what people can do.
 #pragma once
 
 #include <cstddef>
@@ -46,8 +46,8 @@ IoResult read_fully(FileSystem& file_system, int file, std::uint64_t offset, std
 IoResult write_fully(FileSystem& file_system, int file, std::uint64_t offset, std::span<const std::byte> data,
                      std::size_t& done);
 
-/// An open file, closed by the destructor. Every call may throw MemoryError as file_error() makes it; `action` is what
-/// its text starts with, and is made up from the numbers where a call takes none.
+/// An open file, closed by the destructor. Every call may throw file_error(); its text begins with `action`, or with
+/// the call's name and numbers where the call takes no `action`.
 ///
 /// Threads: any for the const calls, as with the system calls themselves.
 class File {
@@ -55,7 +55,7 @@ public:
   File() = default;
   /// Takes over `descriptor`.
   File(FileSystem& file_system, int descriptor, std::string path);
-  /// The same file, which has another path now.
+  /// Takes over `other`, which has another path now.
   File(File&& other, std::string path) noexcept;
   File(File&& other) noexcept;
   File& operator=(File&& other) noexcept;
@@ -70,8 +70,10 @@ public:
   const std::string& path() const noexcept { return path_; }
   FileSystem& file_system() const noexcept { return *file_system_; }
   void close() noexcept;
+  /// As close(), and says what the system says: that writes which had seemed to succeed are lost.
+  void close_and_tell();
 
-  /// Fills `buffer`; a file that ends before is provider_error.
+  /// Fills `buffer`. Throws provider_error when the file ends before that.
   void read(std::uint64_t offset, std::span<std::byte> buffer) const;
   /// Fills `buffer` as far as the file goes; returns the number of bytes.
   std::size_t read_up_to(std::uint64_t offset, std::span<std::byte> buffer) const;
@@ -83,11 +85,11 @@ public:
   bool reserve(std::uint64_t offset, std::uint64_t length) const;
   /// False where the file system can't punch holes; nothing changed then.
   bool punch_hole(std::uint64_t offset, std::uint64_t length) const;
-  /// Parts of `[offset, end)` that may hold data, in rising order, `ranges_max` of them at most: the rest, up to
-  /// `described_until`, is a hole. Where the file system can't say what is one, all of it may hold data.
+  /// The parts of `[offset, end)` that may hold data, in rising order, at most `ranges_max`. Sets `described_until`:
+  /// all else before that is a hole. Where the file system knows of no holes, everything may hold data.
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t end, std::size_t ranges_max,
                                      std::uint64_t& described_until) const;
-  /// The first byte from `offset` on and before `end` that may hold data; `end`: none does.
+  /// The first byte in `[offset, end)` that may hold data; `end` when there is none.
   std::uint64_t next_data(std::uint64_t offset, std::uint64_t end) const;
   void sync_data() const;
   void sync() const;
@@ -105,8 +107,7 @@ private:
 bool exists(FileSystem& file_system, const std::string& path, FileStatus& status);
 /// Makes the entries of the folder that holds `path` durable: after creating, renaming or removing it.
 void sync_parent_folder(FileSystem& file_system, const std::string& path);
-/// For programs that have no folder open: what a store does with its files, it does through its Folder. Both paths are
-/// in one folder.
+/// For programs that have no folder open; a store renames its files through its Folder. Both paths are in one folder.
 void rename_file(FileSystem& file_system, const std::string& from, const std::string& to);
 /// True when the file was there and was removed.
 bool remove_file(FileSystem& file_system, const std::string& path);
@@ -115,7 +116,7 @@ std::vector<std::string> list_folder(FileSystem& file_system, const std::string&
 /// The whole of a small file, also of one under /proc, which has no size; empty when it can't be read.
 std::string text_of_file(FileSystem& file_system, const std::string& path);
 
-/// True for errors that say "this file system can't", as fallocate(2) and lseek(2) do.
+/// True for the errors of fallocate(2) and lseek(2) that mean "this file system can't do that".
 bool is_unsupported(int error) noexcept;
 
 }  // namespace pageserver::storage

@@ -12,7 +12,7 @@
 
 namespace pageserver::storage {
 
-/// What a call returned: `value` >= 0 on success, else `error` is an errno and `value` is -1.
+/// The result of a call: `value` >= 0 on success, else `error` is an errno and `value` is -1.
 struct [[nodiscard]] IoResult {
   std::int64_t value = 0;
   int error = 0;
@@ -27,7 +27,8 @@ struct FileStatus {
   std::uint64_t links = 0;
   std::uint64_t mount = 0;    ///< a number of the mount that it was reached through; 0 where the kernel does not say
   std::int64_t birth_ns = 0;  ///< 0 where the file system does not say
-  /// Of an open file without a birth time: tells it from another one that had the same inode number; 0: not known.
+  /// Of an open file without a birth time: a number that tells it from an earlier file of the same inode number; 0: not
+  /// known.
   std::uint64_t generation = 0;
   std::int64_t modified_ns = 0;
   std::int64_t changed_ns = 0;  ///< anything about it, names of a folder too; nobody can set it. 0: not known
@@ -39,21 +40,21 @@ struct FileStatus {
   std::uint32_t gid = 0;
 };
 
-/// One run of the operating system: what is written in it and not synced is lost with its end, or what of it the disk
-/// happens not to have.
+/// One run of the operating system. Its end loses bytes that were written and not synced, unless the disk happens to
+/// have them.
 struct Boot {
-  std::uint64_t id = 0;         ///< another one in each run, as far as can be told; 0: not known
+  std::uint64_t id = 0;         ///< differs from that of other runs; 0: not known
   std::int64_t started_ns = 0;  ///< by now_ns() as it is set now; 0: not known
 };
 
 enum class LockKind : std::uint8_t { shared, exclusive };
 
-/// The calls that we need, each as thin as the system call it stands for: no loops over short transfers or EINTR, no
-/// messages, no locks of its own. A file is the descriptor that open() returned. Callers loop and explain
+/// The calls that storage/ needs, each as thin as the system call it stands for: no loops over short transfers or
+/// EINTR, no messages, no locks of its own. A file is the descriptor that open() returned. Callers loop and explain
 /// (file_io.hpp).
 ///
-/// Every call is pure: one with a body of its own would be missed by whoever stands between us and another file system,
-/// without a word. What forwards to another derives from ForwardingFileSystem.
+/// Every call is pure. With a default body, a class that forwards to another file system could miss a call and nobody
+/// would notice. A class that forwards derives from ForwardingFileSystem.
 ///
 /// Threads: any, also on one descriptor, as with the system calls themselves.
 class FileSystem {
@@ -67,7 +68,8 @@ public:
   virtual IoResult open(const std::string& path, int flags, std::uint32_t mode) = 0;
   /// openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS: `name` can't leave the open directory `directory`.
   virtual IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) = 0;
-  virtual void close(int file) noexcept = 0;
+  /// The descriptor is gone in any case. The value is 0, or the errno of writes which had seemed to succeed.
+  virtual int close(int file) noexcept = 0;
 
   virtual IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) = 0;
@@ -85,7 +87,7 @@ public:
   /// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: the disk begins to write what was written there. A hint, which
   /// promises nothing.
   virtual void start_writeback(int file, std::uint64_t offset, std::uint64_t length) noexcept = 0;
-  /// posix_fadvise(2) with POSIX_FADV_DONTNEED: what of it is on disk need not stay in memory. A hint as well.
+  /// posix_fadvise(2) with POSIX_FADV_DONTNEED: pages that are on disk need not stay in memory. A hint as well.
   virtual void drop_from_memory(int file, std::uint64_t offset, std::uint64_t length) noexcept = 0;
   /// fdatasync(2): the content and the size are durable.
   virtual IoResult sync_data(int file) = 0;
@@ -104,11 +106,11 @@ public:
   /// flock(2) without waiting: EWOULDBLOCK when someone else holds it. Closing the descriptor releases it, unless a
   /// child after fork(2) still has it.
   virtual IoResult lock(int file, LockKind lock) = 0;
-  /// flock(2) with LOCK_UN: whoever else has the descriptor holds the lock no longer either.
+  /// flock(2) with LOCK_UN: also releases it for other processes that share the descriptor.
   virtual void unlock(int file) noexcept = 0;
 
-  /// mmap(2), shared and for reading only, of the file's first `length` bytes, which may lie past its end: those must
-  /// not be touched. ENOTSUP where there is nothing to map: callers then read.
+  /// mmap(2), shared and for reading only, of the file's first `length` bytes. Bytes past the file's end are mapped,
+  /// too, and must not be touched. ENOTSUP where there is nothing to map: callers then read.
   virtual IoResult map(int file, std::uint64_t length, const std::byte*& address) = 0;
   virtual void unmap(const std::byte* address, std::uint64_t length) noexcept = 0;
 
@@ -123,16 +125,8 @@ public:
   /// has the name.
   virtual IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) = 0;
   virtual IoResult remove_beneath(int directory, const std::string& name) = 0;
-  /// The names in it, in no order, without "." and "..".
-  virtual IoResult list(int directory, std::vector<std::string>& names) = 0;
-  /// Those that begin so.
-  virtual IoResult list_beginning(int directory, const std::string& prefix, std::vector<std::string>& names) {
-    std::vector<std::string> all;
-    const IoResult listed = list(directory, all);
-    for (std::string& name : all)
-      if (name.compare(0, prefix.size(), prefix) == 0) names.push_back(std::move(name));
-    return listed;
-  }
+  /// The names in it that begin with `prefix`, in no order, without "." and "..".
+  virtual IoResult list(int directory, const std::string& prefix, std::vector<std::string>& names) = 0;
 };
 
 /// The operating system's own files.

@@ -6,12 +6,12 @@
 #include <cerrno>
 #include <utility>
 
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-// How often a name that was just removed may be taken again by someone else.
+// How often a name is freed and tried again when others keep taking it.
 constexpr int attempts_max = 16;
 
 }  // namespace
@@ -107,12 +107,8 @@ bool Folder::remove(const std::string& name) const {
   throw file_error(file_system(), "remove", path_of(name), result.error);
 }
 
-IoResult Folder::try_names(std::vector<std::string>& names) const {
-  return retried([&] { return file_system().list(descriptor(), names); });
-}
-
-IoResult Folder::try_names_beginning(const std::string& prefix, std::vector<std::string>& names) const {
-  return retried([&] { return file_system().list_beginning(descriptor(), prefix, names); });
+IoResult Folder::try_names(std::vector<std::string>& names, const std::string& prefix) const {
+  return retried([&] { return file_system().list(descriptor(), prefix, names); });
 }
 
 std::vector<std::string> Folder::names() const {

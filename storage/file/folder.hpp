@@ -15,38 +15,38 @@
 
 namespace pageserver::storage {
 
-/// Every file of a store is opened, renamed, listed and removed through one open folder, never by its path: when
-/// someone moves the folder while the store is open, image and log stay together, wherever they are now.
+/// A store opens, renames, lists and removes each of its files through one open folder, never by its path: image and
+/// log stay together when somebody moves the folder while the store is open.
 ///
-/// A handle: copies share the descriptor, which is closed with the last of them or by close(). A name is one component;
-/// a symbolic link of that name is never followed. Calls that fail throw what file_error() makes of it. Threads: any.
+/// A Folder is a handle: copies share the descriptor, which is closed with the last of them or by close(). A name is
+/// one component; a symbolic link of that name is never followed. Calls that fail throw file_error(). Threads: any.
 class Folder {
 public:
   Folder() = default;
   /// A folder that may be entered but not read can be opened too: then names() and sync() fail.
   static Folder open(FileSystem& file_system, const std::string& path, std::string_view action = "open the folder");
-  /// As open(), for those who explain a failure in their own words.
+  /// As open(), for callers that explain a failure in their own words.
   static IoResult try_open(FileSystem& file_system, const std::string& path, Folder& folder);
 
   bool is_open() const noexcept { return state_ != nullptr && state_->file.is_open(); }
   FileSystem& file_system() const noexcept { return state_->file.file_system(); }
-  /// As it was given to open(): for messages.
+  /// The path that open() was given: for messages.
   const std::string& path() const noexcept { return state_->file.path(); }
-  /// Where `name` was when the folder was opened: for messages.
+  /// The path of `name` when the folder was opened: for messages.
   std::string path_of(const std::string& name) const;
-  /// For no more than calls of FileSystem.
+  /// For calls of FileSystem only.
   int descriptor() const noexcept { return state_->file.descriptor(); }
   /// It may be entered but not read.
   bool unreadable() const noexcept { return state_->unreadable; }
 
   IoResult try_open_file(const std::string& name, int flags, std::uint32_t mode) const;
   File open_file(const std::string& name, int flags, std::uint32_t mode, std::string_view action) const;
-  /// A new file for reading and writing, under a name that only files of ours have. A file that has it already is
-  /// removed, and not written to: it may have other names. Throws provider_error when it is no regular file, which is
-  /// nothing of ours.
+  /// Makes a file for reading and writing, under a name that only a store's own files have. A file that has the name
+  /// already is removed, and not written to, since it may have other names. Throws provider_error when that is no
+  /// regular file: a store makes none.
   File create_file(const std::string& name, std::uint32_t mode, std::string_view action) const;
   IoResult try_create_file(const std::string& name, std::uint32_t mode, std::string_view action) const;
-  /// The same, without the name from then on: the file goes with its descriptor.
+  /// The same, and the name is removed: the file goes with its descriptor.
   File create_unnamed(const std::string& name, std::string_view action) const;
   /// True when something has the name, a symbolic link included; `status` describes it.
   bool has(const std::string& name, FileStatus& status) const;
@@ -56,14 +56,14 @@ public:
   void rename(const std::string& from, const std::string& to) const;
   /// True when the file was there and was removed.
   bool remove(const std::string& name) const;
-  IoResult try_names(std::vector<std::string>& names) const;
+  /// The names that begin with `prefix`.
+  IoResult try_names(std::vector<std::string>& names, const std::string& prefix = {}) const;
   std::vector<std::string> names() const;
-  IoResult try_names_beginning(const std::string& prefix, std::vector<std::string>& names) const;
-  /// A remove() failed, or leave_names() was called: somebody has to look for what is left before the end.
+  /// True once a remove() failed or leave_names() was called: the store looks for what is left when it closes.
   bool left_names() const noexcept { return state_->left_names; }
-  /// Something of ours stays in the folder that should not.
+  /// Notes that a file of the store stays in the folder that should not.
   void leave_names() const noexcept { state_->left_names = true; }
-  /// The names are durable: what was made, renamed and removed.
+  /// Makes the names durable: the files made, renamed and removed.
   void sync() const;
   void close() noexcept;
 
@@ -76,7 +76,7 @@ private:
   std::shared_ptr<State> state_;
 };
 
-/// What a call throws that needs a name of ours where something lies that is no regular file.
+/// The error of a call that needs a name for a store's file, where something else than a regular file has that name.
 MemoryError not_ours_error(const Folder& folder, const std::string& name, std::string_view action,
                            const FileStatus& status);
 

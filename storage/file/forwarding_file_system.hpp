@@ -1,8 +1,8 @@
-// A file system that hands every call to another one: the base of those that change a few of them.
+// A file system that hands every call to another one. Classes that change a few calls derive from it.
 #pragma once
 
-#include "base/mutation.hpp"
 #include "storage/file/file_system.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 
@@ -17,7 +17,7 @@ public:
   IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
     return below_.open_beneath(directory, name, flags, mode);
   }
-  void close(int file) noexcept override { below_.close(file); }
+  int close(int file) noexcept override { return below_.close(file); }
 
   IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     return below_.read_at(file, offset, buffer);
@@ -78,7 +78,9 @@ public:
   IoResult remove_beneath(int directory, const std::string& name) override {
     return below_.remove_beneath(directory, name);
   }
-  IoResult list(int directory, std::vector<std::string>& names) override { return below_.list(directory, names); }
+  IoResult list(int directory, const std::string& prefix, std::vector<std::string>& names) override {
+    return below_.list(directory, prefix, names);
+  }
 
 protected:
   FileSystem& below() const noexcept { return below_; }

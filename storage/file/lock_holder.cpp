@@ -12,8 +12,8 @@
 namespace pageserver::storage {
 namespace {
 
-/// `1: FLOCK  ADVISORY  WRITE 4711 08:02:131074 0 EOF`: the process, when the line is about this file. A line with "->"
-/// is somebody who waits.
+/// Returns the process of a line such as `1: FLOCK  ADVISORY  WRITE 4711 08:02:131074 0 EOF` where that is about this
+/// file. A line with "->" is of a process that waits for the lock.
 std::optional<long> holder_in(const std::string& line, const std::string& identity) {
   std::istringstream words{line};
   std::string number, kind, mode, type, place;

@@ -1,4 +1,4 @@
-// Who holds a lock on a file, as well as can be known.
+// Describes the process that holds a lock on a file, as far as the kernel tells.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace pageserver::storage {
 
-/// Such as `process 4711 (pageserverd)`. The lock is the truth about the holder; this is a description for a message,
-/// read from /proc/locks, where a holder in another container or on another host does not show.
+/// Returns a text such as `process 4711 (pageserverd)`, for a message. It comes from /proc/locks, which shows no holder
+/// in another container or on another host: nothing may be decided by it.
 std::string lock_holder(FileSystem& file_system, const FileStatus& locked);
 
 }  // namespace pageserver::storage

@@ -13,21 +13,22 @@ namespace pageserver::storage {
 namespace {
 
 std::atomic<bool> enabled{false};
-// Where a copy of this thread goes on when its source is gone; null outside of a copy.
+// Where this thread goes on when the bytes that it touches can't be had; null outside of touch_mapped().
 thread_local sigjmp_buf* landing = nullptr;
 
 void on_bus_error(int number, siginfo_t*, void* context) {
   if (landing != nullptr) {
-    // A jump leaves the signal mask as it is in here: what was blocked before is what shall be again.
+    // The jump does not restore the signal mask, so the handler does: SIGBUS is blocked while it runs.
     ::pthread_sigmask(SIG_SETMASK, &static_cast<const ucontext_t*>(context)->uc_sigmask, nullptr);
     ::siglongjmp(*landing, 1);
   }
-  // Not ours: the access is tried again, and ends the process as it would have.
+  // Not an access through touch_mapped(): it is tried again with the default action, which ends the process.
   ::signal(number, SIG_DFL);
 }
 
-/// What `touch` returns; false when a byte that it touches can't be had. `touch` is left by a jump then, so it owns
-/// nothing.
+/// Returns what `touch` returns, or false when a byte that it touches can't be had. It works like this: the kernel
+/// raises SIGBUS at the access, on_bus_error() jumps back to here, and no destructor within `touch` runs. So `touch`
+/// must own nothing.
 template <class Touch>
 bool touch_mapped(Touch touch) noexcept {
   sigjmp_buf here;

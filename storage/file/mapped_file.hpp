@@ -11,18 +11,21 @@
 
 namespace pageserver::storage {
 
-/// Lets this process use MappedFile: installs a handler for SIGBUS, which the kernel sends to whoever touches a mapped
-/// byte that the file no longer has or the disk can't give. Only what read_mapped() and mapped_equals() touch is
-/// caught; anything else ends the process as before. For programs that own their signals: the daemon, not a library.
+/// Lets this process use MappedFile: installs a handler for SIGBUS. The kernel sends that to a thread that touches a
+/// mapped byte which the file no longer has or the disk can't give. The handler catches accesses by read_mapped() and
+/// mapped_equals() alone; any other ends the process as before. For programs that own their signals: the daemon, not a
+/// library.
 void enable_mapped_reads() noexcept;
 bool mapped_reads_enabled() noexcept;
 
-/// Copies `buffer.size()` bytes from a mapping. False when the bytes can't be had: read(2) then says why.
+/// Copies `buffer.size()` bytes from a mapping. False when the bytes can't be had: the caller reads the file, and that
+/// call's error says why.
 bool read_mapped(const std::byte* from, std::span<std::byte> buffer) noexcept;
 /// Whether the mapping has these bytes. False also when they can't be had.
 bool mapped_equals(const std::byte* from, std::span<const std::byte> bytes) noexcept;
 
-/// Maps a file that only grows. Not thread-safe, but what address() returned stays valid until destruction.
+/// Maps a file that only grows. When the file outgrows the newest mapping, a larger one is made, at least twice as
+/// long; the older ones stay, so that an address which address() returned is valid until destruction. Not thread-safe.
 class MappedFile {
 public:
   /// `file` outlives this. The first mapping takes at least `bytes_min` addresses.

@@ -17,7 +17,7 @@ std::uint64_t open_files_limit() noexcept {
 
 std::uint64_t open_files_now() noexcept {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder{::opendir("/proc/self/fd"), &::closedir};
-  // To count takes one as well: without any left, all are open.
+  // To count them takes one more: where there is none left, all are open.
   if (!folder) return errno == EMFILE ? open_files_limit() : 0;
   std::uint64_t count = 0;
   while (::readdir(folder.get()) != nullptr) ++count;

@@ -1,6 +1,6 @@
-// The operating system behind FileSystem: each call is the system call that it is named after, with as much beside it
-// as an old kernel lacks, or the system would end the process for. EINTR, short transfers and messages are for callers
-// (file_io.hpp), so that a test sees what the system would have said.
+// The operating system behind FileSystem. Each call makes the system call that it is named after. It does more in two
+// cases only: the kernel is too old for that call, or the call could end the process (SIGXFSZ). Callers handle EINTR,
+// short transfers and messages (file_io.hpp), so that a test sees what the system would have said.
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -107,12 +107,12 @@ public:
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     const auto opened = result_of(::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how));
     if (opened.error != ENOSYS) return opened;
-    // A kernel or a sandbox without openat2: a single component can't leave the directory but by being a link.
+    // A kernel or a sandbox without openat2. A single component leaves the directory only if it is a link.
     if (!is_one_component(name) && name != ".") return failure(EXDEV);
     return result_of(::openat(directory, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
   }
 
-  void close(int file) noexcept override { ::close(file); }
+  int close(int file) noexcept override { return ::close(file) == 0 ? 0 : errno; }
 
   IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     return result_of(::pread(file, buffer.data(), buffer.size(), static_cast<off_t>(offset)));
@@ -235,7 +235,7 @@ public:
     if (!is_one_component(from) || !is_one_component(to)) return failure(EXDEV);
     if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return {};
     if (errno != EINVAL && errno != ENOSYS) return failure(errno);
-    // A second name can't take another's place either.
+    // link(2) does not replace a name that is taken either.
     if (::linkat(directory, from.c_str(), directory, to.c_str(), 0) != 0) return failure(errno);
     return result_of(::unlinkat(directory, from.c_str(), 0));
   }
@@ -245,8 +245,8 @@ public:
     return result_of(::unlinkat(directory, name.c_str(), 0));
   }
 
-  IoResult list(int directory, std::vector<std::string>& names) override {
-    // A descriptor of its own: one is read from where it stands, and others may be listing too.
+  IoResult list(int directory, const std::string& prefix, std::vector<std::string>& names) override {
+    // A descriptor of its own, since readdir(3) moves its position and other threads may be listing as well.
     const int reading = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (reading < 0) return failure(errno);
     const std::unique_ptr<DIR, int (*)(DIR*)> opened{::fdopendir(reading), &::closedir};
@@ -260,16 +260,17 @@ public:
       errno = 0;
       const auto* entry = ::readdir(opened.get());
       if (entry == nullptr) return errno == 0 ? IoResult{} : failure(errno);
-      const std::string name = entry->d_name;
-      if (name != "." && name != "..") names.push_back(name);
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != ".." && name.starts_with(prefix)) names.emplace_back(name);
     }
   }
 
 private:
-  // Past the process's file size limit the system call would also raise SIGXFSZ, whose default is to kill. The limit is
-  // asked for only where it may be passed; and once more in a child after fork(2), which may have set its own.
+  // Past the process's file size limit the system call would also raise SIGXFSZ, which kills the process by default.
+  // The limit is asked for only when a file becomes longer than the last answer allowed, and again in a child after
+  // fork(2), which may have set its own.
   bool past_limit(std::uint64_t end) noexcept {
-    const std::uint64_t process = process_mark();
+    const std::uint64_t process = base::process_mark();
     if (process == asked_in_.load(std::memory_order_acquire) && end <= allowed_bytes_.load(std::memory_order_relaxed))
       return false;
     const std::uint64_t limit = file_size_limit();
@@ -280,7 +281,7 @@ private:
   }
 
   std::atomic<std::uint64_t> allowed_bytes_{0};  ///< the limit when it was asked for last
-  std::atomic<std::uint64_t> asked_in_{0};       ///< by this process; see process_mark()
+  std::atomic<std::uint64_t> asked_in_{0};       ///< by this process; see base::process_mark()
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How many processors there are to use: whoever polls must not take the one that its peer needs.
+// How many processors this process can use. A process that polls must not take the one that its peer needs.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace pageserver::storage {
 
-/// Processors that this process can run on at the same time, at least 1: those of its affinity mask, and no more than
-/// the CPU quota of its control group gives, in whole ones.
+/// How many processors this process can run on at the same time, at least 1: the smaller one of its affinity mask and
+/// the CPU quota of its control group, in whole processors.
 unsigned usable_processors();
 
 /// The quota of the control group that /proc/self/cgroup under `root` names (cgroup v1 or v2, with the groups above

@@ -50,7 +50,7 @@ std::string kept_name(const std::string& image_name, std::uint64_t number, std::
   return start + text.data() + "." + digits_of;
 }
 
-std::string longest_name_beside(const std::string& image_name) {
+std::string longest_sibling_name(const std::string& image_name) {
   std::string longest = kept_name(image_name, 0, std::numeric_limits<std::int64_t>::max(), true);
   for (const auto& [sibling, word] : words) {
     const std::string name = sibling_name(image_name, sibling, 1);
@@ -87,8 +87,8 @@ bool resembles_sibling(std::string_view name) noexcept {
 
 namespace {
 
-Beside sorted_out(const Folder& folder, const std::string& image_name, std::vector<std::string> names) {
-  Beside beside;
+SiblingFiles sorted_out(const Folder& folder, const std::string& image_name, std::vector<std::string> names) {
+  SiblingFiles siblings;
   std::map<std::uint64_t, std::string> log;
   for (std::string& name : names) {
     const auto parsed = parse_sibling_name(name);
@@ -104,24 +104,24 @@ Beside sorted_out(const Folder& folder, const std::string& image_name, std::vect
     if (sibling == Sibling::log)
       log[number] = std::move(name);
     else
-      (sibling == Sibling::removed ? beside.removed : beside.scratch).push_back(std::move(name));
+      (sibling == Sibling::removed ? siblings.removed : siblings.scratch).push_back(std::move(name));
   }
-  for (auto& [number, name] : log) beside.log.push_back(std::move(name));
-  return beside;
+  for (auto& [number, name] : log) siblings.log.push_back(std::move(name));
+  return siblings;
 }
 
 }  // namespace
 
-Beside look_beside(const Folder& folder, const std::string& image_name) {
+SiblingFiles list_siblings(const Folder& folder, const std::string& image_name) {
   std::vector<std::string> names;
-  const auto listed = folder.try_names_beginning(image_name + ".", names);
+  const auto listed = folder.try_names(names, image_name + ".");
   if (!listed.ok()) throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
   return sorted_out(folder, image_name, std::move(names));
 }
 
-Beside visible_beside(const Folder& folder, const std::string& image_name) {
+SiblingFiles list_visible_siblings(const Folder& folder, const std::string& image_name) {
   std::vector<std::string> names;
-  const auto listed = folder.try_names_beginning(image_name + ".", names);
+  const auto listed = folder.try_names(names, image_name + ".");
   if (listed.error == EACCES) return {};
   if (!listed.ok()) throw file_error(folder.file_system(), "list the folder", folder.path(), listed.error);
   return sorted_out(folder, image_name, std::move(names));
@@ -137,17 +137,17 @@ void check_image_place(const Folder& folder, const std::string& name, std::strin
                           ", and who opens that would take it for one; give the image another name"};
   FileStatus status;
   const auto found = retried([&] { return folder.file_system().status_beneath(folder.descriptor(), name, status); });
-  if (found.error != ENOENT) return;  // there, or opening it says why not
-  const Beside beside = visible_beside(folder, name);
-  if (beside.log.empty()) return;
+  if (found.error != ENOENT) return;  // it is there, or its opening will fail and say why
+  const SiblingFiles siblings = list_visible_siblings(folder, name);
+  if (siblings.log.empty()) return;
   throw MemoryError{Errc::damaged, asked + "the image is gone, and its log " +
-                                       quoted(folder.path_of(beside.log.front())) + " is still there; " +
+                                       quoted(folder.path_of(siblings.log.front())) + " is still there; " +
                                        std::string{remedy}};
 }
 
 void check_room_for_siblings(const Folder& folder, const std::string& name, std::string_view action,
                              const std::string& shown_path) {
-  const std::string longest = longest_name_beside(name);
+  const std::string longest = longest_sibling_name(name);
   FileStatus status;
   const auto found = retried([&] { return folder.file_system().status_beneath(folder.descriptor(), longest, status); });
   if (found.error != ENAMETOOLONG) return;
@@ -162,12 +162,12 @@ void check_room_for_siblings(const Folder& folder, const std::string& name, std:
 }
 
 void remove_scratch_files(const Folder& folder, const std::string& image_name) {
-  remove_scratch_files(folder, look_beside(folder, image_name));
+  remove_scratch_files(folder, list_siblings(folder, image_name));
 }
 
-void remove_scratch_files(const Folder& folder, const Beside& beside) {
+void remove_scratch_files(const Folder& folder, const SiblingFiles& siblings) {
   std::exception_ptr error;
-  for (const std::string& name : beside.scratch) {
+  for (const std::string& name : siblings.scratch) {
     try {
       folder.remove(name);
     } catch (const MemoryError&) {

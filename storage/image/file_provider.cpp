@@ -13,7 +13,15 @@ namespace pageserver {
 struct FileProvider::State {
   std::filesystem::path path;
   storage::ImageFile image;
-  std::uint64_t process = storage::process_mark();
+  std::uint64_t process = base::process_mark();
+
+  void check_process() const {
+    if (process == base::process_mark()) return;
+    throw MemoryError{Errc::connection_lost,
+                      "use of " + storage::quoted(path.native()) + ": the provider belongs to process " +
+                          std::to_string(base::process_id_of(process)) +
+                          ", which has the file locked; open it in this process when that one has closed it"};
+  }
 };
 
 namespace {
@@ -26,7 +34,7 @@ storage::ImageFile open_image(storage::FileSystem& file_system, const std::files
   }
   storage::ImageFileOptions options;
   options.read_only = access == Access::read;
-  // As any program's new file: the umask has the last word.
+  // As other programs create files: the umask decides.
   options.file_mode = 0666;
   return storage::ImageFile::open(file_system, path.native(), options);
 }
@@ -41,7 +49,7 @@ FileProvider::FileProvider(const std::filesystem::path& path, Access access)
 FileProvider storage::FileProviderAccess::open(FileSystem& file_system, const std::filesystem::path& path,
                                                Access access) {
   return FileProvider{std::make_unique<FileProvider::State>(
-      FileProvider::State{path, open_image(file_system, path, access), process_mark()})};
+      FileProvider::State{path, open_image(file_system, path, access), base::process_mark()})};
 }
 
 FileProvider::FileProvider(FileProvider&&) noexcept = default;
@@ -49,13 +57,11 @@ FileProvider& FileProvider::operator=(FileProvider&&) noexcept = default;
 FileProvider::~FileProvider() = default;
 
 FileProvider::State& FileProvider::state() const {
-  if (state_ && state_->process == storage::process_mark()) return *state_;
-  if (state_)
-    throw MemoryError{Errc::connection_lost,
-                      "use of " + storage::quoted(state_->path.native()) + ": the provider belongs to process " +
-                          std::to_string(storage::process_id_of(state_->process)) +
-                          ", which has the file locked; open it in this process when that one has closed it"};
-  throw MemoryError{Errc::invalid_argument, "use of a FileProvider that was moved from; use the one it moved to"};
+  if (!state_)
+    throw MemoryError{Errc::invalid_argument,
+                      "use of a FileProvider that was closed, or moved from; open another, or use the one it moved to"};
+  state_->check_process();
+  return *state_;
 }
 
 std::uint64_t FileProvider::size() { return state().image.size(); }
@@ -64,10 +70,22 @@ std::uint64_t FileProvider::grow(std::uint64_t new_pages) { return state().image
 void FileProvider::read(std::uint64_t offset, std::span<std::byte> buffer) { state().image.read(offset, buffer); }
 void FileProvider::write(std::uint64_t offset, std::span<const std::byte> data) { state().image.write(offset, data); }
 
+std::uint64_t FileProvider::atomic_write_bytes() {
+  (void)state();
+  return 1;
+}
+
 void FileProvider::flush() {
   auto& image = state().image;
   if (!image.read_only()) image.check_size("flush");
   image.sync();
+}
+
+void FileProvider::close() {
+  if (!state_) return;
+  state_->check_process();
+  const auto closing = std::move(state_);
+  closing->image.close();
 }
 
 const std::filesystem::path& FileProvider::path() const noexcept {

@@ -1,4 +1,4 @@
-// How tests and the library's own parts make a FileProvider over another file system than the operating system's.
+// Makes a FileProvider over another file system than the operating system's: for tests and for the library itself.
 #pragma once
 
 #include <filesystem>

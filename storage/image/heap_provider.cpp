@@ -18,8 +18,8 @@ constexpr std::uint64_t pages_max = static_cast<std::uint64_t>(PTRDIFF_MAX) / pa
                                         " exceeds what this process can hold: " + why + "; ask for less"};
 }
 
-// The system hands out zeroed memory page by page on first touch and moves it without copying: growing costs neither
-// time nor memory until the pages are used.
+// mremap(2) moves the pages without copying, and the kernel gives a page of zeros at the first access. So growing costs
+// neither time nor memory until the pages are used.
 std::byte* mapped(std::byte* image, std::uint64_t size, std::uint64_t new_size) noexcept {
   void* const found = image == nullptr
                           ? ::mmap(nullptr, new_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -32,13 +32,14 @@ std::byte* mapped(std::byte* image, std::uint64_t size, std::uint64_t new_size) 
 HeapProvider::HeapProvider() = default;
 
 HeapProvider::HeapProvider(HeapProvider&& other) noexcept
-    : image_{std::exchange(other.image_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
+    : image_{std::exchange(other.image_, nullptr)}, size_{std::exchange(other.size_, 0)}, closed_{other.closed_} {}
 
 HeapProvider& HeapProvider::operator=(HeapProvider&& other) noexcept {
   if (this != &other) {
     release();
     image_ = std::exchange(other.image_, nullptr);
     size_ = std::exchange(other.size_, 0);
+    closed_ = other.closed_;
   }
   return *this;
 }
@@ -51,8 +52,15 @@ void HeapProvider::release() noexcept {
   size_ = 0;
 }
 
-std::uint64_t HeapProvider::size() { return size_; }
-std::uint64_t HeapProvider::pages() { return size_ / page_size; }
+void HeapProvider::check_open() const {
+  if (closed_) throw MemoryError{Errc::invalid_argument, "use of a HeapProvider that was closed; make another"};
+}
+
+std::uint64_t HeapProvider::size() {
+  check_open();
+  return size_;
+}
+std::uint64_t HeapProvider::pages() { return size() / page_size; }
 
 std::uint64_t HeapProvider::grow(std::uint64_t new_pages) {
   const auto previous = pages();
@@ -67,15 +75,27 @@ std::uint64_t HeapProvider::grow(std::uint64_t new_pages) {
 }
 
 void HeapProvider::read(std::uint64_t offset, std::span<std::byte> buffer) {
-  storage::check_bounds("read", offset, buffer.size(), size_);
+  check_open();
+  base::check_bounds("read", offset, buffer.size(), size_);
   if (!buffer.empty()) std::memcpy(buffer.data(), image_ + offset, buffer.size());
 }
 
 void HeapProvider::write(std::uint64_t offset, std::span<const std::byte> data) {
-  storage::check_bounds("write", offset, data.size(), size_);
+  check_open();
+  base::check_bounds("write", offset, data.size(), size_);
   if (!data.empty()) std::memcpy(image_ + offset, data.data(), data.size());
 }
 
-void HeapProvider::flush() {}
+std::uint64_t HeapProvider::atomic_write_bytes() {
+  check_open();
+  return UINT64_MAX;
+}
+
+void HeapProvider::flush() { check_open(); }
+
+void HeapProvider::close() {
+  release();
+  closed_ = true;
+}
 
 }  // namespace pageserver

@@ -1,8 +1,11 @@
 #include "storage/image/image_file.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "base/bounds.hpp"
@@ -25,13 +28,14 @@ std::string range_text(std::string_view action, std::uint64_t offset, std::uint6
 
 }  // namespace
 
-ImageFile::ImageFile(File file, FileLock lock, Folder folder, std::string given_path, bool read_only, bool created,
-                     std::uint64_t size)
+ImageFile::ImageFile(File file, FileLock lock, Folder folder, std::string given_path, std::string link, bool read_only,
+                     bool created, std::uint64_t size)
     : file_{std::move(file)},
       lock_{std::move(lock)},
       folder_{std::move(folder)},
       name_{file_name(file_.path())},
       given_path_{std::move(given_path)},
+      link_{std::move(link)},
       read_only_{read_only},
       created_{created},
       size_{size} {}
@@ -42,6 +46,7 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
       folder_{std::move(other.folder_)},
       name_{std::move(other.name_)},
       given_path_{std::move(other.given_path_)},
+      link_{std::move(other.link_)},
       read_only_{other.read_only_},
       created_{other.created_},
       entry_durable_{other.entry_durable_.load()},
@@ -52,6 +57,11 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
       sync_error_{std::move(other.sync_error_)} {}
 
 ImageFile::~ImageFile() = default;
+
+void ImageFile::close() {
+  lock_.release();
+  file_.close_and_tell();
+}
 
 bool ImageFile::BackedPages::has(std::uint64_t page) const {
   const auto group = groups_.find(page - page % group_pages);
@@ -92,6 +102,21 @@ void ImageFile::check_size(std::string_view action) const {
                                               ": someone else changed it meanwhile; stop them, then open it again"};
 }
 
+bool ImageFile::is_link_changed() const noexcept {
+  if (link_.empty()) return false;
+  try {
+    FileSystem& files = file_.file_system();
+    FileStatus held, found;
+    std::string leads_to;
+    if (!retried([&] { return files.real_path(link_, leads_to); }).ok()) return false;
+    if (!retried([&] { return files.status_of(leads_to, found); }).ok()) return false;
+    if (!retried([&] { return files.status(file_.descriptor(), held); }).ok()) return false;
+    return S_ISREG(found.mode) && (found.inode != held.inode || found.device != held.device);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
 std::string ImageFile::outside_change() const {
   FileStatus named, held;
   if (!file_.file_system().status(file_.descriptor(), held).ok()) return {};
@@ -112,7 +137,7 @@ std::string ImageFile::outside_change() const {
     return "the folder of " + quoted(given_path_) +
            " was moved or renamed; the store goes on in it, with its log beside the image";
   }
-  // Some file systems count no names, so that this alone says nothing.
+  // Last, since some file systems count no names: a link count of 0 alone proves nothing.
   if (held.links == 0) return "the file " + quoted(given_path_) + " was removed; its bytes go when the store closes";
   return "the file " + quoted(given_path_) +
          " was renamed; its log stays under the old name: rename it back before the store closes";
@@ -142,7 +167,7 @@ std::uint64_t ImageFile::grow(std::uint64_t new_pages, std::uint64_t size_bytes_
 }
 
 void ImageFile::read(std::uint64_t offset, std::span<std::byte> buffer) const {
-  check_bounds("read", offset, buffer.size(), size());
+  base::check_bounds("read", offset, buffer.size(), size());
   refuse_if_torn();
   const auto done = file_.read_up_to(offset, buffer);
   if (done == buffer.size()) return;
@@ -152,8 +177,8 @@ void ImageFile::read(std::uint64_t offset, std::span<std::byte> buffer) const {
                                               ": someone else truncated it; restore it from a copy"};
 }
 
-// A disk that fills up must be found before the first byte changes. So the blocks of a page are reserved once, before
-// the first write to it that could stop in the middle.
+// A full disk must be noticed before the first byte changes. So write() reserves the blocks of a page before the first
+// write to it that could stop in the middle.
 void ImageFile::reserve(std::uint64_t offset, std::uint64_t length) {
   if (!reservable_ || within_one_block(offset, length)) return;
   const auto first = offset / page_size;
@@ -178,11 +203,11 @@ void ImageFile::tear(const MemoryError& error) {
 
 void ImageFile::write(std::uint64_t offset, std::span<const std::byte> data) {
   refuse_if_read_only("write to");
-  check_bounds("write", offset, data.size(), size());
+  base::check_bounds("write", offset, data.size(), size());
   refuse_if_torn();
   if (data.empty()) return;
   const auto asked = range_text("write", offset, data.size()) + " to";
-  // A write past the end of a file cut by someone else would make it long again, with zeros where data was.
+  // Somebody may have truncated the file: a write past its end would make it long again, with zeros where data was.
   check_size(asked);
   reserve(offset, data.size());
   std::size_t done = 0;
@@ -195,17 +220,17 @@ void ImageFile::write(std::uint64_t offset, std::span<const std::byte> data) {
 
 void ImageFile::zero(std::uint64_t offset, std::uint64_t length) {
   refuse_if_read_only("zero in");
-  check_bounds("zero", offset, length, size());
+  base::check_bounds("zero", offset, length, size());
   refuse_if_torn();
   if (length == 0) return;
   const auto asked = range_text("zero", offset, length) + " of";
   check_size(asked);
-  // Whatever happens below, these pages may have lost their blocks.
+  // From here on these pages may have lost their blocks, also when the call fails.
   backed_.remove(offset / page_size, (offset + length - 1) / page_size + 1);
   const auto result = retried([&] { return file_.file_system().punch_hole(file_.descriptor(), offset, length); });
   if (result.ok()) return;
   if (is_unsupported(result.error)) return write_zeros(offset, length);
-  // How far it came is not known.
+  // Nobody knows how much of the range is a hole now.
   tear(file_error(file_.file_system(), asked, given_path_, result.error));
 }
 
@@ -227,7 +252,7 @@ void ImageFile::write_zeros(std::uint64_t offset, std::uint64_t length) {
 
 std::vector<ByteRange> ImageFile::data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                               std::uint64_t& described_until) const {
-  check_bounds("data_ranges", offset, length, size());
+  base::check_bounds("data_ranges", offset, length, size());
   refuse_if_torn();
   return file_.data_ranges(offset, offset + length, ranges_max, described_until);
 }
@@ -238,8 +263,8 @@ void ImageFile::sync() {
   try {
     file_.sync_data();
     if (!entry_durable_) {
-      // A folder that may be entered but not read can't be synced. A file found there is synced with all that is its
-      // own, which is what can be done for its entry.
+      // A folder that may be entered but not read can't be synced. For a file that was found there, fsync(2) of the
+      // file is the most that can be done for its entry.
       if (created_ || !folder_.unreadable())
         folder_.sync();
       else

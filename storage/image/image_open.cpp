@@ -1,21 +1,21 @@
-// Opening an image: the right file, locked, whole, and not waiting for a log.
+// Opening an image: it must be the right file, locked, of whole pages, and without a log that waits to be replayed.
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <utility>
 
-#include "base/mutation.hpp"
 #include "base/process_mark.hpp"
 #include "storage/file/lock_holder.hpp"
+#include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/image/image_file.hpp"
-#include "storage/image/whole_image.hpp"
+#include "storage/image/image_lifecycle.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-// How often the file may be replaced between opening and locking before it is somebody's mistake.
+// How often an opening starts again because the file was replaced between opening and locking.
 constexpr int attempts_max = 16;
 
 struct OpenedFile {
@@ -23,16 +23,16 @@ struct OpenedFile {
   bool created = false;
 };
 
-/// Nothing when the file came or went between two looks.
+/// Returns nothing when the file came or went between two looks: the caller tries again.
 std::optional<OpenedFile> open_once(const Folder& folder, const std::string& shown_path, const std::string& name,
                                     const ImageFileOptions& options) {
-  // O_NONBLOCK means nothing to a regular file and spares us waiting for a FIFO's other end.
+  // O_NONBLOCK has no effect on a regular file; opening a FIFO would wait for its other end without it.
   const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
   auto& file_system = folder.file_system();
   auto result = folder.try_open_file(name, flags, 0);
   if (result.ok()) return OpenedFile{File{file_system, static_cast<int>(result.value), folder.path_of(name)}, false};
   if (result.error == ELOOP && options.follow_symlinks) {
-    // Links that lead to a file were followed before: this is a new one, or it leads nowhere.
+    // Symbolic links that lead to a file were resolved before: this one is new, or leads nowhere.
     std::string leads_to;
     result = retried([&] { return file_system.real_path(shown_path, leads_to); });
     if (result.ok() || (result.error == ENOENT && options.create && !options.read_only)) return std::nullopt;
@@ -46,7 +46,8 @@ std::optional<OpenedFile> open_once(const Folder& folder, const std::string& sho
   throw file_error(file_system, "create", shown_path, result.error);
 }
 
-/// A rename or a removal can slip between opening and locking: the lock is then on a file that nobody else finds.
+/// Whether the locked file still has its name. A rename or removal between opening and locking would leave the lock on
+/// a file that nobody else finds.
 bool still_named(const Folder& folder, const std::string& name, const FileStatus& locked) {
   FileStatus named;
   return folder.has(name, named) && named.inode == locked.inode && named.device == locked.device;
@@ -65,7 +66,8 @@ void check_regular(const std::string& shown_path, const FileStatus& status) {
                                               " and not a regular file; name the image file itself"};
 }
 
-/// What is written goes to a log beside the image first. Under another name, or in another place, nobody finds that.
+/// Refuses a file that has several names, or is mounted by itself. Writes go to a log beside the image first, and an
+/// opening under another name or in another folder would not find that log.
 void check_one_place(const Folder& folder, const std::string& shown_path, const FileStatus& status) {
   if (status.links > 1) {
     throw MemoryError{Errc::provider_error,
@@ -100,6 +102,13 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
   return path;
 }
 
+std::string path_from_root(FileSystem& file_system, const std::string& path) {
+  std::string here;
+  if (path.starts_with('/')) return path;
+  if (!retried([&] { return file_system.real_path(".", here); }).ok()) return {};
+  return here + "/" + path;
+}
+
 FileLock::FileLock(const File& file, const std::string& shown_path, LockKind lock) {
   if (mutated(Mutation::skip_image_lock)) return;
   auto& file_system = file.file_system();
@@ -107,7 +116,7 @@ FileLock::FileLock(const File& file, const std::string& shown_path, LockKind loc
   if (result.ok()) {
     file_system_ = &file_system;
     descriptor_ = file.descriptor();
-    process_ = process_mark();
+    process_ = base::process_mark();
     return;
   }
   if (result.error != EWOULDBLOCK) throw file_error(file_system, "lock", shown_path, result.error);
@@ -122,8 +131,9 @@ FileLock::FileLock(FileLock&& other) noexcept
       descriptor_{other.descriptor_},
       process_{other.process_} {}
 
-FileLock::~FileLock() {
-  if (file_system_ != nullptr && process_ == process_mark()) file_system_->unlock(descriptor_);
+void FileLock::release() noexcept {
+  if (file_system_ != nullptr && process_ == base::process_mark()) file_system_->unlock(descriptor_);
+  file_system_ = nullptr;
 }
 
 std::uint64_t checked_image_size(const std::string& shown_path, const FileStatus& status) {
@@ -147,7 +157,7 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
     }
     const std::string name = resolved == "/" ? "." : file_name(resolved);
     if (!options.read_only && options.create) finish_removal(folder, name, path);
-    // Before anything is created beside a log whose image is gone.
+    // Before open_once() creates a file: a log may lie there whose image is gone.
     check_image_place(folder, name, "open", path);
     if (!options.read_only && (!options.refuse_pending_log || is_missing(folder, name)))
       check_room_for_siblings(folder, name, "open", path);
@@ -159,13 +169,15 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
     if (!still_named(folder, name, status)) continue;
     if (!options.read_only) check_one_place(folder, path, status);
     if (options.refuse_pending_log) {
-      const Beside beside = visible_beside(folder, name);
-      if (!beside.log.empty()) refuse_log(folder, path, beside.log.front());
+      const SiblingFiles siblings = list_visible_siblings(folder, name);
+      if (!siblings.log.empty()) refuse_log(folder, path, siblings.log.front());
     }
-    // Again: whoever held the lock may have grown the file until a moment ago.
+    // The status again: the process that held the lock before may have grown the file until then.
     const auto size = checked_image_size(path, opened->file.status());
-    return ImageFile{
-        std::move(opened->file), std::move(lock), std::move(folder), path, options.read_only, opened->created, size};
+    std::string link = options.follow_symlinks ? path_from_root(file_system, path) : std::string{};
+    if (link == resolved) link.clear();
+    return ImageFile{std::move(opened->file), std::move(lock),   std::move(folder), path,
+                     std::move(link),         options.read_only, opened->created,   size};
   }
   throw MemoryError{Errc::busy, "open " + quoted(path) + ": the path named another file at each of " +
                                     std::to_string(attempts_max) +

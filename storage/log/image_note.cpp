@@ -7,7 +7,7 @@
 #include <ctime>
 #include <utility>
 
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -16,16 +16,17 @@ using namespace log_format;
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 
-/// A file system may keep whole seconds only, or every second one, and forget the rest when it is mounted again.
+/// Whether two times are the same as far as file systems keep them. Some keep whole seconds, or every second one, and
+/// forget the rest when they are mounted again.
 bool same_time(std::int64_t a, std::int64_t b) noexcept {
   if (a == b) return true;
-  // A file may say any time, also one that is too far away for the difference to be signed.
+  // Unsigned: a file may have any time, and a signed difference could overflow.
   const std::uint64_t apart = static_cast<std::uint64_t>(std::max(a, b)) - static_cast<std::uint64_t>(std::min(a, b));
   const auto whole = [&](std::int64_t unit) { return a % unit == 0 || b % unit == 0; };
   return (whole(second_ns) && apart < 2'000'000'000u) || (whole(1000) && apart < 1000);
 }
 
-/// The latest time that it speaks of.
+/// The latest time in the note, with the time when it was written.
 std::int64_t newest_of(const ImageNote& note) noexcept {
   if (note.state == ImageNote::State::changing && note.until_ns == 0) return any_time_ns;
   return std::max({note.written_ns, note.until_ns, note.modified_ns});
@@ -33,7 +34,7 @@ std::int64_t newest_of(const ImageNote& note) noexcept {
 
 std::string changed_text(std::int64_t modified_ns) { return ", and this one was changed at " + time_text(modified_ns); }
 
-/// The page cache was never lost since: the note is our last word.
+/// For the same run of the system: the page cache was not lost, so the note is the newest that was written.
 std::optional<std::string> exact_contradiction(const ImageNote& note, const FileStatus& image) {
   if (note.state == ImageNote::State::settled) {
     if (image.size_bytes != note.size_bytes)
@@ -48,12 +49,13 @@ std::optional<std::string> exact_contradiction(const ImageNote& note, const File
   return std::nullopt;
 }
 
-/// Of note and image the last changes may be lost, each by itself.
+/// For a later run of the system: the newest notes may be lost, and the image's newest changes, each without the other.
 std::optional<std::string> rough_contradiction(const ImageNote& note, const FileStatus& image, const Boot& boot) {
   if (image.modified_ns < note.durable_ns - clock_slack_ns)
     return "a modification time from " + time_text(note.durable_ns) + " on" + changed_text(image.modified_ns);
   const std::int64_t newest = newest_of(note);
-  // Unless the clock went back meanwhile, which what we changed after that note may be from before.
+  // A time after this start can't be the store's. But the store's last changes may have a time from before the clock
+  // was set back: so the note's own times are allowed as well.
   if (boot.started_ns != 0 && note.written_ns < boot.started_ns &&
       image.modified_ns > std::max(newest + note_writeback_ns, boot.started_ns + boot_slack_ns))
     return "a modification time before this machine started, at " + time_text(boot.started_ns) +
@@ -94,7 +96,7 @@ std::optional<ImageNote> read_note(const LogSegment& segment) {
     const std::size_t there = segment.file.read_up_to(layout.note_place(place), encoded);
     ImageNote note;
     if (decode_note(std::span{encoded}.first(there), note) != Decoded::valid || note.salt != segment.salt) continue;
-    // What a file that is used again had as an earlier segment is not of this one.
+    // A file that is used again may still have notes of an earlier segment.
     if (note.number != (layout.note_blocks == 1 ? 0 : segment.number)) continue;
     if (!newest || newest->sequence < note.sequence) newest = note;
   }
@@ -128,20 +130,20 @@ bool ImageNotes::resume(LogSegmentRef segment, const std::optional<ImageNote>& w
     note.durable_ns = was ? std::min(was->durable_ns, image.modified_ns) : 0;
     note.size_bytes = image.size_bytes;
     note.modified_ns = image.modified_ns;
-    // After a kill the disk may still have a time that the image had before.
+    // After a kill the disk may still have an earlier time of the image.
     const bool known = was && (was->state != ImageNote::State::changing || was->until_ns != 0);
     latest_ns_ = note.until_ns = known ? std::max({was->until_ns, was->modified_ns, image.modified_ns}) : any_time_ns;
     next_sequence_ = last_sequence + 1;
     current_ = std::move(segment);
   }
-  // Nothing of what was before may hold once the image changes.
+  // Synced, so that no earlier note holds once the image changes.
   try {
     write(note, true);
     return true;
   } catch (const NoteSyncError&) {
     {
       const Lock lock{mutex_};
-      explained_latest_ns_ = 0;  // the first change syncs another one
+      explained_latest_ns_ = 0;  // so the first change syncs another note
     }
     write(note);
     return false;
@@ -158,7 +160,7 @@ void ImageNotes::write_to(const LogSegment& segment, ImageNote note) const {
 void ImageNotes::write(ImageNote note, bool lasting) {
   const std::int64_t started_ns = file_system_.boot().started_ns;
   note.written_ns = file_system_.now_ns();
-  std::array<LogSegmentRef, 2> written;  // a segment that began meanwhile needs it too
+  std::array<LogSegmentRef, 2> written;  // a segment that was begun meanwhile needs the note, too
   Lock lock{mutex_};
   if (note.sequence == 0) {
     note.sequence = next_sequence_;
@@ -171,6 +173,7 @@ void ImageNotes::write(ImageNote note, bool lasting) {
     const LogSegmentRef& missing = std::count(written.begin(), written.end(), beginning_) == 0 ? beginning_ : current_;
     if (!missing || std::count(written.begin(), written.end(), missing) != 0) break;
     const LogSegmentRef segment = missing;
+    if (segment == current_) write_lost_header();
     lock.unlock();
     write_to(*segment, note);
     if (lasting) {
@@ -178,7 +181,7 @@ void ImageNotes::write(ImageNote note, bool lasting) {
       ++other.sequence;
       write_to(*segment, other);
       try {
-        // Without its name the file is not there, and the one before has an older note.
+        // The folder as well: if the new segment's name were lost, the older note in the segment before would hold.
         segment->file.sync_data();
         folder_.sync();
       } catch (const MemoryError& error) {
@@ -188,6 +191,7 @@ void ImageNotes::write(ImageNote note, bool lasting) {
     written[0].swap(written[1]);
     written[0] = segment;
     lock.lock();
+    if (lasting && segment == current_) header_lasts_ = true;
   }
   if (lasting) ++note.sequence;
   if (note_.sequence >= note.sequence) return;
@@ -199,7 +203,8 @@ void ImageNotes::write(ImageNote note, bool lasting) {
   started_ns_ = started_ns;
 }
 
-/// A clock that went back has gone before the note, or will be once the note's time is long past.
+/// Whether the note allows a change that begins now. A clock that was set back is before the time when the note was
+/// written.
 bool ImageNotes::lasts(std::int64_t now_ns) const noexcept {
   return note_.state == ImageNote::State::changing && now_ns >= note_.written_ns &&
          now_ns + note_rest_ns <= note_.until_ns;
@@ -212,7 +217,7 @@ bool ImageNotes::is_explained(std::int64_t now_ns) const noexcept {
          std::abs(clock_moved) <= clock_slack_ns;
 }
 
-// The clock may have been set back since the image was changed, by us or by whoever made it.
+// `until_ns` is not earlier than the image's own time: the clock may have been set back since the last change.
 ImageNote ImageNotes::changing(std::int64_t now_ns) noexcept {
   ImageNote note = note_;
   note.state = ImageNote::State::changing;
@@ -228,14 +233,15 @@ ImageNote ImageNotes::changing(std::int64_t now_ns) noexcept {
 }
 
 void ImageNotes::begin_change(const File& image) {
-  constexpr int attempts_max = 8;  // a disk may take long for each; what is there then has to do
+  constexpr int attempts_max =
+      8;  // on a slow disk a note may be out of date once it is written: the last one has to do
   Lock lock{mutex_};
   ++changes_begun_;
   if (++changes_ == 1) look(image);
   for (int attempt = 0; attempt < attempts_max; ++attempt) {
     const std::int64_t now = file_system_.now_ns();
     if (note_.state == ImageNote::State::foreign || mutated(Mutation::drop_image_note)) return;
-    // One that is just being noted as settled holds from then on.
+    // While settle() writes its note, which will hold, a new one is needed in any case.
     const bool explained = is_explained(now);
     if (lasts(now) && explained && !settling_) {
       latest_ns_ = std::max(latest_ns_, note_.until_ns);
@@ -260,13 +266,13 @@ void ImageNotes::end_change() noexcept {
   const bool holds =
       note_.state != ImageNote::State::changing || (now >= note_.written_ns - clock_slack_ns && now <= note_.until_ns);
   if (!holds) {
-    // The clock was set while it ran, or it took long: its time may be none that the note speaks of.
+    // The clock was set during the change, or the change took long: the image's time may be outside of the note's.
     const ImageNote next = changing(now);
     lock.unlock();
     try {
       write(next);
     } catch (const std::exception&) {
-      // The disk fails, which the next change says.
+      // The disk fails: the next change throws that.
     }
     lock.lock();
   }
@@ -297,7 +303,7 @@ void ImageNotes::note_foreign(const FileStatus& found) noexcept {
   try {
     write(note);
   } catch (const std::exception&) {
-    // The note before says what the image was.
+    // The note before stays, and says what the image was.
   }
 }
 
@@ -340,28 +346,46 @@ void ImageNotes::settle(const File& image) noexcept {
       if (quiet && !ours) note_foreign(status);
       quiet = quiet && ours;
       settled.until_ns = latest_ns_;
-      if (quiet) settled.sequence = next_sequence_++;  // whoever changes it from now on has a higher one
+      if (quiet) settled.sequence = next_sequence_++;  // now, so that a later change has a higher one
     }
     if (quiet) write(settled);
   } catch (const std::exception&) {
-    // It stays as it is: the image may have changed.
+    // The note stays: the image may have changed.
   }
   const Lock lock{mutex_};
   settling_ = false;
 }
 
-void ImageNotes::repeat() noexcept {
+// Not a header that is durable: it would be torn if power failed.
+void ImageNotes::write_lost_header() {
+  if (!header_lost_) return;
+  const LogSegmentRef segment = current_;
+  const Header header = current_header_;
+  {
+    const Unlocked unlocked{mutex_};
+    segment->file.write(0, header);
+  }
+  if (segment == current_) header_lost_ = false;
+}
+
+void ImageNotes::header_synced(const LogSegment& segment) noexcept {
+  const Lock lock{mutex_};
+  if (current_.get() == &segment) header_lasts_ = true;
+}
+
+void ImageNotes::repeat(bool with_header) noexcept {
   ImageNote note;
   {
     const Lock lock{mutex_};
-    // The own note of a change may be on the way, with a lower sequence.
+    if (with_header && current_ && !header_lasts_) header_lost_ = true;
+    // A change under way may just be writing its note, with a lower sequence: this one must allow it, too.
     note = changes_ != 0 && note_.state != ImageNote::State::foreign ? changing(file_system_.now_ns()) : note_;
     note.sequence = next_sequence_++;
   }
   try {
     write(note);
   } catch (const std::exception&) {
-    // The disk fails, which is said already.
+    // The disk fails: the failed sync has said so.
   }
 }
 
@@ -376,7 +400,7 @@ ImageNotes::Sync ImageNotes::begin_sync(const File& image) {
   return sync;
 }
 
-// A change meanwhile may have a time from before the clock was set back once more.
+// A change during the sync may have a time that the sync did not cover: then `latest_ns_` stays.
 void ImageNotes::end_sync(const Sync& sync) noexcept {
   const Lock lock{mutex_};
   if (sync.quiet && sync.changes_begun == changes_begun_) latest_ns_ = 0;
@@ -397,9 +421,10 @@ void ImageNotes::begin_segment(const LogSegmentRef& segment, std::span<std::byte
   {
     const Lock lock{mutex_};
     beginning_ = segment;
+    std::copy_n(start.begin(), beginning_header_.size(), beginning_header_.begin());
     later = note_;
   }
-  // What was noted meanwhile went to the segment before alone, unless it is still being written.
+  // A note that was written meanwhile went to the old segment alone.
   if (later.sequence > note.sequence) write_to(*segment, later);
 }
 
@@ -410,7 +435,11 @@ void ImageNotes::forget_segment() noexcept {
 
 void ImageNotes::keep_segment() noexcept {
   const Lock lock{mutex_};
-  if (beginning_) current_ = std::move(beginning_);
+  if (beginning_) {
+    current_ = std::move(beginning_);
+    current_header_ = beginning_header_;
+    header_lost_ = header_lasts_ = false;
+  }
   beginning_.reset();
 }
 

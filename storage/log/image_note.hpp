@@ -1,7 +1,19 @@
-// What a log knows of its image file: the time and size that our last change left it with. So an image that was put
-// back from a copy, in the same place and with the same inode, is told from the one that the log was written for.
+// What a log says of its image file: the size and modification time that the store's last change left it with. So a
+// recovery can tell the image that the log was written for from one that was put back from a copy, even under the same
+// name and inode.
+//
+// How it works. Each segment has places for notes; the note with the highest sequence holds (LOG_FORMAT.md). Before the
+// store changes the image, it writes a note `changing`: the image may have any modification time from now until some
+// seconds ahead. While changes follow each other, that note is renewed; once they have ended, a note `settled` has the
+// exact size and time. An image that fits neither was changed by somebody else.
+//
+// After a loss of power the newest notes may be missing, and so may be the image's newest changes. So what is left must
+// still be true of each other: a note is synced before a change when the ones that a loss of power could leave are too
+// old, or are from before the clock was set.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -18,74 +30,77 @@
 
 namespace pageserver::storage {
 
-/// How long ahead a note says that the image may change, and how much of that has to be left when a change begins. A
-/// change takes its time from the system's clock while it runs; so long it may take to begin. All in nanoseconds.
+/// A note `changing` allows changes for note_lease_ns ahead. A change begins only while note_rest_ns of that are left,
+/// since it gets its modification time from the system's clock some time after it began. All in nanoseconds.
 inline constexpr std::int64_t note_lease_ns = 5'000'000'000;
 inline constexpr std::int64_t note_rest_ns = 4'000'000'000;
-/// In another run of the system the note may be older than the image's time: what was written last may be lost. So a
-/// note that may be what is left is never older than the next constant when the image changes.
+/// After a loss of power the note may be older than the image's time, since the last note may be lost. A recovery
+/// accepts a difference up to note_lost_ns. So when the image changes, the notes that a loss of power could leave are
+/// never older than note_age_ns.
 inline constexpr std::int64_t note_lost_ns = 3'600'000'000'000;
 inline constexpr std::int64_t note_age_ns = note_lost_ns / 4;
-/// So long a note may be in memory only, as far as the system writes back by itself what is half as old.
+/// How long a note may be in memory only: the system writes dirty pages back by itself in half of that time.
 inline constexpr std::int64_t note_writeback_ns = 60'000'000'000;
-/// In a note: a time of which nothing is known.
+/// In a note: the time is not known.
 inline constexpr std::int64_t any_time_ns = (std::int64_t{1} << 62) - 1;
-/// By so much a clock may go back without anybody setting it.
+/// How far a clock may go back without anybody setting it.
 inline constexpr std::int64_t clock_slack_ns = 2'000'000'000;
-/// By so much a clock may be wrong when a machine starts.
+/// How wrong a clock may be when a machine starts.
 inline constexpr std::int64_t boot_slack_ns = 10'000'000'000;
 
-/// Nothing when image and log belong together as far as times tell; else what speaks against it, for people: the end of
-/// "the log was written for an image with ...". Looks at size and modification time alone: a mode, an owner or another
-/// name may change at any time and change no byte.
+/// Returns nothing when image and log belong together, as far as size and modification time tell. Else returns the
+/// contradiction, as the end of a sentence for people: "the log was written for an image with ...". Mode, owner and
+/// name are not looked at: they may change at any time without changing a byte.
 std::optional<std::string> note_contradicts(const ImageNote& note, const FileStatus& image, const Boot& boot);
 
 /// "2026-11-28 04:01:02.123456789 UTC".
 std::string time_text(std::int64_t ns);
 
-/// The newest note that a segment's file has, or nothing.
+/// The newest note in a segment's file, or nothing.
 std::optional<ImageNote> read_note(const LogSegment& segment);
 
-/// A sync of the log failed. Whoever appends to that log has to take it for what it is: a later success proves nothing.
+/// A sync of the log failed. The store must not trust that log's later syncs: their success proves nothing.
 class NoteSyncError : public MemoryError {
 public:
   explicit NoteSyncError(const MemoryError& reason) : MemoryError{reason} {}
 };
 
-/// Keeps the note of an open log true: before the image changes it says so, and afterwards what came of it. A note is
-/// written into the newest segment, and made durable by whatever syncs that; before a change it is synced at once when
-/// what a loss of power may leave of the notes would not explain it: an old one, or one from before the clock was set.
+/// Keeps the notes of an open log true: see the top of this file. Notes go into the newest segment, and become durable
+/// with the next sync of that.
 ///
-/// An image that is not as the last note left it was changed by somebody else. From then on the note says that, and
-/// nothing else any more: no opening replays this log onto that image by itself.
+/// When the image is not as the last note says, somebody else changed it. From then on the note says `foreign`, and
+/// stays so: no opening replays this log onto that image by itself.
 ///
-/// Threads: any, and nobody waits for another's write: a note with a higher sequence holds, whichever is there first.
+/// Threads: any. No thread waits for another's write: of two notes the one with the higher sequence holds, in whichever
+/// order they are written.
 class ImageNotes {
 public:
-  /// `image` is as it is before anything of ours changes it, and that is durable. The log is in `folder`.
+  /// `image` is the file's status before the store changes it; that state is durable. The log is in `folder`.
   ImageNotes(const Folder& folder, std::uint64_t salt, const FileStatus& image);
-  /// Goes on with a log that was left behind: in `segment`, as of now. `was` is the note that holds, and no note of the
-  /// log has a higher sequence than `last_sequence`. False when the disk refused to sync what says so now: before the
-  /// image changes, the segment has to be copied, or written and synced once more.
+  /// For a recovery: goes on with a log that was left behind, in its segment `segment`. `was` is the note that holds;
+  /// no note of the log has a higher sequence than `last_sequence`. Returns false when the new note could not be
+  /// synced: the caller has to copy the segment, or write and sync it again, before it changes the image.
   bool resume(LogSegmentRef segment, const std::optional<ImageNote>& was, std::uint64_t last_sequence,
               const FileStatus& image);
 
-  /// Before a change to `image`: the log says from now on that there may be one. Throws what the log's disk says, or
-  /// NoteSyncError; then nothing may be changed.
+  /// To be called before a change to `image`: the log says from now on that there may be one. When it throws, a
+  /// NoteSyncError or another error of the log's disk, the image must not be changed.
   void begin_change(const File& image);
   void end_change() noexcept;
-  /// Nothing of ours changes `image` now, unless a change is under way: notes how it is, or that somebody else changed
-  /// it. What the disk says is forgotten; the note then says less than it could. One look at the file when nothing has
-  /// changed since.
+  /// Unless a change is under way: notes the size and time that `image` has, or that somebody else changed it. Errors
+  /// of the disk are ignored, since the note before stays true. Costs one look at the file when nothing has changed
+  /// since the last call.
   void settle(const File& image) noexcept;
-  /// Whether it is time to settle, for who changes the image often: not within a tenth of a second after the last time
-  /// that this said so.
+  /// Whether settle() is due, for a caller that changes the image often: true at most once in a tenth of a second.
   bool wants_to_settle() noexcept;
-  /// The modification time of a change that was not ours, if there was one.
+  /// The modification time of a change by somebody else, if there was one.
   std::optional<std::int64_t> foreign_ns() const;
-  /// Writes the note once more: after a failed sync the page cache may forget what it had of the one before.
-  void repeat() noexcept;
-  /// Before a sync of the whole of `image`, its times included, and after it succeeded.
+  /// Writes the note again: after a failed sync the page cache may have dropped it. `with_header`: before it the header
+  /// of the newest segment, which was never synced and may be gone as well; without it the notes there would not count.
+  void repeat(bool with_header) noexcept;
+  /// The segment's file was synced. A header that is durable is not written again: a loss of power would tear it.
+  void header_synced(const LogSegment& segment) noexcept;
+  /// begin_sync() before a sync of `image` that includes its times (fsync), and end_sync() after that succeeded.
   struct Sync {
     std::int64_t modified_ns = 0;
     std::uint64_t changes_begun = 0;
@@ -94,26 +109,29 @@ public:
   Sync begin_sync(const File& image);
   void end_sync(const Sync& sync) noexcept;
 
-  /// Writes the beginning of a new segment with the note in it; `start` has the header and room for all until the first
-  /// record. Notes then go there as well, until forget_segment() or keep_segment(): then there alone.
+  /// Writes the beginning of a new segment with the note in it; `start` has the header, and room up to the first
+  /// record. From then on notes go to the old segment and to this one. After keep_segment() they go to the new one
+  /// alone, after forget_segment() to the old one.
   void begin_segment(const LogSegmentRef& segment, std::span<std::byte> start);
   void forget_segment() noexcept;
   void keep_segment() noexcept;
-  /// Lets go of the files.
+  /// Releases the segments.
   void close() noexcept;
 
 private:
-  /// Writes it, as the next one where it has no sequence yet, wherever notes go to by then. From then on it is what
-  /// `note_` says, unless there is a later one. `lasting`: synced, and so that no older one holds should a block be
-  /// torn later.
+  /// Writes the note to each segment that notes go to; it gets the next sequence unless it has one. Then it is `note_`,
+  /// unless that is a later one by now. `lasting`: writes it twice, into both blocks, and syncs that, so that no older
+  /// note holds even if a loss of power tears one of the blocks later.
   void write(ImageNote note, bool lasting = false) PAGESERVER_EXCLUDES(mutex_);
   void write_to(const LogSegment& segment, ImageNote note) const;
+  /// Where a failed sync may have taken the header of `current_`: writes it again. Unlocks meanwhile.
+  void write_lost_header() PAGESERVER_REQUIRES(mutex_);
   bool lasts(std::int64_t now_ns) const noexcept PAGESERVER_REQUIRES(mutex_);
-  /// Whatever note a loss of power may leave, it fits an image that is changed now.
+  /// Whether each note that a loss of power could leave allows an image that is changed now.
   bool is_explained(std::int64_t now_ns) const noexcept PAGESERVER_REQUIRES(mutex_);
-  /// A note that the image may change from now on.
+  /// Makes a note which says that the image may change from now on.
   ImageNote changing(std::int64_t now_ns) noexcept PAGESERVER_REQUIRES(mutex_);
-  /// Of an image that is settled, whether it still is as it was left. Lets go of the lock meanwhile.
+  /// Where the note is `settled`: looks whether the image still is as it says. Unlocks meanwhile.
   void look(const File& image) noexcept PAGESERVER_REQUIRES(mutex_);
   void note_foreign(const FileStatus& found) noexcept PAGESERVER_REQUIRES(mutex_);
 
@@ -122,26 +140,31 @@ private:
   const std::uint64_t boot_id_;
   mutable Mutex mutex_;                           // no call to the file system is made under it
   ImageNote note_ PAGESERVER_GUARDED_BY(mutex_);  ///< the last one that was written
-  /// Whatever note a loss of power may leave, it speaks of a time not before the second, and forbids none from the
-  /// first on.
+  /// Each note that a loss of power could leave allows times from the first on, and is not older than the second.
   std::int64_t explained_earliest_ns_ PAGESERVER_GUARDED_BY(mutex_) = 0;
   std::int64_t explained_latest_ns_ PAGESERVER_GUARDED_BY(mutex_) = 0;
-  /// When the system started, as the clock said when the oldest of those was written. Another one: it was set since.
+  /// When the system started, by the clock as it was when the oldest of those was written. It differs from now: the
+  /// clock was set since.
   std::int64_t started_ns_ PAGESERVER_GUARDED_BY(mutex_);
   std::uint64_t next_sequence_ PAGESERVER_GUARDED_BY(mutex_) = 1;
-  LogSegmentRef current_ PAGESERVER_GUARDED_BY(mutex_);      // null: there is no log yet
-  LogSegmentRef beginning_ PAGESERVER_GUARDED_BY(mutex_);    // may become the next
+  LogSegmentRef current_ PAGESERVER_GUARDED_BY(mutex_);    // null: there is no log yet
+  LogSegmentRef beginning_ PAGESERVER_GUARDED_BY(mutex_);  // the new one, see begin_segment()
+  using Header = std::array<std::byte, log_format::segment_header_bytes>;
+  Header current_header_ PAGESERVER_GUARDED_BY(mutex_){};  // of a segment that was made here
+  Header beginning_header_ PAGESERVER_GUARDED_BY(mutex_){};
+  bool header_lost_ PAGESERVER_GUARDED_BY(mutex_) = false;   ///< that of `current_` may be
+  bool header_lasts_ PAGESERVER_GUARDED_BY(mutex_) = false;  ///< it is durable
   std::uint64_t changes_ PAGESERVER_GUARDED_BY(mutex_) = 0;  ///< under way
   std::uint64_t changes_begun_ PAGESERVER_GUARDED_BY(mutex_) = 0;
   bool settling_ PAGESERVER_GUARDED_BY(mutex_) = false;
   std::int64_t settle_from_ns_ PAGESERVER_GUARDED_BY(mutex_) = 0;  ///< see wants_to_settle()
   std::optional<std::int64_t> foreign_ns_ PAGESERVER_GUARDED_BY(mutex_);
-  /// The latest time that the image may have had since its times were synced, 0 if none since: after a loss of power it
-  /// may have that again, though the clock was set back.
+  /// The latest time that the image may have had since its times were synced; 0: it was not changed since. After a loss
+  /// of power it may have that time again, even if the clock was set back meanwhile.
   std::int64_t latest_ns_ PAGESERVER_GUARDED_BY(mutex_) = 0;
 };
 
-/// A change to the image for as long as it lives.
+/// Marks a change to the image as the store's own while it lives.
 class NotedChange {
 public:
   NotedChange(ImageNotes& notes, const File& image) : notes_{notes} { notes_.begin_change(image); }

@@ -78,7 +78,7 @@ Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& h
   if (all_zero(bytes.first(std::min(bytes.size(), segment_header_bytes)))) return Decoded::empty;
   if (bytes.size() < segment_header_bytes || get<std::uint64_t>(bytes, segment_magic_at) != segment_magic)
     return Decoded::invalid;
-  // All formats have the checksum there. A header that was torn may name any format.
+  // The checksum first, which all formats have in the same place: a torn header may name any format.
   if (get<std::uint64_t>(bytes, segment_checksum_at) != log_checksum(bytes.first(segment_checksum_at)))
     return Decoded::invalid;
   header.format = get<std::uint32_t>(bytes, segment_format_at);
@@ -152,7 +152,7 @@ Decoded decode_note(std::span<const std::byte> bytes, ImageNote& note) noexcept 
   note.written_ns = get<std::int64_t>(bytes, note_written_ns_at);
   note.boot_id = get<std::uint64_t>(bytes, note_boot_id_at);
   note.number = get<std::uint64_t>(bytes, note_number_at);
-  // So far from now that differences and sums of them would not be numbers any more.
+  // Refuses times so far from now that their sums and differences would overflow.
   constexpr std::int64_t time_max = std::int64_t{1} << 62;
   for (const std::int64_t time : {note.modified_ns, note.until_ns, note.durable_ns, note.written_ns})
     if (time <= -time_max || time >= time_max) return Decoded::invalid;

@@ -1,4 +1,4 @@
-// The redo log's headers as structs and as bytes. Pure: no file, no allocation by a number that was read.
+// The redo log's headers as structs and as bytes. Pure: no file, and no allocation by a number that was read.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace pageserver::storage {
 
-/// Which image a log belongs to. Device numbers change from boot to boot and are not part of it.
+/// Says which image a log belongs to. Device numbers change from boot to boot, so they are not part of it.
 struct ImageIdentity {
   std::uint64_t inode = 0;
   std::int64_t birth_ns = 0;     ///< 0 where the file system does not say
@@ -18,11 +18,11 @@ struct ImageIdentity {
   friend bool operator==(const ImageIdentity&, const ImageIdentity&) = default;
 };
 
-/// Where things are in a segment of one of the formats that are known.
+/// Where the parts of a segment lie, which differs between formats.
 struct SegmentLayout {
   std::uint64_t mark_at = log_format::mark_in_segment_at;
   std::uint64_t records_at = log_format::segment_records_at;
-  bool new_blocks = true;  ///< a record may begin at the next block, with anything between
+  bool new_blocks = true;  ///< a record may begin at the next block; the bytes before it then mean nothing
   std::uint64_t note_at = log_format::note_in_segment_at;
   std::uint64_t note_blocks = log_format::note_blocks;  ///< 0: there are no notes
 
@@ -73,8 +73,8 @@ struct LogRange {
 
 enum class Decoded : std::uint8_t {
   valid,
-  empty,          ///< nothing but zeros: never written
-  invalid,        ///< no magic, a wrong checksum or a field that can't be
+  empty,          ///< all zeros: never written
+  invalid,        ///< no magic, a wrong checksum, or a field with an impossible value
   other_version,  ///< a whole header of a format version that is not known; `other_version` of decode_segment_header
                   ///< says which
 };
@@ -92,7 +92,7 @@ struct SegmentMark {
 void encode_mark(const SegmentMark& mark, std::span<std::byte, log_format::mark_bytes> bytes) noexcept;
 Decoded decode_mark(std::span<const std::byte> bytes, SegmentMark& mark) noexcept;
 
-/// What the log knows of the image file.
+/// A note of the image file: see image_note.hpp.
 struct ImageNote {
   enum class State : std::uint32_t {
     settled = 1,   ///< size and modification time are as our last change left them

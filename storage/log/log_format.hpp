@@ -6,11 +6,11 @@
 
 namespace pageserver::storage::log_format {
 
-/// What is written. Formats 1 to 3 are still read.
+/// The format that is written. Formats 1 to 3 are still read.
 inline constexpr std::uint32_t format_version = 4;
 inline constexpr std::uint32_t oldest_format_version = 1;
 
-/// What a disk may tear at a loss of power is within one block of so many bytes, and blocks begin at their multiples.
+/// A loss of power may tear a write within one block of this size; blocks begin at its multiples.
 inline constexpr std::uint64_t block_bytes = 4096;
 
 /// "PSLOGSEG", read as a little-endian number.
@@ -43,9 +43,9 @@ inline constexpr std::size_t mark_salt_at = 8;       // u64
 inline constexpr std::size_t mark_position_at = 16;  // u64
 inline constexpr std::size_t mark_checksum_at = 24;  // u64: XXH3-64 of the bytes before it
 
-/// The third and the fourth block: what the log knows of the image file. In turns in the one and the other, so that a
-/// loss of power which tears the one leaves the note before; and at several places of each, so that what holds stays
-/// while the next is written, by several threads perhaps. "PSLOGNOT", read as a little-endian number.
+/// The third and the fourth block: notes of the image file. Notes go into the two blocks in turns, so that a loss of
+/// power which tears one block leaves the note before. Each block has several places, so that threads which write notes
+/// at the same time don't overwrite the one that holds. "PSLOGNOT", read as a little-endian number.
 inline constexpr std::uint64_t note_magic = 0x544F4E474F4C5350;
 inline constexpr std::size_t note_bytes = 96;
 inline constexpr std::size_t note_in_segment_at = 2 * block_bytes;

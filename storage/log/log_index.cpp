@@ -10,11 +10,11 @@ namespace {
 
 constexpr auto page_bytes = static_cast<std::uint32_t>(page_size);
 
-// A page with fewer pieces finds the place of another one within a few cache lines.
+// In a page with fewer pieces, the place of a new one is found within a few cache lines: nothing is deferred.
 constexpr std::size_t pieces_to_defer_from = 8;
-// Larger pieces come seldom enough, and let go of what they cover.
+// Larger pieces are entered at once: they are rare, and free the pieces that they cover.
 constexpr std::uint32_t deferred_bytes_max = 512;
-// To put them in order is a pass over all pieces of the page, so there may be the more of them the more it has.
+// To merge them is one pass over all pieces of the page: so the more pieces a page has, the more may be deferred.
 constexpr std::size_t recent_max(std::size_t live) { return 16 + live / 4; }
 
 template <class Spans>
@@ -50,7 +50,7 @@ void LogIndex::split_at(std::uint64_t page) {
 }
 
 LogIndex::Span& LogIndex::single(std::uint64_t page) {
-  // Not worth its memory while the tree is shallow.
+  // While the tree is shallow, shortcuts are not worth their memory.
   if (spans_.size() < 64) return find_single(page);
   if (Span* const known = shortcut_to(page)) return *known;
   Span& span = find_single(page);
@@ -120,7 +120,7 @@ void LogIndex::Retiring::retire(const Piece& piece, const Piece& by) {
 void LogIndex::Retiring::commit() noexcept {
   before_ = span_.old.size();
   if (before_ < span_.look_at) return;
-  // Who needed them may be gone or have moved on.
+  // The sessions that needed old pieces may be gone or have moved on.
   index_.piece_count_ -=
       std::erase_if(span_.old, [&](const OldPiece& old) { return !index_.held_(old.piece.version, old.until); });
   before_ = span_.old.size();
@@ -134,7 +134,7 @@ LogIndex::Retiring::~Retiring() {
 
 namespace {
 
-/// Room for `more` pieces: what can fail, before anything changes.
+/// Makes room for `more` pieces. It alone may fail, so it comes before anything changes.
 template <class Pieces>
 void make_room(Pieces& pieces, std::size_t more) {
   const std::size_t wanted = pieces.size() + more;
@@ -146,26 +146,26 @@ void make_room(Pieces& pieces, std::size_t more) {
 void LogIndex::add_to_page(Span& span, Piece piece) {
   const bool may_defer = span.live.size() >= pieces_to_defer_from && piece.end - piece.begin <= deferred_bytes_max;
   if (!may_defer) {
-    settle(span);
+    merge_recent(span);
     return insert(span, piece);
   }
   span.recent.push_back(std::move(piece));
   ++piece_count_;
-  if (span.recent.size() >= recent_max(span.live.size())) settle(span);
+  if (span.recent.size() >= recent_max(span.live.size())) merge_recent(span);
 }
 
-void LogIndex::settle(Span& span) {
+void LogIndex::merge_recent(Span& span) {
   if (span.recent.empty()) return;
   std::sort(span.recent.begin(), span.recent.end(), [](const Piece& a, const Piece& b) { return a.begin < b.begin; });
   const auto overlaps = [](const Piece& a, const Piece& b) { return b.begin < a.end; };
   if (span.recent.size() == 1 ||
       std::adjacent_find(span.recent.begin(), span.recent.end(), overlaps) != span.recent.end()) {
-    // Those of one version don't overlap.
+    // Pieces of one version don't overlap, so their order among each other does not matter.
     std::sort(span.recent.begin(), span.recent.end(),
               [](const Piece& a, const Piece& b) { return a.version < b.version; });
     insert_recent(span);
   } else {
-    merge_recent(span);
+    merge_disjoint(span);
   }
   span.recent.clear();
 }
@@ -180,9 +180,9 @@ void LogIndex::insert_recent(Span& span) {
   }
 }
 
-void LogIndex::merge_recent(Span& span) {
+void LogIndex::merge_disjoint(Span& span) {
   Retiring retiring{*this, span};
-  std::size_t cuts = 0;  // live pieces that become one more
+  std::size_t cuts = 0;  // live pieces that are cut in two
   auto covered = span.live.cbegin();
   for (const Piece& piece : span.recent) {
     while (covered != span.live.cend() && covered->end <= piece.begin) ++covered;
@@ -193,7 +193,7 @@ void LogIndex::merge_recent(Span& span) {
   }
   std::vector<Piece> merged;
   merged.reserve(span.live.size() + span.recent.size() + std::max(cuts, span.recent.size() / 4));
-  // Nothing fails any more.
+  // From here on nothing fails.
   auto live = span.live.begin();
   const auto end = span.live.end();
   for (Piece& piece : span.recent) {
@@ -214,13 +214,13 @@ void LogIndex::merge_recent(Span& span) {
   retiring.commit();
 }
 
-void LogIndex::settle(std::uint64_t first, std::uint64_t last) {
+void LogIndex::merge_recent(std::uint64_t first, std::uint64_t last) {
   const GrowthNote note{*this};
-  // What is noted is of a page of its own.
-  for (auto at = spans_.lower_bound(first); at != spans_.end() && at->first <= last; ++at) settle(at->second);
+  // Only entries of a single page have recent pieces.
+  for (auto at = spans_.lower_bound(first); at != spans_.end() && at->first <= last; ++at) merge_recent(at->second);
 }
 
-bool LogIndex::is_settled(std::uint64_t first, std::uint64_t last) const {
+bool LogIndex::is_merged(std::uint64_t first, std::uint64_t last) const {
   for (auto at = spans_.lower_bound(first); at != spans_.end() && at->first <= last; ++at)
     if (!at->second.recent.empty()) return false;
   return true;
@@ -250,7 +250,7 @@ void LogIndex::insert(Span& span, Piece& piece) {
   const bool cut_after = span.live[at + replaced - 1].end > piece.end;
   const std::size_t count = 1u + cut_before + cut_after;
   if (count > replaced) make_room(span.live, count - replaced);
-  // Nothing fails any more.
+  // From here on nothing fails.
   const auto first = span.live.begin() + static_cast<std::ptrdiff_t>(at);
   const auto last = first + static_cast<std::ptrdiff_t>(replaced - 1);
   std::array<Piece, 3> replacement;
@@ -277,7 +277,7 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
   zeros.version = version;
   split_at(first);
   split_at(end);
-  // What has a past that somebody needs stays an entry of its own; all else becomes one.
+  // Entries with old pieces that somebody needs stay entries of their own; all others become one.
   std::uint64_t from = first;
   auto at = spans_.lower_bound(first);
   const auto close = [&](std::uint64_t until) {
@@ -287,8 +287,8 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
   };
   while (at != spans_.end() && at->first < end) {
     Span& span = at->second;
-    settle(span);
-    {  // ends before the span may go
+    merge_recent(span);
+    {  // `retiring` refers to the span, which may be erased below
       Retiring retiring{*this, span};
       for (const Piece& piece : span.live) retiring.retire(piece, zeros);
       make_room(span.live, 1);
@@ -312,7 +312,7 @@ void LogIndex::add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint6
 
 void LogIndex::pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
                          std::vector<Piece>& pieces) {
-  settle(page, page);
+  merge_recent(page, page);
   visit(page, version, begin, end,
         [&](const Piece& piece, std::uint32_t from, std::uint32_t to) { pieces.push_back(piece.part(from, to)); });
 }
@@ -361,14 +361,14 @@ std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, st
 
 bool LogIndex::changed_since(std::uint64_t since, std::uint64_t until, std::size_t ranges_max,
                              std::vector<ByteRange>& ranges) {
-  settle(0, no_position);
+  merge_recent(0, no_position);
   const auto changed = [&](const Piece& piece) { return since < piece.version && piece.version <= until; };
   std::vector<std::pair<std::uint32_t, std::uint32_t>> bytes;  // of a span's first page, where it begins and ends
   for (const auto& [first, span] : spans_) {
     bytes.clear();
     for (const Piece& piece : span.live)
       if (changed(piece)) bytes.emplace_back(piece.begin, piece.end);
-    // Under pieces of versions after `until` lies what they replaced.
+    // A piece of a version after `until` may cover one that changed: that is among the old pieces.
     const std::size_t live_count = bytes.size();
     for (const OldPiece& old : span.old)
       if (changed(old.piece) && old.until > until) bytes.emplace_back(old.piece.begin, old.piece.end);

@@ -1,4 +1,4 @@
-// Where in the log the bytes of a version are: what readers ask first, and what checkpoints copy from.
+// Says where in the log the bytes of a version are. A reader asks it first; a checkpoint copies what it lists.
 //
 // How a version is found. Page 7, of which version 3 wrote bytes 0 to 100, version 5 bytes 20 to 60, and version 8
 // bytes 40 to 80, while somebody holds version 5:
@@ -14,7 +14,8 @@
 // What 5 covered of 3 was not kept, since nobody held version 3 or 4. When a checkpoint has brought version 5 into the
 // image, drop_until(5) drops the pieces of versions up to 5, live and old: the image has those bytes.
 //
-// Beside `live` a page may have `recent`: pieces that were only noted, to be merged when somebody asks (settle()).
+// Beside `live` a page may have `recent`: newer pieces in the order in which they came. merge_recent() puts them into
+// `live` before somebody looks at the page.
 #pragma once
 
 #include <algorithm>
@@ -50,38 +51,40 @@ struct Piece {
 /// The pieces of all pages. For each byte and version at most one piece covers it: a live one whose version is not
 /// above, or an old one with `version <= v < until`. A byte without a piece is as the image has it.
 ///
-/// Old pieces are kept while something may read a version that needs them. Pages that are nothing but zeros, and that
-/// were made so together, are one entry however many they are.
+/// An old piece is kept while somebody may read a version that needs it. Adjoining pages that one version made zeros
+/// share one entry, however many they are.
 ///
-/// Small pieces of a page that has many are only noted when they come, and put in order when somebody asks for the page
-/// or when there are enough of them: to find its place among hundreds costs a piece more than all else of a write.
-/// Not thread-safe.
+/// A small piece of a page that has many is appended to `recent`, since finding its place among hundreds would take
+/// longer than the rest of a write. `recent` is merged into `live` when somebody asks for the page, or when it is long
+/// enough. Not thread-safe.
 class LogIndex {
 public:
   /// True when somebody may read a version v with `from <= v < until`.
   using Held = std::function<bool(std::uint64_t from, std::uint64_t until)>;
 
-  /// Nobody reads old versions.
+  /// An index of which nobody reads old versions.
   LogIndex() = default;
   explicit LogIndex(Held held) : held_{std::move(held)} {}
 
-  /// Version `version`, newer than all before, changed `[offset, offset + length)`; the bytes are at `position` in the
-  /// log, or are zeros. When memory runs out on the way it throws: a part has been added then, what held() spoke of is
-  /// kept, and the same call made again does the rest.
+  /// Notes that `version`, newer than all before, changed `[offset, offset + length)`. The bytes are at `position` in
+  /// the log, or are zeros. When memory runs out it throws: a part is added then, no version that is held has lost
+  /// anything, and the same call made again adds the rest.
   void add(std::uint64_t offset, std::uint64_t length, std::uint64_t version, std::uint64_t position,
            const std::shared_ptr<const std::byte[]>& memory);
 
-  /// Fetches into the processor's cache what an add() at `offset` that comes soon will look at, and, a little later,
-  /// what it will write to. Else adding to one of thousands of pages is mostly waiting for memory.
+  /// For an add() at `offset` that comes soon: prefetch() fetches into the processor's cache what that will look at,
+  /// and prefetch_more(), called a little later, what it will write to. Without them an add() to one of thousands of
+  /// pages mostly waits for memory.
   void prefetch(std::uint64_t offset) const noexcept;
   void prefetch_more(std::uint64_t offset) const noexcept;
 
-  /// Puts what was noted for the pages `[first, last]` in order.
-  void settle(std::uint64_t first, std::uint64_t last);
-  bool is_settled(std::uint64_t first, std::uint64_t last) const;
+  /// Merges the recent pieces of the pages `[first, last]` into their live ones.
+  void merge_recent(std::uint64_t first, std::uint64_t last);
+  bool is_merged(std::uint64_t first, std::uint64_t last) const;
 
   /// Calls `see(piece, from, to)` for each piece of `page` that version `version` consists of within `[begin, end)`, in
-  /// rising order: of it, `[from, to)` lies there. The piece is valid until `see` returns. The page must be settled.
+  /// rising order: `[from, to)` of that piece lies there. The piece is valid until `see` returns. The page must be
+  /// merged.
   template <class See>
   void visit(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end, See see) const {
     const Span* const span = find(page);
@@ -104,15 +107,15 @@ public:
     for (const Piece* piece : found) cut(*piece);
   }
 
-  /// The same as pieces of their own, cut to `[begin, end)`; settles the page first.
+  /// Merges the page, and appends the same pieces to `pieces`, cut to `[begin, end)`.
   void pieces_at(std::uint64_t page, std::uint64_t version, std::uint32_t begin, std::uint32_t end,
                  std::vector<Piece>& pieces);
 
   /// The first page at or after `page` that has pieces; no_position when there is none.
   std::uint64_t next_page(std::uint64_t page) const;
 
-  /// How far from `page` on pages have no more than about `pieces_max` pieces together: at least the next entry, at
-  /// most up to `end`.
+  /// The page up to which the pages from `page` on have at most about `pieces_max` pieces together. It is behind at
+  /// least one entry, and at most `end`.
   std::uint64_t reach(std::uint64_t page, std::uint64_t end, std::size_t pieces_max) const;
 
   /// Whether any of the pages `[first, last]` has pieces.
@@ -122,22 +125,22 @@ public:
   /// page, they are whole pages of zeros.
   std::uint64_t alike_until(std::uint64_t page) const;
 
-  /// Drops the pieces of versions up to `version` from up to `entries_max` entries at or after `page`: the image has
-  /// them. Returns the page to go on with, or no_position.
+  /// Drops the pieces of versions up to `version`, which the image has, from at most `entries_max` entries at or after
+  /// `page`. Returns the page to go on with, or no_position.
   std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max);
 
-  /// What changed after the version `since` up to the version `until`; false when it can't be said in `ranges_max`
-  /// ranges. Both are held, or the newest. Settles all pages.
+  /// Appends the ranges that changed after the version `since`, up to the version `until`; false when they are more
+  /// than `ranges_max`. Each of the two is held or the newest. Merges all pages.
   bool changed_since(std::uint64_t since, std::uint64_t until, std::size_t ranges_max, std::vector<ByteRange>& ranges);
 
   bool empty() const noexcept { return spans_.empty(); }
   std::size_t piece_count() const noexcept { return piece_count_; }
-  /// About what all of this takes, without the pieces' own `memory`.
+  /// About how much memory the index takes, without the pieces' own `memory`.
   std::uint64_t memory_bytes() const noexcept {
     return piece_count_ * piece_memory_bytes + spans_.size() * span_memory_bytes;
   }
 
-  /// All that memory_bytes() ever grew by, whatever it shrank by between.
+  /// The sum of all growth of memory_bytes(); shrinking does not lower it.
   std::uint64_t grown_bytes() const noexcept { return grown_bytes_; }
 
   static constexpr std::uint64_t piece_memory_bytes = 80;  ///< with the slack of a vector that grows
@@ -153,12 +156,13 @@ private:
     std::uint64_t end = 0;    // the page after the last
     std::vector<Piece> live;  // in rising order, not overlapping
     std::vector<OldPiece> old;
-    std::vector<Piece> recent;  // newer than `live`, not yet put there, in the order in which they came; of one page
-    std::size_t look_at = 16;   // look again for old pieces that nobody needs when there are so many
+    std::vector<Piece> recent;  // newer than `live`, in the order in which they came; only of a single page
+    std::size_t look_at = 16;   // at this many old pieces, those that nobody needs are dropped
   };
   using Spans = std::map<std::uint64_t, Span>;  // by first page
 
-  /// Where a page of its own was last found: a tree of thousands is a dozen cache misses deep, and this is one.
+  /// Remembers the entry of a single page. To find it in a tree of thousands costs a dozen cache misses; this costs
+  /// one.
   struct Shortcut {
     std::uint64_t page = no_position;
     Span* span = nullptr;
@@ -174,22 +178,24 @@ private:
     const Shortcut& shortcut = shortcuts_[page % shortcut_count];
     return shortcut.page == page ? shortcut.span : nullptr;
   }
-  /// Before an entry goes or ceases to be a single page.
+  /// To be called before an entry is removed or stops being a single page.
   void forget_shortcuts() noexcept { shortcuts_.clear(); }
   void split_at(std::uint64_t page);
-  /// The entry of this page alone, made when there is none.
+  /// The entry of this page alone; makes one when there is none.
   Span& single(std::uint64_t page);
   Span& find_single(std::uint64_t page);
   void add_to_page(Span& span, Piece piece);
-  /// All of this either happens or throws and changes nothing; `piece` is moved from when it happened.
+  /// Inserts `piece`, or throws and changes nothing. `piece` is moved from only when it was inserted.
   void insert(Span& span, Piece& piece);
-  /// Puts what is recent into `live`. What is still recent when it throws is not in `live`.
-  void settle(Span& span);
-  void insert_recent(Span& span);
+  /// Puts the recent pieces into `live`. When it throws, those that are still recent are not in `live`.
   void merge_recent(Span& span);
+  /// The same for recent pieces that overlap: one after the other.
+  void insert_recent(Span& span);
+  /// The same for recent pieces that don't: all in one pass.
+  void merge_disjoint(Span& span);
   /// The entry of `page`; null when there is none.
   const Span* find(std::uint64_t page) const;
-  /// Counts what the index grew by while it lives.
+  /// Adds to grown_bytes() what the index grew by while this lives.
   class GrowthNote {
   public:
     explicit GrowthNote(LogIndex& index) : index_{index}, before_{index.memory_bytes()} {}
@@ -202,21 +208,21 @@ private:
     std::uint64_t before_;
   };
   void add_zero_pages(std::uint64_t first, std::uint64_t end, std::uint64_t version);
-  /// Makes pieces of a page old, all of them or, where it goes without commit(), none.
+  /// Makes pieces of a page old: all of them with commit(), none where this is destroyed without it.
   class Retiring {
   public:
     Retiring(LogIndex& index, Span& span) : index_{index}, span_{span}, before_{span.old.size()} {}
     Retiring(const Retiring&) = delete;
     Retiring& operator=(const Retiring&) = delete;
     ~Retiring();
-    /// What `by` covers of `piece` becomes old, if somebody may need it.
+    /// The part of `piece` that `by` covers becomes old, if somebody may need it.
     void retire(const Piece& piece, const Piece& by);
     void commit() noexcept;
 
   private:
     LogIndex& index_;
     Span& span_;
-    std::size_t before_;  ///< so many are to stay in any case
+    std::size_t before_;  ///< old pieces that were there before, and stay
   };
 
   Held held_;

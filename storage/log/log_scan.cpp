@@ -10,7 +10,7 @@
 
 #include <pageserver/memory_provider.hpp>
 
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/image_note.hpp"
 
@@ -25,11 +25,11 @@ struct FoundSegment {
   Decoded decoded = Decoded::invalid;
   std::uint32_t other_version = 0;
   std::uint64_t file_bytes = 0;
-  std::uint64_t marked_position = 0;  ///< the image holds everything below; 0: says nothing
+  std::uint64_t marked_position = 0;  ///< from its mark: the image holds everything below; 0: it has no mark
   bool known_start = false;           ///< segment->first_position is known, from its own header or the next one's
-  bool reused = false;   ///< it has the header that it had as an earlier segment: a kill came before the new one
+  bool reused = false;   ///< its header is of an earlier segment in this file: a kill came before the new one
   bool earlier = false;  ///< it has records of an earlier segment
-  bool later = false;    ///< it has whole records of the log behind its end
+  bool later = false;    ///< it has whole records of this log behind the cut
 };
 
 MemoryError damaged(const std::string& path, const std::string& what) {
@@ -52,7 +52,7 @@ public:
 
   LogScan run(std::span<const std::string> files) {
     for (const std::string& name : files) load(name);
-    // One that is older says nothing of what came after it.
+    // Where the newest note is lost, an older one says nothing of later changes.
     if (!scan_.note_lost) scan_.note = scan_.any_note;
     for (const FoundSegment& found : found_) scan_.bytes += found.file_bytes;
     if (!found_.empty() && check_headers()) {
@@ -71,7 +71,7 @@ private:
     found.segment->file = folder_.open_file(name, open_flags_, 0, "open log");
     found.segment->number = parse_sibling_name(name)->number;
     found.file_bytes = found.segment->file.status().size_bytes;
-    // Who opens it for writing will sync it: the disk may begin while the scan goes on.
+    // A caller that opens the files for writing syncs them later: the disk may begin while the scan goes on.
     if ((open_flags_ & O_ACCMODE) != O_RDONLY)
       folder_.file_system().start_writeback(found.segment->file.descriptor(), 0, found.file_bytes);
     std::array<std::byte, segment_header_bytes> bytes{};
@@ -106,7 +106,7 @@ private:
     return false;
   }
 
-  /// What the headers alone say.
+  /// Checks what the headers alone tell; false where that is a problem.
   bool check_headers() {
     for (const FoundSegment& found : found_) {
       if (found.decoded == Decoded::other_version)
@@ -134,8 +134,8 @@ private:
     return true;
   }
 
-  /// The segments before the first one here were removed because the image has them, and not lost with their directory
-  /// entries: it or a later one says so.
+  /// Whether the segments before the first one were removed because the image has them. Else they were lost with their
+  /// directory entries. A mark in this segment or a later one says so.
   bool may_be_first() const {
     const FoundSegment& first = found_.front();
     if (first.segment->number == 1) return true;
@@ -161,13 +161,14 @@ private:
     std::size_t index = 0;
     std::uint64_t offset = found_.front().segment->layout.records_at;  // of what comes next in segment `index`
     const bool cut = found_.front().decoded != Decoded::valid || !may_be_first();
-    if (!cut) {
+    if (cut) {
+      offset = 0;
+    } else {
       version_ = scan_.first->version;
       scan_.pages = scan_.first->pages;
       scan_.image_bytes_min = scan_.first->image_bytes;
+      scan_.end_position += offset;
     }
-    if (cut) offset = 0;
-    if (!cut) scan_.end_position += offset;
     while (!cut) {
       FoundSegment& found = found_[index];
       if (adjoins(index, offset)) {
@@ -227,7 +228,7 @@ private:
            record_bytes(header.payload_bytes) <= room;
   }
 
-  /// Looks at `offset`, and then where the next block begins: there, if a sync of what is before it had begun.
+  /// Looks for a record at `offset`, and then at the next block: a record begins a new block where a sync had begun.
   bool read_next_record(const FoundSegment& found, std::uint64_t& offset, ScannedRecord& record) {
     if (read_record(found, offset, record)) return true;
     if (!found.segment->layout.new_blocks || block_from(offset) == offset) return false;
@@ -251,12 +252,12 @@ private:
     const bool believed = mutated(Mutation::skip_payload_checksum) ||
                           (mutated(Mutation::skip_long_checksum) && header.payload_bytes - table_bytes > part_bytes_);
     if (!whole && !believed) return false;
-    return read_ranges(table, record) &&
-           (record.data_position = header.position + record_header_bytes + table_bytes, true);
+    record.data_position = header.position + record_header_bytes + table_bytes;
+    return read_ranges(table, record);
   }
 
-  /// Whether the payload behind a header at `offset` is the one that the header is of; `table` gets its ranges. What a
-  /// header says is believed only within a file that holds as much.
+  /// Whether the payload behind the header at `offset` has the checksum that the header states; `table` gets its
+  /// ranges. The caller has checked that the file is long enough.
   bool has_payload(const File& file, std::uint64_t offset, const RecordHeader& header, std::vector<std::byte>& table) {
     LogChecksum checksum;
     table.resize(header.range_count * range_bytes);
@@ -288,7 +289,7 @@ private:
     return data_bytes == record.header.payload_bytes - table.size();
   }
 
-  /// Looks for records after the cut: they don't count, but what they say was synced does.
+  /// Looks for records after the cut. They don't count, but the synced positions that they state do.
   void look_beyond(std::size_t index, std::uint64_t offset) {
     for (std::size_t i = index; i < found_.size(); ++i) {
       FoundSegment& found = found_[i];
@@ -298,18 +299,18 @@ private:
   }
 
   void look_for_records(FoundSegment& found, std::uint64_t offset) {
-    // Without a header the format is not known.
+    // Without a header the format is not known: the search begins where records begin in any format.
     offset = std::max<std::uint64_t>(
         offset, found.decoded == Decoded::valid ? found.segment->layout.records_at : format_1_records_at);
     if (offset >= found.file_bytes) return;
-    bool guessed = false;  // the start, from records
+    bool guessed = false;  // the segment's start was computed from a record
     const std::uint64_t overlap = mutated(Mutation::scan_within_parts) ? 0 : record_header_bytes;
     std::vector<std::byte> bytes(std::min(part_bytes_, found.file_bytes - offset) + overlap);
     for (; offset < found.file_bytes; offset += part_bytes_) {
       const std::size_t length = found.segment->file.read_up_to(offset, bytes);
       for (std::size_t at = 0; at + record_header_bytes <= length && at < part_bytes_; at += record_alignment) {
         RecordHeader header;
-        // The magic first: all else is more work, and nearly all of what is read here is no record.
+        // The magic first, since nearly all of these places hold no record.
         if (bytes[at] != std::byte{0x50} || bytes[at + 1] != std::byte{0x53}) continue;
         if (decode_record_header(std::span{bytes}.subspan(at, record_header_bytes), header) != Decoded::valid) continue;
         if (scan_.first && header.salt != scan_.first->salt) continue;
@@ -318,7 +319,7 @@ private:
         const std::uint64_t start = header.position - (offset + at);
         if (found.known_start && start != found.segment->first_position) continue;
         if (!found.known_start) {
-          // A file that was an earlier segment may still have records of that, with lower positions.
+          // The file may still have records of an earlier segment, with lower positions: the highest start holds.
           found.segment->first_position = guessed ? std::max(found.segment->first_position, start) : start;
           guessed = true;
         }
@@ -331,8 +332,9 @@ private:
     found.known_start = found.known_start || guessed;
   }
 
-  /// A kill may end the writing of a record anywhere: its header alone is the torn end of a log. What an earlier
-  /// segment left in a file is not behind a gap either.
+  /// Whether a record behind the cut is there as a whole. A header without its payload is the torn end of a log, since
+  /// a kill may end the writing of a record anywhere. Records that an earlier segment left in the file don't count
+  /// either.
   bool is_whole(const FoundSegment& found, std::uint64_t offset, const RecordHeader& header) {
     const std::uint64_t room = found.file_bytes - offset;
     if (found.reused || header.payload_bytes > room || record_bytes(header.payload_bytes) > room) return false;
@@ -340,7 +342,7 @@ private:
     return has_payload(found.segment->file, offset, header, table);
   }
 
-  /// Tells damage from a tail.
+  /// Tells damage from a torn tail: see the top of log_scan.hpp.
   void judge(std::size_t index, std::uint64_t offset) {
     const FoundSegment& found = found_[index];
     const std::string& path = found.segment->file.path();
@@ -349,13 +351,13 @@ private:
         "`pagectl recover --drop-log " +
         folder_.path_of(image_name_) + "`, which keeps its files under other names";
     if (!found.known_start) {
-      // The start of a segment that says nothing is known unless it is the last.
+      // Only of the last segment the start may be unknown: of others the next header states it.
       if (index + 1 < found_.size() && scan_.synced_position != 0)
         problem(damaged(path, "its header can't be read, and later segments follow it" + remedy));
       return;
     }
     if (found.decoded == Decoded::valid && offset == 0) {
-      // The segment before is missing. That it was never durable is possible only when nothing in it was synced.
+      // The segment before is missing. If nothing in it was synced, a loss of power may have taken it.
       if (scan_.synced_position > found.header.previous_first_position)
         problem(damaged(path, "the segment before it is missing, although everything below position " +
                                   std::to_string(scan_.synced_position) + " was synced" + remedy));

@@ -1,6 +1,8 @@
 // The engine's inner paths, without a socket: a publish, reads with and without the log, its index and checksum.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +13,7 @@
 #include <pageserver/session.hpp>
 
 #include "storage/embedded/embedded_store.hpp"
+#include "storage/engine/read_gate.hpp"
 #include "storage/log/log_codec.hpp"
 #include "storage/log/log_index.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -26,6 +29,12 @@ public:
   explicit Image(std::uint64_t log_bytes = 1ull << 30) { options_.engine.log_bytes = log_bytes; }
 
   std::unique_ptr<Session> open() const { return open_embedded_store(folder_.file("image.img"), options_); }
+  std::unique_ptr<Session> pinned() const {
+    EmbeddedOptions options = options_;
+    options.access = Access::read;
+    options.view = View::pinned;
+    return open_embedded_store(folder_.file("image.img"), options);
+  }
   void fill() const {
     const auto session = open();
     session->grow(pages);
@@ -111,6 +120,77 @@ void checksum(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0));
 }
 
+// --- how long readers are kept out at a time
+
+/// The least of the longest closings of each time: another process may have had the core during one.
+template <class Prepare, class Change>
+void longest_closing(benchmark::State& state, const Prepare& prepare, const Change& change) {
+  double least_us = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    prepare();
+    ReadGate::measure();
+    state.ResumeTiming();
+    change();
+    const double us = std::chrono::duration<double, std::micro>(ReadGate::longest_closing()).count();
+    least_us = least_us == 0 ? us : std::min(least_us, us);
+  }
+  state.counters["longest_closing_us"] = least_us;
+}
+
+void closing_by_zero(benchmark::State& state) {
+  const Image image{1ull << 34};
+  image.fill();
+  const auto session = image.open();
+  const std::vector<std::byte> piece(8, std::byte{9});
+  const auto entries = static_cast<std::uint64_t>(state.range(0));
+  const std::uint64_t apart = pages * page_size / entries / 8 * 8;
+  longest_closing(
+      state,
+      [&] {
+        for (std::uint64_t i = 0; i < entries; ++i) session->write(i * apart, piece);
+      },
+      [&] { session->zero(0, pages * page_size); });
+}
+
+void closing_by_commit(benchmark::State& state) {
+  EmbeddedOptions options;
+  options.publish = Publish::on_flush;
+  const test::TempDir folder;
+  const auto session = open_embedded_store(folder.file("image.img"), options);
+  const auto ranges = static_cast<std::uint64_t>(state.range(0));
+  constexpr std::uint64_t apart = 8192;
+  session->grow(ranges * apart / page_size + 1);
+  session->flush();
+  const std::vector<std::byte> piece(8, std::byte{9});
+  longest_closing(
+      state,
+      [&] {
+        for (std::uint64_t i = 0; i < ranges; ++i) session->write(i * apart, piece);
+      },
+      [&] { session->flush(); });
+}
+
+/// What a pinned session's refresh looks through to say what has changed.
+void closing_by_refresh(benchmark::State& state) {
+  const Image image{1ull << 34};
+  image.fill();
+  const auto writer = image.open();
+  const auto reader = image.pinned();
+  const std::vector<std::byte> piece(8, std::byte{9});
+  const auto entries = static_cast<std::uint64_t>(state.range(0));
+  const std::uint64_t apart = pages * page_size / entries / 8 * 8;
+  longest_closing(
+      state,
+      [&] {
+        for (std::uint64_t i = 0; i < entries; ++i) writer->write(i * apart, piece);
+      },
+      [&] { static_cast<void>(reader->refresh()); });
+}
+
+BENCHMARK(closing_by_zero)->Arg(500'000)->Iterations(3)->Unit(benchmark::kMillisecond);
+BENCHMARK(closing_by_commit)->Arg(200'000)->Iterations(3)->Unit(benchmark::kMillisecond);
+BENCHMARK(closing_by_refresh)->Arg(60'000)->Iterations(3)->Unit(benchmark::kMillisecond);
 BENCHMARK(publish)->Arg(8)->Arg(65536)->UseRealTime();
 BENCHMARK(read_image)->Arg(8)->Arg(65536);
 BENCHMARK(read_with_log)->Arg(8)->Arg(65536);

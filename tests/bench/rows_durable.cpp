@@ -10,7 +10,7 @@
 #include <pageserver/file_provider.hpp>
 #include <pageserver/open.hpp>
 
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 #include "tests/bench/counting_relay.hpp"
 #include "tests/bench/load.hpp"
 #include "tests/bench/rows.hpp"

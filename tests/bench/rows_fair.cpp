@@ -1,6 +1,9 @@
 // What a session has of a daemon beside one that asks for much, or whose disk is slow; and what many stores cost.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/unique_fd.hpp"
+#include "storage/file/processors.hpp"
 #include "tests/bench/load.hpp"
 #include "tests/bench/rows.hpp"
 #include "tests/support/disk_shim.hpp"
@@ -112,6 +117,103 @@ Measured measure_beside(Servers& servers, const std::string& name, proto::Access
                  {{"p99", beside}, {"alone", [&](std::size_t) { return read_p99(reader, count); }}});
 }
 
+/// A greedy session's next request; false where an operation is not for one that has a session, or would end it.
+/// Without a default, so that a new operation has to be thought of here.
+bool encode_any(proto::Operation operation, proto::Bytes& out, std::uint64_t id) {
+  static const std::vector<std::byte> data(1u << 18, std::byte{1});
+  const std::uint64_t place = id * 65536 % ((pages - 4) * 65536);
+  switch (operation) {
+    case proto::Operation::ping: proto::encode(out, id, proto::PingRequest{}); return true;
+    case proto::Operation::list: proto::encode(out, id, proto::ListRequest{}); return true;
+    case proto::Operation::size: proto::encode(out, id, proto::SizeRequest{}); return true;
+    case proto::Operation::grow: proto::encode(out, id, proto::GrowRequest{1}); return true;
+    case proto::Operation::read: proto::encode(out, id, proto::ReadRequest{0, 1u << 20}); return true;
+    case proto::Operation::write: proto::encode(out, id, proto::WriteRequest{place, data}); return true;
+    case proto::Operation::zero: proto::encode(out, id, proto::ZeroRequest{0, pages * 65536}); return true;
+    case proto::Operation::data_ranges: proto::encode(out, id, proto::DataRangesRequest{0, pages * 65536}); return true;
+    case proto::Operation::flush: proto::encode(out, id, proto::FlushRequest{}); return true;
+    case proto::Operation::commit: proto::encode(out, id, proto::CommitRequest{}); return true;
+    case proto::Operation::discard: proto::encode(out, id, proto::DiscardRequest{}); return true;
+    case proto::Operation::refresh: proto::encode(out, id, proto::RefreshRequest{}); return true;
+    case proto::Operation::stat: proto::encode(out, id, proto::StatRequest{}); return true;
+    case proto::Operation::break_lease: proto::encode(out, id, proto::BreakLeaseRequest{~0ull}); return true;
+    case proto::Operation::hello:
+    case proto::Operation::create:
+    case proto::Operation::remove:
+    case proto::Operation::open:
+    case proto::Operation::close:
+    case proto::Operation::kick:
+    case proto::Operation::sessions:
+    case proto::Operation::whoami:
+    case proto::Operation::lease_lost:
+    case proto::Operation::goodbye:
+    case proto::Operation::waiting: return false;
+  }
+  return false;
+}
+
+/// Beside each operation in turn, of a writer and of a reader; the worst.
+Measured measure_beside_any(Servers& servers) {
+  const auto daemon = servers.start_daemon(
+      "beside-any", {"--store", "fair=" + make_empty(servers.file("beside-any.img"), pages * 65536)});
+  RawClient reader = session(*daemon, proto::Access::read);
+  const int count = servers.settings().quick ? reads / 40 : reads / 4;
+  std::string worst_of;
+  const auto sample = [&](std::size_t) {
+    double worst = 0;
+    for (const proto::Access access : {proto::Access::read, proto::Access::write, proto::Access::fork})
+      for (std::uint16_t number = 0; number < 128; ++number) {
+        const auto operation = static_cast<proto::Operation>(number);
+        proto::Bytes probe;
+        if (!encode_any(operation, probe, 1)) continue;
+        const Greedy greedy(*daemon, access,
+                            [&](proto::Bytes& out, std::uint64_t id) { encode_any(operation, out, id); });
+        const double p99 = read_p99(reader, count);
+        if (p99 <= worst) continue;
+        worst = p99;
+        worst_of = proto::to_string(operation);
+      }
+    return worst;
+  };
+  Measured measured =
+      compare(servers.settings(), "us", false, {{"worst p99", sample}, {"bound", [](std::size_t) { return 2000.0; }}});
+  measured.notes.push_back("the worst of the last round is beside pipelined " + worst_of);
+  return measured;
+}
+
+// --- beside thousands that keep the daemon's buffers full
+
+/// Half of them have sent a part of a large frame, the others read none of what they asked for.
+std::vector<RawClient> hostile_peers(const Server& daemon, std::size_t count) {
+  std::vector<RawClient> peers;
+  proto::Bytes part, requests;
+  proto::encode(part, 1, proto::WriteRequest{0, std::vector<std::byte>(1u << 20, std::byte{1})});
+  part.resize(300'000);
+  for (std::uint64_t i = 0; i < 16; ++i) proto::encode(requests, i, proto::ReadRequest{0, 1u << 18});
+  for (std::size_t i = 0; i < count; ++i) {
+    peers.push_back(RawClient::tcp(daemon.address().port, 4096));
+    peers.back().hello();
+    peers.back().open("fair", proto::Access::fork);
+    const proto::Bytes& bytes = i % 2 == 0 ? part : requests;
+    [[maybe_unused]] const ssize_t as_much_as_is_taken =
+        ::send(peers.back().fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  return peers;
+}
+
+Measured measure_hostile(Servers& servers) {
+  const std::string config = servers.file("hostile.json");
+  std::ofstream(config) << R"({"limits": {"memory_bytes": "256MiB", "connections": 5000, "stall_timeout": "1h"}})";
+  const auto daemon = servers.start_daemon(
+      "hostile", {"--config", config, "--store", "fair=" + make_empty(servers.file("hostile.img"), pages * 65536)});
+  RawClient reader = session(*daemon, proto::Access::read);
+  const int count = servers.settings().quick ? reads / 20 : reads;
+  const std::vector<RawClient> peers = hostile_peers(*daemon, servers.settings().quick ? 100 : 4096);
+  return compare(
+      servers.settings(), "us", false,
+      {{"p99", [&](std::size_t) { return read_p99(reader, count); }}, {"bound", [](std::size_t) { return 10'000.0; }}});
+}
+
 // --- beside a write that takes long
 
 Measured measure_slow_log(Servers& servers) {
@@ -158,8 +260,7 @@ double children_cpu() {
   return cpu_seconds_of(usage);
 }
 
-Measured measure_many_stores(Servers& servers) {
-  const int stores = servers.settings().quick ? 100 : 2000;
+std::string many_stores_config(Servers& servers, int stores) {
   const std::string config = servers.file("many.json");
   std::ofstream out(config);
   out << R"({"limits": {"stores": )" << stores << R"(}, "stores": [)";
@@ -169,7 +270,53 @@ Measured measure_many_stores(Servers& servers) {
         << make_empty(servers.file("many/" + name + ".img"), 1u << 20) << R"("})";
   }
   out << "]}";
-  out.close();
+  return config;
+}
+
+/// So many as there are descriptors for, up to ten thousand.
+int many_stores(const Servers& servers) {
+  if (servers.settings().quick) return 100;
+  constexpr rlim_t wanted = 1u << 16;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit more{wanted, std::max(wanted, limit.rlim_max)};
+  if (::setrlimit(RLIMIT_NOFILE, &more) != 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  constexpr rlim_t files_of_store = 4;
+  return static_cast<int>(std::min<rlim_t>(10'000, (limit.rlim_cur - 256) / files_of_store));
+}
+
+std::string of_stores(int stores) { return "of " + std::to_string(stores) + " stores"; }
+
+double status_number(pid_t pid, const std::string& name) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; status >> word;) {
+    double number = 0;
+    if (word == name + ":" && status >> number) return number;
+  }
+  throw std::runtime_error("no " + name + " of process " + std::to_string(pid));
+}
+
+/// What `name` of the daemon's status is more for each store, or, not `each`, is at all.
+Measured measure_many(Servers& servers, const std::string& name, const std::string& unit, bool each, double bound) {
+  const int stores = many_stores(servers);
+  const auto value = [&](int count) {
+    const auto daemon = servers.start_daemon("many", {"--config", many_stores_config(servers, count)});
+    return status_number(daemon->pid(), name);
+  };
+  const auto sample = [&](std::size_t) { return each ? (value(stores) - value(1)) / (stores - 1) : value(stores); };
+  Measured measured = compare(servers.settings(), unit, false,
+                              {{"pageserverd", sample}, {"bound", [=](std::size_t) { return bound; }}});
+  measured.notes.push_back(of_stores(stores));
+  return measured;
+}
+
+Measured measure_many_stores(Servers& servers) {
+  const int stores = many_stores(servers);
+  const std::string config = many_stores_config(servers, stores);
   const auto sample = [&](std::size_t) {
     const double before = children_cpu();
     {
@@ -179,8 +326,79 @@ Measured measure_many_stores(Servers& servers) {
     }
     return (children_cpu() - before) * 1e3 / stores;
   };
-  return compare(servers.settings(), "ms of CPU", false,
-                 {{"start and stop, per store", sample}, {"bound", [](std::size_t) { return 0.5; }}});
+  Measured measured = compare(servers.settings(), "ms of CPU", false,
+                              {{"start and stop, per store", sample}, {"bound", [](std::size_t) { return 0.5; }}});
+  measured.notes.push_back(of_stores(stores));
+  return measured;
+}
+
+// --- many writers, each of a store of its own
+
+constexpr std::size_t writers = 64;
+constexpr std::size_t write_bytes = 4096;
+
+/// What all of them do in a second, together: `transaction(writer, number)` is one of them.
+template <class Transaction>
+double together(bool quick, const Transaction& transaction) {
+  const std::size_t each = quick ? 2 : 50;
+  const auto start = Clock::now();
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t writer = 0; writer < writers; ++writer)
+      threads.emplace_back([&, writer] {
+        for (std::size_t i = 0; i < each; ++i) transaction(writer, i);
+      });
+  }
+  return static_cast<double>(writers * each) * 1e6 / us_since(start);
+}
+
+Measured measure_writers(Servers& servers) {
+  constexpr std::uint64_t file_bytes = 16u << 20;
+  const std::vector<std::byte> data(write_bytes, std::byte{1});
+  const auto place = [](std::size_t number) { return number * 7919 % (file_bytes / write_bytes) * write_bytes; };
+  std::vector<UniqueFd> files;
+  const std::vector<std::byte> whole(file_bytes, std::byte{2});
+  fs::create_directories(servers.file("plain"));
+  for (std::size_t i = 0; i < writers; ++i) {
+    const std::string path = servers.file("plain/" + std::to_string(i));
+    files.emplace_back(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    // Blocks that are there and written, as those of a log that is used again are.
+    if (::pwrite(files.back().get(), whole.data(), whole.size(), 0) != static_cast<ssize_t>(whole.size()))
+      throw std::runtime_error("no room for " + path);
+    ::fdatasync(files.back().get());
+  }
+  const std::string folder = servers.file("writers");
+  for (std::size_t i = 0; i < writers; ++i) make_empty(folder + "/s" + std::to_string(i) + ".img", file_bytes);
+  const auto daemon = servers.start_daemon("writers", {"--directory", folder});
+  std::vector<RawClient> clients;
+  for (std::size_t i = 0; i < writers; ++i) {
+    clients.push_back(RawClient::local(daemon->address().socket_path));
+    clients.back().hello();
+    const std::string store = "s" + std::to_string(i);
+    proto::OpenRequest open;
+    open.access = proto::Access::write;
+    open.publish = proto::Publish::on_flush;
+    open.store = store;
+    static_cast<void>(clients.back().call(open).as<proto::OpenAnswer>());
+  }
+  const bool quick = servers.settings().quick;
+  const auto ours = [&](std::size_t) {
+    return together(quick, [&](std::size_t writer, std::size_t i) {
+      RawClient& client = clients[writer];
+      client.send(proto::WriteRequest{place(i), data});
+      client.send(proto::FlushRequest{});
+      static_cast<void>(client.must_receive().as<proto::WriteAnswer>());
+      static_cast<void>(client.must_receive().as<proto::FlushAnswer>());
+    });
+  };
+  const auto theirs = [&](std::size_t) {
+    return together(quick, [&](std::size_t writer, std::size_t i) {
+      const int file = files[writer].get();
+      if (::pwrite(file, data.data(), data.size(), static_cast<off_t>(place(i))) < 0 || ::fdatasync(file) != 0)
+        throw std::runtime_error("a plain file could not be written");
+    });
+  };
+  return compare(servers.settings(), "transactions/s", true, {{"pageserverd", ours}, {"64 threads", theirs}});
 }
 
 Measured measure_list(Servers& servers) {
@@ -229,11 +447,40 @@ std::vector<Row> fair_rows() {
            [](Servers& servers) {
              return measure_beside(servers, "beside-zero", proto::Access::write, proto::ZeroRequest{0, pages * 65536});
            }},
+          {"beside_hostile",
+           "8 B reads beside 4,096 connections with half frames and unread answers: p99",
+           {Kind::at_most, 1, "10 ms"},
+           measure_hostile},
           {"beside_slow_log",
            "8 B reads while each write to the log takes 200 ms: p99",
            {Kind::at_most, 1.5, "alone"},
            measure_slow_log},
-          {"many_stores", "start and stop of 2,000 stores", {Kind::at_most, 1, "0.5 ms"}, measure_many_stores},
+          {"beside_any",
+           "8 B reads beside each operation, pipelined: p99 of the worst",
+           {Kind::at_most, 1, "2 ms"},
+           measure_beside_any},
+          {"many_stores",
+           "start and stop of 10,000 stores, CPU of each",
+           {Kind::at_most, 1, "0.5 ms"},
+           measure_many_stores},
+          {"many_threads",
+           "threads with 10,000 stores",
+           {Kind::at_most, 1, "4 x cores + 16"},
+           [](Servers& servers) {
+             return measure_many(servers, "Threads", "threads", false, 4.0 * storage::usable_processors() + 16);
+           }},
+          {"many_memory",
+           "10,000 stores: RSS of each",
+           {Kind::at_most, 1, "16 KiB"},
+           [](Servers& servers) { return measure_many(servers, "VmRSS", "KiB", true, 16); }},
+          {"many_addresses",
+           "10,000 stores of 1 MiB: address space of each",
+           {Kind::at_most, 1, "4 MiB"},
+           [](Servers& servers) { return measure_many(servers, "VmSize", "KiB", true, 4096); }},
+          {"writers_64",
+           "64 writers of 64 stores: 4 KiB and flush each",
+           {Kind::at_least, 1, "64 threads: pwrite, fdatasync"},
+           measure_writers},
           {"list_20000", "list of 20,000 stores", {Kind::at_most, 1, "300 ms"}, measure_list}};
 }
 

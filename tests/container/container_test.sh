@@ -15,6 +15,8 @@ image_bytes_max=$((120 * 1000 * 1000))
 # As a careful administrator would run it.
 hardened=(--read-only --cap-drop=ALL --security-opt=no-new-privileges --memory 256m --pids-limit 64)
 hardened_daemon=("${hardened[@]}" --health-interval=1s)
+# Everybody who reaches the published port may do everything: this machine's loopback, and the container's own network.
+open_to_all=(--config /etc/pageserver/container.json --listen 0.0.0.0:6553 --insecure)
 passed=0 failed=0 skipped=0
 
 finish() {
@@ -58,7 +60,7 @@ clean_up() {
 
 prepare_base_image() {
   docker/base-image.sh && return
-  docker/install-packages.sh container || return
+  docker/install-packages.sh root || return
   if [ "$(id -u)" = 0 ]; then docker/base-image.sh; else sudo -n docker/base-image.sh; fi
 }
 
@@ -101,7 +103,8 @@ refuses_an_unknown_argument() {
 
 starts_hardened_and_is_healthy() {
   docker network create "$id-net"
-  docker run -d --name "$id-daemon" --network "$id-net" "${hardened_daemon[@]}" -p 127.0.0.1::6553 -v "$id-data:/data" "$image"
+  docker run -d --name "$id-daemon" --network "$id-net" "${hardened_daemon[@]}" -p 127.0.0.1::6553 -v "$id-data:/data" "$image" \
+    "${open_to_all[@]}"
   wait_healthy "$id-daemon"
 }
 
@@ -127,16 +130,45 @@ serves_a_second_container() {
 serves_a_unix_socket_through_a_bind_mount() {
   mkdir "$work/socket"
   chmod 777 "$work/socket"
-  docker run -d --name "$id-unix" --network none "${hardened_daemon[@]}" --user "10001:$(id -g)" -v "$work/socket:/socket" \
-    -v "$id-unix-data:/data" "$image" --config /etc/pageserver/container.json \
-    --unix /socket/pageserver.sock
+  cat >"$work/rules.json" <<EOF
+{
+  "listen": ["127.0.0.1:6553"],
+  "unix": [{"path": "/run/pageserver/pageserver.sock", "mode": "0666"}],
+  "directory": {"path": "/data", "create": true},
+  "rules": [{"who": "uid:$(id -u)", "stores": "near", "may": ["read", "write", "create"]}]
+}
+EOF
+  chmod 644 "$work/rules.json"
+  docker run -d --name "$id-unix" --network none "${hardened_daemon[@]}" -v "$work/socket:/run/pageserver" \
+    -v "$work/rules.json:/etc/pageserver/rules.json:ro" -v "$id-unix-data:/data" "$image" --config /etc/pageserver/rules.json
   wait_healthy "$id-unix"
   local socket="socket=$work/socket/pageserver.sock"
   "$pagectl" create "pageserver+unix:///near?$socket" --pages 2
   echo "no network at all" | "$pagectl" write "pageserver+unix:///near?$socket" 7
   expect bytes "no network at all" "$("$pagectl" read "pageserver+unix:///near?$socket" 7 17)"
+  ! "$pagectl" create "pageserver+unix:///far?$socket" 2>"$work/refused" || return 1
+  grep "takes the right create" "$work/refused"
   docker stop -t 20 "$id-unix"
   expect "exit status" 0 "$(docker inspect -f '{{.State.ExitCode}}' "$id-unix")"
+}
+
+lets_nobody_in_unasked() {
+  docker run -d --name "$id-closed" --network "$id-net" "${hardened_daemon[@]}" -v "$id-run:/run/pageserver" "$image"
+  wait_healthy "$id-closed"
+  local status=0
+  docker run --rm --name "$id-stranger" --network "$id-net" "${hardened[@]}" --no-healthcheck --entrypoint pagectl "$image" \
+    ping "$id-closed" || status=$?
+  expect "a stranger's ping" 1 "$status"
+  # Who shares its socket and its user.
+  docker run --rm --name "$id-friend" --network none "${hardened[@]}" --no-healthcheck -v "$id-run:/run/pageserver" \
+    --entrypoint pagectl "$image" create 'pageserver+unix:///mine?socket=/run/pageserver/pageserver.sock'
+  status=0
+  docker run --rm --name "$id-other" --user 10002 --network none "${hardened[@]}" --no-healthcheck \
+    -v "$id-run:/run/pageserver" --entrypoint pagectl "$image" \
+    info 'pageserver+unix:///mine?socket=/run/pageserver/pageserver.sock' 2>"$work/other" || status=$?
+  cat "$work/other"
+  expect "another user's request" 1 "$status"
+  grep "without rules" "$work/other"
 }
 
 stops_with_status_0() {
@@ -155,7 +187,8 @@ leaves_plain_images_in_the_volume() {
 
 finds_the_data_again() {
   docker rm "$id-daemon"
-  docker run -d --name "$id-daemon" --network "$id-net" "${hardened_daemon[@]}" -p 127.0.0.1::6553 -v "$id-data:/data" "$image"
+  docker run -d --name "$id-daemon" --network "$id-net" "${hardened_daemon[@]}" -p 127.0.0.1::6553 -v "$id-data:/data" "$image" \
+    "${open_to_all[@]}"
   wait_healthy "$id-daemon"
   expect bytes "from the host" "$("$pagectl" read "$(server_of "$id-daemon")/kept" 65530 13)"
   expect hash "$(cat "$work/hash")" "$("$pagectl" hash "$(server_of "$id-daemon")/kept")"
@@ -172,7 +205,8 @@ keeps_answered_writes_over_a_kill() {
 
 names_the_user_that_a_bind_mount_needs() {
   mkdir -m 755 "$work/foreign"
-  docker run -d --name "$id-foreign" "${hardened_daemon[@]}" -p 127.0.0.1::6553 -v "$work/foreign:/data" "$image"
+  docker run -d --name "$id-foreign" "${hardened_daemon[@]}" -p 127.0.0.1::6553 -v "$work/foreign:/data" "$image" \
+    "${open_to_all[@]}"
   if wait_healthy "$id-foreign"; then
     ! "$pagectl" create "$(server_of "$id-foreign")/refused" 2>"$work/refusal" || return 1
   else
@@ -221,6 +255,7 @@ run_case "read-only and without capabilities it becomes healthy" starts_hardened
 run_case "a program on the host uses it through the published port" serves_the_host
 run_case "a second container uses it over their network" serves_a_second_container
 run_case "a Unix socket in a bind mount works without any network" serves_a_unix_socket_through_a_bind_mount
+run_case "without a word about who may, nobody comes in over the network, and one user over its socket" lets_nobody_in_unasked
 run_case "docker stop ends it with status 0" stops_with_status_0
 run_case "after a stop the volume holds the plain images and nothing else" leaves_plain_images_in_the_volume
 run_case "a new container on the same volume finds the data" finds_the_data_again
@@ -235,7 +270,7 @@ else
   ! command -v docker-compose >/dev/null || compose=(docker-compose)
 fi
 if [ ${#compose[@]} -gt 0 ]; then
-  export PAGESERVER_IMAGE=$image PAGESERVER_PORT=0
+  export PAGESERVER_IMAGE=$image
   compose+=(-p "$id" -f docker/compose.yaml)
   run_case "compose brings up the daemon and a client that waits for its health" compose_client_uses_the_daemon
 else

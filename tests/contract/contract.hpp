@@ -7,6 +7,7 @@
 //     static constexpr bool durable;               // does an image outlive its provider? If so, also:
 //     std::unique_ptr<MemoryProvider> reopen(std::unique_ptr<MemoryProvider> provider);  // ends it; the same image
 //     anew
+//     static constexpr bool sessions;              // is what make() gives a Session? May be left out
 //
 // and one line, in a source file of its own, makes its tests: PAGESERVER_CONTRACT(HeapFixture, "heap").
 #pragma once
@@ -27,6 +28,7 @@
 
 #include <pageserver/error.hpp>
 #include <pageserver/memory_provider.hpp>
+#include <pageserver/session.hpp>
 
 #include "tests/contract/differential.hpp"
 #include "tests/support/bytes.hpp"
@@ -307,6 +309,106 @@ struct Contract {
     CHECK(provider->grow(1) == 4);
   }
 
+  // "every later call but close(), which then does nothing, throws invalid_argument"
+  static void after_close_every_call_is_refused() {
+    Fixture fixture;
+    const auto provider = fixture.make();
+    provider->grow(2);
+    provider->write(0, pattern(100));
+    CHECK_NOTHROW(provider->close());
+    CHECK_NOTHROW(provider->close());
+    std::array<std::byte, 9> buffer{};
+    const auto refused = [](auto call) { CHECK(thrown_by(call).code() == Errc::invalid_argument); };
+    refused([&] { (void)provider->size(); });
+    refused([&] { (void)provider->pages(); });
+    refused([&] { (void)provider->grow(1); });
+    refused([&] { (void)provider->grow(0); });
+    refused([&] { provider->read(0, buffer); });
+    refused([&] { provider->write(0, buffer); });
+    refused([&] { provider->flush(); });
+    refused([&] { (void)provider->atomic_write_bytes(); });
+    CHECK_NOTHROW(provider->close());
+  }
+
+  // "When it returns the file, or the lease, is free for others."
+  static void after_close_the_image_is_free() {
+    Fixture fixture;
+    for (std::uint64_t round = 0; round < 10; ++round) {
+      const auto provider = fixture.make();
+      CHECK(provider->pages() == (Fixture::durable ? round : 0));
+      provider->grow(1);
+      provider->write(provider->size() - 100, pattern(100, static_cast<unsigned>(round)));
+      provider->flush();
+      provider->close();
+      if constexpr (!Fixture::durable) continue;
+      // While the closed one is still there.
+      const auto next = fixture.make();
+      CHECK(next->pages() == round + 1);
+      CHECK(read_bytes(*next, next->size() - 100, 100) == pattern(100, static_cast<unsigned>(round)));
+    }
+  }
+
+  // "Never changes, and costs nothing."
+  static void atomic_write_bytes_never_changes() {
+    Fixture fixture;
+    const auto provider = fixture.make();
+    const std::uint64_t atomic = provider->atomic_write_bytes();
+    CHECK(atomic >= 1);
+    provider->grow(3);
+    CHECK(provider->atomic_write_bytes() == atomic);
+    provider->write(100, pattern(2 * page_size));
+    CHECK(provider->atomic_write_bytes() == atomic);
+    (void)thrown_by([&] { provider->write(70000, Bytes(3 * page_size)); });
+    provider->flush();
+    CHECK(provider->atomic_write_bytes() == atomic);
+  }
+
+  // "unless a write(), zero() or grow() of this session threw since its last flush(), commit() or discard() that went
+  // well"
+  static void commit_is_refused_after_a_refused_change() {
+    Fixture fixture;
+    auto provider = fixture.make();
+    auto& session = dynamic_cast<Session&>(*provider);
+    CHECK_NOTHROW(session.commit());
+    session.grow(2);
+    session.write(0, pattern(100, 1));
+    CHECK_NOTHROW(session.commit());
+    const std::array<std::byte, 9> nine{};
+    const auto refused = [&](auto change, const char* named) {
+      (void)thrown_by(change);
+      for (int again = 0; again < 2; ++again)
+        check_error(thrown_by([&] { session.commit(); }), Errc::invalid_argument, {"nothing is published", named});
+    };
+    session.write(0, pattern(100, 2));
+    refused([&] { session.write(2 * page_size, nine); }, "a write was refused");
+    // A flush publishes all the same, and a commit after it has nothing to complain of.
+    session.flush();
+    CHECK_NOTHROW(session.commit());
+    CHECK(read_bytes(session, 0, 100) == pattern(100, 2));
+    refused([&] { session.zero(page_size, page_size + 1); }, "a zero was refused");
+    session.discard();
+    CHECK_NOTHROW(session.commit());
+    refused([&] { (void)session.grow(most); }, "a grow was refused");
+    // The first is named.
+    refused([&] { session.write(most, nine); }, "a grow was refused");
+    session.discard();
+    // Reads change nothing.
+    (void)thrown_by([&] { read_bytes(session, 2 * page_size, 9); });
+    CHECK_NOTHROW(session.commit());
+  }
+
+  static void commit_is_durable() {
+    Fixture fixture;
+    auto provider = fixture.make();
+    auto& session = dynamic_cast<Session&>(*provider);
+    session.grow(3);
+    session.write(page_size - 50, pattern(100, 1));
+    session.commit();
+    provider = fixture.reopen(std::move(provider));
+    CHECK(provider->pages() == 3);
+    CHECK(read_bytes(*provider, page_size - 50, 100) == pattern(100, 1));
+  }
+
   static void two_images_are_apart() {
     Fixture one, two;
     const auto first = one.make();
@@ -332,7 +434,7 @@ template <class Fixture>
 std::vector<NamedTest> contract_tests() {
   using C = Contract<Fixture>;
   static_assert(!std::is_copy_constructible_v<MemoryProvider> && !std::is_copy_assignable_v<MemoryProvider>);
-  return {
+  std::vector<NamedTest> tests{
       {"a new image has 0 pages", &C::new_image_is_empty},
       {"grow returns the previous number of pages", &C::grow_returns_previous_pages},
       {"grow appends pages of zeros", &C::grow_appends_zeros},
@@ -349,9 +451,18 @@ std::vector<NamedTest> contract_tests() {
       {"errors are system errors and the next call works", &C::errors_are_system_errors_and_pass},
       {"buffers are free after the call", &C::buffers_are_free_after_the_call},
       {"flushed bytes survive the provider", &C::flushed_bytes_survive_the_provider},
+      {"after close every call is refused", &C::after_close_every_call_is_refused},
+      {"after close the image is free for others", &C::after_close_the_image_is_free},
+      {"atomic_write_bytes never changes", &C::atomic_write_bytes_never_changes},
       {"two images know nothing of each other", &C::two_images_are_apart},
       {"random operations match the model", &C::random_operations_match_the_model},
   };
+  if constexpr (requires { Fixture::sessions; }) {
+    tests.push_back({"a commit is refused after a refused change", &C::commit_is_refused_after_a_refused_change});
+    if constexpr (Fixture::durable)
+      tests.push_back({"what was committed survives the provider", &C::commit_is_durable});
+  }
+  return tests;
 }
 
 template <class Fixture>

@@ -3,8 +3,8 @@
 #include <pageserver/error.hpp>
 
 #include "tests/contract/contract.hpp"
+#include "tests/contract/served_fixture.hpp"
 #include "tests/support/c_handles.hpp"
-#include "tests/support/daemon.hpp"
 
 namespace pageserver::test {
 namespace {
@@ -28,8 +28,15 @@ public:
   void write(std::uint64_t offset, std::span<const std::byte> data) override {
     check([&](auto* error) { return ps_session_write(session_.get(), offset, data.data(), data.size(), error); });
   }
+  std::uint64_t atomic_write_bytes() override {
+    return answer(
+        [&](auto* bytes, auto* error) { return ps_session_atomic_write_bytes(session_.get(), bytes, error); });
+  }
   void flush() override {
     check([this](auto* error) { return ps_session_flush(session_.get(), error); });
+  }
+  void close() override {
+    check([this](auto* error) { return ps_session_end(session_.get(), error); });
   }
 
 private:
@@ -74,24 +81,12 @@ constexpr char store_scheme[] = "store:";
 using CFile = CLocal<file_scheme>;
 using CStore = CLocal<store_scheme>;
 
-/// Killed and started again at every other opening, as in contract_remote_test.cpp.
 template <const char* query>
-class CServed {
+class CServed final : public ServedFixture {
 public:
-  static constexpr bool durable = true;
-  std::unique_ptr<MemoryProvider> make() { return std::make_unique<CProvider>(daemon_.unix_uri("demo", query)); }
-  std::unique_ptr<MemoryProvider> reopen(std::unique_ptr<MemoryProvider> provider) {
-    provider.reset();
-    if (++reopened_ % 2 == 0) {
-      daemon_.kill_hard();
-      daemon_.start_again();
-    }
-    return make();
+  std::unique_ptr<MemoryProvider> make() override {
+    return std::make_unique<CProvider>(daemon_.unix_uri("demo", query));
   }
-
-private:
-  Daemon daemon_{{"--store", "demo={dir}/demo.img"}};
-  int reopened_ = 0;
 };
 constexpr char no_query[] = "";
 constexpr char cached_query[] = "publish=on_flush&cache_bytes=1MiB";

@@ -29,6 +29,7 @@ struct FileFixture {
 template <Publish publish>
 struct EmbeddedFixture {
   static constexpr bool durable = true;
+  static constexpr bool sessions = true;
   std::unique_ptr<MemoryProvider> make() {
     storage::EmbeddedOptions options;
     options.publish = publish;
@@ -46,6 +47,7 @@ using EmbeddedOnFlush = EmbeddedFixture<Publish::on_flush>;
 /// A fork of an empty store: the same interface, and nothing that lasts.
 struct ForkFixture {
   static constexpr bool durable = false;
+  static constexpr bool sessions = true;
   std::unique_ptr<MemoryProvider> make() {
     const std::string path = folder.file("db" + std::to_string(++images) + ".img");
     storage::open_embedded_store(path, {});

@@ -3,31 +3,15 @@
 #include <pageserver/remote_provider.hpp>
 
 #include "tests/contract/contract.hpp"
-#include "tests/support/daemon.hpp"
+#include "tests/contract/served_fixture.hpp"
+#include "tests/support/certificates.hpp"
 
 namespace pageserver::test {
 
-/// A daemon of its own with one empty store. Every other time that an image is opened anew the daemon has been killed
-/// and started again in between: what was flushed must be there.
-class RemoteFixture {
+class RemoteFixture : public ServedFixture {
 public:
-  static constexpr bool durable = true;
-  std::unique_ptr<MemoryProvider> reopen(std::unique_ptr<MemoryProvider> provider) {
-    provider.reset();
-    if (++reopened_ % 2 == 0) {
-      daemon_.kill_hard();
-      daemon_.start_again();
-    }
-    return make();
-  }
-  virtual std::unique_ptr<MemoryProvider> make() = 0;
-  virtual ~RemoteFixture() = default;
-
-protected:
-  Daemon daemon_{{"--store", "demo={dir}/demo.img"}};
-
-private:
-  int reopened_ = 0;
+  using ServedFixture::ServedFixture;
+  static constexpr bool sessions = true;
 };
 
 class TcpFixture final : public RemoteFixture {
@@ -38,6 +22,32 @@ public:
 class UnixFixture final : public RemoteFixture {
 public:
   std::unique_ptr<MemoryProvider> make() override { return open(daemon_.unix_uri("demo")); }
+};
+
+/// The files have to be there before the daemon.
+struct OwnCertificates {
+  OwnCertificates() { certificates_.make("server", {}); }
+  Certificates certificates_;
+};
+
+class TlsFixture : private OwnCertificates, public RemoteFixture {
+public:
+  TlsFixture()
+      : RemoteFixture({"--listen-tls", "127.0.0.1:0", "--tls-certificate", certificates_.certificate("server"),
+                       "--tls-key", certificates_.key("server")}) {}
+  std::unique_ptr<MemoryProvider> make() override { return open(uri()); }
+
+protected:
+  std::string uri() const {
+    const std::string& address = daemon_.listeners().at(1);
+    return "pageservers://localhost" + address.substr(address.rfind(':')) +
+           "/demo?tls_ca=" + certificates_.certificate("ca");
+  }
+};
+
+class CachedTls final : public TlsFixture {
+public:
+  std::unique_ptr<MemoryProvider> make() override { return open(uri() + "&publish=on_flush&cache_bytes=1MiB"); }
 };
 
 /// With a cache of the client's, small enough that pages come and go.
@@ -54,7 +64,7 @@ public:
 };
 
 /// The smallest cache that there is: one page, and the same page as it was.
-class SmallestCache final : public RemoteFixture {
+class SmallestCache final : public ServedFixture {
 public:
   std::unique_ptr<MemoryProvider> make() override {
     return open(daemon_.unix_uri("demo", "publish=on_flush&cache_bytes=128KiB"));
@@ -65,6 +75,7 @@ public:
 class CachedFork {
 public:
   static constexpr bool durable = false;
+  static constexpr bool sessions = true;
   std::unique_ptr<MemoryProvider> make() { return open(daemon_.unix_uri("demo", "access=fork&cache_bytes=1MiB")); }
 
 private:
@@ -73,6 +84,8 @@ private:
 
 PAGESERVER_CONTRACT(TcpFixture, "tcp");
 PAGESERVER_CONTRACT(UnixFixture, "unix socket");
+PAGESERVER_CONTRACT(TlsFixture, "tls");
+PAGESERVER_CONTRACT(CachedTls, "tls, cache, on_flush");
 PAGESERVER_CONTRACT(CachedOnWrite, "cache, on_write");
 PAGESERVER_CONTRACT(CachedOnFlush, "cache, on_flush");
 PAGESERVER_CONTRACT(SmallestCache, "smallest cache, on_flush");

@@ -4,7 +4,7 @@
 #include "tests/support/catch.hpp"
 
 #include "server/stores/catalog.hpp"
-#include "tests/crash/whole_image.hpp"
+#include "tests/crash/image_lifecycle_check.hpp"
 
 namespace pageserver::test {
 namespace {
@@ -90,7 +90,7 @@ TEST_CASE("a store is created and removed as a whole, whatever a crash leaves of
   calls.create = [](SimulatedFileSystem& disk, std::uint64_t pages) { Served(disk).create(pages); };
   calls.remove = [](SimulatedFileSystem& disk) { Served(disk).remove(); };
   calls.read = [](SimulatedFileSystem& disk) { return Served(disk).read(); };
-  const std::uint64_t crashes = check_whole_images(calls, 0);
+  const std::uint64_t crashes = check_image_lifecycle(calls, 0);
   std::cout << "stores created and removed: " << crashes << " crashes\n";
   CHECK(crashes > 200);
 }

@@ -6,9 +6,10 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <utility>
 
-#include "base/mutation.hpp"
 #include "server/stores/directory_files.hpp"
+#include "storage/file/mutation.hpp"
 #include "tests/crash/simulation.hpp"
 
 namespace pageserver::test {
@@ -50,7 +51,9 @@ inline std::optional<std::string> violation(const SimulationOptions& options, Si
   with_hook.between_parts = &storage::between_parts;
   with_hook.read_planned = &storage::read_planned;
   with_hook.is_engine = true;
-  with_hook.directory_files = &server::make_directory_files;
+  with_hook.directory_files = [](storage::FileSystem& below, int directory, std::string prefix) {
+    return server::make_directory_files(below, directory, std::move(prefix));
+  };
   Simulation simulation(with_hook);
   try {
     simulation.run();

@@ -7,12 +7,10 @@
 #include <memory>
 #include <string>
 
-#include "storage/engine/engine.hpp"
 #include "storage/file/folder.hpp"
 #include "tests/crash/simulated_file_system.hpp"
-#include "tests/crash/stepped_background.hpp"
+#include "tests/crash/stepped_store.hpp"
 #include "tests/unit/storage/storage_test.hpp"
-#include "tests/unit/storage/store_client.hpp"
 
 namespace pageserver::test {
 namespace {
@@ -20,33 +18,15 @@ namespace {
 constexpr std::uint64_t block = 4096;
 
 /// A store on a disk of which the test says how much is free.
-struct FullDisk {
+struct FullDisk : SteppedStore {
   explicit FullDisk(std::uint64_t log_file_bytes) {
     options.log_bytes = 4 << 20;
     options.segment_bytes = log_file_bytes;
-    options.salt = 42;
     disk.make_directory("/data");
     open();
   }
-  void open() {
-    ++options.salt;
-    store = storage::open_engine(disk, "/data/db.img", sync_lane, checkpoint_lane, options);
-  }
-  std::unique_ptr<storage::StoreSession> writer(Publish publish) {
-    auto request = session_request(Access::write);
-    request.publish = publish;
-    return open_now(*store, request);
-  }
-  void run_lanes() {
-    while (sync_lane.step() || checkpoint_lane.step()) {
-    }
-  }
-  void flush(storage::StoreSession& session) {
-    const auto flushing = start_flush(session);
-    run_lanes();
-    REQUIRE(flushing->calls == 1);
-    if (flushing->error) std::rethrow_exception(flushing->error);
-  }
+  ~FullDisk() { drop(); }
+  void open() { SteppedStore::open(disk, "/data/db.img"); }
   void leave_free(std::uint64_t bytes) {
     forget_removed();
     disk.capacity_blocks = disk.blocks() + bytes / block;
@@ -72,9 +52,6 @@ struct FullDisk {
   }
 
   SimulatedFileSystem disk{1};
-  SteppedBackground sync_lane, checkpoint_lane;
-  storage::EngineOptions options;
-  std::unique_ptr<storage::Store> store;
 };
 
 void write_pages(storage::StoreSession& session, std::uint64_t first, std::uint64_t count, std::uint64_t stride,

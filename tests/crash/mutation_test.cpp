@@ -1,5 +1,5 @@
 // The simulation is believed because it finds what is wrong: faults built into the engine, one at a time.
-#include "base/mutation.hpp"
+#include "storage/file/mutation.hpp"
 
 #include <cerrno>
 #include <iostream>

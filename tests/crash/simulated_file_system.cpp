@@ -75,6 +75,8 @@ std::unique_ptr<SimulatedFileSystem> SimulatedFileSystem::after(Crash crash, std
   auto copy = std::make_unique<SimulatedFileSystem>(seed);
   copy->short_transfer_one_in = short_transfer_one_in;
   copy->direct_reads = direct_reads;
+  copy->repeated_from = repeated_from;
+  copy->repeated_until = repeated_until;
   copy->torn_sector_bytes = torn_sector_bytes;
   copy->torn_in_changes_only = torn_in_changes_only;
   copy->directories_ = directories_;
@@ -230,9 +232,10 @@ IoResult SimulatedFileSystem::open_path(const std::string& path, int flags, std:
   return add_file({entry->second, path, writable, (flags & O_DIRECT) != 0, {}});
 }
 
-void SimulatedFileSystem::close(int file) noexcept {
+int SimulatedFileSystem::close(int file) noexcept {
   files_.erase(file);
   drop_unused_inodes();
+  return 0;
 }
 
 IoResult SimulatedFileSystem::read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) {
@@ -288,12 +291,16 @@ IoResult SimulatedFileSystem::write_at(int file, std::uint64_t offset, std::span
     inode = inode_of(file);
     if (inode == nullptr) return failed(EBADF);
     inode->write(offset + first, data.subspan(first), tick());
-    if (path == forgot_in_) forgot_in_.clear();
+    note_repeated(path, offset);
     return done(data.size());
   }
   inode->write(offset, data, tick());
-  if (path == forgot_in_) forgot_in_.clear();
+  note_repeated(path, offset);
   return done(data.size());
+}
+
+void SimulatedFileSystem::note_repeated(const std::string& path, std::uint64_t offset) {
+  if (path == forgot_in_ && offset >= repeated_from && offset < repeated_until) forgot_in_.clear();
 }
 
 IoResult SimulatedFileSystem::write_parts_at(int file, std::uint64_t offset,
@@ -537,12 +544,13 @@ IoResult SimulatedFileSystem::remove_beneath(int directory, const std::string& n
   return file_of(directory) == nullptr ? failed(EBADF) : remove_path(path_beneath(directory, name));
 }
 
-IoResult SimulatedFileSystem::list(int directory, std::vector<std::string>& names) {
+IoResult SimulatedFileSystem::list(int directory, const std::string& prefix, std::vector<std::string>& names) {
   if (const int error = begin(Call::list, path_beneath(directory, "."))) return failed(error);
   const OpenFile* opened = file_of(directory);
   if (opened == nullptr) return failed(EBADF);
   if (directory_of(opened->path) == nullptr) return failed(ENOENT);
   names = this->names(opened->path);
+  std::erase_if(names, [&](const std::string& name) { return !name.starts_with(prefix); });
   return done();
 }
 

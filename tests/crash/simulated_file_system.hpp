@@ -81,6 +81,8 @@ public:
   /// After a failed sync the page cache forgets some of what that did not bring to the disk: what is read there then is
   /// older.
   bool drops_pages = false;
+  /// Whoever writes there, into the file whose sync failed, has written once more what has to be in memory.
+  std::uint64_t repeated_from = 0, repeated_until = ~0ull;
   /// Files can be read past the page cache, with O_DIRECT; else that is EINVAL.
   bool direct_reads = true;
   /// What the kernel says of that, and which file system it is.
@@ -112,7 +114,7 @@ public:
 
   storage::IoResult open(const std::string& path, int flags, std::uint32_t mode) override;
   storage::IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override;
-  void close(int file) noexcept override;
+  int close(int file) noexcept override;
   storage::IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override;
   storage::IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override;
   storage::IoResult write_parts_at(int file, std::uint64_t offset,
@@ -140,7 +142,7 @@ public:
   storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult remove_beneath(int directory, const std::string& name) override;
-  storage::IoResult list(int directory, std::vector<std::string>& names) override;
+  storage::IoResult list(int directory, const std::string& prefix, std::vector<std::string>& names) override;
 
 private:
   struct EntryChange {  // what happened to entries and is not durable yet; a rename changes two at once
@@ -174,6 +176,7 @@ private:
   std::int64_t tick() { return clock_ns_ += 3'000'001; }
   std::uint64_t make_inode(std::uint32_t mode);
   void drop_unused_inodes();
+  void note_repeated(const std::string& path, std::uint64_t offset);
   storage::IoResult open_path(const std::string& path, int flags, std::uint32_t mode);
   storage::IoResult add_file(OpenFile file);
   storage::IoResult seek(int file, std::uint64_t offset, bool data);

@@ -141,7 +141,7 @@ TEST_CASE("the simulated disk behaves as the real one") {
     const int directory = opened(files, folder, O_RDONLY | O_DIRECTORY);
     REQUIRE(files.rename_beneath(directory, "a", "b").ok());
     std::vector<std::string> names;
-    REQUIRE(files.list(directory, names).ok());
+    REQUIRE(files.list(directory, {}, names).ok());
     CHECK(names == std::vector<std::string>{"b"});
     FileStatus status;
     CHECK(files.status_beneath(directory, "a", status).error == ENOENT);

@@ -12,6 +12,7 @@
 
 #include "storage/file/mapped_file.hpp"
 #include "storage/image/file_provider_access.hpp"
+#include "storage/log/log_format.hpp"
 #include "tests/crash/in_call.hpp"
 
 namespace pageserver::test {
@@ -221,6 +222,9 @@ bool Simulation::open_again(Crash crash) {
   disk_->short_transfer_one_in = 20;
   disk_->direct_reads = options_.seed % 3 != 0;
   disk_->drops_pages = options_.faults.drops_pages;
+  // The notes of a segment, which come after its header: see ImageNotes::repeat().
+  disk_->repeated_from = 2 * storage::log_format::block_bytes;
+  disk_->repeated_until = storage::log_format::segment_records_at;
   disk_->observe = [this](const CallInfo& info) { observe(info); };
   disk_->fault = [this](const CallInfo& info) { return fault(info); };
   in_store_call_ = opening_ = true;
@@ -369,10 +373,10 @@ void Simulation::count(const CallInfo& info) {
 
 int Simulation::fault(const CallInfo& info) {
   if (in_second_) return 0;
-  const std::uint64_t index = call_base_ + info.index;
   const FaultPlan& plan = options_.faults;
-  if (plan.error == 0 || index < plan.first_call || index > plan.last_call) return 0;
-  if ((plan.kinds >> static_cast<unsigned>(info.call) & 1) == 0) return 0;
+  if (plan.error == 0 || (plan.kinds >> static_cast<unsigned>(info.call) & 1) == 0) return 0;
+  const std::uint64_t index = plan.counts_kinds ? calls_of_kinds_++ : call_base_ + info.index;
+  if (index < plan.first_call || index > plan.last_call) return 0;
   if (plan.one_in > 1 && !crash_random_.one_in(plan.one_in)) return 0;
   ++counters_.faults;
   if (info.call == Call::remove) ++counters_.failed_removals;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 #include "tests/crash/model.hpp"
 #include "tests/crash/simulated_file_system.hpp"
 #include "tests/crash/stepped_background.hpp"
@@ -21,12 +21,18 @@ using OpenStore = std::function<std::unique_ptr<storage::Store>(
     storage::FileSystem&, const std::string& path, storage::Background& sync_lane, storage::Background& checkpoint_lane,
     const storage::EngineOptions&)>;
 
+/// Of a range, for a message.
+inline std::string range_text(std::uint64_t offset, std::uint64_t length) {
+  return std::to_string(offset) + "+" + std::to_string(length);
+}
+
 /// How the disk misbehaves, besides crashing.
 struct FaultPlan {
   std::uint64_t first_call = ~0ull;  ///< calls `first_call` to `last_call` fail, if they are of a chosen kind
   std::uint64_t last_call = 0;
   int error = 0;
   std::uint32_t kinds = ~0u;                ///< bit (1 << Call)
+  bool counts_kinds = false;                ///< `first_call` and `last_call` count the calls of those kinds alone
   std::uint64_t one_in = 1;                 ///< of those calls one in so many fails, drawn from the seed
   bool through_close = false;               ///< a clean stop of the life with faults meets them, too
   bool drops_pages = false;                 ///< a failed sync also changes what is read afterwards
@@ -212,6 +218,7 @@ private:
   const std::size_t trace_length_;
   std::deque<std::string> trace_;
   std::string failure_;
+  std::uint64_t calls_of_kinds_ = 0;  ///< of the plan of faults
   std::uint64_t faults_before_life_ = 0, call_base_ = 0, session_count_ = 0;
   std::uint64_t recovery_calls_ = 20;
   unsigned hook_depth_ = 0;

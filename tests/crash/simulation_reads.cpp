@@ -7,14 +7,6 @@
 
 namespace pageserver::test {
 
-namespace {
-
-std::string range_text(std::uint64_t offset, std::uint64_t length) {
-  return std::to_string(offset) + "+" + std::to_string(length);
-}
-
-}  // namespace
-
 void Simulation::read_failed(Actor& actor, const MemoryError& error, std::uint64_t faults_before, const char* what) {
   if (actor.lost_lease && error.errc() == Errc::lease_lost) return;
   if (actor.kind >= Kind::pinned && error.errc() == Errc::snapshot_too_old && actor.base < model_.newest()) {

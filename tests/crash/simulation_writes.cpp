@@ -6,14 +6,6 @@
 
 namespace pageserver::test {
 
-namespace {
-
-std::string range_text(std::uint64_t offset, std::uint64_t length) {
-  return std::to_string(offset) + "+" + std::to_string(length);
-}
-
-}  // namespace
-
 void Simulation::refused(Actor& actor, const MemoryError& error, bool may_be_full, const char* what) {
   const Errc code = error.errc();
   trace(actor.name + " " + what + " refused: " + error.what());

@@ -211,7 +211,8 @@ TEST_CASE("a transaction larger than memory that ends without a flush leaves no 
 }
 
 TEST_CASE("a fork that reaches fork_bytes is told which limit, and goes on within it") {
-  Bounded bounded{R"("fork_bytes": "1MiB", "forks_bytes": "2MiB", "private_memory_bytes": "64KiB")"};
+  Bounded bounded{
+      R"("fork_bytes": "1MiB", "forks_bytes": "2MiB", "peer_percent": 100, "private_memory_bytes": "64KiB")"};
   auto writer = bounded.writer(64);
   writer->write(0, std::vector<std::byte>(page_size, std::byte{1}));
   auto fork = bounded.session("access=fork");
@@ -250,7 +251,9 @@ TEST_CASE("a session that zeroes every other block of a large image is refused a
       {R"("transaction_bytes": "8MiB")", "publish=on_flush", "limits.transaction_bytes=8388608"},
       {R"("private_ranges": 2048)", "publish=on_flush", "limits.private_ranges=2048"},
       {R"("fork_bytes": "8MiB")", "access=fork", "limits.fork_bytes=8388608"},
-      {R"("forks_bytes": "8MiB")", "access=fork", "limits.forks_bytes=8388608"},
+      {R"("forks_bytes": "8MiB", "peer_percent": 100)", "access=fork", "limits.forks_bytes=8388608"},
+      {R"("forks_bytes": "16MiB", "peer_percent": 50)", "access=fork",
+       "limits.peer_percent=50 of limits.forks_bytes=16777216, a peer's share=8388608"},
       {R"("private_ranges": 2048)", "access=fork", "limits.private_ranges=2048"},
   }));
   INFO(limits << " " << sessions);

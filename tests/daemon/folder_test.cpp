@@ -1,4 +1,5 @@
 // What people do to the folders of images while the daemon serves them, and what they may have planted there.
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -9,8 +10,10 @@
 #include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/neighbours.hpp"
 #include "tests/support/skip.hpp"
+#include "tests/support/small_disk.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
@@ -24,13 +27,6 @@ std::vector<std::string> with_small_log(const TempDir& dir, std::vector<std::str
   std::ofstream(dir.path() / "c.json") << R"({"limits": {"log_bytes": 8388608}})";
   flags.insert(flags.end(), {"--config", "{dir}/c.json"});
   return flags;
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 constexpr std::size_t piece = 1 << 19;
@@ -70,9 +66,8 @@ TEST_CASE("a folder that is moved while its store is served keeps what is flushe
     write_pieces(client, 0, 1);
     flush_pieces(client);
     fs::rename(d, dir.path() / "d.old");
-    if (another_in_its_place) fs::create_directory(d);
-    // A served directory is the one that was opened, wherever it is; the daemon says that another has its name.
-    if (another_in_its_place && how == "store") {
+    if (another_in_its_place) {
+      fs::create_directory(d);
       check_flush_fails(client);
       fs::remove_all(d);
       flush_pieces(client);
@@ -109,15 +104,10 @@ TEST_CASE("a folder that is moved while its store is served is left clean when t
   {
     RawClient client = session_on(daemon, "a");
     client.grow(256);
-    if (how == "store") write_pieces(client, 0, 9);
+    write_pieces(client, 0, 9);
     fs::rename(d, dir.path() / "d.old");
     fs::create_directory(d);
-    if (how == "store") {
-      check_flush_fails(client);
-    } else {
-      write_pieces(client, 0, 9);
-      flush_pieces(client);
-    }
+    check_flush_fails(client);
     REQUIRE(client.call(proto::CloseRequest{}).status() == proto::Status::ok);
   }
   daemon.process().signal(SIGTERM);
@@ -135,6 +125,56 @@ TEST_CASE("a folder that is moved while its store is served is left clean when t
   }
 }
 
+TEST_CASE(
+    "a folder that is mounted over, or replaced without a flush, is said to be, and flushes fail until it is back") {
+  const std::string how = GENERATE("store", "directory");
+  const bool by_mount = GENERATE(false, true);
+  INFO(how << (by_mount ? ", mounted over" : ", replaced"));
+  const SmallDisk disk{8u << 20};
+  if (!disk.works()) return;
+  TempDir dir;
+  const fs::path d = dir.path() / "d";
+  fs::create_directory(d);
+  std::ofstream(d / "a.img").close();
+  Daemon daemon(how == "store" ? std::vector<std::string>{"--store", "a={dir}/d/a.img"}
+                               : std::vector<std::string>{"--directory", "{dir}/d", "--allow-create"},
+                &dir);
+  daemon.expect_complaint("was moved or re");
+  daemon.expect_complaint("was replaced by another");
+  daemon.expect_complaint("sync failed");
+  daemon.expect_complaint("are where they were again");
+  RawClient client = session_on(daemon, "a");
+  client.grow(16);
+  write_pieces(client, 0, 1);
+  flush_pieces(client);
+  if (by_mount) {
+    REQUIRE(::mount("none", d.c_str(), "tmpfs", 0, "size=1m") == 0);
+  } else {
+    fs::rename(d, dir.path() / "d.old");
+    fs::create_directory(d);
+  }
+  daemon.wait_for_log("where the next start would look for the image");
+  check_flush_fails(client);
+  if (how == "directory") {
+    RawClient maker = RawClient::tcp(daemon.port());
+    maker.hello();
+    const Frame refused = maker.call(proto::CreateRequest{"b", 1});
+    CHECK(refused.status() == proto::Status::provider_error);
+    CHECK(refused.text().find("was replaced by another folder since the start") != std::string::npos);
+  }
+  if (by_mount) {
+    REQUIRE(::umount2(d.c_str(), MNT_DETACH) == 0);
+  } else {
+    fs::remove(d);
+    fs::rename(dir.path() / "d.old", d);
+  }
+  write_pieces(client, 0, 1);
+  flush_pieces(client);
+  daemon.kill_hard();
+  daemon.start_again();
+  CHECK(session_on(daemon, "a", proto::Access::read).read(0, piece) == pattern(piece, 0));
+}
+
 TEST_CASE("a directory that was moved is listed, and stores in it are made and removed, where it is now") {
   TempDir dir;
   const fs::path d = dir.path() / "d";
@@ -142,12 +182,16 @@ TEST_CASE("a directory that was moved is listed, and stores in it are made and r
   std::ofstream(d / "a.img").close();
   Daemon daemon({"--directory", "{dir}/d", "--allow-create", "--allow-remove"}, &dir);
   daemon.expect_complaint("was replaced by another folder since the start");
+  daemon.expect_complaint("was moved or removed since the start");
   fs::rename(d, dir.path() / "d.old");
   fs::create_directory(d);
   std::ofstream(d / "other.img").close();
   RawClient client = RawClient::tcp(daemon.port());
   client.hello();
+  REQUIRE(client.call(proto::CreateRequest{"b", 1}).status() == proto::Status::provider_error);
+  fs::rename(d, dir.path() / "other");
   REQUIRE(client.call(proto::CreateRequest{"b", 1}).status() == proto::Status::ok);
+  fs::rename(dir.path() / "other", d);
   const Frame frame = client.call(proto::ListRequest{});
   std::vector<std::string> names;
   for (const auto& entry : frame.as<proto::ListAnswer>().entries) names.emplace_back(entry.store);

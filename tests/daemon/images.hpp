@@ -9,6 +9,7 @@
 #include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
+#include "tests/support/files.hpp"
 
 namespace pageserver::test {
 
@@ -50,13 +51,6 @@ inline RunResult tool(const std::vector<std::string>& arguments) {
 }
 
 inline RunResult shell(const std::string& script) { return run({"sh", "-ec", script}); }
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-inline std::string content_of(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// Names in the folder that begin so.
 inline std::vector<std::string> names_with(const std::filesystem::path& folder, const std::string& beginning) {

@@ -77,8 +77,8 @@ void check_lease_is_freed(Work work) {
     config << R"({"limits": {"keepalive": "3s"}})";
   }
   Process daemon{{"ip", "netns", "exec", hosts.server(), pageserverd_path(), "--config", dir.file("config.json"),
-                  "--listen", "192.0.2.1:6553", "--unix", dir.file("d.sock"), "--port-file", dir.file("port"),
-                  "--store", "s=" + dir.file("s.img")}};
+                  "--listen", "192.0.2.1:6553", "--insecure", "--unix", dir.file("d.sock"), "--port-file",
+                  dir.file("port"), "--store", "s=" + dir.file("s.img")}};
   daemon.wait_for_err("192.0.2.1:6553");
   const std::string local = "pageserver+unix:///s?socket=" + dir.file("d.sock");
   open(local)->grow(16);

@@ -13,6 +13,9 @@ using namespace pageserver::test;
 namespace {
 
 constexpr std::uint64_t marker_id = 0xabcdef;
+// No session has such a number, also with some of its bytes changed.
+constexpr std::uint64_t nobody = 0xeeeeeeeeeeeeeeee;
+constexpr std::uint16_t operations_end = static_cast<std::uint16_t>(proto::Operation::kick) + 1;
 
 /// A daemon with a victim store, and another session that must not notice anything. The destructor asserts the memory.
 class Siege {
@@ -99,6 +102,8 @@ std::vector<proto::Bytes> all_requests() {
           frame_of(proto::RefreshRequest{}),
           frame_of(proto::StatRequest{}),
           frame_of(proto::BreakLeaseRequest{0}),
+          frame_of(proto::SessionsRequest{0, "victim"}),
+          frame_of(proto::KickRequest{nobody, proto::KickWhat::session, "no reason"}),
           frame_of(proto::CloseRequest{})};
 }
 
@@ -182,7 +187,8 @@ TEST_CASE("each request with a byte too many is answered with a protocol error, 
     const auto operation = static_cast<proto::Operation>(frame[4]);
     if (operation == proto::Operation::ping || operation == proto::Operation::write) continue;  // open-ended
     if (operation == proto::Operation::list || operation == proto::Operation::create ||
-        operation == proto::Operation::remove || operation == proto::Operation::open) {
+        operation == proto::Operation::remove || operation == proto::Operation::open ||
+        operation == proto::Operation::sessions || operation == proto::Operation::kick) {
       continue;  // refused for having a session, before their payload is looked at
     }
     frame.push_back(std::byte{});
@@ -192,6 +198,38 @@ TEST_CASE("each request with a byte too many is answered with a protocol error, 
     CHECK(client.must_receive().status() == proto::Status::protocol_error);
   }
   check_alive(client);
+}
+
+TEST_CASE("what is for connections without a session is a protocol error with a byte too many, too") {
+  Siege siege;
+  RawClient client = siege.greeted();
+  for (proto::Bytes frame : {frame_of(proto::ListRequest{"abc"}), frame_of(proto::CreateRequest{"fresh", 3}),
+                             frame_of(proto::RemoveRequest{"fresh"}), frame_of(proto::SessionsRequest{0, "victim"}),
+                             frame_of(proto::KickRequest{nobody, proto::KickWhat::session, "no reason"})}) {
+    frame.push_back(std::byte{});
+    set_payload_bytes(frame, static_cast<std::uint32_t>(frame.size() - proto::frame_header_bytes));
+    REQUIRE(client.send_bytes(frame));
+    INFO(proto::to_string(static_cast<proto::Operation>(frame[4])));
+    CHECK(client.must_receive().status() == proto::Status::protocol_error);
+  }
+  check_alive(client);
+}
+
+TEST_CASE("every two bytes of each request without a session at their extremes do no harm") {
+  Siege siege;
+  for (const proto::Bytes& whole : {frame_of(proto::SessionsRequest{0, "victim"}),
+                                    frame_of(proto::KickRequest{nobody, proto::KickWhat::session, "no reason"})}) {
+    RawClient client = siege.greeted();
+    for (std::size_t at = proto::frame_header_bytes; at + 2 <= whole.size(); at += 2) {
+      for (const unsigned value : {0u, 0x7fffu, 0x8000u, 0xffffu}) {
+        proto::Bytes frame = whole;
+        frame[at] = static_cast<std::byte>(value);
+        frame[at + 1] = static_cast<std::byte>(value >> 8);
+        client.send_bytes(frame);
+      }
+    }
+    check_alive(client);
+  }
 }
 
 TEST_CASE("every two bytes of each request at their extremes do no harm") {
@@ -216,7 +254,7 @@ TEST_CASE("every length in a header is answered, skipped, or ends the connection
   Siege siege;
   for (const std::uint32_t bytes :
        {0u, 1u, 7u, 4096u, (1u << 20) + 4096, (1u << 20) + 4097, 0x7fffffffu, 0x80000000u, 0xfffffff0u, 0xffffffffu}) {
-    for (std::uint16_t operation = 0; operation < 20; ++operation) {
+    for (std::uint16_t operation = 0; operation < operations_end; ++operation) {
       RawClient client = siege.greeted();
       std::array<std::byte, proto::frame_header_bytes> header{};
       proto::encode_header(header, {static_cast<proto::Operation>(operation), 0, 7, bytes, proto::Status::ok, 0});
@@ -251,6 +289,7 @@ TEST_CASE("every header field that is not a request's is answered, and the conne
   CHECK(ask({Operation::size, 0, 0, 0, Status::ok, 0}) == Status::protocol_error);
   CHECK(ask({Operation::lease_lost, 0, 7, 0, Status::ok, 0}) == Status::unsupported);
   CHECK(ask({Operation::goodbye, 0, 7, 0, Status::ok, 0}) == Status::unsupported);
+  CHECK(ask({Operation::waiting, 0, 7, 0, Status::ok, 0}) == Status::unsupported);
   CHECK(ask({static_cast<Operation>(99), 0, 7, 0, Status::ok, 0}) == Status::unsupported);
   CHECK(ask({static_cast<Operation>(0xffff), 0, 7, 0, Status::ok, 0}) == Status::unsupported);
   check_alive(client);
@@ -317,10 +356,10 @@ TEST_CASE("random bytes do no harm, before and after hello, in frames and withou
       for (int frames = 0; frames < 20; ++frames) {
         const proto::Bytes payload = noise(random() % 200);
         proto::Bytes frame(proto::frame_header_bytes);
-        proto::encode_header(
-            std::span<std::byte, proto::frame_header_bytes>(frame),
-            {static_cast<proto::Operation>(random() % 20), static_cast<std::uint16_t>(random() % 8 == 0 ? random() : 0),
-             random(), static_cast<std::uint32_t>(payload.size()), proto::Status::ok, 0});
+        proto::encode_header(std::span<std::byte, proto::frame_header_bytes>(frame),
+                             {static_cast<proto::Operation>(random() % operations_end),
+                              static_cast<std::uint16_t>(random() % 8 == 0 ? random() : 0), random(),
+                              static_cast<std::uint32_t>(payload.size()), proto::Status::ok, 0});
         frame.insert(frame.end(), payload.begin(), payload.end());
         if (!client.send_bytes(frame)) break;
       }

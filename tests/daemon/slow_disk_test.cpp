@@ -7,51 +7,21 @@
 #include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
-#include "tests/support/disk_shim.hpp"
+#include "tests/daemon/slow_daemon.hpp"
 
 using namespace pageserver;
 using namespace pageserver::test;
 
 namespace {
 
-/// A daemon with the store `demo` and a directory, on a disk that is slow for files with `part` in their path.
-class SlowDaemon {
-public:
-  explicit SlowDaemon(const std::string& part, const std::string& grace = "2s")
-      : stores(shim_dir_.path() / "stores"), disk(shim_dir_.file("order"), part) {
-    std::filesystem::create_directory(stores);
-    std::ofstream(shim_dir_.file("c.json")) << R"({"directory": {"path": ")" << stores.string()
-                                            << R"(", "create": true, "remove": true}, "grace": ")" << grace << R"("})";
-    process.emplace(std::vector<std::string>{
-        "/usr/bin/env", disk.environment(), std::string("LD_PRELOAD=") + DISK_SHIM_PATH, pageserverd_path(), "--unix",
-        socket_path(), "--store", "demo=" + shim_dir_.file("demo.img"), "--config", shim_dir_.file("c.json")});
-    process->wait_for_err(" INFO start ");
-  }
-
-  std::string socket_path() const { return shim_dir_.file("d.sock"); }
-  RawClient greeted() const {
-    RawClient client = RawClient::local(socket_path());
-    client.hello();
-    return client;
-  }
-  RawClient session(std::string_view store, proto::Access access = proto::Access::write) const {
-    RawClient client = greeted();
-    client.open(store, access);
-    return client;
-  }
-  void wait_until_held() const {
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (disk.held() == 0) REQUIRE(std::chrono::steady_clock::now() < deadline);
-  }
-
-private:
-  TempDir shim_dir_;
-
-public:
-  const std::filesystem::path stores;
-  SlowDisk disk;
-  std::optional<Process> process;
-};
+/// A client whose list does not come back from the directory's disk.
+RawClient hangs_in_a_list(SlowDaemon& daemon) {
+  daemon.disk.hold(DiskOrder::lists);
+  RawClient client = daemon.greeted();
+  client.send(proto::ListRequest{});
+  daemon.wait_until_held();
+  return client;
+}
 
 }  // namespace
 
@@ -60,10 +30,7 @@ TEST_CASE("a stop ends with its grace, and in order, although a call about the d
   std::ofstream(daemon.stores / "a.img").flush();
   RawClient writer = daemon.session("demo");
   writer.grow(1);
-  daemon.disk.hold(DiskOrder::lists);
-  RawClient lists = daemon.greeted();
-  lists.send(proto::ListRequest{});
-  daemon.wait_until_held();
+  const RawClient lists = hangs_in_a_list(daemon);
   // Ten thousand more behind it.
   proto::Bytes requests;
   for (std::uint64_t i = 0; i < 100; ++i) proto::encode(requests, 1000 + i, proto::ListRequest{});
@@ -78,6 +45,19 @@ TEST_CASE("a stop ends with its grace, and in order, although a call about the d
   CHECK(daemon.process->wait() == 0);
   CHECK(daemon.process->err_so_far().find(" INFO stop status=0") != std::string::npos);
   CHECK(daemon.process->err_so_far().find("which does not come back") != std::string::npos);
+}
+
+TEST_CASE(
+    "a second signal after the stop has ended ends the process at once, with the stop's status and no complaint") {
+  SlowDaemon daemon("/stores", "10s");
+  RawClient writer = daemon.session("demo");
+  writer.grow(1);
+  const RawClient lists = hangs_in_a_list(daemon);
+  daemon.process->signal(SIGTERM);
+  daemon.process->wait_for_err(" INFO stop status=0");
+  daemon.process->signal(SIGTERM);
+  CHECK(daemon.process->wait() == 0);
+  CHECK(daemon.process->err_so_far().find(" WARN ") == std::string::npos);
 }
 
 TEST_CASE("a session that asks for much at once gives its thread up in between, and sends what it has answered") {

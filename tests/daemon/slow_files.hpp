@@ -62,12 +62,12 @@ public:
   storage::IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override {
     return opened(name, [&] { return below().open_beneath(directory, name, flags, mode); });
   }
-  void close(int file) noexcept override {
+  int close(int file) noexcept override {
     {
       const std::lock_guard lock(mutex_);
       slow_.erase(file);
     }
-    below().close(file);
+    return below().close(file);
   }
   storage::IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     if (hold_data) hold(file);

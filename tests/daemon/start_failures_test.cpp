@@ -9,6 +9,7 @@
 #include "tests/support/catch.hpp"
 
 #include "tests/daemon/helpers.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/small_disk.hpp"
 
 using namespace pageserver;
@@ -26,11 +27,6 @@ RunResult checked(std::vector<std::string> flags) {
   return daemon_with(std::move(flags));
 }
 
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 }  // namespace
 
 TEST_CASE("the check of a configuration finds addresses that can't be listened on at once") {
@@ -46,7 +42,7 @@ TEST_CASE("the check of a configuration finds addresses that can't be listened o
       {{"127.0.0.2:7000", "0.0.0.0:7000"}, "takes in \"127.0.0.2:7000\""},
   };
   for (const Case& one : wrong) {
-    std::vector<std::string> flags{"--store", "a=/nowhere/a.img"};
+    std::vector<std::string> flags{"--store", "a=/nowhere/a.img", "--insecure"};
     for (const std::string& address : one.listen) flags.insert(flags.end(), {"--listen", address});
     const RunResult result = checked(flags);
     INFO(result.err);
@@ -55,8 +51,8 @@ TEST_CASE("the check of a configuration finds addresses that can't be listened o
     CHECK(count_of(result.err, "\n") == 1);
     CHECK(result.err.find(one.fault) != std::string::npos);
   }
-  CHECK(checked({"--store", "a=/nowhere/a.img", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen",
-                 "0.0.0.0:7000", "--listen", "[::]:7000", "--listen", "127.0.0.1:7001"})
+  CHECK(checked({"--store", "a=/nowhere/a.img", "--insecure", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0",
+                 "--listen", "0.0.0.0:7000", "--listen", "[::]:7000", "--listen", "127.0.0.1:7001"})
             .out == "ok\n");
 }
 
@@ -98,7 +94,7 @@ TEST_CASE("a configuration that is a folder is refused as one, and one from a pi
   const TempDir dir;
   const RunResult folder = checked({"--config", dir.path().string()});
   CHECK(folder.status == 1);
-  CHECK(folder.err.find("it is a folder; name the configuration file itself") != std::string::npos);
+  CHECK(folder.err.find("it is a folder; name the file itself") != std::string::npos);
   const RunResult pipe =
       run({"bash", "-c", R"("$0" --check-config --config <(echo '{"stores": [{"name": "a", "path": "/x"}]}'))",
            pageserverd_path()});

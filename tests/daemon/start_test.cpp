@@ -159,6 +159,16 @@ TEST_CASE("usage errors end with status 2 and say what is wrong") {
   }
 }
 
+TEST_CASE("a mistyped flag gets the one that was meant") {
+  for (const auto& [typed, meant] : {std::pair{"--lisen", "--listen"}, {"--port-flie=x", "--port-file"}}) {
+    const RunResult result = run({pageserverd_path(), typed});
+    CHECK(result.status == 2);
+    INFO(result.err);
+    CHECK(result.err.find("did you mean " + std::string(meant) + "?") != std::string::npos);
+  }
+  CHECK(run({pageserverd_path(), "--wombat"}).err.find("did you mean") == std::string::npos);
+}
+
 TEST_CASE("help and version end with status 0") {
   const auto help = daemon_with({"--help"});
   CHECK(help.status == 0);

@@ -9,7 +9,7 @@
 #include <thread>
 #include "tests/support/catch.hpp"
 
-#include "server/runtime/line_queue.hpp"
+#include "server/runtime/log_line_queue.hpp"
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/skip.hpp"
 
@@ -112,8 +112,8 @@ TEST_CASE("lines that find no room are counted, and a line says how many once th
   const int size = ::fcntl(ends[1], F_GETPIPE_SZ);
   std::string text;
   {
-    server::LineQueue queue(ends[1], 10'000,
-                            [](std::uint64_t dropped) { return "dropped " + std::to_string(dropped) + "\n"; });
+    server::LogLineQueue queue(ends[1], 10'000,
+                               [](std::uint64_t dropped) { return "dropped " + std::to_string(dropped) + "\n"; });
     const std::string line(99, 'x');
     const int pushed = 500 + size / 100;
     for (int i = 0; i < pushed; ++i) queue.push(line + "\n");

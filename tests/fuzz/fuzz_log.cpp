@@ -54,7 +54,10 @@ public:
   IoResult open_beneath(int, const std::string& name, int flags, std::uint32_t mode) override {
     return open(folder + "/" + name, flags, mode);
   }
-  void close(int file) noexcept override { open_.erase(file); }
+  int close(int file) noexcept override {
+    open_.erase(file);
+    return 0;
+  }
   IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     const auto& log = open_.at(file).log;
     const std::uint64_t size = log ? log->size() : image_bytes;
@@ -140,9 +143,10 @@ public:
   IoResult remove_beneath(int, const std::string& name) override {
     return logs.erase(folder + "/" + name) == 0 ? IoResult{-1, ENOENT} : IoResult{};
   }
-  IoResult list(int, std::vector<std::string>& names) override {
+  IoResult list(int, const std::string& prefix, std::vector<std::string>& names) override {
     names = {"a.img"};
     for (const auto& [path, bytes] : logs) names.push_back(path.substr(folder.size() + 1));
+    std::erase_if(names, [&](const std::string& name) { return !name.starts_with(prefix); });
     return {};
   }
 
@@ -204,7 +208,7 @@ Seen scanned(MemoryFiles& files) {
   std::uint64_t version = 0, pages = 0;
   const Folder opened = Folder::open(files, folder);
   const LogScan scan =
-      scan_log(opened, image_name, look_beside(opened, image_name).log, O_RDONLY, [&](const ScannedRecord& record) {
+      scan_log(opened, image_name, list_siblings(opened, image_name).log, O_RDONLY, [&](const ScannedRecord& record) {
         fuzz::require(seen.records == 0 || record.header.version == version + 1, "versions rise by one");
         fuzz::require(seen.records == 0 || record.header.pages >= pages, "an image never shrinks");
         version = record.header.version;

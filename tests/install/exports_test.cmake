@@ -18,7 +18,8 @@ endforeach()
 list(JOIN symbols "\n" all)
 foreach(wanted "pageserver::open(" "pageserver::open_session(" "pageserver::memory_category()"
     "pageserver::HeapProvider::HeapProvider()" "pageserver::FileProvider::FileProvider(" "pageserver::MemoryError::MemoryError("
-    "pageserver::RemoteProvider::RemoteProvider(" "pageserver::AsyncSession::AsyncSession(" "typeinfo for pageserver::MemoryError"
+    "pageserver::RemoteProvider::RemoteProvider(" "pageserver::AsyncSession::AsyncSession("
+    "pageserver::Daemon::Daemon(" "pageserver::library_version()" "typeinfo for pageserver::MemoryError"
     "typeinfo for pageserver::Session" "vtable for pageserver::MemoryProvider")
   string(FIND "${all}" "${wanted}" at)
   if(at EQUAL -1)

@@ -1,14 +1,17 @@
 // What the command line promises whatever the command: help, usage errors, exit statuses, where output goes.
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
+
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
 
 namespace {
 
-const std::vector<std::string> commands{"list", "ping", "create", "remove", "info",   "lease", "read",  "write",
-                                        "grow", "copy", "diff",   "hash",   "replay", "bench", "check", "recover"};
+const std::vector<std::string> commands{"list",    "ping",   "sessions", "kick",  "create", "remove", "info",
+                                        "lease",   "read",   "write",    "grow",  "copy",   "diff",   "hash",
+                                        "inspect", "verify", "replay",   "bench", "check",  "recover"};
 
 }  // namespace
 
@@ -18,8 +21,8 @@ TEST_CASE("each command explains itself with an example") {
     INFO(command);
     CHECK(help.status == 0);
     CHECK(help.err.empty());
-    CHECK_THAT(help.out,
-               Contains("Example:\n  ") && Contains("pagectl " + command) && Contains("--json") && Contains("--quiet"));
+    CHECK_THAT(help.out, (Contains("Example:\n  ") || Contains("Examples:\n  ")) && Contains("pagectl " + command) &&
+                             Contains("--json") && Contains("--quiet"));
   }
 }
 
@@ -32,6 +35,103 @@ TEST_CASE("the help of the tool names every command and shows an example") {
 
 TEST_CASE("the help of copy says when an upload is not atomic") {
   CHECK_THAT(pagectl({"copy", "--help"}).out, Contains("not atomic"));
+}
+
+TEST_CASE("help is also a word, and each help says what its operands may be") {
+  CHECK(pagectl({"help"}).out == pagectl({"--help"}).out);
+  for (const auto& command : commands) {
+    INFO(command);
+    const auto help = pagectl({"help", command});
+    CHECK(help.status == 0);
+    CHECK(help.out == pagectl({command, "--help"}).out);
+    CHECK_THAT(help.out, Contains("pageserver://HOST[:PORT]") || Contains("PATH or file:PATH"));
+  }
+  CHECK(pagectl({"help", "frobnicate"}).status == 2);
+}
+
+TEST_CASE("every exit status is in the help") {
+  const auto help = pagectl({"--help"}).out;
+  for (const char* line : {"\n  0   done", "\n  1   failed", "\n  2   usage", "\n  75  failed for now, try again"})
+    CHECK_THAT(help, Contains(line));
+  CHECK_THAT(pagectl({"diff", "--help"}).out, Contains("1: they differ; 2: trouble; 75: "));
+}
+
+TEST_CASE("what may pass is a status of its own") {
+  const TempDir dir;
+  const auto uri = "pageserver+unix:///demo?socket=" + dir.file("nobody.sock");
+  write_file(dir.file("a.img"), random_bytes(1, 1));
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"list", "127.0.0.1:1"},
+                                                                     {"info", uri},
+                                                                     {"hash", uri},
+                                                                     {"read", uri, "0", "1"},
+                                                                     {"create", uri},
+                                                                     {"copy", uri, dir.file("b.img")},
+                                                                     {"copy", dir.file("a.img"), uri},
+                                                                     {"lease", uri, "--break"}}) {
+    const auto result = pagectl(arguments);
+    INFO(arguments.front());
+    CHECK(result.status == 75);
+    CHECK_THAT(result.err, Contains("refused") || Contains("nobody.sock"));
+  }
+  // Whether a daemon answers is what ping is asked.
+  CHECK(pagectl({"ping", "127.0.0.1:1"}).status == 1);
+}
+
+TEST_CASE("a mistyped word gets the one that was meant, and one that is none a look at the help") {
+  const TempDir dir;
+  write_file(dir.file("a.img"), random_bytes(1, 1));
+  const auto says = [](std::vector<std::string> arguments, const std::string& text) {
+    const auto result = pagectl(std::move(arguments));
+    INFO(result.err);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK_THAT(result.err, Contains(text));
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+  };
+  says({"cpoy", "a", "b"}, "there is no command \"cpoy\"; did you mean `copy`?");
+  says({"lsit", "127.0.0.1"}, "did you mean `list`?");
+  says({"-q", "hsah", "x"}, "did you mean `hash`?");
+  says({"wombat"}, "there is no command \"wombat\"; `pagectl --help` lists them");
+  says({"list", "a", "b"}, "list: \"b\" is one operand too many; see `pagectl list --help`");
+  says({"list", "a", "--jsno"}, "list: there is no option \"--jsno\"; did you mean `--json`?");
+  says({"--jsno", "list", "a"}, "there is no option \"--jsno\"; did you mean `--json`?");
+  says({"copy", "--froce", "a", "b"}, "did you mean `--force`?");
+  says({"bench", "heap:", "--depht=4"}, "there is no option \"--depht\"; did you mean `--depth`?");
+  says({"copy", "a", "b", "--sideways"}, "there is no option \"--sideways\"; see `pagectl copy --help`");
+  says({"copy", "a"}, "copy: DST is required; see `pagectl copy --help`");
+  says({"info", ""}, "one of the words is empty");
+  says({"\x1b[31mred"}, "\\x1b[31mred");
+}
+
+TEST_CASE("a usage error with --json is one document too") {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"--json", "cpoy"},
+                                                                     {"list", "--json"},
+                                                                     {"list", "a", "b", "--json"},
+                                                                     {"--json"},
+                                                                     {"read", "--json", "x", "0", "y"}}) {
+    const auto result = pagectl(arguments);
+    CHECK(result.status == 2);
+    CHECK(nlohmann::json::parse(result.out)["error"]["code"] == "invalid_argument");
+  }
+  // What stands behind -- is no option.
+  CHECK(pagectl({"info", "--", "--json"}).out.empty());
+}
+
+TEST_CASE("an operand that begins with a dash goes behind --") {
+  const TempDir dir;
+  write_file(dir.file("-x.img"), random_bytes(1, 1));
+  const auto inside = [&](const std::string& words) {
+    return run({"bash", "-c", "cd \"$1\" && \"$0\" " + words, pagectl_program(), dir.path().string()});
+  };
+  CHECK(inside("hash -x.img").status == 2);
+  CHECK(inside("hash -- -x.img").status == 0);
+  CHECK(inside("hash --json -- -x.img").out.front() == '{');
+  // Neither standard output nor a file of that name, made by mistake.
+  const auto pipe = inside("copy -- -x.img -");
+  CHECK(pipe.status == 2);
+  CHECK_THAT(pipe.err, Contains("`pagectl read` writes to a pipe"));
+  CHECK(names_in(dir.path()).size() == 1);
+  CHECK(inside("copy -- -x.img ./-").status == 0);
 }
 
 TEST_CASE("version prints name and number") {
@@ -83,6 +183,23 @@ TEST_CASE("a failure exits with 1 and says why on standard error") {
   CHECK(result.status == 1);
   CHECK(result.out.empty());
   CHECK_THAT(result.err, Contains("missing.img"));
+}
+
+TEST_CASE("who leaves the scheme out, or names a folder, is told what to write") {
+  const TempDir dir;
+  write_file(dir.file("a.img"), random_bytes(1, 1));
+  const auto inside = [&](const std::string& words) {
+    const auto result = run({"bash", "-c", "cd \"$1\" && \"$0\" " + words, pagectl_program(), dir.path().string()});
+    CHECK(result.status == 1);
+    return result.err;
+  };
+  CHECK_THAT(inside("info 127.0.0.1:6553/demo"), Contains("write pageserver://127.0.0.1:6553/demo"));
+  CHECK_THAT(inside("grow db.example.org/demo 1"), Contains("write pageserver://db.example.org/demo"));
+  for (const char* words : {"info folder/demo.img", "info ./demo", "info demo", "hash a/b/c"})
+    CHECK_THAT(inside(words), Contains("there is no such file") && !Contains("pageserver://"));
+  CHECK_THAT(inside("copy a.img /"), Contains("it is a folder; name a file in it"));
+  CHECK_THAT(inside("copy a.img /no/such/folder/x"), Contains("\"/no/such/folder\" does not exist; create it first"));
+  CHECK_THAT(inside("create nowhere/x"), Contains("\"nowhere\" does not exist; create it first"));
 }
 
 TEST_CASE("with --json a failure is one document too") {

@@ -44,7 +44,7 @@ TEST_CASE("a file is copied to a store, which grows as needed") {
   for (const std::string store : {"demo", "fresh"}) {
     if (store == "fresh") CHECK(pagectl({"create", served.daemon->tcp_uri(store)}).status == 0);
     for (const auto& uri : served.uris(store)) {
-      CHECK(pagectl_json({"copy", "--check", served.dir.file("in.img"), uri})["pages"] == 133);
+      CHECK(pagectl_json({"copy", "--check", "--force", served.dir.file("in.img"), uri})["pages"] == 133);
     }
   }
   CHECK(served.daemon->stop() == 0);
@@ -55,7 +55,7 @@ TEST_CASE("a file is copied to a store, which grows as needed") {
 TEST_CASE("a store is copied to a store of another daemon") {
   const Served from(40);
   Served to;
-  CHECK(pagectl({"copy", "--check", from.daemon->tcp_uri("demo"), to.daemon->unix_uri("demo")}).status == 0);
+  CHECK(pagectl({"copy", "--check", "--force", from.daemon->tcp_uri("demo"), to.daemon->unix_uri("demo")}).status == 0);
   CHECK(pagectl({"diff", from.daemon->unix_uri("demo"), to.daemon->tcp_uri("demo")}).status == 0);
   CHECK(to.daemon->stop() == 0);
   CHECK((read_file(to.dir.file("demo.img")) == random_bytes(40, 1)));
@@ -81,7 +81,7 @@ TEST_CASE("what the destination held where the source has zeros becomes zero and
   Served served(133);
   make_mixed(served.dir.file("in.img"));
   const auto before = allocated_bytes(served.dir.file("demo.img"));
-  CHECK(pagectl({"copy", "--check", served.dir.file("in.img"), served.daemon->tcp_uri("demo")}).status == 0);
+  CHECK(pagectl({"copy", "--check", "--force", served.dir.file("in.img"), served.daemon->tcp_uri("demo")}).status == 0);
   CHECK(served.daemon->stop() == 0);
   CHECK((read_file(served.dir.file("demo.img")) == read_file(served.dir.file("in.img"))));
   CHECK(allocated_bytes(served.dir.file("demo.img")) < before / 2);
@@ -122,6 +122,29 @@ TEST_CASE("a store that is larger than the source is refused, with both sizes") 
   CHECK((read_file(served.dir.file("demo.img")) == random_bytes(10, 1)));
 }
 
+TEST_CASE("what a store holds is replaced with --force only, and zeros are nothing that it holds") {
+  Served served;
+  write_file(served.dir.file("in.img"), random_bytes(9, 2));
+  for (const auto& uri : served.uris("demo")) {
+    const auto refused = pagectl({"copy", served.dir.file("in.img"), uri});
+    CHECK(refused.status == 1);
+    CHECK_THAT(refused.err, Contains("--force") && Contains("4 pages") && Contains("offset=0"));
+    const auto json = pagectl({"copy", "--json", served.dir.file("in.img"), uri});
+    CHECK(nlohmann::json::parse(json.out)["error"]["code"] == "already_exists");
+  }
+  CHECK((read_file(served.dir.file("demo.img")) == random_bytes(4, 1)));
+  const auto zeros = served.daemon->tcp_uri("zeros");
+  REQUIRE(pagectl({"create", zeros, "--pages", "4"}).status == 0);
+  CHECK(pagectl({"copy", served.dir.file("in.img"), zeros}).status == 0);
+  CHECK(pagectl({"copy", served.dir.file("in.img"), zeros}).status == 1);
+  // In this process, too.
+  const auto embedded = "store:" + served.dir.file("own.img");
+  REQUIRE(pagectl({"create", served.dir.file("own.img")}).status == 0);
+  CHECK(pagectl({"copy", served.dir.file("in.img"), embedded}).status == 0);
+  CHECK(pagectl({"copy", served.dir.file("in.img"), embedded}).status == 1);
+  CHECK(pagectl({"copy", "--force", served.dir.file("in.img"), embedded}).status == 0);
+}
+
 TEST_CASE("a store that is missing is not made") {
   const Served served;
   write_file(served.dir.file("in.img"), random_bytes(1, 2));
@@ -135,7 +158,7 @@ TEST_CASE("a file that a daemon serves is not replaced") {
   const Served served;
   write_file(served.dir.file("in.img"), random_bytes(1, 2));
   const auto result = pagectl({"copy", "--force", served.dir.file("in.img"), served.dir.file("demo.img")});
-  CHECK(result.status == 1);
+  CHECK(result.status == 75);
   CHECK((read_file(served.dir.file("demo.img")) == random_bytes(4, 1)));
 }
 
@@ -210,7 +233,7 @@ TEST_CASE("a copy whose connection breaks leaves nothing") {
                 served.dir.file("target/out.img")});
   proxy.wait_until_stalled();
   proxy.cut();
-  CHECK(copy.wait() == 1);
+  CHECK(copy.wait() == 75);
   CHECK_THAT(copy.err_so_far(), Contains("demo"));
   CHECK(names_in(served.dir.path() / "target").empty());
 }
@@ -238,7 +261,7 @@ TEST_CASE("an upload is one transaction: interrupted, it leaves no trace") {
   write_file(served.dir.file("in.img"), random_bytes(256, 2));
   for (const int number : {SIGINT, SIGKILL}) {
     StallingProxy proxy(served.daemon->port(), 6'000'000);
-    Process copy({pagectl_program(), "copy", served.dir.file("in.img"),
+    Process copy({pagectl_program(), "copy", "--force", served.dir.file("in.img"),
                   "pageserver://127.0.0.1:" + std::to_string(proxy.port()) + "/demo"});
     proxy.wait_until_stalled();
     copy.signal(number);
@@ -247,7 +270,7 @@ TEST_CASE("an upload is one transaction: interrupted, it leaves no trace") {
   write_file(served.dir.file("before.img"), random_bytes(64, 1));
   CHECK(pagectl({"diff", served.dir.file("before.img"), served.daemon->tcp_uri("demo")}).status == 0);
   const auto report =
-      pagectl_json({"copy", served.dir.file("in.img"), served.daemon->tcp_uri("demo", "wait_ms=30000")});
+      pagectl_json({"copy", "--force", served.dir.file("in.img"), served.daemon->tcp_uri("demo", "wait_ms=30000")});
   CHECK(report["atomic"] == true);
   CHECK(served.daemon->stop() == 0);
   CHECK((read_file(served.dir.file("demo.img")) == random_bytes(256, 2)));
@@ -256,7 +279,7 @@ TEST_CASE("an upload is one transaction: interrupted, it leaves no trace") {
 TEST_CASE("an upload with publish=on_write says that it is not atomic") {
   const Served served;
   write_file(served.dir.file("in.img"), random_bytes(9, 2));
-  CHECK(pagectl_json({"copy", served.dir.file("in.img"),
+  CHECK(pagectl_json({"copy", "-f", served.dir.file("in.img"),
                       served.daemon->tcp_uri("demo", "publish=on_write")})["atomic"] == false);
 }
 

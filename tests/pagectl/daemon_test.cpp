@@ -2,6 +2,7 @@
 #include "tests/pagectl/served.hpp"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include "tests/support/catch.hpp"
@@ -38,8 +39,11 @@ TEST_CASE("list shows every store with its size") {
   // As people type it.
   const auto text = pagectl({"list", "127.0.0.1:" + std::to_string(served.daemon->port())});
   CHECK(text.status == 0);
-  CHECK_THAT(text.out, Catch::Matchers::StartsWith("demo ") && Contains("4 pages") && Contains("256.0 KiB"));
+  CHECK_THAT(text.out, Catch::Matchers::StartsWith("STORE ") && Contains("\ndemo ") && Contains("4 pages") &&
+                           Contains("256.0 KiB"));
   CHECK(pagectl({"list", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).out == text.out);
+  // For scripts the lines alone.
+  CHECK_THAT(pagectl({"list", "-q", served.daemon->server_uri()}).out, Catch::Matchers::StartsWith("demo "));
 }
 
 TEST_CASE("a list of many stores is complete and in order") {
@@ -162,13 +166,94 @@ TEST_CASE("info and lease show the writer, and a broken lease ends it") {
   for (const char* key : {"live", "pinned", "write", "fork"}) CHECK(info["sessions"].contains(key));
 
   const auto busy = pagectl({"write", uri, "0"}, "x");
-  CHECK(busy.status == 1);
+  CHECK(busy.status == 75);
   CHECK_THAT(busy.err, Contains("the other"));
 
   const auto broken = pagectl_json({"lease", uri, "--break"});
   CHECK(broken["broken"]["name"] == "the other");
   CHECK(broken["writer"].is_null());
   CHECK(pagectl({"write", uri, "0"}, "x").status == 0);
+}
+
+TEST_CASE("sessions shows who uses a daemon, and kick ends one") {
+  const Served served;
+  const std::string server = served.daemon->server_uri();
+  CHECK(pagectl({"create", served.daemon->tcp_uri("fresh")}).status == 0);
+  Writer writer(served.daemon->tcp_uri("demo", "name=the%20other"));
+  served.daemon->wait_for_log("the other");
+  const auto report = pagectl_json({"sessions", server});
+  CHECK(report["sessions"].size() == 2);
+  const auto& other = report["sessions"][0];
+  CHECK(other["name"] == "the other");
+  CHECK(other["store"] == "demo");
+  CHECK(other["state"] == "session");
+  CHECK(other["has_lease"] == true);
+  CHECK(other["access"] == "write");
+  CHECK(other["place_in_line"].is_null());
+  CHECK_THAT(other["client"].get<std::string>(), Contains("pagectl"));
+  const auto& own = report["sessions"][1];
+  CHECK(own["connection"] == report["own_connection"]);
+  CHECK(own["session"].is_null());
+  CHECK_FALSE(own.contains("store"));
+  const std::string session = std::to_string(other["session"].get<int>());
+
+  CHECK(pagectl_json({"sessions", server, "--store", "fresh"})["sessions"].empty());
+  const auto text = pagectl({"sessions", server, "--store", "demo"}).out;
+  CHECK_THAT(text, Catch::Matchers::StartsWith("SESSION") && Contains("\n" + session + " ") &&
+                       Contains("the other at 127.0.0.1:") && Contains("has the lease"));
+  // Over a Unix socket the kernel says who it is.
+  const auto local = pagectl_json({"sessions", "pageserver+unix:///?socket=" + served.daemon->socket_path()});
+  CHECK(local["sessions"].back()["uid"] == ::getuid());
+
+  const auto kicked = pagectl({"kick", server, session, "--reason", "it is in the way"});
+  CHECK(kicked.status == 0);
+  CHECK_THAT(kicked.err + kicked.out, Contains("ended session " + session + " on demo (the other at "));
+  served.daemon->wait_for_log(" INFO session kicked session=" + session + " ");
+  CHECK(pagectl({"write", served.daemon->tcp_uri("demo"), "0"}, "x").status == 0);
+  const auto again = pagectl({"kick", server, session});
+  CHECK(again.status == 1);
+  CHECK_THAT(again.err, Contains("there is no session " + session));
+  CHECK(pagectl({"kick", server, "1", "--reason", "two\nlines"}).status != 0);
+  CHECK(pagectl({"sessions", server, "--store", "../up"}).status != 0);
+}
+
+TEST_CASE("ping --store and --all ask several stores of a daemon, and say which of them fail") {
+  const Daemon daemon({"--store", "one={dir}/one.img", "--store", "two={dir}/two.img"});
+  const std::string server = daemon.server_uri();
+  const auto all = pagectl_json({"ping", server, "--all"});
+  REQUIRE(all["stores"].size() == 2);
+  CHECK(all["stores"][0]["store"] == "one");
+  CHECK(all["stores"][1]["store"] == "two");
+  CHECK(pagectl_json({"ping", server, "--store", "two", "--store", "one"})["stores"].size() == 2);
+  const auto missing = pagectl({"ping", server, "--store", "one", "--store", "nobody", "--store", "noone"});
+  CHECK(missing.status == 1);
+  CHECK(missing.err.find("2 of 3 stores failed") != std::string::npos);
+  CHECK(missing.err.find("nobody") != std::string::npos);
+  CHECK(missing.err.find("noone") != std::string::npos);
+  CHECK(pagectl({"ping", server, "--all", "--store", "one"}).status == 2);
+  CHECK(pagectl({"ping", daemon.tcp_uri("one"), "--all"}).status != 0);
+}
+
+TEST_CASE("ping of a store asks the store") {
+  const Served served;
+  for (const auto& uri : served.uris("demo")) {
+    CHECK(pagectl({"ping", uri}).status == 0);
+    const auto report = pagectl_json({"ping", uri});
+    CHECK(report["store"] == "demo");
+    CHECK(report["round_trip_ms"].get<double>() > 0);
+    CHECK(report["load"]["store_calls_stuck"] == 0);
+    CHECK(report["load"]["connections"].get<int>() >= 1);
+  }
+  const auto missing = pagectl({"ping", served.daemon->tcp_uri("nobody")});
+  CHECK(missing.status == 1);
+  CHECK_THAT(missing.err, Contains("nobody"));
+  CHECK(pagectl({"ping", "file:" + served.dir.file("demo.img")}).status != 0);
+  // A pin and a writer are no reason to be unwell.
+  Writer writer(served.daemon->tcp_uri("demo"));
+  CHECK(pagectl({"ping", served.daemon->tcp_uri("demo")}).status == 0);
+  const auto info = pagectl_json({"info", served.daemon->tcp_uri("demo")});
+  CHECK(info["load"]["store_calls_stuck"] == 0);
+  CHECK_THAT(pagectl({"info", served.daemon->tcp_uri("demo")}).out, Contains("none is stuck"));
 }
 
 TEST_CASE("a lease is broken through a URI with a cache too") {
@@ -207,7 +292,7 @@ TEST_CASE("a daemon that goes away in the middle is an error that names it") {
   Process hash({pagectl_program(), "hash", "pageserver://127.0.0.1:" + std::to_string(proxy.port()) + "/demo"});
   proxy.wait_until_stalled();
   proxy.cut();
-  CHECK(hash.wait() == 1);
+  CHECK(hash.wait() == 75);
   CHECK_THAT(hash.err_so_far(), Contains("demo"));
   CHECK(hash.out_so_far().empty());
 }
@@ -218,7 +303,7 @@ TEST_CASE("what a killed daemon left is found by check and replayed by recover")
   const auto image = served.dir.file("demo.img");
   const auto in_use = pagectl({"check", image});
   CHECK(in_use.status == 1);
-  CHECK(pagectl({"recover", image}).status == 1);
+  CHECK(pagectl({"recover", image}).status == 75);
   served.daemon->kill_hard();
 
   const auto checked = pagectl({"check", image, "--json"});
@@ -256,4 +341,38 @@ TEST_CASE("an image and its log that were moved together are recovered only when
   CHECK((read_file(image) == random_bytes(4, 1)));
   CHECK(pagectl_json({"recover", image, "--adopt"})["recovered"] == true);
   CHECK(read_file(image).substr(70'000, 7) == "written");
+}
+
+TEST_CASE("a store is inspected in one version while somebody writes to it") {
+  Served served;
+  const std::string start = served.dir.file("start.img");
+  unpack("small_crud.img", start);
+  for (const auto& uri : served.uris("books")) {
+    if (uri == served.daemon->tcp_uri("books")) REQUIRE(pagectl({"create", uri}).status == 0);
+    REQUIRE(pagectl({"copy", "-q", "--force", start, uri}).status == 0);
+    auto ours = pagectl_json({"inspect", uri});
+    auto theirs = pagectl_json({"inspect", start});
+    CHECK(ours["consistent"] == true);
+    CHECK(ours["version"].is_object());
+    for (const char* key : {"uri", "version"}) {
+      ours.erase(key);
+      theirs.erase(key);
+    }
+    CHECK(ours == theirs);
+    CHECK(pagectl({"verify", uri}).status == 0);
+    CHECK(pagectl({"diff", "--layout", start, uri}).status == 0);
+  }
+  const std::string uri = served.daemon->tcp_uri("books");
+  Process writer({pagectl_program(), "replay", "-q", engine_fixture("reopen.wdtr.zst"), uri});
+  int looks = 0;
+  do {
+    const auto document = pagectl_json({"inspect", uri});
+    CHECK(document["consistent"] == true);
+    CHECK(document["layout"] == "wasm-dbms-0.10");
+    CHECK(document["tables"].size() == 2);
+    ++looks;
+  } while (writer.running());
+  CHECK(looks > 0);
+  CHECK(writer.wait() == 0);
+  CHECK(pagectl({"verify", uri}).status == 0);
 }

@@ -74,6 +74,12 @@ TEST_CASE("a hole and zeros are the same, and holes are not read") {
 
 TEST_CASE("diff fails on what can't be read") {
   const Pair pair;
-  CHECK(pagectl({"diff", pair.a, pair.dir.file("missing.img")}).status == 1);
   CHECK(pagectl({"diff", pair.a, pair.a}).status == 0);
+  // Not 1, which says that they differ.
+  CHECK(pagectl({"diff", pair.a, pair.dir.file("missing.img")}).status == 2);
+  CHECK(pagectl({"diff", pair.a}).status == 2);
+  CHECK(pagectl({"diff", pair.a, "pageserver://127.0.0.1:1/demo"}).status == 75);
+  patch_file(pair.b, 0, "?");
+  const auto full = run({"bash", "-c", "\"$0\" diff \"$1\" \"$2\" > /dev/full", pagectl_program(), pair.a, pair.b});
+  CHECK(full.status == 2);
 }

@@ -7,13 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <stdexcept>
-#include <vector>
 
 #include "tests/support/process.hpp"
+#include "tests/support/relay.hpp"
 
 namespace pageserver::test {
 namespace {
@@ -29,20 +28,6 @@ sockaddr_in loopback(std::uint16_t port) {
 void set(int event) {
   const std::uint64_t one = 1;
   static_cast<void>(!::write(event, &one, sizeof one));
-}
-
-/// Passes on what is there, at most `limit` bytes. False when the connection is over.
-bool pass(int from, int to, std::uint64_t& limit) {
-  std::vector<char> buffer(std::min<std::uint64_t>(65536, limit));
-  const auto got = ::recv(from, buffer.data(), buffer.size(), 0);
-  if (got <= 0) return false;
-  for (std::size_t sent = 0; sent < static_cast<std::size_t>(got);) {
-    const auto put = ::send(to, buffer.data() + sent, static_cast<std::size_t>(got) - sent, MSG_NOSIGNAL);
-    if (put <= 0) return false;
-    sent += static_cast<std::size_t>(put);
-  }
-  limit -= static_cast<std::uint64_t>(got);
-  return true;
 }
 
 }  // namespace
@@ -78,8 +63,13 @@ void StallingProxy::run(std::uint16_t port, std::uint64_t bytes) {
   std::array<pollfd, 3> all{{{stop_, POLLIN, 0}, {client, POLLIN, 0}, {server, POLLIN, 0}}};
   while (open && bytes > 0 && all[0].revents == 0) {
     ::poll(all.data(), all.size(), -1);
-    if (all[1].revents != 0) open = pass(client, server, bytes);
-    if (open && bytes > 0 && all[2].revents != 0) open = pass(server, client, bytes);
+    const auto pass = [&](int from, int to) {
+      const std::uint64_t passed = relay(from, to, bytes);
+      bytes -= passed;
+      open = passed != 0;
+    };
+    if (all[1].revents != 0) pass(client, server);
+    if (open && bytes > 0 && all[2].revents != 0) pass(server, client);
   }
   if (bytes == 0) set(stalled_);
   ::poll(all.data(), 1, -1);

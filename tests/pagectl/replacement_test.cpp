@@ -19,6 +19,7 @@
 #include <pageserver/file_provider.hpp>
 
 #include "client/pagectl/images/files.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace {
@@ -50,19 +51,9 @@ namespace pageserver::pagectl {
 namespace {
 
 namespace fs = std::filesystem;
+using test::content_of;
+using test::names_in;
 using test::TempDir;
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file{path, std::ios::binary};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator{folder}) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 /// As copy does: an image at the path, written and flushed, and open until the end.
 FileProvider written_at(const std::string& path, char value) {
@@ -76,7 +67,7 @@ FileProvider written_at(const std::string& path, char value) {
 
 Errc commit_error(ReplacementFile& file) {
   try {
-    file.commit();
+    file.replace_target();
   } catch (const MemoryError& error) {
     return error.errc();
   }
@@ -96,7 +87,7 @@ TEST_CASE("a replaced file stays in the folder that it was begun in, wherever th
   fs::create_directory(dir.file("one"));
   std::ofstream{dir.file("one") + "/a.img"} << "another's";
   if (GENERATE(false, true)) {
-    file->commit();
+    file->replace_target();
     file.reset();
     CHECK(content_of(dir.file("two") + "/a.img") == std::string(page_size, 'n'));
     CHECK(names_in(dir.file("two")) == std::vector<std::string>{"a.img"});

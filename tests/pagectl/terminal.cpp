@@ -32,14 +32,15 @@ int open_terminal(std::string& name) {
   return master;
 }
 
-pid_t spawn(std::vector<std::string>& argv, const std::string& terminal) {
+pid_t spawn(std::vector<std::string>& argv, const std::string& terminal, Output output) {
   std::vector<char*> arguments;
   for (auto& argument : argv) arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  const char* const out = output == Output::terminal ? terminal.c_str() : "/dev/null";
+  ::posix_spawn_file_actions_addopen(&actions, 1, out, O_RDWR | O_NOCTTY, 0);
   ::posix_spawn_file_actions_addopen(&actions, 2, terminal.c_str(), O_RDWR | O_NOCTTY, 0);
   pid_t pid = -1;
   const int error = ::posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
@@ -50,10 +51,10 @@ pid_t spawn(std::vector<std::string>& argv, const std::string& terminal) {
 
 }  // namespace
 
-TerminalResult run_on_terminal(std::vector<std::string> argv) {
+TerminalResult run_on_terminal(std::vector<std::string> argv, Output output) {
   std::string name;
   const int master = open_terminal(name);
-  const pid_t pid = spawn(argv, name);
+  const pid_t pid = spawn(argv, name, output);
   TerminalResult result;
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (;;) {

@@ -13,8 +13,11 @@ struct TerminalResult {
   std::string screen;  ///< what came on standard error
 };
 
-/// Runs a program to its end with standard error on a new pseudo-terminal, standard output to /dev/null. Killed after
-/// `patience`.
-TerminalResult run_on_terminal(std::vector<std::string> argv);
+/// Where standard output goes.
+enum class Output { nowhere, terminal };
+
+/// Runs a program to its end with standard error on a new pseudo-terminal, standard output to /dev/null or there as
+/// well. Killed after `patience`.
+TerminalResult run_on_terminal(std::vector<std::string> argv, Output output = Output::nowhere);
 
 }  // namespace pageserver::test

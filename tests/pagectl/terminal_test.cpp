@@ -37,6 +37,23 @@ TEST_CASE("copy, hash, diff and replay show a line on a terminal, unless they ar
   }
 }
 
+TEST_CASE("a terminal gets no binary bytes, but text and hex digits") {
+  const TempDir dir;
+  write_file(dir.file("a.img"), "Gr\u00fc\u00dfe\n\tan alle\n" + std::string(page_bytes - 17, '\x1b'));
+  const auto text = run_on_terminal({pagectl_program(), "read", dir.file("a.img"), "0", "17"}, Output::terminal);
+  CHECK(text.status == 0);
+  CHECK_THAT(text.screen, Contains("Gr\u00fc\u00dfe\r\n") && Contains("an alle"));
+  const auto binary = run_on_terminal({pagectl_program(), "read", dir.file("a.img"), "0", "4096"}, Output::terminal);
+  CHECK(binary.status == 2);
+  CHECK_THAT(binary.screen, Contains("--hex") && !Contains("Gr") && !Contains("\x1b"));
+  const auto hex =
+      run_on_terminal({pagectl_program(), "read", "--hex", dir.file("a.img"), "0", "4096"}, Output::terminal);
+  CHECK(hex.status == 0);
+  CHECK_THAT(hex.screen, Contains("00000010  ") && !Contains("\x1b"));
+  // Neither a pipe nor a file is a terminal.
+  CHECK(run_on_terminal({pagectl_program(), "read", dir.file("a.img"), "0", "4096"}).status == 0);
+}
+
 TEST_CASE("where standard error is no terminal there is no progress line") {
   const TempDir dir;
   write_file(dir.file("a.img"), random_bytes(8, 1));

@@ -71,13 +71,6 @@ std::uint64_t allocated_bytes(const std::string& path) {
   return static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
 
-std::vector<std::string> names_in(const std::filesystem::path& directory) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 std::string sha256_of(const std::string& path) {
   const auto result = run({"sha256sum", path});
   if (result.status != 0) throw std::runtime_error("sha256sum: " + result.err);

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/files.hpp"
 #include "tests/support/process.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -32,7 +33,6 @@ void make_sparse(const std::string& path, std::uint64_t size);
 void patch_file(const std::string& path, std::uint64_t offset, const std::string& bytes);
 /// What a file takes on its disk, in bytes.
 std::uint64_t allocated_bytes(const std::string& path);
-std::vector<std::string> names_in(const std::filesystem::path& directory);
 
 std::string sha256_of(const std::string& path);
 /// A recorded trace or image of the real engine, in the source tree.

@@ -28,8 +28,10 @@ struct FileCase {
   void (*remedy)(SoakStore& store);
 };
 
-/// All of them, gaps as well.
+/// All of them.
 std::span<const FileCase> file_cases();
+/// Whether the log beside the image has anything to replay: one that has not may go with any image of its inode.
+bool has_records(const SoakStore& store);
 /// One that can be done with `store` now, or none.
 const FileCase* draw_file_case(const SoakStore& store, Random& random);
 

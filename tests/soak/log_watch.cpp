@@ -12,13 +12,15 @@ struct Kind {
   Causes causes;  // any of these
 };
 
-// docs/operations.md has a table of all; what is not here is never expected. `sync failed` is not: the disk is sound.
+// docs/operations.md has a table of all; what is not here is never expected. `sync failed` is not, but where the line
+// says of files that they are not where they were: the disk is sound.
 constexpr Kind kinds[] = {
     {"limits.connections can't be reached", few_descriptors},
     {"connections refused for want of descriptors", few_descriptors},
     {"accept failed", few_descriptors},
     {"has 2 names (hard links) now", second_name},
     {"was removed", handled},
+    {"emptied or cut", handled},
     {"was renamed", handled},
     {"was moved or renamed", handled},
     {"names another file", handled},

@@ -10,7 +10,6 @@
 #include <random>
 #include <string>
 
-#include "tests/soak/gaps.hpp"
 #include "tests/soak/soak.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -86,8 +85,6 @@ int main() {
   const auto until = began + std::chrono::seconds(seconds);
   const bool mounts = own_mounts();
   if (!mounts) std::cout << "no mounts of its own: no small disk, limits of file sizes alone\n";
-  for (const auto& gap : gaps)
-    if (is_gap(gap)) std::cout << "not done yet: " << gap << "\n";
   Counts counts;
   std::uint64_t violations = 0;
   // A machine that is busy gets the time that one kill takes.

@@ -15,6 +15,7 @@
 
 #include "tests/soak/actors.hpp"
 #include "tests/soak/file_cases.hpp"
+#include "tests/support/raw_client.hpp"
 
 namespace pageserver::test::soak {
 
@@ -67,6 +68,7 @@ Soak::Soak(std::uint64_t seed, fs::path root, fs::path small_disk, Counts& count
     stores_.push_back(std::make_unique<SoakStore>(name, folder));
     return *stores_.back();
   };
+  mounts_ = !small_disk_.empty();
   add("a", root_ / "main");
   add("d", root_ / "directory").in_directory = true;
   SoakStore& small = add("s", small_disk_.empty() ? root_ / "small" : small_disk_);
@@ -78,6 +80,7 @@ Soak::Soak(std::uint64_t seed, fs::path root, fs::path small_disk, Counts& count
     std::ofstream{store->image()}.close();
     fs::resize_file(store->image(), image.cells.size() * cell_bytes);
     store->model.replace(std::move(image));
+    store->mounts = mounts_;
     if (!store->on_small_disk)
       bystanders_.push_back(std::make_unique<KeptFiles>(store->folder, neighbours_of(store->file_name())));
   }
@@ -116,6 +119,7 @@ DaemonProcess::Options Soak::options(const Plan& plan) const {
         store->in_directory ? store->folder.string() : store->model.name() + "=" + store->image().string();
     options.argv.insert(options.argv.end(), {store->in_directory ? "--directory" : "--store", path});
   }
+  options.argv.insert(options.argv.end(), {"--allow-create", "--allow-remove"});
   return options;
 }
 
@@ -144,17 +148,31 @@ void Soak::go(std::uint64_t lives, std::chrono::steady_clock::time_point until) 
   }
 }
 
-/// A daemon that is killed before it serves, once or several times.
+/// A daemon that is killed, or told to stop, before it serves, once or several times.
 void Soak::kill_in_recovery(const Plan& plan, Random& random) {
   while (random.one_in(4)) {
     const std::uint64_t turns = random.below(8'000'000);
-    note("life " + std::to_string(plan.number) + ": killed in its start after " + std::to_string(turns) + " turns");
+    const bool told = random.one_in(3), twice = random.one_in(2);
+    note("life " + std::to_string(plan.number) + (told ? ": told to stop" : ": killed") + " in its start after " +
+         std::to_string(turns) + " turns");
     DaemonProcess daemon{options(plan)};
     spin(turns);
-    daemon.signal(SIGKILL);
-    daemon.wait();
-    ++counts_.kills;
-    look_at_log(daemon, plan.open_files != 0 ? few_descriptors : none);
+    daemon.signal(told ? SIGTERM : SIGKILL);
+    if (told && twice) daemon.signal(SIGTERM);
+    const int status = daemon.wait();
+    Causes causes = plan.open_files != 0 ? few_descriptors : none;
+    if (!told) {
+      ++counts_.kills;
+    } else {
+      // Before the program's first lines a signal has its usual effect.
+      const bool at_once = status == 1 && twice;
+      if (status != 0 && status != 128 + SIGTERM && !at_once)
+        throw Violation("a start that was told to stop ended with status " + std::to_string(status) + ":\n" +
+                        daemon.log());
+      if (twice) causes |= second_signal;
+      ++counts_.stops;
+    }
+    look_at_log(daemon, causes);
   }
 }
 
@@ -165,8 +183,12 @@ void Soak::handle_files(const Plan& plan, Random& random) {
   if (store.on_small_disk) give_room();  // people need some for what they do
   note("life " + std::to_string(plan.number) + ": before it, with store " + store.model.name() + ": " + one->name);
   ++counts_.cases;
+  const bool may_be_taken = one->expect == Expect::refused_then_backup && !has_records(store);
   one->act(store);
-  if (one->expect == Expect::refused || one->expect == Expect::refused_then_backup) {
+  if (may_be_taken) {
+    // Nothing would be mixed. Refused it may be all the same.
+    for (const fs::path& file : store.siblings()) fs::remove(file);
+  } else if (one->expect == Expect::refused || one->expect == Expect::refused_then_backup) {
     start_refused(plan, store, one->says);
     one->remedy(store);
   }
@@ -204,12 +226,12 @@ void Soak::start_refused(const Plan& plan, SoakStore& store, const std::string& 
   look_at_log(daemon, refused_start | handled);
 }
 
-/// The files of a store were removed while it was served: the start is refused where a log is left, and the person puts
-/// the copy there.
+/// The files of a store were removed or cut while it was served: the start is refused where a log is left, and the
+/// person puts the copy there.
 void Soak::replace_lost() {
   for (const auto& store : stores_) {
     if (!store->lost) continue;
-    store->lost = false;
+    store->lost = store->cut = false;
     if (!fs::exists(store->image()) && !store->siblings("log").empty())
       start_refused(draw_plan(seed_, 0, stores_.size()), *store, "is still there");
     for (const fs::path& file : store->siblings()) fs::remove(file);
@@ -240,7 +262,7 @@ void Soak::live(const Plan& plan, Random& random) {
   living.take_room = [this](std::uint64_t left) { no_room_ = take_all_room_but(left); };
   living.give_room = [this] { give_room(); };
   settle(field);
-  std::string said;
+  check_reports(field, to_recover);
   bool in_order = false;
   {
     Crew crew{field, daemon};
@@ -264,12 +286,26 @@ void Soak::live(const Plan& plan, Random& random) {
   }
   // Without its log a stop can still bring all into the image, and says 0 then: so it has to be there.
   if (in_order)
-    for (const auto& store : stores_) store->lost = false;
+    for (const auto& store : stores_) store->lost = store->model.distrusted();
   replace_lost();
   if (in_order)
     look_after_stop();
   else
     keep_before();
+}
+
+/// What was replayed is in the list, of each store that had a log, and of no other.
+void Soak::check_reports(const Field& field, const std::vector<std::string>& recovered) {
+  if (field.connections_go) return;
+  RawClient client = RawClient::local(field.socket);
+  client.hello("soak list");
+  const Frame frame = client.call(proto::ListRequest{});
+  for (const proto::ListEntry& entry : frame.as<proto::ListAnswer>().entries) {
+    const bool had_log = std::count(recovered.begin(), recovered.end(), entry.store) != 0;
+    if (entry.recovery.has_value() != had_log || entry.recovery_warned)
+      throw Violation("the list says of store " + std::string(entry.store) + " that it was " +
+                      (entry.recovery ? "" : "not ") + "recovered" + (entry.recovery_warned ? ", with a warning" : ""));
+  }
 }
 
 /// What the life before left must be what it may have left.
@@ -331,8 +367,9 @@ bool Soak::end(const Plan& plan, Living& living) {
     ++counts_.kills;
     return false;
   }
-  const bool gone = std::any_of(stores_.begin(), stores_.end(),
-                                [](const auto& store) { return store->lost && !fs::exists(store->image()); });
+  const bool gone = std::any_of(stores_.begin(), stores_.end(), [](const auto& store) {
+    return store->lost && (store->cut || !fs::exists(store->image()));
+  });
   if (gone && status == 0) throw Violation("a stop that leaves what was flushed nowhere says 0:\n" + daemon.log());
   if (status != 0 && !(status == 1 && living.status_may_be_1))
     throw Violation("the stop ended with status " + std::to_string(status) + ":\n" + daemon.log());

@@ -48,6 +48,7 @@ private:
   void replace_lost();
   void live(const Plan& plan, Random& random);
   void settle(Field& field);
+  void check_reports(const Field& field, const std::vector<std::string>& recovered);
   void disturb(const Plan& plan, Living& living);
   /// True when the daemon stopped in order.
   bool end(const Plan& plan, Living& living);
@@ -65,6 +66,7 @@ private:
   std::vector<std::unique_ptr<KeptFiles>> bystanders_;
   std::deque<std::string> events_;
   bool no_room_ = false;  // the small disk was left full
+  bool mounts_ = false;   // of the soak's own
 };
 
 }  // namespace pageserver::test::soak

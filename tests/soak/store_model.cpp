@@ -21,6 +21,7 @@ void StoreModel::apply(Open& open, Time answered) {
 
 std::uint64_t StoreModel::take_over(const Image& found, Time answered, Lease lease) {
   const std::lock_guard lock(mutex_);
+  if (distrusted_) throw Violation(name_ + ": nobody knows what was there");
   if (lease.incarnation == lease_.incarnation && lease.epoch < lease_.epoch) return 0;
   lease_ = lease;
   const auto left = left_in(found, newest_, pending(), {});
@@ -85,7 +86,17 @@ void StoreModel::end(const Ticket& ticket, Outcome outcome, Time answered) {
 
 void StoreModel::add(Read read) {
   const std::lock_guard lock(mutex_);
-  life_.reads.push_back(std::move(read));
+  if (!distrusted_) life_.reads.push_back(std::move(read));
+}
+
+void StoreModel::distrust() {
+  const std::lock_guard lock(mutex_);
+  distrusted_ = true;
+}
+
+bool StoreModel::distrusted() const {
+  const std::lock_guard lock(mutex_);
+  return distrusted_;
 }
 
 std::uint64_t StoreModel::pages() const {
@@ -133,6 +144,7 @@ void StoreModel::end_life_unseen() {
 void StoreModel::replace(Image image) {
   const std::lock_guard lock(mutex_);
   newest_ = std::move(image);
+  distrusted_ = false;
   life_ = {};
   life_.before = newest_;
 }

@@ -55,6 +55,10 @@ public:
   std::uint64_t next_number();
   void end(const Ticket& ticket, Outcome outcome, Time answered);
   void add(Read read);
+  /// From now on until replace() nobody can say what is there: somebody emptied or cut the log, and it may not have
+  /// been noticed yet. Reads are not added any more, and whoever takes over finds nothing to compare with: a Violation.
+  void distrust();
+  bool distrusted() const;
   /// Pages that the store has at least, as long as the life goes on.
   std::uint64_t pages() const;
 
@@ -86,6 +90,7 @@ private:
   std::uint64_t number_ = 0;
   std::uint64_t writer_ = 1;
   Lease lease_;
+  bool distrusted_ = false;
   std::uint64_t changes_in_all_ = 0;
   std::uint64_t reads_in_all_ = 0;
 };

@@ -16,8 +16,10 @@ struct SoakStore {
   std::filesystem::path folder;
   bool in_directory = false;  ///< served by --directory, opened by its first session
   bool on_small_disk = false;
+  bool mounts = false;          ///< the soak may mount what only it and its daemon see
   std::optional<Image> backup;  ///< what backup_path() holds
-  bool lost = false;            ///< its files were removed while it was served: the backup has to take their place
+  bool lost = false;  ///< its files were removed or cut while it was served: the backup has to take their place
+  bool cut = false;   ///< its log was: what that held is nowhere
 
   SoakStore(const std::string& name, std::filesystem::path where) : model{name}, folder{std::move(where)} {}
   std::string file_name() const { return model.name() + ".img"; }

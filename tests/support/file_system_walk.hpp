@@ -25,7 +25,10 @@ public:
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }
   storage::IoResult open_beneath(int, const std::string&, int, std::uint32_t) override { return count("open_beneath"); }
-  void close(int) noexcept override { static_cast<void>(count("close")); }
+  int close(int) noexcept override {
+    static_cast<void>(count("close"));
+    return 0;
+  }
   storage::IoResult read_at(int, std::uint64_t, std::span<std::byte>) override { return count("read_at"); }
   storage::IoResult write_at(int, std::uint64_t, std::span<const std::byte>) override { return count("write_at"); }
   storage::IoResult write_parts_at(int, std::uint64_t, std::span<const std::span<const std::byte>>) override {
@@ -64,7 +67,7 @@ public:
     return count("rename_beneath");
   }
   storage::IoResult remove_beneath(int, const std::string&) override { return count("remove_beneath"); }
-  storage::IoResult list(int, std::vector<std::string>&) override { return count("list"); }
+  storage::IoResult list(int, const std::string&, std::vector<std::string>&) override { return count("list"); }
 
 private:
   storage::IoResult count(const char* call) {
@@ -104,7 +107,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
                                                files.rename_beneath(3, "slow.img", "slow.to"),
                                                files.rename_new_beneath(3, "slow.img", "slow.to"),
                                                files.remove_beneath(3, "slow.img"),
-                                               files.list(3, names)};
+                                               files.list(3, "slow", names)};
   for (std::size_t i = 0; i < results.size(); ++i) {
     INFO("result " << i << ": error " << results[i].error);
     CHECK((results[i].value == 7 || !results[i].ok()));

@@ -57,6 +57,9 @@ class RawClient {
 public:
   /// How the socket is made: a small receive buffer makes a reader that soon stops the daemon's sends.
   static RawClient tcp(std::uint16_t port, int receive_buffer_bytes = 0) {
+    return tcp_at(in_addr{htonl(INADDR_LOOPBACK)}, port, receive_buffer_bytes);
+  }
+  static RawClient tcp_at(in_addr host, std::uint16_t port, int receive_buffer_bytes = 0) {
     RawClient client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (receive_buffer_bytes != 0) {
       ::setsockopt(client.fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof receive_buffer_bytes);
@@ -64,7 +67,7 @@ public:
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr = host;
     client.connect(reinterpret_cast<const sockaddr*>(&address), sizeof address);
     const int on = 1;
     ::setsockopt(client.fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -2,7 +2,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -12,6 +14,7 @@
 
 #include "base/bounds.hpp"
 #include "base/bytes.hpp"
+#include "base/text.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/terminal/hexdump.hpp"
@@ -71,6 +74,19 @@ std::size_t read_input(Image& image, std::span<std::byte> buffer) {
   return filled;
 }
 
+/// As curl(1): what a terminal would obey, or could not show, is not written to one.
+void refuse_binary(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (std::string_view line = text; !line.empty();) {
+    const auto end = std::min(line.find_first_of("\n\t"), line.size());
+    if (base::has_unsafe(line.substr(0, end)))
+      throw MemoryError(Errc::invalid_argument,
+                        "read: the bytes are no text, and standard output is a terminal; --hex shows them, and a file "
+                        "or a pipe takes them as they are");
+    line.remove_prefix(std::min(end + 1, line.size()));
+  }
+}
+
 }  // namespace
 
 int run_read(Context& context, const ReadOptions& options) {
@@ -78,7 +94,7 @@ int run_read(Context& context, const ReadOptions& options) {
   mode.session_name = "pagectl read";
   mode.one_version = true;
   const auto image = open_image(options.uri, mode);
-  storage::check_bounds("read", options.offset, options.length, image->size_bytes());
+  base::check_bounds("read", options.offset, options.length, image->size_bytes());
   // A progress line and the output would share the terminal.
   Progress progress(context.wants_progress() && ::isatty(STDOUT_FILENO) == 0, "read", options.length);
   if (context.json) {
@@ -101,8 +117,11 @@ int run_read(Context& context, const ReadOptions& options) {
     dump.finish(end);
     context.out.text(end);
   } else {
-    each_block(context, *image, options.offset, options.length, progress,
-               [&](std::span<const std::byte> bytes) { context.out.bytes(bytes); });
+    const bool terminal = ::isatty(STDOUT_FILENO) != 0;
+    each_block(context, *image, options.offset, options.length, progress, [&](std::span<const std::byte> bytes) {
+      if (terminal) refuse_binary(bytes);
+      context.out.bytes(bytes);
+    });
   }
   return exit_done;
 }
@@ -114,7 +133,9 @@ int run_write(Context& context, const WriteOptions& options) {
   mode.session_name = "pagectl write";
   const auto image = open_image(options.uri, mode);
   const std::uint64_t size_bytes = image->size_bytes();
-  storage::check_bounds("write", options.offset, 0, size_bytes);
+  if (options.offset > size_bytes)
+    throw MemoryError(Errc::out_of_bounds, "write offset=" + std::to_string(options.offset) + " exceeds size=" +
+                                               std::to_string(size_bytes) + "; grow the image first");
   Progress progress(context.wants_progress(), "write", 0);
   WriteWindow window(*image);
   std::uint64_t at = options.offset;
@@ -123,7 +144,7 @@ int run_write(Context& context, const WriteOptions& options) {
     const std::size_t count = read_input(*image, buffer);
     if (count == 0) break;
     try {
-      storage::check_bounds("write", at, count, size_bytes);
+      base::check_bounds("write", at, count, size_bytes);
     } catch (const MemoryError& error) {
       window.drain();
       const bool dropped = image->publishes_on_flush() || at == options.offset;
@@ -139,6 +160,7 @@ int run_write(Context& context, const WriteOptions& options) {
   }
   window.drain();
   image->flush();
+  image->close();
   const std::uint64_t written = at - options.offset;
   if (context.json) {
     context.out.json({{"store", options.uri}, {"offset", options.offset}, {"bytes", written}});
@@ -154,6 +176,7 @@ int run_grow(Context& context, const GrowOptions& options) {
   const auto image = open_image(options.uri, mode);
   const std::uint64_t previous = image->grow(options.pages);
   image->flush();
+  image->close();
   const std::uint64_t pages = previous + options.pages;
   if (context.json) {
     context.out.json(

@@ -1,69 +1,126 @@
 #include "client/pagectl/commands/cli.hpp"
 
+#include <algorithm>
 #include <functional>
-#include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include <pageserver/error.hpp>
+
+#include "base/nearest.hpp"
+#include "base/text.hpp"
 #include "client/pagectl/commands/cli_commands.hpp"
 
 namespace pageserver::pagectl {
 namespace {
 
-constexpr const char* description =
-    "Looks at, copies, compares and measures memory images of 64 KiB pages, in files and in daemons.";
+using Words = std::vector<std::string>;
 
-constexpr const char* footer_text =
-    "Where a URI is wanted:\n"
-    "  pageserver://HOST[:PORT]/STORE           a store of a daemon (port 6553)\n"
-    "  pageserver+unix:///STORE?socket=PATH     the same over a Unix socket\n"
-    "  store:PATH                               an image with the store engine in this process\n"
-    "  PATH or file:PATH                        a plain image file\n"
-    "  heap:                                    an empty image in memory, for replay and bench\n"
-    "Keys behind ? of a remote URI: access, view, publish, wait_ms, name, connect_timeout, request_timeout,\n"
-    "  poll_us=auto|0..1000 (look for answers before sleeping), cache_bytes=SIZE (keep pages, and writes until flush)\n"
-    "SERVER is HOST[:PORT], pageserver://HOST[:PORT] or pageserver+unix:///?socket=PATH.\n"
-    "Numbers may be written as 65536, 0x10000 or 64KiB.\n\n"
-    "Exit status: 0 done, 1 failed or diff found a difference, 2 usage.\n\n"
-    "Example:\n"
-    "  pagectl list 127.0.0.1\n"
-    "  pagectl copy pageserver://127.0.0.1/demo backup.img";
+[[noreturn]] void refuse(const std::string& message) { throw MemoryError(Errc::invalid_argument, message); }
+
+std::string did_you_mean(const std::string& word, const Words& known) {
+  const auto meant = base::nearest(word, {known.begin(), known.end()});
+  return meant ? "; did you mean `" + *meant + "`?" : "";
+}
+
+Words command_names(const CLI::App& app) {
+  Words names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+Words option_names(const CLI::App& app) {
+  Words names;
+  for (const CLI::Option* option : app.get_options())
+    if (!option->get_lnames().empty()) names.push_back("--" + option->get_lnames().front());
+  return names;
+}
+
+/// The first word that is no option: those in front of a command take no values.
+Words::iterator find_command(Words& words) {
+  return std::find_if(words.begin(), words.end(), [](const std::string& word) { return !word.starts_with('-'); });
+}
+
+/// `help` and `help COMMAND`, as people type them.
+void translate_help(Words& words) {
+  const auto command = find_command(words);
+  if (command == words.end() || *command != "help") return;
+  if (command + 1 == words.end())
+    *command = "--help";
+  else
+    words = {*(command + 1), "--help"};
+}
+
+void check_command(const CLI::App& app, Words& words) {
+  const auto command = find_command(words);
+  if (command == words.end()) return;
+  const Words known = command_names(app);
+  if (std::find(known.begin(), known.end(), *command) != known.end()) return;
+  const std::string meant = did_you_mean(*command, known);
+  refuse("there is no command " + base::quoted(*command) + (meant.empty() ? "; `pagectl --help` lists them" : meant));
+}
+
+/// What is wrong with the words, in ours.
+[[noreturn]] void refuse_words(const CLI::App& app, const CLI::ParseError& error) {
+  const auto given = app.get_subcommands();
+  const CLI::App& command = given.empty() ? app : *given.front();
+  const std::string name = given.empty() ? "" : command.get_name();
+  const std::string see = "; see `pagectl" + (name.empty() ? "" : " " + name) + " --help`";
+  const std::string before = name.empty() ? "" : name + ": ";
+  Words left = command.remaining();
+  if (left.empty()) left = app.remaining();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr || left.empty()) refuse(before + error.what() + see);
+  const std::string& word = left.front();
+  if (word.size() < 2 || word.front() != '-') refuse(before + base::quoted(word) + " is one operand too many" + see);
+  const std::string option = word.substr(0, word.find('='));
+  const std::string meant = did_you_mean(option, option_names(command));
+  refuse(before + "there is no option " + base::quoted(option) + (meant.empty() ? see : meant));
+}
 
 }  // namespace
 
 int run_command_line(Context& context, int argc, const char* const* argv) {
-  CLI::App app{description, "pagectl"};
-  app.footer(footer_text);
+  Words words(argv + std::min(argc, 1), argv + argc);
+  // Known before anything else, so that what is wrong with the other words is one document too.
+  const auto options_end = std::find(words.begin(), words.end(), "--");
+  context.json = std::find(words.begin(), options_end, "--json") != options_end;
+  if (std::any_of(words.begin(), words.end(), [](const std::string& word) { return word.empty(); }))
+    refuse("one of the words is empty: is a variable of the script not set?");
+
+  if (std::find(words.begin(), words.end(), "-") != words.end())
+    refuse(
+        "\"-\" is no image: `pagectl read` writes to a pipe, and `pagectl write` reads from one; a file of that "
+        "name is ./-");
+
+  const ToolPage& page = tool_page();
+  CLI::App app{page.about, "pagectl"};
+  app.footer(page.forms + page.keys + "\n" + page.status + "\n\nExample:\n" + page.example);
   app.set_version_flag("--version", "pagectl " PAGECTL_VERSION, "Print the version");
   app.require_subcommand(0, 1);
   add_common_options(app, context);
   std::function<int()> chosen;
-  const CommandSink sink{app, context, chosen};
-  add_server_commands(sink);
-  add_image_commands(sink);
-  add_work_commands(sink);
+  std::vector<CommandPage> pages;
+  add_commands({app, context, chosen, pages});
 
+  translate_help(words);
+  check_command(app, words);
+  std::reverse(words.begin(), words.end());  // as it takes them
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
+    app.parse(words);
+  } catch (const CLI::Success& asked) {
     // Through our own output: one that is closed or full is then an error, not silence.
     std::ostringstream out;
-    std::ostringstream complaint;
-    const int status = app.exit(error, out, complaint);
+    app.exit(asked, out, out);
     context.out.text(out.str());
-    if (status == 0) return exit_done;
-    std::string text = complaint.str();
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    complain(text);
-    return exit_usage;
+    return exit_done;
+  } catch (const CLI::ParseError& error) {
+    refuse_words(app, error);
   }
-  if (!chosen) {
-    complain("a command is needed: see `pagectl --help`");
-    return exit_usage;
-  }
+  if (!chosen) refuse("a command is needed: see `pagectl --help`");
   return chosen();
 }
 

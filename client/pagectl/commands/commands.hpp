@@ -18,8 +18,11 @@ struct ListOptions {
 int run_list(Context& context, const ListOptions& options);
 
 struct PingOptions {
-  std::string server;
+  std::string server;               ///< or a store
+  std::vector<std::string> stores;  ///< of the server
+  bool all = false;                 ///< each store that the server has open
   std::chrono::milliseconds wait{0};
+  std::chrono::milliseconds timeout{5000};  ///< of a store
 };
 int run_ping(Context& context, const PingOptions& options);
 
@@ -33,6 +36,35 @@ struct RemoveOptions {
   std::string uri;
 };
 int run_remove(Context& context, const RemoveOptions& options);
+
+// sessions.cpp
+struct SessionsOptions {
+  std::string server;
+  std::string store;  ///< empty: all
+};
+int run_sessions(Context& context, const SessionsOptions& options);
+
+struct KickOptions {
+  std::string server;
+  std::uint64_t id = 0;
+  bool connection = false;  ///< `id` is a connection's
+  std::string reason;
+};
+int run_kick(Context& context, const KickOptions& options);
+
+// identity.cpp
+struct WhoamiOptions {
+  std::string uri;  ///< a store, or a daemon
+};
+int run_whoami(Context& context, const WhoamiOptions& options);
+
+struct TokenOptions {
+  std::string action;
+  std::string name;
+  std::string add_to;  ///< the daemon's tokens file; empty: none
+  std::string save;    ///< the client's file; empty: standard output
+};
+int run_token(Context& context, const TokenOptions& options);
 
 // info.cpp
 struct InfoOptions {
@@ -80,6 +112,7 @@ int run_copy(Context& context, const CopyOptions& options);
 struct DiffOptions {
   std::string first;
   std::string second;
+  bool layout = false;  ///< tables and rows instead of pages
 };
 int run_diff(Context& context, const DiffOptions& options);
 
@@ -87,6 +120,34 @@ struct HashOptions {
   std::string uri;
 };
 int run_hash(Context& context, const HashOptions& options);
+
+// inspect.cpp
+struct InspectOptions {
+  std::string uri;
+  std::optional<std::uint64_t> page;
+  bool map = false;
+  bool svg = false;  ///< the map as an SVG document
+};
+int run_inspect(Context& context, const InspectOptions& options);
+
+// verify.cpp
+struct VerifyOptions {
+  std::string uri;
+};
+int run_verify(Context& context, const VerifyOptions& options);
+
+// mount.cpp
+struct MountOptions {
+  std::string uri;
+  std::string file;
+  bool foreground = false;
+  bool read_only = false;
+  bool allow_other = false;
+  std::optional<std::uint64_t> ready_fd;
+  std::string log;                         ///< file for what would go to standard error; empty: none
+  std::vector<std::string> mount_options;  ///< of -o, each with commas in it
+};
+int run_mount(Context& context, const MountOptions& options);
 
 // replay.cpp
 struct ReplayOptions {

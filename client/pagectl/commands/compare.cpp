@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "client/pagectl/commands/commands.hpp"
+#include "client/pagectl/commands/compare_layouts.hpp"
 #include "client/pagectl/commands/describe.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
@@ -36,8 +37,10 @@ std::string range_text(const PageRun& range) {
 }  // namespace
 
 int run_diff(Context& context, const DiffOptions& options) {
+  context.failed_status = exit_usage;  // as cmp(1) and diff(1): 1 says that they differ
   const auto a = open_to_read(options.first, "diff");
   const auto b = open_to_read(options.second, "diff");
+  if (options.layout) return compare_layouts(context, *a, *b);
   const auto version_a = a->version();
   const auto version_b = b->version();
   const std::uint64_t pages_a = a->pages();

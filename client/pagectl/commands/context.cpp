@@ -56,7 +56,16 @@ std::size_t write_some(std::span<const std::byte> data) {
   fail_output(errno);
 }
 
+/// A name that is not UTF-8 must not make the report fail, and what a terminal would obey is left to JSON's escapes.
+std::string dumped(const nlohmann::ordered_json& document, int indent) {
+  constexpr auto repair = nlohmann::ordered_json::error_handler_t::replace;
+  const bool unsafe = base::has_unsafe(document.dump(-1, ' ', false, repair));
+  return document.dump(indent, ' ', unsafe, repair);
+}
+
 }  // namespace
+
+std::string json_text(const nlohmann::ordered_json& value) { return dumped(value, -1); }
 
 void wait_beside(Image& image, int file, short events) {
   for (;;) {
@@ -100,12 +109,7 @@ void Output::line(std::string_view line_text) {
   text("\n");
 }
 
-void Output::json(const nlohmann::ordered_json& document) {
-  // A name that is not UTF-8 must not make the report fail, and what a terminal would obey is left to JSON's escapes.
-  constexpr auto repair = nlohmann::ordered_json::error_handler_t::replace;
-  const bool unsafe = base::has_unsafe(document.dump(-1, ' ', false, repair));
-  line(document.dump(2, ' ', unsafe, repair));
-}
+void Output::json(const nlohmann::ordered_json& document) { line(dumped(document, 2)); }
 
 void Output::flush() {
   // Emptied first: what could not be written once is not tried again while the error passes.

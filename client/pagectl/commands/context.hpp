@@ -15,12 +15,13 @@
 
 namespace pageserver::pagectl {
 
-/// Exit statuses.
+/// Exit statuses, as the help says them.
 inline constexpr int exit_done = 0;
-inline constexpr int exit_failed = 1;  ///< also: diff found a difference
+inline constexpr int exit_failed = 1;
 inline constexpr int exit_usage = 2;
+inline constexpr int exit_try_again = 75;  ///< EX_TEMPFAIL of sysexits.h: the same may go well later
 
-/// Nobody reads standard output any more. Ends the program with exit_failed and no message.
+/// Nobody reads standard output any more. Ends the program as a failure without a message.
 class BrokenPipe : public std::exception {
 public:
   const char* what() const noexcept override { return "standard output was closed"; }
@@ -54,10 +55,17 @@ private:
   bool used_ = false;
 };
 
+/// A part of a document that is written as it comes: on one line, fit for a terminal.
+std::string json_text(const nlohmann::ordered_json& value);
+
 struct Context {
   bool json = false;
   bool quiet = false;
   Output out;
+  /// The status of a failure that lasts. Of a command that answers "no" with 1 it is another.
+  int failed_status = exit_failed;
+  /// The status of one that may pass.
+  int try_again_status = exit_try_again;
 
   /// What the user asked for.
   void result(std::string_view text) { out.line(shown(text)); }

@@ -152,7 +152,11 @@ struct Destination {
   bool is_atomic() const { return file || image->publishes_on_flush(); }
   void commit() {
     image->flush();
-    if (file) file->commit();
+    // A file is renamed while its writer has it locked.
+    if (file)
+      file->replace_target();
+    else
+      image->close();
   }
 };
 
@@ -163,6 +167,9 @@ Destination open_destination(const CopyOptions& options) {
     throw MemoryError(Errc::invalid_argument, "copy to heap: nothing could ever read it; name a file or a store");
   }
   if (uri.scheme == client::Scheme::file) {
+    const auto from = client::parse_uri(options.source, Access::read);
+    if (from.scheme == client::Scheme::file && exists(uri.path) && resolved(from.path) == resolved(uri.path))
+      throw MemoryError(Errc::unsupported, "copy " + storage::quoted(uri.path) + " to itself: name another file");
     out.file = std::make_unique<ReplacementFile>("write", uri.path, options.force);
     out.image = make_file_image(options.destination, out.file->path(), Access::write);
     return out;
@@ -173,6 +180,16 @@ Destination open_destination(const CopyOptions& options) {
   mode.session_name = "pagectl copy";
   out.image = open_image(options.destination, mode);
   return out;
+}
+
+/// What a store holds goes only with --force, as a file that is there.
+void refuse_to_replace(Image& store, const CopyOptions& options) {
+  if (options.force || store.pages() == 0) return;
+  const auto held = DataScan({&store}, 0, store.size_bytes()).next();
+  if (!held) return;
+  throw MemoryError(Errc::already_exists, "copy to " + store.name() + ": it has " + pages_text(store.pages()) +
+                                              " and holds bytes from offset=" + std::to_string(held->offset) +
+                                              ", which the copy would replace; --force replaces them");
 }
 
 void grow_to(Image& destination, std::uint64_t pages, const std::string& source_name) {
@@ -207,6 +224,7 @@ int run_copy(Context& context, const CopyOptions& options) {
   mode.session_name = "pagectl copy";
   const auto source = open_image(options.source, mode);
   Destination destination = open_destination(options);
+  if (!destination.file) refuse_to_replace(*destination.image, options);
   const auto version = source->version();
   const std::uint64_t pages = source->pages();
   const std::uint64_t size_bytes = pages * page_size;
@@ -221,7 +239,11 @@ int run_copy(Context& context, const CopyOptions& options) {
     sent = transfer.run(size_bytes, progress);
   }
   if (options.check) check_copy(context, *source, *destination.image);
-  destination.commit();
+  {
+    // All of an upload becomes visible, and durable, at once.
+    const Waiting waiting(context.wants_progress(), destination.file ? "making it durable" : "publishing");
+    destination.commit();
+  }
   const bool consistent = check_one_version(*source, version);
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

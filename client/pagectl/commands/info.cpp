@@ -30,6 +30,14 @@ Json sessions_json(const Stat& stat) {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
+Json found_json(const std::optional<Recovery>& recovery) {
+  if (!recovery) return nullptr;
+  Json json = recovery_json(*recovery);
+  json["kept_files"] = recovery->kept_files;
+  json["warning"] = text_or_null(recovery->warning);
+  return json;
+}
+
 Json info_json(const Stat& stat) {
   return {{"store", stat.store},
           {"size_bytes", stat.pages * page_size},
@@ -46,7 +54,9 @@ Json info_json(const Stat& stat) {
           {"held_bytes", stat.held_bytes},
           {"fork_bytes", stat.fork_bytes},
           {"last_sync_error", text_or_null(stat.last_sync_error)},
-          {"image_warning", text_or_null(stat.image_warning)}};
+          {"image_warning", text_or_null(stat.image_warning)},
+          {"recovery", found_json(stat.recovery)},
+          {"load", stat.load ? load_json(*stat.load) : Json(nullptr)}};
 }
 
 /// A plain file has no sessions: the same keys, with what can be said of it.
@@ -71,8 +81,23 @@ void print_info(Context& context, const Stat& stat) {
   row("log", bytes_text(stat.log_bytes) + ", " + bytes_text(stat.checkpoint_lag_bytes) + " not yet in the image, " +
                  bytes_text(stat.held_bytes) + " held for pins and forks");
   row("forks", bytes_text(stat.fork_bytes));
+  if (stat.load) {
+    const Load& load = *stat.load;
+    const std::string stuck = stuck_text(load);
+    row("disk", std::to_string(load.store_calls_waiting) + " calls wait, " +
+                    (stuck.empty() ? std::string("none is stuck") : stuck));
+    row("daemon", std::to_string(load.connections) + " connections, " + std::to_string(load.directory_requests) +
+                      " requests about the directory, " + std::to_string(load.disk_calls_running) + " of at most " +
+                      std::to_string(load.disk_threads_max) + " disk threads at work, " +
+                      std::to_string(load.disk_calls_waiting) + " calls wait for one");
+  }
   if (!stat.last_sync_error.empty()) row("sync error", stat.last_sync_error);
   if (!stat.image_warning.empty()) row("warning", stat.image_warning);
+  if (!stat.recovery) return;
+  row("recovered", recovery_text(*stat.recovery));
+  for (const std::string& file : stat.recovery->kept_files) row("kept", file);
+  if (!stat.recovery->warning.empty() && stat.recovery->warning != stat.image_warning)
+    row("warning", stat.recovery->warning);
 }
 
 Json lease_json(const Stat& stat, const std::optional<HolderStat>& broken) {

@@ -106,9 +106,13 @@ int run_recover(Context& context, const RecoverOptions& options) {
   const auto found = storage::inspect_log(storage::posix_file_system(), path);
   if (!found.log_found) make_file_image(options.file, path, Access::write);
   auto& files = storage::posix_file_system();
-  const auto report = !found.log_found   ? found
-                      : options.drop_log ? storage::drop_log(files, path)
-                                         : storage::recover_log(files, path, options.adopt);
+  const auto report = [&] {
+    const Waiting waiting(context.wants_progress() && found.log_found,
+                          "replaying a log of " + bytes_text(found.log_bytes));
+    return !found.log_found   ? found
+           : options.drop_log ? storage::drop_log(files, path)
+                              : storage::recover_log(files, path, options.adopt);
+  }();
   if (context.json) {
     Json document = report_json(path, report);
     document["recovered"] = report.replayed;

@@ -78,13 +78,13 @@ std::string resolved(const std::string& path) {
   return error ? path : real.string();
 }
 
-storage::Beside check_place(const std::string& action, const std::string& path) {
+storage::SiblingFiles check_place(const std::string& action, const std::string& path) {
   const std::string real = resolved(path);
   storage::Folder folder;
   // Else the opening of the file says why.
   if (!storage::Folder::try_open(files(), storage::parent_folder(real), folder).ok()) return {};
   storage::check_image_place(folder, storage::file_name(real), action, path);
-  return storage::visible_beside(folder, storage::file_name(real));
+  return storage::list_visible_siblings(folder, storage::file_name(real));
 }
 
 std::optional<FileHints> FileHints::open(const std::string& path) {
@@ -114,8 +114,26 @@ void FileHints::drop_from_memory(std::uint64_t offset, std::uint64_t length) con
   files().drop_from_memory(file_.descriptor(), offset, length);
 }
 
+namespace {
+
+/// `target`, links resolved, where a file may stand.
+std::string checked_target(const std::string& action, const std::string& target) {
+  std::string path = resolved(target);
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    throw MemoryError(Errc::provider_error,
+                      action + " " + storage::quoted(target) + ": it is a folder; name a file in it");
+  const std::string folder = storage::parent_folder(path);
+  if (!std::filesystem::exists(folder, error) && !error)
+    throw MemoryError(Errc::not_found, action + " " + storage::quoted(target) + ": the folder " +
+                                           storage::quoted(folder) + " does not exist; create it first: mkdir -p");
+  return path;
+}
+
+}  // namespace
+
 ReplacementFile::ReplacementFile(const std::string& action, const std::string& target, bool overwrite)
-    : target_(resolved(target)),
+    : target_(checked_target(action, target)),
       folder_(storage::Folder::open(files(), storage::parent_folder(target_), "create in")),
       name_(storage::file_name(target_)),
       temporary_(temporary_beside(name_)),
@@ -134,7 +152,7 @@ ReplacementFile::ReplacementFile(const std::string& action, const std::string& t
 }
 
 ReplacementFile::~ReplacementFile() {
-  if (committed_) return;
+  if (replaced_) return;
   try {
     if (is_ours()) folder_.remove(temporary_);
   } catch (const MemoryError&) {
@@ -144,7 +162,7 @@ ReplacementFile::~ReplacementFile() {
 }
 
 void ReplacementFile::check_target() {
-  const storage::Beside beside = check_place(action_, target_);
+  const storage::SiblingFiles siblings = check_place(action_, target_);
   storage::FileStatus status;
   if (!folder_.has(name_, status)) return storage::check_room_for_siblings(folder_, name_, action_, target_);
   const std::string name = storage::quoted(target_);
@@ -160,9 +178,10 @@ void ReplacementFile::check_target() {
   if (!files().lock(old_.descriptor(), storage::LockKind::exclusive).ok()) {
     throw MemoryError(Errc::busy, "replace " + name + ": the file is in use; stop what has it open");
   }
-  if (!beside.log.empty()) {
-    throw MemoryError(Errc::busy, "replace " + name + ": the log " + storage::quoted(beside.log.front()) +
-                                      " beside it belongs to it; run `pagectl recover` first, or remove both");
+  if (!siblings.log.empty()) {
+    throw MemoryError(Errc::provider_error, "replace " + name + ": the log " + storage::quoted(siblings.log.front()) +
+                                                " beside it belongs to it; run `pagectl recover` first, or remove "
+                                                "both");
   }
 }
 
@@ -174,7 +193,7 @@ bool ReplacementFile::is_ours() const {
   return named.device == made.device && named.inode == made.inode;
 }
 
-void ReplacementFile::commit() {
+void ReplacementFile::replace_target() {
   // A program that writes has its file locked. A file that can be locked here was not written.
   if (!is_ours() || files().lock(written_.descriptor(), storage::LockKind::shared).ok()) {
     throw MemoryError(Errc::provider_error,
@@ -196,7 +215,7 @@ void ReplacementFile::commit() {
                         action_ + " " + storage::quoted(target_) + ": a file appeared there meanwhile; " + remedy());
     if (!renamed.ok()) throw storage::file_error(files(), "rename to", target_, renamed.error);
   }
-  committed_ = true;
+  replaced_ = true;
   keep_on_signal(folder_.descriptor(), temporary_);
   folder_.sync();
 }

@@ -21,7 +21,7 @@ bool exists(const std::string& path);
 std::string resolved(const std::string& path);
 
 /// What a store left beside an image, or where one is to be made; throws what storage::check_image_place() does.
-storage::Beside check_place(const std::string& action, const std::string& path);
+storage::SiblingFiles check_place(const std::string& action, const std::string& path);
 
 /// What the kernel knows of a file beyond its bytes, where it has data and where only holes, and what it may be told of
 /// it. Nothing here changes a byte. Through a descriptor of its own, so it is opened before the provider, and is_at()
@@ -44,7 +44,7 @@ private:
 };
 
 /// A file that appears under its name only when it is whole: written beside it under a temporary name, then renamed.
-/// Not committed, it is removed: by the destructor, and when a signal ends the process. All of that is done in the
+/// Until then it is removed: by the destructor, and when a signal ends the process. All of that is done in the
 /// folder that was opened first: one that takes its place meanwhile, or a link, leads nowhere.
 class ReplacementFile {
 public:
@@ -59,7 +59,7 @@ public:
   const std::string& path() const { return path_; }
   /// To be called when the content is synced, while the writer still has the file open and locked: renames it and
   /// syncs the folder. Refused when another file was written instead, since someone replaced the folder.
-  void commit();
+  void replace_target();
 
 private:
   void check_target();
@@ -74,7 +74,7 @@ private:
   std::string path_;        // of that
   std::string action_;
   bool overwrite_;
-  bool committed_ = false;
+  bool replaced_ = false;
   std::uint32_t mode_ = 0666;
   storage::File old_;      // locked for as long as we work, so that nobody starts to use it
   storage::File written_;  // the file to write, as it was made

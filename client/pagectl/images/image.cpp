@@ -10,6 +10,7 @@
 
 #include "client/pagectl/images/files.hpp"
 #include "client/pagectl/images/session_image.hpp"
+#include "proto/codec.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -20,12 +21,28 @@ int timeout_ms(std::chrono::steady_clock::time_point deadline) {
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
 }
 
+/// What was meant when a path has the look of a store's name: the scheme is what people leave out.
+std::string store_hint(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash == std::string::npos || text.find('/', slash + 1) != std::string::npos || slash == 0) return {};
+  const bool host = text.find_first_of(":.") < slash && !text.starts_with(".");
+  return host && proto::is_store_name(text.substr(slash + 1)) ? "; for a store of a daemon write pageserver://" + text
+                                                              : "";
+}
+
 std::unique_ptr<Image> open_file(const std::string& name, const client::Uri& uri, const OpenMode& mode) {
   if (uri.access == Access::write && !mode.create_file && !exists(uri.path)) {
-    throw MemoryError(Errc::not_found,
-                      "open \"" + uri.path + "\": there is no such file; make an empty image with `pagectl create`");
+    throw MemoryError(Errc::not_found, "open " + storage::quoted(uri.path) +
+                                           ": there is no such file; make an empty image with `pagectl create`" +
+                                           store_hint(name));
   }
-  return make_file_image(name, uri.path, uri.access);
+  try {
+    return make_file_image(name, uri.path, uri.access);
+  } catch (const MemoryError& error) {
+    if (error.errc() != Errc::not_found) throw;
+    throw MemoryError(Errc::not_found,
+                      "open " + storage::quoted(uri.path) + ": there is no such file" + store_hint(name));
+  }
 }
 
 }  // namespace

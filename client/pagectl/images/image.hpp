@@ -44,6 +44,8 @@ public:
   virtual void read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
   virtual void flush() = 0;
+  /// As MemoryProvider::close(), where closing can fail in a way that concerns the image; else the destructor does.
+  virtual void close() {}
 
   /// The most bytes of one started read or write.
   virtual std::uint32_t request_bytes_max() const { return 1u << 20; }

@@ -21,6 +21,7 @@ public:
   const std::string& name() const override { return name_; }
   std::uint64_t pages() override { return provider_->pages(); }
   std::uint64_t grow(std::uint64_t new_pages) override { return provider_->grow(new_pages); }
+  void close() override { provider_->close(); }
   void read(std::uint64_t offset, std::span<std::byte> buffer) override { provider_->read(offset, buffer); }
   void write(std::uint64_t offset, std::span<const std::byte> data) override { provider_->write(offset, data); }
   void flush() override {

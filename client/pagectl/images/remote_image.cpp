@@ -153,7 +153,7 @@ private:
 
   /// The daemon checks each request; a call of several is refused as a whole.
   void check_parts(std::string_view action, std::uint64_t offset, std::size_t length) {
-    if (length > request_bytes_max()) storage::check_bounds(action, offset, length, size_bytes());
+    if (length > request_bytes_max()) base::check_bounds(action, offset, length, size_bytes());
   }
 
   /// Several parts in flight together; the first error is thrown once none is left, so that no buffer is in use then.
@@ -223,6 +223,7 @@ std::unique_ptr<client::Connection> dial(const client::Uri& uri) {
   options.request_timeout = uri.request_timeout;
   options.poll_us = uri.poll_us;
   options.client_name = "pagectl " PAGECTL_VERSION;
+  options.token_file = uri.token_file;
   return std::make_unique<client::Connection>(uri.endpoint, options);
 }
 

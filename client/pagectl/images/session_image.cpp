@@ -22,6 +22,7 @@ public:
   void read(std::uint64_t offset, std::span<std::byte> buffer) override { session_->read(offset, buffer); }
   void write(std::uint64_t offset, std::span<const std::byte> data) override { session_->write(offset, data); }
   void flush() override { session_->flush(); }
+  void close() override { session_->close(); }
 
   void start_read(std::uint64_t offset, std::span<std::byte> buffer, Done done) override {
     run_inline(done, [&] { session_->read(offset, buffer); });

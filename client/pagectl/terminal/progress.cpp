@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <system_error>
 #include <utility>
 
 #include "base/text.hpp"
@@ -49,6 +50,36 @@ std::string clock_text(double seconds) {
 }
 
 }  // namespace
+
+Waiting::Waiting(bool wanted, std::string title) : title_(std::move(title)), start_(std::chrono::steady_clock::now()) {
+  if (!wanted || ::isatty(STDERR_FILENO) != 1) return;
+  try {
+    thread_ = std::thread([this] { show(); });
+  } catch (const std::system_error&) {
+    // Without a thread to spare the work goes on in silence.
+  }
+}
+
+Waiting::~Waiting() {
+  if (!thread_.joinable()) return;
+  {
+    const Lock lock(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  if (line_on_screen.exchange(false)) put("\r\033[K");
+}
+
+void Waiting::show() {
+  Lock lock(mutex_);
+  // What is over soon is not worth a word.
+  while (!changed_.wait_for(lock, 500ms, [this]() PAGESERVER_REQUIRES(mutex_) { return over_; })) {
+    const std::chrono::duration<double> gone = std::chrono::steady_clock::now() - start_;
+    line_on_screen = true;
+    put("\r" + title_ + ", for " + clock_text(gone.count()) + "\033[K");
+  }
+}
 
 Progress::Progress(bool wanted, std::string title, std::uint64_t total, Unit unit)
     : shown_(wanted && ::isatty(STDERR_FILENO) == 1),

@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>
+
+#include "base/mutex.hpp"
 
 namespace pageserver::pagectl {
 
@@ -30,6 +33,26 @@ private:
   Unit unit_;
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point last_;
+};
+
+/// The same for work whose end can't be told: how long it goes on, for as long as the object lives.
+class Waiting {
+public:
+  Waiting(bool wanted, std::string title);
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  /// Erases the line.
+  ~Waiting();
+
+private:
+  void show();
+
+  const std::string title_;
+  const std::chrono::steady_clock::time_point start_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool over_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // none where nothing is shown
 };
 
 /// Puts what follows on a line of its own, where a progress line is on the screen. Async-signal-safe.

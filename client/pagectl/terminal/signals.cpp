@@ -20,6 +20,7 @@ namespace {
 struct Registry {
   Mutex mutex;
   std::vector<std::pair<int, std::string>> files PAGESERVER_GUARDED_BY(mutex);  // by folder and name
+  std::function<void()> handler PAGESERVER_GUARDED_BY(mutex);                   // of the first signal
 };
 
 /// Never destroyed: the thread may still use it while the process ends.
@@ -30,8 +31,17 @@ Registry& registry() {
 
 void wait_for_signal(sigset_t signals) {
   int number = 0;
-  if (::sigwait(&signals, &number) != 0) return;
   Registry& all = registry();
+  for (;;) {
+    if (::sigwait(&signals, &number) != 0) return;
+    std::function<void()> handler;
+    {
+      const Lock lock(all.mutex);
+      handler = std::exchange(all.handler, nullptr);
+    }
+    if (!handler) break;
+    handler();
+  }
   // Held to the end, so that no new temporary file can appear.
   const Lock lock(all.mutex);
   for (const auto& [folder, name] : all.files) ::unlinkat(folder, name.c_str(), 0);
@@ -58,6 +68,12 @@ void watch_signals() {
   if (!any) return;
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread(wait_for_signal, signals).detach();
+}
+
+void handle_signal(std::function<void()> handler) {
+  Registry& all = registry();
+  const Lock lock(all.mutex);
+  all.handler = std::move(handler);
 }
 
 void remove_on_signal(int folder, const std::string& name) {

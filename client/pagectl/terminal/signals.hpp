@@ -14,4 +14,7 @@ void watch_signals();
 void remove_on_signal(int folder, const std::string& name);
 void keep_on_signal(int folder, const std::string& name);
 
+/// The first signal calls `handler`, in a thread of its own, instead of ending the process; the next one ends it.
+void handle_signal(std::function<void()> handler);
+
 }  // namespace pageserver::pagectl

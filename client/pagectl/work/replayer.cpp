@@ -133,7 +133,7 @@ void Replayer::out_of_bounds(const TraceRecord& record) {
   slots_.drain(image_);
   ++counts_.out_of_bounds;
   const std::string action = record.failed_write ? "write " : "read ";
-  if (storage::in_bounds(record.offset, record.length, size_bytes_)) {
+  if (base::in_bounds(record.offset, record.length, size_bytes_)) {
     throw MemoryError(Errc::damaged,
                       label(record.number) + ": " + action + place(record) +
                           " is recorded as out of bounds and lies within size=" + std::to_string(size_bytes_));
@@ -155,7 +155,7 @@ void Replayer::out_of_bounds(const TraceRecord& record) {
 
 void Replayer::require_in_bounds(const TraceRecord& record, const std::string& action) const {
   // Before any memory is taken for it: the length comes from a file.
-  if (storage::in_bounds(record.offset, record.length, size_bytes_)) return;
+  if (base::in_bounds(record.offset, record.length, size_bytes_)) return;
   throw MemoryError(Errc::damaged, label(record.number) + ": " + action + " " + place(record) +
                                        " exceeds size=" + std::to_string(size_bytes_) + ", recorded is success");
 }

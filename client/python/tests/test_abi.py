@@ -42,8 +42,11 @@ def test_each_struct_has_the_size_and_the_offsets_of_the_compiler(tmp_path: path
         "ps_error": _abi.CError, "ps_options": _abi.COptions, "ps_image_version": _abi.CVersion,
         "ps_range": _abi.CRange, "ps_ranges": _abi.CRanges, "ps_refreshed": _abi.CRefreshed,
         "ps_holder": _abi.CHolder, "ps_stat": _abi.CStat, "ps_traffic": _abi.CTraffic, "ps_store": _abi.CStore,
+        "ps_recovery": _abi.CRecovery,
         "ps_stores": _abi.CStores, "ps_daemon_info": _abi.CDaemonInfo, "ps_view": _abi.CView,
-        "ps_interest": _abi.CInterest, "ps_opened": _abi.COpened,
+        "ps_interest": _abi.CInterest, "ps_opened": _abi.COpened, "ps_load": _abi.CLoad,
+        "ps_session_report": _abi.CSessionReport, "ps_sessions": _abi.CSessions, "ps_kicked": _abi.CKicked,
+        "ps_identity": _abi.CIdentity,
     }  # fmt: skip
     lines = ["#include <pageserver/pageserver.h>", "#include <stdio.h>", "int main(void) {"]
     wanted = []

@@ -141,7 +141,42 @@ def test_a_daemon_that_goes_ends_every_operation() -> None:
         for _ in range(3):
             with pytest.raises(package.ConnectionLost):
                 await session.read(0, 1)
+        # Whether the lease is free can't be known; it is closed all the same.
+        with pytest.raises(package.ConnectionLost):
+            await session.close()
+        assert session.closed
         await session.close()
+
+    run(work)
+
+
+def test_after_close_the_lease_is_free(pageserver: Server) -> None:
+    with pageserver.build("freed") as image:
+        image.grow(1)
+
+    async def work() -> None:
+        for _ in range(10):
+            session = await package.connect(pageserver.uri("freed"))
+            await session.write(0, b"x")
+            closing = asyncio.ensure_future(session.close())
+            await asyncio.sleep(0)
+            assert session.closed
+            with pytest.raises(package.InvalidArgument, match="closed"):
+                await session.read(0, 1)
+            await closing
+
+    run(work)
+
+
+def test_what_was_raised_inside_is_not_hidden_by_the_close() -> None:
+    async def work() -> None:
+        server = Server()
+        with server.build("gone") as image:
+            image.grow(1)
+        with pytest.raises(ZeroDivisionError):
+            async with await package.connect(server.uri("gone"), access="read"):
+                await asyncio.get_running_loop().run_in_executor(None, server.close)
+                raise ZeroDivisionError
 
     run(work)
 
@@ -169,7 +204,8 @@ def test_a_request_times_out_by_the_session_s_own_clock(pageserver: Server, page
             with pytest.raises(package.TimedOut):
                 await session.read(0, 1)
                 await session.read(0, 1)
-        await session.close()
+        with pytest.raises(package.TimedOut):
+            await session.close()
         over.set()
         proxy.close()
         await proxy.wait_closed()

@@ -141,10 +141,10 @@ def test_a_session_that_has_ended_says_the_same_again(proxy: CutProxy) -> None:
     package.open(uri, access="read").close()
     # Within the first answer after the opening.
     proxy.cut_after(ALL, proxy.passed()[1] - 5)
-    with package.open(uri, access="read") as session:
-        texts = []
-        for _ in range(3):
-            with pytest.raises(package.ConnectionLost) as caught:
-                session.read(0, 100)
-            texts.append(str(caught.value))
-        assert len(set(texts)) == 1
+    session = package.open(uri, access="read")
+    texts = []
+    for call in [lambda: session.read(0, 100)] * 3 + [session.close]:
+        with pytest.raises(package.ConnectionLost) as caught:
+            call()
+        texts.append(str(caught.value))
+    assert len(set(texts)) == 1

@@ -3,6 +3,7 @@ import gc
 import mmap
 import os
 import pathlib
+import subprocess
 import threading
 import time
 from typing import Any, Callable, List
@@ -12,7 +13,7 @@ import pytest
 import pageserver
 import pageserver as package
 from pageserver import PAGE_BYTES
-from pageserver.testing import Server
+from pageserver.testing import Server, find_daemon
 
 
 @pytest.fixture(params=["heap:", "file:{}/x.img", "store:{}/y.img", "fork"])
@@ -143,6 +144,47 @@ def test_a_closed_session_says_so(image: pageserver.Session) -> None:
             call()
 
 
+def test_close_says_that_the_daemon_is_gone() -> None:
+    server = Server()
+    with server.build("gone") as image:
+        image.grow(1)
+    first, second = server.open("gone", access="read"), server.open("gone", access="read")
+    server.close()
+    with pytest.raises(package.ConnectionLost):
+        first.close()
+    assert first.closed
+    first.close()
+    # What was raised inside is what the program has to hear of.
+    with pytest.raises(ZeroDivisionError), second:
+        raise ZeroDivisionError
+
+
+def test_after_close_the_lease_is_free(pageserver: Server) -> None:
+    with pageserver.build("free") as image:
+        image.grow(1)
+    for _ in range(20):
+        writer = pageserver.open("free")
+        writer.write(0, b"x")
+        writer.close()
+
+
+def test_a_commit_publishes_nothing_behind_a_refused_change(pageserver: Server) -> None:
+    with pageserver.build("commits") as image:
+        image.grow(1)
+    with pageserver.open("commits", publish="on_flush") as writer, pageserver.open("commits", access="read") as reader:
+        writer.write(0, b"half")
+        with pytest.raises(package.OutOfBounds):
+            writer.write(1 << 40, b"rest")
+        with pytest.raises(package.InvalidArgument, match="a write was refused"):
+            writer.commit()
+        assert reader[0:4] == bytes(4)
+        writer.discard()
+        writer.write(0, b"whole")
+        writer.commit()
+        assert reader[0:5] == b"whole"
+        assert writer.atomic_write_bytes >= 1 << 20
+
+
 def test_an_exception_that_is_kept_keeps_no_lease(pageserver: Server) -> None:
     with pageserver.build("kept") as image:
         image.grow(1)
@@ -201,6 +243,36 @@ def test_sessions_of_a_daemon(pageserver: Server, pageserver_image: str) -> None
     reader.close()
 
 
+def test_what_was_replayed_is_in_a_report_and_in_a_list(tmp_path: pathlib.Path) -> None:
+    arguments = ["--listen", "127.0.0.1:0", "--store", f"one={tmp_path / 'one.img'}", "--unix", str(tmp_path / "s")]
+    arguments += ["--port-file", str(tmp_path / "port")]
+    uri = f"pageserver+unix:///one?socket={tmp_path / 's'}"
+
+    def started() -> "subprocess.Popen[bytes]":
+        daemon = subprocess.Popen([find_daemon(), *arguments], stderr=subprocess.DEVNULL)
+        while daemon.poll() is None and not (tmp_path / "port").exists():
+            time.sleep(0.002)
+        return daemon
+
+    daemon = started()
+    with package.open(uri) as image:
+        image.grow(1)
+        image[0:3] = b"one"
+        assert image.stat().recovery is None
+    daemon.kill()
+    daemon.wait()
+    (tmp_path / "port").unlink()
+    daemon = started()
+    with package.open(uri, access="read") as image:
+        found = image.stat().recovery
+    assert found is not None and (found.records, found.pages, found.kept_files, found.warned) == (2, 1, [], False)
+    with package.daemon(f"pageserver+unix:///?socket={tmp_path / 's'}") as server:
+        (listed,) = server.list()
+    assert listed.recovery is not None and listed.recovery.records == 2 and listed.recovery.unix_ms == found.unix_ms
+    daemon.terminate()
+    assert daemon.wait() == 0
+
+
 def test_a_daemon_is_asked_without_a_session(pageserver: Server) -> None:
     with pageserver.daemon() as daemon:
         assert daemon.ping() > 0
@@ -221,6 +293,50 @@ def test_a_daemon_is_asked_without_a_session(pageserver: Server) -> None:
         assert "listed" not in pageserver.stores()
     with pytest.raises(package.InvalidArgument, match="closed"):
         daemon.ping()
+
+
+def test_who_uses_a_daemon_is_shown_and_ended(pageserver: Server) -> None:
+    with pageserver.daemon() as daemon:
+        daemon.create("seen")
+    with pageserver.daemon() as daemon:
+        session = pageserver.open("seen", name="holder")
+        store = session.stat().store
+        session.grow(1)
+        (report,) = daemon.sessions(store)
+        assert (report.session_name, report.state, report.waits_for) == ("holder", "session", "nothing")
+        assert report.has_lease and report.store == store and report.requests >= 1
+        assert len(daemon.sessions()) >= 2
+        load = daemon.load(store)
+        assert load.connections >= 2 and load.store_calls_stuck == 0
+        assert session.stat().load is not None
+        kicked = daemon.kick(report.session_id, "enough")
+        assert kicked.released and kicked.session.session_id == report.session_id
+        with pytest.raises(package.ConnectionLost, match="enough"):
+            session.write(0, b"x")
+        with pytest.raises(package.NotFound):
+            daemon.kick(report.session_id)
+        with pytest.raises(package.NotFound):
+            daemon.kick_connection(1 << 63)
+        with pytest.raises(package.ConnectionLost, match="enough"):
+            session.close()
+
+
+def test_a_session_hears_that_it_is_over(pageserver: Server) -> None:
+    with pageserver.daemon() as daemon:
+        daemon.create("heard")
+    for cache in (None, 1 << 20):
+        with pageserver.open("heard", cache_bytes=cache) as writer:
+            assert writer.lost() is None
+            with pageserver.open("heard", access="read") as reader:
+                broken = reader.break_lease()
+                assert broken is not None and broken.access == "write"
+                assert reader.break_lease() is None
+            deadline = time.monotonic() + 30
+            while writer.lost() is None:
+                assert time.monotonic() < deadline
+            assert isinstance(writer.lost(), package.LeaseLost)
+    with package.open("heap:") as heap, pytest.raises(package.Unsupported):
+        heap.break_lease()
 
 
 def test_threads_share_a_session_and_run_while_it_waits(pageserver: Server) -> None:

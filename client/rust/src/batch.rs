@@ -3,6 +3,7 @@
 use crate::connection::{Connection, Nobody, Sink};
 use crate::error::{Error, Result};
 use crate::protocol::{Answer, Fault, Operation, Request};
+use crate::session::check_previous_pages;
 use std::collections::VecDeque;
 
 /// One request of a batch.
@@ -12,6 +13,8 @@ pub(crate) struct Slot<'b> {
     pub buffer: Option<&'b mut [u8]>,
     /// What `grow` answered: the pages before; else 0.
     pub value: u64,
+    /// What it has to answer, where that is known.
+    had_pages: Option<u64>,
     /// `None` while it is under way.
     pub result: Option<Result<()>>,
 }
@@ -37,26 +40,32 @@ impl<'b> Batch<'b> {
     pub fn read(&mut self, connection: &mut Connection, offset: u64, buffer: &'b mut [u8]) -> Result<()> {
         let request = Request::Read { offset, length: buffer.len() as u32 };
         let id = connection.submit(&request, self)?;
-        self.push(id, Operation::READ, Some(buffer));
+        self.push(id, Operation::READ, Some(buffer), None);
         Ok(())
     }
 
     pub fn write(&mut self, connection: &mut Connection, offset: u64, data: &[u8]) -> Result<()> {
         let id = connection.submit_write(offset, data, self)?;
-        self.push(id, Operation::WRITE, None);
+        self.push(id, Operation::WRITE, None, None);
         Ok(())
     }
 
     pub fn request(&mut self, connection: &mut Connection, request: &Request<'_>) -> Result<()> {
         let id = connection.submit(request, self)?;
-        self.push(id, request.operation(), None);
+        self.push(id, request.operation(), None, None);
         Ok(())
     }
 
-    fn push(&mut self, id: u64, operation: Operation, buffer: Option<&'b mut [u8]>) {
+    pub fn grow(&mut self, connection: &mut Connection, new_pages: u64, had_pages: Option<u64>) -> Result<()> {
+        let id = connection.submit(&Request::Grow { new_pages }, self)?;
+        self.push(id, Operation::GROW, None, had_pages);
+        Ok(())
+    }
+
+    fn push(&mut self, id: u64, operation: Operation, buffer: Option<&'b mut [u8]>, had_pages: Option<u64>) {
         debug_assert!(self.slots.back().map_or(true, |last| last.id + 1 == id));
         self.outstanding += 1;
-        self.slots.push_back(Slot { id, operation, buffer, value: 0, result: None });
+        self.slots.push_back(Slot { id, operation, buffer, value: 0, had_pages, result: None });
     }
 
     /// Waits for all of them. Fails when the connection ended; what each request came to is in its slot.
@@ -106,6 +115,7 @@ impl Sink for Batch<'_> {
                 // A read's data is in its buffer already.
                 if slot.operation != Operation::READ {
                     if let Answer::Grow { previous_pages } = Answer::decode(slot.operation, payload)? {
+                        check_previous_pages(previous_pages, slot.had_pages)?;
                         slot.value = previous_pages;
                     }
                 }

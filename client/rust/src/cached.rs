@@ -86,6 +86,21 @@ impl Session {
         Ok(self.pages - new_pages)
     }
 
+    /// Takes in pages that the daemon has just grown, so that what is written there first is compared with zeros. Those
+    /// that many pages would push out are worth more.
+    pub(crate) fn know_zeros(&mut self, first: u64, count: u64) {
+        if let Some(cache) = &mut self.cache {
+            for number in first..first + count.min(cache.chunk_pages as u64) {
+                if !cache.make_room(1, None) {
+                    return;
+                }
+                let mut bytes = cache.take_buffer();
+                bytes.fill(0);
+                cache.add(number, bytes);
+            }
+        }
+    }
+
     // What comes in.
 
     pub(crate) fn read_cached(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -475,7 +490,8 @@ impl Session {
     ) -> Result<()> {
         let zeros = self.connection.has_feature(FEATURE_ZERO);
         if self.unsent_pages > 0 {
-            batch.request(&mut self.connection, &Request::Grow { new_pages: self.unsent_pages })?;
+            let had = self.told_pages();
+            batch.grow(&mut self.connection, self.unsent_pages, had)?;
         }
         let (connection, cache) = match &mut self.cache {
             Some(cache) => (&mut self.connection, cache),

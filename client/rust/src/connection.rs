@@ -1,5 +1,6 @@
 //! One connection to a daemon: requests out, answers in, many in flight, no thread of its own.
 
+use crate::credentials::credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::poll::PollBudget;
 use crate::protocol::{
@@ -9,6 +10,7 @@ use crate::protocol::{
 use crate::transport::{Transport, Wait};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The largest read that this client asks for, whatever the daemon would allow.
@@ -136,6 +138,8 @@ pub(crate) struct Connection {
     pub(super) received: Vec<u8>,
     pub(super) begin: usize,
     pub(super) end: usize,
+    /// A read's data goes straight to where it belongs, and more of it has to come.
+    pub(super) inside_data: bool,
 
     /// Requests sent or about to be, in their order; ids are consecutive.
     pub(super) pending: VecDeque<Pending>,
@@ -157,6 +161,8 @@ pub(crate) struct ConnectionOptions<'a> {
     pub request_timeout: Duration,
     pub poll_us: Option<u32>,
     pub client_name: &'a str,
+    pub token: &'a str,
+    pub token_file: &'a Path,
     pub context: String,
 }
 
@@ -164,6 +170,7 @@ impl Connection {
     /// Says hello on a connected stream.
     pub fn new(stream: Box<dyn Transport>, options: &ConnectionOptions<'_>) -> Result<Connection> {
         let left = options.deadline.saturating_duration_since(Instant::now());
+        let credentials = credentials(stream.as_ref(), &options.context, options.token, options.token_file)?;
         let mut connection = Connection {
             stream,
             wait: None,
@@ -180,6 +187,7 @@ impl Connection {
             received: vec![0; 64 << 10],
             begin: 0,
             end: 0,
+            inside_data: false,
             pending: VecDeque::new(),
             first_id: 1,
             next_id: 1,
@@ -191,12 +199,12 @@ impl Connection {
             lease_lost: None,
             counters: Counters::default(),
         };
-        connection.hello(options.client_name)?;
+        connection.hello(options.client_name, &credentials)?;
         connection.request_timeout = options.request_timeout;
         Ok(connection)
     }
 
-    fn hello(&mut self, client_name: &str) -> Result<()> {
+    fn hello(&mut self, client_name: &str, credentials: &str) -> Result<()> {
         let mut name =
             if client_name.is_empty() { concat!("pageserver-rust ", env!("CARGO_PKG_VERSION")) } else { client_name };
         while name.len() > NAME_BYTES_MAX || !name.is_char_boundary(name.len()) {
@@ -213,6 +221,7 @@ impl Connection {
                 payload_bytes_max: REQUEST_BYTES_MAX + PAYLOAD_OVERHEAD_BYTES,
                 features: FEATURES_ALL,
                 client_name: name,
+                credentials,
             },
             |answer| match answer {
                 Answer::Hello(hello) => Ok(hello),

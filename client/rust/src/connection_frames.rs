@@ -138,10 +138,12 @@ impl Connection {
 
     /// Receives until `rest` is full.
     fn read_rest(&mut self, mut rest: &mut [u8]) -> Result<()> {
+        self.inside_data = true;
         while !rest.is_empty() {
             let count = self.read_some(rest, &mut [])?;
             rest = &mut rest[count..];
         }
+        self.inside_data = false;
         Ok(())
     }
 
@@ -213,7 +215,7 @@ impl Connection {
         if let Some(error) = error.map(|error| error.to_string()).or_else(|| self.write_failed.clone()) {
             text.push_str(&format!(" ({})", error));
         }
-        if self.begin != self.end {
+        if self.begin != self.end || self.inside_data {
             text.push_str(" in the middle of a frame");
         }
         if self.in_flight > 0 && self.greeted {

@@ -1,31 +1,34 @@
 //! A daemon, without a session on one of its stores.
 
 use crate::connection::{Connection, ConnectionOptions};
-use crate::dial::dial;
+use crate::dial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Endpoint;
-use crate::protocol::{is_store_name, Access, Answer, Fault, ListEntry, Request};
+use crate::protocol::{
+    is_session_name, is_store_name, Access, Answer, Fault, ListEntry, Load, Request, SessionReport, WhoAmI,
+    FEATURE_IDENTITY, FEATURE_SESSIONS,
+};
 use crate::session::ping;
 use crate::uri::{self, Scheme, Target};
 use std::time::{Duration, Instant};
 
-/// Lists, makes and removes a daemon's stores. A connection that has a session can't do that, so this is another one.
+/// Lists, makes and removes a daemon's stores, shows who uses them, and ends sessions. A connection that has a session can't do that, so this is another one.
 pub struct Daemon {
     connection: Connection,
 }
 
 impl Daemon {
-    /// Connects to `pageserver://HOST[:PORT]` or `pageserver+unix:///?socket=PATH`. Fails as
-    /// [`Session::connect`](crate::Session::connect) does.
+    /// Connects to `pageserver://HOST[:PORT]`, `pageservers://HOST[:PORT]` (TLS, with the feature `rustls`) or
+    /// `pageserver+unix:///?socket=PATH`. Fails as [`Session::connect`](crate::Session::connect) does.
     pub fn connect(uri: &str) -> Result<Daemon> {
         let parsed = uri::parse(uri, Access::Read, Target::Server)?;
-        let endpoint = if parsed.scheme == Scheme::Unix {
-            Endpoint::Unix { path: parsed.socket }
-        } else {
-            Endpoint::Tcp { host: parsed.host, port: parsed.port }
+        let endpoint = match parsed.scheme {
+            Scheme::Unix => Endpoint::Unix { path: parsed.socket },
+            Scheme::Tls => Endpoint::Tls { host: parsed.host, port: parsed.port },
+            _ => Endpoint::Tcp { host: parsed.host, port: parsed.port },
         };
         let deadline = Instant::now() + parsed.connect_timeout;
-        let stream = dial(&endpoint, deadline)?;
+        let stream = dial::connect(&endpoint, &parsed.tls, deadline)?;
         let connection = Connection::new(
             stream,
             &ConnectionOptions {
@@ -33,6 +36,8 @@ impl Daemon {
                 request_timeout: parsed.request_timeout,
                 poll_us: parsed.poll_us,
                 client_name: "",
+                token: "",
+                token_file: &parsed.token_file,
                 context: endpoint.uri(""),
             },
         )?;
@@ -100,6 +105,99 @@ impl Daemon {
     pub fn remove(&mut self, store: &str) -> Result<()> {
         self.check_name("remove", store)?;
         self.connection.call(&Request::Remove { store }, |_| Ok(()))
+    }
+
+    fn check_administration(&self, operation: &str) -> Result<()> {
+        if self.connection.server().features & FEATURE_SESSIONS != 0 {
+            return Ok(());
+        }
+        Err(self.connection.error(ErrorKind::Unsupported, operation, "the daemon is too old to say who uses it"))
+    }
+
+    /// All connections, in rising order of their ids, and what their sessions do; with `store` not empty only those
+    /// that have a session on it, or wait for one. One that comes or goes meanwhile may or may not be there. Answered
+    /// also while stores hang. `unsupported` of a daemon of before.
+    pub fn sessions(&mut self, store: &str) -> Result<Vec<SessionReport>> {
+        self.check_administration("sessions")?;
+        if !store.is_empty() {
+            self.check_name("sessions", store)?;
+        }
+        let mut all: Vec<SessionReport> = Vec::new();
+        let mut after = 0;
+        loop {
+            let (more, until, entries) =
+                self.connection.call(&Request::Sessions { after, store }, |answer| match answer {
+                    Answer::Sessions { more, described_until, entries, .. } => {
+                        let ids = std::iter::once(after).chain(entries.iter().map(|e| e.connection_id));
+                        let rising = ids.clone().zip(ids.skip(1)).all(|(a, b)| a < b);
+                        let last = entries.last().map_or(after, |e| e.connection_id);
+                        if rising && last <= described_until && (!more || described_until > after) {
+                            Ok((more, described_until, entries))
+                        } else {
+                            Err(Fault("sessions answer has ids that do not rise".into()))
+                        }
+                    }
+                    _ => Err(Fault("sessions was answered with something else".into())),
+                })?;
+            all.extend(entries);
+            if !more {
+                return Ok(all);
+            }
+            after = until;
+        }
+    }
+
+    /// What waits and hangs: of the daemon, and of `store`, or of all stores together where that is empty.
+    pub fn load(&mut self, store: &str) -> Result<Load> {
+        self.check_administration("sessions")?;
+        if !store.is_empty() {
+            self.check_name("sessions", store)?;
+        }
+        // Behind the last one: only the report is wanted.
+        self.connection.call(&Request::Sessions { after: u64::MAX, store }, |answer| match answer {
+            Answer::Sessions { load, .. } => Ok(load),
+            _ => Err(Fault("sessions was answered with something else".into())),
+        })
+    }
+
+    /// Whom the daemon takes this client for, and what it may do with `store`, or with every store where that is empty.
+    pub fn whoami(&mut self, store: &str) -> Result<WhoAmI> {
+        if !self.connection.has_feature(FEATURE_IDENTITY) {
+            let text = "the daemon is too old to know who asks: whoever reaches it may do everything";
+            return Err(self.connection.error(ErrorKind::Unsupported, "whoami", text));
+        }
+        if !store.is_empty() {
+            self.check_name("whoami", store)?;
+        }
+        self.connection.call(&Request::Whoami { store }, |answer| match answer {
+            Answer::Whoami(found) => Ok(found),
+            _ => Err(Fault("whoami was answered with something else".into())),
+        })
+    }
+
+    fn end(&mut self, id: u64, is_connection: bool, reason: &str) -> Result<(SessionReport, bool)> {
+        self.check_administration("kick")?;
+        if !is_session_name(reason) {
+            let text = "the reason is not at most 255 bytes without control characters";
+            return Err(self.connection.error(ErrorKind::InvalidArgument, "kick", text));
+        }
+        self.connection.call(&Request::Kick { id, is_connection, reason }, |answer| match answer {
+            Answer::Kick { released, kicked } => Ok((*kicked, released)),
+            _ => Err(Fault("kick was answered with something else".into())),
+        })
+    }
+
+    /// Ends a session, whatever it does. Its client's calls fail with `connection_lost` from then on, with a text that
+    /// names who asked for this, and `reason`. Returns what it was, and whether all that it held is free: it is not
+    /// while a call to a disk does not come back; its lease and its pin are then all the same, but for a publish that
+    /// is under way. `not_found`, `permission_denied`.
+    pub fn kick(&mut self, session_id: u64, reason: &str) -> Result<(SessionReport, bool)> {
+        self.end(session_id, false, reason)
+    }
+
+    /// The same with a connection, which may have no session.
+    pub fn kick_connection(&mut self, connection_id: u64, reason: &str) -> Result<(SessionReport, bool)> {
+        self.end(connection_id, true, reason)
     }
 
     /// The error that ended the connection; nothing while it lives.

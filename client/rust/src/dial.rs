@@ -1,7 +1,7 @@
 //! From an endpoint to a connected socket.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::Endpoint;
+use crate::options::{Endpoint, TlsOptions};
 use crate::transport::{Socket, Transport};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -16,10 +16,30 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
+/// A stream for requests: where the endpoint says so, with TLS in it.
+pub(crate) fn connect(endpoint: &Endpoint, tls: &TlsOptions, deadline: Instant) -> Result<Box<dyn Transport>> {
+    match endpoint {
+        Endpoint::Tls { .. } => connect_tls(endpoint, tls, deadline),
+        _ => dial(endpoint, deadline),
+    }
+}
+
+#[cfg(feature = "rustls")]
+use crate::tls::connect as connect_tls;
+
+#[cfg(not(feature = "rustls"))]
+fn connect_tls(endpoint: &Endpoint, _: &TlsOptions, _: Instant) -> Result<Box<dyn Transport>> {
+    fail(
+        endpoint,
+        ErrorKind::Unsupported,
+        "TLS needs the feature rustls of the crate pageserver, with which this works",
+    )
+}
+
 /// Connects to the first of the endpoint's addresses that answers.
 pub(crate) fn dial(endpoint: &Endpoint, deadline: Instant) -> Result<Box<dyn Transport>> {
     match endpoint {
-        Endpoint::Tcp { host, port } => dial_tcp(endpoint, host, *port, deadline),
+        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => dial_tcp(endpoint, host, *port, deadline),
         Endpoint::Unix { path } => dial_unix(endpoint, path, deadline),
     }
 }

@@ -17,10 +17,10 @@
 //! ```
 //!
 //! - [`Session`]: one client's use of one store; [`Options`]: how to open it; [`Pipeline`]: many requests in flight.
-//! - [`Daemon`]: lists, makes and removes stores.
+//! - [`Daemon`]: lists, makes and removes stores, shows who uses them, and ends sessions.
 //! - [`provider`]: memory for an engine (heap, file or store), with the traits of `wasm-dbms` behind the features
 //!   `wasm-dbms-0-9`, `wasm-dbms-0-10`, `wasm-dbms-0-11`, and [`stable`] for `ic-stable-structures-0-7`.
-//! - `Session::connect_tls`, with the feature `rustls`: over TLS.
+//! - The feature `rustls`: `pageservers://`, which is TLS, and `Session::connect_tls` for TLS that the program sets up.
 //! - [`Error`], [`ErrorKind`]: what went wrong, for people and for programs.
 //!
 //! The crate has no dependency, no build script and no unsafe code. It blocks, and needs of the system only a stream
@@ -33,6 +33,7 @@ mod batch;
 mod cached;
 mod connection;
 mod connection_frames;
+mod credentials;
 mod daemon;
 mod dial;
 mod engine;
@@ -54,7 +55,10 @@ pub use daemon::Daemon;
 pub use error::{printable, Error, ErrorKind, Result};
 pub use options::Options;
 pub use pipeline::{Done, Pipeline};
-pub use protocol::{Access, ByteRange, HolderStat, ListEntry, Publish, Refreshed, Stat, Version, View, PAGE_SIZE};
+pub use protocol::{
+    Access, ByteRange, HolderStat, ListEntry, Load, Publish, Recovery, Refreshed, SessionReport, SessionState, Stat,
+    Version, View, WaitsFor, WhoAmI, PAGE_SIZE,
+};
 pub use provider::Provider;
 pub use session::{Session, Traffic};
 pub use transport::{Transport, Wait};

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::poll::POLL_US_MAX;
 use crate::protocol::{is_session_name, is_store_name, Access, Publish, View, PAGE_SIZE};
 use crate::uri::{self, Scheme, Target};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,21 +12,32 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Tcp { host: String, port: u16 },
+    Tls { host: String, port: u16 },
     Unix { path: PathBuf },
+}
+
+/// What TLS needs beside host and port; each may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsOptions {
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub name: String,
 }
 
 impl Endpoint {
     /// As a URI, with a store or (an empty name) without.
     pub fn uri(&self, store: &str) -> String {
         match self {
-            Endpoint::Tcp { host, port } => {
+            Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
+                let secure = if matches!(self, Endpoint::Tls { .. }) { "s" } else { "" };
                 let host = if host.contains(':') {
                     format!("[{}]", uri::encode(host.as_bytes(), b":"))
                 } else {
                     uri::encode(host.as_bytes(), b"")
                 };
                 let slash = if store.is_empty() { "" } else { "/" };
-                format!("pageserver://{}:{}{}{}", host, port, slash, store)
+                format!("pageserver{}://{}:{}{}{}", secure, host, port, slash, store)
             }
             Endpoint::Unix { path } => {
                 format!("pageserver+unix:///{}?socket={}", store, uri::encode(&uri::path_bytes(path), b"/:@,"))
@@ -35,7 +47,7 @@ impl Endpoint {
 }
 
 /// How to open a session. The URI's query is another way to write the same; each method here has its key's name.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     pub(crate) endpoint: Endpoint,
     pub(crate) store: String,
@@ -49,6 +61,30 @@ pub struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) poll_us: Option<u32>,
     pub(crate) cache_bytes: u64,
+    pub(crate) token: String,
+    pub(crate) token_file: PathBuf,
+    pub(crate) tls: TlsOptions,
+}
+
+// Without the token.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("uri", &self.endpoint.uri(&self.store))
+            .field("access", &self.access)
+            .field("view", &self.view)
+            .field("publish", &self.publish)
+            .field("wait_ms", &self.wait_ms)
+            .field("name", &self.name)
+            .field("client_name", &self.client_name)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("poll_us", &self.poll_us)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("token_file", &self.token_file)
+            .field("tls", &self.tls)
+            .finish()
+    }
 }
 
 impl Options {
@@ -66,6 +102,9 @@ impl Options {
             request_timeout: Duration::from_secs(60),
             poll_us: None,
             cache_bytes: 0,
+            token: String::new(),
+            token_file: PathBuf::new(),
+            tls: TlsOptions::default(),
         }
     }
 
@@ -74,13 +113,19 @@ impl Options {
         Options::new(Endpoint::Tcp { host: host.to_owned(), port }, store)
     }
 
+    /// The same over TLS 1.3, which the feature `rustls` has; without it a connection is refused as `unsupported`. A
+    /// daemon's port for it is 6554 unless told. Its certificate is verified, chain and name.
+    pub fn tls(host: &str, port: u16, store: &str) -> Self {
+        Options::new(Endpoint::Tls { host: host.to_owned(), port }, store)
+    }
+
     /// A store of the daemon that listens on the Unix socket at `path`.
     pub fn unix(path: impl Into<PathBuf>, store: &str) -> Self {
         Options::new(Endpoint::Unix { path: path.into() }, store)
     }
 
-    /// What `uri` says: `pageserver://HOST[:PORT]/STORE[?...]` or `pageserver+unix:///STORE?socket=PATH[&...]`. The
-    /// default access is write, published with each write. Fails with `invalid_argument`, quoting the wrong part.
+    /// What `uri` says: `pageserver://HOST[:PORT]/STORE[?...]`, `pageservers://HOST[:PORT]/STORE[?...]` (TLS, with the
+    /// feature `rustls`) or `pageserver+unix:///STORE?socket=PATH[&...]`. The default access is write, published with each write. Fails with `invalid_argument`, quoting the wrong part.
     pub fn from_uri(text: &str) -> Result<Self> {
         Options::from_parsed(uri::parse(text, Access::Write, Target::Image)?, text)
     }
@@ -89,10 +134,14 @@ impl Options {
         let endpoint = match parsed.scheme {
             Scheme::Tcp => Endpoint::Tcp { host: parsed.host, port: parsed.port },
             Scheme::Unix => Endpoint::Unix { path: parsed.socket },
+            Scheme::Tls => Endpoint::Tls { host: parsed.host, port: parsed.port },
             _ => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
-                    format!("open \"{}\": only the schemes pageserver and pageserver+unix have sessions here", text),
+                    format!(
+                        "open \"{}\": only the schemes pageserver, pageservers and pageserver+unix have sessions here",
+                        text
+                    ),
                 ))
             }
         };
@@ -106,6 +155,8 @@ impl Options {
         options.request_timeout = parsed.request_timeout;
         options.poll_us = parsed.poll_us;
         options.cache_bytes = parsed.cache_bytes;
+        options.token_file = parsed.token_file;
+        options.tls = parsed.tls;
         Ok(options)
     }
 
@@ -172,6 +223,45 @@ impl Options {
         self
     }
 
+    /// A file with the token that says who this client is, which others must not be able to read. Without one, and
+    /// without [`token`](Options::token), the environment's `PAGESERVER_TOKEN` is taken. A token is sent only where
+    /// nobody else can listen ([`Transport::is_private`](crate::Transport::is_private)); elsewhere it is an error.
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = path.into();
+        self
+    }
+
+    /// The token itself; wins over the file.
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = token.to_owned();
+        self
+    }
+
+    /// A PEM file with the authorities that are believed over TLS, and lists of what they revoked, if there are some;
+    /// those of the system unless said otherwise.
+    pub fn tls_ca(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls.ca = path.into();
+        self
+    }
+
+    /// A PEM file with this client's certificate, for a daemon that wants one; needs [`tls_key`](Options::tls_key).
+    pub fn tls_certificate(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls.certificate = path.into();
+        self
+    }
+
+    /// A PEM file with its private key, which others must not be able to read.
+    pub fn tls_key(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls.key = path.into();
+        self
+    }
+
+    /// The name that the daemon's certificate must have; the host unless said otherwise.
+    pub fn tls_name(mut self, name: &str) -> Self {
+        self.tls.name = name.to_owned();
+        self
+    }
+
     pub(crate) fn has_cache(&self) -> bool {
         let live = self.access == Access::Read && self.view == View::Live;
         !live && self.cache_bytes / PAGE_SIZE >= 2
@@ -198,6 +288,14 @@ impl Options {
                 return refuse(&format!("poll_us={} exceeds {}", poll_us, POLL_US_MAX));
             }
         }
+        if !matches!(self.endpoint, Endpoint::Tls { .. }) && self.tls != TlsOptions::default() {
+            return refuse(
+                "tls_ca, tls_certificate, tls_key and tls_name are for TLS: Options::tls, or pageservers://",
+            );
+        }
+        if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
+            return refuse("tls_certificate and tls_key go together");
+        }
         if self.view == View::Pinned && self.access != Access::Read {
             return refuse("view=pinned is for access=read only");
         }
@@ -215,7 +313,8 @@ impl Options {
 
 /// What the daemon shows to others where the program gave no name.
 fn own_name() -> String {
-    let pid = format!("pid {}", std::process::id());
+    // A guest of WASI has no number, and asking for it ends the program.
+    let pid = if cfg!(target_family = "wasm") { "guest".into() } else { format!("pid {}", std::process::id()) };
     let program = std::env::args_os().next().map(PathBuf::from);
     let program = program.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
     match program {

@@ -330,6 +330,27 @@ impl Provider {
         }
     }
 
+    /// The most bytes of a write that is applied whole or not at all, for everybody who reads meanwhile, when it fails,
+    /// and when a process is killed in it: all of them in a heap, one (no promise) in a file, and
+    /// [`Session::atomic_write_bytes`] for a store.
+    pub fn atomic_write_bytes(&self) -> u64 {
+        match self {
+            Provider::Heap(_) => u64::MAX,
+            Provider::File(_) => 1,
+            Provider::Remote(remote) => remote.session.atomic_write_bytes(),
+        }
+    }
+
+    /// Ends it, and says how that went: when it answers, the store's lease, or the file, is free for others. It flushes
+    /// nothing: what a transaction of an `on_flush` session did not publish is dropped. Dropping a provider does the
+    /// same and says nothing.
+    pub fn close(self) -> Result<()> {
+        match self {
+            Provider::Heap(_) | Provider::File(_) => Ok(()),
+            Provider::Remote(remote) => remote.into_session().close(),
+        }
+    }
+
     /// Moves a pinned reader, or a fork with nothing private, to the newest version; for others it does nothing. Between
     /// two operations of the engine only: what it holds in memory of page 0 is as old as its opening.
     pub fn refresh(&mut self) -> Result<()> {

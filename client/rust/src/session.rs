@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::connection::{Connection, ConnectionOptions};
-use crate::dial::dial;
+use crate::dial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::page_cache::PageCache;
@@ -77,10 +77,31 @@ pub struct Session {
     /// The version that a pin or fork holds.
     pub(crate) held: Version,
     pub(crate) cache: Option<Box<PageCache>>,
+    /// The first change that was refused since the last flush, commit or discard that went well.
+    refused: Option<String>,
 }
 
 fn unexpected(operation: Operation) -> Fault {
     Fault(format!("{} was answered with something else", operation))
+}
+
+/// What no answer can say of an image: its bytes would have no number.
+fn check_pages(what: &str, pages: u64) -> std::result::Result<(), Fault> {
+    const PAGES_MAX: u64 = u64::MAX / PAGE_SIZE;
+    if pages <= PAGES_MAX {
+        return Ok(());
+    }
+    Err(Fault(format!("{} has pages={}, at most {}", what, pages, PAGES_MAX)))
+}
+
+/// `had`: the pages that the daemon has for this session, where that is known.
+pub(crate) fn check_previous_pages(previous: u64, had: Option<u64>) -> std::result::Result<(), Fault> {
+    match had {
+        Some(had) if had != previous => {
+            Err(Fault(format!("grow answer has previous_pages={}, the session had pages={}", previous, had)))
+        }
+        _ => check_pages("grow answer", previous),
+    }
 }
 
 impl Session {
@@ -95,7 +116,7 @@ impl Session {
     pub fn connect(options: Options) -> Result<Session> {
         let options = options.checked()?;
         let began = Instant::now();
-        let stream = dial(&options.endpoint, began + options.connect_timeout)?;
+        let stream = dial::connect(&options.endpoint, &options.tls, began + options.connect_timeout)?;
         Session::begin(stream, options, began)
     }
 
@@ -121,6 +142,8 @@ impl Session {
                 request_timeout: options.request_timeout,
                 poll_us: options.poll_us,
                 client_name: &options.client_name,
+                token: &options.token,
+                token_file: &options.token_file,
                 context: options.endpoint.uri(""),
             },
         )?;
@@ -134,6 +157,7 @@ impl Session {
             unsent_pages: 0,
             held: Version::default(),
             cache,
+            refused: None,
         };
         session.connection.name_store(session.options.endpoint.uri(&session.options.store));
         session.send_open(deadline)?;
@@ -155,7 +179,7 @@ impl Session {
                 session_name: &options.name,
             },
             |answer| match answer {
-                Answer::Open(opened) => Ok(opened),
+                Answer::Open(opened) => check_pages("open answer", opened.pages).map(|()| opened),
                 _ => Err(unexpected(Operation::OPEN)),
             },
         )?;
@@ -196,9 +220,21 @@ impl Session {
         &self.connection.server().server_name
     }
 
-    /// The most bytes that one request carries, and so the most that is read or written atomically.
+    /// The most bytes that one request carries, and so the most that is read in one piece; see
+    /// [`atomic_write_bytes`](Session::atomic_write_bytes) for writes.
     pub fn request_bytes_max(&self) -> usize {
         self.connection.request_bytes_max()
+    }
+
+    /// The most bytes of a write that is applied whole or not at all, for everybody who reads meanwhile and when it
+    /// fails. [`PAGE_SIZE`]: of a write that lies within one page, where the cache holds back what is written. It never
+    /// changes.
+    pub fn atomic_write_bytes(&self) -> u64 {
+        if self.writes_back() {
+            PAGE_SIZE
+        } else {
+            self.request_bytes_max() as u64
+        }
     }
 
     /// The limit that [`grow`](Session::grow) meets, in bytes.
@@ -233,12 +269,21 @@ impl Session {
 
     pub(crate) fn ask_size(&mut self) -> Result<Size> {
         let size = self.connection.call(&Request::Size, |answer| match answer {
-            Answer::Size(size) => Ok(size),
+            Answer::Size(size) => check_pages("size answer", size.pages).map(|()| size),
             _ => Err(unexpected(Operation::SIZE)),
         })?;
         self.pages = size.pages.saturating_add(self.unsent_pages);
         self.pages_known = !self.is_live();
         Ok(size)
+    }
+
+    /// The pages that the daemon has for this session, where that is known.
+    pub(crate) fn told_pages(&self) -> Option<u64> {
+        if self.pages_known {
+            Some(self.pages - self.unsent_pages)
+        } else {
+            None
+        }
     }
 
     /// An error about this session, as the daemon would word it.
@@ -276,6 +321,22 @@ impl Session {
 
     /// Appends pages of zeros, and returns how many there were before.
     pub fn grow(&mut self, new_pages: u64) -> Result<u64> {
+        let result = self.change_grow(new_pages);
+        self.noted(Operation::GROW, result)
+    }
+
+    /// Remembers a change that was refused, here or by the daemon, for a commit.
+    fn noted<T>(&mut self, operation: Operation, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            // What ends a session is what its every call answers.
+            if self.refused.is_none() && !error.is_sticky() && error.kind() != ErrorKind::LeaseLost {
+                self.refused = Some(format!("a {} was refused: {}", operation, error.message()));
+            }
+        }
+        result
+    }
+
+    fn change_grow(&mut self, new_pages: u64) -> Result<u64> {
         self.refuse_readers(Operation::GROW)?;
         if new_pages == 0 {
             return self.pages();
@@ -283,12 +344,15 @@ impl Session {
         if self.writes_back() {
             return self.grow_cached(new_pages);
         }
-        self.send_grow(new_pages)
+        let previous = self.send_grow(new_pages)?;
+        self.know_zeros(previous, new_pages);
+        Ok(previous)
     }
 
     pub(crate) fn send_grow(&mut self, new_pages: u64) -> Result<u64> {
+        let had = self.told_pages();
         let previous = self.connection.call(&Request::Grow { new_pages }, |answer| match answer {
-            Answer::Grow { previous_pages } => Ok(previous_pages),
+            Answer::Grow { previous_pages } => check_previous_pages(previous_pages, had).map(|()| previous_pages),
             _ => Err(unexpected(Operation::GROW)),
         })?;
         self.pages = previous.saturating_add(new_pages);
@@ -327,6 +391,11 @@ impl Session {
 
     /// Replaces bytes from `offset` on. Never grows: `out_of_bounds` unless all of it is in the image.
     pub fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        let result = self.change_write(offset, data);
+        self.noted(Operation::WRITE, result)
+    }
+
+    fn change_write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
         self.refuse_readers(Operation::WRITE)?;
         if self.cache.is_some() {
             return self.write_cached(offset, data);
@@ -356,6 +425,11 @@ impl Session {
     /// Makes `length` bytes from `offset` zero, as one write does, without sending them. Bounds as for
     /// [`write`](Session::write); of any length.
     pub fn zero(&mut self, offset: u64, length: u64) -> Result<()> {
+        let result = self.change_zero(offset, length);
+        self.noted(Operation::ZERO, result)
+    }
+
+    fn change_zero(&mut self, offset: u64, length: u64) -> Result<()> {
         self.refuse_readers(Operation::ZERO)?;
         if self.cache.is_some() {
             return self.zero_cached(offset, length);
@@ -427,6 +501,12 @@ impl Session {
     /// as well, all of it or none. For a reader and a fork it does nothing. When it fails nothing is known to be durable
     /// that was not before.
     pub fn flush(&mut self) -> Result<()> {
+        self.flush_all()?;
+        self.refused = None;
+        Ok(())
+    }
+
+    fn flush_all(&mut self) -> Result<()> {
         if self.options.access != Access::Write {
             return self.look_if_due(Operation::FLUSH);
         }
@@ -440,6 +520,12 @@ impl Session {
     /// discard that went well: then `invalid_argument`, and nothing is published. What to use behind changes that were
     /// sent without waiting, as a [`Pipeline`] sends them. `unsupported` by a daemon that is too old.
     pub fn commit(&mut self) -> Result<()> {
+        if let Some(refused) = &self.refused {
+            self.connection.check_usable(Operation::COMMIT)?;
+            let text =
+                format!("nothing is published, since {}; do again what is missing and flush, or discard", refused);
+            return Err(self.error(ErrorKind::InvalidArgument, Operation::COMMIT, &text));
+        }
         if self.writes_back() && self.options.access == Access::Write {
             self.send_all_dirty()?;
         }
@@ -462,11 +548,17 @@ impl Session {
     /// drop for a reader.
     pub fn discard(&mut self) -> Result<()> {
         if self.options.access == Access::Read {
-            return self.look_if_due(Operation::DISCARD);
+            self.look_if_due(Operation::DISCARD)?;
+            self.refused = None;
+            return Ok(());
         }
         // Until the daemon has dropped its part, what was not sent belongs to the same transaction.
+        let had = self.pages_known.then_some(self.pages);
         let size = self.connection.call(&Request::Discard, |answer| match answer {
-            Answer::Discard(size) => Ok(size),
+            Answer::Discard(size) if had.map_or(false, |had| size.pages > had) => {
+                Err(Fault(format!("discard answer has pages={}, the session had {}", size.pages, had.unwrap_or(0))))
+            }
+            Answer::Discard(size) => check_pages("discard answer", size.pages).map(|()| size),
             _ => Err(unexpected(Operation::DISCARD)),
         })?;
         if self.writes_back() {
@@ -475,6 +567,7 @@ impl Session {
         self.pages = size.pages;
         self.pages_known = true;
         self.held = size.version;
+        self.refused = None;
         Ok(())
     }
 
@@ -484,8 +577,13 @@ impl Session {
         if self.writes_back() {
             self.send_all_dirty()?;
         }
+        let (had, held) = (if self.pages_known { self.pages } else { 0 }, self.held);
         let refreshed = self.connection.call(&Request::Refresh, |answer| match answer {
-            Answer::Refresh(refreshed) => Ok(refreshed),
+            // Images grow and never shrink, but for one that was restored, which is another incarnation.
+            Answer::Refresh(new) if new.version.incarnation == held.incarnation && new.pages < had => {
+                Err(Fault(format!("refresh answer has pages={}, the version before had {}", new.pages, had)))
+            }
+            Answer::Refresh(new) => check_pages("refresh answer", new.pages).map(|()| new),
             _ => Err(unexpected(Operation::REFRESH)),
         })?;
         self.pages = refreshed.pages;
@@ -522,6 +620,13 @@ impl Session {
             Answer::BreakLease { broken } => Ok(broken),
             _ => Err(unexpected(Operation::BREAK_LEASE)),
         })
+    }
+
+    /// Why this session can't go on: `lease_lost`, or what has ended its connection. Nothing while it can. Takes in what
+    /// the daemon has said meanwhile, without waiting for it, so that a program which does nothing with its session
+    /// hears that it is over. (Over a [`Transport`](crate::Transport) that can't but wait it costs a round trip.)
+    pub fn lost(&mut self) -> Option<Error> {
+        self.connection.look(Operation::READ).err()
     }
 
     /// Asks the daemon to answer, and returns how long that took. Works after the lease was lost, too.

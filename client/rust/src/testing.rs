@@ -103,7 +103,7 @@ impl Builder {
 pub struct Server {
     folder: PathBuf,
     socket: PathBuf,
-    address: String,
+    addresses: Vec<String>,
     keeper: Mutex<Child>,
     built: Mutex<HashMap<String, Arc<Mutex<bool>>>>,
 }
@@ -165,20 +165,20 @@ impl Server {
         let mut server = Server {
             folder,
             socket,
-            address: String::new(),
+            addresses: Vec::new(),
             keeper: Mutex::new(keeper),
             built: Mutex::new(HashMap::new()),
         };
-        server.address = server.wait_until_it_serves(&port_file, &log, &daemon)?;
+        server.addresses = server.wait_until_it_serves(&port_file, &log, &daemon)?;
         Ok(server)
     }
 
-    fn wait_until_it_serves(&self, port_file: &Path, log: &Path, daemon: &Path) -> Result<String> {
+    fn wait_until_it_serves(&self, port_file: &Path, log: &Path, daemon: &Path) -> Result<Vec<String>> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let address = fs::read_to_string(port_file).unwrap_or_default();
-            if address.ends_with('\n') {
-                return Ok(address.lines().next().unwrap_or_default().to_owned());
+            let addresses = fs::read_to_string(port_file).unwrap_or_default();
+            if addresses.ends_with('\n') {
+                return Ok(addresses.lines().map(str::to_owned).collect());
             }
             // The keeper stays; that its daemon is gone shows in the log's last line, which is not a greeting.
             let said = fs::read_to_string(log).unwrap_or_default();
@@ -201,7 +201,13 @@ impl Server {
 
     /// The TCP address that the daemon listens on, as `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses[0]
+    }
+
+    /// What the daemon listens on: that of [`address`](Server::address), then those that arguments of its own ask for,
+    /// such as `--listen-tls 127.0.0.1:0`.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 
     /// The Unix socket that the daemon listens on.
@@ -323,6 +329,6 @@ impl AsMut<Provider> for ForkMemory {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).field("socket", &self.socket).finish()
+        f.debug_struct("Server").field("addresses", &self.addresses).field("socket", &self.socket).finish()
     }
 }

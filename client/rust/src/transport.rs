@@ -22,6 +22,12 @@ pub trait Transport: Read + Write + Send {
         Ok(false)
     }
 
+    /// True: nobody but the two ends can read along, so that a token may be sent: a Unix socket, an address of this
+    /// machine's loopback, TLS that verified its peer.
+    fn is_private(&self) -> bool {
+        false
+    }
+
     /// True: `write_vectored` sends several buffers in one call, so that large writes need no copy.
     fn sends_vectored(&self) -> bool {
         false
@@ -96,8 +102,12 @@ impl<T: Write> Write for Socket<T> {
 }
 
 macro_rules! socket {
-    ($stream:ty) => {
+    ($stream:ty, $is_private:expr) => {
         impl Transport for Socket<$stream> {
+            fn is_private(&self) -> bool {
+                $is_private(&self.stream)
+            }
+
             fn set_wait(&mut self, wait: Wait) -> io::Result<bool> {
                 if let Wait::AtMost(timeout) = wait {
                     if self.timeout != Some(timeout) {
@@ -123,6 +133,13 @@ macro_rules! socket {
     };
 }
 
-socket!(std::net::TcpStream);
+fn is_loopback(stream: &std::net::TcpStream) -> bool {
+    stream.peer_addr().map_or(false, |peer| match peer.ip() {
+        std::net::IpAddr::V4(address) => address.is_loopback(),
+        std::net::IpAddr::V6(address) => address.is_loopback(),
+    })
+}
+
+socket!(std::net::TcpStream, is_loopback);
 #[cfg(unix)]
-socket!(std::os::unix::net::UnixStream);
+socket!(std::os::unix::net::UnixStream, |_: &std::os::unix::net::UnixStream| true);

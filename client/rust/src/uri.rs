@@ -1,8 +1,9 @@
 //! URIs as the README documents them, to values. Pure: no file, no socket, no name resolution.
 
 use crate::error::{printable, Error, ErrorKind, Result};
+use crate::options::TlsOptions;
 use crate::poll::POLL_US_MAX;
-use crate::protocol::{is_session_name, is_store_name, Access, Publish, View, DEFAULT_PORT};
+use crate::protocol::{is_session_name, is_store_name, Access, Publish, View, DEFAULT_PORT, DEFAULT_TLS_PORT};
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub(crate) enum Scheme {
     Store,
     Tcp,
     Unix,
+    /// TCP with TLS.
+    Tls,
 }
 
 /// What a URI has to name.
@@ -48,6 +51,8 @@ pub(crate) struct Uri {
     pub request_timeout: Duration,
     pub poll_us: Option<u32>,
     pub cache_bytes: u64,
+    pub token_file: PathBuf,
+    pub tls: TlsOptions,
 }
 
 /// Fails with `invalid_argument`, quoting the wrong part and saying what is expected there. `default_access` holds
@@ -74,6 +79,8 @@ pub(crate) fn parse(text: &str, default_access: Access, target: Target) -> Resul
             request_timeout: Duration::from_secs(60),
             poll_us: None,
             cache_bytes: 0,
+            token_file: PathBuf::new(),
+            tls: TlsOptions::default(),
         },
         view_item: "",
         publish_item: "",
@@ -119,15 +126,19 @@ impl<'a> Parser<'a> {
             "file" => Scheme::File,
             "store" => Scheme::Store,
             "pageserver" => Scheme::Tcp,
+            "pageservers" => {
+                self.uri.port = DEFAULT_TLS_PORT;
+                Scheme::Tls
+            }
             "pageserver+unix" => Scheme::Unix,
             _ => {
                 return self.fail(
                     scheme,
                     "is no scheme known here",
                     &format!(
-                        "file, heap, store, pageserver or pageserver+unix; for a file of that name write ./{}",
-                        self.text
-                    ),
+                    "file, heap, store, pageserver, pageservers or pageserver+unix; for a file of that name write ./{}",
+                    self.text
+                ),
                 )
             }
         };
@@ -155,7 +166,7 @@ impl<'a> Parser<'a> {
     }
 
     fn is_remote(&self) -> bool {
-        matches!(self.uri.scheme, Scheme::Tcp | Scheme::Unix)
+        matches!(self.uri.scheme, Scheme::Tcp | Scheme::Tls | Scheme::Unix)
     }
 
     fn decode(&self, part: &str) -> Result<Vec<u8>> {
@@ -197,7 +208,7 @@ impl<'a> Parser<'a> {
             Some(slash) => (&rest[..slash], &rest[slash + 1..]),
             None => (rest, ""),
         };
-        if self.uri.scheme == Scheme::Tcp {
+        if matches!(self.uri.scheme, Scheme::Tcp | Scheme::Tls) {
             self.take_authority(authority)?;
         } else if !authority.is_empty() {
             return self.fail(
@@ -307,14 +318,24 @@ impl<'a> Parser<'a> {
 
     fn known_keys(&self) -> &'static str {
         match (self.target, self.uri.scheme) {
-            (Target::Server, Scheme::Unix) => "socket, connect_timeout, request_timeout, poll_us",
-            (Target::Server, _) => "connect_timeout, request_timeout, poll_us",
+            (Target::Server, Scheme::Unix) => "socket, connect_timeout, request_timeout, poll_us, token_file",
+            (Target::Server, Scheme::Tls) => {
+                "connect_timeout, request_timeout, poll_us, token_file, tls_ca, tls_certificate, tls_key, tls_name"
+            }
+            (Target::Server, _) => "connect_timeout, request_timeout, poll_us, token_file",
             (_, Scheme::File) => "access",
             (_, Scheme::Store) => "access, view, publish, wait_ms, name",
-            (_, Scheme::Tcp) => {
-                "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, cache_bytes"
+            (_, Scheme::Tls) => {
+                "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
+                 cache_bytes, tls_ca, tls_certificate, tls_key, tls_name"
             }
-            _ => "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, cache_bytes",
+            (_, Scheme::Tcp) => {
+                "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, cache_bytes"
+            }
+            _ => {
+                "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
+                 cache_bytes"
+            }
         }
     }
 
@@ -326,7 +347,34 @@ impl<'a> Parser<'a> {
         if key == "socket" {
             return self.take_socket(item, bytes);
         }
+        if key == "token_file" {
+            if bytes.is_empty() {
+                return self.fail(item, "names no file", "token_file=PATH");
+            }
+            self.uri.token_file = path_of(bytes);
+            return Ok(());
+        }
+        if let "tls_ca" | "tls_certificate" | "tls_key" = key {
+            if bytes.is_empty() {
+                return self.fail(item, "names no file", &format!("{}=PATH", key));
+            }
+            match key {
+                "tls_ca" => self.uri.tls.ca = path_of(bytes),
+                "tls_certificate" => self.uri.tls.certificate = path_of(bytes),
+                _ => self.uri.tls.key = path_of(bytes),
+            }
+            return Ok(());
+        }
         let text = String::from_utf8(bytes);
+        if key == "tls_name" {
+            return match text {
+                Ok(name) if !name.is_empty() && name.len() <= 253 => {
+                    self.uri.tls.name = name;
+                    Ok(())
+                }
+                _ => self.fail(item, "is no name", "that of a host, of at most 253 bytes"),
+            };
+        }
         if key == "name" {
             return match text {
                 Ok(name) if is_session_name(&name) => {
@@ -411,6 +459,11 @@ impl<'a> Parser<'a> {
     }
 
     fn check_combination(&self) -> Result<()> {
+        let without_certificate = self.uri.tls.certificate.as_os_str().is_empty();
+        if without_certificate != self.uri.tls.key.as_os_str().is_empty() {
+            let alone = if without_certificate { "tls_key" } else { "tls_certificate" };
+            return self.fail(alone, "stands alone", "tls_certificate and tls_key, or neither");
+        }
         if self.uri.scheme == Scheme::Unix && self.uri.socket.as_os_str().is_empty() {
             return self.fail(self.text, "names no socket", "?socket=PATH");
         }

@@ -30,7 +30,7 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
             values.insert(name.to_owned(), value);
         }
     };
-    add("scheme", ["heap", "file", "store", "tcp", "unix"][uri.scheme as usize].into());
+    add("scheme", ["heap", "file", "store", "tcp", "unix", "tls"][uri.scheme as usize].into());
     add("access", ["read", "write", "fork"][uri.access as usize].into());
     add("view", ["live", "pinned"][uri.view as usize].into());
     add("publish", ["on_write", "on_flush"][uri.publish as usize].into());
@@ -39,7 +39,7 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
     add("request_ms", uri.request_timeout.as_millis().to_string());
     add("poll_us", uri.poll_us.map_or("auto".into(), |us| us.to_string()));
     add("cache_bytes", uri.cache_bytes.to_string());
-    if uri.scheme == Scheme::Tcp {
+    if matches!(uri.scheme, Scheme::Tcp | Scheme::Tls) {
         add("port", uri.port.to_string());
     }
     add("path", uri.path.to_str().unwrap().into());
@@ -47,6 +47,10 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
     add("socket", uri.socket.to_str().unwrap().into());
     add("store", uri.store.clone());
     add("name", uri.name.clone());
+    add("tls_ca", uri.tls.ca.to_str().unwrap().into());
+    add("tls_certificate", uri.tls.certificate.to_str().unwrap().into());
+    add("tls_key", uri.tls.key.to_str().unwrap().into());
+    add("tls_name", uri.tls.name.clone());
     values
 }
 

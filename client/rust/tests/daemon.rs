@@ -6,7 +6,7 @@ mod support;
 
 use pageserver::protocol::{Operation, HEADER_BYTES};
 use pageserver::testing::Server;
-use pageserver::{Access, Daemon, ErrorKind, Options, Publish, Session, View, PAGE_SIZE};
+use pageserver::{Access, Daemon, ErrorKind, Options, Publish, Session, SessionState, View, WaitsFor, PAGE_SIZE};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -203,6 +203,56 @@ fn a_second_writer_is_told_by_whom_it_is_kept_out_and_may_wait_in_line() {
 }
 
 #[test]
+fn who_uses_a_daemon_is_shown_and_ended() {
+    let server = server();
+    server.create("seen", 1).unwrap();
+    let mut session = Session::connect(server.options("seen").name("the importer")).unwrap();
+    session.write(0, b"abc").unwrap();
+    let mut daemon = Daemon::connect(&format!("pageserver://{}", server.address())).unwrap();
+    let seen = daemon.sessions("seen").unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].session_name, "the importer");
+    assert_eq!((seen[0].state, seen[0].waits_for), (SessionState::Session, WaitsFor::Nothing));
+    assert!(seen[0].has_lease && seen[0].bytes_written == 3);
+    assert!(daemon.sessions("").unwrap().len() >= 2);
+    assert_eq!(daemon.sessions("../up").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(daemon.load("seen").unwrap().connections >= 2);
+    assert!(session.stat().unwrap().load.is_some());
+    assert_eq!(daemon.kick(seen[0].session_id, "a\nb").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let (kicked, released) = daemon.kick(seen[0].session_id, "enough of it").unwrap();
+    assert!(released && kicked.session_id == seen[0].session_id);
+    let error = session.write(0, b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+    assert!(error.message().contains("enough of it"), "{}", error);
+    assert_eq!(daemon.kick(seen[0].session_id, "").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(daemon.kick_connection(u64::MAX, "").unwrap_err().kind(), ErrorKind::NotFound);
+    writer(&server, "seen"); // the lease is free
+}
+
+#[test]
+fn a_session_that_does_nothing_hears_that_it_is_over() {
+    let server = server();
+    server.create("heard", 1).unwrap();
+    for cache in [0, 1 << 20] {
+        let mut idle = Session::connect(server.options("heard").cache_bytes(cache)).unwrap();
+        assert!(idle.lost().is_none());
+        let round_trips = idle.traffic().round_trips;
+        let mut other = Session::connect(server.options("heard").access(Access::Read)).unwrap();
+        other.break_lease(0).unwrap().unwrap();
+        support::wait_until(|| idle.lost().is_some());
+        assert_eq!(idle.lost().unwrap().kind(), ErrorKind::LeaseLost);
+        assert_eq!(idle.traffic().round_trips, round_trips);
+        let mut daemon = Daemon::connect(&format!("pageserver://{}", server.address())).unwrap();
+        assert!(other.lost().is_none());
+        for report in daemon.sessions("heard").unwrap() {
+            daemon.kick(report.session_id, "").unwrap();
+        }
+        support::wait_until(|| other.lost().is_some());
+        assert_eq!(other.lost().unwrap().kind(), ErrorKind::ConnectionLost);
+    }
+}
+
+#[test]
 fn nothing_is_served_after_the_lease_was_broken_not_even_from_the_cache() {
     let server = server();
     server.create("broken", 1).unwrap();
@@ -352,6 +402,35 @@ fn a_commit_behind_changes_publishes_nothing_when_one_of_them_was_refused() {
     session.flush().unwrap();
     live.read(0, &mut four).unwrap();
     assert_eq!(&four, b"half");
+}
+
+#[test]
+fn a_commit_knows_of_changes_that_were_refused_before_they_were_sent() {
+    let server = server();
+    server.create("refused", 1).unwrap();
+    let mut live = Session::connect(server.options("refused").access(Access::Read)).unwrap();
+    for cache in [0, 1 << 20] {
+        let options = server.options("refused").publish(Publish::OnFlush).cache_bytes(cache);
+        let mut session = Session::connect(options).unwrap();
+        let before = live.version().unwrap();
+        session.write(0, b"half").unwrap();
+        assert_eq!(session.write(PAGE_SIZE, b"outside").unwrap_err().kind(), ErrorKind::OutOfBounds);
+        for _ in 0..2 {
+            let refused = session.commit().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            assert!(refused.message().contains("a write was refused"), "{}", refused);
+        }
+        assert_eq!(live.version().unwrap(), before);
+        session.discard().unwrap();
+        session.commit().unwrap();
+        session.zero(1, PAGE_SIZE).unwrap_err();
+        session.commit().unwrap_err();
+        // A flush publishes all the same.
+        session.flush().unwrap();
+        session.grow(u64::MAX).unwrap_err();
+        session.commit().unwrap_err();
+        session.close().unwrap();
+    }
 }
 
 #[test]

@@ -15,6 +15,17 @@ fn temp(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
+fn what_a_program_keeps_goes_to_other_threads_and_borrows_nothing() {
+    fn goes<T: Send + 'static>() {}
+    goes::<Session>();
+    goes::<Provider>();
+    goes::<RemoteMemory>();
+    goes::<pageserver::Daemon>();
+    goes::<pageserver::testing::ForkMemory>();
+    goes::<std::sync::Arc<pageserver::testing::Server>>();
+}
+
+#[test]
 fn heap_file_and_store_behave_the_same() {
     let server = server();
     server.create("same", 0).unwrap();
@@ -171,4 +182,46 @@ fn clones_share_one_memory_so_that_one_of_them_can_flush() {
     assert!(mine.last_error().is_none());
     engines.read_at(PAGE_SIZE, &mut byte).unwrap_err();
     assert_eq!(mine.last_error().unwrap().kind(), ErrorKind::OutOfBounds);
+}
+
+#[test]
+fn a_close_says_that_the_store_is_free_or_why_that_is_not_known() {
+    let server = server();
+    server.create("closed", 1).unwrap();
+    let path = temp("closed.img");
+    for uri in ["heap:", path.to_str().unwrap(), &server.uri("closed")] {
+        let mut memory = Provider::open(uri).unwrap();
+        memory.grow(1).unwrap();
+        memory.close().unwrap();
+    }
+    // The lease is free at once, and what was not flushed is dropped.
+    let memory = Provider::open(&server.uri("closed")).unwrap();
+    assert_eq!(memory.pages(), 1);
+    let mut session = Session::open(&format!("{}&access=read", server.uri("closed"))).unwrap();
+    let writer = session.stat().unwrap().writer.unwrap();
+    pageserver::Daemon::connect(&format!("pageserver+unix:///?socket={}", server.socket().display()))
+        .and_then(|mut daemon| {
+            let all = daemon.sessions("closed")?;
+            let id = all.iter().find(|each| each.epoch == writer.epoch).unwrap().session_id;
+            daemon.kick(id, "a test")
+        })
+        .unwrap();
+    assert_eq!(memory.close().unwrap_err().kind(), ErrorKind::ConnectionLost);
+    let _ = std::fs::remove_file(path);
+}
+
+#[test]
+fn how_long_an_atomic_write_may_be_depends_on_what_is_behind() {
+    let server = server();
+    server.create("atomic", 1).unwrap();
+    let path = temp("atomic.img");
+    let bytes = |uri: &str| Provider::open(uri).unwrap().atomic_write_bytes();
+    assert_eq!(bytes("heap:"), u64::MAX);
+    assert_eq!(bytes(path.to_str().unwrap()), 1);
+    let plain = bytes(&server.uri("atomic"));
+    assert!(plain >= 1 << 20, "{}", plain);
+    assert_eq!(bytes(&format!("{}&cache_bytes=1MiB", server.uri("atomic"))), PAGE_SIZE);
+    assert_eq!(bytes(&format!("{}&cache_bytes=1MiB&publish=on_write", server.uri("atomic"))), plain);
+    assert_eq!(bytes(&format!("{}&cache_bytes=1MiB&access=fork", server.uri("atomic"))), PAGE_SIZE);
+    let _ = std::fs::remove_file(path);
 }

@@ -179,6 +179,29 @@ fn reads_that_run_forward_are_read_ahead() {
     assert!(traffic.round_trips - before <= 20, "{:?}", traffic);
 }
 
+#[test]
+fn what_is_first_written_to_a_grown_page_is_compared_with_zeros() {
+    let server = server();
+    server.create("grown", 3).unwrap();
+    let mut session = Session::connect(server.options("grown").cache_bytes(4 << 20)).unwrap();
+    assert_eq!(session.grow(2).unwrap(), 3);
+    let before = session.traffic();
+    let mut page = vec![0; PAGE_SIZE as usize];
+    session.write(3 * PAGE_SIZE, &page).unwrap(); // as an engine clears a page that it has just grown
+    page[1000] = 7;
+    session.write(4 * PAGE_SIZE, &page).unwrap();
+    let mut seen = vec![1; 2 * PAGE_SIZE as usize];
+    session.read(3 * PAGE_SIZE, &mut seen).unwrap();
+    assert!(seen[..PAGE_SIZE as usize].iter().all(|byte| *byte == 0) && seen[PAGE_SIZE as usize..] == page[..]);
+    let traffic = session.traffic();
+    assert_eq!(traffic.requests - before.requests, 1, "{:?}", traffic);
+    assert!(traffic.bytes_sent - before.bytes_sent < 200, "{:?}", traffic);
+    session.close().unwrap();
+    let mut reader = server.fork("grown").unwrap();
+    reader.read(3 * PAGE_SIZE, &mut seen).unwrap();
+    assert!(seen[PAGE_SIZE as usize..] == page[..]);
+}
+
 /// Random calls against a heap, with caches so small that pages come and go all the time.
 #[test]
 fn random_calls_agree_with_a_heap() {

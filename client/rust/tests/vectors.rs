@@ -3,7 +3,7 @@
 mod support;
 
 use pageserver::protocol::{decode_message, Answer, Operation, Request, Scan, HEADER_BYTES};
-use pageserver::{Access, HolderStat, Publish, Version, View};
+use pageserver::{Access, HolderStat, Load, Publish, Recovery, SessionReport, Version, View};
 use support::vectors::{hex, read_vectors, Vector};
 
 fn operation_of(name: &str) -> Operation {
@@ -46,6 +46,7 @@ fn encode_from_values(vector: &Vector, operation: Operation) -> Vec<u8> {
             payload_bytes_max: values.number("payload_bytes_max"),
             features: values.number("features"),
             client_name: values.text("client_name"),
+            credentials: values.text("credentials"),
         },
         Operation::PING => {
             echo = values.bytes("echo");
@@ -78,6 +79,13 @@ fn encode_from_values(vector: &Vector, operation: Operation) -> Vec<u8> {
         Operation::REFRESH => Request::Refresh,
         Operation::STAT => Request::Stat,
         Operation::BREAK_LEASE => Request::BreakLease { epoch: values.number("epoch") },
+        Operation::SESSIONS => Request::Sessions { after: values.number("after"), store: values.text("store") },
+        Operation::KICK => Request::Kick {
+            id: values.number("id"),
+            is_connection: values.number::<u8>("what") == 1,
+            reason: values.text("reason"),
+        },
+        Operation::WHOAMI => Request::Whoami { store: values.text("store") },
         Operation::CLOSE => Request::Close,
         Operation::COMMIT => Request::Commit,
         other => panic!("{}: no request {}", vector.name, other),
@@ -107,6 +115,28 @@ fn put_version(fields: &mut Fields, version: Version) {
     put(fields, "number", version.number);
 }
 
+fn put_recovery(fields: &mut Fields, name: &str, recovery: &Option<Recovery>, texts: bool) {
+    let recovery = match recovery {
+        None => return put(fields, name, "absent"),
+        Some(recovery) => recovery,
+    };
+    put(fields, &format!("{}.unix_ms", name), recovery.unix_ms);
+    put(fields, &format!("{}.log_bytes", name), recovery.log_bytes);
+    put(fields, &format!("{}.log_files", name), recovery.log_files);
+    put(fields, &format!("{}.records", name), recovery.records);
+    put(fields, &format!("{}.pages", name), recovery.pages);
+    put(fields, &format!("{}.dropped_files", name), recovery.dropped_files);
+    put(fields, &format!("{}.dropped_records", name), recovery.dropped_records);
+    put(fields, &format!("{}.kept_count", name), recovery.kept_count);
+    if !texts {
+        return;
+    }
+    put_text(fields, &format!("{}.warning", name), &recovery.warning);
+    for (i, file) in recovery.kept_files.iter().enumerate() {
+        put_text(fields, &format!("{}.kept_files.{}", name, i), file);
+    }
+}
+
 fn put_holder(fields: &mut Fields, name: &str, holder: &Option<HolderStat>) {
     let holder = match holder {
         None => return put(fields, name, "absent"),
@@ -122,6 +152,61 @@ fn put_holder(fields: &mut Fields, name: &str, holder: &Option<HolderStat>) {
     put(fields, &field("access"), holder.access as u8);
     put(fields, &field("view"), holder.view as u8);
     put(fields, &field("publish"), holder.publish as u8);
+}
+
+fn put_load(fields: &mut Fields, prefix: &str, load: &Load) {
+    let values = [
+        ("connections", load.connections),
+        ("directory_requests", load.directory_requests),
+        ("disk_calls_waiting", load.disk_calls_waiting),
+        ("disk_calls_running", load.disk_calls_running),
+        ("disk_threads_max", load.disk_threads_max),
+        ("store_calls_waiting", load.store_calls_waiting),
+        ("store_calls_stuck", load.store_calls_stuck),
+        ("stuck_ms", load.stuck_ms),
+    ];
+    for (name, value) in values {
+        put(fields, &format!("{}{}", prefix, name), value);
+    }
+}
+
+fn put_report(fields: &mut Fields, prefix: &str, report: &SessionReport) {
+    let field = |part: &str| format!("{}.{}", prefix, part);
+    put(fields, &field("state"), report.state.number());
+    put(fields, &field("waits_for"), report.waits_for.number());
+    put(fields, &field("access"), report.access as u8);
+    put(fields, &field("view"), report.view as u8);
+    put(fields, &field("publish"), report.publish as u8);
+    put(fields, &field("peer_known"), report.peer_known);
+    put(fields, &field("has_lease"), report.has_lease);
+    put(fields, &field("lost_lease"), report.lost_lease);
+    put(fields, &field("kicked"), report.kicked);
+    let numbers = [
+        ("connection_id", report.connection_id),
+        ("session_id", report.session_id),
+        ("connected_ms", report.connected_ms),
+        ("opened_ms", report.opened_ms),
+        ("idle_ms", report.idle_ms),
+        ("epoch", report.epoch),
+        ("place_in_line", report.place_in_line),
+        ("held_version", report.held_version),
+        ("requests", report.requests),
+        ("bytes_read", report.bytes_read),
+        ("bytes_written", report.bytes_written),
+        ("private_bytes", report.private_bytes),
+        ("unsent_bytes", report.unsent_bytes),
+        ("requests_in_flight", report.requests_in_flight.into()),
+        ("peer_uid", report.peer_uid.into()),
+        ("peer_pid", report.peer_pid.into()),
+        ("request_ms", report.request_ms.into()),
+    ];
+    for (name, value) in numbers {
+        put(fields, &field(name), value);
+    }
+    put_text(fields, &field("store"), &report.store);
+    put_text(fields, &field("session_name"), &report.session_name);
+    put_text(fields, &field("client_name"), &report.client_name);
+    put_text(fields, &field("address"), &report.address);
 }
 
 fn fields_of(answer: &Answer<'_>) -> Fields {
@@ -146,6 +231,8 @@ fn fields_of(answer: &Answer<'_>) -> Fields {
                 put(f, &format!("entries.{}.pages", i), entry.pages);
                 put(f, &format!("entries.{}.read_only", i), entry.read_only);
                 put(f, &format!("entries.{}.open", i), entry.open);
+                put_recovery(f, &format!("entries.{}.recovery", i), &entry.recovery, false);
+                put(f, &format!("entries.{}.recovery_warned", i), entry.recovery_warned);
             }
         }
         Answer::Open(a) => {
@@ -197,6 +284,28 @@ fn fields_of(answer: &Answer<'_>) -> Fields {
             put_text(f, "image_warning", &a.image_warning);
             put_holder(f, "writer", &a.writer);
             put_holder(f, "oldest_holder", &a.oldest_holder);
+            put_recovery(f, "recovery", &a.recovery, true);
+            match &a.load {
+                None => put(f, "load", "absent"),
+                Some(load) => put_load(f, "load.", load),
+            }
+        }
+        Answer::Sessions { more, described_until, load, entries } => {
+            put(f, "more", more);
+            put(f, "described_until", described_until);
+            put_load(f, "", load);
+            for (i, entry) in entries.iter().enumerate() {
+                put_report(f, &format!("entries.{}", i), entry);
+            }
+        }
+        Answer::Kick { released, kicked } => {
+            put(f, "released", released);
+            put_report(f, "kicked", kicked);
+        }
+        Answer::Whoami(found) => {
+            put(f, "rights", found.rights);
+            put_text(f, "identity", &found.identity);
+            put_text(f, "why", &found.why);
         }
         Answer::BreakLease { broken } => put_holder(f, "broken", broken),
         Answer::Nothing => {}

@@ -23,6 +23,10 @@ impl<M: MemoryProvider> Shared<M> {
         Shared(Rc::new(RefCell::new(memory)))
     }
 
+    pub fn with<T>(&self, call: impl FnOnce(&mut M) -> T) -> T {
+        call(&mut self.0.borrow_mut())
+    }
+
     /// All of it.
     pub fn image(&self) -> Vec<u8> {
         let mut memory = self.0.borrow_mut();

@@ -2,7 +2,8 @@
 
 use pageserver::Provider;
 use pageserver_engine_tests::daemon::{Daemon, Folder};
-use pageserver_engine_tests::program::{account, bank, rows, Account, Bank};
+use pageserver_engine_tests::program::{account, bank, new_balance, rows, Account, Bank};
+use std::collections::HashSet;
 use std::process::{Command, Stdio};
 use wasi_dbms_memory::WasiMemoryProvider;
 use wasm_dbms::prelude::*;
@@ -70,6 +71,54 @@ fn the_engines_own_file_holds_half_a_commit_116_times_and_opens_without_a_word()
     }
     println!("engine killed inside a commit, its own file: {} of {} torn", torn, POINTS);
     assert_eq!(torn, 116);
+}
+
+/// The images that the statements of the commit leave when each is committed alone.
+fn whole_images(case: &Case) -> HashSet<Vec<u8>> {
+    let path = write(case, &case.before);
+    let mut images = HashSet::from([case.before.clone()]);
+    let context = DbmsContext::new(WasiMemoryProvider::new(&path).unwrap());
+    Bank::register_tables(&context).unwrap();
+    for id in 0..13 {
+        WasmDbmsDatabase::oneshot(&context, Bank).update::<Account>(new_balance(id, 1_000)).unwrap();
+        images.insert(std::fs::read(&path).unwrap());
+        WasmDbmsDatabase::oneshot(&context, Bank).insert::<Account>(account(100 + id, "new", id, 1)).unwrap();
+        images.insert(std::fs::read(&path).unwrap());
+    }
+    assert!(images.contains(&case.after));
+    images
+}
+
+#[test]
+fn verify_finds_each_torn_image_but_those_that_shorter_commits_leave() {
+    let case = case("verify");
+    let pagectl = std::env::var("PAGECTL").expect("PAGECTL is the path of the tool");
+    let verify = |path: &std::path::Path| Command::new(&pagectl).arg("verify").arg(path).output().unwrap();
+    let path = case.folder.join("accounts");
+    let whole = whole_images(&case);
+    let (mut found, mut shorter) = (0, 0);
+    for point in 1..=POINTS {
+        std::fs::write(&path, &case.before).unwrap();
+        assert_eq!(commit(&format!("file:{}", path.display()), point, "self"), None);
+        let image = std::fs::read(&path).unwrap();
+        let report = verify(&path);
+        let said = String::from_utf8_lossy(&report.stdout);
+        if whole.contains(&image) {
+            assert_eq!(report.status.code(), Some(0), "{}: {}", point, said);
+            shorter += u64::from(image != case.before && image != case.after);
+        } else {
+            assert_eq!(report.status.code(), Some(1), "{}: {}", point, said);
+            assert!(said.contains("table `accounts`"), "{}: {}", point, said);
+            found += 1;
+        }
+    }
+    println!(
+        "verify of the engine's own file: {} of {} torn images found, {} are what a shorter commit leaves",
+        found,
+        found + shorter,
+        shorter
+    );
+    assert_eq!(found + shorter, 116);
 }
 
 #[test]

@@ -148,6 +148,27 @@ TEST_CASE("on_write sends what differs in one write, and nothing where nothing d
   CHECK(cached.count(Operation::read) == 2);
 }
 
+TEST_CASE("on_write compares what is first written to a grown page with zeros") {
+  Cached cached{Access::write, Publish::on_write};
+  const auto end = cached.model.size();
+  CHECK(cached.session->grow(2) == 40);
+  cached.model.resize(end + 2 * page_size);
+  const auto before = cached.session->traffic();
+  cached.write(end, proto::Bytes(page_size));  // as an engine clears a page that it has just grown
+  CHECK(cached.count(Operation::write) == 0);
+  auto page = proto::Bytes(page_size);
+  page[1000] = std::byte{7};
+  cached.write(end + page_size, page);
+  cached.read(end, 2 * page_size);
+  CHECK(cached.count(Operation::write) == 1);
+  CHECK(cached.count(Operation::read) == 0);
+  CHECK(cached.session->traffic().bytes_sent - before.bytes_sent < 200);
+  CHECK(cached.daemon_has_all());
+  // A grow of more than the cache is worth takes no room in it.
+  CHECK(cached.session->grow(10'000) == 42);
+  CHECK(cached.session->traffic().cache_bytes <= (2 + 16) * page_size);
+}
+
 TEST_CASE("a whole page is written without being read, and so are parts that follow each other") {
   Cached cached{Access::write, Publish::on_flush};
   cached.write(2 * page_size, pattern(page_size, 9));

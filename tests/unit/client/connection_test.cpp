@@ -340,7 +340,8 @@ TEST_CASE("every status has its code") {
     else
       CHECK(static_cast<unsigned>(code(status)) == status);
   }
-  for (const unsigned status : {18u, 255u, 65535u}) CHECK(code(status) == Errc::provider_error);
+  CHECK(code(static_cast<unsigned>(proto::Status::kicked)) == Errc::connection_lost);
+  for (const unsigned status : {19u, 255u, 65535u}) CHECK(code(status) == Errc::provider_error);
 }
 
 TEST_CASE("a completion may submit, and one that throws harms no other") {
@@ -370,7 +371,7 @@ TEST_CASE("call() hands out the answer while its texts live") {
   Linked link;
   auto& connection = *link.connection;
   proto::ListAnswer list;
-  list.entries.push_back({"demo", 3, false, true});
+  list.entries.emplace_back().store = "demo";
   link.peer.answer(2, list);  // before it was asked: the request is on its way by the time it is read
   std::string name;
   connection.call(proto::ListRequest{}, [&](const proto::ListAnswer& answer) { name = answer.entries.at(0).store; });

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "base/bounds.hpp"
 
@@ -51,6 +52,12 @@ Request FakePeer::expect(proto::Operation operation) {
 }
 
 void FakePeer::send(std::span<const std::byte> bytes) {
+  proto::Bytes twisted;
+  if (const auto change = std::exchange(twist, nullptr)) {
+    twisted.assign(bytes.begin(), bytes.end());
+    change(twisted);
+    bytes = twisted;
+  }
   while (!bytes.empty()) {
     wait_for(fd_.get(), POLLOUT);
     const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -119,7 +126,7 @@ void FakeImage::serve(FakePeer& peer) {
 
 bool FakeImage::in_bounds(FakePeer& peer, const Request& request, std::uint64_t offset, std::uint64_t length) {
   try {
-    storage::check_bounds(proto::to_string(request.header.operation), offset, length, bytes.size());
+    base::check_bounds(proto::to_string(request.header.operation), offset, length, bytes.size());
     return true;
   } catch (const MemoryError& error) {
     peer.error(request, proto::Status::out_of_bounds, error.what());
@@ -137,6 +144,14 @@ void FakeImage::carry_out(FakePeer& peer, const Request& request) {
       opened_store = opened.store;
       access = opened.access;
       return peer.answer(request, proto::OpenAnswer{1, 1, version, pages, 1ull << 40});
+    }
+    case proto::Operation::ping: return peer.answer(request, proto::PingAnswer{request.payload});
+    case proto::Operation::list: {
+      proto::ListEntry entry;
+      entry.store = "demo";
+      entry.pages = pages;
+      entry.open = true;
+      return peer.answer(request, proto::ListAnswer{false, {entry}});
     }
     case proto::Operation::size: return peer.answer(request, proto::SizeAnswer{pages, version});
     case proto::Operation::grow: {
@@ -200,6 +215,13 @@ void FakeImage::carry_out(FakePeer& peer, const Request& request) {
       answer.writer = proto::Holder{"w", "127.0.0.1:1", 5, 6, 7, proto::Access::write, {}, proto::Publish::on_flush, 0};
       answer.log_bytes = 77;
       answer.image_warning = "odd";
+      if ((limits.features & proto::feature_recovery) != 0) {
+        answer.recovery.emplace();
+        answer.recovery->records = 17;
+        answer.recovery->kept_count = 3;
+        answer.recovery->kept_files = {"a.kept", "b.kept"};
+        answer.recovery->warning = "torn";
+      }
       return peer.answer(request, answer);
     }
     case proto::Operation::close: return peer.answer(request, proto::CloseAnswer{});

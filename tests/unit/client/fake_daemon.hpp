@@ -47,6 +47,8 @@ public:
   int fd() const { return fd_.get(); }
 
   bool change_failed = false;  ///< error() answered a write, zero or grow
+  /// Changes what is sent next, and goes then.
+  std::function<void(proto::Bytes&)> twist;
 
 private:
   UniqueFd fd_;

@@ -8,8 +8,8 @@
 
 using namespace pageserver;
 using namespace pageserver::client;
-using storage::poll_bound;
-using storage::PollBudget;
+using base::poll_bound;
+using base::PollBudget;
 using namespace pageserver::test;
 using namespace std::chrono_literals;
 
@@ -75,8 +75,8 @@ TEST_CASE("a bound of zero never polls, and no bound exceeds the maximum") {
   CHECK_FALSE(budget.is_on());
   CHECK(budget.window() == 0us);
   CHECK(poll_bound(7, 1) == 7us);
-  CHECK(poll_bound(1'000'000, 2) == std::chrono::microseconds{storage::poll_us_max});
-  CHECK(poll_bound({}, 2) == std::chrono::microseconds{storage::poll_us_auto});
+  CHECK(poll_bound(1'000'000, 2) == std::chrono::microseconds{base::poll_us_max});
+  CHECK(poll_bound({}, 2) == std::chrono::microseconds{base::poll_us_auto});
   CHECK(poll_bound({}, 1) == 0us);
 }
 

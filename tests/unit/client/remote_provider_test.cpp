@@ -263,6 +263,8 @@ TEST_CASE("data_ranges asks until all is described, and without the feature ever
 
 TEST_CASE("stat hands on what the daemon reports") {
   FakeImage image;
+  const bool knows_recoveries = GENERATE(true, false);
+  if (!knows_recoveries) image.limits.features = proto::features_all & ~proto::feature_recovery;
   image.bytes.resize(page_size);
   FakeDaemon daemon{image};
   RemoteProvider provider{daemon.options()};
@@ -281,6 +283,12 @@ TEST_CASE("stat hands on what the daemon reports") {
   CHECK_FALSE(stat.oldest_holder);
   CHECK(stat.log_bytes == 77);
   CHECK(stat.image_warning == "odd");
+  REQUIRE(stat.recovery.has_value() == knows_recoveries);
+  if (!stat.recovery) return;
+  CHECK(stat.recovery->records == 17);
+  CHECK(stat.recovery->kept_count == 3);
+  CHECK(stat.recovery->kept_files == std::vector<std::string>{"a.kept", "b.kept"});
+  CHECK(stat.recovery->warning == "torn");
 }
 
 TEST_CASE("timeouts of 0 and of the largest number are none, and those below zero are refused") {

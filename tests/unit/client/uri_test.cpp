@@ -63,7 +63,7 @@ std::map<std::string, std::string> values_of(const Uri& uri) {
   static constexpr const char* schemes[] = {"heap", "file", "store", "tcp", "unix"};
   static constexpr const char* accesses[] = {"read", "write", "fork"};
   std::map<std::string, std::string> values;
-  values["scheme"] = schemes[static_cast<int>(uri.scheme)];
+  values["scheme"] = uri.endpoint.tls ? "tls" : schemes[static_cast<int>(uri.scheme)];
   values["access"] = accesses[static_cast<int>(uri.access)];
   values["view"] = uri.view == View::live ? "live" : "pinned";
   values["publish"] = uri.publish == Publish::on_write ? "on_write" : "on_flush";
@@ -81,6 +81,10 @@ std::map<std::string, std::string> values_of(const Uri& uri) {
   add("socket", uri.endpoint.socket_path);
   add("store", uri.store);
   add("name", uri.name);
+  add("tls_ca", uri.endpoint.tls_ca);
+  add("tls_certificate", uri.endpoint.tls_certificate);
+  add("tls_key", uri.endpoint.tls_key);
+  add("tls_name", uri.endpoint.tls_name);
   return values;
 }
 

@@ -7,7 +7,7 @@
 
 #include "client/wire/connection_end.hpp"
 #include "client/wire/direct_reads.hpp"
-#include "client/wire/request_line.hpp"
+#include "client/wire/request_queue.hpp"
 #include "client/wire/send_queue.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/unit/client/wire_peer.hpp"
@@ -19,7 +19,7 @@ using proto::Operation;
 
 namespace {
 
-constexpr RequestLine::Limits wide{100, 1u << 20};
+constexpr RequestQueue::Limits wide{100, 1u << 20};
 constexpr std::uint64_t all_sent = ~std::uint64_t{0};
 
 /// A request of `cost` bytes whose frame ends at `position`; its completion counts in `ran`.
@@ -39,7 +39,7 @@ PendingRequest request(std::size_t cost, std::uint64_t position, int* ran = null
 }  // namespace
 
 TEST_CASE("requests get rising ids, and what is admitted may be sent up to its end") {
-  RequestLine line;
+  RequestQueue line;
   CHECK(line.is_empty());
   CHECK(line.next_id() == 1);
   line.add(request(10, 100));
@@ -58,7 +58,7 @@ TEST_CASE("requests get rising ids, and what is admitted may be sent up to its e
 }
 
 TEST_CASE("no more requests and bytes are admitted than the limits say, but one always is") {
-  RequestLine line;
+  RequestQueue line;
   for (std::uint64_t i = 1; i <= 4; ++i) line.add(request(10, i * 100));
   SECTION("requests") {
     CHECK(line.admit({2, 1000}) == 200);
@@ -81,7 +81,7 @@ TEST_CASE("no more requests and bytes are admitted than the limits say, but one 
 }
 
 TEST_CASE("answers come in any order, and a request that is done is found no more") {
-  RequestLine line;
+  RequestQueue line;
   int ran = 0;
   for (std::uint64_t i = 1; i <= 3; ++i) line.add(request(10, i * 100, &ran));
   (void)line.admit(wide);
@@ -103,7 +103,7 @@ TEST_CASE("answers come in any order, and a request that is done is found no mor
 }
 
 TEST_CASE("a request that is taken back leaves no trace") {
-  RequestLine line;
+  RequestQueue line;
   line.add(request(10, 100));
   line.drop_last();
   CHECK(line.is_empty());
@@ -112,7 +112,7 @@ TEST_CASE("a request that is taken back leaves no trace") {
 }
 
 TEST_CASE("a deadline is that of the oldest request, and there is none when nothing is in flight") {
-  RequestLine line;
+  RequestQueue line;
   CHECK(line.deadline() == never);
   const auto before = Clock::now();
   line.add(request(10, 100));
@@ -125,7 +125,7 @@ TEST_CASE("a deadline is that of the oldest request, and there is none when noth
 }
 
 TEST_CASE("at the end each completion that did not run is taken once, in order") {
-  RequestLine line;
+  RequestQueue line;
   std::array<int, 4> ran{};
   for (std::size_t i = 0; i < 4; ++i) line.add(request(10, (i + 1) * 100, &ran.at(i)));
   (void)line.admit({3, 1000});

@@ -40,6 +40,68 @@ public:
         .choice(key + ".view", value->view)
         .choice(key + ".publish", value->publish);
   }
+  /// A list has no texts of it.
+  Writer& recovery(const std::string& key, const std::optional<Recovery>& value, bool texts) {
+    if (!value) return line(key, "absent");
+    number(key + ".unix_ms", value->unix_ms)
+        .number(key + ".log_bytes", value->log_bytes)
+        .number(key + ".log_files", value->log_files)
+        .number(key + ".records", value->records)
+        .number(key + ".pages", value->pages)
+        .number(key + ".dropped_files", value->dropped_files)
+        .number(key + ".dropped_records", value->dropped_records)
+        .number(key + ".kept_count", value->kept_count);
+    if (!texts) return *this;
+    text(key + ".warning", value->warning);
+    for (std::size_t i = 0; i < value->kept_files.size(); ++i)
+      text(key + ".kept_files." + std::to_string(i), value->kept_files[i]);
+    return *this;
+  }
+  Writer& load(const std::string& prefix, const Load& value) {
+    return number(prefix + "connections", value.connections)
+        .number(prefix + "directory_requests", value.directory_requests)
+        .number(prefix + "disk_calls_waiting", value.disk_calls_waiting)
+        .number(prefix + "disk_calls_running", value.disk_calls_running)
+        .number(prefix + "disk_threads_max", value.disk_threads_max)
+        .number(prefix + "store_calls_waiting", value.store_calls_waiting)
+        .number(prefix + "store_calls_stuck", value.store_calls_stuck)
+        .number(prefix + "stuck_ms", value.stuck_ms);
+  }
+  Writer& load(const std::string& key, const std::optional<Load>& value) {
+    return value ? load(key + ".", *value) : line(key, "absent");
+  }
+  Writer& entry(const std::string& key, const SessionEntry& value) {
+    return choice(key + ".state", value.state)
+        .choice(key + ".waits_for", value.waits_for)
+        .choice(key + ".access", value.access)
+        .choice(key + ".view", value.view)
+        .choice(key + ".publish", value.publish)
+        .flag(key + ".peer_known", value.peer_known)
+        .flag(key + ".has_lease", value.has_lease)
+        .flag(key + ".lost_lease", value.lost_lease)
+        .flag(key + ".kicked", value.kicked)
+        .number(key + ".connection_id", value.connection_id)
+        .number(key + ".session_id", value.session_id)
+        .number(key + ".connected_ms", value.connected_ms)
+        .number(key + ".opened_ms", value.opened_ms)
+        .number(key + ".idle_ms", value.idle_ms)
+        .number(key + ".epoch", value.epoch)
+        .number(key + ".place_in_line", value.place_in_line)
+        .number(key + ".held_version", value.held_version)
+        .number(key + ".requests", value.requests)
+        .number(key + ".bytes_read", value.bytes_read)
+        .number(key + ".bytes_written", value.bytes_written)
+        .number(key + ".private_bytes", value.private_bytes)
+        .number(key + ".unsent_bytes", value.unsent_bytes)
+        .number(key + ".requests_in_flight", value.requests_in_flight)
+        .number(key + ".peer_uid", value.peer_uid)
+        .number(key + ".peer_pid", value.peer_pid)
+        .number(key + ".request_ms", value.request_ms)
+        .text(key + ".store", value.store)
+        .text(key + ".session_name", value.session_name)
+        .text(key + ".client_name", value.client_name)
+        .text(key + ".address", value.address);
+  }
   Lines take() { return std::move(lines_); }
 
 private:
@@ -99,7 +161,9 @@ Lines describe(const ListAnswer& m) {
     out.text(prefix + ".store", m.entries[i].store)
         .number(prefix + ".pages", m.entries[i].pages)
         .flag(prefix + ".read_only", m.entries[i].read_only)
-        .flag(prefix + ".open", m.entries[i].open);
+        .flag(prefix + ".open", m.entries[i].open)
+        .recovery(prefix + ".recovery", m.entries[i].recovery, false)
+        .flag(prefix + ".recovery_warned", m.entries[i].recovery_warned);
   }
   return out.take();
 }
@@ -177,11 +241,34 @@ Lines describe(const StatAnswer& m) {
       .text("image_warning", m.image_warning)
       .holder("writer", m.writer)
       .holder("oldest_holder", m.oldest_holder)
+      .recovery("recovery", m.recovery, true)
+      .load("load", m.load)
       .take();
 }
 
 Lines describe(const BreakLeaseRequest& m) { return Writer().number("epoch", m.epoch).take(); }
 Lines describe(const BreakLeaseAnswer& m) { return Writer().holder("broken", m.broken).take(); }
+Lines describe(const SessionsRequest& m) { return Writer().number("after", m.after).text("store", m.store).take(); }
+
+Lines describe(const SessionsAnswer& m) {
+  Writer out;
+  out.flag("more", m.more).number("described_until", m.described_until).load("", m.load);
+  for (std::size_t i = 0; i < m.entries.size(); ++i) out.entry("entries." + std::to_string(i), m.entries[i]);
+  return out.take();
+}
+
+Lines describe(const KickRequest& m) {
+  return Writer().number("id", m.id).choice("what", m.what).text("reason", m.reason).take();
+}
+
+Lines describe(const KickAnswer& m) { return Writer().flag("released", m.released).entry("kicked", m.kicked).take(); }
+
+Lines describe(const WhoamiRequest& m) { return Writer().text("store", m.store).take(); }
+
+Lines describe(const WhoamiAnswer& m) {
+  return Writer().number("rights", m.rights).text("identity", m.identity).text("why", m.why).take();
+}
+
 Lines describe(const ErrorText& m) { return Writer().text("message", m.message).take(); }
 
 }  // namespace pageserver::proto::test

@@ -36,6 +36,12 @@ Lines describe(const RefreshAnswer& message);
 Lines describe(const StatAnswer& message);
 Lines describe(const BreakLeaseRequest& message);
 Lines describe(const BreakLeaseAnswer& message);
+Lines describe(const SessionsRequest& message);
+Lines describe(const SessionsAnswer& message);
+Lines describe(const KickRequest& message);
+Lines describe(const KickAnswer& message);
+Lines describe(const WhoamiRequest& message);
+Lines describe(const WhoamiAnswer& message);
 Lines describe(const ErrorText& message);
 
 /// The others have no fields.

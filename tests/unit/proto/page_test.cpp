@@ -56,9 +56,12 @@ std::uint64_t expected_flags(const std::map<std::string, std::string>& values) {
   const auto is_true = [&](const char* key) { return values.count(key) != 0 && values.at(key) == "true"; };
   const auto is_there = [&](const std::string& key) { return values.count(key + ".name") != 0; };
   std::uint64_t flags = 0;
-  if (is_true("more") || is_true("everything") || is_true("read_only") || is_there("broken")) flags |= 1;
+  if (is_true("more") || is_true("everything") || is_true("read_only") || is_true("released") || is_there("broken"))
+    flags |= 1;
   if (is_there("writer")) flags |= 2;
   if (is_there("oldest_holder")) flags |= 4;
+  if (values.count("recovery.unix_ms") != 0) flags |= feature_recovery;
+  if (values.count("load.connections") != 0) flags |= feature_load;
   return flags;
 }
 
@@ -135,6 +138,7 @@ TEST_CASE("the page's statuses are those of wire.hpp") {
 TEST_CASE("the page's limits are those of wire.hpp") {
   const std::map<std::string, std::uint64_t> expected = {
       {"default_port", default_port},
+      {"default_tls_port", default_tls_port},
       {"protocol_version", protocol_version},
       {"frame_header_bytes", frame_header_bytes},
       {"hello_payload_bytes_max", hello_payload_bytes_max},
@@ -147,6 +151,8 @@ TEST_CASE("the page's limits are those of wire.hpp") {
       {"message_bytes_max", message_bytes_max},
       {"list_entries_max", list_entries_max},
       {"ranges_max", ranges_max},
+      {"sessions_entries_max", sessions_entries_max},
+      {"credentials_bytes_max", credentials_bytes_max},
   };
   std::map<std::string, std::uint64_t> found;
   for (const Row& row : table("Limits")) found[row[0]] = std::stoull(row[1]);
@@ -155,7 +161,9 @@ TEST_CASE("the page's limits are those of wire.hpp") {
 
 TEST_CASE("the page's features are those of wire.hpp") {
   const std::map<std::string, std::uint64_t> expected = {
-      {"zero", feature_zero}, {"data_ranges", feature_data_ranges}, {"commit", feature_commit}};
+      {"zero", feature_zero},         {"data_ranges", feature_data_ranges}, {"commit", feature_commit},
+      {"recovery", feature_recovery}, {"sessions", feature_sessions},       {"load", feature_load},
+      {"identity", feature_identity}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {
@@ -210,6 +218,9 @@ TEST_CASE("the page's offset tables say where each value of each vector is") {
   }
   CHECK(check_offsets(table("list entry")) == 16);
   CHECK(check_offsets(table("holder")) == 40);
+  CHECK(check_offsets(table("recovery")) == 64);
+  CHECK(check_offsets(table("load")) == 64);
+  CHECK(check_offsets(table("session entry")) == 136);
 }
 
 TEST_CASE("the page's worked example is what the codec understands") {

@@ -51,6 +51,20 @@ std::vector<Range> RandomMessages::ranges() {
   return value;
 }
 
+std::optional<Recovery> RandomMessages::recovery() {
+  if (coin()) return {};
+  Recovery value;
+  value.unix_ms = static_cast<std::int64_t>(number());
+  for (std::uint64_t* const counter :
+       {&value.log_bytes, &value.log_files, &value.records, &value.pages, &value.dropped_files, &value.dropped_records})
+    *counter = number();
+  value.kept_count = small<std::uint32_t>();
+  const std::uint64_t names = std::min<std::uint64_t>(value.kept_count, below(8));
+  for (std::uint64_t i = 0; i < names; ++i) value.kept_files.push_back(store_name());
+  value.warning = text(message_bytes_max);
+  return value;
+}
+
 std::optional<Holder> RandomMessages::holder() {
   if (coin()) return {};
   Holder value;
@@ -73,7 +87,7 @@ void RandomMessages::fill(HelloRequest& m) {
                                                    below(std::uint64_t{UINT32_MAX} + 1 - client_payload_bytes_min));
   m.features = number();
   m.client_name = text(name_bytes_max);
-  m.credentials = {};
+  m.credentials = (m.features & feature_identity) != 0 ? text(credentials_bytes_max) : "";
 }
 
 void RandomMessages::fill(HelloAnswer& m) {
@@ -90,7 +104,12 @@ void RandomMessages::fill(HelloAnswer& m) {
 void RandomMessages::fill(ListAnswer& m) {
   m.more = coin();
   m.entries.resize(below(list_entries_max + 1));
-  for (ListEntry& entry : m.entries) entry = {store_name(), number(), coin(), coin()};
+  for (ListEntry& entry : m.entries) {
+    entry = {store_name(), number(), coin(), coin(), recovery(), coin()};
+    if (!entry.recovery) continue;
+    entry.recovery->warning = {};
+    entry.recovery->kept_files.clear();
+  }
 }
 
 void RandomMessages::fill(OpenRequest& m) {
@@ -122,6 +141,37 @@ void RandomMessages::fill(StatAnswer& m) {
   }
   m.last_sync_error = text(message_bytes_max);
   m.image_warning = text(message_bytes_max);
+  m.recovery = recovery();
+  if (coin()) m.load = load();
+}
+
+SessionEntry RandomMessages::entry() {
+  SessionEntry e;
+  e.state = static_cast<SessionState>(below(256));
+  e.waits_for = static_cast<WaitsFor>(below(256));
+  e.access = static_cast<Access>(below(3));
+  e.view = static_cast<View>(below(2));
+  e.publish = static_cast<Publish>(below(2));
+  for (bool* const flag : {&e.peer_known, &e.has_lease, &e.lost_lease, &e.kicked}) *flag = coin();
+  for (std::uint64_t* const value :
+       {&e.connection_id, &e.session_id, &e.connected_ms, &e.opened_ms, &e.idle_ms, &e.epoch, &e.place_in_line,
+        &e.held_version, &e.requests, &e.bytes_read, &e.bytes_written, &e.private_bytes, &e.unsent_bytes})
+    *value = number();
+  for (std::uint32_t* const value : {&e.requests_in_flight, &e.peer_uid, &e.peer_pid, &e.request_ms})
+    *value = small<std::uint32_t>();
+  e.store = coin() ? store_name() : "";
+  e.session_name = text(name_bytes_max);
+  e.client_name = text(name_bytes_max);
+  e.address = text(name_bytes_max);
+  return e;
+}
+
+void RandomMessages::fill(SessionsAnswer& m) {
+  m.more = coin();
+  m.described_until = number();
+  m.load = load();
+  m.entries.resize(below(sessions_entries_max + 1));
+  for (SessionEntry& one : m.entries) one = entry();
 }
 
 }  // namespace pageserver::proto::test

@@ -40,6 +40,12 @@ public:
   void fill(StatAnswer& m);
   void fill(BreakLeaseRequest& m) { m.epoch = number(); }
   void fill(BreakLeaseAnswer& m) { m.broken = holder(); }
+  void fill(SessionsRequest& m) { m = {number(), coin() ? store_name() : ""}; }
+  void fill(SessionsAnswer& m);
+  void fill(KickRequest& m) { m = {number(), static_cast<KickWhat>(below(2)), text(name_bytes_max)}; }
+  void fill(KickAnswer& m) { m = {coin(), entry()}; }
+  void fill(WhoamiRequest& m) { m.store = coin() ? store_name() : ""; }
+  void fill(WhoamiAnswer& m) { m = {small<std::uint32_t>(), text(name_bytes_max), text(message_bytes_max)}; }
   template <class Empty>
   void fill(Empty&) {
     static_assert(std::is_empty_v<Empty>);
@@ -65,6 +71,9 @@ private:
   }
   std::vector<Range> ranges();
   std::optional<Holder> holder();
+  Load load() { return {number(), number(), number(), number(), number(), number(), number(), number()}; }
+  SessionEntry entry();
+  std::optional<Recovery> recovery();
 
   std::mt19937_64 random_;
   std::deque<std::string> texts_;

@@ -146,6 +146,7 @@ TEST_CASE("the vectors have every message and unique names") {
   });
   CHECK(messages.count("lease_lost notice") == 1);
   CHECK(messages.count("goodbye notice") == 1);
+  CHECK(messages.count("waiting notice") == 1);
 }
 
 }  // namespace pageserver::proto::test

@@ -12,6 +12,7 @@
 
 #include "server/runtime/blocking_pool.hpp"
 #include "tests/daemon/slow_files.hpp"
+#include "tests/support/wait.hpp"
 #include "tests/unit/storage/failing_resources.hpp"
 
 namespace pageserver::test {
@@ -19,14 +20,6 @@ namespace {
 
 using namespace pageserver::server;
 using namespace std::chrono_literals;
-
-void wait_until(const std::function<bool()>& holds) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!holds()) {
-    REQUIRE(std::chrono::steady_clock::now() < deadline);
-    std::this_thread::yield();
-  }
-}
 
 BlockingPool::Options small_pool() {
   BlockingPool::Options options;
@@ -92,6 +85,32 @@ TEST_CASE("while calls of some strands are stuck, those of others are done, and 
   wait_until([&] { return held.done == 5; });
   wait_until([&] { return pool.load().threads == 2; });
   CHECK(pool.load().waiting == 0);
+}
+
+TEST_CASE("strands of one disk leave an eighth of the threads to those of others, and are all done in the end") {
+  Ticker ticker(1ms);
+  BlockingPool::Options options = small_pool();
+  options.threads_max = 16;
+  BlockingPool pool(ticker, options);
+  StrandGroup slow, other;
+  pool.note_group();
+  pool.note_group();
+  Held held;
+  std::atomic<int> done{0};
+  {
+    std::list<Strand> strands;
+    for (int i = 0; i < 40; ++i) strands.emplace_back(pool, &slow).submit([&] { held(); });
+    wait_until([&] { return held.inside == 14; });
+    for (int i = 0; i < 100; ++i) strands.emplace_back(pool, &other).submit([&] { ++done; });
+    wait_until([&] { return done == 100; });
+    CHECK(held.inside == 14);
+    // One that is held back ends like any other.
+    Strand unneeded(pool, &slow);
+    unneeded.submit([&] { ++done; });
+    held.gate.open();
+  }
+  CHECK(done == 101);
+  CHECK(held.done == 40);
 }
 
 TEST_CASE("the pool never has more threads than its bound, and what waits is done once calls come back") {

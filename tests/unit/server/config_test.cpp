@@ -8,10 +8,12 @@
 #include "server/config/config_json.hpp"
 #include "server/config/config_reference.hpp"
 #include "server/config/config_values.hpp"
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace pageserver::server;
+using pageserver::test::content_of;
 
 namespace {
 
@@ -196,13 +198,6 @@ TEST_CASE("two names of one file are two stores on one file") {
 
 namespace {
 
-std::string content_of(const char* path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 // "limits.connections" -> the value, as JSON, of each key; a list of texts is one value.
 void collect(const nlohmann::json& value, const std::string& path, std::map<std::string, std::string>& found) {
   if (value.is_array() && value.at(0).is_string()) {
@@ -217,6 +212,21 @@ void collect(const nlohmann::json& value, const std::string& path, std::map<std:
 }
 
 }  // namespace
+
+TEST_CASE("the configurations of the container's examples are right") {
+  const std::string kubernetes = content_of(KUBERNETES_PATH);
+  const std::string key = "pageserverd.json: |";
+  const std::size_t begin = kubernetes.find(key);
+  const std::size_t end = kubernetes.find("\n---", begin);
+  REQUIRE((begin != std::string::npos && end != std::string::npos));
+  for (const std::string& text :
+       {kubernetes.substr(begin + key.size(), end - begin - key.size()), content_of(CONTAINER_CONFIG_PATH)}) {
+    INFO(text);
+    Config config;
+    CHECK(read_config(text, config).empty());
+    CHECK(check_config(config).empty());
+  }
+}
 
 TEST_CASE("the example configuration is right and has every key with its default") {
   const std::string text = content_of(EXAMPLE_CONFIG_PATH);
@@ -266,9 +276,10 @@ TEST_CASE("each number is refused just outside the range that the table says, an
     if (key->path.find("[]") != std::string_view::npos) continue;
     INFO(key->path);
     const auto faults_with = [&](std::uint64_t value) {
-      const bool nested = key->path.starts_with("limits.");
+      const std::string part(key->path.substr(0, key->path.rfind('.')));
+      const bool nested = part.size() != key->path.size();
       const std::string entry = "{\"" + std::string(key->name()) + "\": " + std::to_string(value) + "}";
-      return faults_of(nested ? "{\"limits\": " + entry + "}" : entry).size();
+      return faults_of(nested ? "{\"" + part + "\": " + entry + "}" : entry).size();
     };
     CHECK(faults_with(key->min) == 0);
     CHECK(faults_with(key->max) == 0);

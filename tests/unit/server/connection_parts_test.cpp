@@ -146,12 +146,15 @@ TEST_CASE("a deadline passes for what it was set for, and only hello's end ends 
 }
 
 TEST_CASE("a completion of what was given up is dropped, that of what is pending is kept until it is taken") {
-  Pending pending;
+  Tally shown;
+  Pending pending(shown);
   int ran = 0;
   const auto first = pending.begin(Pending::What::admin);
   pending.clear();
   CHECK_FALSE(pending.complete(first, [&] { ran += 100; }));
+  CHECK(shown == 0);
   const auto second = pending.begin(Pending::What::flush);
+  CHECK(shown == static_cast<std::uint64_t>(Pending::What::flush));
   CHECK_FALSE(pending.complete(first, [&] { ran += 100; }));
   CHECK_FALSE(pending.complete_if(Pending::What::room));
   CHECK_FALSE(pending.is_done());

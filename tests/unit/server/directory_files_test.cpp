@@ -49,7 +49,7 @@ TEST_CASE("directory files: paths lead to the directory that was opened, also wh
   const int descriptor = static_cast<int>(folder.value);
   REQUIRE(files->rename_beneath(descriptor, "a.img", "b.img").ok());
   std::vector<std::string> names;
-  REQUIRE(files->list(descriptor, names).ok());
+  REQUIRE(files->list(descriptor, {}, names).ok());
   CHECK(names == std::vector<std::string>{"b.img"});
   CHECK(std::filesystem::exists(dir.path() / "d.old" / "b.img"));
   files->close(descriptor);

@@ -215,7 +215,9 @@ TEST_CASE("stat carries every number of the store under the name it is served by
        12,
        13,
        "sync",
-       "warning"};
+       "warning",
+       {},
+       {}};
   CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
   const auto a = f.as<proto::StatAnswer>();
   CHECK(a.store == "demo");
@@ -239,6 +241,15 @@ TEST_CASE("stat carries every number of the store under the name it is served by
   CHECK(a.fork_bytes == 13);
   CHECK(a.last_sync_error == "sync");
   CHECK(a.image_warning == "warning");
+  CHECK_FALSE(a.recovery);
+  f.session.report.recovery.emplace();
+  f.session.report.recovery->records = 14;
+  CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
+  REQUIRE(f.as<proto::StatAnswer>().recovery);
+  CHECK(f.as<proto::StatAnswer>().recovery->records == 14);
+  f.features = proto::features_all & ~proto::feature_recovery;
+  CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
+  CHECK_FALSE(f.as<proto::StatAnswer>().recovery);
 }
 
 TEST_CASE("break_lease names who lost it, and says whom to blame") {

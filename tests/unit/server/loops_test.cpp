@@ -12,20 +12,13 @@
 #include "server/runtime/loops.hpp"
 #include "server/runtime/turn.hpp"
 #include "tests/daemon/slow_files.hpp"
+#include "tests/support/wait.hpp"
 
 namespace pageserver::test {
 namespace {
 
 using namespace pageserver::server;
 using namespace std::chrono_literals;
-
-void wait_until(const std::function<bool()>& holds) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!holds()) {
-    REQUIRE(std::chrono::steady_clock::now() < deadline);
-    std::this_thread::yield();
-  }
-}
 
 /// What takes turns: counts what was done, without a lock or an atomic.
 struct Taker {
@@ -95,7 +88,7 @@ TEST_CASE("turns: who comes while another is inside goes, and it is done before 
   CHECK(taker.first == 1);
 }
 
-TEST_CASE("while handlers of a loop are stuck, its others run, and the threads that were lent come back") {
+TEST_CASE("loops: while handlers of a loop are stuck, its others run, and the threads that were lent come back") {
   Log log{LogFormat::text, LogLevel::error};
   BlockingPool::Options options;
   options.idle = 50ms;
@@ -152,7 +145,7 @@ TEST_CASE("turns: whoever stepped out keeps the others out until another thread 
   CHECK(taker.first == 2);
 }
 
-TEST_CASE("short things now and then are looked at in slow steps, and what somebody waits for at once") {
+TEST_CASE("loops: short things now and then are looked at in slow steps, and what somebody waits for at once") {
   struct Now : Ticked {
     Looked look() noexcept override {
       ++looks;
@@ -179,7 +172,7 @@ TEST_CASE("short things now and then are looked at in slow steps, and what someb
   ticker.remove(now);
 }
 
-TEST_CASE("what many are stuck in takes half of the pool and no more, and the rest is done in the end") {
+TEST_CASE("loops: what many are stuck in takes half of the pool and no more, and the rest is done in the end") {
   Log log{LogFormat::text, LogLevel::error};
   BlockingPool::Options options;
   options.threads_max = 12;
@@ -229,7 +222,7 @@ TEST_CASE("what many are stuck in takes half of the pool and no more, and the re
   wait_until([&] { return first->count() == 0 && second->count() == 0; });
 }
 
-TEST_CASE("loops end although their threads were lent some") {
+TEST_CASE("loops: they end although their threads were lent some") {
   Log log{LogFormat::text, LogLevel::error};
   Gate gate;
   gate.shut();

@@ -27,6 +27,29 @@ TEST_CASE("block reservations: what a publish needs and is not reserved yet, som
   CHECK(reservations.missing(3, 2, missing) == 3);
 }
 
+TEST_CASE("block reservations: one run begins at once where nothing is left to be reserved") {
+  BlockReservations reservations;
+  reservations.add(std::vector<PageRun>{{3, 6}});
+  CHECK_FALSE(reservations.try_begin_publish({3, 4}));  // no memory is there yet to note it
+  CHECK(reservations.free_until(0) == ~0ull);
+  reservations.begin_publish({{8, 9}});
+  reservations.end_publish();
+  CHECK_FALSE(reservations.try_begin_publish({5, 7}));
+  CHECK(reservations.free_until(0) == ~0ull);
+  CHECK(reservations.try_begin_publish({4, 6}));
+  CHECK(reservations.free_until(0) == 4);
+  CHECK(reservations.free_until(6) == ~0ull);
+  reservations.end_publish();
+  CHECK(reservations.free_until(0) == ~0ull);
+  reservations.remove({5, 6});
+  CHECK_FALSE(reservations.try_begin_publish({4, 6}));
+  reservations.begin_publish(std::vector<PageRun>(1000));
+  reservations.end_publish();  // so much memory is not kept
+  CHECK_FALSE(reservations.try_begin_publish({4, 5}));
+  reservations.give_up();
+  CHECK(reservations.try_begin_publish({4, 6}));
+}
+
 TEST_CASE("block reservations: a hole ends before what the publish under way needs") {
   BlockReservations reservations;
   CHECK(reservations.free_until(0) == ~0ull);

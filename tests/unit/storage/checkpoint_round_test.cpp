@@ -42,5 +42,32 @@ TEST_CASE("checkpoint round: one that failed leaves nothing to the next") {
   CHECK(round.holds_within(8, 9));
 }
 
+TEST_CASE("checkpoint round: none begins while one is under way or held off") {
+  CheckpointRound round;
+  CHECK(round.may_begin());
+  round.enter(Phase::scheduled);
+  CHECK_FALSE(round.may_begin());
+  round.end();
+  round.hold_off(true);
+  CHECK_FALSE(round.may_begin());
+  CHECK(round.idle());
+  round.hold_off(false);
+  CHECK(round.may_begin());
+}
+
+TEST_CASE("checkpoint round: what it waits for, and that its task was missed, outlasts its end") {
+  CheckpointRound round;
+  round.enter(Phase::draining);
+  round.wait_for_reads(true);
+  round.note_missed(true);
+  round.end();
+  CHECK(round.waits_for_reads());
+  CHECK(round.was_missed());
+  round.wait_for_reads(false);
+  round.note_missed(false);
+  CHECK_FALSE(round.waits_for_reads());
+  CHECK_FALSE(round.was_missed());
+}
+
 }  // namespace
 }  // namespace pageserver::test

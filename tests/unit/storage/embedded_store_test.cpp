@@ -265,4 +265,36 @@ TEST_CASE_METHOD(EmbeddedHarness,
   }
 }
 
+TEST_CASE_METHOD(EmbeddedHarness, "embedded store: the last close leaves the plain image, or says why not") {
+  {
+    const auto writer = open();
+    const auto reader = open(Access::read);
+    writer->grow(1);
+    writer->write(0, filled(100, 1));
+    writer->flush();
+    writer->close();
+    // The store is still the reader's; the lease is free.
+    CHECK(log_is_there());
+    CHECK(open()->pages() == 1);
+    CHECK(read(*reader, 0, 100) == filled(100, 1));
+    reader->close();
+    CHECK_FALSE(log_is_there());
+  }
+  auto writer = open();
+  writer->write(0, filled(100, 2));
+  writer->flush();
+  // The image can't be synced, so the log has to stay.
+  files.fail(Call::sync_data, EIO);
+  files.fail(Call::sync, EIO);
+  check_error(thrown_by([&] { writer->close(); }), Errc::provider_error, {"close", path(), "the log stays at"});
+  files.heal(Call::sync_data);
+  files.heal(Call::sync);
+  CHECK(errc_of([&] { (void)writer->stat(); }) == Errc::invalid_argument);
+  CHECK_NOTHROW(writer->close());
+  CHECK(log_is_there());
+  // While the closed session is still there.
+  const auto again = open();
+  CHECK(read(*again, 0, 100) == filled(100, 2));
+}
+
 }  // namespace pageserver::test

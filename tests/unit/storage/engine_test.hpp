@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
 #include "tests/unit/storage/manual_background.hpp"

@@ -143,6 +143,34 @@ TEST_CASE_METHOD(EngineHarness, "engine: past held_bytes the oldest holder is gi
   CHECK(read_from(*forked, 0, 1) == filled(1, 3));
 }
 
+TEST_CASE_METHOD(EngineHarness,
+                 "engine: where the index of all stores takes too much memory the oldest holders are given up") {
+  static base::MemoryShare share{20'000, "limits.memory_bytes=80000"};
+  options.index_memory = &share;
+  open();
+  auto write = writer();
+  write->grow(64);
+  auto oldest = reader(View::pinned);
+  auto same = fork();
+  for (std::uint64_t page = 0; page < 32; ++page) write->write(page * page_size, filled(8, 1));
+  auto younger = reader(View::pinned);
+  CHECK(share.used() > 0);
+  CHECK_FALSE(share.is_exceeded());
+  CHECK(read_from(*oldest, 0, 1) == filled(1, 0));
+  for (std::uint64_t page = 0; page < 64 && !share.is_exceeded(); ++page)
+    for (std::uint64_t at = 0; at < 64; ++at) write->write(page * page_size + at * 128, filled(8, 2));
+  REQUIRE(share.is_exceeded());
+  std::vector<std::byte> one(1);
+  check_error(thrown_by([&] { oldest->read(0, one); }), Errc::snapshot_too_old,
+              {"limits.memory_bytes=80000", "refresh the session"});
+  check_error(thrown_by([&] { same->read(0, one); }), Errc::snapshot_too_old, {"open the fork again"});
+  CHECK(oldest->refresh().everything);
+  CHECK(read_from(*oldest, 0, 1) == filled(1, 2));
+  write.reset(), oldest.reset(), same.reset(), younger.reset();
+  close();
+  CHECK(share.used() == 0);
+}
+
 TEST_CASE_METHOD(EngineHarness, "engine: fork bytes are bounded for each and for all, and spill") {
   options.fork_bytes = 20 * 4096;
   options.forks_bytes = 30 * 4096;

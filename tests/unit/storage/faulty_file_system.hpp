@@ -39,6 +39,7 @@ enum class Call : std::size_t {
   rename,
   remove,
   list,
+  close,  ///< the file is closed all the same
   count
 };
 
@@ -75,9 +76,11 @@ public:
     if ((flags & O_DIRECT) != 0 && !direct_reads_) return {-1, EINVAL};
     return opened(faulty(Call::open, [&] { return below().open_beneath(directory, name, flags, mode); }));
   }
-  void close(int file) noexcept override {
+  int close(int file) noexcept override {
     --open_files_;
-    below().close(file);
+    const int error = below().close(file);
+    const auto said = faulty(Call::close, [] { return storage::IoResult{}; });
+    return said.ok() ? error : said.error;
   }
   storage::IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     return faulty(Call::read, [&] { return below().read_at(file, offset, buffer.first(shortened(buffer.size()))); });
@@ -139,8 +142,8 @@ public:
   storage::IoResult remove_beneath(int directory, const std::string& name) override {
     return faulty(Call::remove, [&] { return below().remove_beneath(directory, name); });
   }
-  storage::IoResult list(int directory, std::vector<std::string>& names) override {
-    return faulty(Call::list, [&] { return below().list(directory, names); });
+  storage::IoResult list(int directory, const std::string& prefix, std::vector<std::string>& names) override {
+    return faulty(Call::list, [&] { return below().list(directory, prefix, names); });
   }
 
 private:

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "storage/image/file_provider_access.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/skip.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"
@@ -32,8 +33,6 @@ std::string opened_as_somebody(const std::string& path, Access access = Access::
   }};
   return child.line();
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A child that has `path` open until the parent lets go.
 Forked holder_of(const std::string& path, Access access) {
@@ -210,6 +209,45 @@ TEST_CASE("a file provider opens over a file system of the test's own and flushe
   CHECK_THROWS_AS(provider.flush(), MemoryError);
   std::filesystem::resize_file(folder.file("db.img"), 0);
   check_error(thrown_by([&] { provider.flush(); }), Errc::provider_error, {"flush", "someone else"});
+}
+
+TEST_CASE("a file's close says what the system says, and the file is free all the same") {
+  const TempDir folder;
+  const std::string path = folder.file("db.img");
+  FaultyFileSystem files;
+  for (const auto& [error, code] : {std::pair{EIO, Errc::provider_error}, {EDQUOT, Errc::no_space}}) {
+    auto provider = storage::FileProviderAccess::open(files, path, Access::write);
+    provider.grow(1);
+    files.fail(Call::close, error);
+    check_error(thrown_by([&] { provider.close(); }), code, {"close", path});
+    files.heal(Call::close);
+    CHECK_NOTHROW(provider.close());
+    CHECK_NOTHROW(FileProvider{path});
+    CHECK(errc_of([&] { provider.grow(1); }) == Errc::invalid_argument);
+  }
+  // A signal that came meanwhile is no failure.
+  auto provider = storage::FileProviderAccess::open(files, path, Access::write);
+  files.fail(Call::close, EINTR);
+  CHECK_NOTHROW(provider.close());
+  files.heal(Call::close);
+  CHECK(files.open_files() == 0);
+}
+
+TEST_CASE("a child's close of its parent's file closes nothing") {
+  const TempDir folder;
+  FileProvider provider{folder.file("db.img")};
+  Forked child{[&](auto report, auto) {
+    try {
+      provider.close();
+      report("closed");
+    } catch (const MemoryError& error) {
+      report(std::string{to_string(error.errc())});
+    }
+  }};
+  CHECK(child.line() == "connection_lost");
+  child.wait();
+  CHECK(errc_of([&] { FileProvider{folder.file("db.img")}; }) == Errc::busy);
+  CHECK(provider.grow(1) == 0);
 }
 
 TEST_CASE("an impossible heap is no_space and a large one costs nothing until it is used") {

@@ -66,21 +66,21 @@ TEST_CASE("holders: who moves on takes its entry along") {
 }
 
 TEST_CASE("holders: the oldest one that is given up knows why, and holds again when it moved on") {
-  const bool for_room = GENERATE(false, true);
+  using GivenUpFor = SessionState::GivenUpFor;
+  const GivenUpFor why = GENERATE(GivenUpFor::held_bytes, GivenUpFor::room, GivenUpFor::memory);
   Holders holders;
   Holders::Sessions given_up;
   const SessionRef early = pin(1), late = pin(2);
   hold(holders, early, 5);
   hold(holders, late, 6);
-  holders.give_up_oldest(for_room, given_up);
+  holders.give_up_oldest(why, given_up);
   CHECK(early->right == SessionState::Right::version_given_up);
-  CHECK(early->given_up_for_room == for_room);
+  CHECK(early->given_up_for == why);
   CHECK(holders.oldest() == late.get());
   CHECK(late->right == SessionState::Right::whole);
   REQUIRE(given_up.contains(Holders::key_of(*early)));
   holders.add(*early, given_up.extract(Holders::key_of(*early)), {700, 7, 700}, 1);
   CHECK(early->right == SessionState::Right::whole);
-  CHECK_FALSE(early->given_up_for_room);
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include "storage/log/log_format.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -249,6 +250,63 @@ TEST_CASE_METHOD(EngineHarness,
   kill();
   open();
   CHECK(read_from(*reader(), 0, 100) == filled(100, 129));
+}
+
+// A cut between the look at the file's size and the write that makes the file as large as it was.
+TEST_CASE_METHOD(EngineHarness, "log: a record that makes its file larger just after that was cut is refused") {
+  const bool in_parts = GENERATE(false, true);
+  const bool in_the_record = in_parts && GENERATE(false, true);
+  CAPTURE(in_parts, in_the_record);
+  options.log_sizes.one_write_bytes_max = in_parts ? 4096 : options.log_sizes.one_write_bytes_max;
+  options.log_sizes.part_bytes = 16384;
+  open();
+  const auto session = writer();
+  session->grow(10);
+  session->write(0, filled(300'000, 1));  // larger than what is written ahead
+  flush(*session);
+  const auto kept = std::filesystem::file_size(log()) - 10'000;
+  // Of a record in parts the writes are of its table, of each part, and of its header.
+  int writes = in_the_record ? -3 : 0;
+  files.before(Call::write, [&] {
+    if (writes++ == 0) std::filesystem::resize_file(log(), in_the_record ? kept + 10'100 : kept);
+  });
+  CHECK_THROWS_WITH(session->write(0, filled(400'000, 2)), Catch::Matchers::Contains("was emptied or cut by somebody"));
+  files.before(Call::write, [] {});
+  CHECK(writes > 0);
+  CHECK_THROWS_AS(flush(*session), MemoryError);
+  CHECK(read_from(*reader(), 500'000, 3) == filled(3, 0));
+}
+
+// Its record is whole before the look, so that a recovery takes it: to refuse it then would bring it back later.
+TEST_CASE_METHOD(EngineHarness, "log: a look for a cut that fails refuses no record") {
+  open();
+  const auto session = writer();
+  session->grow(10);
+  session->write(0, filled(300'000, 1));
+  flush(*session);
+  files.fail(Call::read, EIO);
+  CHECK_NOTHROW(session->write(0, filled(400'000, 2)));
+  files.heal(Call::read);
+  flush(*session);
+  kill();
+  open();
+  CHECK(read_from(*reader(), 0, 400'000) == filled(400'000, 2));
+}
+
+// A loss of power in the middle of that would leave a segment without a header.
+TEST_CASE_METHOD(EngineHarness,
+                 "log: a header that was synced is not written again after the sync of the folder failed") {
+  open();
+  const auto session = writer();
+  session->grow(1);
+  session->write(0, bytes_of("first"));
+  constexpr std::streamoff unused = storage::log_format::segment_header_bytes - 1;
+  files.before(Call::sync, [&] { std::fstream{log(), std::ios::in | std::ios::out}.seekp(unused).put('x'); });
+  files.fail(Call::sync, EIO);
+  CHECK_THROWS_AS(flush(*session), MemoryError);
+  files.before(Call::sync, [] {});
+  std::ifstream file{log()};
+  CHECK(file.seekg(unused).get() == 'x');
 }
 
 }  // namespace pageserver::test

@@ -32,6 +32,7 @@ TEST_CASE("page runs: additions and removals leave what an array of flags has, i
     const std::uint64_t until = from + random() % (size - from + 1);
     runs.common({from, until}, there);
     runs.missing({from, until}, missing);
+    REQUIRE(runs.has({from, until}) == missing.empty());
     std::vector<int> seen(size);
     for (const PageRun& run : there) {
       REQUIRE(run.first < run.end);

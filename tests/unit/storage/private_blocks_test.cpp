@@ -1,9 +1,4 @@
 #include "storage/engine/private_blocks.hpp"
-
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <vector>
 
@@ -74,28 +69,6 @@ TEST_CASE("private blocks: what was prepared and not applied has no effect, and 
   spilling.write(2 * b, filled(3 * b, 4));
   CHECK(spilling.read(2 * b, 3 * b) == filled(3 * b, 4));
 }
-
-// Not where the undefined-behaviour sanitizer looks on: it takes descriptors for its own look at an exception's type,
-// and reports a fault when there are none.
-#if !defined(__SANITIZE_ADDRESS__)
-TEST_CASE("private blocks: where not one descriptor is left, the text says which limits stand against the file") {
-  Spilling spilling;
-  spilling.options.descriptors_kept = 4;
-  rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const rlimit few{16, before.rlim_max};
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
-  std::vector<int> open;
-  for (int one = ::open("/dev/null", O_RDONLY | O_CLOEXEC); one >= 0; one = ::open("/dev/null", O_RDONLY | O_CLOEXEC))
-    open.push_back(one);
-  const auto thrown = thrown_by([&] { spilling.write(0, filled(3 * b, 1)); });
-  for (const int one : open) ::close(one);
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  check_error(thrown, Errc::limit_exceeded,
-              {"limits.private_memory_bytes=8192", "of the 16 descriptors", "(ulimit -n) 16 are open", "discard"});
-  spilling.write(0, filled(3 * b, 1));
-}
-#endif
 
 TEST_CASE("private blocks: a part of a new block leaves zeros around it") {
   Spilling spilling;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
@@ -104,6 +105,52 @@ TEST_CASE("private bytes: random writes and zeros read back as from an array, wh
   CHECK(bytes.empty());
   CHECK(total == 0);
   CHECK(files.open_files() == 1);  // the folder
+}
+
+TEST_CASE("private bytes: where all together have no memory left they go to the file, and then are refused") {
+  TempDir folder;
+  FaultyFileSystem files;
+  constexpr std::uint64_t block = PrivateBytes::block_bytes;
+  base::MemoryShare share{8 * block, "limits.memory_bytes=131072"};
+  PrivateBytes::Options options;
+  options.spill_folder = storage::Folder::open(files, folder.path().string());
+  options.spill_name = "spill";
+  options.memory_bytes_max = 1 << 30;
+  options.memory_share = &share;
+  options.remedy = "discard";
+  PrivateBytes first{options};
+  first.write(0, filled(4 * block, 1));
+  CHECK_FALSE(first.spilled());
+  CHECK(share.used() > 4 * block);
+  {
+    PrivateBytes second{options};
+    second.write(0, filled(4 * block, 2));
+    CHECK(second.spilled());
+    std::vector<std::byte> read(4 * block);
+    second.read_over(0, read);
+    CHECK(read == filled(4 * block, 2));
+    std::uint64_t blocks = 4;
+    std::optional<MemoryError> refused;
+    for (; !refused && blocks < 10'000; blocks += 2) {
+      try {
+        second.write(2 * blocks * block, filled(block, 3));
+      } catch (const MemoryError& error) {
+        refused = error;
+      }
+    }
+    REQUIRE(refused);
+    check_error(*refused, Errc::limit_exceeded,
+                {"of 32768 bytes that limits.memory_bytes=131072 leaves them", "discard"});
+    second.write(0, filled(4 * block, 4));  // takes no more
+    second.read_over(0, read);
+    CHECK(read == filled(4 * block, 4));
+    check_error(thrown_by([&] { second.zero(1ull << 40, block); }), Errc::limit_exceeded, {"limits.memory_bytes"});
+    second.clear();
+    second.write(0, filled(block, 5));
+  }
+  CHECK(share.used() > 4 * block);
+  first.clear();
+  CHECK(share.used() == 0);
 }
 
 TEST_CASE("private bytes: adjoining ranges of one kind are one") {
@@ -296,7 +343,7 @@ TEST_CASE("private bytes: a file that would take the descriptors of others is re
       if (last >= 0) others.emplace_back(last);
     }
     check_error(thrown_by([&] { bytes.write(0, data); }), Errc::limit_exceeded,
-                {"limits.private_memory_bytes=4096", "(ulimit -n) 128 are open"});
+                {"limits.private_memory_bytes=4096", "of the 128 descriptors", "(ulimit -n) 128 are open", "discard"});
     others.resize(enough);
     CHECK(bytes.empty());
     CHECK(bytes.bytes() == 0);

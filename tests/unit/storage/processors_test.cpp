@@ -6,6 +6,7 @@
 
 #include "tests/support/catch.hpp"
 
+#include "storage/file/memory_limit.hpp"
 #include "storage/file/processors.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -22,6 +23,7 @@ public:
     std::filesystem::create_directories(full.parent_path());
     std::ofstream{full} << text;
   }
+  std::uint64_t memory() const { return cgroup_memory_bytes(posix_file_system(), folder_.path().string()); }
   unsigned processors() const { return cgroup_processors(posix_file_system(), folder_.path().string()); }
 
 private:
@@ -77,4 +79,25 @@ TEST_CASE("an affinity of one processor leaves one usable") {
   }}.join();
   CHECK(usable == 1);
   CHECK(usable_processors() >= 1);
+}
+
+TEST_CASE("the least memory limit of all groups counts, of cgroup v2") {
+  const Root root;
+  CHECK(root.memory() == 0);
+  root.file("/proc/self/cgroup", "0::/a/b\n");
+  CHECK(root.memory() == 0);
+  root.file("/sys/fs/cgroup/a/b/memory.max", "max\n");
+  root.file("/sys/fs/cgroup/a/memory.max", "1073741824\n");
+  CHECK(root.memory() == 1073741824);
+  root.file("/sys/fs/cgroup/a/b/memory.high", "536870912\n");
+  CHECK(root.memory() == 536870912);
+}
+
+TEST_CASE("the memory limit of cgroup v1 counts, and its largest number is none") {
+  const Root root;
+  root.file("/proc/self/cgroup", "9:cpu,cpuacct:/c\n4:memory:/docker/f00\n");
+  root.file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  CHECK(root.memory() == 0);
+  root.file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "268435456\n");
+  CHECK(root.memory() == 268435456);
 }

@@ -52,7 +52,7 @@ public:
 
   std::vector<std::byte> read(std::uint64_t offset, std::uint64_t length, ReadPlan& plan) {
     std::vector<std::byte> bytes(length, std::byte{0xEE});
-    published.index.settle(offset / page_size, (offset + length - 1) / page_size);
+    published.index.merge_recent(offset / page_size, (offset + length - 1) / page_size);
     plan.look_at_image(published);
     plan.add(published, published.version, offset, bytes);
     plan.run(image, bytes);

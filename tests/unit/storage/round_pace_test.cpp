@@ -44,5 +44,13 @@ TEST_CASE("round pace: without a ratio, or in nobody's way, it never waits") {
   CHECK_FALSE(pace.is_alone(78));
 }
 
+TEST_CASE("round pace: it is quiet when nothing was appended from one time that is asked to the next") {
+  RoundPace pace{4, 1000};
+  CHECK_FALSE(pace.is_quiet(100));
+  CHECK(pace.is_quiet(100));
+  CHECK_FALSE(pace.is_quiet(101));
+  CHECK(pace.is_quiet(101));
+}
+
 }  // namespace
 }  // namespace pageserver::test

@@ -15,22 +15,22 @@
 namespace pageserver::test {
 namespace {
 
-using storage::Beside;
 using storage::Folder;
 using storage::ImageFile;
 using storage::ImageFileOptions;
 using storage::kept_name;
-using storage::longest_name_beside;
+using storage::longest_sibling_name;
 using storage::parse_sibling_name;
 using storage::resembles_sibling;
 using storage::Sibling;
 using storage::sibling_name;
+using storage::SiblingFiles;
 
 const std::vector<std::string> forms{"a.img.log.0000000001",   "a.img.log.9999999999",   "a.img.spare.0000000001",
                                      "a.img.spill.0000000000", "a.img.spill.0000000007", "a.img.removed.0000000001"};
 
-Beside look(const TempDir& dir) {
-  return storage::look_beside(Folder::open(storage::posix_file_system(), dir.path().string()), "a.img");
+SiblingFiles look(const TempDir& dir) {
+  return storage::list_siblings(Folder::open(storage::posix_file_system(), dir.path().string()), "a.img");
 }
 
 }  // namespace
@@ -79,10 +79,10 @@ TEST_CASE("siblings: a look finds the files of an image, those of the log oldest
   make_file(dir.file("a.img.spill.0000000002"), 1);
   make_file(dir.file("a.img.removed.0000000001"), 1);
   const KeptFiles kept{dir.path(), neighbours_of("a.img")};
-  const Beside beside = look(dir);
-  CHECK(beside.log == std::vector<std::string>{"a.img.log.0000000009", "a.img.log.0000000010"});
-  CHECK(beside.scratch.size() == 2);
-  CHECK(beside.removed == std::vector<std::string>{"a.img.removed.0000000001"});
+  const SiblingFiles siblings = look(dir);
+  CHECK(siblings.log == std::vector<std::string>{"a.img.log.0000000009", "a.img.log.0000000010"});
+  CHECK(siblings.scratch.size() == 2);
+  CHECK(siblings.removed == std::vector<std::string>{"a.img.removed.0000000001"});
   storage::remove_scratch_files(Folder::open(storage::posix_file_system(), dir.path().string()), "a.img");
   CHECK(look(dir).scratch.empty());
   CHECK(look(dir).log.size() == 2);
@@ -125,9 +125,9 @@ TEST_CASE("siblings: the name of what is kept aside is short where it has to be,
   const std::int64_t now = 1'795'838'462ll * 1'000'000'000;
   CHECK(kept_name("a.img", 3, now, false) == "a.img.kept-20261128T040102Z.0000000003");
   CHECK(kept_name("a.img", 3, now, true) == "a.img.kept-1795838462");
-  CHECK(longest_name_beside("a.img") == "a.img.removed.0000000001");
+  CHECK(longest_sibling_name("a.img") == "a.img.removed.0000000001");
   for (const std::int64_t at : {now, std::numeric_limits<std::int64_t>::max()})
-    CHECK(kept_name("a.img", 9'999'999'999, at, true).size() <= longest_name_beside("a.img").size());
+    CHECK(kept_name("a.img", 9'999'999'999, at, true).size() <= longest_sibling_name("a.img").size());
   for (const bool short_form : {false, true}) {
     CHECK_FALSE(parse_sibling_name(kept_name("a.img", 3, now, short_form)));
     CHECK_FALSE(resembles_sibling(kept_name("a.img", 3, now, short_form)));

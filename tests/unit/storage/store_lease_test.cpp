@@ -2,7 +2,7 @@
 #include <atomic>
 #include <thread>
 
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 #include "storage/engine/thread_background.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/manual_background.hpp"

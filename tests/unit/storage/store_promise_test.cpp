@@ -5,7 +5,7 @@
 #include <mutex>
 #include <thread>
 
-#include "storage/engine/engine.hpp"
+#include "storage/engine/open_engine.hpp"
 #include "storage/engine/thread_background.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/faulty_file_system.hpp"

@@ -35,13 +35,29 @@ from .errors import (
     Unsupported,
 )
 from .session import PAGE_BYTES, Daemon, Session, daemon, open
-from .values import DaemonInfo, DataRanges, Holder, Range, Refreshed, Stat, Store, Traffic, Version, View
+from .values import (
+    DaemonInfo,
+    DataRanges,
+    Holder,
+    Kicked,
+    Load,
+    Range,
+    Recovery,
+    Refreshed,
+    SessionReport,
+    Stat,
+    Store,
+    Traffic,
+    Version,
+    View,
+    WhoAmI,
+)
 
 __all__ = [
     "PAGE_BYTES", "AlreadyExists", "AsyncSession", "Busy", "Code", "ConnectionLost", "Daemon", "DaemonInfo", "Damaged",
-    "DataRanges", "Error", "Holder", "InvalidArgument", "LeaseLost", "LimitExceeded", "NoMemory", "NoSpace", "NotFound",
-    "OutOfBounds", "PermissionDenied", "ProtocolError", "ProviderError", "Range", "ReadOnly", "Refreshed", "Session",
-    "SnapshotTooOld", "Stat", "Store", "TimedOut", "Traffic", "Unsupported", "Version", "View", "connect", "daemon",
+    "DataRanges", "Error", "Holder", "InvalidArgument", "Kicked", "LeaseLost", "LimitExceeded", "Load", "NoMemory",
+    "NoSpace", "NotFound", "OutOfBounds", "PermissionDenied", "ProtocolError", "ProviderError", "Range", "ReadOnly",
+    "Recovery", "Refreshed", "Session", "SessionReport", "SnapshotTooOld", "Stat", "Store", "TimedOut", "Traffic", "Unsupported", "Version", "View", "WhoAmI", "connect", "daemon",
     "library_version", "open",
 ]  # fmt: skip
 

@@ -39,6 +39,12 @@ class COptions(Structure):
         ("request_timeout_ms", c_int64),
         ("poll_us", c_int32),
         ("cache_bytes", c_uint64),
+        ("token", c_char_p),
+        ("token_file", c_char_p),
+        ("tls_ca", c_char_p),
+        ("tls_certificate", c_char_p),
+        ("tls_key", c_char_p),
+        ("tls_name", c_char_p),
     ]
 
 
@@ -80,6 +86,38 @@ class CHolder(Structure):
     ]
 
 
+class CRecovery(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("unix_ms", c_int64),
+        ("log_bytes", c_uint64),
+        ("log_files", c_uint64),
+        ("records", c_uint64),
+        ("pages", c_uint64),
+        ("dropped_files", c_uint64),
+        ("dropped_records", c_uint64),
+        ("kept_count", c_uint64),
+        ("count", c_size_t),
+        ("kept_files", POINTER(c_char_p)),
+        ("warned", c_int),
+        ("warning", c_char_p),
+    ]
+
+
+class CLoad(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("connections", c_uint64),
+        ("directory_requests", c_uint64),
+        ("disk_calls_waiting", c_uint64),
+        ("disk_calls_running", c_uint64),
+        ("disk_threads_max", c_uint64),
+        ("store_calls_waiting", c_uint64),
+        ("store_calls_stuck", c_uint64),
+        ("stuck_ms", c_uint64),
+    ]
+
+
 class CStat(Structure):
     _fields_ = [
         ("size", c_size_t),
@@ -101,6 +139,8 @@ class CStat(Structure):
         ("fork_bytes", c_uint64),
         ("last_sync_error", c_char_p),
         ("image_warning", c_char_p),
+        ("load", POINTER(CLoad)),
+        ("recovery", POINTER(CRecovery)),
     ]
 
 
@@ -120,11 +160,72 @@ class CTraffic(Structure):
 
 
 class CStore(Structure):
-    _fields_ = [("size", c_size_t), ("name", c_char_p), ("pages", c_uint64), ("read_only", c_int), ("open", c_int)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("name", c_char_p),
+        ("pages", c_uint64),
+        ("read_only", c_int),
+        ("open", c_int),
+        ("recovery", POINTER(CRecovery)),
+    ]
 
 
 class CStores(Structure):
     _fields_ = [("size", c_size_t), ("count", c_size_t), ("stores", POINTER(POINTER(CStore)))]
+
+
+class CSessionReport(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("state", c_int),
+        ("waits_for", c_int),
+        ("access", c_int),
+        ("view", c_int),
+        ("publish", c_int),
+        ("peer_known", c_int),
+        ("has_lease", c_int),
+        ("lost_lease", c_int),
+        ("kicked", c_int),
+        ("connection_id", c_uint64),
+        ("session_id", c_uint64),
+        ("connected_ms", c_uint64),
+        ("opened_ms", c_uint64),
+        ("idle_ms", c_uint64),
+        ("epoch", c_uint64),
+        ("place_in_line", c_uint64),
+        ("held_version", c_uint64),
+        ("requests", c_uint64),
+        ("bytes_read", c_uint64),
+        ("bytes_written", c_uint64),
+        ("private_bytes", c_uint64),
+        ("unsent_bytes", c_uint64),
+        ("requests_in_flight", c_uint32),
+        ("peer_uid", c_uint32),
+        ("peer_pid", c_uint32),
+        ("request_ms", c_uint32),
+        ("store", c_char_p),
+        ("session_name", c_char_p),
+        ("client_name", c_char_p),
+        ("address", c_char_p),
+    ]
+
+
+class CSessions(Structure):
+    _fields_ = [("size", c_size_t), ("count", c_size_t), ("sessions", POINTER(POINTER(CSessionReport)))]
+
+
+class CKicked(Structure):
+    _fields_ = [("size", c_size_t), ("session", POINTER(CSessionReport)), ("released", c_int)]
+
+
+class CIdentity(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("identity", c_char_p),
+        ("rights", c_uint32),
+        ("rights_text", c_char_p),
+        ("why", c_char_p),
+    ]
 
 
 class CDaemonInfo(Structure):
@@ -177,6 +278,9 @@ _HANDLE = c_void_p
 # Of each function that answers a code: what stands before its last parameter, the error.
 _FUNCTIONS: Dict[str, List[Any]] = {
     "ps_session_open": [c_char_p, POINTER(COptions), POINTER(_HANDLE)],
+    "ps_session_end": [_HANDLE],
+    "ps_session_atomic_write_bytes": [_HANDLE, POINTER(c_uint64)],
+    "ps_session_commit": [_HANDLE],
     "ps_session_size": [_HANDLE, POINTER(c_uint64)],
     "ps_session_pages": [_HANDLE, POINTER(c_uint64)],
     "ps_session_grow": [_HANDLE, c_uint64, POINTER(c_uint64)],
@@ -186,6 +290,8 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "ps_session_version": [_HANDLE, POINTER(CVersion)],
     "ps_session_refresh": [_HANDLE, POINTER(POINTER(CRefreshed))],
     "ps_session_discard": [_HANDLE],
+    "ps_session_break_lease": [_HANDLE, c_uint64, POINTER(POINTER(CHolder))],
+    "ps_session_lost": [_HANDLE],
     "ps_session_stat": [_HANDLE, POINTER(POINTER(CStat))],
     "ps_session_zero": [_HANDLE, c_uint64, c_uint64],
     "ps_session_data_ranges": [_HANDLE, c_uint64, c_uint64, POINTER(POINTER(CRanges))],
@@ -196,6 +302,10 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "ps_daemon_list": [_HANDLE, POINTER(POINTER(CStores))],
     "ps_daemon_create": [_HANDLE, c_char_p, c_uint64],
     "ps_daemon_remove": [_HANDLE, c_char_p],
+    "ps_daemon_sessions": [_HANDLE, c_char_p, POINTER(POINTER(CSessions))],
+    "ps_daemon_whoami": [_HANDLE, c_char_p, POINTER(POINTER(CIdentity))],
+    "ps_daemon_load": [_HANDLE, c_char_p, POINTER(POINTER(CLoad))],
+    "ps_daemon_kick": [_HANDLE, c_int, c_uint64, c_char_p, POINTER(POINTER(CKicked))],
     "ps_daemon_break_lease": [_HANDLE, c_char_p, c_uint64, POINTER(POINTER(CHolder))],
     "ps_async_open": [c_char_p, POINTER(COptions), POINTER(_HANDLE)],
     "ps_async_read": [_HANDLE, c_uint64, c_void_p, c_size_t, Done, c_void_p],
@@ -204,12 +314,14 @@ _FUNCTIONS: Dict[str, List[Any]] = {
     "ps_async_grow": [_HANDLE, c_uint64, PagesDone, c_void_p],
     "ps_async_flush": [_HANDLE, c_uint64, Done, c_void_p],
     "ps_async_commit": [_HANDLE, c_uint64, Done, c_void_p],
+    "ps_async_end": [_HANDLE, c_uint64, Done, c_void_p],
     "ps_async_discard": [_HANDLE, Done, c_void_p],
     "ps_async_refresh": [_HANDLE, RefreshedDone, c_void_p],
     "ps_async_size": [_HANDLE, ViewDone, c_void_p],
     "ps_async_data_ranges": [_HANDLE, c_uint64, c_uint64, RangesDone, c_void_p],
     "ps_async_stat": [_HANDLE, StatDone, c_void_p],
     "ps_async_break_lease": [_HANDLE, c_uint64, HolderDone, c_void_p],
+    "ps_async_on_lost": [_HANDLE, Done, c_void_p],
     "ps_async_interest": [_HANDLE, POINTER(CInterest)],
     "ps_async_opened": [_HANDLE, POINTER(COpened)],
     "ps_async_dispatch": [_HANDLE, POINTER(c_size_t)],
@@ -223,6 +335,10 @@ _FREEING = {
     "ps_holder_free": POINTER(CHolder),
     "ps_stat_free": POINTER(CStat),
     "ps_stores_free": POINTER(CStores),
+    "ps_load_free": POINTER(CLoad),
+    "ps_sessions_free": POINTER(CSessions),
+    "ps_kicked_free": POINTER(CKicked),
+    "ps_identity_free": POINTER(CIdentity),
     "ps_daemon_info_free": POINTER(CDaemonInfo),
 }
 

@@ -2,7 +2,8 @@
 import ctypes
 import operator
 import os
-from typing import Any, Callable, Optional, Tuple, Union
+import sys
+from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
 from . import _abi
 from .errors import InvalidArgument, error_of
@@ -14,6 +15,7 @@ _byte_at = ctypes.c_char.from_buffer
 
 # What has the buffer protocol: bytes, bytearray, memoryview, array.array, mmap, an array of numpy.
 Buffer = Union[bytes, bytearray, memoryview, Any]
+Path = Union[str, "os.PathLike[str]"]
 
 
 class Handle:
@@ -34,6 +36,23 @@ class Handle:
         self.close()
 
 
+def references(to: object) -> int:
+    """How many there are, with those that this call makes."""
+    return sys.getrefcount(to)
+
+
+def _references_of_one() -> int:
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return 0  # without the interpreter's lock it is not known
+    one = object()
+    return references(one)
+
+
+# references() of what nobody but the caller has, in one variable: whoever is inside a call has it as well. Python 3.10
+# and older count one more than later ones.
+REFERENCES_OF_ONE = _references_of_one()
+
+
 def call_free(function: Any, *parameters: Any) -> None:
     """Calls a function that takes no handle."""
     error = _CError(_ERROR_BYTES)
@@ -51,6 +70,25 @@ def call(function: Any, handle: Optional[Handle], *parameters: Any) -> None:
         # An exception that somebody keeps would keep this frame, and so the session open.
         del handle
         raise error_of(code, error.text)
+
+
+_Value = TypeVar("_Value")
+
+
+def taken(
+    function: Any, handle: Optional[Handle], parameters: Tuple[Any, ...], struct: Type[ctypes.Structure],
+    value_of: Callable[[Any], _Value], free: Callable[[Any], None],
+) -> _Value:  # fmt: skip
+    """Calls a function that hands out a struct: what `value_of` makes of it, which goes then."""
+    found = ctypes.POINTER(struct)()
+    try:
+        call(function, handle, *parameters, ctypes.byref(found))
+    finally:
+        del handle  # as in call()
+    try:
+        return value_of(found.contents)
+    finally:
+        free(found)
 
 
 def unsigned(name: str, number: int) -> int:
@@ -93,6 +131,13 @@ def _word(name: str, words: "dict[str, int]", value: Optional[str]) -> int:
     return words[value]
 
 
+def _text(name: str, value: Optional[Path]) -> Optional[bytes]:
+    raw = None if value is None else os.fsencode(value)
+    if raw is not None and b"\0" in raw:
+        raise ValueError(f"{name} holds a zero byte")
+    return raw
+
+
 def _milliseconds(name: str, seconds: Optional[float]) -> int:
     if seconds is None:
         return 0
@@ -112,6 +157,12 @@ def options(
     request_timeout: Optional[float] = None,
     poll_us: Optional[int] = None,
     cache_bytes: Optional[int] = None,
+    token: Optional[str] = None,
+    token_file: Optional[Path] = None,
+    tls_ca: Optional[Path] = None,
+    tls_certificate: Optional[Path] = None,
+    tls_key: Optional[Path] = None,
+    tls_name: Optional[str] = None,
 ) -> _abi.COptions:
     if not 0 <= wait <= 4_294_967:
         raise ValueError(f"wait={wait} is not from 0 to 4294967 seconds")
@@ -121,12 +172,18 @@ def options(
         _word("view", _VIEW, view),
         _word("publish", _PUBLISH, publish),
         round(wait * 1000),
-        None if name is None else name.encode(),
-        None if client_name is None else client_name.encode(),
+        _text("name", name),
+        _text("client_name", client_name),
         _milliseconds("connect_timeout", connect_timeout),
         _milliseconds("request_timeout", request_timeout),
         0 if poll_us is None else (poll_us or -1),
         0 if cache_bytes is None else (cache_bytes or 2**64 - 1),
+        _text("token", token),
+        _text("token_file", token_file),
+        _text("tls_ca", tls_ca),
+        _text("tls_certificate", tls_certificate),
+        _text("tls_key", tls_key),
+        _text("tls_name", tls_name),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 from . import _abi, _call, values
 from ._call import Buffer, call, unsigned
-from .errors import ConnectionLost, ProtocolError, error_of
+from .errors import ConnectionLost, Error, ProtocolError, error_of
 
 _lib = _abi.lib
 _IN, _OUT = 1, 4
@@ -30,6 +30,7 @@ class AsyncSession:
         self._pending: Dict[int, Tuple["asyncio.Future[Any]", Any]] = {}
         self._descriptor = -1
         self._writes = False
+        self._ending = False
         self._timer: Optional[asyncio.TimerHandle] = None
         self._soon: Optional[asyncio.Handle] = None
         opened = _abi.COpened(ctypes.sizeof(_abi.COpened))
@@ -45,6 +46,8 @@ class AsyncSession:
         self._with_ranges = _abi.RangesDone(self._with(values.data_ranges_of))
         self._with_stat = _abi.StatDone(self._with(values.stat_of))
         self._with_holder = _abi.HolderDone(self._with(values.holder_of))
+        self._lost_done = _abi.Done(lambda _, error: self._lost(error))
+        self._told: Optional[Callable[[Error], None]] = None
         self._watch()
 
     def _with(self, convert: Callable[[Any], Any]) -> Callable[[int, Any, Any], None]:
@@ -124,10 +127,18 @@ class AsyncSession:
             self._timer = None
 
     async def close(self) -> None:
-        """Ends the session. What is outstanding raises ConnectionLost. Once more does nothing."""
-        handle, self._handle = self._handle, None
-        if handle is None:
+        """Ends the session, and raises what went wrong with that: when it returns the lease is free. With something
+        outstanding it just leaves, and that raises ConnectionLost. Once more does nothing."""
+        if self._handle is None or self._ending:
             return
+        self._ending = True
+        failed: Optional[Error] = None
+        if not self._pending:
+            try:
+                await self._start(_lib.ps_async_end, 0, self._done)
+            except Error as error:
+                failed = error
+        handle, self._handle = self._handle, None
         self._unwatch()
         pending, self._pending = self._pending, {}
         # Waits for the daemon's word, a second at most.
@@ -135,10 +146,12 @@ class AsyncSession:
         for future, _ in pending.values():
             if not future.done():
                 future.set_exception(ConnectionLost("the session was closed before the answer came"))
+        if failed is not None:
+            raise failed
 
     @property
     def closed(self) -> bool:
-        return self._handle is None
+        return self._handle is None or self._ending
 
     async def __aenter__(self) -> "AsyncSession":
         return self
@@ -146,7 +159,11 @@ class AsyncSession:
     async def __aexit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except Error:
+            if kind is None:
+                raise
 
     async def read(self, offset: int, length: int) -> bytes:
         buffer = bytearray(unsigned("length", length))
@@ -226,6 +243,17 @@ class AsyncSession:
                 )
             offset = found.described_until
 
+    def on_lost(self, told: Optional[Callable[[Error], None]]) -> None:
+        """`told` is called once, on the event loop, when the lease is lost or the connection has ended, also when nothing
+        is outstanding."""
+        self._told = told
+        call(_lib.ps_async_on_lost, self._handle, self._lost_done if told else _abi.Done(), None)
+
+    def _lost(self, error: Any) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            self._loop.call_soon(told, error_of(error.contents.code, error.contents.text))
+
     async def stat(self) -> values.Stat:
         stat: values.Stat = await self._start(_lib.ps_async_stat, self._with_stat)
         return stat
@@ -248,9 +276,19 @@ async def connect(
     client_name: Optional[str] = None,
     connect_timeout: Optional[float] = None,
     request_timeout: Optional[float] = None,
+    token: Optional[str] = None,
+    token_file: Optional[_call.Path] = None,
+    tls_ca: Optional[_call.Path] = None,
+    tls_certificate: Optional[_call.Path] = None,
+    tls_key: Optional[_call.Path] = None,
+    tls_name: Optional[str] = None,
 ) -> AsyncSession:
     """Opens a session on a daemon's store for the event loop that runs. Options are those of `pageserver.open()`."""
-    chosen = _call.options(access, view, publish, wait, name, client_name, connect_timeout, request_timeout)
+    chosen = _call.options(
+        access, view, publish, wait, name, client_name, connect_timeout, request_timeout,
+        token=token, token_file=token_file, tls_ca=tls_ca, tls_certificate=tls_certificate, tls_key=tls_key,
+        tls_name=tls_name,
+    )  # fmt: skip
     loop = asyncio.get_running_loop()
     handle = await loop.run_in_executor(
         None, _call.opened, _lib.ps_async_open, _lib.ps_async_close, uri, chosen

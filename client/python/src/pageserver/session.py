@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Any, List, Optional, Tuple, Type, Union, overload
 
 from . import _abi, _call, values
-from ._call import Buffer, call, unsigned
-from .errors import InvalidArgument, OutOfBounds, error_of
+from ._call import Buffer, call, taken, unsigned
+from .errors import Error, InvalidArgument, OutOfBounds, error_of
 
 PAGE_BYTES = 65536
 
@@ -38,8 +38,12 @@ class Session:
         self._handle = handle
 
     def close(self) -> None:
-        """Ends the session: the lease is free, what was not published is dropped. Once more does nothing."""
-        self._handle = None
+        """Ends the session: the lease is free, what was not published is dropped. Raises what went wrong with that; it
+        is closed all the same, and once more does nothing. While another thread is inside a call the session ends when
+        that call does, and nothing is raised. Without close() it ends with its last reference."""
+        handle, self._handle = self._handle, None
+        if handle is not None and _call.references(handle) <= _call.REFERENCES_OF_ONE:
+            call(_lib.ps_session_end, handle)
 
     @property
     def closed(self) -> bool:
@@ -51,7 +55,12 @@ class Session:
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except Error:
+            # What was raised inside is what the program has to hear of.
+            if kind is None:
+                raise
 
     @property
     def size(self) -> int:
@@ -116,6 +125,18 @@ class Session:
         """Returns once everything before survives loss of power; publishes it where the session does so on_flush."""
         call(_lib.ps_session_flush, self._handle)
 
+    def commit(self) -> None:
+        """As flush(), unless a change of this session failed since the last that went well: then InvalidArgument, and
+        nothing is published."""
+        call(_lib.ps_session_commit, self._handle)
+
+    @property
+    def atomic_write_bytes(self) -> int:
+        """The most bytes of a write that is applied whole or not at all. PAGE_BYTES: of one within a page. 1: none."""
+        number = ctypes.c_uint64()
+        call(_lib.ps_session_atomic_write_bytes, self._handle, _byref(number))
+        return number.value
+
     def discard(self) -> None:
         """writer: drops what is not published; fork: back to the version at opening."""
         call(_lib.ps_session_discard, self._handle)
@@ -129,35 +150,47 @@ class Session:
 
     def refresh(self) -> values.Refreshed:
         """Moves a pin, or a fork's base, to the newest version, and says what changed."""
-        found = ctypes.POINTER(_abi.CRefreshed)()
-        call(_lib.ps_session_refresh, self._handle, _byref(found))
+        return taken(
+            _lib.ps_session_refresh, self._handle, (), _abi.CRefreshed,
+            values.refreshed_of, _lib.ps_refreshed_free,
+        )  # fmt: skip
+
+    def break_lease(self, epoch: int = 0) -> Optional[values.Holder]:
+        """Takes the lease of this store from the writer with this epoch (0: whichever). Returns who that was."""
+        found = ctypes.POINTER(_abi.CHolder)()
+        call(_lib.ps_session_break_lease, self._handle, unsigned("epoch", epoch), _byref(found))
+        if not found:
+            return None
         try:
-            return values.refreshed_of(found.contents)
+            return values.holder_of(found.contents)
         finally:
-            _lib.ps_refreshed_free(found)
+            _lib.ps_holder_free(found)
+
+    def lost(self) -> Optional[Error]:
+        """Why this session can't go on: LeaseLost, or what has ended its connection. None while it can. Takes in what
+        the daemon has said meanwhile, without a round trip and without waiting for it."""
+        try:
+            call(_lib.ps_session_lost, self._handle)
+        except Error as error:
+            return error
+        return None
 
     def stat(self) -> values.Stat:
         """A report on the store."""
-        found = ctypes.POINTER(_abi.CStat)()
-        call(_lib.ps_session_stat, self._handle, _byref(found))
-        try:
-            return values.stat_of(found.contents)
-        finally:
-            _lib.ps_stat_free(found)
+        return taken(
+            _lib.ps_session_stat, self._handle, (), _abi.CStat,
+            values.stat_of, _lib.ps_stat_free,
+        )  # fmt: skip
 
     def data_ranges(self, offset: int = 0, length: Optional[int] = None) -> List[values.Range]:
         """What of it may hold something other than zeros. Without a length: up to the end."""
         if length is None:
             length = max(self.size - offset, 0)
-        found = ctypes.POINTER(_abi.CRanges)()
-        call(
-            _lib.ps_session_data_ranges, self._handle, unsigned("offset", offset), unsigned("length", length),
-            _byref(found),
+        return taken(
+            _lib.ps_session_data_ranges, self._handle,
+            (unsigned("offset", offset), unsigned("length", length)), _abi.CRanges,
+            lambda found: values.ranges_of(found.ranges, found.count), _lib.ps_ranges_free,
         )  # fmt: skip
-        try:
-            return values.ranges_of(found.contents.ranges, found.contents.count)
-        finally:
-            _lib.ps_ranges_free(found)
 
     def traffic(self) -> values.Traffic:
         """What the session has cost so far. Costs no round trip."""
@@ -217,7 +250,7 @@ class Session:
 
 
 class Daemon:
-    """Lists, makes and removes a daemon's stores. `pageserver.daemon()` makes one. Any thread may call it."""
+    """Lists, makes and removes a daemon's stores, shows who uses them, ends sessions. `pageserver.daemon()` makes one. Any thread may call it."""
 
     __slots__ = ("_handle",)
     _handle: Optional[_call.Handle]
@@ -243,26 +276,59 @@ class Daemon:
         return took.value / 1e9
 
     def describe(self) -> values.DaemonInfo:
-        found = ctypes.POINTER(_abi.CDaemonInfo)()
-        call(_lib.ps_daemon_describe, self._handle, _byref(found))
-        try:
-            return values.daemon_info_of(found.contents)
-        finally:
-            _lib.ps_daemon_info_free(found)
+        return taken(
+            _lib.ps_daemon_describe, self._handle, (), _abi.CDaemonInfo,
+            values.daemon_info_of, _lib.ps_daemon_info_free,
+        )  # fmt: skip
 
     def list(self) -> List[values.Store]:
-        found = ctypes.POINTER(_abi.CStores)()
-        call(_lib.ps_daemon_list, self._handle, _byref(found))
-        try:
-            return values.stores_of(found.contents)
-        finally:
-            _lib.ps_stores_free(found)
+        return taken(
+            _lib.ps_daemon_list, self._handle, (), _abi.CStores,
+            values.stores_of, _lib.ps_stores_free,
+        )  # fmt: skip
 
     def create(self, store: str, pages: int = 0) -> None:
         call(_lib.ps_daemon_create, self._handle, store.encode(), unsigned("pages", pages))
 
     def remove(self, store: str) -> None:
         call(_lib.ps_daemon_remove, self._handle, store.encode())
+
+    def sessions(self, store: Optional[str] = None) -> List[values.SessionReport]:
+        """Who is connected, and what each does; with `store` only those on it, or waiting for it. Answered also while
+        stores hang."""
+        return taken(
+            _lib.ps_daemon_sessions, self._handle, (store.encode() if store else None,), _abi.CSessions,
+            values.sessions_of, _lib.ps_sessions_free,
+        )  # fmt: skip
+
+    def whoami(self, store: Optional[str] = None) -> values.WhoAmI:
+        """Whom the daemon takes this client for, and what it may do with `store`, or with every store."""
+        return taken(
+            _lib.ps_daemon_whoami, self._handle, (store.encode() if store else None,), _abi.CIdentity,
+            values.who_am_i_of, _lib.ps_identity_free,
+        )  # fmt: skip
+
+    def load(self, store: Optional[str] = None) -> values.Load:
+        """What waits and hangs: of the daemon, and of `store`, or of all stores together."""
+        return taken(
+            _lib.ps_daemon_load, self._handle, (store.encode() if store else None,), _abi.CLoad,
+            values.load_of, _lib.ps_load_free,
+        )  # fmt: skip
+
+    def kick(self, session: int, reason: str = "") -> values.Kicked:
+        """Ends a session, whatever it does. Its client's calls raise ConnectionLost from then on, with a text that names
+        who asked for this, and `reason`. NotFound where there is none any more."""
+        return taken(
+            _lib.ps_daemon_kick, self._handle, (0, unsigned("session", session), reason.encode()), _abi.CKicked,
+            values.kicked_of, _lib.ps_kicked_free,
+        )  # fmt: skip
+
+    def kick_connection(self, connection: int, reason: str = "") -> values.Kicked:
+        """The same with a connection, which may have no session."""
+        return taken(
+            _lib.ps_daemon_kick, self._handle, (1, unsigned("connection", connection), reason.encode()), _abi.CKicked,
+            values.kicked_of, _lib.ps_kicked_free,
+        )  # fmt: skip
 
     def break_lease(self, store: str, epoch: int = 0) -> Optional[values.Holder]:
         """Takes the lease from the writer with this epoch (0: whichever). Returns who that was."""
@@ -289,12 +355,22 @@ def open(
     request_timeout: Optional[float] = None,
     poll_us: Optional[int] = None,
     cache_bytes: Optional[int] = None,
+    token: Optional[str] = None,
+    token_file: Optional[_call.Path] = None,
+    tls_ca: Optional[_call.Path] = None,
+    tls_certificate: Optional[_call.Path] = None,
+    tls_key: Optional[_call.Path] = None,
+    tls_name: Optional[str] = None,
 ) -> Session:
     """Opens what `uri` names: pageserver://HOST[:PORT]/STORE, pageserver+unix:///STORE?socket=PATH, file:PATH, a plain
-    path, heap:, store:PATH. What is given beside it wins over it; times are in seconds."""
+    path, heap:, store:PATH; pageservers:// goes through TLS. What is given beside it wins over it; times are in seconds.
+
+    `token`, or the file that has it, and over TLS a certificate with its key say who this is, for a daemon that gives
+    rights by that; without a token PAGESERVER_TOKEN of the environment is taken."""
     chosen = _call.options(
-        access, view, publish, wait, name, client_name, connect_timeout, request_timeout, poll_us, cache_bytes
-    )
+        access, view, publish, wait, name, client_name, connect_timeout, request_timeout, poll_us, cache_bytes,
+        token, token_file, tls_ca, tls_certificate, tls_key, tls_name,
+    )  # fmt: skip
     return Session(_call.opened(_lib.ps_session_open, _lib.ps_session_close, uri, chosen))
 
 
@@ -305,9 +381,18 @@ def daemon(
     connect_timeout: Optional[float] = None,
     request_timeout: Optional[float] = None,
     poll_us: Optional[int] = None,
+    token: Optional[str] = None,
+    token_file: Optional[_call.Path] = None,
+    tls_ca: Optional[_call.Path] = None,
+    tls_certificate: Optional[_call.Path] = None,
+    tls_key: Optional[_call.Path] = None,
+    tls_name: Optional[str] = None,
 ) -> Daemon:
-    """Connects to pageserver://HOST[:PORT] or pageserver+unix:///?socket=PATH."""
+    """Connects to pageserver://HOST[:PORT], pageservers://HOST[:PORT] or pageserver+unix:///?socket=PATH. Options are those
+    of `open()`."""
     chosen = _call.options(
-        client_name=client_name, connect_timeout=connect_timeout, request_timeout=request_timeout, poll_us=poll_us
-    )
+        client_name=client_name, connect_timeout=connect_timeout, request_timeout=request_timeout, poll_us=poll_us,
+        token=token, token_file=token_file, tls_ca=tls_ca, tls_certificate=tls_certificate, tls_key=tls_key,
+        tls_name=tls_name,
+    )  # fmt: skip
     return Daemon(_call.opened(_lib.ps_daemon_open, _lib.ps_daemon_close, uri, chosen))

@@ -69,23 +69,25 @@ class Server:
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:
-            self.address = self._wait_until_it_serves(ready)
+            self.addresses = self._wait_until_it_serves(ready)
+            self.address = self.addresses[0]
         except BaseException:
             self.close()
             raise
 
-    def _wait_until_it_serves(self, ready: str) -> str:
+    def _wait_until_it_serves(self, ready: str) -> List[str]:
+        """HOST:PORT of each listener."""
         until = time.monotonic() + START_TIMEOUT
         # The file is renamed into place once the daemon serves.
         while not os.path.exists(ready):
             if self._keeper.poll() is not None or time.monotonic() > until:
                 raise ProviderError(f"the daemon does not serve; it said: {self.log()}")
             time.sleep(0.002)
-        with open(ready, encoding="utf-8") as lines:
-            for line in lines:
-                host, _, port = line.strip().rpartition(":")
-                if host and port.isdigit():
-                    return f"{host}:{port}"
+        with open(ready, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+        addresses = [line for line in lines if line.rpartition(":")[0] and line.rpartition(":")[2].isdigit()]
+        if addresses:
+            return addresses
         raise ProviderError(f"the daemon serves, and {ready} names no address")
 
     def log(self) -> str:

@@ -18,6 +18,31 @@ pub struct HelloAnswer {
     pub server_name: String,
 }
 
+/// What an opening of a store found beside its image after a kill or a loss of power, and replayed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// When it was done: milliseconds since 1970-01-01 UTC.
+    pub unix_ms: i64,
+    /// Of the log that was found.
+    pub log_bytes: u64,
+    /// Of the log, that counted.
+    pub log_files: u64,
+    /// Publishes that were replayed.
+    pub records: u64,
+    /// Of the image after that.
+    pub pages: u64,
+    /// Files of the log behind the last publish that counted.
+    pub dropped_files: u64,
+    /// Whole publishes there, which could not be replayed.
+    pub dropped_records: u64,
+    /// Files of the log that were kept under another name.
+    pub kept_count: u32,
+    /// Their names, as many as fit an answer. Not in a list.
+    pub kept_files: Vec<String>,
+    /// Not empty: more than a torn end was dropped, why, and what a person can do. Not in a list.
+    pub warning: String,
+}
+
 /// A store in the daemon's list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListEntry {
@@ -29,6 +54,10 @@ pub struct ListEntry {
     pub read_only: bool,
     /// The daemon has it open.
     pub open: bool,
+    /// The last one since the daemon began, without its texts.
+    pub recovery: Option<Recovery>,
+    /// That recovery has a warning, which a report on the store says.
+    pub recovery_warned: bool,
 }
 
 /// What a session begins with.
@@ -87,6 +116,42 @@ pub struct HolderStat {
     pub publish: Publish,
 }
 
+/// What waits at a daemon, and what hangs: of the daemon as a whole, and of one store. Work for a disk is stuck when it
+/// has gone on for 100 milliseconds without an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Of the daemon, whatever they do.
+    pub connections: u64,
+    /// Of the daemon: requests that wait for the directory of its stores.
+    pub directory_requests: u64,
+    /// Of the daemon: work for disks that waits for a thread.
+    pub disk_calls_waiting: u64,
+    /// Of the daemon: work for disks that has one.
+    pub disk_calls_running: u64,
+    /// Of the daemon: so many threads for that there may be.
+    pub disk_threads_max: u64,
+    /// Of the store: work for its disk that waits, for whatever reason.
+    pub store_calls_waiting: u64,
+    /// Of the store: work for its disk that is stuck.
+    pub store_calls_stuck: u64,
+    /// For how long the oldest of these has been; 0 without one.
+    pub stuck_ms: u64,
+}
+
+pub(super) fn load(reader: &mut Reader<'_>) -> Result<Load, Fault> {
+    Ok(Load {
+        connections: reader.u64()?,
+        directory_requests: reader.u64()?,
+        disk_calls_waiting: reader.u64()?,
+        disk_calls_running: reader.u64()?,
+        disk_threads_max: reader.u64()?,
+        store_calls_waiting: reader.u64()?,
+        store_calls_stuck: reader.u64()?,
+        stuck_ms: reader.u64()?,
+    })
+}
+
 /// A report on one store, for people and monitoring. Its numbers belong to nearly the same moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the document has them, by the same names
@@ -109,6 +174,30 @@ pub struct Stat {
     pub image_warning: String,
     pub writer: Option<HolderStat>,
     pub oldest_holder: Option<HolderStat>,
+    pub load: Option<Load>,
+    pub recovery: Option<Recovery>,
+}
+
+/// Whom a daemon takes a client for, and what that client may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WhoAmI {
+    /// `token:NAME`, `uid:NUMBER` or `anyone`.
+    pub identity: String,
+    /// Bits: 1 read, 2 fork, 4 write, 8 create, 16 remove, 32 admin; others are of later versions.
+    pub rights: u32,
+    /// For people: which rules give them.
+    pub why: String,
+}
+
+fn whoami(payload: &[u8]) -> Result<WhoAmI, Fault> {
+    let mut reader = Reader::new("whoami answer", payload);
+    let rights = reader.u32()?;
+    let lengths = (usize::from(reader.u16()?), usize::from(reader.u16()?));
+    let identity = reader.text(lengths.0, NAME_BYTES_MAX, "identity")?.to_owned();
+    let why = reader.text(lengths.1, MESSAGE_BYTES_MAX, "why")?.to_owned();
+    reader.end()?;
+    Ok(WhoAmI { identity, rights, why })
 }
 
 /// An answer with status `ok`.
@@ -140,6 +229,17 @@ pub enum Answer<'a> {
     BreakLease {
         broken: Option<HolderStat>,
     },
+    Sessions {
+        more: bool,
+        described_until: u64,
+        load: Load,
+        entries: Vec<SessionReport>,
+    },
+    Kick {
+        released: bool,
+        kicked: Box<SessionReport>,
+    },
+    Whoami(WhoAmI),
     /// Of `create`, `remove`, `write`, `zero` and `close`.
     Nothing,
 }
@@ -172,6 +272,9 @@ impl<'a> Answer<'a> {
             Operation::REFRESH => Answer::Refresh(refresh(payload)?),
             Operation::STAT => Answer::Stat(Box::new(stat(payload)?)),
             Operation::BREAK_LEASE => break_lease(payload)?,
+            Operation::SESSIONS => sessions::sessions(payload)?,
+            Operation::KICK => sessions::kick(payload)?,
+            Operation::WHOAMI => Answer::Whoami(whoami(payload)?),
             Operation::CREATE => nothing("create answer", payload)?,
             Operation::REMOVE => nothing("remove answer", payload)?,
             Operation::WRITE => nothing("write answer", payload)?,
@@ -239,12 +342,30 @@ fn list(payload: &[u8]) -> Result<Answer<'_>, Fault> {
     }
     let mut entries = Vec::with_capacity(count);
     let mut name_bytes = [0; LIST_ENTRIES_MAX];
-    for bytes in name_bytes.iter_mut().take(count) {
+    let mut has_recovery = [false; LIST_ENTRIES_MAX];
+    for (bytes, has_recovery) in name_bytes.iter_mut().zip(&mut has_recovery).take(count) {
         let pages = reader.u64()?;
         *bytes = usize::from(reader.u16()?);
-        let flags = reader.flags(3)?;
+        let flags = reader.flags(15)?;
+        *has_recovery = flags & 4 != 0;
         reader.reserved(5)?;
-        entries.push(ListEntry { store: String::new(), pages, read_only: flags & 1 != 0, open: flags & 2 != 0 });
+        entries.push(ListEntry {
+            pages,
+            read_only: flags & 1 != 0,
+            open: flags & 2 != 0,
+            recovery_warned: flags & 8 != 0,
+            ..ListEntry::default()
+        });
+    }
+    for (entry, has_recovery) in entries.iter_mut().zip(has_recovery) {
+        if !has_recovery {
+            continue;
+        }
+        let record = recovery_record(&mut reader)?;
+        if record.warning_bytes != 0 || record.kept_files_bytes != 0 {
+            return reader.fault("announces texts of a recovery, which only a stat has");
+        }
+        entry.recovery = Some(record.recovery);
     }
     for (entry, bytes) in entries.iter_mut().zip(name_bytes) {
         entry.store = reader.text(bytes, STORE_NAME_BYTES_MAX, "store name")?.to_owned();
@@ -327,6 +448,44 @@ fn texts(reader: &mut Reader<'_>, record: Option<Record>) -> Result<Option<Holde
     }
 }
 
+/// A recovery's record, and how long the two texts are that come last.
+struct RecoveryRecord {
+    recovery: Recovery,
+    warning_bytes: usize,
+    kept_files_bytes: usize,
+}
+
+fn recovery_record(reader: &mut Reader<'_>) -> Result<RecoveryRecord, Fault> {
+    let recovery = Recovery {
+        unix_ms: reader.i64()?,
+        log_bytes: reader.u64()?,
+        log_files: reader.u64()?,
+        records: reader.u64()?,
+        pages: reader.u64()?,
+        dropped_files: reader.u64()?,
+        dropped_records: reader.u64()?,
+        kept_count: reader.u32()?,
+        ..Recovery::default()
+    };
+    let (warning_bytes, kept_files_bytes) = (usize::from(reader.u16()?), usize::from(reader.u16()?));
+    Ok(RecoveryRecord { recovery, warning_bytes, kept_files_bytes })
+}
+
+/// The block of a stat answer: the record and its texts.
+fn recovery(reader: &mut Reader<'_>) -> Result<Recovery, Fault> {
+    let RecoveryRecord { mut recovery, warning_bytes, kept_files_bytes } = recovery_record(reader)?;
+    recovery.warning = reader.text(warning_bytes, MESSAGE_BYTES_MAX, "recovery's warning")?.to_owned();
+    let names = reader.text(kept_files_bytes, MESSAGE_BYTES_MAX, "list of kept files")?;
+    if !names.is_empty() {
+        recovery.kept_files = names.split('/').map(str::to_owned).collect();
+    }
+    let kept = &recovery.kept_files;
+    if kept.iter().any(String::is_empty) || kept.len() as u64 > u64::from(recovery.kept_count) {
+        return reader.fault("lists an empty name among the kept files, or more of them than it counts");
+    }
+    Ok(recovery)
+}
+
 fn stat(payload: &[u8]) -> Result<Stat, Fault> {
     let mut reader = Reader::new("stat answer", payload);
     let mut stat = Stat {
@@ -347,7 +506,7 @@ fn stat(payload: &[u8]) -> Result<Stat, Fault> {
     let store_bytes = usize::from(reader.u16()?);
     let sync_error_bytes = usize::from(reader.u16()?);
     let warning_bytes = usize::from(reader.u16()?);
-    let flags = reader.flags(7)?;
+    let flags = reader.flags(7 | FEATURE_RECOVERY as u8 | FEATURE_LOAD as u8)?;
     reader.reserved(1)?;
     stat.read_only = flags & 1 != 0;
     let writer = if flags & 2 != 0 { Some(record(&mut reader)?) } else { None };
@@ -357,6 +516,12 @@ fn stat(payload: &[u8]) -> Result<Stat, Fault> {
     stat.image_warning = reader.text(warning_bytes, MESSAGE_BYTES_MAX, "image warning")?.to_owned();
     stat.writer = texts(&mut reader, writer)?;
     stat.oldest_holder = texts(&mut reader, oldest)?;
+    if u64::from(flags) & FEATURE_RECOVERY != 0 {
+        stat.recovery = Some(recovery(&mut reader)?);
+    }
+    if u64::from(flags) & FEATURE_LOAD != 0 {
+        stat.load = Some(load(&mut reader)?);
+    }
     reader.end()?;
     Ok(stat)
 }

@@ -70,8 +70,12 @@ numbered! { Operation, "operation",
     BREAK_LEASE = 17, "break_lease";
     CLOSE = 18, "close";
     COMMIT = 19, "commit";
+    SESSIONS = 20, "sessions";
+    KICK = 21, "kick";
+    WHOAMI = 22, "whoami";
     LEASE_LOST = 128, "lease_lost";
     GOODBYE = 129, "goodbye";
+    WAITING = 130, "waiting";
 }
 
 /// A status's number, also one that this crate does not know.
@@ -97,6 +101,7 @@ numbered! { Status, "status",
     INVALID_ARGUMENT = 15, "invalid_argument";
     PERMISSION_DENIED = 16, "permission_denied";
     DAMAGED = 17, "damaged";
+    KICKED = 18, "kicked";
 }
 
 impl Status {
@@ -113,7 +118,7 @@ impl Status {
             Status::NOT_FOUND => ErrorKind::NotFound,
             Status::ALREADY_EXISTS => ErrorKind::AlreadyExists,
             Status::PROTOCOL_ERROR => ErrorKind::ProtocolError,
-            Status::STOPPING => ErrorKind::ConnectionLost,
+            Status::STOPPING | Status::KICKED => ErrorKind::ConnectionLost,
             Status::TIMED_OUT => ErrorKind::TimedOut,
             Status::UNSUPPORTED => ErrorKind::Unsupported,
             Status::INVALID_ARGUMENT => ErrorKind::InvalidArgument,

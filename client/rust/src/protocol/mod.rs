@@ -5,11 +5,16 @@ mod answer;
 mod frame;
 mod reader;
 mod request;
+mod sessions;
 
-pub use answer::{decode_message, Answer, HelloAnswer, HolderStat, ListEntry, OpenAnswer, Refreshed, Size, Stat};
+pub use answer::{
+    decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, Recovery, Refreshed, Size, Stat,
+    WhoAmI,
+};
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
 pub use reader::Fault;
 pub use request::{encode_head, Request};
+pub use sessions::{SessionReport, SessionState, WaitsFor};
 
 pub(crate) use frame::{FLAG_ANSWER, FLAG_NOTICE};
 pub(crate) use request::{is_session_name, is_store_name};
@@ -18,6 +23,8 @@ pub(crate) use request::{is_session_name, is_store_name};
 pub const PAGE_SIZE: u64 = 65536;
 /// The TCP port where a URI names none.
 pub const DEFAULT_PORT: u16 = 6553;
+/// The same for TLS.
+pub const DEFAULT_TLS_PORT: u16 = 6554;
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// The most bytes that a frame's payload has before hello is answered.
@@ -34,6 +41,10 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const MESSAGE_BYTES_MAX: usize = 2048;
 /// The most stores that one list answer names.
 pub const LIST_ENTRIES_MAX: usize = 32;
+/// The most connections in one answer.
+pub const SESSIONS_ENTRIES_MAX: usize = 48;
+/// The most bytes of the credentials in hello.
+pub const CREDENTIALS_BYTES_MAX: usize = 1024;
 /// The most ranges in one answer.
 pub const RANGES_MAX: usize = 4096;
 
@@ -43,8 +54,22 @@ pub const FEATURE_ZERO: u64 = 1;
 pub const FEATURE_DATA_RANGES: u64 = 2;
 /// The feature that allows the operation `commit`.
 pub const FEATURE_COMMIT: u64 = 4;
+/// The feature that puts what was recovered into the answers of `stat` and `list`.
+pub const FEATURE_RECOVERY: u64 = 8;
+/// The feature that allows the operations `sessions` and `kick`.
+pub const FEATURE_SESSIONS: u64 = 16;
+/// The feature that has a `stat` answer say what waits and hangs.
+pub const FEATURE_LOAD: u64 = 32;
+/// The feature that allows credentials in hello, and the operation `whoami`.
+pub const FEATURE_IDENTITY: u64 = 64;
 /// The features that this crate can use.
-pub const FEATURES_ALL: u64 = FEATURE_ZERO | FEATURE_DATA_RANGES | FEATURE_COMMIT;
+pub const FEATURES_ALL: u64 = FEATURE_ZERO
+    | FEATURE_DATA_RANGES
+    | FEATURE_COMMIT
+    | FEATURE_RECOVERY
+    | FEATURE_SESSIONS
+    | FEATURE_LOAD
+    | FEATURE_IDENTITY;
 
 /// What a session may do. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

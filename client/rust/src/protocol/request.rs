@@ -9,23 +9,74 @@ use crate::error::is_unsafe;
 #[allow(missing_docs)] // the document has them, by the same names
 #[non_exhaustive]
 pub enum Request<'a> {
-    Hello { version_min: u16, version_max: u16, payload_bytes_max: u32, features: u64, client_name: &'a str },
-    Ping { echo: &'a [u8] },
-    List { after: &'a str },
-    Create { store: &'a str, pages: u64 },
-    Remove { store: &'a str },
-    Open { access: Access, view: View, publish: Publish, wait_ms: u32, store: &'a str, session_name: &'a str },
+    Hello {
+        version_min: u16,
+        version_max: u16,
+        payload_bytes_max: u32,
+        features: u64,
+        client_name: &'a str,
+        credentials: &'a str,
+    },
+    Ping {
+        echo: &'a [u8],
+    },
+    List {
+        after: &'a str,
+    },
+    Create {
+        store: &'a str,
+        pages: u64,
+    },
+    Remove {
+        store: &'a str,
+    },
+    Open {
+        access: Access,
+        view: View,
+        publish: Publish,
+        wait_ms: u32,
+        store: &'a str,
+        session_name: &'a str,
+    },
     Size,
-    Grow { new_pages: u64 },
-    Read { offset: u64, length: u32 },
-    Write { offset: u64, data: &'a [u8] },
-    Zero { offset: u64, length: u64 },
-    DataRanges { offset: u64, length: u64 },
+    Grow {
+        new_pages: u64,
+    },
+    Read {
+        offset: u64,
+        length: u32,
+    },
+    Write {
+        offset: u64,
+        data: &'a [u8],
+    },
+    Zero {
+        offset: u64,
+        length: u64,
+    },
+    DataRanges {
+        offset: u64,
+        length: u64,
+    },
     Flush,
     Discard,
     Refresh,
     Stat,
-    BreakLease { epoch: u64 },
+    BreakLease {
+        epoch: u64,
+    },
+    Sessions {
+        after: u64,
+        store: &'a str,
+    },
+    Kick {
+        id: u64,
+        is_connection: bool,
+        reason: &'a str,
+    },
+    Whoami {
+        store: &'a str,
+    },
     Close,
     Commit,
 }
@@ -68,6 +119,9 @@ impl Request<'_> {
             Request::Refresh => Operation::REFRESH,
             Request::Stat => Operation::STAT,
             Request::BreakLease { .. } => Operation::BREAK_LEASE,
+            Request::Sessions { .. } => Operation::SESSIONS,
+            Request::Kick { .. } => Operation::KICK,
+            Request::Whoami { .. } => Operation::WHOAMI,
             Request::Close => Operation::CLOSE,
             Request::Commit => Operation::COMMIT,
         }
@@ -86,23 +140,25 @@ impl Request<'_> {
 
     fn encode_payload(&self, out: &mut Vec<u8>) {
         match *self {
-            Request::Hello { version_min, version_max, payload_bytes_max, features, client_name } => {
+            Request::Hello { version_min, version_max, payload_bytes_max, features, client_name, credentials } => {
                 out.extend_from_slice(&version_min.to_le_bytes());
                 out.extend_from_slice(&version_max.to_le_bytes());
                 out.extend_from_slice(&payload_bytes_max.to_le_bytes());
                 out.extend_from_slice(&features.to_le_bytes());
                 put_length(client_name, out);
-                out.extend_from_slice(&[0; 2 + 4]); // no credentials, reserved
+                put_length(credentials, out);
+                out.extend_from_slice(&[0; 4]); // reserved
                 out.extend_from_slice(client_name.as_bytes());
+                out.extend_from_slice(credentials.as_bytes());
             }
             Request::Ping { echo } => out.extend_from_slice(echo),
-            Request::List { after: text } | Request::Remove { store: text } => {
+            Request::List { after: text } | Request::Remove { store: text } | Request::Whoami { store: text } => {
                 put_length(text, out);
                 out.extend_from_slice(&[0; 6]);
                 out.extend_from_slice(text.as_bytes());
             }
-            Request::Create { store, pages } => {
-                out.extend_from_slice(&pages.to_le_bytes());
+            Request::Create { store, pages: number } | Request::Sessions { after: number, store } => {
+                out.extend_from_slice(&number.to_le_bytes());
                 put_length(store, out);
                 out.extend_from_slice(&[0; 6]);
                 out.extend_from_slice(store.as_bytes());
@@ -116,6 +172,13 @@ impl Request<'_> {
                 out.extend_from_slice(&[0; 4]);
                 out.extend_from_slice(store.as_bytes());
                 out.extend_from_slice(session_name.as_bytes());
+            }
+            Request::Kick { id, is_connection, reason } => {
+                out.extend_from_slice(&id.to_le_bytes());
+                out.extend_from_slice(&[u8::from(is_connection), 0]);
+                put_length(reason, out);
+                out.extend_from_slice(&[0; 4]);
+                out.extend_from_slice(reason.as_bytes());
             }
             Request::Grow { new_pages: number } | Request::BreakLease { epoch: number } => {
                 out.extend_from_slice(&number.to_le_bytes());

@@ -311,6 +311,26 @@ TEST_CASE("C, async: what is outstanding when the session is closed never runs")
   CHECK(outcome.runs == 0);
 }
 
+TEST_CASE("C, async: an end says that the lease is free, and nothing is started behind it") {
+  Served served;
+  for (int round = 0; round < 10; ++round) {
+    const auto session = served.open();
+    Outcome grown, ended;
+    REQUIRE(ps_async_grow(session.get(), 1, done_pages, &grown, nullptr) == PS_OK);
+    REQUIRE(ps_async_end(session.get(), 0, done, &ended, nullptr) == PS_OK);
+    ps_error error = no_error();
+    CHECK(ps_async_grow(session.get(), 1, done_pages, &grown, &error) == PS_INVALID_ARGUMENT);
+    run(session.get());
+    CHECK(grown.runs == 1);
+    CHECK(grown.number == static_cast<std::uint64_t>(round));
+    CHECK(ended.runs == 1);
+    CHECK(ended.code == PS_OK);
+    // Also once the daemon has closed the connection.
+    run(session.get());
+    // The next writer comes while the handle is still there.
+  }
+}
+
 TEST_CASE("C, async: a wait ends when its time is over, and the session goes on") {
   Served served;
   const auto session = served.open();

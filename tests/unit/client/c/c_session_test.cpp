@@ -62,6 +62,26 @@ TEST_CASE("C: the library tells its version, and the header the same") {
   CHECK(PS_VERSION_NUMBER == major * 1'000'000 + minor * 1'000 + patch);
 }
 
+TEST_CASE("C: a commit publishes nothing behind a refused change, and is for sessions only") {
+  Daemon daemon{{"--store", "demo={dir}/demo.img"}};
+  const auto writer = c_session(daemon.unix_uri("demo", "publish=on_flush"));
+  const auto reader = c_session(daemon.unix_uri("demo", "access=read"));
+  std::uint64_t pages = 0;
+  CHECK(ps_session_grow(writer.get(), 1, nullptr, nullptr) == PS_OK);
+  CHECK(ps_session_write(writer.get(), 1u << 30, "x", 1, nullptr) == PS_OUT_OF_BOUNDS);
+  ps_error error = no_error();
+  check_refused(ps_session_commit(writer.get(), &error), error, PS_INVALID_ARGUMENT, "a write was refused");
+  CHECK(ps_session_pages(reader.get(), &pages, nullptr) == PS_OK);
+  CHECK(pages == 0);
+  CHECK(ps_session_discard(writer.get(), nullptr) == PS_OK);
+  CHECK(ps_session_grow(writer.get(), 2, nullptr, nullptr) == PS_OK);
+  CHECK(ps_session_commit(writer.get(), nullptr) == PS_OK);
+  CHECK(ps_session_pages(reader.get(), &pages, nullptr) == PS_OK);
+  CHECK(pages == 2);
+  const auto heap = c_session("heap:");
+  CHECK(ps_session_commit(heap.get(), nullptr) == PS_UNSUPPORTED);
+}
+
 TEST_CASE("C: each code has a name, and an unknown one too") {
   CHECK(std::string{ps_code_name(PS_OK)} == "ok");
   CHECK(std::string{ps_code_name(PS_OUT_OF_BOUNDS)} == "out_of_bounds");
@@ -393,6 +413,90 @@ TEST_CASE("C: a daemon's stores are listed, made and removed, and a lease is bro
   check_refused(ps_daemon_list(d, &found, &error), error, PS_CONNECTION_LOST, "");
 }
 
+TEST_CASE("C: a child after fork is told at once that the connection to a daemon is its parent's") {
+  Daemon daemon{{"--store", "demo={dir}/demo.img"}};
+  const auto handle = c_daemon(daemon.server_uri());
+  ps_daemon* const d = handle.get();
+  const ps_daemon_info* known = nullptr;
+  REQUIRE(::kill(daemon.pid(), SIGSTOP) == 0);
+  std::atomic<bool> begun{false};
+  int asked = -1;
+  std::thread asking([&] {
+    begun = true;
+    asked = ps_daemon_ping(d, nullptr, nullptr);  // inside, as long as the daemon stands still
+  });
+  while (!begun) std::this_thread::yield();
+  for (int i = 0; i < 5; ++i) {
+    Child child([&](const auto& report) {
+      ::alarm(30);  // the end of one that waits for the parent's thread
+      const int status = ps_daemon_ping(d, nullptr, nullptr);
+      report(ps_code_name(status));
+      report(ps_code_name(ps_daemon_describe(d, &known, nullptr)));
+    });
+    CHECK(child.next_line() == ps_code_name(PS_CONNECTION_LOST));
+    CHECK(child.next_line() == ps_code_name(PS_OK));  // known since the connection was made
+  }
+  REQUIRE(::kill(daemon.pid(), SIGCONT) == 0);
+  asking.join();
+  CHECK(asked == PS_OK);
+}
+
+TEST_CASE("C: who uses a daemon is shown, and a session is ended") {
+  Daemon daemon{{"--store", "demo={dir}/demo.img", "--store", "other={dir}/other.img"}};
+  const auto handle = c_daemon(daemon.server_uri());
+  ps_daemon* const d = handle.get();
+  const auto writer = c_session(daemon.unix_uri("demo", "name=holder&publish=on_flush"));
+  REQUIRE(ps_session_grow(writer.get(), 1, nullptr, nullptr) == PS_OK);
+  REQUIRE(ps_session_flush(writer.get(), nullptr) == PS_OK);
+  const ps_sessions* all = nullptr;
+  REQUIRE(ps_daemon_sessions(d, "demo", &all, nullptr) == PS_OK);
+  REQUIRE(all->count == 1);
+  const ps_session_report& one = *all->sessions[0];
+  CHECK(one.size == sizeof(ps_session_report));
+  CHECK(one.state == PS_STATE_SESSION);
+  CHECK(one.waits_for == PS_WAITS_FOR_NOTHING);
+  CHECK(one.access == PS_ACCESS_WRITE);
+  CHECK(one.publish == PS_PUBLISH_ON_FLUSH);
+  CHECK(one.has_lease == 1);
+  CHECK(one.peer_known == 1);
+  CHECK(one.peer_uid == ::getuid());
+  CHECK(one.requests >= 2);
+  CHECK(std::string{one.store} == "demo");
+  CHECK(std::string{one.session_name} == "holder");
+  const std::uint64_t id = one.session_id;
+  ps_sessions_free(all);
+  REQUIRE(ps_daemon_sessions(d, "other", &all, nullptr) == PS_OK);
+  CHECK(all->count == 0);
+  ps_sessions_free(all);
+  REQUIRE(ps_daemon_sessions(d, nullptr, &all, nullptr) == PS_OK);
+  CHECK(all->count == 2);
+  ps_sessions_free(all);
+  const ps_load* load = nullptr;
+  REQUIRE(ps_daemon_load(d, nullptr, &load, nullptr) == PS_OK);
+  CHECK(load->connections == 2);
+  CHECK(load->disk_threads_max > 0);
+  ps_load_free(load);
+
+  ps_error error = no_error();
+  check_refused(ps_daemon_sessions(d, "../up", &all, &error), error, PS_INVALID_ARGUMENT, "is no store's name");
+  check_refused(ps_daemon_kick(d, 7, id, nullptr, nullptr, &error), error, PS_INVALID_ARGUMENT, "PS_KICK_SESSION");
+  check_refused(ps_daemon_kick(d, PS_KICK_SESSION, id, "two\nlines", nullptr, &error), error, PS_INVALID_ARGUMENT, "");
+  const ps_kicked* kicked = nullptr;
+  REQUIRE(ps_daemon_kick(d, PS_KICK_SESSION, id, "enough", &kicked, nullptr) == PS_OK);
+  CHECK(kicked->released == 1);
+  CHECK(kicked->session->session_id == id);
+  ps_kicked_free(kicked);
+  check_refused(ps_session_write(writer.get(), 0, "x", 1, &error), error, PS_CONNECTION_LOST, "enough");
+  check_refused(ps_daemon_kick(d, PS_KICK_SESSION, id, nullptr, nullptr, &error), error, PS_NOT_FOUND, "no session");
+
+  const auto reader = c_session(daemon.unix_uri("demo", "access=read"));
+  const ps_stat* stat = nullptr;
+  REQUIRE(ps_session_stat(reader.get(), &stat, nullptr) == PS_OK);
+  REQUIRE(stat->load != nullptr);
+  CHECK(stat->load->store_calls_stuck == 0);
+  ps_stat_free(stat);
+}
+
 TEST_CASE("C: threads share a session, close those of others, and keep their errors apart") {
   Daemon daemon{{"--store", "demo={dir}/demo.img"}};
   for (const auto& uri : {std::string{"heap:"}, daemon.unix_uri("demo"), daemon.unix_uri("demo", "cache_bytes=1MiB")}) {
@@ -442,6 +546,42 @@ TEST_CASE("C: handles are closed in any order, before and after what they answer
     async.reset();
     ps_stat_free(stat);
   }}.join();
+}
+
+TEST_CASE("C: what a killed daemon's successor replayed is in a report and in a list, else there is nothing") {
+  Daemon daemon{{"--store", "demo={dir}/demo.img"}};
+  {
+    const auto session = c_session(daemon.unix_uri("demo"));
+    REQUIRE(ps_session_grow(session.get(), 2, nullptr, nullptr) == PS_OK);
+    write_text(session.get(), 0, "one");
+    const ps_stat* before = nullptr;
+    REQUIRE(ps_session_stat(session.get(), &before, nullptr) == PS_OK);
+    const CStat first{before};
+    CHECK(first->recovery == nullptr);
+  }
+  daemon.kill_hard();
+  daemon.start_again();
+  const ps_stat* found = nullptr;
+  REQUIRE(ps_session_stat(c_session(daemon.unix_uri("demo")).get(), &found, nullptr) == PS_OK);
+  const CStat stat{found};
+  REQUIRE(stat->recovery != nullptr);
+  CHECK(stat->recovery->size == sizeof(ps_recovery));
+  CHECK(stat->recovery->unix_ms > 0);
+  CHECK(stat->recovery->records == 2);
+  CHECK(stat->recovery->log_files == 1);
+  CHECK(stat->recovery->pages == 2);
+  CHECK(stat->recovery->kept_count == 0);
+  CHECK(stat->recovery->count == 0);
+  CHECK(stat->recovery->warned == 0);
+  CHECK(std::string{stat->recovery->warning}.empty());
+  const auto handle = c_daemon(daemon.server_uri());
+  const ps_stores* list = nullptr;
+  REQUIRE(ps_daemon_list(handle.get(), &list, nullptr) == PS_OK);
+  const CStores stores{list};
+  REQUIRE(stores->count == 1);
+  REQUIRE(stores->stores[0]->recovery != nullptr);
+  CHECK(stores->stores[0]->recovery->records == 2);
+  CHECK(stores->stores[0]->recovery->warned == 0);
 }
 
 TEST_CASE("C: in a child after fork a session of the parent's says so and leaves it alone") {

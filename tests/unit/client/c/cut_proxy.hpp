@@ -6,7 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -15,6 +14,8 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+
+#include "tests/support/relay.hpp"
 
 namespace pageserver::test {
 
@@ -92,17 +93,9 @@ private:
   }
 
   static bool pass(int from, int to, std::uint64_t limit, std::uint64_t& passed) {
-    std::array<char, 65'536> buffer;
-    const auto most = std::min<std::uint64_t>(buffer.size(), limit - passed);
-    const auto got = ::recv(from, buffer.data(), most, 0);
-    if (got <= 0) return false;
-    for (ssize_t sent = 0; sent < got;) {
-      const auto put = ::send(to, buffer.data() + sent, static_cast<std::size_t>(got - sent), MSG_NOSIGNAL);
-      if (put <= 0) return false;
-      sent += put;
-    }
-    passed += static_cast<std::uint64_t>(got);
-    return true;
+    const std::uint64_t now = relay(from, to, limit - passed);
+    passed += now;
+    return now != 0;
   }
 
   const std::string path_;

@@ -1,0 +1,14 @@
+// Why a TLS connection failed, for people: what it was, and what helps.
+#pragma once
+
+#include <string>
+
+struct ssl_st;
+
+namespace pageserver::tls {
+
+/// Of the error that the last call on `connection` left in this thread's queue, which is empty afterwards.
+/// `expected_name` is whom a client wanted to reach; `not_tls`: what came is something else.
+std::string fault_of(ssl_st* connection, bool is_server, const std::string& expected_name, bool not_tls);
+
+}  // namespace pageserver::tls

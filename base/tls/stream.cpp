@@ -1,0 +1,242 @@
+#include "base/tls/stream.hpp"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <new>
+
+#include "base/tls/faults.hpp"
+
+namespace pageserver::tls {
+
+/// What OpenSSL sends and receives goes through here: its own way is write(2), which raises SIGPIPE, and waits on a
+/// socket that blocks.
+struct Stream::Wire {
+  int socket = -1;
+  bool at_end = false;
+  bool gave_less = false;  ///< the last receive got less than there was room for
+  int error = 0;
+  int first_bytes = -1;  ///< two, as a number
+  std::uint64_t receives = 0;
+  std::uint64_t sends = 0;
+
+  /// A record begins with its kind, and then 3.
+  bool peer_speaks_tls() const noexcept {
+    const int kind = first_bytes >> 8;
+    return first_bytes < 0 || (kind >= 0x14 && kind <= 0x18 && (first_bytes & 0xff) == 3);
+  }
+
+  static int read(BIO* bio, char* into, int size) noexcept {
+    auto& wire = *static_cast<Wire*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    if (size <= 0) return 0;
+    ssize_t count = 0;
+    do {
+      ++wire.receives;
+      count = ::recv(wire.socket, into, static_cast<std::size_t>(size), MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    wire.gave_less = count < size;
+    if (count > 0) {
+      if (wire.first_bytes < 0 && count > 1)
+        wire.first_bytes = static_cast<unsigned char>(into[0]) << 8 | static_cast<unsigned char>(into[1]);
+      return static_cast<int>(count);
+    }
+    if (count == 0) {
+      wire.at_end = true;
+      return 0;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+      BIO_set_retry_read(bio);
+    else
+      wire.error = errno;
+    return -1;
+  }
+
+  static int write(BIO* bio, const char* from, int size) noexcept {
+    auto& wire = *static_cast<Wire*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    if (size <= 0) return 0;
+    // An alert would be no answer to it, and stand before the one that it understands.
+    if (!wire.peer_speaks_tls()) return size;
+    ssize_t count = 0;
+    do {
+      ++wire.sends;
+      count = ::send(wire.socket, from, static_cast<std::size_t>(size), MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (count < 0 && errno == EINTR);
+    if (count >= 0) return static_cast<int>(count);
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+      BIO_set_retry_write(bio);
+    else
+      wire.error = errno;
+    return -1;
+  }
+
+  static long control(BIO* bio, int command, long, void*) noexcept {
+    if (command == BIO_CTRL_FLUSH) return 1;
+    if (command == BIO_CTRL_EOF) return static_cast<Wire*>(BIO_get_data(bio))->at_end ? 1 : 0;
+    return 0;
+  }
+
+  static int create(BIO* bio) noexcept {
+    BIO_set_init(bio, 1);
+    return 1;
+  }
+
+  /// Made once, and never freed: streams may outlive static objects.
+  static const BIO_METHOD* method() {
+    static BIO_METHOD* const made = [] {
+      BIO_METHOD* const fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "pageserver");
+      if (fresh == nullptr) throw std::bad_alloc();
+      BIO_meth_set_read(fresh, read);
+      BIO_meth_set_write(fresh, write);
+      BIO_meth_set_ctrl(fresh, control);
+      BIO_meth_set_create(fresh, create);
+      return fresh;
+    }();
+    return made;
+  }
+};
+
+namespace {
+
+bool is_address(const std::string& name) {
+  unsigned char bytes[16];
+  return ::inet_pton(AF_INET, name.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, name.c_str(), bytes) == 1;
+}
+
+/// False for want of memory, or for a name that none can be.
+bool expect(SSL* connection, const std::string& name) {
+  if (is_address(name)) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(connection), name.c_str()) == 1;
+  SSL_set_hostflags(connection, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  // The macro of that name casts as C does.
+  const auto set_indication = [&] {
+    std::string copy = name;
+    return SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, copy.data()) == 1;
+  };
+  return SSL_set1_host(connection, name.c_str()) == 1 && set_indication();
+}
+
+}  // namespace
+
+Stream::Stream(const std::shared_ptr<const Context>& context, int socket, std::string expected_name)
+    : wire_(std::make_unique<Wire>()), context_(context), expected_name_(std::move(expected_name)) {
+  wire_->socket = socket;
+  // fe80::1%eth0: the zone is this machine's, and in no certificate.
+  if (expected_name_.find(':') != std::string::npos)
+    expected_name_.resize(std::min(expected_name_.find('%'), expected_name_.size()));
+  connection_ = SSL_new(context_->get());
+  BIO* const bio = connection_ == nullptr ? nullptr : BIO_new(Wire::method());
+  if (bio == nullptr || (!context_->is_server() && !expect(connection_, expected_name_))) {
+    BIO_free(bio);
+    SSL_free(connection_);
+    ERR_clear_error();
+    throw std::bad_alloc();
+  }
+  BIO_set_data(bio, wire_.get());
+  SSL_set_bio(connection_, bio, bio);
+  if (context_->is_server())
+    SSL_set_accept_state(connection_);
+  else
+    SSL_set_connect_state(connection_);
+}
+
+Stream::~Stream() { SSL_free(connection_); }
+
+Stream::Result Stream::judge(int result, bool is_write) noexcept {
+  if (result > 0) return Result::done;
+  switch (SSL_get_error(connection_, result)) {
+    case SSL_ERROR_WANT_READ: return Result::wants_read;
+    case SSL_ERROR_WANT_WRITE: return Result::wants_write;
+    case SSL_ERROR_ZERO_RETURN:
+      // In the middle of a handshake it is no end, but a refusal without a reason.
+      if (SSL_is_init_finished(connection_) == 1) return Result::end;
+      break;
+    case SSL_ERROR_SYSCALL:
+      if (wire_->at_end && wire_->error == 0 && SSL_is_init_finished(connection_) == 1) return Result::end;
+      break;
+    default: break;
+  }
+  // What the peer has said before it closed may still be read.
+  (is_write && wire_->error != 0 ? write_failed_ : failed_) = true;
+  try {
+    if (ERR_peek_error() != 0 && wire_->error == 0)
+      fault_ = fault_of(connection_, context_->is_server(), expected_name_, !peer_speaks_tls());
+    else if (wire_->error != 0)
+      fault_ = std::strerror(wire_->error);
+    else
+      fault_ = "the other side closed the connection in the middle of the handshake";
+  } catch (const std::exception&) {
+    // No memory for the words.
+  }
+  ERR_clear_error();
+  return Result::failed;
+}
+
+void Stream::begin_call() noexcept {
+  ERR_clear_error();
+  wire_->error = 0;
+}
+
+Stream::Result Stream::handshake() noexcept {
+  if (failed_) return Result::failed;
+  begin_call();
+  return judge(SSL_do_handshake(connection_), false);
+}
+
+bool Stream::is_established() const noexcept { return SSL_is_init_finished(connection_) == 1 && !failed_; }
+
+Stream::Result Stream::read(std::span<std::byte> into, std::size_t& count) noexcept {
+  count = 0;
+  read_wants_write_ = false;
+  if (failed_) return Result::failed;
+  begin_call();
+  const Result result = judge(SSL_read_ex(connection_, into.data(), into.size(), &count), false);
+  starved_ = result == Result::wants_read;
+  read_wants_write_ = result == Result::wants_write;
+  return result;
+}
+
+Stream::Result Stream::write(std::span<const std::byte> from, std::size_t& count) noexcept {
+  count = 0;
+  if (failed_ || write_failed_) return Result::failed;
+  begin_call();
+  return judge(SSL_write_ex(connection_, from.data(), from.size(), &count), true);
+}
+
+bool Stream::has_unread() const noexcept {
+  if (failed_ || starved_) return false;
+  // The socket had less than there was room for, and all that came is read: another call would find nothing.
+  return SSL_has_pending(connection_) == 1 || !wire_->gave_less;
+}
+
+void Stream::close() noexcept {
+  if (write_failed_ || !is_established()) return;
+  ERR_clear_error();
+  (void)SSL_shutdown(connection_);
+  ERR_clear_error();
+}
+
+bool Stream::peer_speaks_tls() const noexcept { return wire_->peer_speaks_tls(); }
+
+int Stream::socket_error() const noexcept { return wire_->error; }
+
+bool Stream::has_peer_certificate() const noexcept {
+  return SSL_get0_peer_certificate(connection_) != nullptr && SSL_get_verify_result(connection_) == X509_V_OK;
+}
+
+std::vector<std::string> Stream::peer_names(NameField field) const {
+  if (!has_peer_certificate()) return {};
+  return names_of(SSL_get0_peer_certificate(connection_), field);
+}
+
+std::uint64_t Stream::receives() const noexcept { return wire_->receives; }
+std::uint64_t Stream::sends() const noexcept { return wire_->sends; }
+
+}  // namespace pageserver::tls

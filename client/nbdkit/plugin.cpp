@@ -1,0 +1,287 @@
+// nbdkit's plugin `pageserver`: an image as a disk for every NBD client, over the C interface.
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include <pageserver/pageserver.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <string_view>
+
+namespace {
+
+/// An open image, which all connections share: a flush by one of them covers what the others wrote, and readers see one
+/// version.
+struct Image {
+  ps_session* session = nullptr;
+  std::uint64_t size_bytes = 0;
+  bool writable = false;
+  bool knows_data = false;  ///< of the schemes that have sessions
+
+  Image() = default;
+  Image(const Image&) = delete;
+  Image& operator=(const Image&) = delete;
+  ~Image() { ps_session_close(session); }
+};
+
+using Handle = std::shared_ptr<Image>;
+
+struct Plugin {
+  std::string uri;
+  std::mutex mutex;
+  std::weak_ptr<Image> open;  ///< as long as somebody is connected
+  Handle kept;                ///< a fork: as long as nbdkit runs, since it is gone with its session
+};
+
+/// Never destroyed: nbdkit unloads the plugin while the process ends.
+Plugin& plugin() {
+  static auto* const instance = new Plugin;
+  return *instance;
+}
+
+int errno_of(int code) {
+  switch (code) {
+    case PS_READ_ONLY: return EROFS;
+    case PS_NO_SPACE:
+    case PS_LIMIT_EXCEEDED: return ENOSPC;
+    case PS_OUT_OF_BOUNDS:
+    case PS_INVALID_ARGUMENT: return EINVAL;
+    case PS_UNSUPPORTED: return ENOTSUP;
+    case PS_NO_MEMORY: return ENOMEM;
+    case PS_BUSY:
+    case PS_PERMISSION_DENIED: return EPERM;
+    default: return EIO;
+  }
+}
+
+/// 0, or -1 when `code` says that it failed.
+int answer(int code, const ps_error& error) {
+  if (code == PS_OK) return 0;
+  nbdkit_error("%s", error.text);
+  nbdkit_set_error(errno_of(code));
+  return -1;
+}
+
+/// What stands behind `key=` in the URI; empty: nothing.
+std::string_view key_of(std::string_view uri, std::string_view key) {
+  const auto query = uri.find('?');
+  for (auto at = query; at != std::string_view::npos; at = uri.find('&', at)) {
+    ++at;
+    const auto word = uri.substr(at, uri.find('&', at) - at);
+    if (word.size() > key.size() && word.starts_with(key) && word[key.size()] == '=')
+      return word.substr(key.size() + 1);
+  }
+  return {};
+}
+
+bool has_sessions(std::string_view uri) { return uri.starts_with("pageserver") || uri.starts_with("store:"); }
+
+/// Null: it was said why.
+Handle open_image(bool read_only) {
+  const std::string& uri = plugin().uri;
+  const auto access = key_of(uri, "access");
+  ps_options options = PS_OPTIONS_INIT;
+  options.client_name = "nbdkit-pageserver-plugin " PS_VERSION;
+  auto image = std::make_shared<Image>();
+  image->knows_data = has_sessions(uri);
+  image->writable = !read_only && (access == "write" || access == "fork");
+  if (!image->writable) {
+    if (uri != "heap:") options.access = PS_ACCESS_READ;
+    // Size and bytes of a disk stay as they are while it is in use.
+    if (image->knows_data) options.view = PS_VIEW_PINNED;
+  }
+  if (!image->knows_data) options.client_name = nullptr;
+  ps_error error = PS_ERROR_INIT;
+  int code = ps_session_open(uri.c_str(), &options, &image->session, &error);
+  if (code == PS_OK) code = ps_session_size(image->session, &image->size_bytes, &error);
+  if (answer(code, error) != 0) return nullptr;
+  return image;
+}
+
+Image& image_of(void* handle) { return **static_cast<Handle*>(handle); }
+
+int config(const char* key, const char* value) {
+  if (std::string_view(key) != "uri") {
+    nbdkit_error("unknown parameter '%s': the plugin pageserver takes uri=URI", key);
+    return -1;
+  }
+  plugin().uri = value;
+  return 0;
+}
+
+int config_complete() {
+  const std::string& uri = plugin().uri;
+  if (uri.empty()) {
+    nbdkit_error("uri=URI is missing, such as uri=pageserver://127.0.0.1/demo");
+    return -1;
+  }
+  if (key_of(uri, "view") == "live") {
+    nbdkit_error("view=live in the URI: the size and the bytes of a disk stay as they are, so leave it out");
+    return -1;
+  }
+  return 0;
+}
+
+void* open(int read_only) {
+  try {
+    Plugin& shared = plugin();
+    const std::lock_guard lock(shared.mutex);
+    Handle image = shared.open.lock();
+    // One that has lost its daemon is for those who have it.
+    if (image && image->knows_data && ps_session_lost(image->session, nullptr) != PS_OK) image.reset();
+    if (!image) {
+      shared.kept.reset();
+      image = open_image(read_only != 0);
+      if (!image) return nullptr;
+      shared.open = image;
+      if (image->writable && key_of(shared.uri, "access") == "fork") shared.kept = image;
+    }
+    return new Handle(std::move(image));
+  } catch (const std::bad_alloc&) {
+    nbdkit_error("no memory for a connection");
+    nbdkit_set_error(ENOMEM);
+    return nullptr;
+  }
+}
+
+void close(void* handle) {
+  const std::lock_guard lock(plugin().mutex);
+  delete static_cast<Handle*>(handle);
+}
+
+void cleanup() {
+  const std::lock_guard lock(plugin().mutex);
+  plugin().kept.reset();
+}
+
+std::int64_t get_size(void* handle) { return static_cast<std::int64_t>(image_of(handle).size_bytes); }
+int can_write(void* handle) { return image_of(handle).writable ? 1 : 0; }
+int can_extents(void* handle) { return image_of(handle).knows_data ? 1 : 0; }
+int is_true(void*) { return 1; }
+int fua_by_flush(void*) { return NBDKIT_FUA_EMULATE; }
+int cache_by_read(void*) { return NBDKIT_CACHE_EMULATE; }
+
+int block_size(void*, std::uint32_t* minimum, std::uint32_t* preferred, std::uint32_t* maximum) {
+  *minimum = 1;
+  *preferred = PS_PAGE_BYTES;
+  *maximum = UINT32_MAX;
+  return 0;
+}
+
+int pread(void* handle, void* buffer, std::uint32_t count, std::uint64_t offset, std::uint32_t) {
+  ps_error error = PS_ERROR_INIT;
+  return answer(ps_session_read(image_of(handle).session, offset, buffer, count, &error), error);
+}
+
+int pwrite(void* handle, const void* buffer, std::uint32_t count, std::uint64_t offset, std::uint32_t) {
+  ps_error error = PS_ERROR_INIT;
+  return answer(ps_session_write(image_of(handle).session, offset, buffer, count, &error), error);
+}
+
+int zero(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t) {
+  const Image& image = image_of(handle);
+  if (!image.knows_data) {
+    nbdkit_set_error(EOPNOTSUPP);  // then nbdkit writes zeros
+    return -1;
+  }
+  ps_error error = PS_ERROR_INIT;
+  return answer(ps_session_zero(image.session, offset, count, &error), error);
+}
+
+int can_fast_zero(void* handle) { return can_extents(handle); }
+
+/// What is trimmed reads as zeros.
+int trim(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags) {
+  return zero(handle, count, offset, flags);
+}
+
+int flush(void* handle, std::uint32_t) {
+  ps_error error = PS_ERROR_INIT;
+  return answer(ps_session_flush(image_of(handle).session, &error), error);
+}
+
+int add_extent(nbdkit_extents* extents, std::uint64_t from, std::uint64_t to, bool data) {
+  return nbdkit_add_extent(extents, from, to - from, data ? 0 : NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO);
+}
+
+int extents(void* handle, std::uint32_t count, std::uint64_t offset, std::uint32_t flags, nbdkit_extents* found) {
+  const Image& image = image_of(handle);
+  const bool only_one = (flags & NBDKIT_FLAG_REQ_ONE) != 0;
+  const std::uint64_t end = std::min<std::uint64_t>(image.size_bytes, offset + count);
+  // Who wants one run only asks again for each: looking at all of it each time would be the square of the runs.
+  std::uint64_t window = only_one ? 64ull * PS_PAGE_BYTES : 1ull << 30;
+  std::uint64_t runs = 0;
+  bool last_is_data = false;
+  const auto add = [&](std::uint64_t to, bool data) {
+    if (to == offset) return 0;
+    if (runs == 0 || data != last_is_data) ++runs;
+    last_is_data = data;
+    const int result = add_extent(found, offset, to, data);
+    offset = to;
+    return result;
+  };
+  while (offset < end && !(only_one && runs > 1)) {
+    const ps_ranges* ranges = nullptr;
+    ps_error error = PS_ERROR_INIT;
+    const int code = ps_session_data_ranges(image.session, offset, std::min(window, end - offset), &ranges, &error);
+    if (answer(code, error) != 0) return -1;
+    int failed = 0;
+    for (std::size_t i = 0; i < ranges->count && failed == 0; ++i) {
+      failed = add(ranges->ranges[i].offset, false);
+      if (failed == 0) failed = add(ranges->ranges[i].offset + ranges->ranges[i].length, true);
+    }
+    if (failed == 0) failed = add(ranges->described_until, false);
+    ps_ranges_free(ranges);
+    if (failed != 0) return -1;
+    window *= 2;
+  }
+  return 0;
+}
+
+nbdkit_plugin make_plugin() {
+  nbdkit_plugin made{};
+  made.name = "pageserver";
+  made.longname = "pageserver images";
+  made.version = PS_VERSION;
+  made.description = "Serves an image of pageserver: a pinned version, a fork, or a store for its one writer.";
+  made.config = config;
+  made.config_complete = config_complete;
+  made.config_help =
+      "uri=URI      (required) The image: pageserver://HOST[:PORT]/STORE[?access=read|write|fork&...],\n"
+      "             pageserver+unix:///STORE?socket=PATH, store:PATH or a file. Without access=, or\n"
+      "             with -r, one version is read, pinned while anybody is connected.";
+  made.magic_config_key = "uri";
+  made.cleanup = cleanup;
+  made.open = open;
+  made.close = close;
+  made.get_size = get_size;
+  made.block_size = block_size;
+  made.can_write = can_write;
+  made.can_flush = is_true;
+  made.can_trim = can_fast_zero;
+  made.can_zero = is_true;
+  made.can_fast_zero = can_fast_zero;
+  made.can_extents = can_extents;
+  made.can_fua = fua_by_flush;
+  made.can_multi_conn = is_true;
+  made.can_cache = cache_by_read;
+  made.pread = pread;
+  made.pwrite = pwrite;
+  made.zero = zero;
+  made.trim = trim;
+  made.flush = flush;
+  made.extents = extents;
+  return made;
+}
+
+nbdkit_plugin the_plugin = make_plugin();
+
+}  // namespace
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+NBDKIT_REGISTER_PLUGIN(the_plugin)

@@ -1,0 +1,19 @@
+// What those who run a daemon ask it, over a connection without a session.
+#pragma once
+
+#include <vector>
+
+#include <pageserver/administration.hpp>
+
+#include "client/wire/connection.hpp"
+
+namespace pageserver::client {
+
+/// As in administration.hpp. All throw what Connection::call() does, unsupported where the daemon knows nothing of it,
+/// and protocol_error where answers make no progress.
+std::vector<SessionReport> list_sessions(Connection& connection, std::string_view store);
+Load ask_load(Connection& connection, std::string_view store);
+WhoAmI ask_whoami(Connection& connection, std::string_view store);
+Kicked kick(Connection& connection, proto::KickWhat what, std::uint64_t id, std::string_view reason);
+
+}  // namespace pageserver::client

@@ -1,0 +1,294 @@
+// Completion for three shells. Each asks the daemon for its stores once a URI has come as far as the name.
+#include <string>
+
+#include "docs/manuals/tables.hpp"
+
+namespace pageserver::manuals {
+namespace {
+
+enum class Kind { none, server, image, file };
+
+Kind kind_of(const Operand& operand) {
+  const std::string& name = operand.name;
+  if (name == "SERVER") return Kind::server;
+  if (name == "FILE" || name == "TRACE") return Kind::file;
+  if (name == "URI" || name == "SRC" || name == "DST" || name == "A" || name == "B") return Kind::image;
+  return Kind::none;  // a number
+}
+
+std::string word_of(Kind kind) {
+  switch (kind) {
+    case Kind::server: return "server";
+    case Kind::image: return "image";
+    case Kind::file: return "file";
+    case Kind::none: break;
+  }
+  return "none";
+}
+
+/// For single quotes of a shell.
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'')
+      out += "'\\''";
+    else if (c != '`')
+      out += c;
+  }
+  return out + "'";
+}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+constexpr const char* made = "made by docs/manuals/write_manuals from the commands' own table: change that.";
+constexpr const char* limits = "?connect_timeout=1s&request_timeout=2s";
+
+}  // namespace
+
+std::string bash_completion(const Tool& tool) {
+  std::string commands, options, operands;
+  for (const auto& command : tool.commands) {
+    commands += (commands.empty() ? "" : " ") + command.name;
+    std::string flags, valued, kinds;
+    for (const auto& flag : command.flags) {
+      for (const auto& name : {flag.long_name, flag.short_name}) {
+        if (name.empty()) continue;
+        flags += (flags.empty() ? "" : " ") + name;
+        if (!flag.value.empty()) valued += (valued.empty() ? "" : "|") + name;
+      }
+    }
+    for (const auto& operand : command.operands) kinds += (kinds.empty() ? "" : " ") + word_of(kind_of(operand));
+    options += "    " + command.name + ") flags='" + flags + "' valued='" + valued + "' kinds=(" + kinds + ") ;;\n";
+  }
+  return std::string("# bash completion for pagectl; ") + made + R"sh(
+
+# $1: pageserver://HOST[:PORT]
+_pagectl_stores() {
+  local name rest
+  pagectl list --quiet "$1)sh" +
+         limits + R"sh(" 2>/dev/null | while read -r name rest; do echo "$1/$name"; done
+}
+
+# $1: server, image, file or none. Fills COMPREPLY for $cur.
+_pagectl_operand() {
+  local word server
+  COMPREPLY=()
+  [ "$1" = none ] && return
+  if [ "$1" = image ] && [[ $cur == pageserver://*/* ]]; then
+    server=${cur%/*}
+    while read -r word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done < <(_pagectl_stores "$server")
+    return
+  fi
+  if [ "$1" != file ]; then
+    for word in pageserver:// pageserver+unix:///; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
+    [ ${#COMPREPLY[@]} -gt 0 ] && compopt -o nospace 2>/dev/null
+  fi
+  if [ "$1" != server ]; then
+    while read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$cur")
+    compopt -o filenames 2>/dev/null
+  fi
+}
+
+_pagectl() {
+  local line=${COMP_LINE:0:COMP_POINT} cur word command= flags valued kinds=() given=0 before= rest=
+  # Whole words: a URI has colons, at which bash would part it.
+  cur=${line##*[[:space:]]}
+  line=${line%"$cur"}
+  for word in $line; do
+    if [ "$word" = "${line%%[[:space:]]*}" ] && [ -z "$before" ]; then
+      before=$word
+      continue
+    fi
+    if [ -z "$command" ]; then
+      [[ $word == -* ]] || command=$word
+      before=$word
+      continue
+    fi
+    _pagectl_table "$command"
+    if [ -z "$rest" ] && [ "$word" = -- ]; then
+      rest=yes
+    elif [ -z "$rest" ] && [[ $word == -* ]]; then
+      :
+    elif [ -z "$rest" ] && [ -n "$valued" ] && [[ $before =~ ^($valued)$ ]]; then
+      :
+    else
+      given=$((given + 1))
+    fi
+    before=$word
+  done
+  if [ -z "$command" ]; then
+    COMPREPLY=($(compgen -W ')sh" +
+         commands + R"sh( help --help --version --json --quiet' -- "$cur"))
+    return
+  fi
+  if [ "$command" = help ]; then
+    COMPREPLY=($(compgen -W ')sh" +
+         commands + R"sh(' -- "$cur"))
+    return
+  fi
+  _pagectl_table "$command"
+  COMPREPLY=()
+  [ -z "$rest" ] && [ -n "$valued" ] && [[ $before =~ ^($valued)$ ]] && return
+  if [ -z "$rest" ] && [[ $cur == -* ]]; then
+    COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+  else
+    _pagectl_operand "${kinds[given]:-none}"
+  fi
+  # Readline replaces what stands behind the last of its word breaks.
+  local breaks= char trim
+  for char in : =; do [[ $COMP_WORDBREAKS == *$char* ]] && breaks+=$char; done
+  if [ -n "$breaks" ] && [[ $cur == *[$breaks]* ]]; then
+    trim=${cur%"${cur##*[$breaks]}"}
+    COMPREPLY=("${COMPREPLY[@]#"$trim"}")
+  fi
+}
+
+# Of a command: its flags, which of them take a value, what its operands are.
+_pagectl_table() {
+  flags= valued= kinds=()
+  case $1 in
+)sh" + options +
+         R"sh(  esac
+}
+
+complete -F _pagectl pagectl
+)sh";
+}
+
+std::string zsh_completion(const Tool& tool) {
+  std::string commands, cases;
+  for (const auto& command : tool.commands) {
+    commands += "    " + quoted(command.name + ":" + first_line(command.what)) + "\n";
+    cases += "    " + command.name + ")\n      _arguments -s -S \\\n";
+    const auto spec = [](std::string text) {
+      std::string out;
+      for (const char c : text) {
+        if (c == '[' || c == ']' || c == ':' || c == '\\') out += '\\';
+        out += c;
+      }
+      return out;
+    };
+    for (const auto& flag : command.flags) {
+      const std::string value = flag.value.empty() ? "" : ":" + spec(flag.value) + ": ";
+      const std::string help = "[" + spec(first_line(flag.help)) + "]";
+      for (const auto& name : {flag.long_name, flag.short_name})
+        if (!name.empty()) cases += "        " + quoted(name + help + value) + " \\\n";
+    }
+    for (const auto& operand : command.operands) {
+      const Kind kind = kind_of(operand);
+      const std::string action = kind == Kind::none ? " " : kind == Kind::file ? "_files" : "_pagectl_" + word_of(kind);
+      cases += "        " + quoted(":" + operand.name + ":" + action) + " \\\n";
+    }
+    cases.replace(cases.size() - 3, 3, "\n      ;;\n");
+  }
+  return std::string("#compdef pagectl\n# zsh completion for pagectl; ") + made + R"sh(
+
+_pagectl_stores() {
+  local server=$1
+  local -a found
+  found=(${(f)"$(pagectl list --quiet "$server)sh" +
+         limits + R"sh(" 2>/dev/null)"})
+  compadd -- $server/${^found%%[[:space:]]*}
+}
+
+_pagectl_server() {
+  compadd -S '' -- pageserver:// 'pageserver+unix:///?socket='
+}
+
+_pagectl_image() {
+  local typed=${(Q)PREFIX}
+  if [[ $typed == pageserver://*/* ]]; then
+    _pagectl_stores ${typed%/*}
+    return
+  fi
+  compadd -S '' -- pageserver:// pageserver+unix:///
+  _files
+}
+
+_pagectl() {
+  local -a commands
+  commands=(
+)sh" + commands +
+         R"sh(  )
+  local context state line
+  _arguments -C \
+    '--json[One JSON document on standard output]' \
+    '(-q --quiet)'{-q,--quiet}'[Results and errors only]' \
+    '(-)--version[Print the version]' \
+    '(-)--help[Print the help]' \
+    '1:command:->command' \
+    '*::operands:->operands' && return
+  if [[ $state == command ]]; then
+    _describe command commands
+    return
+  fi
+  case $words[1] in
+)sh" + cases +
+         R"sh(  esac
+}
+
+# Loaded by name, or sourced.
+if [[ $funcstack[1] == _pagectl ]]; then
+  _pagectl "$@"
+elif (( $+functions[compdef] )); then
+  compdef _pagectl pagectl
+fi
+)sh";
+}
+
+std::string fish_completion(const Tool& tool) {
+  std::string out = std::string("# fish completion for pagectl; ") + made + R"sh(
+
+function __pagectl_images
+    set -l typed (commandline --current-token)
+    if string match --quiet 'pageserver://*/*' -- $typed
+        set -l server (string replace --regex '/[^/]*$' '' -- $typed)
+        for line in (pagectl list --quiet "$server)sh" +
+                    limits + R"sh(" 2>/dev/null)
+            echo $server/(string split --max 1 ' ' -- $line)[1]
+        end
+        return
+    end
+    printf '%s\n' pageserver:// pageserver+unix:///
+    __fish_complete_path $typed
+end
+
+function __pagectl_servers
+    printf '%s\n' pageserver:// 'pageserver+unix:///?socket='
+end
+
+complete --command pagectl --no-files
+complete --command pagectl --condition __fish_use_subcommand --arguments help --description 'Print the help'
+complete --command pagectl --condition __fish_use_subcommand --long-option version --description 'Print the version'
+complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments ')sh";
+  std::string names;
+  for (const auto& command : tool.commands) names += (names.empty() ? "" : " ") + command.name;
+  out += names + "'\n";
+  for (const auto& command : tool.commands) {
+    out += "\ncomplete --command pagectl --condition __fish_use_subcommand --arguments " + command.name +
+           " --description " + quoted(first_line(command.what)) + "\n";
+    const std::string here =
+        "complete --command pagectl --condition '__fish_seen_subcommand_from " + command.name + "'";
+    bool files = false;
+    bool images = false;
+    bool servers = false;
+    for (const auto& operand : command.operands) {
+      files = files || kind_of(operand) == Kind::file;
+      images = images || kind_of(operand) == Kind::image;
+      servers = servers || kind_of(operand) == Kind::server;
+    }
+    if (images) out += here + " --arguments '(__pagectl_images)'\n";
+    if (servers) out += here + " --arguments '(__pagectl_servers)'\n";
+    if (files) out += here + " --force-files\n";
+    for (const auto& flag : command.flags) {
+      out += here;
+      if (!flag.short_name.empty()) out += " --short-option " + flag.short_name.substr(1);
+      if (!flag.long_name.empty()) out += " --long-option " + flag.long_name.substr(2);
+      if (!flag.value.empty()) out += " --exclusive";
+      out += " --description " + quoted(first_line(flag.help)) + "\n";
+    }
+  }
+  return out;
+}
+
+}  // namespace pageserver::manuals

@@ -1,0 +1,111 @@
+# bash completion for pagectl; made by docs/manuals/write_manuals from the commands' own table: change that.
+
+# $1: pageserver://HOST[:PORT]
+_pagectl_stores() {
+  local name rest
+  pagectl list --quiet "$1?connect_timeout=1s&request_timeout=2s" 2>/dev/null | while read -r name rest; do echo "$1/$name"; done
+}
+
+# $1: server, image, file or none. Fills COMPREPLY for $cur.
+_pagectl_operand() {
+  local word server
+  COMPREPLY=()
+  [ "$1" = none ] && return
+  if [ "$1" = image ] && [[ $cur == pageserver://*/* ]]; then
+    server=${cur%/*}
+    while read -r word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done < <(_pagectl_stores "$server")
+    return
+  fi
+  if [ "$1" != file ]; then
+    for word in pageserver:// pageserver+unix:///; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
+    [ ${#COMPREPLY[@]} -gt 0 ] && compopt -o nospace 2>/dev/null
+  fi
+  if [ "$1" != server ]; then
+    while read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$cur")
+    compopt -o filenames 2>/dev/null
+  fi
+}
+
+_pagectl() {
+  local line=${COMP_LINE:0:COMP_POINT} cur word command= flags valued kinds=() given=0 before= rest=
+  # Whole words: a URI has colons, at which bash would part it.
+  cur=${line##*[[:space:]]}
+  line=${line%"$cur"}
+  for word in $line; do
+    if [ "$word" = "${line%%[[:space:]]*}" ] && [ -z "$before" ]; then
+      before=$word
+      continue
+    fi
+    if [ -z "$command" ]; then
+      [[ $word == -* ]] || command=$word
+      before=$word
+      continue
+    fi
+    _pagectl_table "$command"
+    if [ -z "$rest" ] && [ "$word" = -- ]; then
+      rest=yes
+    elif [ -z "$rest" ] && [[ $word == -* ]]; then
+      :
+    elif [ -z "$rest" ] && [ -n "$valued" ] && [[ $before =~ ^($valued)$ ]]; then
+      :
+    else
+      given=$((given + 1))
+    fi
+    before=$word
+  done
+  if [ -z "$command" ]; then
+    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover help --help --version --json --quiet' -- "$cur"))
+    return
+  fi
+  if [ "$command" = help ]; then
+    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover' -- "$cur"))
+    return
+  fi
+  _pagectl_table "$command"
+  COMPREPLY=()
+  [ -z "$rest" ] && [ -n "$valued" ] && [[ $before =~ ^($valued)$ ]] && return
+  if [ -z "$rest" ] && [[ $cur == -* ]]; then
+    COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+  else
+    _pagectl_operand "${kinds[given]:-none}"
+  fi
+  # Readline replaces what stands behind the last of its word breaks.
+  local breaks= char trim
+  for char in : =; do [[ $COMP_WORDBREAKS == *$char* ]] && breaks+=$char; done
+  if [ -n "$breaks" ] && [[ $cur == *[$breaks]* ]]; then
+    trim=${cur%"${cur##*[$breaks]}"}
+    COMPREPLY=("${COMPREPLY[@]#"$trim"}")
+  fi
+}
+
+# Of a command: its flags, which of them take a value, what its operands are.
+_pagectl_table() {
+  flags= valued= kinds=()
+  case $1 in
+    list) flags='--help -h --json --quiet -q' valued='' kinds=(server) ;;
+    ping) flags='--help -h --json --quiet -q --store --all --wait --timeout' valued='--store|--wait|--timeout' kinds=(server) ;;
+    sessions) flags='--help -h --json --quiet -q --store' valued='--store' kinds=(server) ;;
+    kick) flags='--help -h --json --quiet -q --connection --reason' valued='--reason' kinds=(server none) ;;
+    whoami) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
+    token) flags='--help -h --json --quiet -q --add-to --save' valued='--add-to|--save' kinds=(none none) ;;
+    create) flags='--help -h --json --quiet -q --pages' valued='--pages' kinds=(image) ;;
+    remove) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
+    info) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
+    lease) flags='--help -h --json --quiet -q --break' valued='' kinds=(image) ;;
+    read) flags='--help -h --json --quiet -q --hex' valued='' kinds=(image none none) ;;
+    write) flags='--help -h --json --quiet -q' valued='' kinds=(image none) ;;
+    grow) flags='--help -h --json --quiet -q' valued='' kinds=(image none) ;;
+    copy) flags='--help -h --json --quiet -q --force -f --check' valued='' kinds=(image image) ;;
+    diff) flags='--help -h --json --quiet -q --layout' valued='' kinds=(image image) ;;
+    hash) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
+    inspect) flags='--help -h --json --quiet -q --page --map --svg' valued='--page' kinds=(image) ;;
+    verify) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
+    mount) flags='--help -h --json --quiet -q --foreground --read-only --allow-other --ready-fd --log --option -o' valued='--ready-fd|--log|--option|-o' kinds=(image file) ;;
+    replay) flags='--help -h --json --quiet -q --depth' valued='--depth' kinds=(file image) ;;
+    bench) flags='--help -h --json --quiet -q --size --depth --write --seconds --count --sequential --seed' valued='--size|--depth|--write|--seconds|--count|--seed' kinds=(image) ;;
+    check) flags='--help -h --json --quiet -q' valued='' kinds=(file) ;;
+    recover) flags='--help -h --json --quiet -q --adopt --drop-log' valued='' kinds=(file) ;;
+  esac
+}
+
+complete -F _pagectl pagectl

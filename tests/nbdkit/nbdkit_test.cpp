@@ -1,0 +1,143 @@
+// Images as disks: nbdkit with our plugin, and what clients of NBD make of it.
+#include "tests/support/catch.hpp"
+
+#include "tests/pagectl/served.hpp"
+#include "tests/support/skip.hpp"
+#include "tests/support/wait.hpp"
+
+using namespace pageserver::test;
+
+namespace {
+
+/// Says so where one of the programs is not here.
+bool are_here(const std::vector<std::string>& programs) {
+  for (const auto& program : programs) {
+    if (run({"bash", "-c", "command -v " + program}).status == 0) continue;
+    skip("there is no " + program + " here");
+    return false;
+  }
+  return true;
+}
+
+/// nbdkit on a socket of its own, while `command` runs with $uri.
+RunResult nbdkit(const std::string& image, const std::string& command, const std::vector<std::string>& options = {}) {
+  std::vector<std::string> words{"nbdkit", "--unix", "-"};
+  words.insert(words.end(), options.begin(), options.end());
+  words.insert(words.end(), {PAGESERVER_NBDKIT_PLUGIN, "uri=" + image, "--run", "set -e; " + command});
+  return run(words);
+}
+
+std::string stored(const Served& served, std::uint64_t offset, std::uint64_t length) {
+  return pagectl({"read", served.daemon->unix_uri("demo"), std::to_string(offset), std::to_string(length)}).out;
+}
+
+}  // namespace
+
+TEST_CASE("nbdkit: a disk is one version of its image, whatever is published while it is in use") {
+  if (!are_here({"nbdkit", "nbdcopy", "nbdinfo", "qemu-img"})) return;
+  Served served;
+  const auto image = served.daemon->unix_uri("demo");
+  const auto copy = served.dir.file("copy.img");
+  const auto result =
+      nbdkit(image, "nbdinfo --size \"$uri\"; nbdcopy \"$uri\" '" + copy + "'; nbdinfo --json \"$uri\"");
+  CHECK(result.status == 0);
+  CHECK(result.err == "");
+  CHECK(result.out.starts_with("262144\n"));
+  const auto described = nlohmann::json::parse(result.out.substr(7)).at("exports").at(0);
+  CHECK(described.at("is_read_only") == true);
+  CHECK(described.at("can_multi_conn") == true);
+  CHECK(described.at("block_size_preferred") == 65536);
+  CHECK((read_file(copy) == random_bytes(4, 1)));
+  // A client stays connected while another one writes and grows the store.
+  write_file(served.dir.file("client.sh"), R"(
+    coproc client { stdbuf -oL qemu-io -r -f raw "$uri"; }
+    ask() {
+      echo "read -v 0 16" >&"${client[1]}"
+      while read -r line <&"${client[0]}"; do case $line in *00000000:*) echo "${line#*00000000:}"; return;; esac; done
+    }
+    ask
+    printf changed | "$1" write --quiet "$2" 0
+    "$1" grow --quiet "$2" 1
+    ask
+    echo quit >&"${client[1]}"
+    wait
+    nbdinfo --size "$uri"
+  )");
+  const auto changed = nbdkit(
+      image, "export uri; bash '" + served.dir.file("client.sh") + "' '" + pagectl_program() + "' '" + image + "'");
+  INFO(changed.out << changed.err);
+  CHECK(changed.status == 0);
+  CHECK(stored(served, 0, 7) == "changed");
+  const auto first = changed.out.substr(0, changed.out.find('\n') + 1);
+  CHECK(first.size() > 16);
+  CHECK(changed.out == first + first + "327680\n");
+}
+
+TEST_CASE("nbdkit: the pin of a disk is gone with its last client") {
+  if (!are_here({"nbdkit", "nbdinfo"})) return;
+  Served served;
+  const auto image = served.daemon->unix_uri("demo");
+  const auto result = nbdkit(image, "nbdinfo --size \"$uri\"; '" + pagectl_program() + "' info --json '" + image + "'");
+  REQUIRE(result.status == 0);
+  CHECK(result.out.find("\"pinned\": 0") != std::string::npos);
+}
+
+TEST_CASE("nbdkit: the map of a disk tells data from holes") {
+  if (!are_here({"nbdkit", "nbdinfo", "qemu-img"})) return;
+  Served served;
+  const auto image = served.daemon->unix_uri("demo");
+  REQUIRE(pagectl({"grow", image, "100000"}).status == 0);
+  REQUIRE(pagectl({"write", image, "4294967296"}, "far out").status == 0);
+  const auto result = nbdkit(image, "nbdinfo --map --json \"$uri\"; echo; qemu-img map --output=json \"$uri\"");
+  CHECK(result.status == 0);
+  CHECK(result.err == "");
+  const auto middle = result.out.find("]") + 1;
+  const auto map = nlohmann::json::parse(result.out.substr(0, middle));
+  REQUIRE(map.size() == 4);
+  CHECK(map[0].at("length") == 4 * page_bytes);
+  CHECK(map[0].at("type") == 0);
+  CHECK(map[1].at("type") == 3);
+  CHECK(map[2].at("offset") == 4294967296);
+  CHECK(map[2].at("type") == 0);
+  CHECK(map[3].at("type") == 3);
+  CHECK(nlohmann::json::parse(result.out.substr(middle)).size() == 4);
+}
+
+TEST_CASE("nbdkit: a store is written as a disk, and a fork of it leaves the store as it was") {
+  if (!are_here({"nbdkit", "nbdcopy", "qemu-img", "qemu-io"})) return;
+  Served served;
+  const auto source = served.dir.file("source.img");
+  write_file(source, random_bytes(4, 7));
+  const auto commands = "nbdcopy --flush '" + source + "' \"$uri\"; qemu-img compare -s -f raw -F raw '" + source +
+                        "' \"$uri\"; qemu-io -f raw -c 'write -P 0x5a 65536 4096' -c 'write -f -P 0x5b 70000 4000' "
+                        "-c 'write -z 131072 65536' -c 'discard 0 4096' -c flush -c 'read -P 0x5a 65536 4096' "
+                        "-c 'read -P 0x5b 70000 4000' -c 'read -P 0 131072 65536' -c 'read -P 0 0 4096' \"$uri\"";
+  const auto fork = nbdkit(served.daemon->unix_uri("demo", "access=fork"), commands);
+  INFO(fork.out << fork.err);
+  CHECK(fork.status == 0);
+  CHECK(fork.out.find("Images are identical.") != std::string::npos);
+  CHECK(fork.out.find("failed") == std::string::npos);
+  CHECK((stored(served, 0, 4 * page_bytes) == random_bytes(4, 1)));
+  const auto writer = nbdkit(served.daemon->unix_uri("demo", "access=write&publish=on_flush"), commands);
+  INFO(writer.out << writer.err);
+  CHECK(writer.status == 0);
+  CHECK(writer.out.find("failed") == std::string::npos);
+  CHECK(stored(served, 65536, 4096) == std::string(4096, '\x5a'));
+  CHECK(stored(served, 70000, 4000) == std::string(4000, '\x5b'));
+  CHECK(stored(served, 131072, 65536) == std::string(65536, '\0'));
+  CHECK((stored(served, 200000, 60000) == read_file(source).substr(200000, 60000)));
+}
+
+TEST_CASE("nbdkit: what can't be served is refused in words") {
+  if (!are_here({"nbdkit", "nbdinfo"})) return;
+  Served served;
+  const auto image = served.daemon->unix_uri("demo");
+  CHECK(run({"nbdkit", "--unix", "-", PAGESERVER_NBDKIT_PLUGIN, "--run", "true"}).err.find("uri=URI is missing") !=
+        std::string::npos);
+  CHECK(nbdkit(image + "&access=read&view=live", "true").err.find("so leave it out") != std::string::npos);
+  const auto absent = nbdkit(served.daemon->unix_uri("absent"), "nbdinfo \"$uri\"");
+  CHECK(absent.status != 0);
+  CHECK(absent.err.find("absent") != std::string::npos);
+  const auto read_only = nbdkit(image + "&access=write", "nbdinfo --json \"$uri\"", {"-r"});
+  CHECK(read_only.out.find("\"is_read_only\": true") != std::string::npos);
+}
