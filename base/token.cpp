@@ -1,13 +1,11 @@
 #include "base/token.hpp"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
-
+#include <cstring>
 #include <span>
 #include <stdexcept>
 
 #include "base/bytes.hpp"
+#include "base/openssl.hpp"
 
 namespace pageserver::base {
 
@@ -19,10 +17,10 @@ constexpr std::string_view hash_prefix = "sha256:";
 
 std::string make_token() {
   std::array<unsigned char, token_digits / 2> secret{};
-  if (RAND_priv_bytes(secret.data(), static_cast<int>(secret.size())) != 1)
+  if (openssl().RAND_priv_bytes(secret.data(), static_cast<int>(secret.size())) != 1)
     throw std::runtime_error("no random numbers for a token: the system has none");
   std::string token = std::string(token_prefix) + hex_text(std::as_bytes(std::span(secret)));
-  OPENSSL_cleanse(secret.data(), secret.size());
+  ::explicit_bzero(secret.data(), secret.size());
   return token;
 }
 
@@ -36,7 +34,8 @@ bool is_token(std::string_view text) noexcept {
 TokenHash sha256(std::string_view text) {
   TokenHash hash{};
   unsigned int length = 0;
-  if (EVP_Digest(text.data(), text.size(), hash.data(), &length, EVP_sha256(), nullptr) != 1 || length != hash.size())
+  if (openssl().EVP_Digest(text.data(), text.size(), hash.data(), &length, openssl().EVP_sha256(), nullptr) != 1 ||
+      length != hash.size())
     throw std::runtime_error("SHA-256 can't be had from OpenSSL");
   return hash;
 }
@@ -58,7 +57,7 @@ std::optional<TokenHash> parse_token_hash(std::string_view text) noexcept {
 }
 
 bool same(const TokenHash& one, const TokenHash& two) noexcept {
-  return CRYPTO_memcmp(one.data(), two.data(), one.size()) == 0;
+  return openssl().CRYPTO_memcmp(one.data(), two.data(), one.size()) == 0;
 }
 
 }  // namespace pageserver::base

@@ -2,7 +2,6 @@
 #   libpageserver.so.1                           the C interface, pageserver.h; pageserver::c, pkg-config pageserver
 #   libpageserver++.so.MAJOR.MINOR, libpageserver++.a   the C++ library; pageserver::pageserver, pkg-config pageserver++
 include(CMakePackageConfigHelpers)
-find_package(OpenSSL 3.0 REQUIRED)
 
 set(pageserver_parts
   $<TARGET_OBJECTS:pageserver_client> $<TARGET_OBJECTS:pageserver_storage> $<TARGET_OBJECTS:pageserver_proto>
@@ -16,7 +15,7 @@ foreach(kind static shared)
   target_compile_features(pageserver_${kind} PUBLIC cxx_std_20)
   target_include_directories(pageserver_${kind} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-  target_link_libraries(pageserver_${kind} PRIVATE Threads::Threads OpenSSL::SSL)
+  target_link_libraries(pageserver_${kind} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
   add_library(pageserver::${kind} ALIAS pageserver_${kind})
 endforeach()
 add_library(pageserver::pageserver ALIAS pageserver_static)
@@ -25,7 +24,7 @@ add_library(pageserver_c SHARED ${pageserver_parts} $<TARGET_OBJECTS:pageserver_
 set_target_properties(pageserver_c PROPERTIES OUTPUT_NAME pageserver EXPORT_NAME c LINKER_LANGUAGE CXX)
 target_include_directories(pageserver_c PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_libraries(pageserver_c PRIVATE Threads::Threads OpenSSL::SSL)
+target_link_libraries(pageserver_c PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 add_library(pageserver::c ALIAS pageserver_c)
 
 set_target_properties(pageserver_shared PROPERTIES

@@ -1,25 +1,24 @@
 #include "base/tls/faults.hpp"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-
+#include "base/openssl.hpp"
 #include "base/tls/names.hpp"
 
 namespace pageserver::tls {
 
+using base::openssl;
+
 namespace {
 
 std::string moment_of(const ASN1_TIME* time) {
-  BIO* const out = BIO_new(BIO_s_mem());
+  BIO* const out = openssl().BIO_new(openssl().BIO_s_mem());
   if (out == nullptr) return {};
   std::string text;
-  if (ASN1_TIME_print(out, time) == 1) {
+  if (openssl().ASN1_TIME_print(out, time) == 1) {
     char* data = nullptr;
-    const long size = BIO_get_mem_data(out, &data);
+    const long size = openssl().BIO_ctrl(out, BIO_CTRL_INFO, 0, &data);
     text.assign(data, static_cast<std::size_t>(size));
   }
-  BIO_free(out);
+  openssl().BIO_free(out);
   return text;
 }
 
@@ -32,22 +31,24 @@ std::string names_text(X509* certificate) {
 }
 
 std::string unbelieved(ssl_st* connection, long verdict, bool is_server, const std::string& expected_name) {
-  X509* certificate = SSL_get0_peer_certificate(connection);
+  X509* certificate = openssl().SSL_get0_peer_certificate(connection);
   // A client that did not believe it has it in the chain alone.
-  if (STACK_OF(X509)* const chain = SSL_get_peer_cert_chain(connection);
-      certificate == nullptr && !is_server && sk_X509_num(chain) > 0)
-    certificate = sk_X509_value(chain, 0);
+  if (STACK_OF(X509)* const chain = openssl().SSL_get_peer_cert_chain(connection);
+      certificate == nullptr && !is_server && openssl().OPENSSL_sk_num(ossl_check_const_X509_sk_type(chain)) > 0)
+    certificate = static_cast<X509*>(openssl().OPENSSL_sk_value(ossl_check_const_X509_sk_type(chain), 0));
   const std::string whose = is_server ? "the client's certificate " : "the server's certificate ";
   const std::string clocks = "renew it, and compare the clocks of both machines";
   switch (verdict) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
       return whose + "or one above it has expired" +
-             (certificate == nullptr ? "" : " (its own end: " + moment_of(X509_get0_notAfter(certificate)) + ")") +
+             (certificate == nullptr ? ""
+                                     : " (its own end: " + moment_of(openssl().X509_get0_notAfter(certificate)) + ")") +
              "; " + clocks;
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return whose + "or one above it is not valid yet" +
-             (certificate == nullptr ? ""
-                                     : " (its own beginning: " + moment_of(X509_get0_notBefore(certificate)) + ")") +
+             (certificate == nullptr
+                  ? ""
+                  : " (its own beginning: " + moment_of(openssl().X509_get0_notBefore(certificate)) + ")") +
              "; " + clocks;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
@@ -71,9 +72,9 @@ std::string unbelieved(ssl_st* connection, long verdict, bool is_server, const s
     case X509_V_ERR_CERT_REVOKED: return whose + "was revoked by its authority; get another one";
     case X509_V_ERR_UNABLE_TO_GET_CRL:
     case X509_V_ERR_CRL_HAS_EXPIRED:
-      return whose + "can't be looked up among the revoked ones: " + X509_verify_cert_error_string(verdict) +
+      return whose + "can't be looked up among the revoked ones: " + openssl().X509_verify_cert_error_string(verdict) +
              "; renew the list beside the authority's certificate";
-    default: return whose + "is not believed: " + X509_verify_cert_error_string(verdict);
+    default: return whose + "is not believed: " + openssl().X509_verify_cert_error_string(verdict);
   }
 }
 
@@ -102,16 +103,16 @@ std::string refused_by_peer(int reason, bool is_server) {
 }  // namespace
 
 std::string fault_of(ssl_st* connection, bool is_server, const std::string& expected_name, bool not_tls) {
-  const unsigned long code = ERR_peek_error();
+  const unsigned long code = openssl().ERR_peek_error();
   const int reason = ERR_GET_REASON(code);
-  const char* const words = ERR_reason_error_string(code);
+  const char* const words = openssl().ERR_reason_error_string(code);
   std::string text = words != nullptr ? words : "unknown reason";
-  ERR_clear_error();
+  openssl().ERR_clear_error();
   if (not_tls)
     return is_server ? "the client speaks no TLS; this port does: use pageservers://"
                      : "what answers there speaks no TLS; use pageserver://, without the s, or the port that does TLS";
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-    return unbelieved(connection, SSL_get_verify_result(connection), is_server, expected_name);
+    return unbelieved(connection, openssl().SSL_get_verify_result(connection), is_server, expected_name);
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
     return "the client shows no certificate, and client_ca asks for one; it gives one with tls_certificate= and "
            "tls_key=";

@@ -1,9 +1,6 @@
 #include "base/tls/stream.hpp"
 
 #include <arpa/inet.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -12,9 +9,12 @@
 #include <cstring>
 #include <new>
 
+#include "base/openssl.hpp"
 #include "base/tls/faults.hpp"
 
 namespace pageserver::tls {
+
+using base::openssl;
 
 /// What OpenSSL sends and receives goes through here: its own way is write(2), which raises SIGPIPE, and waits on a
 /// socket that blocks.
@@ -34,8 +34,8 @@ struct Stream::Wire {
   }
 
   static int read(BIO* bio, char* into, int size) noexcept {
-    auto& wire = *static_cast<Wire*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
+    auto& wire = *static_cast<Wire*>(openssl().BIO_get_data(bio));
+    openssl().BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
     if (size <= 0) return 0;
     ssize_t count = 0;
     do {
@@ -53,15 +53,15 @@ struct Stream::Wire {
       return 0;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
-      BIO_set_retry_read(bio);
+      openssl().BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY);
     else
       wire.error = errno;
     return -1;
   }
 
   static int write(BIO* bio, const char* from, int size) noexcept {
-    auto& wire = *static_cast<Wire*>(BIO_get_data(bio));
-    BIO_clear_retry_flags(bio);
+    auto& wire = *static_cast<Wire*>(openssl().BIO_get_data(bio));
+    openssl().BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
     if (size <= 0) return 0;
     // An alert would be no answer to it, and stand before the one that it understands.
     if (!wire.peer_speaks_tls()) return size;
@@ -72,7 +72,7 @@ struct Stream::Wire {
     } while (count < 0 && errno == EINTR);
     if (count >= 0) return static_cast<int>(count);
     if (errno == EAGAIN || errno == EWOULDBLOCK)
-      BIO_set_retry_write(bio);
+      openssl().BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY);
     else
       wire.error = errno;
     return -1;
@@ -80,24 +80,25 @@ struct Stream::Wire {
 
   static long control(BIO* bio, int command, long, void*) noexcept {
     if (command == BIO_CTRL_FLUSH) return 1;
-    if (command == BIO_CTRL_EOF) return static_cast<Wire*>(BIO_get_data(bio))->at_end ? 1 : 0;
+    if (command == BIO_CTRL_EOF) return static_cast<Wire*>(openssl().BIO_get_data(bio))->at_end ? 1 : 0;
     return 0;
   }
 
   static int create(BIO* bio) noexcept {
-    BIO_set_init(bio, 1);
+    openssl().BIO_set_init(bio, 1);
     return 1;
   }
 
   /// Made once, and never freed: streams may outlive static objects.
   static const BIO_METHOD* method() {
     static BIO_METHOD* const made = [] {
-      BIO_METHOD* const fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "pageserver");
+      BIO_METHOD* const fresh =
+          openssl().BIO_meth_new(openssl().BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "pageserver");
       if (fresh == nullptr) throw std::bad_alloc();
-      BIO_meth_set_read(fresh, read);
-      BIO_meth_set_write(fresh, write);
-      BIO_meth_set_ctrl(fresh, control);
-      BIO_meth_set_create(fresh, create);
+      openssl().BIO_meth_set_read(fresh, read);
+      openssl().BIO_meth_set_write(fresh, write);
+      openssl().BIO_meth_set_ctrl(fresh, control);
+      openssl().BIO_meth_set_create(fresh, create);
       return fresh;
     }();
     return made;
@@ -113,14 +114,15 @@ bool is_address(const std::string& name) {
 
 /// False for want of memory, or for a name that none can be.
 bool expect(SSL* connection, const std::string& name) {
-  if (is_address(name)) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(connection), name.c_str()) == 1;
-  SSL_set_hostflags(connection, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  if (is_address(name))
+    return openssl().X509_VERIFY_PARAM_set1_ip_asc(openssl().SSL_get0_param(connection), name.c_str()) == 1;
+  openssl().SSL_set_hostflags(connection, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
   // The macro of that name casts as C does.
   const auto set_indication = [&] {
     std::string copy = name;
-    return SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, copy.data()) == 1;
+    return openssl().SSL_ctrl(connection, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, copy.data()) == 1;
   };
-  return SSL_set1_host(connection, name.c_str()) == 1 && set_indication();
+  return openssl().SSL_set1_host(connection, name.c_str()) == 1 && set_indication();
 }
 
 }  // namespace
@@ -131,42 +133,42 @@ Stream::Stream(const std::shared_ptr<const Context>& context, int socket, std::s
   // fe80::1%eth0: the zone is this machine's, and in no certificate.
   if (expected_name_.find(':') != std::string::npos)
     expected_name_.resize(std::min(expected_name_.find('%'), expected_name_.size()));
-  connection_ = SSL_new(context_->get());
-  BIO* const bio = connection_ == nullptr ? nullptr : BIO_new(Wire::method());
+  connection_ = openssl().SSL_new(context_->get());
+  BIO* const bio = connection_ == nullptr ? nullptr : openssl().BIO_new(Wire::method());
   if (bio == nullptr || (!context_->is_server() && !expect(connection_, expected_name_))) {
-    BIO_free(bio);
-    SSL_free(connection_);
-    ERR_clear_error();
+    openssl().BIO_free(bio);
+    openssl().SSL_free(connection_);
+    openssl().ERR_clear_error();
     throw std::bad_alloc();
   }
-  BIO_set_data(bio, wire_.get());
-  SSL_set_bio(connection_, bio, bio);
+  openssl().BIO_set_data(bio, wire_.get());
+  openssl().SSL_set_bio(connection_, bio, bio);
   if (context_->is_server())
-    SSL_set_accept_state(connection_);
+    openssl().SSL_set_accept_state(connection_);
   else
-    SSL_set_connect_state(connection_);
+    openssl().SSL_set_connect_state(connection_);
 }
 
-Stream::~Stream() { SSL_free(connection_); }
+Stream::~Stream() { openssl().SSL_free(connection_); }
 
 Stream::Result Stream::judge(int result, bool is_write) noexcept {
   if (result > 0) return Result::done;
-  switch (SSL_get_error(connection_, result)) {
+  switch (openssl().SSL_get_error(connection_, result)) {
     case SSL_ERROR_WANT_READ: return Result::wants_read;
     case SSL_ERROR_WANT_WRITE: return Result::wants_write;
     case SSL_ERROR_ZERO_RETURN:
       // In the middle of a handshake it is no end, but a refusal without a reason.
-      if (SSL_is_init_finished(connection_) == 1) return Result::end;
+      if (openssl().SSL_is_init_finished(connection_) == 1) return Result::end;
       break;
     case SSL_ERROR_SYSCALL:
-      if (wire_->at_end && wire_->error == 0 && SSL_is_init_finished(connection_) == 1) return Result::end;
+      if (wire_->at_end && wire_->error == 0 && openssl().SSL_is_init_finished(connection_) == 1) return Result::end;
       break;
     default: break;
   }
   // What the peer has said before it closed may still be read.
   (is_write && wire_->error != 0 ? write_failed_ : failed_) = true;
   try {
-    if (ERR_peek_error() != 0 && wire_->error == 0)
+    if (openssl().ERR_peek_error() != 0 && wire_->error == 0)
       fault_ = fault_of(connection_, context_->is_server(), expected_name_, !peer_speaks_tls());
     else if (wire_->error != 0)
       fault_ = std::strerror(wire_->error);
@@ -175,29 +177,29 @@ Stream::Result Stream::judge(int result, bool is_write) noexcept {
   } catch (const std::exception&) {
     // No memory for the words.
   }
-  ERR_clear_error();
+  openssl().ERR_clear_error();
   return Result::failed;
 }
 
 void Stream::begin_call() noexcept {
-  ERR_clear_error();
+  openssl().ERR_clear_error();
   wire_->error = 0;
 }
 
 Stream::Result Stream::handshake() noexcept {
   if (failed_) return Result::failed;
   begin_call();
-  return judge(SSL_do_handshake(connection_), false);
+  return judge(openssl().SSL_do_handshake(connection_), false);
 }
 
-bool Stream::is_established() const noexcept { return SSL_is_init_finished(connection_) == 1 && !failed_; }
+bool Stream::is_established() const noexcept { return openssl().SSL_is_init_finished(connection_) == 1 && !failed_; }
 
 Stream::Result Stream::read(std::span<std::byte> into, std::size_t& count) noexcept {
   count = 0;
   read_wants_write_ = false;
   if (failed_) return Result::failed;
   begin_call();
-  const Result result = judge(SSL_read_ex(connection_, into.data(), into.size(), &count), false);
+  const Result result = judge(openssl().SSL_read_ex(connection_, into.data(), into.size(), &count), false);
   starved_ = result == Result::wants_read;
   read_wants_write_ = result == Result::wants_write;
   return result;
@@ -207,20 +209,20 @@ Stream::Result Stream::write(std::span<const std::byte> from, std::size_t& count
   count = 0;
   if (failed_ || write_failed_) return Result::failed;
   begin_call();
-  return judge(SSL_write_ex(connection_, from.data(), from.size(), &count), true);
+  return judge(openssl().SSL_write_ex(connection_, from.data(), from.size(), &count), true);
 }
 
 bool Stream::has_unread() const noexcept {
   if (failed_ || starved_) return false;
   // The socket had less than there was room for, and all that came is read: another call would find nothing.
-  return SSL_has_pending(connection_) == 1 || !wire_->gave_less;
+  return openssl().SSL_has_pending(connection_) == 1 || !wire_->gave_less;
 }
 
 void Stream::close() noexcept {
   if (write_failed_ || !is_established()) return;
-  ERR_clear_error();
-  (void)SSL_shutdown(connection_);
-  ERR_clear_error();
+  openssl().ERR_clear_error();
+  (void)openssl().SSL_shutdown(connection_);
+  openssl().ERR_clear_error();
 }
 
 bool Stream::peer_speaks_tls() const noexcept { return wire_->peer_speaks_tls(); }
@@ -228,12 +230,13 @@ bool Stream::peer_speaks_tls() const noexcept { return wire_->peer_speaks_tls();
 int Stream::socket_error() const noexcept { return wire_->error; }
 
 bool Stream::has_peer_certificate() const noexcept {
-  return SSL_get0_peer_certificate(connection_) != nullptr && SSL_get_verify_result(connection_) == X509_V_OK;
+  return openssl().SSL_get0_peer_certificate(connection_) != nullptr &&
+         openssl().SSL_get_verify_result(connection_) == X509_V_OK;
 }
 
 std::vector<std::string> Stream::peer_names(NameField field) const {
   if (!has_peer_certificate()) return {};
-  return names_of(SSL_get0_peer_certificate(connection_), field);
+  return names_of(openssl().SSL_get0_peer_certificate(connection_), field);
 }
 
 std::uint64_t Stream::receives() const noexcept { return wire_->receives; }

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <stdexcept>
 
 #include "base/small_file.hpp"
 #include "base/text.hpp"
@@ -65,6 +66,12 @@ std::vector<std::string> read_tokens(std::string_view text, Tokens& tokens) {
       faults.push_back(place + "expected \"sha256:\" and 64 hex digits behind " + std::string(name) +
                        ", as `pagectl token create " + std::string(name) + "` says it");
     }
+  }
+  try {
+    // What can't be had is said now, and not to the first who shows a token.
+    if (!entries.empty()) (void)base::sha256({});
+  } catch (const std::runtime_error& error) {
+    faults.emplace_back(error.what());
   }
   if (faults.empty()) tokens = Tokens(std::move(entries));
   return faults;

@@ -31,10 +31,11 @@ std::vector<std::string> TlsFiles::look(bool always, std::shared_ptr<const tls::
     context = tls::Context::of_server(read);
   } catch (const std::runtime_error& error) {
     const std::string what = error.what();
-    const std::string path = what.starts_with("certificate") ? config_.tls.certificate
-                             : what.starts_with("key")       ? config_.tls.key
-                                                             : config_.tls.client_ca;
-    faults.push_back("tls: " + path + ": " + what);
+    const std::string path = what.starts_with("certificate")   ? config_.tls.certificate
+                             : what.starts_with("key")         ? config_.tls.key
+                             : what.starts_with("authorities") ? config_.tls.client_ca
+                                                               : std::string();
+    faults.push_back("tls: " + (path.empty() ? path : path + ": ") + what);
   }
   return faults;
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -538,4 +539,51 @@ TEST_CASE("an address that others reach needs TLS with client_ca, rules or --ins
   CHECK(holds(alone.err + alone.out, "tls.client_ca"));
   CHECK(check({"--tls-client-ca", made.certificate("ca")}).status == 0);
   CHECK(check({"--insecure"}).status == 0);
+}
+
+TEST_CASE("tls: OpenSSL is loaded by those who need it, and by nobody else") {
+  const auto is_mapped = [](const test::Daemon& daemon) {
+    std::ifstream maps("/proc/" + std::to_string(daemon.pid()) + "/maps");
+    return holds(std::string(std::istreambuf_iterator<char>(maps), {}), "libssl");
+  };
+  const test::Daemon plain({"--store", "demo={dir}/demo.img"});
+  CHECK_FALSE(is_mapped(plain));
+  Secured secured;
+  secured.certificates.make("server", {});
+  secured.start("server");
+  CHECK(is_mapped(*secured.daemon));
+}
+
+TEST_CASE("tls: where OpenSSL can't be loaded, TLS and tokens are refused at once and in words") {
+  Secured secured;
+  const Certificates& certificates = secured.certificates;
+  secured.certificates.make("server", {});
+  secured.start("server");
+  const TempDir broken;
+  std::ofstream(broken.file("libssl.so.3")) << "no library";
+  const TempDir dir;
+  std::ofstream(dir.file("tokens")) << "ci sha256:" << std::string(64, 'a') << '\n';
+  REQUIRE(::chmod(dir.file("tokens").c_str(), 0600) == 0);
+  std::ofstream(dir.file("tokens.json")) << R"({"tokens_file": ")" << dir.file("tokens")
+                                         << R"(", "rules": [{"who": "token:ci", "stores": "*", "may": ["read"]}]})";
+  const auto run_without = [&](std::vector<std::string> argv) {
+    argv.insert(argv.begin(), {"env", "LD_LIBRARY_PATH=" + broken.path().string()});
+    return run(argv);
+  };
+  const std::string store = "demo=" + dir.file("demo.img");
+  const std::vector<std::vector<std::string>> refused{
+      {pageserverd_path(), "--check-config", "--store", store, "--listen-tls", "127.0.0.1:0", "--tls-certificate",
+       certificates.certificate("server"), "--tls-key", certificates.key("server")},
+      {pageserverd_path(), "--check-config", "--store", store, "--config", dir.file("tokens.json")},
+      {pagectl_path(), "whoami", secured.uri()},
+      {pagectl_path(), "token", "create", "ci"}};
+  for (const auto& argv : refused) {
+    const RunResult result = run_without(argv);
+    INFO(result.out << result.err);
+    CHECK(result.status != 0);
+    CHECK(holds(result.err, "TLS and tokens need OpenSSL 3"));
+    CHECK(holds(result.err, "libssl3"));
+  }
+  const RunResult plain = run_without({pageserverd_path(), "--check-config", "--store", store});
+  CHECK(plain.status == 0);
 }
