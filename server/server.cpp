@@ -194,9 +194,12 @@ void Server::read_policy(bool asked) {
     log_.warn("rules not read", {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
   if (found.policy == nullptr) return;
   policy_.set(std::move(found.policy));
+  {
+    const Lock lock{mutex_};
+    for (const auto& [id, connection] : connections_) connection->policy_changed();
+  }
+  // Who reads this finds each connection under the new rules.
   log_.info("rules read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
-  const Lock lock{mutex_};
-  for (const auto& [id, connection] : connections_) connection->policy_changed();
 }
 
 // For the connections to come: those that are there go on with what they began with.
