@@ -270,10 +270,17 @@ std::vector<std::string> Server::tcp_addresses() const {
 }
 
 void Server::log_start() const {
+  // A line that people read, also where there are thousands.
+  constexpr std::size_t named_max = 20;
   std::vector<std::string> stores;
+  std::size_t more = 0;
   for (const ListedStore& store : catalog_.configured()) {
-    stores.push_back(store.name + ":" + std::to_string(store.pages) + "pages");
+    if (stores.size() == named_max)
+      ++more;
+    else
+      stores.push_back(store.name + ":" + std::to_string(store.pages) + "pages");
   }
+  if (more != 0) stores.push_back("and " + std::to_string(more) + " more");
   std::vector<std::string> listeners;
   for (const auto& listener : listeners_) listeners.push_back(listener->name());
   log_.info("start", {{"version", version},

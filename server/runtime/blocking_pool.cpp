@@ -1,14 +1,18 @@
 #include "server/runtime/blocking_pool.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "server/runtime/thread_state.hpp"
+
 namespace pageserver::server {
 
 BlockingPool::BlockingPool(Ticker& ticker, Options options) : ticker_{ticker}, options_{options} {
+  looked_at_.reserve(options_.threads_max);
   ticker_.add(*this);
   try {
     add_thread();
@@ -61,14 +65,19 @@ Ticked::Looked BlockingPool::look() noexcept {
   std::list<Thread> ended;
   std::size_t more = 0;
   bool any = false;
+  Thread* woken = nullptr;
   {
     const Lock lock{mutex_};
     ended.splice(ended.end(), ended_);
     any = !ready_.empty();
     more = threads_due();
+    if (any && !idle_.empty() && std::chrono::steady_clock::now() - ready_.front()->ready_since_ >= options_.stuck)
+      woken = take_idle();
   }
+  if (woken != nullptr) woken->changed.notify_one();
   try {
-    for (; more != 0; --more) add_thread();
+    if (more != 0 && is_held_up())
+      for (; more != 0; --more) add_thread();
   } catch (const std::exception&) {
     // Those that are there go on. The next look tries again.
   }
@@ -86,6 +95,26 @@ std::size_t BlockingPool::threads_due() const noexcept {
   const std::size_t bound = stuck ? options_.threads_max : waits ? options_.threads_slow : options_.threads_at_once;
   const std::size_t threads = threads_.size() + begun_.size();
   return threads < bound ? std::min(1 + ready_.size() / 4, bound - threads) : 0;
+}
+
+bool BlockingPool::is_held_up() noexcept {
+  std::size_t active = 0;
+  looked_at_.clear();
+  {
+    const auto now = std::chrono::steady_clock::now();
+    const Lock lock{mutex_};
+    if (threads_.size() + begun_.size() < options_.threads_at_once) return true;
+    active = begun_.size();
+    for (const Thread& thread : threads_) {
+      if (!thread.inside.load(std::memory_order_relaxed))
+        ++active;
+      else if (now - thread.strand->begun_ < told_as_stuck)
+        looked_at_.push_back(thread.id);
+    }
+  }
+  for (auto id = looked_at_.begin(); id != looked_at_.end() && active < options_.threads_at_once; ++id)
+    if (!waits_in_kernel(*id)) ++active;
+  return active < options_.threads_at_once;
 }
 
 void BlockingPool::add_thread() {
@@ -116,6 +145,7 @@ void BlockingPool::run(Thread& self) noexcept {
     to.splice(to.end(), from, std::find_if(from.begin(), from.end(), [&](Thread& one) { return &one == &self; }));
   };
   Lock lock{mutex_};
+  self.id = ::gettid();
   move(begun_, threads_);
   while (wait_for_work(self)) run_one(self);
   move(threads_, ended_);
@@ -158,12 +188,14 @@ void BlockingPool::run_one(Thread& self) {
   last_begun_ = std::chrono::steady_clock::now();
   strand.begun_ = last_begun_;
   self.strand = &strand;
+  self.inside.store(true, std::memory_order_relaxed);
   Strand::Ready task;
   task.splice(task.end(), strand.tasks_, strand.tasks_.begin());
   {
     const Unlocked unlocked{mutex_};
     task.front()();
     task.clear();  // what it holds is released outside the lock too
+    self.inside.store(false, std::memory_order_relaxed);
   }
   --running_;
   self.strand = nullptr;
@@ -178,23 +210,28 @@ void BlockingPool::run_one(Thread& self) {
   ready_.splice(ready_.end(), strand.place_);  // this thread takes what is first now
 }
 
-BlockingPool::Thread* BlockingPool::make_ready(Strand& strand) noexcept {
+BlockingPool::Thread* BlockingPool::make_ready(Strand& strand, bool at_once) noexcept {
   strand.ready_since_ = std::chrono::steady_clock::now();
   ready_.splice(ready_.end(), strand.place_);
-  if (idle_.empty()) return nullptr;
+  // What is patient is done by the threads that are awake, where they are some. The ticker looks whether they get on.
+  const bool enough = !at_once && threads_.size() - idle_.size() >= options_.threads_at_once;
+  return idle_.empty() || enough ? nullptr : take_idle();
+}
+
+BlockingPool::Thread* BlockingPool::take_idle() noexcept {
   Thread* const idle = idle_.back();
   idle->place.splice(idle->place.end(), idle_, std::prev(idle_.end()));
   return idle;
 }
 
-void BlockingPool::submit(Strand& strand, Strand::Ready&& task) noexcept {
+void BlockingPool::submit(Strand& strand, Strand::Ready&& task, bool at_once) noexcept {
   Thread* woken = nullptr;
   {
     const Lock lock{mutex_};
     const bool idle = !strand.running_ && strand.tasks_.empty();
     strand.tasks_.splice(strand.tasks_.end(), task);
     if (!idle || strand.ends_ != nullptr) return;
-    woken = make_ready(strand);
+    woken = make_ready(strand, at_once);
   }
   if (woken != nullptr)
     woken->changed.notify_one();

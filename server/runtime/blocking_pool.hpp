@@ -6,8 +6,9 @@
 //
 // A strand's tasks run one at a time and in order; which thread runs them changes. A few threads do the work of any
 // number of stores as long as calls come back. The pool grows while they don't: a ticker looks whether strands that are
-// ready have waited for long, and adds threads, a few while others go on and up to a bound where nothing does. Threads
-// that had nothing to do for some time end.
+// ready have waited for long, and adds threads, a few while others go on and up to a bound where nothing does. Tasks
+// that wait because others compute, or because the processor is busy, are not helped by more threads and get none.
+// Threads that had nothing to do for some time end.
 #pragma once
 
 #include <atomic>
@@ -16,14 +17,13 @@
 #include <functional>
 #include <list>
 #include <thread>
+#include <vector>
 
 #include "base/mutex.hpp"
 #include "server/runtime/stuck.hpp"
 #include "server/runtime/ticker.hpp"
 
 namespace pageserver::server {
-
-class Strand;
 
 class Strand;
 
@@ -83,8 +83,10 @@ private:
   struct Thread {
     Thread() { place.push_back(this); }
     CondVar changed;
-    const Strand* strand = nullptr;  ///< whose task it runs
-    std::list<Thread*> place;        ///< its node, while it is not idle
+    const Strand* strand = nullptr;   ///< whose task it runs
+    std::atomic<bool> inside{false};  ///< that task, and not before or behind it
+    pid_t id = 0;
+    std::list<Thread*> place;  ///< its node, while it is not idle
     std::thread thread;
   };
 
@@ -92,6 +94,8 @@ private:
 
   Looked look() noexcept override;
   std::size_t threads_due() const noexcept PAGESERVER_REQUIRES(mutex_);
+  /// So few of the threads do something that the others' calls hold up what is ready.
+  bool is_held_up() noexcept;
   /// Not under the lock, which to make a thread would hold for long. One thread at a time calls it.
   void add_thread();
   void run(Thread& self) noexcept;
@@ -101,12 +105,14 @@ private:
   /// Its group has as many threads as it may have.
   bool is_held_back(const Strand& strand) const noexcept PAGESERVER_REQUIRES(mutex_);
   /// The thread to be woken once it is not held any more, or null: the ticker has to look.
-  Thread* make_ready(Strand& strand) noexcept PAGESERVER_REQUIRES(mutex_);
-  void submit(Strand& strand, std::list<std::function<void()>>&& task) noexcept;
+  Thread* make_ready(Strand& strand, bool at_once) noexcept PAGESERVER_REQUIRES(mutex_);
+  Thread* take_idle() noexcept PAGESERVER_REQUIRES(mutex_);
+  void submit(Strand& strand, std::list<std::function<void()>>&& task, bool at_once) noexcept;
   void finish(Strand& strand) noexcept;
 
   Ticker& ticker_;
   const Options options_;
+  std::vector<pid_t> looked_at_;  ///< of the ticker's thread, with room for all
   mutable Mutex mutex_;
   std::list<Thread> threads_ PAGESERVER_GUARDED_BY(mutex_);
   std::list<Thread> begun_ PAGESERVER_GUARDED_BY(mutex_);  ///< made, or about to be; each moves itself from there
@@ -147,7 +153,13 @@ public:
     submit_ready(std::move(ready));
   }
   /// The same without an allocation.
-  void submit_ready(Ready task) noexcept { pool_.submit(*this, std::move(task)); }
+  void submit_ready(Ready task) noexcept { pool_.submit(*this, std::move(task), true); }
+  /// The same for what may wait a little: of many such tasks a few threads do one after the other.
+  void submit_patient(std::function<void()> task) {
+    Ready ready;
+    ready.push_back(std::move(task));
+    pool_.submit(*this, std::move(ready), false);
+  }
 
   /// How many tasks have not begun.
   std::size_t waiting() const;

@@ -1,12 +1,9 @@
 #include "server/runtime/worker.hpp"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <utility>
 
 #include <asio/executor_work_guard.hpp>
@@ -17,8 +14,8 @@
 
 #include "base/clock.hpp"
 #include "base/thread_number.hpp"
-#include "base/unique_fd.hpp"
 #include "server/runtime/log.hpp"
+#include "server/runtime/thread_state.hpp"
 #include "server/runtime/ticker.hpp"
 
 namespace pageserver::server {
@@ -33,23 +30,6 @@ constexpr std::chrono::milliseconds help_step{20};
 constexpr std::int64_t long_ns = 1'000'000;
 // A handler that computes for so many looks is taken for stuck, too.
 constexpr int looks_computing_max = 16;
-
-/// Whether a thread of this process waits in the kernel: for a disk, or a lock. One that computes, or would like to,
-/// is not helped by another thread.
-bool waits_in_kernel(pid_t thread) noexcept {
-  char path[64] = "/proc/self/task/";
-  char* const digits = path + std::strlen(path);
-  char* const end = std::to_chars(digits, path + sizeof path - sizeof "/stat", thread).ptr;
-  std::memcpy(end, "/stat", sizeof "/stat");
-  const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
-  char text[128];
-  const ssize_t length = file.get() < 0 ? -1 : ::read(file.get(), text, sizeof text);
-  // "12 (name) S 1 ...", and a name of ours has no parenthesis.
-  const char* const close =
-      length <= 0 ? nullptr : static_cast<const char*>(std::memchr(text, ')', static_cast<std::size_t>(length)));
-  if (close == nullptr || close + 2 >= text + length) return true;  // who can't know helps
-  return close[2] != 'R';
-}
 
 /// Hands out the one block of a room. Asio frees it before it runs the task.
 template <class T>

@@ -324,7 +324,7 @@ void StoreHost::watch() {
 void StoreHost::look_after() noexcept {
   if (watch_due_.exchange(true)) return;
   try {
-    jobs_.submit([this] {
+    jobs_.submit_patient([this] {
       watch_due_ = false;
       watch();
     });

@@ -2,11 +2,13 @@
 #include "tests/support/catch.hpp"
 
 #include <atomic>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <iterator>
 #include <list>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -111,6 +113,62 @@ TEST_CASE("strands of one disk leave an eighth of the threads to those of others
   }
   CHECK(done == 101);
   CHECK(held.done == 40);
+}
+
+TEST_CASE("work that waits because other work computes gets no further threads") {
+  Ticker ticker(1ms);
+  BlockingPool::Options options = small_pool();
+  options.idle = 1h;  // what was made is still there at the end
+  BlockingPool pool(ticker, options);
+  std::atomic<int> done{0};
+  {
+    std::list<Strand> strands;
+    for (int i = 0; i < 300; ++i) {
+      strands.emplace_back(pool).submit([&done] {
+        const auto cpu = [] { return std::clock() * 1000 / CLOCKS_PER_SEC; };
+        for (const auto begin = cpu(); cpu() - begin < 1;) {
+        }
+        ++done;
+      });
+    }
+    wait_until([&] { return done == 300; });
+  }
+  CHECK(pool.load().threads <= small_pool().threads_at_once);
+}
+
+TEST_CASE("patient work is done by a few threads, also where those are stuck, and wakes no others") {
+  Ticker ticker(1ms);
+  BlockingPool::Options options = small_pool();
+  options.idle = 1h;
+  options.stuck = 300ms;  // not so soon that a busy machine seems to be stuck
+  BlockingPool pool(ticker, options);
+  std::list<Strand> strands;
+  for (int i = 0; i < 100; ++i) strands.emplace_back(pool);
+  Held held;
+  for (Strand& strand : strands) strand.submit([&held] { held(); });
+  wait_until([&] { return held.inside == 6; });
+  held.gate.open();
+  wait_until([&] { return held.done == 100; });
+  // All six are there, and idle.
+  std::mutex mutex;
+  std::set<std::thread::id> used;
+  std::atomic<int> done{0};
+  wait_until([&] { return pool.load().running == 0; });
+  for (Strand& strand : strands) {
+    strand.submit_patient([&] {
+      const std::lock_guard lock(mutex);
+      used.insert(std::this_thread::get_id());
+      ++done;
+    });
+  }
+  wait_until([&] { return done == 100; });
+  CHECK(used.size() <= options.threads_at_once);
+  held.gate.shut();
+  held.inside = 0;
+  for (Strand& strand : strands) strand.submit_patient([&held] { held(); });
+  wait_until([&] { return held.inside == 6; });
+  held.gate.open();
+  strands.clear();
 }
 
 TEST_CASE("the pool never has more threads than its bound, and what waits is done once calls come back") {
