@@ -93,6 +93,15 @@ void RemoteProvider::zero(std::uint64_t offset, std::uint64_t length) {
 std::vector<ByteRange> RemoteProvider::data_ranges(std::uint64_t offset, std::uint64_t length) {
   return impl()->data_ranges(offset, length);
 }
+std::vector<OrderedFault> RemoteProvider::order_faults(std::string_view orders, FaultScope scope) {
+  return impl()->faults({proto::FaultsWhat::add, static_cast<proto::FaultsScope>(scope), orders});
+}
+std::vector<OrderedFault> RemoteProvider::faults(FaultScope scope) {
+  return impl()->faults({proto::FaultsWhat::list, static_cast<proto::FaultsScope>(scope), {}});
+}
+std::vector<OrderedFault> RemoteProvider::clear_faults(FaultScope scope) {
+  return impl()->faults({proto::FaultsWhat::clear, static_cast<proto::FaultsScope>(scope), {}});
+}
 RemoteTraffic RemoteProvider::traffic() { return impl()->traffic(); }
 
 }  // namespace pageserver

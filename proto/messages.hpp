@@ -265,6 +265,22 @@ struct WhoamiAnswer {
   std::string_view why;
 };
 
+enum class FaultsWhat : std::uint8_t { list = 0, add = 1, clear = 2 };
+enum class FaultsScope : std::uint8_t { session = 0, store = 1 };
+struct FaultsRequest {
+  FaultsWhat what = FaultsWhat::list;
+  FaultsScope scope = FaultsScope::session;
+  std::string_view orders;  ///< with `add`: see fault_order.hpp
+};
+struct FaultsEntry {
+  std::uint64_t seen = 0;    ///< requests that matched
+  std::uint64_t struck = 0;  ///< of them
+  std::string_view order;
+};
+struct FaultsAnswer {
+  std::vector<FaultsEntry> entries;  ///< in the order in which they were ordered
+};
+
 struct CloseRequest {};
 struct CloseAnswer {};
 

@@ -42,6 +42,7 @@ enum class Operation : std::uint16_t {
   sessions = 20,
   kick = 21,
   whoami = 22,
+  faults = 23,
   lease_lost = 128,  // notice
   goodbye = 129,     // notice
   waiting = 130,     // notice
@@ -77,8 +78,9 @@ inline constexpr std::uint64_t feature_recovery = 8;     ///< what was recovered
 inline constexpr std::uint64_t feature_sessions = 16;    ///< the operations `sessions` and `kick`
 inline constexpr std::uint64_t feature_load = 32;        ///< the block `load` of a stat answer
 inline constexpr std::uint64_t feature_identity = 64;    ///< credentials in hello, and the operation `whoami`
+inline constexpr std::uint64_t feature_faults = 128;     ///< the operation `faults`, of a daemon that allows it
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
-                                              feature_sessions | feature_load | feature_identity;
+                                              feature_sessions | feature_load | feature_identity | feature_faults;
 
 inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what a server's request_bytes_max is at least
 inline constexpr std::uint32_t hello_payload_bytes_max = 4096;    ///< of any frame before hello was answered
@@ -92,5 +94,7 @@ inline constexpr std::size_t message_bytes_max = 2048;  ///< of an error's text
 inline constexpr std::size_t list_entries_max = 32;
 inline constexpr std::size_t ranges_max = 4096;  ///< in one answer of refresh or data_ranges
 inline constexpr std::size_t sessions_entries_max = 48;
+inline constexpr std::size_t fault_orders_max = 32;          ///< of one session, and of one store
+inline constexpr std::size_t fault_orders_bytes_max = 4096;  ///< text of one request `faults`
 
 }  // namespace pageserver::proto

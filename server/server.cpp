@@ -89,7 +89,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                buffers_,
                {},
                &policy_,
-               {}},
+               {},
+               config_.allow_faults ? &fault_plans_ : nullptr},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
   context_.ended = [this](std::uint64_t id) { connection_ended(id); };
@@ -134,6 +135,9 @@ ReportSources Server::report_sources() {
 }
 
 void Server::start_all() {
+  if (config_.allow_faults)
+    log_.warn("faults can be ordered",
+              {{"remedy", "leave out --allow-faults, and allow_faults of the configuration, but for tests"}});
   port_file_.take_place();
   load_policy();
   if (config_.metrics) {

@@ -121,6 +121,7 @@ private:
   TlsFiles tls_files_;          ///< as well
   TlsInForce tls_;
   Strand policy_strand_;
+  StorePlans fault_plans_;
   ServerContext context_;
   std::unique_ptr<Io> io_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -36,6 +36,7 @@ public:
   void zero(std::uint64_t offset, std::uint64_t length) override;
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override;
   RemoteTraffic traffic() override;
+  std::vector<OrderedFault> faults(const proto::FaultsRequest& message) override { return plain_.faults(message); }
   void check_usable() override;
   void end() override { plain_.end(); }
   void close() noexcept override { plain_.close(); }

@@ -310,6 +310,19 @@ Stat PlainSession::stat() {
   return stat;
 }
 
+std::vector<OrderedFault> PlainSession::faults(const proto::FaultsRequest& message) {
+  check_faults_request(shared_.connection(), message);
+  std::vector<OrderedFault> ordered;
+  request(
+      message, [](const proto::FaultsAnswer&) { return proto::Decoded{}; },
+      [&](const proto::FaultsAnswer& answer) {
+        ordered.clear();
+        for (const proto::FaultsEntry& entry : answer.entries)
+          ordered.push_back({std::string{entry.order}, entry.seen, entry.struck});
+      });
+  return ordered;
+}
+
 RemoteTraffic PlainSession::traffic() {
   RemoteTraffic traffic;
   shared_.run([&](Connection& connection, Batch&) {

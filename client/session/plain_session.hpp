@@ -35,6 +35,7 @@ public:
   void zero(std::uint64_t offset, std::uint64_t length) override;
   std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) override;
   RemoteTraffic traffic() override;
+  std::vector<OrderedFault> faults(const proto::FaultsRequest& message) override;
   void check_usable() override;
   void end() override;
   void close() noexcept override;

@@ -8,6 +8,8 @@
 
 #include <pageserver/remote_provider.hpp>
 
+#include "proto/messages.hpp"
+
 namespace pageserver::client {
 
 /// Contracts as in session.hpp and remote_provider.hpp.
@@ -34,6 +36,7 @@ public:
   virtual void zero(std::uint64_t offset, std::uint64_t length) = 0;
   virtual std::vector<ByteRange> data_ranges(std::uint64_t offset, std::uint64_t length) = 0;
   virtual RemoteTraffic traffic() = 0;
+  virtual std::vector<OrderedFault> faults(const proto::FaultsRequest& message) = 0;
 
   /// Throws what every call would throw now.
   virtual void check_usable() = 0;

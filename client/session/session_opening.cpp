@@ -83,7 +83,24 @@ OpenedSession open_session_on(Connection& connection, const RemoteOptions& optio
         opened = {answer.pages, answer.size_bytes_max, answer.version};
       },
       std::max(left, std::chrono::milliseconds{1}));
+  if (!options.faults.empty()) {
+    const proto::FaultsRequest order{proto::FaultsWhat::add, proto::FaultsScope::session, options.faults};
+    check_faults_request(connection, order);
+    connection.call(order, [](const proto::FaultsAnswer&) {});
+  }
   return opened;
+}
+
+void check_faults_request(const Connection& connection, const proto::FaultsRequest& message) {
+  if ((connection.server().features & proto::feature_faults) == 0)
+    throw MemoryError{Errc::unsupported, error_text(connection.context(), "faults",
+                                                    "the daemon takes no orders of faults: start it with "
+                                                    "--allow-faults, for tests only, or leave them out")};
+  if (message.orders.size() > proto::fault_orders_bytes_max)
+    throw MemoryError{Errc::limit_exceeded,
+                      error_text(connection.context(), "faults",
+                                 "the orders have " + std::to_string(message.orders.size()) + " bytes, at most " +
+                                     std::to_string(proto::fault_orders_bytes_max) + "; order them in parts")};
 }
 
 void close_session_on(Connection& connection) noexcept {

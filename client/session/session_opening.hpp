@@ -23,6 +23,9 @@ struct OpenedSession {
 /// error.
 OpenedSession open_session_on(Connection& connection, const RemoteOptions& options);
 
+/// Throws where the daemon takes no orders of faults, or the text is longer than one request may be.
+void check_faults_request(const Connection& connection, const proto::FaultsRequest& message);
+
 /// Tells the daemon that the session is over and waits a second at most for its answer. Throws nothing.
 void close_session_on(Connection& connection) noexcept;
 

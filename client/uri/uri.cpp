@@ -261,6 +261,11 @@ private:
       uri_.name = std::move(value);
     } else if (key == "socket") {
       take_socket(item, std::move(value));
+    } else if (key == "faults") {
+      if (value.empty() || value.size() > proto::fault_orders_bytes_max)
+        fail(item, "has " + std::to_string(value.size()) + " bytes of orders",
+             "1 to " + std::to_string(proto::fault_orders_bytes_max) + ", such as faults=write:3:no_space");
+      uri_.faults = std::move(value);
     } else if (key == "poll_us") {
       take_poll_us(item, value);
     } else if (key == "token_file") {

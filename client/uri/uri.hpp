@@ -30,6 +30,7 @@ struct Uri {
   std::optional<std::uint32_t> poll_us;  ///< empty: auto
   std::uint64_t cache_bytes = 0;
   std::string token_file;
+  std::string faults;  ///< as the protocol has them; not looked at here
   // The text had the key.
   bool access_given = false;
   bool view_given = false;

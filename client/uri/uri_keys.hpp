@@ -66,6 +66,10 @@ inline constexpr std::array uri_keys{
     UriKey{"cache_bytes", "off|SIZE", form_tcp | form_tls | form_unix,
            "Memory for pages that need not be asked for again, such as 64MiB. A writer with on_flush, and a fork, keep "
            "there what they write until flush. The default is off"},
+    UriKey{
+        "faults", "ORDERS", form_tcp | form_tls | form_unix,
+        "For tests: faults that strike this session, such as write:3:no_space,flush:delay=50ms; the daemon has to run "
+        "with --allow-faults"},
     UriKey{"tls_ca", "PATH", forms_of_tls,
            "A PEM file with the authorities that are believed, and lists of what they revoked, if there are some. The "
            "default is those of the system"},

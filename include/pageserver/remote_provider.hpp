@@ -6,6 +6,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <pageserver/session.hpp>
 
@@ -40,6 +42,10 @@ struct RemoteOptions {
   std::string token;  ///< the token itself; wins over the file
   /// Memory for a cache of pages, in bytes; 0: none. See RemoteProvider. Less than two pages (131,072) is none either.
   std::uint64_t cache_bytes = 0;
+  /// Faults that the daemon is to strike this session with, from its first request on, in the text form of
+  /// PROTOCOL.md: "write:3:no_space,flush:delay=50ms". For tests: the daemon has to run with --allow-faults, else the
+  /// constructor throws unsupported. invalid_argument says what is wrong with the text, and where.
+  std::string faults;
   /// TLS 1.3 to `host`, whose certificate is verified, chain and name: the constructor throws connection_lost, saying
   /// why, where that fails. `port` is then 6554 by default of a daemon, and has to be set.
   bool tls = false;
@@ -60,6 +66,19 @@ struct RemoteTraffic {
   std::uint64_t pages_read_ahead = 0;  ///< pages fetched before anybody needed them
   std::uint64_t cache_bytes = 0;       ///< memory that the cache's pages take now
   std::uint64_t cache_bytes_peak = 0;  ///< the most that it was
+};
+
+/// Whom an order of faults is for.
+enum class FaultScope : std::uint8_t {
+  session = 0,  ///< the session that orders it, for as long as it lasts
+  store = 1,    ///< each session of its store, until it is cleared; takes the right admin
+};
+
+/// A fault on order, and what has come of it.
+struct OrderedFault {
+  std::string order;         ///< as it was ordered: "write:3:no_space"
+  std::uint64_t seen = 0;    ///< requests that matched
+  std::uint64_t struck = 0;  ///< of these, so many were struck; 0: a test that counts on the fault has tested nothing
 };
 
 /// Speaks the protocol of proto/PROTOCOL.md, blocking. Writes larger than the server's limit, which
@@ -120,6 +139,15 @@ public:
   /// something, and then lost() takes it in. Nothing else may be done with it. -1 in a child after fork(2), and after
   /// close().
   int socket() const noexcept;
+
+  /// Orders faults, in the text form of PROTOCOL.md, and returns all that are ordered in that scope. Itself it is never
+  /// struck. Throws unsupported where the daemon was not started with --allow-faults, invalid_argument for a text that
+  /// is wrong, saying where, limit_exceeded for more than 32 orders, permission_denied.
+  std::vector<OrderedFault> order_faults(std::string_view orders, FaultScope scope = FaultScope::session);
+  /// What is ordered, and how often it struck.
+  std::vector<OrderedFault> faults(FaultScope scope = FaultScope::session);
+  /// Nothing is ordered any more; returns what was.
+  std::vector<OrderedFault> clear_faults(FaultScope scope = FaultScope::session);
 
   /// What the session has cost so far; costs no round trip.
   RemoteTraffic traffic();

@@ -43,6 +43,7 @@ struct Flags {
   bool allow_create = false;
   bool allow_remove = false;
   bool insecure = false;
+  bool allow_faults = false;
   std::vector<std::string> explain;
   std::string poll;
   std::string port_file;
@@ -112,6 +113,8 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
   app.add_flag("--allow-remove", flags.allow_remove, "Clients may remove stores from the directory");
   app.add_flag("--insecure", flags.insecure,
                "Without rules: serve everybody who has a way to the daemon, whoever that is");
+  app.add_flag("--allow-faults", flags.allow_faults,
+               "For tests: clients may order faults, such as errors, delays and cut connections");
   app.add_option("--poll-us", flags.poll,
                  "Microseconds to poll for a session's next request before sleeping, while that pays; 0: never")
       ->type_name("auto|N")
@@ -197,6 +200,7 @@ void apply(const Flags& flags, Config& config, std::vector<std::string>& faults)
     }
   }
   config.access.insecure = flags.insecure;
+  config.allow_faults |= flags.allow_faults;
   if (!flags.tls_certificate.empty()) config.tls.certificate = flags.tls_certificate;
   if (!flags.tls_key.empty()) config.tls.key = flags.tls_key;
   if (!flags.tls_client_ca.empty()) config.tls.client_ca = flags.tls_client_ca;

@@ -122,6 +122,7 @@ struct Config {
   LogFormat log_format = LogFormat::text;
   LogLevel log_level = LogLevel::info;
   std::uint32_t log_peer_lines = keys::log_peer_lines.value32();
+  bool allow_faults = keys::allow_faults.flag();
   std::string port_file;
   std::optional<MetricsConfig> metrics;
 };

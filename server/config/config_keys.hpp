@@ -361,6 +361,12 @@ inline constexpr ConfigKey log_peer_lines{
         "ten times as many of all peers. The others are counted; 0: no bound",
     .value = 50,
     .max = 1'000'000};
+inline constexpr ConfigKey allow_faults{
+    .path = "allow_faults",
+    .form = Form::flag,
+    .meaning =
+        "clients may order faults: errors, delays, cut connections, and who has the right admin a killed daemon. For "
+        "tests, never where data matters"};
 inline constexpr ConfigKey port_file{.path = "port_file",
                                      .form = Form::text,
                                      .meaning = "file to write `ADDRESS:PORT` of each TCP listener to, once all serve",
@@ -421,6 +427,7 @@ inline constexpr std::array all{&listen,
                                 &log_format,
                                 &log_level,
                                 &log_peer_lines,
+                                &allow_faults,
                                 &port_file};
 
 }  // namespace keys

@@ -49,6 +49,9 @@ public:
     --count_;
   }
 
+  /// Drops the last `bytes` of what was gathered, for a fault on order.
+  void shorten(std::size_t bytes) noexcept { out_.shorten(bytes); }
+
   std::size_t size() const noexcept { return out_.size(); }
   std::uint32_t count() const noexcept { return count_; }
   /// Of what was added last.

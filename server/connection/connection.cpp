@@ -308,6 +308,7 @@ void Connection::leave_kicked() {
   }
   if (!std::exchange(kick_taken_, true)) {
     reason_ = why.message;
+    if (!stream_.is_broken()) finish_drip();
     end_session();
     kick_.reset();
     pending_open_.reset();

@@ -29,6 +29,7 @@
 #include "server/connection/answers.hpp"
 #include "server/connection/byte_stream.hpp"
 #include "server/connection/deadline.hpp"
+#include "server/connection/fault_plan.hpp"
 #include "server/connection/host_watch.hpp"
 #include "server/connection/pending.hpp"
 #include "server/connection/record.hpp"
@@ -86,6 +87,7 @@ struct ServerContext {
   std::function<void(const Peer& wanting)> relieve_buffers;
   PolicyInForce* policy = nullptr;  ///< who may do what
   AuditRate audit;
+  StorePlans* faults = nullptr;  ///< what is ordered for whole stores; null but with --allow-faults
 };
 
 /// What a client's open asks for. Not a member type: clang 14 then finds no default constructor.
@@ -349,6 +351,16 @@ private:
   void refused(std::string_view action, const std::string& store, const proto::FrameHeader& header,
                const std::exception_ptr& error);
 
+  // ordered_faults.cpp: faults on order
+  Step take_with_faults(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  bool take_instead(const proto::FrameHeader& header, Strike& strike);
+  void leave_by_fault(const Strike& strike);
+  void finish_strike(std::size_t before);
+  bool go_on_with_fault();
+  void drip(std::size_t bytes_max);
+  void finish_drip();
+  void take_faults(const proto::FrameHeader& header, std::span<const std::byte> payload);
+
   // session.cpp: the session
   void begin_open();
   void open_session();
@@ -356,6 +368,7 @@ private:
   void open_failed(const std::exception_ptr& error);
   void give_up_place();
   Step take_session(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  Step carry_out(const proto::FrameHeader& header, std::span<const std::byte> payload);
   /// Small writes that follow each other are gathered, and then published by one append. Returns false for a frame that
   /// does not belong to the group: publish it first, then look at the frame again.
   bool take_into_group(const proto::Scan& scan);

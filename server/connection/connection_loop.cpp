@@ -128,6 +128,7 @@ struct ConnectionLoop {
   // Says what is to be waited for, if anything.
   static std::optional<Until> look_at_pending(const std::shared_ptr<Connection>& self) {
     if (self->pending_.is_done()) return {};
+    if (self->go_on_with_fault()) return {};
     const bool in_line = self->is_in_line();
     if (in_line && (self->server_.stopping || self->deadline_.passed(Deadline::Kind::lease_wait))) {
       self->give_up_place();

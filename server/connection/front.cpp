@@ -49,6 +49,7 @@ proto::Decoded fault_in_session_request(Operation operation, Payload payload) {
     case Operation::refresh: return fault_in<proto::RefreshRequest>(payload);
     case Operation::stat: return fault_in<proto::StatRequest>(payload);
     case Operation::break_lease: return fault_in<proto::BreakLeaseRequest>(payload);
+    case Operation::faults: return fault_in<proto::FaultsRequest>(payload);
     default: return {};
   }
 }
@@ -78,6 +79,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   }
   const Limits& limits = server_.config.limits;
   greeting_.features = request.features & proto::features_all;
+  if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;
   if (!admit(request)) return Step::taken;
   greeting_.done = true;
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);

@@ -152,7 +152,9 @@ DescribedConnection ConnectionRecord::describe(std::int64_t now_ms) const {
     case Pending::What::room: entry.waits_for = WaitsFor::room; break;
     case Pending::What::nothing:
     case Pending::What::kick:
-    case Pending::What::refusal: break;
+    case Pending::What::refusal:
+    case Pending::What::fault:
+    case Pending::What::drip: break;
   }
   if (in_hand_now != 0 && quiet_ms >= stuck_ms_min) entry.waits_for = WaitsFor::disk;
   if (waits_for_turn) entry.waits_for = WaitsFor::turn;

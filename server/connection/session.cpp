@@ -174,6 +174,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   record_->lease_lost = false;
   record_->opened(*hold_.session, base::monotonic_ms());
   hold_.failed_change.reset();
+  if (server_.faults != nullptr) hold_.faults = std::make_unique<SessionFaults>();
   const storage::SessionRequest& request = pending_open_->request;
   hold_.name = request.name;
   hold_.keeps_private = request.access == Access::fork || request.publish == Publish::on_flush;
@@ -231,12 +232,22 @@ void Connection::note_held_version() noexcept {
 }
 
 Connection::Step Connection::take_session(const FrameHeader& header, Payload payload) {
+  if (hold_.faults != nullptr) [[unlikely]]
+    return take_with_faults(header, payload);
+  return carry_out(header, payload);
+}
+
+Connection::Step Connection::carry_out(const FrameHeader& header, Payload payload) {
   assert(is_on_its_worker());  // a disk that hangs may hold up this thread
   if (header.operation == Operation::close) {
     take_close(header, payload);
     return Step::taken;
   }
   if (!allows_in_session(header)) return Step::taken;
+  if (header.operation == Operation::faults && hold_.faults != nullptr) {
+    take_faults(header, payload);
+    return Step::taken;
+  }
   SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
                      greeting_.features, base::monotonic_ms(now_), hold_.breaker,
                      record_->counters,  hold_.failed_change,      gate_.administers()};
@@ -273,7 +284,7 @@ std::function<void()> Connection::room_callback() {
 
 bool Connection::take_into_group(const proto::Scan& scan) {
   WriteGroup& group = WriteGroup::of_this_thread();
-  if (hold_.session == nullptr || scan.header.operation != Operation::write ||
+  if (hold_.session == nullptr || scan.header.operation != Operation::write || hold_.faults != nullptr ||
       scan.payload.size() > group_payload_bytes_max || !gate_.may(Operation::write) ||
       proto::check_request_header(scan.header))
     return false;
@@ -334,7 +345,9 @@ void Connection::begin_flush(const FrameHeader& header) {
   try {
     hold_.session->flush([self = shared_from_this(), number, header](std::exception_ptr error, const Version& version) {
       self->complete(number, [connection = self.get(), header, error = std::move(error), version] {
+        const std::size_t before = connection->answers().size();
         answer_flush(header, error, version, connection->answers(), connection->hold_.failed_change);
+        connection->finish_strike(before);
       });
     });
   } catch (...) {
@@ -363,6 +376,7 @@ void Connection::log_session_end() const {
 void Connection::end_session() {
   if (pending_.what() == Pending::What::session) give_up_place();
   pending_.clear();
+  hold_.faults.reset();
   record_->left(proto::SessionState::leaving);
   if (pending_open_) pending_open_->place_in_line.reset();
   if (hold_.session != nullptr) {

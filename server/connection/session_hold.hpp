@@ -7,6 +7,7 @@
 #include <string>
 
 #include "server/connection/dispatch.hpp"
+#include "server/connection/fault_plan.hpp"
 #include "server/stores/catalog.hpp"
 
 namespace pageserver::server {
@@ -22,6 +23,7 @@ struct SessionHold {
   std::string breaker;         ///< what others are told when this session breaks their lease
   std::string lease_notice;    ///< to be sent, unless empty: the lease was lost
   std::optional<FailedChange> failed_change;
+  std::unique_ptr<SessionFaults> faults;  ///< null but in a daemon with --allow-faults
   std::chrono::steady_clock::time_point start;
 };
 

@@ -66,7 +66,7 @@ void Connection::forget_batch() noexcept {
 // A step of everything that needs no more bytes: completions, notices, frames that are here.
 void Connection::advance() {
   if (pending_.is_done()) {
-    const bool is_taken = pending_.what() != Pending::What::room;
+    const bool is_taken = pending_.what() != Pending::What::room && pending_.what() != Pending::What::fault;
     const std::function<void()> task = pending_.take();
     clear_deadline();
     record_->in_flight.set(std::uint64_t{0});
@@ -76,7 +76,7 @@ void Connection::advance() {
     if (hold_.session) hold_.session->note_request(base::monotonic_ms());  // it was not idle while it waited
     recheck_input_ = true;
   }
-  if (!hold_.lease_notice.empty()) {
+  if (!hold_.lease_notice.empty() && pending_.what() != Pending::What::drip) {
     answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, hold_.lease_notice);
     hold_.lease_notice.clear();
   }
@@ -212,7 +212,8 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
 // The last request of the row may have no answer yet, or never get one. One that waits for room is not in the row.
 void Connection::note_waiting_request(RequestRow& row) noexcept {
   const bool is_answered = !pending_.is_any() && !move_to_ && greeting_.done;
-  if ((is_answered && !waiting_) || pending_.what() == Pending::What::room) return;
+  if ((is_answered && !waiting_) || pending_.what() == Pending::What::room || pending_.what() == Pending::What::fault)
+    return;
   const proto::Operation operation = row.forget_last();
   if (!waiting_) waiting_ = Waiting{operation, now_};
   if (is_answered) waited();
@@ -471,11 +472,13 @@ void Connection::deadline_missed() {
     case Deadline::Kind::none:
     case Deadline::Kind::lease_wait:
     case Deadline::Kind::kick:
+    case Deadline::Kind::fault:
     case Deadline::Kind::peer_close: return;
   }
 }
 
 void Connection::say_goodbye(proto::Status status, const std::string& message) {
+  finish_drip();
   answers().notice(proto::Operation::goodbye, status, message);
   leaving_ = true;
   record_->state.set(proto::SessionState::leaving);

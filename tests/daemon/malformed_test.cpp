@@ -98,6 +98,7 @@ std::vector<proto::Bytes> all_requests() {
           frame_of(proto::DataRangesRequest{0, 100}),
           frame_of(proto::FlushRequest{}),
           frame_of(proto::CommitRequest{}),
+          frame_of(proto::FaultsRequest{proto::FaultsWhat::add, proto::FaultsScope::session, "read:cut=after"}),
           frame_of(proto::DiscardRequest{}),
           frame_of(proto::RefreshRequest{}),
           frame_of(proto::StatRequest{}),

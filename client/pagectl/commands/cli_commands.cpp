@@ -218,6 +218,48 @@ void add_server_commands(const CommandSink& sink) {
       .add_option("--save", (*token).save, "A new file for the token, for its owner alone, instead of printing it")
       ->type_name("FILE");
 
+  Command<FaultsOptions> faults(
+      sink, "faults", "Have things go wrong at a store, for tests",
+      page("Without an option: what is ordered for all sessions of the store, and how often it struck. For a daemon "
+           "with\n"
+           "--allow-faults, and who has the right admin. An order is REQUEST[:CONDITION]...:ACTION, such as\n"
+           "write:3:no_space, flush:delay=50ms, read:rate=0.01:seed=7:cut=before; several have commas between them.\n"
+           "docs/testing-with-pageserver.md says what there is.",
+           forms_of("URI:", {served_forms}),
+           "  pagectl faults pageserver://127.0.0.1/demo --add flush:always:delay=50ms\n"
+           "  pagectl faults pageserver://127.0.0.1/demo --clear"),
+      run_faults);
+  faults.text("URI", &FaultsOptions::uri, "Store of a daemon; see below");
+  faults.app()
+      .add_option("--add", (*faults).add, "Order this; may be given several times")
+      ->type_name("ORDERS")
+      ->expected(1)
+      ->take_all();
+  faults.flag("--clear", &FaultsOptions::clear, "Order nothing any more, and show what was");
+
+  Command<RunOptions> run(
+      sink, "run", "Run a command with a daemon of its own, and have things go wrong",
+      page("Starts a pageserverd that nobody else reaches, with one store, and runs COMMAND with the URI of that in\n"
+           "PAGESERVER_URI. At the end it says on standard error which orders struck, and removes everything.",
+           "COMMAND:\n  a program with its arguments, behind --\n",
+           "  pagectl run --image demo.img --faults disk-full.faults -- ./run-tests --all",
+           "Exit status: that of the command, 128 + N where signal N ended it; 124: it was 0, and an order never "
+           "struck;\n"
+           "125: the daemon could not be started, or failed; 126, 127: the command could not be started."),
+      run_run);
+  run.app()
+      .add_option("--faults", (*run).faults, "File of orders: one a line, or with commas between; # begins a comment")
+      ->type_name("FILE");
+  run.app()
+      .add_option("--image", (*run).image, "What the store begins as: a copy of this image; without it it is empty")
+      ->type_name("URI");
+  run.app()
+      .add_option(
+          "--daemon", (*run).daemon,
+          "The pageserverd to start; else that of the environment's PAGESERVERD, one beside pagectl, or in PATH")
+      ->type_name("FILE");
+  run.app().add_option("COMMAND", (*run).command, "Program and arguments, behind --")->required();
+
   Command<CreateOptions> create(
       sink, "create", "Make a new, empty store or image file",
       page("A daemon must allow it for the folder that it serves (\"create\": true).",

@@ -66,6 +66,25 @@ struct TokenOptions {
 };
 int run_token(Context& context, const TokenOptions& options);
 
+// faults.cpp
+struct FaultsOptions {
+  std::string uri;
+  std::vector<std::string> add;
+  bool clear = false;  ///< before anything is added
+};
+int run_faults(Context& context, const FaultsOptions& options);
+
+// run.cpp
+inline constexpr int exit_never_struck = 124;  ///< the command was content, and an order never struck
+inline constexpr int exit_run_failed = 125;    ///< what is to be around the command
+struct RunOptions {
+  std::string faults;  ///< a file of orders; empty: none
+  std::string image;   ///< what the store begins as; empty: nothing
+  std::string daemon;  ///< empty: PAGESERVERD, one beside this program, or in PATH
+  std::vector<std::string> command;
+};
+int run_run(Context& context, const RunOptions& options);
+
 // info.cpp
 struct InfoOptions {
   std::string uri;

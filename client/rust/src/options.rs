@@ -61,6 +61,7 @@ pub struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) poll_us: Option<u32>,
     pub(crate) cache_bytes: u64,
+    pub(crate) faults: String,
     pub(crate) token: String,
     pub(crate) token_file: PathBuf,
     pub(crate) tls: TlsOptions,
@@ -81,6 +82,7 @@ impl fmt::Debug for Options {
             .field("request_timeout", &self.request_timeout)
             .field("poll_us", &self.poll_us)
             .field("cache_bytes", &self.cache_bytes)
+            .field("faults", &self.faults)
             .field("token_file", &self.token_file)
             .field("tls", &self.tls)
             .finish()
@@ -102,6 +104,7 @@ impl Options {
             request_timeout: Duration::from_secs(60),
             poll_us: None,
             cache_bytes: 0,
+            faults: String::new(),
             token: String::new(),
             token_file: PathBuf::new(),
             tls: TlsOptions::default(),
@@ -155,6 +158,7 @@ impl Options {
         options.request_timeout = parsed.request_timeout;
         options.poll_us = parsed.poll_us;
         options.cache_bytes = parsed.cache_bytes;
+        options.faults = parsed.faults;
         options.token_file = parsed.token_file;
         options.tls = parsed.tls;
         Ok(options)
@@ -220,6 +224,14 @@ impl Options {
     /// Memory for a cache of pages, in bytes; less than two pages (131,072) is none. See [`Session`](crate::Session).
     pub fn cache_bytes(mut self, cache_bytes: u64) -> Self {
         self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// Faults that the daemon is to strike this session with, from its first request on, such as
+    /// `write:3:no_space,flush:delay=50ms`: the protocol's document has their form. For tests: the daemon has to run
+    /// with `--allow-faults`, else opening fails with [`ErrorKind::Unsupported`].
+    pub fn faults(mut self, orders: &str) -> Self {
+        self.faults = orders.to_owned();
         self
     }
 

@@ -8,8 +8,8 @@ use crate::options::Options;
 use crate::page_cache::PageCache;
 use crate::pipeline::Pipeline;
 use crate::protocol::{
-    Access, Answer, ByteRange, Fault, HolderStat, OpenAnswer, Operation, Publish, Refreshed, Request, Size, Stat,
-    Version, View, FEATURE_DATA_RANGES, FEATURE_ZERO, PAGE_SIZE,
+    Access, Answer, ByteRange, Fault, HolderStat, OpenAnswer, Operation, OrderedFault, Publish, Refreshed, Request,
+    Size, Stat, Version, View, FAULT_ORDERS_BYTES_MAX, FEATURE_DATA_RANGES, FEATURE_FAULTS, FEATURE_ZERO, PAGE_SIZE,
 };
 use crate::transport::{Plain, Transport};
 use std::io::{Read, Write};
@@ -183,6 +183,11 @@ impl Session {
                 _ => Err(unexpected(Operation::OPEN)),
             },
         )?;
+        if !self.options.faults.is_empty() {
+            let orders = std::mem::take(&mut self.options.faults);
+            self.order_faults(&orders)?;
+            self.options.faults = orders;
+        }
         self.connection.set_request_timeout(timeout);
         self.pages = opened.pages;
         self.held = opened.version;
@@ -640,6 +645,42 @@ impl Session {
     pub fn pipeline<'b>(&mut self) -> Result<Pipeline<'_, 'b>> {
         self.leave_cache()?;
         Ok(Pipeline::new(self))
+    }
+
+    /// Orders faults for this session, such as `write:3:no_space`; returns all that are ordered. For tests: the daemon
+    /// has to run with `--allow-faults`, else [`ErrorKind::Unsupported`]. The protocol's document has their form.
+    pub fn order_faults(&mut self, orders: &str) -> Result<Vec<OrderedFault>> {
+        self.ask_faults(1, orders)
+    }
+
+    /// What is ordered for this session, and how often each struck.
+    pub fn faults(&mut self) -> Result<Vec<OrderedFault>> {
+        self.ask_faults(0, "")
+    }
+
+    /// Nothing is ordered for this session any more; returns what was.
+    pub fn clear_faults(&mut self) -> Result<Vec<OrderedFault>> {
+        self.ask_faults(2, "")
+    }
+
+    fn ask_faults(&mut self, what: u8, orders: &str) -> Result<Vec<OrderedFault>> {
+        if !self.connection.has_feature(FEATURE_FAULTS) {
+            let text = "the daemon takes no orders of faults: start it with --allow-faults, for tests only, or leave \
+                        them out";
+            return Err(self.connection.error(ErrorKind::Unsupported, "faults", text));
+        }
+        if orders.len() > FAULT_ORDERS_BYTES_MAX {
+            let text = format!(
+                "the orders have {} bytes, at most {}; order them in parts",
+                orders.len(),
+                FAULT_ORDERS_BYTES_MAX
+            );
+            return Err(self.connection.error(ErrorKind::LimitExceeded, "faults", &text));
+        }
+        self.connection.call(&Request::Faults { what, scope: 0, orders }, |answer| match answer {
+            Answer::Faults(entries) => Ok(entries),
+            _ => Err(unexpected(Operation::FAULTS)),
+        })
     }
 
     /// What the session has cost so far; no round trip.

@@ -3,7 +3,9 @@
 use crate::error::{printable, Error, ErrorKind, Result};
 use crate::options::TlsOptions;
 use crate::poll::POLL_US_MAX;
-use crate::protocol::{is_session_name, is_store_name, Access, Publish, View, DEFAULT_PORT, DEFAULT_TLS_PORT};
+use crate::protocol::{
+    is_session_name, is_store_name, Access, Publish, View, DEFAULT_PORT, DEFAULT_TLS_PORT, FAULT_ORDERS_BYTES_MAX,
+};
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,6 +53,7 @@ pub(crate) struct Uri {
     pub request_timeout: Duration,
     pub poll_us: Option<u32>,
     pub cache_bytes: u64,
+    pub faults: String,
     pub token_file: PathBuf,
     pub tls: TlsOptions,
 }
@@ -79,6 +82,7 @@ pub(crate) fn parse(text: &str, default_access: Access, target: Target) -> Resul
             request_timeout: Duration::from_secs(60),
             poll_us: None,
             cache_bytes: 0,
+            faults: String::new(),
             token_file: PathBuf::new(),
             tls: TlsOptions::default(),
         },
@@ -327,14 +331,15 @@ impl<'a> Parser<'a> {
             (_, Scheme::Store) => "access, view, publish, wait_ms, name",
             (_, Scheme::Tls) => {
                 "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, tls_ca, tls_certificate, tls_key, tls_name"
+                 cache_bytes, faults, tls_ca, tls_certificate, tls_key, tls_name"
             }
             (_, Scheme::Tcp) => {
-                "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, cache_bytes"
+                "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
+                 cache_bytes, faults"
             }
             _ => {
                 "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes"
+                 cache_bytes, faults"
             }
         }
     }
@@ -382,6 +387,19 @@ impl<'a> Parser<'a> {
                     Ok(())
                 }
                 _ => self.fail(item, "is no name", "at most 255 bytes of UTF-8 without control characters"),
+            };
+        }
+        if key == "faults" {
+            return match text {
+                Ok(orders) if !orders.is_empty() && orders.len() <= FAULT_ORDERS_BYTES_MAX => {
+                    self.uri.faults = orders;
+                    Ok(())
+                }
+                other => {
+                    let bytes = other.map_or_else(|error| error.as_bytes().len(), |orders| orders.len());
+                    let expected = format!("1 to {} of UTF-8, such as faults=write:3:no_space", FAULT_ORDERS_BYTES_MAX);
+                    self.fail(item, &format!("has {} bytes of orders", bytes), &expected)
+                }
             };
         }
         let value = text.unwrap_or_else(|_| "\u{fffd}".into()); // no other key has a value beyond ASCII

@@ -39,6 +39,7 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
     add("request_ms", uri.request_timeout.as_millis().to_string());
     add("poll_us", uri.poll_us.map_or("auto".into(), |us| us.to_string()));
     add("cache_bytes", uri.cache_bytes.to_string());
+    add("faults", uri.faults.clone());
     if matches!(uri.scheme, Scheme::Tcp | Scheme::Tls) {
         add("port", uri.port.to_string());
     }

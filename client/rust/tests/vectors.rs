@@ -86,6 +86,11 @@ fn encode_from_values(vector: &Vector, operation: Operation) -> Vec<u8> {
             reason: values.text("reason"),
         },
         Operation::WHOAMI => Request::Whoami { store: values.text("store") },
+        Operation::FAULTS => Request::Faults {
+            what: values.number("what"),
+            scope: values.number("scope"),
+            orders: values.text("orders"),
+        },
         Operation::CLOSE => Request::Close,
         Operation::COMMIT => Request::Commit,
         other => panic!("{}: no request {}", vector.name, other),
@@ -306,6 +311,13 @@ fn fields_of(answer: &Answer<'_>) -> Fields {
             put(f, "rights", found.rights);
             put_text(f, "identity", &found.identity);
             put_text(f, "why", &found.why);
+        }
+        Answer::Faults(entries) => {
+            for (i, entry) in entries.iter().enumerate() {
+                put_text(f, &format!("entries.{}.order", i), &entry.order);
+                put(f, &format!("entries.{}.seen", i), entry.seen);
+                put(f, &format!("entries.{}.struck", i), entry.struck);
+            }
         }
         Answer::BreakLease { broken } => put_holder(f, "broken", broken),
         Answer::Nothing => {}

@@ -54,11 +54,11 @@ _pagectl() {
     before=$word
   done
   if [ -z "$command" ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover help --help --version --json --quiet' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover help --help --version --json --quiet' -- "$cur"))
     return
   fi
   if [ "$command" = help ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover' -- "$cur"))
     return
   fi
   _pagectl_table "$command"
@@ -88,6 +88,8 @@ _pagectl_table() {
     kick) flags='--help -h --json --quiet -q --connection --reason' valued='--reason' kinds=(server none) ;;
     whoami) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
     token) flags='--help -h --json --quiet -q --add-to --save' valued='--add-to|--save' kinds=(none none) ;;
+    faults) flags='--help -h --json --quiet -q --add --clear' valued='--add' kinds=(image) ;;
+    run) flags='--help -h --json --quiet -q --faults --image --daemon' valued='--faults|--image|--daemon' kinds=(none) ;;
     create) flags='--help -h --json --quiet -q --pages' valued='--pages' kinds=(image) ;;
     remove) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
     info) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;

@@ -20,7 +20,7 @@ end
 complete --command pagectl --no-files
 complete --command pagectl --condition __fish_use_subcommand --arguments help --description 'Print the help'
 complete --command pagectl --condition __fish_use_subcommand --long-option version --description 'Print the version'
-complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions kick whoami token create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover'
+complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments list --description 'List a daemon'\''s stores'
 complete --command pagectl --condition '__fish_seen_subcommand_from list' --arguments '(__pagectl_servers)'
@@ -65,6 +65,22 @@ complete --command pagectl --condition '__fish_seen_subcommand_from token' --lon
 complete --command pagectl --condition '__fish_seen_subcommand_from token' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 complete --command pagectl --condition '__fish_seen_subcommand_from token' --long-option add-to --exclusive --description 'The daemon'\''s tokens file: a line more, instead of printing it'
 complete --command pagectl --condition '__fish_seen_subcommand_from token' --long-option save --exclusive --description 'A new file for the token, for its owner alone, instead of printing it'
+
+complete --command pagectl --condition __fish_use_subcommand --arguments faults --description 'Have things go wrong at a store, for tests'
+complete --command pagectl --condition '__fish_seen_subcommand_from faults' --arguments '(__pagectl_images)'
+complete --command pagectl --condition '__fish_seen_subcommand_from faults' --short-option h --long-option help --description 'Print this help message and exit'
+complete --command pagectl --condition '__fish_seen_subcommand_from faults' --long-option json --description 'One JSON document on standard output'
+complete --command pagectl --condition '__fish_seen_subcommand_from faults' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
+complete --command pagectl --condition '__fish_seen_subcommand_from faults' --long-option add --exclusive --description 'Order this; may be given several times'
+complete --command pagectl --condition '__fish_seen_subcommand_from faults' --long-option clear --description 'Order nothing any more, and show what was'
+
+complete --command pagectl --condition __fish_use_subcommand --arguments run --description 'Run a command with a daemon of its own, and have things go wrong'
+complete --command pagectl --condition '__fish_seen_subcommand_from run' --short-option h --long-option help --description 'Print this help message and exit'
+complete --command pagectl --condition '__fish_seen_subcommand_from run' --long-option json --description 'One JSON document on standard output'
+complete --command pagectl --condition '__fish_seen_subcommand_from run' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
+complete --command pagectl --condition '__fish_seen_subcommand_from run' --long-option faults --exclusive --description 'File of orders: one a line, or with commas between; # begins a comment'
+complete --command pagectl --condition '__fish_seen_subcommand_from run' --long-option image --exclusive --description 'What the store begins as: a copy of this image; without it it is empty'
+complete --command pagectl --condition '__fish_seen_subcommand_from run' --long-option daemon --exclusive --description 'The pageserverd to start; else that of the environment'\''s PAGESERVERD, one beside pagectl, or in PATH'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments create --description 'Make a new, empty store or image file'
 complete --command pagectl --condition '__fish_seen_subcommand_from create' --arguments '(__pagectl_images)'

@@ -77,6 +77,7 @@ std::map<std::string, std::string> values_of(const Uri& uri) {
     if (!value.empty()) values[name] = value;
   };
   add("path", uri.path);
+  add("faults", uri.faults);
   add("host", uri.endpoint.host);
   add("socket", uri.endpoint.socket_path);
   add("store", uri.store);

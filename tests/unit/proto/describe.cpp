@@ -269,6 +269,21 @@ Lines describe(const WhoamiAnswer& m) {
   return Writer().number("rights", m.rights).text("identity", m.identity).text("why", m.why).take();
 }
 
+Lines describe(const FaultsRequest& m) {
+  return Writer().choice("what", m.what).choice("scope", m.scope).text("orders", m.orders).take();
+}
+
+Lines describe(const FaultsAnswer& m) {
+  Writer out;
+  for (std::size_t i = 0; i < m.entries.size(); ++i) {
+    const std::string prefix = "entries." + std::to_string(i);
+    out.text(prefix + ".order", m.entries[i].order)
+        .number(prefix + ".seen", m.entries[i].seen)
+        .number(prefix + ".struck", m.entries[i].struck);
+  }
+  return out.take();
+}
+
 Lines describe(const ErrorText& m) { return Writer().text("message", m.message).take(); }
 
 }  // namespace pageserver::proto::test

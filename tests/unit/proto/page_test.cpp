@@ -153,6 +153,8 @@ TEST_CASE("the page's limits are those of wire.hpp") {
       {"ranges_max", ranges_max},
       {"sessions_entries_max", sessions_entries_max},
       {"credentials_bytes_max", credentials_bytes_max},
+      {"fault_orders_max", fault_orders_max},
+      {"fault_orders_bytes_max", fault_orders_bytes_max},
   };
   std::map<std::string, std::uint64_t> found;
   for (const Row& row : table("Limits")) found[row[0]] = std::stoull(row[1]);
@@ -161,9 +163,10 @@ TEST_CASE("the page's limits are those of wire.hpp") {
 
 TEST_CASE("the page's features are those of wire.hpp") {
   const std::map<std::string, std::uint64_t> expected = {
-      {"zero", feature_zero},         {"data_ranges", feature_data_ranges}, {"commit", feature_commit},
-      {"recovery", feature_recovery}, {"sessions", feature_sessions},       {"load", feature_load},
-      {"identity", feature_identity}};
+      {"zero", feature_zero},         {"data_ranges", feature_data_ranges},
+      {"commit", feature_commit},     {"recovery", feature_recovery},
+      {"sessions", feature_sessions}, {"load", feature_load},
+      {"identity", feature_identity}, {"faults", feature_faults}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {
@@ -217,6 +220,7 @@ TEST_CASE("the page's offset tables say where each value of each vector is") {
     }
   }
   CHECK(check_offsets(table("list entry")) == 16);
+  CHECK(check_offsets(table("faults entry")) == 24);
   CHECK(check_offsets(table("holder")) == 40);
   CHECK(check_offsets(table("recovery")) == 64);
   CHECK(check_offsets(table("load")) == 64);

@@ -46,6 +46,13 @@ public:
   void fill(KickAnswer& m) { m = {coin(), entry()}; }
   void fill(WhoamiRequest& m) { m.store = coin() ? store_name() : ""; }
   void fill(WhoamiAnswer& m) { m = {small<std::uint32_t>(), text(name_bytes_max), text(message_bytes_max)}; }
+  void fill(FaultsRequest& m) {
+    m = {static_cast<FaultsWhat>(below(3)), static_cast<FaultsScope>(below(2)), text(fault_orders_bytes_max)};
+  }
+  void fill(FaultsAnswer& m) {
+    m.entries.resize(below(fault_orders_max + 1));
+    for (FaultsEntry& entry : m.entries) entry = {number(), number(), text(name_bytes_max)};
+  }
   template <class Empty>
   void fill(Empty&) {
     static_assert(std::is_empty_v<Empty>);

@@ -200,6 +200,39 @@ fn whoami(payload: &[u8]) -> Result<WhoAmI, Fault> {
     Ok(WhoAmI { identity, rights, why })
 }
 
+/// A fault on order, and what has come of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OrderedFault {
+    /// As it was ordered: `write:3:no_space`.
+    pub order: String,
+    /// Requests that matched.
+    pub seen: u64,
+    /// Of these, so many were struck.
+    pub struck: u64,
+}
+
+fn faults(payload: &[u8]) -> Result<Vec<OrderedFault>, Fault> {
+    let mut reader = Reader::new("faults answer", payload);
+    let count = usize::from(reader.u16()?);
+    reader.reserved(6)?;
+    if count > FAULT_ORDERS_MAX {
+        return reader.fault(format!("announces {} entries, at most {}", count, FAULT_ORDERS_MAX));
+    }
+    let mut entries = Vec::with_capacity(count);
+    let mut lengths = Vec::with_capacity(count);
+    for _ in 0..count {
+        entries.push(OrderedFault { order: String::new(), seen: reader.u64()?, struck: reader.u64()? });
+        lengths.push(usize::from(reader.u16()?));
+        reader.reserved(6)?;
+    }
+    for (entry, length) in entries.iter_mut().zip(lengths) {
+        entry.order = reader.text(length, NAME_BYTES_MAX, "order")?.to_owned();
+    }
+    reader.end()?;
+    Ok(entries)
+}
+
 /// An answer with status `ok`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the document has them, by the same names
@@ -240,6 +273,7 @@ pub enum Answer<'a> {
         kicked: Box<SessionReport>,
     },
     Whoami(WhoAmI),
+    Faults(Vec<OrderedFault>),
     /// Of `create`, `remove`, `write`, `zero` and `close`.
     Nothing,
 }
@@ -275,6 +309,7 @@ impl<'a> Answer<'a> {
             Operation::SESSIONS => sessions::sessions(payload)?,
             Operation::KICK => sessions::kick(payload)?,
             Operation::WHOAMI => Answer::Whoami(whoami(payload)?),
+            Operation::FAULTS => Answer::Faults(faults(payload)?),
             Operation::CREATE => nothing("create answer", payload)?,
             Operation::REMOVE => nothing("remove answer", payload)?,
             Operation::WRITE => nothing("write answer", payload)?,

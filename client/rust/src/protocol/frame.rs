@@ -73,6 +73,7 @@ numbered! { Operation, "operation",
     SESSIONS = 20, "sessions";
     KICK = 21, "kick";
     WHOAMI = 22, "whoami";
+    FAULTS = 23, "faults";
     LEASE_LOST = 128, "lease_lost";
     GOODBYE = 129, "goodbye";
     WAITING = 130, "waiting";

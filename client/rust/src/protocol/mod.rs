@@ -8,8 +8,8 @@ mod request;
 mod sessions;
 
 pub use answer::{
-    decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, Recovery, Refreshed, Size, Stat,
-    WhoAmI,
+    decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, OrderedFault, Recovery, Refreshed,
+    Size, Stat, WhoAmI,
 };
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
 pub use reader::Fault;
@@ -43,6 +43,10 @@ pub const MESSAGE_BYTES_MAX: usize = 2048;
 pub const LIST_ENTRIES_MAX: usize = 32;
 /// The most connections in one answer.
 pub const SESSIONS_ENTRIES_MAX: usize = 48;
+/// Orders of faults of one session, and of one store.
+pub const FAULT_ORDERS_MAX: usize = 32;
+/// Text of one request `faults`.
+pub const FAULT_ORDERS_BYTES_MAX: usize = 4096;
 /// The most bytes of the credentials in hello.
 pub const CREDENTIALS_BYTES_MAX: usize = 1024;
 /// The most ranges in one answer.
@@ -62,6 +66,8 @@ pub const FEATURE_SESSIONS: u64 = 16;
 pub const FEATURE_LOAD: u64 = 32;
 /// The feature that allows credentials in hello, and the operation `whoami`.
 pub const FEATURE_IDENTITY: u64 = 64;
+/// The feature that allows the operation `faults`, of a daemon that was started with `--allow-faults`.
+pub const FEATURE_FAULTS: u64 = 128;
 /// The features that this crate can use.
 pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_DATA_RANGES
@@ -69,7 +75,8 @@ pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_RECOVERY
     | FEATURE_SESSIONS
     | FEATURE_LOAD
-    | FEATURE_IDENTITY;
+    | FEATURE_IDENTITY
+    | FEATURE_FAULTS;
 
 /// What a session may do. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -77,6 +77,11 @@ pub enum Request<'a> {
     Whoami {
         store: &'a str,
     },
+    Faults {
+        what: u8,
+        scope: u8,
+        orders: &'a str,
+    },
     Close,
     Commit,
 }
@@ -122,6 +127,7 @@ impl Request<'_> {
             Request::Sessions { .. } => Operation::SESSIONS,
             Request::Kick { .. } => Operation::KICK,
             Request::Whoami { .. } => Operation::WHOAMI,
+            Request::Faults { .. } => Operation::FAULTS,
             Request::Close => Operation::CLOSE,
             Request::Commit => Operation::COMMIT,
         }
@@ -156,6 +162,12 @@ impl Request<'_> {
                 put_length(text, out);
                 out.extend_from_slice(&[0; 6]);
                 out.extend_from_slice(text.as_bytes());
+            }
+            Request::Faults { what, scope, orders } => {
+                out.extend_from_slice(&[what, scope]);
+                put_length(orders, out);
+                out.extend_from_slice(&[0; 4]);
+                out.extend_from_slice(orders.as_bytes());
             }
             Request::Create { store, pages: number } | Request::Sessions { after: number, store } => {
                 out.extend_from_slice(&number.to_le_bytes());
