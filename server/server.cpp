@@ -89,6 +89,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                buffers_,
                {},
                &policy_,
+               &tls_,
                {}},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
@@ -199,15 +200,37 @@ void Server::read_policy(bool asked) {
   for (const auto& [id, connection] : connections_) connection->policy_changed();
 }
 
-// For the connections to come: those that are there go on with what they began with.
 void Server::read_tls(bool asked) {
   std::shared_ptr<const tls::Context> tls;
   for (const std::string& fault : tls_files_.look(asked, tls))
     log_.warn("certificate not read",
               {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
+  if (tls != nullptr) {
+    take_tls(std::move(tls));
+    peers_unverified_ = true;
+    log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
+  }
+  verify_peers();
+}
+
+// All clients that have shown a certificate, after a change; else those of whose certificates one has come to its end.
+// Not on the loops: of many clients it takes a while. What fails for want of memory is done at the next look.
+void Server::verify_peers() {
+  const std::shared_ptr<const tls::Context> tls = tls_.get();
   if (tls == nullptr) return;
-  take_tls(std::move(tls));
-  log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
+  const std::int64_t now = base::unix_ms() / 1000;
+  std::vector<std::shared_ptr<Connection>> shown;
+  {
+    const Lock lock{mutex_};
+    for (const auto& [id, connection] : connections_)
+      if (const auto chain = connection->peer_chain();
+          chain != nullptr && (peers_unverified_ || chain->not_after() < now))
+        shown.push_back(connection);
+  }
+  for (const auto& connection : shown)
+    if (const std::string why = connection->peer_chain()->fault(*tls); !why.empty())
+      connection->certificate_failed(why);
+  peers_unverified_ = false;
 }
 
 void Server::look_at_policy_later() {

@@ -63,6 +63,7 @@ private:
   void look_at_policy(bool asked);
   void read_policy(bool asked);
   void read_tls(bool asked);
+  void verify_peers();
   void take_tls(std::shared_ptr<const tls::Context> tls) noexcept;
   void look_at_policy_later();
   void undo_start() noexcept;
@@ -120,6 +121,7 @@ private:
   PolicyReload policy_reload_;  ///< in policy_strand_, once it runs
   TlsFiles tls_files_;          ///< as well
   TlsInForce tls_;
+  bool peers_unverified_ = false;  ///< since tls_ is another one; in policy_strand_
   Strand policy_strand_;
   ServerContext context_;
   std::unique_ptr<Io> io_;

@@ -57,6 +57,30 @@ bool Connection::gives_up_handshake() {
   return true;
 }
 
+std::shared_ptr<tls::PeerChain> Connection::peer_chain() const {
+  const Lock lock{chain_mutex_};
+  return peer_chain_;
+}
+
+// It can be found before what is in force is looked at: who changes that meanwhile verifies it.
+void Connection::note_certificate() {
+  const std::shared_ptr<tls::PeerChain> chain = stream_.tls()->peer_chain();
+  if (chain == nullptr) return;
+  {
+    const Lock lock{chain_mutex_};
+    peer_chain_ = chain;
+  }
+  const auto in_force = server_.tls->get();
+  if (in_force == stream_.tls()->context()) return;
+  if (const std::string why = chain->fault(*in_force); !why.empty()) certificate_failed(why);
+}
+
+void Connection::certificate_failed(const std::string& why) {
+  certificate_failed_ = true;
+  kick(
+      "TLS: " + why, [] {}, proto::Status::permission_denied);
+}
+
 void Connection::handshake_failed() {
   const tls::Stream& tls = *stream_.tls();
   const std::string fault = tls.fault();
@@ -308,6 +332,7 @@ void Connection::leave_kicked() {
   }
   if (!std::exchange(kick_taken_, true)) {
     reason_ = why.message;
+    if (certificate_failed_) log_refusal(proto::Operation::hello, {}, reason_);
     end_session();
     kick_.reset();
     pending_open_.reset();

@@ -116,7 +116,10 @@ struct ConnectionLoop {
     for (;;) {
       if (self->gives_up_handshake()) co_return;
       const auto result = self->stream_.tls()->handshake();
-      if (result == tls::Stream::Result::done) co_return;
+      if (result == tls::Stream::Result::done) {
+        self->note_certificate();
+        co_return;
+      }
       if (result != tls::Stream::Result::wants_read && result != tls::Stream::Result::wants_write) {
         self->handshake_failed();
         co_return;
