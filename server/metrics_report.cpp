@@ -119,6 +119,7 @@ void MetricsReport::tell_connections(MetricsText& text) const {
   text.sample(figures.refused_unread.load(), "unread");
   text.sample(figures.refused_protocol.load(), "protocol");
   text.sample(figures.refused_permission.load(), "permission");
+  text.sample(figures.refused_strangers.load(), "stranger");
   text.family(families::access_refused);
   text.sample(figures.access_refused.load());
   text.family(families::rules_failed);

@@ -90,6 +90,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                {},
                &policy_,
                &tls_,
+               &strangers_,
                {}},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
@@ -153,7 +154,7 @@ void Server::start_all() {
   budget_open_files();
   for (const auto& listener : listeners_) {
     listener->start(*front_, log_, [this](UniqueFd socket, Listener::Origin origin) {
-      accepted(std::move(socket), std::move(origin));
+      return accepted(std::move(socket), std::move(origin));
     });
   }
   serves_ = true;
@@ -363,8 +364,39 @@ std::string Server::too_many_of_peer(const Peer& peer, std::uint64_t count) cons
          "; close some, or raise one of these limits";
 }
 
-// The connection is made whole before it can be found, and owns the socket from the beginning.
-void Server::accepted(UniqueFd socket, Listener::Origin origin) {
+std::uint64_t Server::connections_max() const noexcept {
+  return std::min<std::uint64_t>(config_.limits.connections,
+                                 open_files_.connections_max(catalog_.stores_to_keep_files_for()));
+}
+
+// Who goes still has its descriptor until its turn, which comes before more than a row of others are accepted: there
+// are as many as for those that are told why they are refused.
+void Server::make_room(const Peer& peer) {
+  const std::uint64_t strangers_max = config_.limits.strangers;
+  const std::uint64_t of_peer_max = share_of(strangers_max, config_.limits.peer_percent);
+  for (;;) {
+    const Strangers::Counts all = strangers_.counts(), of_peer = strangers_.counts_of(peer);
+    std::uint64_t count = 0;
+    {
+      const Lock lock{mutex_};
+      count = connections_.size() - std::min(connections_.size(), all.going);
+    }
+    const std::uint64_t peers_own = peer.connections - std::min<std::uint64_t>(peer.connections, of_peer.going);
+    std::uint64_t goes = 0;
+    // The newcomer is among those of the peer already.
+    if (of_peer.staying >= of_peer_max || peers_own > connections_of_peer_max()) goes = strangers_.choose(&peer);
+    if (goes == 0 && (all.staying >= strangers_max || count >= connections_max())) goes = strangers_.choose(nullptr);
+    if (goes == 0) return;
+    if (const auto connection = find(goes))
+      connection->drop_stranger();
+    else
+      strangers_.remove(goes);
+  }
+}
+
+// The connection is made whole before it can be found, and owns the socket from the beginning. Strangers make room for
+// it: it is refused only where those that are known fill a limit.
+bool Server::accepted(UniqueFd socket, Listener::Origin origin) {
   const std::shared_ptr<Peer> peer = peers_.of(origin.peer);
   const std::uint64_t count_of_peer = peer->connections;
   const std::uint64_t id = next_connection_++;
@@ -376,28 +408,36 @@ void Server::accepted(UniqueFd socket, Listener::Origin origin) {
     const Lock lock{mutex_};
     count = connections_.size();
   }
+  const Strangers::Counts strangers = strangers_.counts(), strangers_of_peer = strangers_.counts_of(*peer);
+  const std::uint64_t known_of_peer = count_of_peer - std::min<std::uint64_t>(count_of_peer, strangers_of_peer.all());
   std::optional<proto::Fault> refusal;
-  std::string reason = too_many_connections(count);
+  std::string reason = too_many_connections(count - std::min(count, strangers.all()));
   if (!reason.empty()) {
-    const std::uint64_t max = open_files_.connections_max(catalog_.stores_to_keep_files_for());
-    if (count >= std::min<std::uint64_t>(config_.limits.connections, max) + refused_at_once_max_) {
+    if (count >= connections_max() + refused_at_once_max_) {
       ++figures_.refused_for_limit;
-      return;
+      return true;
     }
     refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
-  } else if (reason = too_many_of_peer(*peer, count_of_peer); !reason.empty()) {
+  } else if (reason = too_many_of_peer(*peer, known_of_peer); !reason.empty()) {
     if (count_of_peer >= connections_of_peer_max() + refused_at_once_max_) {
       ++figures_.refused_for_limit;
-      return;
+      return true;
     }
     refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
+  } else {
+    make_room(*peer);
   }
-  {
+  strangers_.add(id, peer);
+  try {
     // Only this thread adds some.
     const Lock lock{mutex_};
     connections_.emplace(id, connection);
+  } catch (...) {
+    strangers_.remove(id);
+    throw;
   }
   connection->start(std::move(refusal), origin.tls ? tls_.get() : nullptr);
+  return strangers_.counts().going < refused_at_once_max_;
 }
 
 std::shared_ptr<Connection> Server::find(std::uint64_t id) {
@@ -432,6 +472,7 @@ void Server::connection_ended(std::uint64_t id) noexcept {
     connections_.erase(id);
     last = connections_.empty();
   }
+  strangers_.remove(id);
   if (last && context_.stopping)
     front_->post_in(last_ended_, not_owned(this), call<[](Server& self) { self.close_stores(); }>);
 }

@@ -45,7 +45,14 @@ void Connection::start(std::optional<proto::Fault> refusal, const std::shared_pt
 }
 
 bool Connection::gives_up_handshake() {
-  if (!stream_.is_broken() && !kicked_ && !server_.stopping && !deadline_.passed(Deadline::Kind::hello)) return false;
+  if (!stream_.is_broken() && !kicked_ && !dropped_ && !server_.stopping && !deadline_.passed(Deadline::Kind::hello))
+    return false;
+  if (dropped_) {
+    // An alert is not for that: without TLS nothing is sent any more.
+    stream_.fail();
+    leave_dropped();
+    return true;
+  }
   if (deadline_.passed(Deadline::Kind::hello)) {
     reason_ =
         "no TLS handshake within limits.hello_timeout=" + std::to_string(server_.config.limits.hello_timeout.count()) +
@@ -347,6 +354,25 @@ void Connection::leave_kicked() {
     if (!leaving_ && !stream_.is_broken()) say_goodbye(why.status, why.message);
   }
   tell_released();
+}
+
+void Connection::drop_stranger() noexcept {
+  dropped_ = true;
+  nudge();
+}
+
+void Connection::leave_dropped() {
+  if (!std::exchange(leaving_, true)) {
+    const Limits& limits = server_.config.limits;
+    reason_ =
+        "others came, and this connection had not said hello; limits.strangers=" + std::to_string(limits.strangers) +
+        ", limits.connections=" + std::to_string(limits.connections);
+    answers().notice(proto::Operation::goodbye, proto::Status::limit_exceeded, reason_);
+    ++server_.figures.refused_strangers;
+    server_.lines.info(peer_, "connection refused", {{"connection", id_}, {"address", address_}, {"reason", reason_}});
+  }
+  send_output();
+  stream_.fail();
 }
 
 void Connection::tell_released() noexcept {

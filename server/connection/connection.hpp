@@ -37,6 +37,7 @@
 #include "server/runtime/log.hpp"
 #include "server/runtime/peer_log.hpp"
 #include "server/runtime/peers.hpp"
+#include "server/runtime/strangers.hpp"
 #include "server/runtime/turn.hpp"
 #include "server/runtime/worker.hpp"
 #include "server/stores/catalog.hpp"
@@ -86,6 +87,7 @@ struct ServerContext {
   std::function<void(const Peer& wanting)> relieve_buffers;
   PolicyInForce* policy = nullptr;  ///< who may do what
   const TlsInForce* tls = nullptr;
+  Strangers* strangers = nullptr;
   AuditRate audit;
 };
 
@@ -139,6 +141,9 @@ public:
   std::shared_ptr<tls::PeerChain> peer_chain() const;
   /// Any thread: that is not believed any more, for this reason, and the connection ends as by kick().
   void certificate_failed(const std::string& why);
+
+  /// Any thread: it ends at once, unless it is known by then.
+  void drop_stranger() noexcept;
 
   const std::shared_ptr<ConnectionRecord>& record() const noexcept { return record_; }
   /// Any thread: there may be room for what it waits to keep in its buffers.
@@ -211,6 +216,8 @@ private:
   void nudged() noexcept;
   /// Inside, after kick().
   void leave_kicked();
+  /// Inside, after drop_stranger(): it is told so, as far as it takes that at once.
+  void leave_dropped();
   void tell_released() noexcept;
   void deadline_passed() noexcept;
   void peer_look_due() noexcept;
@@ -394,6 +401,7 @@ private:
   std::atomic<bool> kicked_{false};
   std::atomic<bool> policy_changed_{false};
   std::atomic<bool> certificate_failed_{false};
+  std::atomic<bool> dropped_{false};
   mutable Mutex chain_mutex_;
   std::shared_ptr<tls::PeerChain> peer_chain_ PAGESERVER_GUARDED_BY(chain_mutex_);  // set once
   Mutex kick_mutex_;

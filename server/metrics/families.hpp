@@ -41,7 +41,7 @@ inline constexpr Family connections_refused{
     "pageserver_connections_refused_total", FamilyKind::counter,
     "connections that the daemon ended, by reason: limit (limits.connections, or descriptors), timed_out (no hello, or "
     "the middle of a frame), unread (the peer reads no answers), protocol (what came is no request), permission (its "
-    "token or its right)",
+    "token or its right), stranger (it had not said hello when others came, limits.strangers)",
     "reason"};
 inline constexpr Family access_refused{"pageserver_access_refused_total", FamilyKind::counter,
                                        "requests that no rule allows, and tokens that are not accepted"};

@@ -17,6 +17,7 @@ struct Figures {
   Counter refused_unread{0};
   Counter refused_protocol{0};
   Counter refused_permission{0};
+  Counter refused_strangers{0};
   Counter access_refused{0};  ///< requests and hellos
   Counter rules_failed{0};
   std::atomic<std::int64_t> certificate_not_after{INT64_MAX};  ///< in seconds since 1970; the greatest: there is none
