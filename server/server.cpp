@@ -191,11 +191,15 @@ void Server::look_at_policy(bool asked) {
 void Server::read_policy(bool asked) {
   read_tls(asked);
   PolicyReload::Found found = policy_reload_.look(asked);
-  if (!found.faults.empty()) ++figures_.rules_failed;
+  if (!found.faults.empty()) {
+    ++figures_.rules_failed;
+    figures_.rules_not_taken = true;
+  }
   for (const std::string& fault : found.faults)
     log_.warn("rules not read", {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
   if (found.policy == nullptr) return;
   policy_.set(std::move(found.policy));
+  figures_.rules_not_taken = false;
   log_.info("rules read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
   const Lock lock{mutex_};
   for (const auto& [id, connection] : connections_) connection->policy_changed();
@@ -203,12 +207,18 @@ void Server::read_policy(bool asked) {
 
 void Server::read_tls(bool asked) {
   std::shared_ptr<const tls::Context> tls;
-  for (const std::string& fault : tls_files_.look(asked, tls))
+  const std::vector<std::string> faults = tls_files_.look(asked, tls);
+  if (!faults.empty()) {
+    ++figures_.certificates_failed;
+    figures_.certificate_not_taken = true;
+  }
+  for (const std::string& fault : faults)
     log_.warn("certificate not read",
               {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
   if (tls != nullptr) {
     take_tls(std::move(tls));
     peers_unverified_ = true;
+    figures_.certificate_not_taken = false;
     log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
   }
   verify_peers();

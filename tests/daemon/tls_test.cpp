@@ -463,6 +463,61 @@ TEST_CASE("certificate and key are read again when they change, and a pair that 
   session->grow(1);
 }
 
+TEST_CASE("a certificate, key or list that is not taken is counted and logged, and told until it is mended") {
+  Secured secured;
+  auto& made = secured.certificates;
+  made.make("server", {});
+  made.make("other", {});
+  std::filesystem::copy_file(made.certificate("ca"), made.file("clients.pem"));
+  secured.start("server", {"--metrics", "0", "--tls-client-ca", made.file("clients.pem")});
+  secured.daemon->expect_complaint("certificate not read");
+  const auto metric = [&](const std::string& name) {
+    const HttpAnswer answer = http_get(RawClient::tcp(metrics_port(secured.daemon->process())), "/metrics");
+    return sample_of(answer.body, name);
+  };
+  const auto reload = [&](std::string_view logged) {
+    const std::size_t times = count_of(secured.daemon->log(), logged);
+    secured.daemon->process().signal(SIGHUP);
+    wait_until([&] { return count_of(secured.daemon->log(), logged) > times; });
+  };
+  double failed = 0;
+  const auto is_not_taken = [&](std::string_view logged) {
+    INFO(logged);
+    reload(logged);
+    ++failed;
+    wait_until([&] { return metric("pageserver_certificates_failed_total") == failed; });
+    CHECK(metric("pageserver_certificate_not_taken") == 1);
+    CHECK(count_of(secured.daemon->log(), "WARN certificate not read") == static_cast<std::size_t>(failed));
+  };
+  const auto is_mended = [&] {
+    reload("INFO certificate read");
+    wait_until([&] { return metric("pageserver_certificate_not_taken") == 0; });
+    CHECK(metric("pageserver_certificates_failed_total") == failed);
+  };
+  CHECK(metric("pageserver_certificates_failed_total") == 0);
+  CHECK(metric("pageserver_certificate_not_taken") == 0);
+  // Put aside and back again: what is in the place has always its own mode.
+  const auto swapped = [&](const std::string& one, const std::string& other) {
+    std::filesystem::rename(one, one + ".aside");
+    std::filesystem::rename(other, one);
+    std::filesystem::rename(one + ".aside", other);
+  };
+  swapped(made.certificate("server"), made.certificate("other"));
+  is_not_taken("it is not that of the certificate");
+  swapped(made.certificate("server"), made.certificate("other"));
+  is_mended();
+  ::chmod(made.key("server").c_str(), 0644);
+  is_not_taken("chmod 600 " + made.key("server"));
+  ::chmod(made.key("server").c_str(), 0600);
+  is_mended();
+  std::ofstream(made.file("clients.pem"), std::ios::app)
+      << "-----BEGIN X509 CRL-----\nbm8gbGlzdA==\n-----END X509 CRL-----\n";
+  is_not_taken("authorities: ");
+  std::filesystem::copy_file(made.certificate("ca"), made.file("clients.pem"),
+                             std::filesystem::copy_options::overwrite_existing);
+  is_mended();
+}
+
 TEST_CASE("who a client is comes from its certificate, and rules are about that") {
   Secured secured;
   auto& made = secured.certificates;
