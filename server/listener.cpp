@@ -240,7 +240,10 @@ bool Listener::accept_one() {
     try {
       Origin origin = origin_of(socket.get());
       origin.tls = is_tls_;
-      accepted_(std::move(socket), std::move(origin));
+      if (!accepted_(std::move(socket), std::move(origin)) && !closed_) {
+        wait();
+        return false;
+      }
     } catch (const std::exception& error) {
       pause(error.what());
       return false;

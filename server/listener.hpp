@@ -24,8 +24,8 @@ public:
     bool tls = false;     ///< it speaks TLS, or should
   };
   /// A new connection: its socket, which does not block, and where it comes from. What it throws ends this connection
-  /// alone; the listener waits a moment and goes on.
-  using Accepted = std::function<void(UniqueFd socket, Origin origin)>;
+  /// alone; the listener waits a moment and goes on. False: what it left for later has a turn before the next one.
+  using Accepted = std::function<bool(UniqueFd socket, Origin origin)>;
 
   /// Binds and listens, or throws std::runtime_error naming the address and what is in the way.
   static std::unique_ptr<Listener> tcp(const ListenAddress& address, std::chrono::milliseconds keepalive);

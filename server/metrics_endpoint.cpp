@@ -43,7 +43,10 @@ void MetricsEndpoint::start() {
   worker_.after_trouble([this] {
     while (!exchanges_.empty()) exchanges_.front()->drop();
   });
-  listener_->start(worker_, log_, [this](UniqueFd socket, const Listener::Origin&) { accepted(std::move(socket)); });
+  listener_->start(worker_, log_, [this](UniqueFd socket, const Listener::Origin&) {
+    accepted(std::move(socket));
+    return true;
+  });
   worker_.start();
 }
 

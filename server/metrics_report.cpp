@@ -119,10 +119,17 @@ void MetricsReport::tell_connections(MetricsText& text) const {
   text.sample(figures.refused_unread.load(), "unread");
   text.sample(figures.refused_protocol.load(), "protocol");
   text.sample(figures.refused_permission.load(), "permission");
+  text.sample(figures.refused_strangers.load(), "stranger");
   text.family(families::access_refused);
   text.sample(figures.access_refused.load());
   text.family(families::rules_failed);
   text.sample(figures.rules_failed.load());
+  text.family(families::rules_not_taken);
+  text.sample(figures.rules_not_taken ? 1u : 0u);
+  text.family(families::certificates_failed);
+  text.sample(figures.certificates_failed.load());
+  text.family(families::certificate_not_taken);
+  text.sample(figures.certificate_not_taken ? 1u : 0u);
   text.family(families::certificate_not_after);
   if (const std::int64_t end = figures.certificate_not_after; end != INT64_MAX) text.sample(static_cast<double>(end));
   std::array<std::uint64_t, 3> sessions{};

@@ -89,6 +89,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                buffers_,
                {},
                &policy_,
+               &tls_,
+               &strangers_,
                {},
                config_.allow_faults ? &fault_plans_ : nullptr},
       io_(std::make_unique<Io>(front_->context())) {
@@ -156,7 +158,7 @@ void Server::start_all() {
   budget_open_files();
   for (const auto& listener : listeners_) {
     listener->start(*front_, log_, [this](UniqueFd socket, Listener::Origin origin) {
-      accepted(std::move(socket), std::move(origin));
+      return accepted(std::move(socket), std::move(origin));
     });
   }
   serves_ = true;
@@ -193,11 +195,15 @@ void Server::look_at_policy(bool asked) {
 void Server::read_policy(bool asked) {
   read_tls(asked);
   PolicyReload::Found found = policy_reload_.look(asked);
-  if (!found.faults.empty()) ++figures_.rules_failed;
+  if (!found.faults.empty()) {
+    ++figures_.rules_failed;
+    figures_.rules_not_taken = true;
+  }
   for (const std::string& fault : found.faults)
     log_.warn("rules not read", {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
   if (found.policy == nullptr) return;
   policy_.set(std::move(found.policy));
+  figures_.rules_not_taken = false;
   {
     const Lock lock{mutex_};
     for (const auto& [id, connection] : connections_) connection->policy_changed();
@@ -206,15 +212,43 @@ void Server::read_policy(bool asked) {
   log_.info("rules read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
 }
 
-// For the connections to come: those that are there go on with what they began with.
 void Server::read_tls(bool asked) {
   std::shared_ptr<const tls::Context> tls;
-  for (const std::string& fault : tls_files_.look(asked, tls))
+  const std::vector<std::string> faults = tls_files_.look(asked, tls);
+  if (!faults.empty()) {
+    ++figures_.certificates_failed;
+    figures_.certificate_not_taken = true;
+  }
+  for (const std::string& fault : faults)
     log_.warn("certificate not read",
               {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
+  if (tls != nullptr) {
+    take_tls(std::move(tls));
+    peers_unverified_ = true;
+    figures_.certificate_not_taken = false;
+    log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
+  }
+  verify_peers();
+}
+
+// All clients that have shown a certificate, after a change; else those of whose certificates one has come to its end.
+// Not on the loops: of many clients it takes a while. What fails for want of memory is done at the next look.
+void Server::verify_peers() {
+  const std::shared_ptr<const tls::Context> tls = tls_.get();
   if (tls == nullptr) return;
-  take_tls(std::move(tls));
-  log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
+  const std::int64_t now = base::unix_ms() / 1000;
+  std::vector<std::shared_ptr<Connection>> shown;
+  {
+    const Lock lock{mutex_};
+    for (const auto& [id, connection] : connections_)
+      if (const auto chain = connection->peer_chain();
+          chain != nullptr && (peers_unverified_ || chain->not_after() < now))
+        shown.push_back(connection);
+  }
+  for (const auto& connection : shown)
+    if (const std::string why = connection->peer_chain()->fault(*tls); !why.empty())
+      connection->certificate_failed(why);
+  peers_unverified_ = false;
 }
 
 void Server::look_at_policy_later() {
@@ -354,8 +388,39 @@ std::string Server::too_many_of_peer(const Peer& peer, std::uint64_t count) cons
          "; close some, or raise one of these limits";
 }
 
-// The connection is made whole before it can be found, and owns the socket from the beginning.
-void Server::accepted(UniqueFd socket, Listener::Origin origin) {
+std::uint64_t Server::connections_max() const noexcept {
+  return std::min<std::uint64_t>(config_.limits.connections,
+                                 open_files_.connections_max(catalog_.stores_to_keep_files_for()));
+}
+
+// Who goes still has its descriptor until its turn, which comes before more than a row of others are accepted: there
+// are as many as for those that are told why they are refused.
+void Server::make_room(const Peer& peer) {
+  const std::uint64_t strangers_max = config_.limits.strangers;
+  const std::uint64_t of_peer_max = share_of(strangers_max, config_.limits.peer_percent);
+  for (;;) {
+    const Strangers::Counts all = strangers_.counts(), of_peer = strangers_.counts_of(peer);
+    std::uint64_t count = 0;
+    {
+      const Lock lock{mutex_};
+      count = connections_.size() - std::min(connections_.size(), all.going);
+    }
+    const std::uint64_t peers_own = peer.connections - std::min<std::uint64_t>(peer.connections, of_peer.going);
+    std::uint64_t goes = 0;
+    // The newcomer is among those of the peer already.
+    if (of_peer.staying >= of_peer_max || peers_own > connections_of_peer_max()) goes = strangers_.choose(&peer);
+    if (goes == 0 && (all.staying >= strangers_max || count >= connections_max())) goes = strangers_.choose(nullptr);
+    if (goes == 0) return;
+    if (const auto connection = find(goes))
+      connection->drop_stranger();
+    else
+      strangers_.remove(goes);
+  }
+}
+
+// The connection is made whole before it can be found, and owns the socket from the beginning. Strangers make room for
+// it: it is refused only where those that are known fill a limit.
+bool Server::accepted(UniqueFd socket, Listener::Origin origin) {
   const std::shared_ptr<Peer> peer = peers_.of(origin.peer);
   const std::uint64_t count_of_peer = peer->connections;
   const std::uint64_t id = next_connection_++;
@@ -367,28 +432,36 @@ void Server::accepted(UniqueFd socket, Listener::Origin origin) {
     const Lock lock{mutex_};
     count = connections_.size();
   }
+  const Strangers::Counts strangers = strangers_.counts(), strangers_of_peer = strangers_.counts_of(*peer);
+  const std::uint64_t known_of_peer = count_of_peer - std::min<std::uint64_t>(count_of_peer, strangers_of_peer.all());
   std::optional<proto::Fault> refusal;
-  std::string reason = too_many_connections(count);
+  std::string reason = too_many_connections(count - std::min(count, strangers.all()));
   if (!reason.empty()) {
-    const std::uint64_t max = open_files_.connections_max(catalog_.stores_to_keep_files_for());
-    if (count >= std::min<std::uint64_t>(config_.limits.connections, max) + refused_at_once_max_) {
+    if (count >= connections_max() + refused_at_once_max_) {
       ++figures_.refused_for_limit;
-      return;
+      return true;
     }
     refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
-  } else if (reason = too_many_of_peer(*peer, count_of_peer); !reason.empty()) {
+  } else if (reason = too_many_of_peer(*peer, known_of_peer); !reason.empty()) {
     if (count_of_peer >= connections_of_peer_max() + refused_at_once_max_) {
       ++figures_.refused_for_limit;
-      return;
+      return true;
     }
     refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
+  } else {
+    make_room(*peer);
   }
-  {
+  strangers_.add(id, peer);
+  try {
     // Only this thread adds some.
     const Lock lock{mutex_};
     connections_.emplace(id, connection);
+  } catch (...) {
+    strangers_.remove(id);
+    throw;
   }
   connection->start(std::move(refusal), origin.tls ? tls_.get() : nullptr);
+  return strangers_.counts().going < refused_at_once_max_;
 }
 
 std::shared_ptr<Connection> Server::find(std::uint64_t id) {
@@ -423,6 +496,7 @@ void Server::connection_ended(std::uint64_t id) noexcept {
     connections_.erase(id);
     last = connections_.empty();
   }
+  strangers_.remove(id);
   if (last && context_.stopping)
     front_->post_in(last_ended_, not_owned(this), call<[](Server& self) { self.close_stores(); }>);
 }

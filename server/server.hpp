@@ -22,6 +22,7 @@
 #include "server/runtime/loops.hpp"
 #include "server/runtime/open_files_budget.hpp"
 #include "server/runtime/signal_watch.hpp"
+#include "server/runtime/strangers.hpp"
 #include "server/service_watch.hpp"
 #include "server/stores/catalog.hpp"
 #include "server/stores/memory_shares.hpp"
@@ -63,6 +64,7 @@ private:
   void look_at_policy(bool asked);
   void read_policy(bool asked);
   void read_tls(bool asked);
+  void verify_peers();
   void take_tls(std::shared_ptr<const tls::Context> tls) noexcept;
   void look_at_policy_later();
   void undo_start() noexcept;
@@ -75,9 +77,14 @@ private:
   /// Why there may be no further connection beside `count`, or empty.
   std::string too_many_connections(std::size_t count);
   std::uint64_t connections_of_peer_max() const noexcept;
+  /// There may be so many as descriptors and limits.connections allow.
+  std::uint64_t connections_max() const noexcept;
+  /// For one more stranger, by those of whom others go.
+  void make_room(const Peer& peer);
   /// The same of one peer, which has so many.
   std::string too_many_of_peer(const Peer& peer, std::uint64_t count) const;
-  void accepted(UniqueFd socket, Listener::Origin origin);
+  /// False: strangers that go have to have gone before more come.
+  bool accepted(UniqueFd socket, Listener::Origin origin);
   void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
   std::vector<std::shared_ptr<const ConnectionRecord>> records(std::uint64_t after, std::size_t count);
@@ -111,6 +118,7 @@ private:
   SharedThreads threads_;
   Figures figures_;
   Peers peers_;
+  Strangers strangers_;
   LogLines lines_;
   MemoryShares memory_;
   BufferRoom buffers_;
@@ -120,6 +128,7 @@ private:
   PolicyReload policy_reload_;  ///< in policy_strand_, once it runs
   TlsFiles tls_files_;          ///< as well
   TlsInForce tls_;
+  bool peers_unverified_ = false;  ///< since tls_ is another one; in policy_strand_
   Strand policy_strand_;
   StorePlans fault_plans_;
   ServerContext context_;

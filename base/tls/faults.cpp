@@ -30,12 +30,17 @@ std::string names_text(X509* certificate) {
   return text.empty() ? "nobody" : text;
 }
 
-std::string unbelieved(ssl_st* connection, long verdict, bool is_server, const std::string& expected_name) {
-  X509* certificate = openssl().SSL_get0_peer_certificate(connection);
+/// Null where there is none.
+X509* shown_by_peer(ssl_st* connection, bool is_server) {
+  X509* const certificate = openssl().SSL_get0_peer_certificate(connection);
   // A client that did not believe it has it in the chain alone.
   if (STACK_OF(X509)* const chain = openssl().SSL_get_peer_cert_chain(connection);
       certificate == nullptr && !is_server && openssl().OPENSSL_sk_num(ossl_check_const_X509_sk_type(chain)) > 0)
-    certificate = static_cast<X509*>(openssl().OPENSSL_sk_value(ossl_check_const_X509_sk_type(chain), 0));
+    return static_cast<X509*>(openssl().OPENSSL_sk_value(ossl_check_const_X509_sk_type(chain), 0));
+  return certificate;
+}
+
+std::string unbelieved(X509* certificate, long verdict, bool is_server, const std::string& expected_name) {
   const std::string whose = is_server ? "the client's certificate " : "the server's certificate ";
   const std::string clocks = "renew it, and compare the clocks of both machines";
   switch (verdict) {
@@ -112,13 +117,18 @@ std::string fault_of(ssl_st* connection, bool is_server, const std::string& expe
     return is_server ? "the client speaks no TLS; this port does: use pageservers://"
                      : "what answers there speaks no TLS; use pageserver://, without the s, or the port that does TLS";
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-    return unbelieved(connection, openssl().SSL_get_verify_result(connection), is_server, expected_name);
+    return unbelieved(shown_by_peer(connection, is_server), openssl().SSL_get_verify_result(connection), is_server,
+                      expected_name);
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
     return "the client shows no certificate, and client_ca asks for one; it gives one with tls_certificate= and "
            "tls_key=";
   if (reason == SSL_R_UNSUPPORTED_PROTOCOL) return "the client speaks no TLS 1.3";
   if (std::string said = refused_by_peer(reason, is_server); !said.empty()) return said;
   return text;
+}
+
+std::string fault_of_client_certificate(x509_st* certificate, long verdict) {
+  return unbelieved(certificate, verdict, true, {});
 }
 
 }  // namespace pageserver::tls

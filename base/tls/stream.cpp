@@ -239,6 +239,8 @@ std::vector<std::string> Stream::peer_names(NameField field) const {
   return names_of(openssl().SSL_get0_peer_certificate(connection_), field);
 }
 
+std::shared_ptr<PeerChain> Stream::peer_chain() const { return PeerChain::of(connection_); }
+
 std::uint64_t Stream::receives() const noexcept { return wire_->receives; }
 std::uint64_t Stream::sends() const noexcept { return wire_->sends; }
 

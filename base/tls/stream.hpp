@@ -13,6 +13,7 @@
 
 #include "base/tls/context.hpp"
 #include "base/tls/names.hpp"
+#include "base/tls/verify.hpp"
 
 struct ssl_st;
 
@@ -58,6 +59,9 @@ public:
   /// Of the peer's verified certificate; none without one.
   std::vector<std::string> peer_names(NameField field) const;
   bool has_peer_certificate() const noexcept;
+  /// Of a client that has shown one, for later; else null. Throws std::bad_alloc.
+  std::shared_ptr<PeerChain> peer_chain() const;
+  const std::shared_ptr<const Context>& context() const noexcept { return context_; }
   /// Calls of recv(2) and of send(2).
   std::uint64_t receives() const noexcept;
   std::uint64_t sends() const noexcept;

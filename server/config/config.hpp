@@ -81,6 +81,7 @@ struct EngineLimits {
 struct Limits {
   std::uint32_t connections = keys::connections.value32();
   std::uint32_t peer_percent = keys::peer_percent.value32();
+  std::uint32_t strangers = keys::strangers.value32();
   std::uint32_t lease_line = keys::lease_line.value32();
   std::uint32_t stores = keys::stores.value32();
   std::uint32_t disk_threads = keys::disk_threads.value32();

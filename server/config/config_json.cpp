@@ -287,6 +287,7 @@ void read_limits(Section& root, Limits& limits, std::vector<std::string>& faults
   Section section(*value, "limits", faults);
   section.get(keys::connections, limits.connections);
   section.get(keys::peer_percent, limits.peer_percent);
+  section.get(keys::strangers, limits.strangers);
   section.get(keys::lease_line, limits.lease_line);
   section.get(keys::stores, limits.stores);
   section.get(keys::disk_threads, limits.disk_threads);

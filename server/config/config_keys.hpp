@@ -170,15 +170,24 @@ inline constexpr ConfigKey connections{.path = "limits.connections",
                                        .value = 4096,
                                        .min = 1,
                                        .max = 1'000'000};
-inline constexpr ConfigKey peer_percent{
-    .path = "limits.peer_percent",
+inline constexpr ConfigKey peer_percent{.path = "limits.peer_percent",
+                                        .form = Form::whole,
+                                        .meaning =
+                                            "of `connections`, `strangers`, `stores`, `lease_line`, `forks_bytes` and "
+                                            "buffers, what one address, or one user of a "
+                                            "Unix socket, may have; 100: all",
+                                        .value = 90,
+                                        .min = 1,
+                                        .max = 100};
+inline constexpr ConfigKey strangers{
+    .path = "limits.strangers",
     .form = Form::whole,
     .meaning =
-        "of `connections`, `stores`, `lease_line`, `forks_bytes` and buffers, what one address, or one user of a "
-        "Unix socket, may have; 100: all",
-    .value = 90,
+        "connections at a time that have not said hello, TLS handshake included; beyond it, and where `connections` is "
+        "used up, the oldest of the address that has most of them goes when another one comes",
+    .value = 1024,
     .min = 1,
-    .max = 100};
+    .max = 1'000'000};
 inline constexpr ConfigKey lease_line{.path = "limits.lease_line",
                                       .form = Form::whole,
                                       .meaning = "sessions that wait for the lease of one store",
@@ -399,6 +408,7 @@ inline constexpr std::array all{&listen,
                                 &rule_may,
                                 &connections,
                                 &peer_percent,
+                                &strangers,
                                 &lease_line,
                                 &stores,
                                 &disk_threads,

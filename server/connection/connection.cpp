@@ -45,7 +45,14 @@ void Connection::start(std::optional<proto::Fault> refusal, const std::shared_pt
 }
 
 bool Connection::gives_up_handshake() {
-  if (!stream_.is_broken() && !kicked_ && !server_.stopping && !deadline_.passed(Deadline::Kind::hello)) return false;
+  if (!stream_.is_broken() && !kicked_ && !dropped_ && !server_.stopping && !deadline_.passed(Deadline::Kind::hello))
+    return false;
+  if (dropped_) {
+    // An alert is not for that: without TLS nothing is sent any more.
+    stream_.fail();
+    leave_dropped();
+    return true;
+  }
   if (deadline_.passed(Deadline::Kind::hello)) {
     reason_ =
         "no TLS handshake within limits.hello_timeout=" + std::to_string(server_.config.limits.hello_timeout.count()) +
@@ -55,6 +62,30 @@ bool Connection::gives_up_handshake() {
   // Nothing can be said to who has not come so far.
   stream_.fail();
   return true;
+}
+
+std::shared_ptr<tls::PeerChain> Connection::peer_chain() const {
+  const Lock lock{chain_mutex_};
+  return peer_chain_;
+}
+
+// It can be found before what is in force is looked at: who changes that meanwhile verifies it.
+void Connection::note_certificate() {
+  const std::shared_ptr<tls::PeerChain> chain = stream_.tls()->peer_chain();
+  if (chain == nullptr) return;
+  {
+    const Lock lock{chain_mutex_};
+    peer_chain_ = chain;
+  }
+  const auto in_force = server_.tls->get();
+  if (in_force == stream_.tls()->context()) return;
+  if (const std::string why = chain->fault(*in_force); !why.empty()) certificate_failed(why);
+}
+
+void Connection::certificate_failed(const std::string& why) {
+  certificate_failed_ = true;
+  kick(
+      "TLS: " + why, [] {}, proto::Status::permission_denied);
 }
 
 void Connection::handshake_failed() {
@@ -308,6 +339,7 @@ void Connection::leave_kicked() {
   }
   if (!std::exchange(kick_taken_, true)) {
     reason_ = why.message;
+    if (certificate_failed_) log_refusal(proto::Operation::hello, {}, reason_);
     if (!stream_.is_broken()) finish_drip();
     end_session();
     kick_.reset();
@@ -323,6 +355,25 @@ void Connection::leave_kicked() {
     if (!leaving_ && !stream_.is_broken()) say_goodbye(why.status, why.message);
   }
   tell_released();
+}
+
+void Connection::drop_stranger() noexcept {
+  dropped_ = true;
+  nudge();
+}
+
+void Connection::leave_dropped() {
+  if (!std::exchange(leaving_, true)) {
+    const Limits& limits = server_.config.limits;
+    reason_ =
+        "others came, and this connection had not said hello; limits.strangers=" + std::to_string(limits.strangers) +
+        ", limits.connections=" + std::to_string(limits.connections);
+    answers().notice(proto::Operation::goodbye, proto::Status::limit_exceeded, reason_);
+    ++server_.figures.refused_strangers;
+    server_.lines.info(peer_, "connection refused", {{"connection", id_}, {"address", address_}, {"reason", reason_}});
+  }
+  send_output();
+  stream_.fail();
 }
 
 void Connection::tell_released() noexcept {

@@ -38,6 +38,7 @@
 #include "server/runtime/log.hpp"
 #include "server/runtime/peer_log.hpp"
 #include "server/runtime/peers.hpp"
+#include "server/runtime/strangers.hpp"
 #include "server/runtime/turn.hpp"
 #include "server/runtime/worker.hpp"
 #include "server/stores/catalog.hpp"
@@ -86,6 +87,8 @@ struct ServerContext {
   /// Any thread: who keeps much in its buffers and does not go on makes room for others.
   std::function<void(const Peer& wanting)> relieve_buffers;
   PolicyInForce* policy = nullptr;  ///< who may do what
+  const TlsInForce* tls = nullptr;
+  Strangers* strangers = nullptr;
   AuditRate audit;
   StorePlans* faults = nullptr;  ///< what is ordered for whole stores; null but with --allow-faults
 };
@@ -135,6 +138,14 @@ public:
 
   /// Any thread: there is another policy. A connection that may not have what it has any more ends, with the reason.
   void policy_changed() noexcept;
+
+  /// Any thread: what the client has shown in its handshake; null without a certificate, and until that is done.
+  std::shared_ptr<tls::PeerChain> peer_chain() const;
+  /// Any thread: that is not believed any more, for this reason, and the connection ends as by kick().
+  void certificate_failed(const std::string& why);
+
+  /// Any thread: it ends at once, unless it is known by then.
+  void drop_stranger() noexcept;
 
   const std::shared_ptr<ConnectionRecord>& record() const noexcept { return record_; }
   /// Any thread: there may be room for what it waits to keep in its buffers.
@@ -207,6 +218,8 @@ private:
   void nudged() noexcept;
   /// Inside, after kick().
   void leave_kicked();
+  /// Inside, after drop_stranger(): it is told so, as far as it takes that at once.
+  void leave_dropped();
   void tell_released() noexcept;
   void deadline_passed() noexcept;
   void peer_look_due() noexcept;
@@ -217,6 +230,8 @@ private:
   bool on_front() const;
   int socket() const;
 
+  /// After the handshake.
+  void note_certificate();
   /// The peer speaks no TLS, or is not believed, or does not believe us.
   void handshake_failed();
   /// True: the handshake can't go on, since the time for it is over or everything ends.
@@ -398,6 +413,10 @@ private:
   std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
   std::atomic<bool> kicked_{false};
   std::atomic<bool> policy_changed_{false};
+  std::atomic<bool> certificate_failed_{false};
+  std::atomic<bool> dropped_{false};
+  mutable Mutex chain_mutex_;
+  std::shared_ptr<tls::PeerChain> peer_chain_ PAGESERVER_GUARDED_BY(chain_mutex_);  // set once
   Mutex kick_mutex_;
   std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(kick_mutex_);  // set once
   std::list<std::function<void()>> released_ PAGESERVER_GUARDED_BY(kick_mutex_);       // who waits for that

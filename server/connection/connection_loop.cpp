@@ -116,7 +116,10 @@ struct ConnectionLoop {
     for (;;) {
       if (self->gives_up_handshake()) co_return;
       const auto result = self->stream_.tls()->handshake();
-      if (result == tls::Stream::Result::done) co_return;
+      if (result == tls::Stream::Result::done) {
+        self->note_certificate();
+        co_return;
+      }
       if (result != tls::Stream::Result::wants_read && result != tls::Stream::Result::wants_write) {
         self->handshake_failed();
         co_return;
@@ -198,6 +201,7 @@ struct ConnectionLoop {
     for (;;) {
       if (self->policy_changed_.exchange(false)) self->apply_policy();
       if (self->kicked_) self->leave_kicked();
+      if (self->dropped_ && !self->greeting_.done) self->leave_dropped();
       if (self->gives_way_.exchange(false)) self->make_way();
       self->advance();
       self->gather_answers();
@@ -294,7 +298,7 @@ struct ConnectionLoop {
     self->set_deadline(Deadline::Kind::peer_close, peer_close_time);
     const std::uint64_t received_max = self->stream_.received_bytes() + peer_close_bytes_max;
     while (!self->stream_.is_broken() && !self->stream_.is_at_end() && self->stream_.received_bytes() < received_max &&
-           !self->deadline_.passed(Deadline::Kind::peer_close)) {
+           !self->dropped_ && !self->deadline_.passed(Deadline::Kind::peer_close)) {
       self->stream_.input().release();
       if (self->receive_ahead() == Connection::Received::nothing)
         co_await wait(self, for_input(self));

@@ -82,6 +82,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;
   if (!admit(request)) return Step::taken;
   greeting_.done = true;
+  server_.strangers->remove(id_);
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);
   greeting_.client_name = request.client_name;
   record_->greeted(greeting_.client_name);

@@ -41,13 +41,23 @@ inline constexpr Family connections_refused{
     "pageserver_connections_refused_total", FamilyKind::counter,
     "connections that the daemon ended, by reason: limit (limits.connections, or descriptors), timed_out (no hello, or "
     "the middle of a frame), unread (the peer reads no answers), protocol (what came is no request), permission (its "
-    "token or its right)",
+    "token or its right), stranger (it had not said hello when others came, limits.strangers)",
     "reason"};
 inline constexpr Family access_refused{"pageserver_access_refused_total", FamilyKind::counter,
                                        "requests that no rule allows, and tokens that are not accepted"};
 inline constexpr Family rules_failed{
     "pageserver_rules_failed_total", FamilyKind::counter,
     "changes of the rules or the tokens file that were not taken, since something is wrong with them"};
+inline constexpr Family rules_not_taken{"pageserver_rules_not_taken", FamilyKind::gauge,
+                                        "1 while the rules or the tokens file, as they are now, are not in force, "
+                                        "since something is wrong with them; else 0"};
+inline constexpr Family certificates_failed{
+    "pageserver_certificates_failed_total", FamilyKind::counter,
+    "changes of certificate, key or client_ca that were not taken, since something is wrong with them"};
+inline constexpr Family certificate_not_taken{
+    "pageserver_certificate_not_taken", FamilyKind::gauge,
+    "1 while certificate, key or client_ca, as they are now, are not in force, since something is wrong with them; "
+    "else 0"};
 inline constexpr Family certificate_not_after{
     "pageserver_certificate_not_after_timestamp_seconds", FamilyKind::gauge,
     "when the certificate that the daemon shows, or one of its chain, ends, in seconds since 1970; only with tls"};
@@ -144,6 +154,9 @@ inline constexpr std::array all{&build_info,
                                 &connections_refused,
                                 &access_refused,
                                 &rules_failed,
+                                &rules_not_taken,
+                                &certificates_failed,
+                                &certificate_not_taken,
                                 &certificate_not_after,
                                 &sessions,
                                 &leases_lost,

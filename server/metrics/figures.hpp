@@ -17,8 +17,12 @@ struct Figures {
   Counter refused_unread{0};
   Counter refused_protocol{0};
   Counter refused_permission{0};
+  Counter refused_strangers{0};
   Counter access_refused{0};  ///< requests and hellos
   Counter rules_failed{0};
+  std::atomic<bool> rules_not_taken{false};
+  Counter certificates_failed{0};
+  std::atomic<bool> certificate_not_taken{false};
   std::atomic<std::int64_t> certificate_not_after{INT64_MAX};  ///< in seconds since 1970; the greatest: there is none
   Counter leases_broken{0};
   Counter leases_idle{0};

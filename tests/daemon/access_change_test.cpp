@@ -229,9 +229,17 @@ TEST_CASE("access: refusals and rules that are wrong are counted among the metri
   CHECK(nobody.try_open("demo").status() == Status::permission_denied);
   place.config["rules"][0]["may"] = {"reed"};
   reload(daemon, place);
-  const std::string told = http_get(RawClient::local(place.dir.file("metrics.sock")), "/metrics").body;
-  CHECK(told.find("pageserver_access_refused_total 1\n") != std::string::npos);
-  CHECK(told.find("pageserver_rules_failed_total 1\n") != std::string::npos);
+  const auto tells = [&](std::string_view sample) {
+    const std::string told = http_get(RawClient::local(place.dir.file("metrics.sock")), "/metrics").body;
+    return told.find(sample) != std::string::npos;
+  };
+  CHECK(tells("pageserver_access_refused_total 1\n"));
+  CHECK(tells("pageserver_rules_failed_total 1\n"));
+  CHECK(tells("pageserver_rules_not_taken 1\n"));
+  place.config["rules"][0]["may"] = {"read"};
+  reload(daemon, place);
+  CHECK(tells("pageserver_rules_failed_total 1\n"));
+  CHECK(tells("pageserver_rules_not_taken 0\n"));
 }
 
 TEST_CASE("access: an address that other machines reach takes rules, or --insecure") {

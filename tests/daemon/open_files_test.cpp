@@ -61,7 +61,7 @@ TEST_CASE("idle connections leave the writer the descriptors of its log") {
   std::size_t refused = 0;
   for (int i = 0; i < files + 100; ++i) {
     idle.push_back(few.connected());
-    if (i % 8 != 0) continue;
+    if (i % 8 == 0) continue;  // who says nothing makes way
     // One that asks is greeted, or told why not.
     proto::HelloRequest request;
     request.client_name = "idle";

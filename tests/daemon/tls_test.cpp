@@ -20,7 +20,7 @@
 #include <pageserver/remote_provider.hpp>
 
 #include "tests/daemon/helpers.hpp"
-#include "tests/support/certificates.hpp"
+#include "tests/daemon/secured.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/wait.hpp"
 
@@ -28,45 +28,6 @@ using namespace pageserver;
 using namespace pageserver::test;
 
 namespace {
-
-/// A daemon with a plain listener and one for TLS, and what its clients need.
-struct Secured {
-  Certificates certificates;
-  std::unique_ptr<test::Daemon> daemon;
-
-  void start(const std::string& server, std::vector<std::string> more = {}) {
-    std::vector<std::string> flags{"--store", "demo={dir}/demo.img"};
-    more.insert(more.end(), {"--listen-tls", "127.0.0.1:0", "--tls-certificate", certificates.certificate(server),
-                             "--tls-key", certificates.key(server)});
-    flags.insert(flags.end(), more.begin(), more.end());
-    daemon = std::make_unique<test::Daemon>(flags);
-  }
-  std::string port() const {
-    const std::string& line = daemon->listeners().at(1);
-    return line.substr(line.rfind(':') + 1);
-  }
-  std::uint16_t port_number() const { return static_cast<std::uint16_t>(std::stoul(port())); }
-  std::string server_uri(const std::string& more = {}, const std::string& host = "localhost") const {
-    return "pageservers://" + host + ":" + port() + "?tls_ca=" + certificates.certificate("ca") + more;
-  }
-  std::string uri(const std::string& more = {}, const std::string& host = "localhost") const {
-    return "pageservers://" + host + ":" + port() + "/demo?tls_ca=" + certificates.certificate("ca") + more;
-  }
-  /// What opening says, or "opened".
-  std::string opening(const std::string& more = {}, const std::string& host = "localhost") const {
-    return opening_of(uri(more, host));
-  }
-  static std::string opening_of(const std::string& text) {
-    try {
-      (void)open(text);
-      return "opened";
-    } catch (const MemoryError& error) {
-      return error.what();
-    }
-  }
-};
-
-bool holds(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 Certificates::Wanted named(const std::string& names) {
   Certificates::Wanted wanted;
@@ -501,6 +462,61 @@ TEST_CASE("certificate and key are read again when they change, and a pair that 
   CHECK(secured.opening("&access=read&tls_name=next.example") == "opened");
   // What began before goes on.
   session->grow(1);
+}
+
+TEST_CASE("a certificate, key or list that is not taken is counted and logged, and told until it is mended") {
+  Secured secured;
+  auto& made = secured.certificates;
+  made.make("server", {});
+  made.make("other", {});
+  std::filesystem::copy_file(made.certificate("ca"), made.file("clients.pem"));
+  secured.start("server", {"--metrics", "0", "--tls-client-ca", made.file("clients.pem")});
+  secured.daemon->expect_complaint("certificate not read");
+  const auto metric = [&](const std::string& name) {
+    const HttpAnswer answer = http_get(RawClient::tcp(metrics_port(secured.daemon->process())), "/metrics");
+    return sample_of(answer.body, name);
+  };
+  const auto reload = [&](std::string_view logged) {
+    const std::size_t times = count_of(secured.daemon->log(), logged);
+    secured.daemon->process().signal(SIGHUP);
+    wait_until([&] { return count_of(secured.daemon->log(), logged) > times; });
+  };
+  double failed = 0;
+  const auto is_not_taken = [&](std::string_view logged) {
+    INFO(logged);
+    reload(logged);
+    ++failed;
+    wait_until([&] { return metric("pageserver_certificates_failed_total") == failed; });
+    CHECK(metric("pageserver_certificate_not_taken") == 1);
+    CHECK(count_of(secured.daemon->log(), "WARN certificate not read") == static_cast<std::size_t>(failed));
+  };
+  const auto is_mended = [&] {
+    reload("INFO certificate read");
+    wait_until([&] { return metric("pageserver_certificate_not_taken") == 0; });
+    CHECK(metric("pageserver_certificates_failed_total") == failed);
+  };
+  CHECK(metric("pageserver_certificates_failed_total") == 0);
+  CHECK(metric("pageserver_certificate_not_taken") == 0);
+  // Put aside and back again: what is in the place has always its own mode.
+  const auto swapped = [&](const std::string& one, const std::string& other) {
+    std::filesystem::rename(one, one + ".aside");
+    std::filesystem::rename(other, one);
+    std::filesystem::rename(one + ".aside", other);
+  };
+  swapped(made.certificate("server"), made.certificate("other"));
+  is_not_taken("it is not that of the certificate");
+  swapped(made.certificate("server"), made.certificate("other"));
+  is_mended();
+  ::chmod(made.key("server").c_str(), 0644);
+  is_not_taken("chmod 600 " + made.key("server"));
+  ::chmod(made.key("server").c_str(), 0600);
+  is_mended();
+  std::ofstream(made.file("clients.pem"), std::ios::app)
+      << "-----BEGIN X509 CRL-----\nbm8gbGlzdA==\n-----END X509 CRL-----\n";
+  is_not_taken("authorities: ");
+  std::filesystem::copy_file(made.certificate("ca"), made.file("clients.pem"),
+                             std::filesystem::copy_options::overwrite_existing);
+  is_mended();
 }
 
 TEST_CASE("who a client is comes from its certificate, and rules are about that") {

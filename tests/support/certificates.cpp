@@ -80,12 +80,20 @@ void Certificates::make_client(const std::string& name, const std::string& names
 }
 
 void Certificates::revoke(const std::string& name) {
-  const std::vector<std::string> by{"-config", dir_.file("ca.cnf"), "-cert", certificate("ca"), "-keyfile", key("ca")};
-  std::vector<std::string> revoking{"ca", "-revoke", certificate(name)};
-  revoking.insert(revoking.end(), by.begin(), by.end());
-  openssl(revoking);
-  std::vector<std::string> listing{"ca", "-gencrl", "-out", dir_.file("ca.crl")};
-  listing.insert(listing.end(), by.begin(), by.end());
+  openssl({"ca", "-revoke", certificate(name), "-config", dir_.file("ca.cnf"), "-cert", certificate("ca"), "-keyfile",
+           key("ca")});
+  add_list({});
+}
+
+void Certificates::add_old_list() {
+  add_list({"-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", "20210101000000Z"});
+}
+
+void Certificates::add_list(const std::vector<std::string>& more) {
+  std::vector<std::string> listing{
+      "ca",       "-gencrl", "-out", dir_.file("ca.crl"), "-config", dir_.file("ca.cnf"), "-cert", certificate("ca"),
+      "-keyfile", key("ca")};
+  listing.insert(listing.end(), more.begin(), more.end());
   openssl(listing);
   std::ostringstream list;
   list << std::ifstream(dir_.file("ca.crl")).rdbuf();

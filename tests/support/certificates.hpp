@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tests/support/temp_dir.hpp"
 
@@ -26,6 +27,8 @@ public:
   void make_client(const std::string& name, const std::string& names);
   /// Adds a list of what was revoked, which has NAME, to `ca.pem`.
   void revoke(const std::string& name);
+  /// Adds a list to `ca.pem` that is out of date, and has what was revoked so far.
+  void add_old_list();
 
   std::string certificate(const std::string& name) const { return dir_.file(name + ".pem"); }
   std::string key(const std::string& name) const { return dir_.file(name + ".key"); }
@@ -37,6 +40,8 @@ public:
   }
 
 private:
+  void add_list(const std::vector<std::string>& more);
+
   TempDir dir_;
 };
 

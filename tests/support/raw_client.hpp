@@ -59,8 +59,21 @@ public:
   static RawClient tcp(std::uint16_t port, int receive_buffer_bytes = 0) {
     return tcp_at(in_addr{htonl(INADDR_LOOPBACK)}, port, receive_buffer_bytes);
   }
-  static RawClient tcp_at(in_addr host, std::uint16_t port, int receive_buffer_bytes = 0) {
+  /// To 127.0.0.1 from 127.0.0.`last`, which is another peer.
+  static RawClient tcp_from(int last, std::uint16_t port) {
+    const auto source = (INADDR_LOOPBACK & ~0xffu) | (static_cast<std::uint32_t>(last) & 0xffu);
+    return tcp_at(in_addr{htonl(INADDR_LOOPBACK)}, port, 0, in_addr{htonl(source)});
+  }
+  static RawClient tcp_at(in_addr host, std::uint16_t port, int receive_buffer_bytes = 0,
+                          std::optional<in_addr> source = {}) {
     RawClient client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (source) {
+      sockaddr_in from{};
+      from.sin_family = AF_INET;
+      from.sin_addr = *source;
+      if (::bind(client.fd_, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0)
+        throw std::runtime_error(std::string("bind: ") + std::strerror(errno));
+    }
     if (receive_buffer_bytes != 0) {
       ::setsockopt(client.fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof receive_buffer_bytes);
     }

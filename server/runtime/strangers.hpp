@@ -1,0 +1,68 @@
+// Connections that have not said who they are: until their hello is taken, TLS handshake included. Whoever comes later
+// takes the place of one of them, so that they never keep a client out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "base/mutex.hpp"
+#include "server/runtime/peers.hpp"
+
+namespace pageserver::server {
+
+/// Thread-safe.
+class Strangers {
+public:
+  Strangers() = default;
+  Strangers(const Strangers&) = delete;
+  Strangers& operator=(const Strangers&) = delete;
+
+  /// `id` is greater than all before. Throws std::bad_alloc, having done nothing.
+  void add(std::uint64_t id, const std::shared_ptr<Peer>& peer);
+  /// It is known now, or has ended.
+  void remove(std::uint64_t id) noexcept;
+
+  /// Who has to go: the oldest of `peer`, or, where that is null, of the peer that has most of them, so that who has
+  /// few is not driven out by who has many. 0: there is none. From then on it counts as going, until remove().
+  std::uint64_t choose(const Peer* peer) noexcept;
+
+  struct Counts {
+    std::size_t staying = 0;
+    std::size_t going = 0;
+    std::size_t all() const noexcept { return staying + going; }
+  };
+  Counts counts() const;
+  Counts counts_of(const Peer& peer) const;
+
+private:
+  struct OfPeer {
+    std::shared_ptr<Peer> peer;
+    std::set<std::uint64_t> staying;
+    std::size_t going = 0;
+  };
+  using Peers = std::map<const Peer*, OfPeer>;
+  /// How many, then how old the oldest is: the last of all is the first to go.
+  struct Rank {
+    std::size_t count = 0;
+    std::uint64_t oldest = 0;
+    OfPeer* of = nullptr;
+    bool operator<(const Rank& other) const noexcept {
+      return count != other.count ? count < other.count : oldest > other.oldest;
+    }
+  };
+  static Rank rank(OfPeer& of) noexcept { return {of.staying.size(), *of.staying.begin(), &of}; }
+  void take_out(OfPeer& of, std::uint64_t id) noexcept PAGESERVER_REQUIRES(mutex_);
+  void forget_if_empty(OfPeer& of) noexcept PAGESERVER_REQUIRES(mutex_);
+
+  mutable Mutex mutex_;
+  Peers peers_ PAGESERVER_GUARDED_BY(mutex_);
+  std::set<Rank> ranks_ PAGESERVER_GUARDED_BY(mutex_);  ///< of all who have some that stay
+  std::map<std::uint64_t, OfPeer*> all_ PAGESERVER_GUARDED_BY(mutex_);
+  std::size_t going_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace pageserver::server
