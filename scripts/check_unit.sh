@@ -18,6 +18,8 @@ systemd-tmpfiles --root="$root" --create "$PWD/systemd/pageserver.tmpfiles.conf"
 [ "$(stat -c %a "$root/var/lib/pageserver")" = 750 ]
 # With a program that is there.
 sed 's|^ExecStart=.*|ExecStart=/bin/true|' systemd/pageserver.service >"$root/pageserver.service"
-found=$(systemd-analyze verify --man=no "$root/pageserver.service" 2>&1 | grep '^pageserver\.service\|pageserver\.service:' || true)
+cp systemd/pageserver.socket "$root/"
+found=$(systemd-analyze verify --man=no "$root/pageserver.service" "$root/pageserver.socket" 2>&1 |
+  grep 'pageserver\.service\|pageserver\.socket' || true)
 [ -z "$found" ] || { echo "$found"; exit 1; }
 echo "unit: systemd takes it"

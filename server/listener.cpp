@@ -62,6 +62,8 @@ struct NumericAddress {
   std::uint16_t port = 0;
 };
 
+// A socket that takes in both versions of IP, as a service manager's may, names clients of IPv4 by mapped addresses:
+// they are who they are, and not all one network of IPv6.
 NumericAddress numeric(const sockaddr_storage& address) {
   char host[INET6_ADDRSTRLEN] = {};
   if (address.ss_family == AF_INET) {
@@ -72,7 +74,10 @@ NumericAddress numeric(const sockaddr_storage& address) {
   }
   sockaddr_in6 v6{};
   std::memcpy(&v6, &address, sizeof v6);
-  ::inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
+  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+    ::inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], host, sizeof host);
+  else
+    ::inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
   return {host, ntohs(v6.sin6_port)};
 }
 
@@ -135,6 +140,13 @@ Listener::~Listener() { close(); }
 
 std::unique_ptr<Listener> Listener::tcp(const ListenAddress& address, std::chrono::milliseconds keepalive) {
   std::unique_ptr<Listener> listener(new Listener);
+  if (address.passed) {
+    listener->keepalive_ = keepalive;
+    listener->is_tls_ = address.tls;
+    listener->name_ = format_address(address.host, address.port);
+    listener->socket_.reset(*address.passed);
+    return listener;
+  }
   const std::string wanted = format_address(address.host, address.port);
   sockaddr_storage storage{};
   const socklen_t length = parse(address, storage);
@@ -162,6 +174,10 @@ std::unique_ptr<Listener> Listener::local(const UnixListen& address) {
   std::unique_ptr<Listener> listener(new Listener);
   listener->is_tcp_ = false;
   listener->name_ = "unix:" + address.path;
+  if (address.passed) {
+    listener->socket_.reset(*address.passed);
+    return listener;
+  }
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   if (address.path.size() >= sizeof name.sun_path) {

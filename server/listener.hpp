@@ -27,9 +27,11 @@ public:
   /// alone; the listener waits a moment and goes on. False: what it left for later has a turn before the next one.
   using Accepted = std::function<bool(UniqueFd socket, Origin origin)>;
 
-  /// Binds and listens, or throws std::runtime_error naming the address and what is in the way.
+  /// Binds and listens, or throws std::runtime_error naming the address and what is in the way. A descriptor that was
+  /// passed is taken over as it is.
   static std::unique_ptr<Listener> tcp(const ListenAddress& address, std::chrono::milliseconds keepalive);
-  /// A stale socket file, on which nobody answers, is replaced.
+  /// A stale socket file, on which nobody answers, is replaced. The file of a descriptor that was passed stays: who
+  /// made it removes it.
   static std::unique_ptr<Listener> local(const UnixListen& address);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;

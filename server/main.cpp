@@ -16,6 +16,7 @@
 #include "server/runtime/log.hpp"
 #include "server/runtime/signal_watch.hpp"
 #include "server/server.hpp"
+#include "server/service/passed_sockets.hpp"
 #include "storage/file/mapped_file.hpp"
 #include "storage/file/open_files.hpp"
 
@@ -85,7 +86,8 @@ int serve(const pageserver::server::Config& config) {
 int main(int argc, char** argv) {
   using namespace pageserver::server;
   pageserver::base::occupy_standard_streams();
-  const CommandLine line = read_command_line(argc, argv);
+  // Before anything is opened, which would get the number of one that was closed too early.
+  const CommandLine line = read_command_line(argc, argv, take_passed_sockets());
   if (line.exit_status) return *line.exit_status;
   if (!line.faults.empty()) {
     for (const std::string& fault : line.faults) std::cerr << "pageserverd: " << fault << '\n';

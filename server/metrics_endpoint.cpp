@@ -11,7 +11,7 @@ namespace {
 
 std::unique_ptr<Listener> listener_of(const MetricsListen& listen) {
   if (listen.tcp) return Listener::tcp(*listen.tcp, std::chrono::milliseconds(0));
-  return Listener::local({listen.unix_path, keys::unix_mode.value32()});
+  return Listener::local({listen.unix_path, keys::unix_mode.value32(), listen.unix_passed});
 }
 
 http::Response plain(unsigned code, std::string text) {

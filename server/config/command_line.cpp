@@ -22,7 +22,8 @@ constexpr const char* description =
     "Without rules in its configuration it serves everybody on this machine, and no other.";
 
 constexpr const char* notes =
-    "Without --listen, --unix or a configuration that says so it listens on 127.0.0.1:6553.\n"
+    "Without --listen, --unix, sockets of a service manager or a configuration that says so it listens on\n"
+    "127.0.0.1:6553.\n"
     "Flags win over the configuration file: each list that a flag begins replaces the file's, stores replace by name.\n"
     "SIGTERM and SIGINT stop in an orderly way, a second one at once.";
 constexpr const char* status =
@@ -179,13 +180,19 @@ void apply_stores(const Flags& flags, Config& config) {
   }
 }
 
+void apply_passed(const PassedSockets& passed, Config& config, std::vector<std::string>& faults) {
+  faults.insert(faults.end(), passed.faults.begin(), passed.faults.end());
+  for (std::string& fault : add_passed(passed.sockets, config)) faults.push_back(std::move(fault));
+  // One that is passed for metrics alone leaves the daemon where it is without any.
+  if (config.listen.empty() && config.unix_sockets.empty()) config.listen.push_back({"127.0.0.1", proto::default_port});
+}
+
 void apply(const Flags& flags, Config& config, std::vector<std::string>& faults) {
   if (!flags.listen.empty() || !flags.listen_tls.empty()) config.listen.clear();
   if (!flags.unix_paths.empty()) config.unix_sockets.clear();
   for (const std::string& text : flags.listen) config.listen.push_back(*parse_listen(text));
   for (const std::string& text : flags.listen_tls) config.listen.push_back(*parse_listen_tls(text));
   for (const std::string& path : flags.unix_paths) config.unix_sockets.push_back({path, UnixListen().mode});
-  if (config.listen.empty() && config.unix_sockets.empty()) config.listen.push_back({"127.0.0.1", proto::default_port});
   apply_stores(flags, config);
   if (!flags.directory.empty()) {
     if (!config.directory) config.directory.emplace();
@@ -262,7 +269,7 @@ ProgramPage program_page() {
   return page;
 }
 
-CommandLine read_command_line(int argc, char** argv) {
+CommandLine read_command_line(int argc, char** argv, const PassedSockets& passed) {
   CommandLine result;
   Flags flags;
   CLI::App app(description, "pageserverd");
@@ -299,6 +306,7 @@ CommandLine read_command_line(int argc, char** argv) {
   if (!flags.config_path.empty()) read_file(flags.config_path, result);
   const bool file_is_good = result.faults.empty();
   apply(flags, result.config, result.faults);
+  apply_passed(passed, result.config, result.faults);
   // With half a file read, what it lacks would be reported as missing; stores that exclude each other do so anyway.
   for (std::string& fault : file_is_good ? check_config(result.config) : check_stores(result.config)) {
     result.faults.push_back(std::move(fault));

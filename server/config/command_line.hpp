@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "server/config/config.hpp"
+#include "server/service/passed_sockets.hpp"
 
 namespace pageserver::server {
 
@@ -32,7 +33,8 @@ struct ProgramPage {
 };
 ProgramPage program_page();
 
-/// Prints help, version and usage errors itself. Reads the configuration file; flags win over it.
-CommandLine read_command_line(int argc, char** argv);
+/// Prints help, version and usage errors itself. Reads the configuration file; flags win over it. `passed` are
+/// listeners beside those.
+CommandLine read_command_line(int argc, char** argv, const PassedSockets& passed);
 
 }  // namespace pageserver::server

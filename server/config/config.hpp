@@ -21,6 +21,7 @@ struct ListenAddress {
   std::string host;  ///< numeric IPv4 or IPv6 without brackets, or "localhost"
   std::uint16_t port = proto::default_port;
   bool tls = false;
+  std::optional<int> passed = {};  ///< this descriptor listens there already, by the service manager
 };
 
 /// Names of PEM files; empty: none.
@@ -34,12 +35,14 @@ struct TlsConfig {
 struct UnixListen {
   std::string path;
   std::uint32_t mode = keys::unix_mode.value32();
+  std::optional<int> passed = {};  ///< as above; its file is the manager's
 };
 
 /// Where /metrics, /livez and /readyz are.
 struct MetricsListen {
   std::optional<ListenAddress> tcp;
   std::string unix_path;  ///< where there is no `tcp`
+  std::optional<int> unix_passed = {};
 };
 
 struct MetricsConfig {

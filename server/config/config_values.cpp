@@ -45,13 +45,19 @@ struct Host {
   std::array<unsigned char, 16> bytes{};
 };
 
+std::string shown_address(const ListenAddress& address) {
+  std::string text = "\"" + format_address(address.host, address.port) + "\"";
+  if (address.passed) text += " (descriptor " + std::to_string(*address.passed) + " of LISTEN_FDS)";
+  return text;
+}
+
 /// Why both can't be listened on at once; empty when they can. [::] takes in no IPv4.
 std::string clash(const ListenAddress& address, const ListenAddress& other) {
   if (address.port == 0 || address.port != other.port) return {};
   const Host one{address.host}, two{other.host};
   if (one.is_v4 != two.is_v4) return {};
-  const std::string text = "listen: \"" + format_address(address.host, address.port) + "\" ";
-  const std::string other_text = "\"" + format_address(other.host, other.port) + "\"";
+  const std::string text = "listen: " + shown_address(address) + " ";
+  const std::string other_text = shown_address(other);
   if (one.bytes == two.bytes) return text + "is the same address as " + other_text + "; name each address once";
   if (one.is_any()) return text + "takes in " + other_text + "; name one of them";
   if (two.is_any()) return text + "is a part of " + other_text + "; name one of them";
@@ -138,14 +144,70 @@ void check_reach(const Config& config, std::vector<std::string>& faults) {
     // Who has a certificate by that authority was let in by whoever runs it.
     if (is_loopback(address.host) || (address.tls && !config.tls.client_ca.empty())) continue;
     faults.push_back(
-        "listen: \"" + format_address(address.host, address.port) +
-        "\" can be reached from other machines, and without \"rules\" everybody there could do everything: write rules "
+        "listen: " + shown_address(address) +
+        " can be reached from other machines, and without \"rules\" everybody there could do everything: write rules "
         "that say who may what, or have it speak TLS and ask for certificates (tls.client_ca), or say "
         "--insecure where all who reach it may");
   }
 }
 
+/// What the configuration says of listeners of this kind; empty: nothing.
+std::string listens_itself(PassedKind kind, const Config& config) {
+  if (kind == PassedKind::local) {
+    for (const UnixListen& address : config.unix_sockets)
+      if (!address.passed) return "\"unix\" (--unix) names " + address.path;
+    return {};
+  }
+  if (kind == PassedKind::metrics) {
+    if (!config.metrics) return {};
+    const MetricsListen& listen = config.metrics->listen;
+    if (listen.unix_passed || (listen.tcp && listen.tcp->passed)) return "another descriptor is";
+    return "\"metrics\" (--metrics) names " +
+           (listen.tcp ? format_address(listen.tcp->host, listen.tcp->port) : "unix:" + listen.unix_path);
+  }
+  const bool tls = kind == PassedKind::tls;
+  for (const ListenAddress& address : config.listen)
+    if (!address.passed && address.tls == tls)
+      return std::string(tls ? "\"listen\" (--listen-tls)" : "\"listen\" (--listen)") + " names " +
+             format_address(address.host, address.port);
+  return {};
+}
+
+void add_one_passed(const PassedSocket& socket, Config& config) {
+  ListenAddress address{socket.host, socket.port, socket.kind == PassedKind::tls, socket.descriptor};
+  const bool local = socket.host.empty();
+  if (socket.kind == PassedKind::metrics) {
+    MetricsListen& listen = config.metrics.emplace().listen;
+    if (!local) {
+      listen.tcp = std::move(address);
+      return;
+    }
+    listen.unix_path = socket.path;
+    listen.unix_passed = socket.descriptor;
+  } else if (local) {
+    config.unix_sockets.push_back({socket.path, UnixListen().mode, socket.descriptor});
+  } else {
+    config.listen.push_back(std::move(address));
+  }
+}
+
 }  // namespace
+
+std::vector<std::string> add_passed(const std::vector<PassedSocket>& sockets, Config& config) {
+  std::vector<std::string> faults;
+  for (const PassedSocket& socket : sockets) {
+    const std::string other = listens_itself(socket.kind, config);
+    if (other.empty()) {
+      add_one_passed(socket, config);
+      continue;
+    }
+    const std::string place = socket.host.empty() ? "unix:" + socket.path : format_address(socket.host, socket.port);
+    faults.push_back("LISTEN_FDS: descriptor " + std::to_string(socket.descriptor) + " listens on " + place + " as \"" +
+                     std::string(to_string(socket.kind)) + "\", and " + other +
+                     ": the service manager or the configuration makes listeners of one kind, not both; leave one out");
+  }
+  return faults;
+}
 
 std::string format_address(const std::string& host, std::uint16_t port) {
   const bool v6 = host.find(':') != std::string::npos;

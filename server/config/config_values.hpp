@@ -11,6 +11,7 @@
 
 #include "base/units.hpp"
 #include "server/config/config.hpp"
+#include "server/service/passed_sockets.hpp"
 
 namespace pageserver::server {
 
@@ -43,6 +44,9 @@ inline constexpr std::string_view store_name_form = "a name of the form [A-Za-z0
 /// "127.0.0.1:80", "[::1]:80".
 std::string format_address(const std::string& host, std::uint16_t port);
 
+/// Adds listeners for what the service manager passed. One line for each that is of a kind which the configuration has
+/// listeners of, too.
+std::vector<std::string> add_passed(const std::vector<PassedSocket>& sockets, Config& config);
 /// Duplicate stores and two stores on one file. One line for each fault.
 std::vector<std::string> check_stores(const Config& config);
 /// Of what says who may do what: what contradicts itself.
