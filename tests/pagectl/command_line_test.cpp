@@ -10,8 +10,8 @@ using namespace pageserver::test;
 namespace {
 
 const std::vector<std::string> commands{
-    "list", "ping", "sessions", "kick",    "create", "remove", "info",  "lease", "read",    "write",  "grow",
-    "copy", "diff", "hash",     "inspect", "verify", "replay", "bench", "check", "recover", "faults", "run"};
+    "list", "ping", "sessions", "kick",   "create", "remove", "info",  "lease",   "read",   "write", "grow", "copy",
+    "diff", "hash", "inspect",  "verify", "replay", "bench",  "check", "recover", "faults", "run",   "top"};
 
 }  // namespace
 

@@ -179,6 +179,19 @@ void add_server_commands(const CommandSink& sink) {
   sessions.text("SERVER", &SessionsOptions::server, server_help);
   sessions.app().add_option("--store", (*sessions).store, "Only those on this store, or waiting for it");
 
+  Command<TopOptions> top(
+      sink, "top", "Watch who uses a daemon, and how much",
+      page("Stores and sessions with what they read and write a second. On a terminal it is drawn anew each interval, "
+           "and keys sort it: o requests, r read, w written, s store, i idle; the same key once more turns the order. "
+           "Arrows scroll, space looks at once, q ends. Where input or output is no terminal each look is a block of "
+           "lines, and with --json one look is one document.",
+           forms_of("SERVER:", {server_forms}),
+           "  pagectl top 127.0.0.1\n  pagectl top 127.0.0.1 --count 5 --interval 10s >load.txt"),
+      run_top);
+  top.text("SERVER", &TopOptions::server, server_help);
+  top.number("--count", &TopOptions::count, "End after so many looks (default: at q or a signal; with --json 1)");
+  top.duration("--interval", &TopOptions::interval, "Time from look to look: 500ms, 10s (default 1s, at least 100ms)");
+
   Command<KickOptions> kick(
       sink, "kick", "End a session",
       page("Its lease, pin, private bytes and place in the line are free then; what it has not published is lost. Its "

@@ -44,6 +44,15 @@ struct SessionsOptions {
 };
 int run_sessions(Context& context, const SessionsOptions& options);
 
+// top.cpp
+struct TopOptions {
+  std::string server;
+  std::uint64_t count = 0;  ///< looks at it; 0: until it is ended
+  std::chrono::milliseconds interval{1000};
+};
+int run_top(Context& context, const TopOptions& options);
+
+// sessions.cpp
 struct KickOptions {
   std::string server;
   std::uint64_t id = 0;

@@ -10,6 +10,7 @@
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/commands/describe.hpp"
 #include "client/pagectl/commands/server_uri.hpp"
+#include "client/pagectl/commands/session_report.hpp"
 #include "client/pagectl/images/remote.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
 #include "client/wire/administration.hpp"
@@ -20,7 +21,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Row = std::vector<std::string>;
 
-bool has_session(const SessionReport& report) { return report.session_id != 0; }
+}  // namespace
 
 Json session_json(const SessionReport& report) {
   Json json = {{"connection", report.connection_id},
@@ -94,20 +95,25 @@ std::string doing_text(const SessionReport& report) {
   return text;
 }
 
-Row row_of(const SessionReport& report) {
-  const auto or_dash = [](const std::string& text) { return text.empty() ? std::string("-") : base::visible(text); };
-  std::string who = report.session_name.empty() ? report.client_name : report.session_name;
-  who = or_dash(who) + " at " + base::visible(report.address);
+std::string who_text(const SessionReport& report) {
+  std::string who = base::visible(report.session_name.empty() ? report.client_name : report.session_name);
+  who = (who.empty() ? "-" : who) + " at " + base::visible(report.address);
   if (report.peer_known) who += " uid " + std::to_string(report.peer_uid);
+  return who;
+}
+
+namespace {
+
+Row row_of(const SessionReport& report) {
   return {has_session(report) ? std::to_string(report.session_id) : "-",
           std::to_string(report.connection_id),
-          or_dash(report.store),
+          report.store.empty() ? "-" : base::visible(report.store),
           access_text(report),
           elapsed_text(report.connected_ms),
           has_session(report) ? std::to_string(report.requests) : "-",
           has_session(report) ? bytes_text(report.bytes_read) : "-",
           has_session(report) ? bytes_text(report.bytes_written) : "-",
-          who,
+          who_text(report),
           doing_text(report)};
 }
 

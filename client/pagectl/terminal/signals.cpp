@@ -21,6 +21,7 @@ struct Registry {
   Mutex mutex;
   std::vector<std::pair<int, std::string>> files PAGESERVER_GUARDED_BY(mutex);  // by folder and name
   std::function<void()> handler PAGESERVER_GUARDED_BY(mutex);                   // of the first signal
+  void (*last)() noexcept PAGESERVER_GUARDED_BY(mutex) = nullptr;               // before the end
 };
 
 /// Never destroyed: the thread may still use it while the process ends.
@@ -45,6 +46,7 @@ void wait_for_signal(sigset_t signals) {
   // Held to the end, so that no new temporary file can appear.
   const Lock lock(all.mutex);
   for (const auto& [folder, name] : all.files) ::unlinkat(folder, name.c_str(), 0);
+  if (all.last != nullptr) all.last();
   end_progress_line();
   ::_exit(128 + number);
 }
@@ -68,6 +70,12 @@ void watch_signals() {
   if (!any) return;
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread(wait_for_signal, signals).detach();
+}
+
+void before_signal_ends(void (*what)() noexcept) {
+  Registry& all = registry();
+  const Lock lock(all.mutex);
+  all.last = what;
 }
 
 void handle_signal(std::function<void()> handler) {

@@ -14,6 +14,9 @@ void watch_signals();
 void remove_on_signal(int folder, const std::string& name);
 void keep_on_signal(int folder, const std::string& name);
 
+/// What is done right before a signal ends the process: only what a handler of a signal may do. Null: nothing.
+void before_signal_ends(void (*what)() noexcept);
+
 /// The first signal calls `handler`, in a thread of its own, instead of ending the process; the next one ends it.
 void handle_signal(std::function<void()> handler);
 

@@ -54,11 +54,11 @@ _pagectl() {
     before=$word
   done
   if [ -z "$command" ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover help --help --version --json --quiet' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover help --help --version --json --quiet' -- "$cur"))
     return
   fi
   if [ "$command" = help ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover' -- "$cur"))
     return
   fi
   _pagectl_table "$command"
@@ -85,6 +85,7 @@ _pagectl_table() {
     list) flags='--help -h --json --quiet -q' valued='' kinds=(server) ;;
     ping) flags='--help -h --json --quiet -q --store --all --wait --timeout' valued='--store|--wait|--timeout' kinds=(server) ;;
     sessions) flags='--help -h --json --quiet -q --store' valued='--store' kinds=(server) ;;
+    top) flags='--help -h --json --quiet -q --count --interval' valued='--count|--interval' kinds=(server) ;;
     kick) flags='--help -h --json --quiet -q --connection --reason' valued='--reason' kinds=(server none) ;;
     whoami) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
     token) flags='--help -h --json --quiet -q --add-to --save' valued='--add-to|--save' kinds=(none none) ;;

@@ -20,7 +20,7 @@ end
 complete --command pagectl --no-files
 complete --command pagectl --condition __fish_use_subcommand --arguments help --description 'Print the help'
 complete --command pagectl --condition __fish_use_subcommand --long-option version --description 'Print the version'
-complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover'
+complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments list --description 'List a daemon'\''s stores'
 complete --command pagectl --condition '__fish_seen_subcommand_from list' --arguments '(__pagectl_servers)'
@@ -44,6 +44,14 @@ complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --
 complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --long-option store --exclusive --description 'Only those on this store, or waiting for it'
+
+complete --command pagectl --condition __fish_use_subcommand --arguments top --description 'Watch who uses a daemon, and how much'
+complete --command pagectl --condition '__fish_seen_subcommand_from top' --arguments '(__pagectl_servers)'
+complete --command pagectl --condition '__fish_seen_subcommand_from top' --short-option h --long-option help --description 'Print this help message and exit'
+complete --command pagectl --condition '__fish_seen_subcommand_from top' --long-option json --description 'One JSON document on standard output'
+complete --command pagectl --condition '__fish_seen_subcommand_from top' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
+complete --command pagectl --condition '__fish_seen_subcommand_from top' --long-option count --exclusive --description 'End after so many looks (default: at q or a signal; with --json 1)'
+complete --command pagectl --condition '__fish_seen_subcommand_from top' --long-option interval --exclusive --description 'Time from look to look: 500ms, 10s (default 1s, at least 100ms)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments kick --description 'End a session'
 complete --command pagectl --condition '__fish_seen_subcommand_from kick' --arguments '(__pagectl_servers)'
