@@ -557,7 +557,7 @@ TEST_CASE("an address that others reach needs TLS with client_ca, rules or --ins
   CHECK(check({"--insecure"}).status == 0);
 }
 
-TEST_CASE("tls: OpenSSL is loaded by those who need it, and by nobody else") {
+TEST_CASE("OpenSSL is loaded by those who need it, and by nobody else") {
   const auto is_mapped = [](const test::Daemon& daemon) {
     std::ifstream maps("/proc/" + std::to_string(daemon.pid()) + "/maps");
     return holds(std::string(std::istreambuf_iterator<char>(maps), {}), "libssl");
@@ -570,7 +570,7 @@ TEST_CASE("tls: OpenSSL is loaded by those who need it, and by nobody else") {
   CHECK(is_mapped(*secured.daemon));
 }
 
-TEST_CASE("tls: where OpenSSL can't be loaded, TLS and tokens are refused at once and in words") {
+TEST_CASE("where OpenSSL can't be loaded, TLS and tokens are refused at once and in words") {
   Secured secured;
   const Certificates& certificates = secured.certificates;
   secured.certificates.make("server", {});
