@@ -557,7 +557,7 @@ TEST_CASE("an address that others reach needs TLS with client_ca, rules or --ins
   CHECK(check({"--insecure"}).status == 0);
 }
 
-TEST_CASE("OpenSSL is loaded by those who need it, and by nobody else") {
+TEST_CASE("who needs OpenSSL loads it, and nobody else") {
   const auto is_mapped = [](const test::Daemon& daemon) {
     std::ifstream maps("/proc/" + std::to_string(daemon.pid()) + "/maps");
     return holds(std::string(std::istreambuf_iterator<char>(maps), {}), "libssl");
