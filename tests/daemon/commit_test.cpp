@@ -208,7 +208,7 @@ TEST_CASE("a commit without the feature is unsupported, and one without a sessio
   RawClient client = RawClient::tcp(daemon.port());
   proto::HelloRequest hello;
   hello.payload_bytes_max = 1u << 20;
-  hello.features = proto::features_all & ~proto::feature_commit;
+  hello.features = proto::features_all & ~(proto::feature_commit | proto::feature_faults);
   CHECK(client.call(hello).as<proto::HelloAnswer>().features == hello.features);
   CHECK(client.call(proto::CommitRequest{}).status() == Status::invalid_argument);
   client.open("demo");

@@ -445,7 +445,7 @@ TEST_CASE("sessions and kick are for connections without a session that have agr
   RawClient old = RawClient::tcp(daemon.port());
   proto::HelloRequest hello;
   hello.payload_bytes_max = 1u << 20;
-  hello.features = proto::features_all & ~(proto::feature_sessions | proto::feature_load);
+  hello.features = proto::features_all & ~(proto::feature_sessions | proto::feature_load | proto::feature_faults);
   CHECK(old.call(hello).as<proto::HelloAnswer>().features == hello.features);
   CHECK(old.call(proto::SessionsRequest{}).status() == Status::unsupported);
   CHECK(old.call(proto::KickRequest{1, KickWhat::connection, ""}).status() == Status::unsupported);
