@@ -94,6 +94,7 @@ std::size_t BlockingPool::threads_due() const noexcept {
   const bool stuck = waits && now - last_begun_ >= options_.stuck;
   const std::size_t bound = stuck ? options_.threads_max : waits ? options_.threads_slow : options_.threads_at_once;
   const std::size_t threads = threads_.size() + begun_.size();
+  if (threads < options_.threads_at_once) return std::min(1 + ready_.size() / 4, options_.threads_at_once - threads);
   return threads < bound ? std::min(1 + ready_.size() / 4, bound - threads) : 0;
 }
 

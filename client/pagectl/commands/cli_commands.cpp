@@ -254,7 +254,7 @@ void add_server_commands(const CommandSink& sink) {
       sink, "run", "Run a command with a daemon of its own, and have things go wrong",
       page("Starts a pageserverd that nobody else reaches, with one store, and runs COMMAND with the URI of that in\n"
            "PAGESERVER_URI. At the end it says on standard error which orders struck, and removes everything.",
-           "COMMAND:\n  a program with its arguments, behind --\n",
+           "COMMAND:\n  a program with its arguments, behind --\n" + image_forms("--image URI:"),
            "  pagectl run --image demo.img --faults disk-full.faults -- ./run-tests --all",
            "Exit status: that of the command, 128 + N where signal N ended it; 124: it was 0, and an order never "
            "struck;\n"

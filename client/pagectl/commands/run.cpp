@@ -237,11 +237,11 @@ std::vector<Outcome> outcomes_of(const std::vector<proto::FaultOrder>& orders, c
 }
 
 nlohmann::ordered_json json_of(const Outcome& outcome) {
-  using Json = nlohmann::ordered_json;
-  return {{"order", outcome.order},
-          {"seen", outcome.counted ? Json(outcome.counted->seen) : Json(nullptr)},
-          {"struck", outcome.counted ? Json(outcome.counted->struck) : Json(nullptr)},
-          {"ended_the_daemon", outcome.ended_the_daemon}};
+  return {
+      {"order", outcome.order},
+      {"seen", outcome.counted ? nlohmann::ordered_json(outcome.counted->seen) : nlohmann::ordered_json(nullptr)},
+      {"struck", outcome.counted ? nlohmann::ordered_json(outcome.counted->struck) : nlohmann::ordered_json(nullptr)},
+      {"ended_the_daemon", outcome.ended_the_daemon}};
 }
 
 std::string outcome_text(const Outcome& outcome) {
