@@ -120,6 +120,7 @@ namespace pageserver::base {
   FUNCTION(X509_verify_cert_error_string)
 
 struct OpenSsl {
+// A name can't be in parentheses there. NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define PAGESERVER_MEMBER(name) decltype(&::name) name = nullptr;
   PAGESERVER_LIBSSL(PAGESERVER_MEMBER)
   PAGESERVER_LIBCRYPTO(PAGESERVER_MEMBER)

@@ -27,7 +27,7 @@ int forgive_old_list(int is_right, X509_STORE_CTX* verification) {
 std::shared_ptr<PeerChain> PeerChain::of(ssl_st* connection) {
   X509* const own = openssl().SSL_get0_peer_certificate(connection);
   if (own == nullptr || openssl().SSL_get_verify_result(connection) != X509_V_OK) return nullptr;
-  const std::shared_ptr<PeerChain> chain(new PeerChain);
+  std::shared_ptr<PeerChain> chain(new PeerChain);
   if (openssl().X509_up_ref(own) != 1) throw std::bad_alloc();
   chain->own_ = own;
   if (STACK_OF(X509)* const sent = openssl().SSL_get_peer_cert_chain(connection); sent != nullptr) {

@@ -15,7 +15,7 @@ using proto::Status;
 using Payload = std::span<const std::byte>;
 
 // So many connections at most are looked at for one answer: where few of them are meant, others have a turn between.
-constexpr std::size_t looks_max = 1024;
+constexpr std::size_t records_looked_at_max = 1024;
 
 /// Where each stands in the line of its store.
 class Places {
@@ -50,13 +50,13 @@ void Connection::take_sessions(const FrameHeader& header, Payload payload) {
   if (!agreed_on(header, proto::feature_sessions) || !allows(header, request.store)) return;
   proto::SessionsAnswer answer;
   answer.described_until = request.after;
-  const auto records = server_.records(request.after, looks_max + 1);
+  const auto records = server_.records(request.after, records_looked_at_max + 1);
   const std::int64_t now_ms = base::monotonic_ms();
   std::vector<DescribedConnection> found;
   found.reserve(proto::sessions_entries_max);
   Places places(server_.catalog);
   for (std::size_t i = 0; i < records.size(); ++i) {
-    answer.more = found.size() == proto::sessions_entries_max || i == looks_max;
+    answer.more = found.size() == proto::sessions_entries_max || i == records_looked_at_max;
     if (answer.more) break;
     const ConnectionRecord& record = *records[i];
     answer.described_until = record.connection_id();

@@ -76,6 +76,7 @@ public:
   Child(Kind kind, const std::vector<std::string>& words, const std::string& log = {}) {
     std::vector<std::string> copies = words;
     std::vector<char*> argv;
+    argv.reserve(copies.size() + 1);
     for (std::string& word : copies) argv.push_back(word.data());
     argv.push_back(nullptr);
     int report[2];

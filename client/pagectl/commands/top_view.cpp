@@ -84,6 +84,7 @@ void leave_out_what_does_not_fit(std::vector<Column>& columns, std::size_t room)
 void add_table(std::vector<Column> columns, std::size_t room, std::vector<Screen::Line>& lines) {
   leave_out_what_does_not_fit(columns, room);
   std::vector<std::size_t> widths;
+  widths.reserve(columns.size());
   for (const Column& column : columns) widths.push_back(column.width());
   const std::size_t rows = columns.front().cells.size();
   for (std::size_t row = 0; row <= rows; ++row) {
