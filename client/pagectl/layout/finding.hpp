@@ -1,10 +1,13 @@
 // What is not as it should be.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
+
+#include "client/pagectl/layout/bytes.hpp"
 
 namespace pageserver::layout {
 
@@ -30,16 +33,21 @@ public:
 
   void error(const char* kind, std::uint64_t page, std::size_t offset, std::string text) {
     ++errors_;
-    sink_({Severity::error, kind, page, static_cast<std::uint32_t>(offset), std::move(text)});
+    sink_({Severity::error, kind, page, within_page(offset), std::move(text)});
   }
   void warning(const char* kind, std::uint64_t page, std::size_t offset, std::string text) {
     ++warnings_;
-    sink_({Severity::warning, kind, page, static_cast<std::uint32_t>(offset), std::move(text)});
+    sink_({Severity::warning, kind, page, within_page(offset), std::move(text)});
   }
   std::uint64_t errors() const { return errors_; }
   std::uint64_t warnings() const { return warnings_; }
 
 private:
+  /// What is missing behind a page's end is told at its last byte.
+  static std::uint32_t within_page(std::size_t offset) noexcept {
+    return static_cast<std::uint32_t>(std::min<std::size_t>(offset, page_bytes - 1));
+  }
+
   Sink sink_;
   std::uint64_t errors_ = 0;
   std::uint64_t warnings_ = 0;
