@@ -13,6 +13,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/leases.cpp
   engine/log_check.cpp
   engine/log_tail.cpp
+  engine/names_look.cpp
   engine/page_runs.cpp
   engine/placement.cpp
   engine/private_blocks.cpp
@@ -35,7 +36,16 @@ set(PAGESERVER_ENGINE_SOURCES
   file/file_system_warning.cpp
   file/mapped_file.cpp
   log/image_note.cpp
+  log/log_checksum.cpp
   log/log_codec.cpp
   log/log_index.cpp
   log/log_scan.cpp
-  log/log_segment.cpp)
+  log/log_segment.cpp
+  log/xxh3_wide.cpp)
+
+# What is compiled for some processors alone; chosen at run time.
+set(pageserver_wide_source ${CMAKE_CURRENT_LIST_DIR}/log/xxh3_wide.cpp)
+set_source_files_properties(${pageserver_wide_source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|i.86)$")
+  set_source_files_properties(${pageserver_wide_source} PROPERTIES COMPILE_OPTIONS -mavx2)
+endif()

@@ -397,6 +397,7 @@ std::string Engine::look_at_image() {
   std::string found = image_.misplaced();
   if (found.empty()) found = image_->outside_change();
   if (found.empty()) found = log_misplaced();
+  if (!found.empty()) names_.forget();
   if (const auto foreign = notes_.foreign_ns(); foreign && found.empty())
     found = "the file " + quoted(image_.shown_path()) +
             " was written to from outside while the store wrote nothing, at " + time_text(*foreign) +

@@ -62,6 +62,7 @@
 #include "storage/engine/lease_queue.hpp"
 #include "storage/engine/log_bound.hpp"
 #include "storage/engine/log_tail.hpp"
+#include "storage/engine/names_look.hpp"
 #include "storage/engine/open_engine.hpp"
 #include "storage/engine/published.hpp"
 #include "storage/engine/read_gate.hpp"
@@ -315,7 +316,7 @@ private:
   std::string look_at_log(bool at_places_too);
   /// Throws when a file of the log was cut from outside: nothing must be copied from it.
   void check_log_whole();
-  /// ServedImage::misplaced(), or else log_misplaced().
+  /// ServedImage::misplaced(), or else log_misplaced(); names that nobody can have changed are not looked at.
   std::string find_misplaced();
   /// Looks, and throws what it finds. When it finds nothing any more, the store goes on.
   void check_placement(std::string_view action);
@@ -363,6 +364,7 @@ private:
   }
 
   ServedImage image_;
+  NamesLook names_{image_.folder()};
   const EngineOptions options_;
   EngineEvents& events_;
   const std::optional<Recovery> recovery_;  ///< for reports

@@ -48,8 +48,12 @@ void Engine::check_log_whole() {
 }
 
 std::string Engine::find_misplaced() {
-  const std::string found = image_.misplaced();
-  return found.empty() ? log_misplaced() : found;
+  const std::int64_t moment = names_.now();
+  const bool known = names_.is_known(moment);
+  std::string found = image_.misplaced(!known);
+  if (found.empty()) found = look_at_log(!known);
+  if (found.empty()) names_.found_in_place(moment);
+  return found;
 }
 
 void Engine::note_placement(const std::string& found) {

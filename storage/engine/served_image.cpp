@@ -85,11 +85,11 @@ void ServedImage::check_file_limit(std::string_view action, std::uint64_t offset
                                               std::to_string(file_size_limit_) + " bytes; raise that limit"};
 }
 
-std::string ServedImage::misplaced() const {
+std::string ServedImage::misplaced(bool at_name_too) const {
   const std::uint64_t needed = image_->size();  // before the look: it only grows
   FileStatus held;
   const bool known = retried([&] { return file_system_.status(image_->file().descriptor(), held); }).ok();
-  if (known && is_elsewhere(folder_, name_, held)) {
+  if (known && at_name_too && is_elsewhere(folder_, name_, held)) {
     const std::string change = image_->outside_change();
     return change.empty() ? "the path " + quoted(shown_path_) + " does not lead to the image any more" : change;
   }

@@ -48,8 +48,9 @@ public:
   /// Throws limit_exceeded when this process may not write there, into a file that is larger than its limit.
   void check_file_limit(std::string_view action, std::uint64_t offset, std::uint64_t length) const;
 
-  /// Empty, or why the next opening would not find this file, and what can be done.
-  std::string misplaced() const;
+  /// Empty, or why the next opening would not find this file, and what can be done. Without `at_name_too` its name in
+  /// the folder is taken to lead to it.
+  std::string misplaced(bool at_name_too = true) const;
   /// Throws when the image has no name at all any more, or was cut by somebody: a log must not be removed for it.
   void check_stays() const;
 

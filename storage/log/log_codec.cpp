@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "storage/log/log_checksum.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -30,22 +28,6 @@ bool all_zero(std::span<const std::byte> bytes) noexcept {
 }
 
 }  // namespace
-
-std::uint64_t log_checksum(std::span<const std::byte> bytes) noexcept {
-  return XXH3_64bits(bytes.data(), bytes.size());
-}
-
-LogChecksum::LogChecksum() : state_{XXH3_createState()} {
-  if (state_ == nullptr) throw std::bad_alloc{};
-  XXH3_64bits_reset(static_cast<XXH3_state_t*>(state_));
-}
-LogChecksum::~LogChecksum() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
-void LogChecksum::add(std::span<const std::byte> bytes) noexcept {
-  if (!bytes.empty()) XXH3_64bits_update(static_cast<XXH3_state_t*>(state_), bytes.data(), bytes.size());
-}
-std::uint64_t LogChecksum::value() const noexcept {
-  return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_));
-}
 
 SegmentLayout segment_layout(std::uint32_t format) noexcept {
   if (format == 1) return {format_1_mark_at, format_1_records_at, false, 0, 0};

@@ -127,20 +127,4 @@ std::uint64_t record_bytes(std::uint64_t payload_bytes) noexcept;
 /// The payload of these ranges: table and data.
 std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept;
 
-std::uint64_t log_checksum(std::span<const std::byte> bytes) noexcept;
-
-/// XXH3-64 of bytes that come in parts.
-class LogChecksum {
-public:
-  LogChecksum();
-  LogChecksum(const LogChecksum&) = delete;
-  LogChecksum& operator=(const LogChecksum&) = delete;
-  ~LogChecksum();
-  void add(std::span<const std::byte> bytes) noexcept;
-  std::uint64_t value() const noexcept;
-
-private:
-  void* state_;
-};
-
 }  // namespace pageserver::storage

@@ -13,6 +13,7 @@
 #include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/image_note.hpp"
+#include "storage/log/log_checksum.hpp"
 
 namespace pageserver::storage {
 namespace {

@@ -14,6 +14,7 @@
 #include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/image_note.hpp"
+#include "storage/log/log_checksum.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -38,12 +39,13 @@ void note_size(LogSegment& segment, std::uint64_t bytes) noexcept {
   if (segment.file_bytes < bytes) segment.file_bytes = bytes;
 }
 
-/// To be called before anything is appended up to offset `end`. A file that was cut stays smaller than `file_bytes`
+/// To be called before anything is appended at `[offset, end)`. A file that was cut stays smaller than `file_bytes`
 /// until something reaches to there, and whoever looks sees it: so each publish need not look. True: this one does
-/// reach to there, and LogWriter::check_after_growth() has to look again behind it.
-bool check_before_growth(LogSegment& segment, std::uint64_t end) {
+/// reach to there, and LogWriter::check_after_growth() has to look behind it. What was appended within `file_bytes` was
+/// not looked at, so this looks first where there may be such a part; else the look behind is enough.
+bool check_before_growth(LogSegment& segment, std::uint64_t offset, std::uint64_t end) {
   if (end < segment.file_bytes && end <= segment.blocks_written) return false;
-  static_cast<void>(look_for_cut(segment));
+  if (offset < segment.file_bytes) static_cast<void>(look_for_cut(segment));
   if (segment.cut) throw cut_error(segment, "append");
   return true;
 }
@@ -156,7 +158,7 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
   bool writes = false;
   try {
     if (record.before_write) record.before_write();
-    const bool grows = check_before_growth(*segment, offset + bytes);
+    const bool grows = check_before_growth(*segment, offset, offset + bytes);
     writes = true;
     write_ahead(*segment, appended.new_segment ? segment_bytes : current_bytes_, offset, bytes);
     last = write_record(*segment, record, header);

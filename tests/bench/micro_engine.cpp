@@ -14,6 +14,7 @@
 
 #include "storage/embedded/embedded_store.hpp"
 #include "storage/engine/read_gate.hpp"
+#include "storage/log/log_checksum.hpp"
 #include "storage/log/log_codec.hpp"
 #include "storage/log/log_index.hpp"
 #include "tests/support/temp_dir.hpp"

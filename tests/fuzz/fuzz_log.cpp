@@ -15,6 +15,7 @@
 
 #include "storage/engine/recovery.hpp"
 #include "storage/file/siblings.hpp"
+#include "storage/log/log_checksum.hpp"
 #include "storage/log/log_scan.hpp"
 #include "tests/fuzz/require.hpp"
 

@@ -1,6 +1,8 @@
 // Image, log and folder renamed, replaced and put back while the store is open.
 #include <filesystem>
+#include <fstream>
 
+#include "tests/support/wait.hpp"
 #include "tests/unit/storage/engine_test.hpp"
 
 namespace pageserver::test {
@@ -122,6 +124,37 @@ TEST_CASE_METHOD(PlacedHarness, "engine: a flush with nothing new looks where im
   fs::remove_all(dir());
   fs::rename(folder.file("moved"), dir());
   flush(*write);
+}
+
+// Names are not looked at while the folder says that none was changed: any change has to end that.
+TEST_CASE_METHOD(PlacedHarness, "engine: names are looked at once more after any change in the folder") {
+  open_placed(files);
+  const auto write = placed_writer();
+  write->grow(1);
+  flush(*write);
+  const auto looks_of_flush = [&] {
+    const std::uint64_t before = files.calls(Call::status_of);
+    flush(*write);
+    return files.calls(Call::status_of) - before;
+  };
+  const std::uint64_t all = looks_of_flush();
+  REQUIRE(all == 3);  // image, log and folder
+  // A change of just now proves nothing: clocks of file systems have steps.
+  const auto wait_known = [&] { wait_until([&] { return looks_of_flush() == 1; }); };
+  wait_known();
+  for (const char* const name : {"db.img", "db.img.log.0000000001"}) {
+    CAPTURE(name);
+    const std::string from = dir() + "/" + name, to = folder.file("away");
+    fs::rename(from, to);
+    check_flush_fails(*write, "was re");
+    fs::copy_file(to, from);
+    check_flush_fails(*write, "");
+    fs::rename(to, from);
+    CHECK(looks_of_flush() == all);
+    wait_known();
+  }
+  std::ofstream{dir() + "/neighbour"} << "of the user";
+  CHECK(looks_of_flush() == all);
 }
 
 TEST_CASE_METHOD(PlacedHarness, "engine: a sync that fails while the image is away is not forgiven once it is back") {

@@ -2,6 +2,7 @@
 #include <chrono>
 
 #include "storage/engine/recovery.hpp"
+#include "storage/log/log_checksum.hpp"
 #include "storage/log/log_codec.hpp"
 #include "tests/support/neighbours.hpp"
 #include "tests/unit/storage/engine_test.hpp"

@@ -2,9 +2,15 @@
 #include "storage/log/log_codec.hpp"
 
 #include <array>
+#include <memory>
 #include <random>
 
+#include "storage/log/log_checksum.hpp"
+#include "storage/log/xxh3_wide.hpp"
 #include "tests/unit/storage/storage_test.hpp"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace pageserver::test {
 namespace {
@@ -211,6 +217,30 @@ TEST_CASE("log format: a checksum in parts is that of the whole") {
     at += length;
   }
   CHECK(checksum.value() == log_checksum(bytes));
+}
+
+// A log that one processor wrote is read on another.
+TEST_CASE("log format: a checksum is the same on every processor") {
+  std::mt19937 random{8};
+  std::vector<std::byte> bytes(70000);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state{XXH3_createState(), XXH3_freeState};
+  std::size_t wrong = 0;
+  for (std::size_t length = 0; length < bytes.size(); length += 1 + length / 64) {
+    const std::span part = std::span{bytes}.subspan(random() % (bytes.size() - length), length);
+    const std::uint64_t expected = XXH3_64bits(part.data(), part.size());
+    if (log_checksum(part) != expected) ++wrong;
+#ifdef __x86_64__
+    if (storage::xxh3_wide == nullptr || !__builtin_cpu_supports("avx2")) continue;
+    if (xxh3_wide->hash(part.data(), part.size()) != expected) ++wrong;
+    XXH3_64bits_reset(state.get());
+    const std::size_t first = random() % (length + 1);
+    xxh3_wide->update(state.get(), part.data(), first);
+    XXH3_64bits_update(state.get(), part.data() + first, length - first);
+    if (xxh3_wide->digest(state.get()) != expected || XXH3_64bits_digest(state.get()) != expected) ++wrong;
+#endif
+  }
+  CHECK(wrong == 0);
 }
 
 }  // namespace pageserver::test
