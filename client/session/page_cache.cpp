@@ -41,7 +41,7 @@ PageCache::Page* PageCache::peek(std::uint64_t number) {
 }
 
 PageCache::Page::Buffer PageCache::take_buffer() {
-  auto buffer = spare_ ? std::move(spare_) : std::make_unique_for_overwrite<std::byte[]>(Page::size);
+  auto buffer = spare_ ? std::move(spare_) : base::make_io_memory(Page::size);
   spare_ = nullptr;
   ++buffers_;
   buffers_peak_ = std::max(buffers_peak_, buffers_);

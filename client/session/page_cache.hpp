@@ -11,6 +11,7 @@
 
 #include <pageserver/memory_provider.hpp>
 
+#include "base/io_memory.hpp"
 #include "client/session/page_ranges.hpp"
 
 namespace pageserver::client {
@@ -26,7 +27,7 @@ class Batch;
 ///   sending   a request sends all of it, and it must not change
 struct CachedPage {
   static constexpr std::size_t size = page_size;
-  using Buffer = std::unique_ptr<std::byte[]>;
+  using Buffer = base::IoMemory;
 
   std::uint64_t number = 0;
   Buffer bytes;

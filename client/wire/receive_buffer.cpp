@@ -30,7 +30,7 @@ void ReceiveBuffer::reserve(std::size_t count) {
     std::memmove(buffer_.get(), held.data(), held.size());
   } else {
     const std::size_t capacity = std::max(count, capacity_min);
-    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    auto larger = base::make_io_memory(capacity);
     if (!held.empty()) std::memcpy(larger.get(), held.data(), held.size());
     buffer_ = std::move(larger);
     capacity_ = capacity;

@@ -12,6 +12,8 @@
 #include <memory>
 #include <span>
 
+#include "base/io_memory.hpp"
+
 namespace pageserver::client {
 
 class TlsChannel;
@@ -56,7 +58,7 @@ private:
   Places places(std::span<std::byte> direct, const Ahead& ahead);
   void note(Received& result, const Places& into, std::size_t received) noexcept;
 
-  std::unique_ptr<std::byte[]> buffer_;
+  base::IoMemory buffer_;
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;

@@ -7,6 +7,8 @@
 #include <memory>
 #include <span>
 
+#include "base/io_memory.hpp"
+
 namespace pageserver::server {
 
 /// Bytes are added at the end and taken from the front.
@@ -27,7 +29,13 @@ public:
     return {start, count};
   }
   void append(std::span<const std::byte> bytes) {
-    if (!bytes.empty()) std::memcpy(extend(bytes.size()).data(), bytes.data(), bytes.size());
+    if (bytes.empty()) return;
+    if (empty()) {
+      const std::size_t begin = base::io_padding(bytes.size());
+      reserve(begin + bytes.size());
+      begin_ = end_ = begin;
+    }
+    std::memcpy(extend(bytes.size()).data(), bytes.data(), bytes.size());
   }
   /// Makes room for `count` more bytes at once.
   void reserve(std::size_t count) {
@@ -52,20 +60,22 @@ public:
 private:
   void make_room(std::size_t count) {
     const std::size_t used = size();
-    if (begin_ != 0 && capacity_ - used >= count && begin_ >= used) {
-      std::memcpy(data_.get(), data_.get() + begin_, used);
+    // What comes next begins where the kernel fills fastest.
+    const std::size_t begin = base::io_padding(used);
+    if (begin_ != 0 && capacity_ - used >= count + begin && begin_ >= begin + used) {
+      std::memcpy(data_.get() + begin, data_.get() + begin_, used);
     } else {
-      const std::size_t capacity = std::max({used + count, capacity_ + capacity_ / 2, std::size_t{4096}});
-      auto data = std::make_unique_for_overwrite<std::byte[]>(capacity);
-      if (used != 0) std::memcpy(data.get(), data_.get() + begin_, used);
+      const std::size_t capacity = std::max({begin + used + count, capacity_ + capacity_ / 2, std::size_t{4096}});
+      auto data = base::make_io_memory(capacity);
+      if (used != 0) std::memcpy(data.get() + begin, data_.get() + begin_, used);
       data_ = std::move(data);
       capacity_ = capacity;
     }
-    begin_ = 0;
-    end_ = used;
+    begin_ = begin;
+    end_ = begin + used;
   }
 
-  std::unique_ptr<std::byte[]> data_;
+  base::IoMemory data_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
   std::size_t capacity_ = 0;

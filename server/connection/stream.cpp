@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "base/io_memory.hpp"
 #include "server/connection/connection.hpp"
 #include "server/runtime/thread_room.hpp"
 
@@ -40,7 +41,7 @@ bool is_tls_hello(std::span<const std::byte> bytes) {
 // Each worker has one connection's batch in hand at a time, so connections need no buffers of their own for it. To come
 // upon them allocates nothing: what is shared can be emptied whatever failed.
 struct ThreadRoom {
-  std::unique_ptr<std::byte[]> input = std::make_unique_for_overwrite<std::byte[]>(receive_bytes);
+  base::IoMemory input = base::make_io_memory(receive_bytes);
   Answers answers;
 };
 

@@ -50,6 +50,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/io_memory.hpp"
 #include "base/mutex.hpp"
 #include "storage/engine/block_reservations.hpp"
 #include "storage/engine/checkpoint_round.hpp"
@@ -408,7 +409,7 @@ private:
   CheckpointRound round_ PAGESERVER_GUARDED_BY(mutex_);
   RoundPace pace_ PAGESERVER_GUARDED_BY(mutex_);
   LogBound bound_ PAGESERVER_GUARDED_BY(mutex_);
-  std::vector<std::byte> copy_scratch_;  // of the checkpoint lane alone
+  base::IoBytes copy_scratch_;  // of the checkpoint lane alone
 
   ImageWatch watch_;  // guarded by the mutex, but for changes and begin_look()
 };

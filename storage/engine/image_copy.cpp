@@ -57,7 +57,7 @@ std::pair<std::size_t, bool> near_pieces(std::span<const Piece> pieces) {
 }  // namespace
 
 PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
-                       std::vector<std::byte>& scratch) {
+                       base::IoBytes& scratch) {
   const std::uint64_t page_offset = copy.page * page_size;
   if (copy.may_punch && all_zero(copy) && image.punch_hole(page_offset, copy.pages * page_size))
     return {copy.pages, true};

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/io_memory.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_segment.hpp"
@@ -34,7 +35,7 @@ struct PagesCopied {
 /// hole, it writes the first of them only. Throws MemoryError: any part may be written then. `scratch` is reused from
 /// call to call.
 PagesCopied copy_pages(const PageCopy& copy, std::span<const LogSegmentRef> segments, const File& image,
-                       std::vector<std::byte>& scratch);
+                       base::IoBytes& scratch);
 
 /// Removes a log's files from the oldest to the newest. Each removal is durable before the next, so that a crash in the
 /// middle leaves a log that means the same.

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/io_memory.hpp"
 #include "storage/engine/image_copy.hpp"
 #include "storage/engine/log_check.hpp"
 #include "storage/engine/set_aside.hpp"
@@ -207,7 +208,7 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, Ima
   // scattered.
   constexpr std::uint64_t writeback_pages = 256;
   std::uint64_t written_back = 0;
-  std::vector<std::byte> scratch;
+  base::IoBytes scratch;
   std::uint64_t next = 0;
   for (std::uint64_t page = index.next_page(0); page != no_position; page = index.next_page(next)) {
     check_abandoned(abandon, image.path());

@@ -10,6 +10,7 @@
 
 #include <pageserver/memory_provider.hpp>
 
+#include "base/io_memory.hpp"
 #include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/log/image_note.hpp"
@@ -306,7 +307,7 @@ private:
     if (offset >= found.file_bytes) return;
     bool guessed = false;  // the segment's start was computed from a record
     const std::uint64_t overlap = mutated(Mutation::scan_within_parts) ? 0 : record_header_bytes;
-    std::vector<std::byte> bytes(std::min(part_bytes_, found.file_bytes - offset) + overlap);
+    base::IoBytes bytes(std::min(part_bytes_, found.file_bytes - offset) + overlap);
     for (; offset < found.file_bytes; offset += part_bytes_) {
       const std::size_t length = found.segment->file.read_up_to(offset, bytes);
       for (std::size_t at = 0; at + record_header_bytes <= length && at < part_bytes_; at += record_alignment) {

@@ -8,6 +8,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/io_memory.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/terminal/histogram.hpp"
@@ -72,7 +73,7 @@ public:
 
 private:
   struct Slot {
-    std::vector<std::byte> bytes;
+    base::IoBytes bytes;
     Clock::time_point started;
   };
 

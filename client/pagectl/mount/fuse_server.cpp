@@ -25,6 +25,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/io_memory.hpp"
 #include "base/mutex.hpp"
 #include "base/text.hpp"
 #include "base/unique_fd.hpp"
@@ -213,7 +214,7 @@ void Server::release(fuse_req_t request) {
 
 void Server::read(fuse_req_t request, std::size_t size, off_t offset) {
   answered(request, [&] {
-    thread_local std::vector<std::byte> buffer;
+    thread_local base::IoBytes buffer;
     if (buffer.size() < size) buffer.resize(size);
     const std::size_t got = image_.read(static_cast<std::uint64_t>(offset), std::span(buffer).first(size));
     ::fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), got);

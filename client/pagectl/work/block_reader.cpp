@@ -96,9 +96,12 @@ bool BlockReader::start_next(Slot& slot) {
 std::shared_ptr<Block> BlockReader::next() {
   while (slots_.has_free()) {
     Slot& slot = slots_.take();
-    if (start_next(slot)) continue;
-    slots_.state()->give_back(slot);
-    break;
+    if (!start_next(slot)) {
+      slots_.state()->give_back(slot);
+      break;
+    }
+    // A local image has it at once: one buffer stays in a processor's cache, and many don't.
+    if (slot.pending == 0) break;
   }
   if (reading_.empty()) return nullptr;
   Slot& head = *reading_.front();

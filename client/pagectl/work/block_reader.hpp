@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "base/io_memory.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/work/slots.hpp"
 
@@ -57,7 +58,7 @@ public:
 private:
   struct Slot {
     Block block;
-    std::vector<std::vector<std::byte>> buffers;
+    std::vector<base::IoBytes> buffers;
     std::size_t pending = 0;
     std::exception_ptr error;
   };

@@ -8,7 +8,7 @@
 namespace pageserver::pagectl {
 
 void ImageSource::read_ranges(std::function<std::optional<ByteRange>()> ranges, const Sink& sink) {
-  // Few enough to stay in a processor's cache until they are looked at, and enough to keep a connection busy.
+  // Enough to keep a connection busy.
   constexpr std::size_t blocks = 8;
   BlockReader reader({&image_}, std::move(ranges), 256u << 10, blocks);
   while (const auto block = reader.next()) {

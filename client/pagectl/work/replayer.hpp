@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/io_memory.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/work/slots.hpp"
 #include "client/pagectl/work/trace_reader.hpp"
@@ -37,7 +38,7 @@ public:
 private:
   struct Slot {
     TraceRecord record;
-    std::vector<std::byte> buffer;
+    base::IoBytes buffer;
   };
 
   void grow(const TraceRecord& record);
