@@ -176,15 +176,13 @@ stage_python() {
   add ${counts:-0 1 0}
 }
 
-# The sanitizers of `asan` once more, on the next Debian. The script says by itself what it counted.
+# The same sources on the next Debian. The script says by itself what it counted.
 stage_debian13() {
   local log=$logs/debian13.log counts
   scripts/check_debian13.sh 2>&1 | tee "$log"
   counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
   # shellcheck disable=SC2086 # three numbers
   add ${counts:-0 1 0}
-  # No mirror has it: then here.
-  [ "$whole$counts" != "10 0 1" ] || stage_asan
 }
 
 # Measures; whether a bar is reached is information, and in the table. BENCH_FLAGS are for build/bench/bin/pageserver_bench.
@@ -209,10 +207,8 @@ stage_bench() {
 stages=("$@") lane=() beside=()
 case "${1:-all}" in
   all)
-    whole=1 sanitized=asan
-    # The same tests with the same sanitizers, on another Debian than all else: two in one.
-    ! scripts/check_debian13.sh --possible >/dev/null 2>&1 || sanitized=debian13
-    stages=(format scripts dev) lane=(tidy "$sanitized" tsan fuzz) beside=(release soak rust engine python container)
+    whole=1
+    stages=(format scripts dev) lane=(tidy asan tsan fuzz) beside=(release soak rust engine python container)
     if [ "${LANES:-$(($(nproc) < 4 ? 1 : 2))}" = 1 ]; then lane=("${beside[@]}" "${lane[@]}") beside=(); fi
     ;;
   quick) stages=(format scripts quick) ;;
