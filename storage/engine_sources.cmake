@@ -13,6 +13,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/leases.cpp
   engine/log_check.cpp
   engine/log_tail.cpp
+  engine/page_map.cpp
   engine/page_runs.cpp
   engine/placement.cpp
   engine/private_blocks.cpp
