@@ -23,7 +23,7 @@ def get(url):
 class Daemon:
     def __init__(self, folder, bin_dir, config):
         with open(f"{folder}/c.json", "w") as file:
-            json.dump({"listen": [], "unix": [{"path": f"{folder}/s.sock"}], "metrics": "127.0.0.1:0", **config}, file)
+            json.dump({"listen": [], "unix": [{"path": f"{folder}/s.sock"}], "metrics": {"listen": "127.0.0.1:0"}, **config}, file)
         with open(f"{folder}/log", "w") as log:
             self.process = subprocess.Popen([f"{bin_dir}/pageserverd", "--config", f"{folder}/c.json"], stderr=log)
         deadline = time.monotonic() + 300

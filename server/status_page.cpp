@@ -56,7 +56,9 @@ async function look(){
   if(!live||document.hidden)return;
   try{
     const answer=await fetch(location.pathname+location.search,{cache:'no-store'});
-    sync(main,new DOMParser().parseFromString(await answer.text(),'text/html').querySelector('main'));
+    // Without its head: the style there has a nonce of its own, which this page does not know.
+    const text=await answer.text(),part=text.slice(text.indexOf('<main>'),text.indexOf('</main>'));
+    sync(main,new DOMParser().parseFromString(part,'text/html').querySelector('main'));
     state.textContent='';names();
   }catch(error){state.textContent='The daemon does not answer.';}
 }

@@ -44,13 +44,17 @@ def until(what, look):
 class Daemon:
     def __init__(self, folder, bin_dir, **config):
         self.folder = folder
-        config = {"listen": [], "unix": [{"path": f"{folder}/s.sock", "mode": "0600"}], "metrics": "127.0.0.1:0", **config}
+        config = {"listen": [], "unix": [{"path": f"{folder}/s.sock", "mode": "0600"}], "metrics": {"listen": "127.0.0.1:0"}, **config}
         with open(f"{folder}/c.json", "w") as file:
             json.dump(config, file)
         self.log = f"{folder}/log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([f"{bin_dir}/pageserverd", "--config", f"{folder}/c.json"], stderr=log)
-        line = until("the daemon serves", lambda: re.search(r" INFO metrics listener=(127\.0\.0\.1:\d+)", open(self.log).read()))
+        def serves():
+            expect(self.process.poll() is None, "the daemon ended: " + open(self.log).read())
+            return re.search(r" INFO metrics listener=(127\.0\.0\.1:\d+)", open(self.log).read())
+
+        line = until("the daemon serves", serves)
         self.metrics = f"http://{line[1]}"
         until("the socket", lambda: os.path.exists(f"{folder}/s.sock"))
 
@@ -268,10 +272,15 @@ def main():
         print("SKIPPED: chromium is not here")
         return
     wanted = 10000
+    # A connection takes the daemon two descriptors. Where there may not be so many, there are fewer sessions.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = min(hard, 2 * wanted + 1000) if hard != resource.RLIM_INFINITY else 2 * wanted + 1000
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    count = min(wanted, files - 500)
+    files = 2 * wanted + 2000
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, max(hard, files)))
+    except (ValueError, OSError):
+        files = min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    count = min(wanted, (files - 2000) // 2)
     with tempfile.TemporaryDirectory(prefix="pageserver-browser-") as folder, contextlib.ExitStack() as stack:
         screenshots = sys.argv[2] if len(sys.argv) > 2 else folder
         daemon = Daemon(folder, bin_dir, stores=[{"name": "demo", "path": f"{folder}/demo.img"}],
