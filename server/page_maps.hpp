@@ -1,5 +1,5 @@
-// The page map of a store, for the status page: /pages?store=NAME&from=PAGE&tile=PAGES&tiles=COUNT. On the metrics listener's loop,
-// which asks and waits for nobody; the store looks in a job of its own.
+// The page map of a store, for the status page: /pages?store=NAME&from=PAGE&tile=PAGES&tiles=COUNT. On the metrics
+// listener's loop, which asks and waits for nobody; the store looks in a job of its own.
 #pragma once
 
 #include <chrono>

@@ -169,7 +169,7 @@ private:
   std::atomic<std::uint64_t> disk_available_bytes_{0};
   /// Which version was the newest when, for as long as that is of use.
   std::deque<std::pair<std::int64_t, std::uint64_t>> versions_ PAGESERVER_GUARDED_BY(mutex_);
-  std::atomic<bool> maps_{false};  ///< a job looks at the pages
+  std::atomic<bool> maps_{false};                           ///< a job looks at the pages
   std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
   std::string said_sync_error_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> watch_due_{false};  ///< a job will look after the store

@@ -1,5 +1,5 @@
-// Which pages were written by which version last, to within a bucket of pages: for who asks what was written lately, also
-// of pages that a checkpoint has taken out of the log's index meanwhile.
+// Which pages were written by which version last, to within a bucket of pages: for who asks what was written lately,
+// also of pages that a checkpoint has taken out of the log's index meanwhile.
 #pragma once
 
 #include <algorithm>
