@@ -34,7 +34,7 @@ builds_the_same_bytes() {
 }
 lintian_finds_no_error() {
   local tags
-  tags=$(lintian --fail-on error --no-tag-display-limit "$packages"/*.deb) || { echo "$tags"; return 1; }
+  tags=$(lintian --fail-on error --tag-display-limit 0 "$packages"/*.deb) || { echo "$tags"; return 1; }
   echo "$tags"
   echo "$(grep -c '^W:' <<<"$tags") warnings, no error"
 }
