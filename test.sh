@@ -4,7 +4,7 @@
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
 #   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine python
-#                          packages container debian13 coverage bench
+#                          container debian13 packages coverage bench (the last four only when they are named)
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Runs on Debian 12 and 13 (without clang-format 14 and clang-tidy 14 there); elsewhere it names the packages to install.
@@ -211,7 +211,7 @@ stage_bench() {
 stages=("$@") lane=() beside=()
 case "${1:-all}" in
   all)
-    stages=(format scripts dev) lane=(tidy asan tsan fuzz) beside=(release packages soak rust engine python container)
+    stages=(format scripts dev) lane=(tidy asan tsan fuzz) beside=(release soak rust engine python container)
     if [ "${LANES:-$(($(nproc) < 4 ? 1 : 2))}" = 1 ]; then lane=("${beside[@]}" "${lane[@]}") beside=(); fi
     ;;
   quick) stages=(format scripts quick) ;;
