@@ -4,7 +4,7 @@
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
 #   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine python
-#                          container debian13 packages coverage bench (the last four only when they are named)
+#                          container; and debian13 packages coverage bench, which run only when they are named
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Runs on Debian 12 and 13 (without clang-format 14 and clang-tidy 14 there); elsewhere it names the packages to install.
