@@ -4,7 +4,7 @@
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
 #   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine python
-#                          container debian13 coverage bench
+#                          container; and debian13 packages coverage bench, which run only when they are named
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
 # Runs on Debian 12 and 13 (without clang-format 14 and clang-tidy 14 there); elsewhere it names the packages to install.
@@ -176,6 +176,15 @@ stage_python() {
   add ${counts:-0 1 0}
 }
 
+# Debian packages, built and tried. The script says by itself what it counted.
+stage_packages() {
+  local log=$logs/packages.log counts
+  scripts/check_debian.sh 2>&1 | tee "$log"
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  # shellcheck disable=SC2086 # three numbers
+  add ${counts:-0 1 0}
+}
+
 # The same sources on the next Debian. The script says by itself what it counted.
 stage_debian13() {
   local log=$logs/debian13.log counts
@@ -236,7 +245,7 @@ second_lane() {
   declare -p passed failed skipped summary | sed -E 's/^declare -[-a]+ /beside_/' >"$logs/beside.counts"
 }
 
-docker/install-packages.sh build test check || { echo "0 passed, 1 failed"; exit 1; }
+docker/install-packages.sh build test check browser || { echo "0 passed, 1 failed"; exit 1; }
 mkdir -p "$logs"
 rm -f "$logs/beside.counts"
 touch "$logs/began"

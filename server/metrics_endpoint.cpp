@@ -1,6 +1,7 @@
 #include "server/metrics_endpoint.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "server/status_page.hpp"
@@ -21,6 +22,14 @@ http::Response plain(unsigned code, std::string text) {
   return response;
 }
 
+/// From which connection on the page tells, of "after=N"; 0 of anything else.
+std::uint64_t after_of(std::string_view query) noexcept {
+  constexpr std::string_view key = "after=";
+  std::uint64_t after = 0;
+  if (query.starts_with(key)) std::from_chars(query.data() + key.size(), query.data() + query.size(), after);
+  return after;
+}
+
 }  // namespace
 
 MetricsEndpoint::MetricsEndpoint(const MetricsConfig& config, const ReportSources& sources, Log& log)
@@ -30,6 +39,8 @@ MetricsEndpoint::MetricsEndpoint(const MetricsConfig& config, const ReportSource
       report_(sources),
       worker_("metrics", log),
       readiness_(worker_, sources.catalog, sources.phase),
+      recent_(worker_, sources),
+      page_maps_(worker_, sources.catalog),
       listener_(listener_of(config.listen)) {}
 
 MetricsEndpoint::~MetricsEndpoint() {
@@ -47,6 +58,7 @@ void MetricsEndpoint::start() {
     accepted(std::move(socket));
     return true;
   });
+  recent_.start();
   worker_.start();
 }
 
@@ -93,11 +105,18 @@ void MetricsEndpoint::handle(const http::Request& request, const Answer& answer)
     return answer(std::move(response));
   }
   if (request.path == "/") {
-    StatusPage page = status_page(sources_);
+    StatusPage page = status_page(sources_, recent_, after_of(request.query));
     http::Response response = plain(200, std::move(page.html));
     response.content_type = "text/html; charset=utf-8";
     response.fields = std::move(page.fields);
     return answer(std::move(response));
+  }
+  if (request.path == "/pages") {
+    return page_maps_.ask(request.query, [answer](PageMaps::Told told) {
+      http::Response response = plain(told.code, std::move(told.body));
+      if (told.code == 200) response.content_type = "application/json";
+      answer(std::move(response));
+    });
   }
   if (request.path == "/livez") return answer(plain(200, "ok\n"));
   if (request.path == "/readyz") {
@@ -106,7 +125,7 @@ void MetricsEndpoint::handle(const http::Request& request, const Answer& answer)
       answer(plain(report.ready ? 200 : 503, report.text(verbose)));
     });
   }
-  answer(plain(404, "there is /, /metrics, /livez and /readyz here\n"));
+  answer(plain(404, "there is /, /metrics, /pages, /livez and /readyz here\n"));
 }
 
 }  // namespace pageserver::server

@@ -13,7 +13,9 @@
 #include "server/http/exchange.hpp"
 #include "server/listener.hpp"
 #include "server/metrics_report.hpp"
+#include "server/page_maps.hpp"
 #include "server/readiness.hpp"
+#include "server/recent_figures.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/worker.hpp"
 
@@ -51,6 +53,8 @@ private:
   HttpFigures figures_;
   Worker worker_;  // its loop outlives what is on it
   Readiness readiness_;
+  RecentFigures recent_;
+  PageMaps page_maps_;
   std::list<std::shared_ptr<http::Exchange>> exchanges_;  ///< the oldest first
   std::unique_ptr<Listener> listener_;
 };

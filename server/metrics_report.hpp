@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/config/config.hpp"
+#include "server/connection/closed_sessions.hpp"
 #include "server/connection/record.hpp"
 #include "server/metrics/figures.hpp"
 #include "server/metrics/metrics_text.hpp"
@@ -29,6 +30,7 @@ struct ReportSources {
   std::function<Phase()> phase;
   std::function<std::size_t()> connections;
   std::function<std::vector<std::shared_ptr<const ConnectionRecord>>(std::uint64_t after, std::size_t count)> records;
+  const ClosedSessions& closed_sessions;
 };
 
 /// Of the metrics listener itself.

@@ -95,6 +95,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                config_.allow_faults ? &fault_plans_ : nullptr},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
+  context_.closed_sessions = &closed_sessions_;
   context_.ended = [this](std::uint64_t id) { connection_ended(id); };
   context_.find = [this](std::uint64_t id) { return find(id); };
   context_.records = [this](std::uint64_t after, std::size_t count) { return records(after, count); };
@@ -133,7 +134,8 @@ Phase Server::phase() const noexcept {
 }
 
 ReportSources Server::report_sources() {
-  return {log_, catalog_, figures_, [this] { return phase(); }, context_.connections, context_.records};
+  return {
+      log_, catalog_, figures_, [this] { return phase(); }, context_.connections, context_.records, closed_sessions_};
 }
 
 void Server::start_all() {

@@ -117,6 +117,7 @@ private:
   std::shared_ptr<Worker> front_;
   SharedThreads threads_;
   Figures figures_;
+  ClosedSessions closed_sessions_;
   Peers peers_;
   Strangers strangers_;
   LogLines lines_;

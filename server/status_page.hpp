@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "server/metrics_report.hpp"
+#include "server/recent_figures.hpp"
 
 namespace pageserver::server {
 
@@ -17,11 +18,12 @@ struct StatusPage {
   std::string fields;  ///< of the answer's head: what the page may do
 };
 
-/// At most so many stores and sessions are shown; the rest is counted.
+/// At most so many are shown: the rest of the stores is counted, of connections there are links to the next ones.
 inline constexpr std::size_t shown_stores_max = 100;
-inline constexpr std::size_t shown_sessions_max = 200;
+inline constexpr std::size_t shown_sessions_max = 100;
+inline constexpr std::size_t shown_closed_max = 20;
 
-/// On the metrics listener's thread; asks no disk.
-StatusPage status_page(const ReportSources& sources);
+/// On the metrics listener's thread; asks no disk. Of connections those with a greater number than `after`.
+StatusPage status_page(const ReportSources& sources, const RecentFigures& recent, std::uint64_t after);
 
 }  // namespace pageserver::server

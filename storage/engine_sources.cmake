@@ -14,6 +14,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/log_check.cpp
   engine/log_tail.cpp
   engine/names_look.cpp
+  engine/page_map.cpp
   engine/page_runs.cpp
   engine/placement.cpp
   engine/private_blocks.cpp

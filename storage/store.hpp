@@ -27,6 +27,8 @@
 #include <pageserver/error.hpp>
 #include <pageserver/session.hpp>
 
+#include "storage/page_map.hpp"
+
 namespace pageserver::storage {
 
 struct SessionRequest {
@@ -152,6 +154,10 @@ public:
   virtual Stat stat(std::int64_t now_ms) = 0;
   /// As stat(), without a look at the files: it waits for no disk, and says nothing new of the image.
   virtual Stat figures(std::int64_t now_ms) { return stat(now_ms); }
+  /// What is known of pages, tile by tile, until `tiles_max` are told or the call has looked at enough. Not one moment:
+  /// it looks in short steps between which others go on. Waits for the disk, which says where the image has data, and
+  /// for nobody else. What a checkpoint took out of the log counts as recent from the first call on.
+  virtual PageMap page_map(const PageMapRequest& /*request*/) { return {}; }
   /// Takes the lease from the writer, whose requests answer lease_lost from now on. `reason` goes into its error's
   /// text. Returns the holder that lost it, or nothing when there was none (`epoch`, when not 0, must match). The
   /// holder's idle_ms is 0, since no time is given.

@@ -28,6 +28,7 @@
 #include "server/config/config.hpp"
 #include "server/connection/answers.hpp"
 #include "server/connection/byte_stream.hpp"
+#include "server/connection/closed_sessions.hpp"
 #include "server/connection/deadline.hpp"
 #include "server/connection/fault_plan.hpp"
 #include "server/connection/host_watch.hpp"
@@ -91,6 +92,7 @@ struct ServerContext {
   Strangers* strangers = nullptr;
   AuditRate audit;
   StorePlans* faults = nullptr;  ///< what is ordered for whole stores; null but with --allow-faults
+  ClosedSessions* closed_sessions = nullptr;
 };
 
 /// What a client's open asks for. Not a member type: clang 14 then finds no default constructor.
@@ -393,7 +395,7 @@ private:
   std::function<void()> room_callback();
   void begin_flush(const proto::FrameHeader& header);
   void end_session();
-  void log_session_end() const;
+  void tell_session_end() const;
   void watch_lease();
   void note_held_version() noexcept;
   void room_made();

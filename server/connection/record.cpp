@@ -96,6 +96,11 @@ std::optional<Access> ConnectionRecord::session_access() const {
   return access_;
 }
 
+std::pair<Access, View> ConnectionRecord::last_kind() const {
+  const Lock lock{mutex_};
+  return {access_, view_};
+}
+
 bool ConnectionRecord::is_on(std::string_view store) const {
   const Lock lock{mutex_};
   return store_ == store;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <pageserver/session.hpp>
 
@@ -83,6 +84,8 @@ public:
   void revoke(const std::string& reason);
   /// From any thread: of its session, if it has one.
   std::optional<Access> session_access() const;
+  /// From any thread: of the session that it has, or had last.
+  std::pair<Access, View> last_kind() const;
   /// From any thread.
   bool has_lease() const noexcept { return epoch != 0 && !lease_lost; }
   /// From any thread.

@@ -356,8 +356,17 @@ void Connection::begin_flush(const FrameHeader& header) {
   }
 }
 
-void Connection::log_session_end() const {
+void Connection::tell_session_end() const {
   const auto lasted = std::chrono::steady_clock::now() - hold_.start;
+  const std::string_view reason = end_reason().empty() ? "end of stream" : end_reason();
+  const auto lasted_ms = std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count();
+  if (server_.closed_sessions != nullptr) {
+    const auto [access, view] = record_->last_kind();
+    server_.closed_sessions->add({hold_.id, hold_.use->host().name(), hold_.name, address_, std::string(reason), access,
+                                  view, record_->counters.requests, record_->counters.bytes_read,
+                                  record_->counters.bytes_written, static_cast<std::uint64_t>(lasted_ms),
+                                  base::monotonic_ms()});
+  }
   server_.lines.info(peer_, "session close",
                      {{"session", hold_.id},
                       {"store", hold_.use->host().name()},
@@ -369,8 +378,8 @@ void Connection::log_session_end() const {
                       {"receives", stream_.receives()},
                       {"polls", stream_.polls()},
                       {"sends", stream_.sends()},
-                      {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count()},
-                      {"reason", end_reason().empty() ? "end of stream" : end_reason()}});
+                      {"ms", lasted_ms},
+                      {"reason", reason}});
 }
 
 void Connection::end_session() {
@@ -382,7 +391,7 @@ void Connection::end_session() {
   if (hold_.session != nullptr) {
     hold_.session.reset();
     try {
-      log_session_end();
+      tell_session_end();
     } catch (const std::bad_alloc&) {
       // The line is lost; the store has to be let go all the same.
     }

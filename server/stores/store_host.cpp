@@ -183,6 +183,11 @@ storage::Store& StoreHost::opened() {
     said_sync_error_.clear();
   }
   say_what_is_wrong(stat);
+  {
+    const Lock state_lock{mutex_};
+    versions_.clear();
+  }
+  note_version(stat.version.number);
   const Lock state_lock{mutex_};
   store_ = std::move(store);
   return *store_;
@@ -254,6 +259,48 @@ void StoreHost::probe() noexcept {
   ask(2, [this] { loops_.writer(writers_loop_)->post([ways = ways_] { (*ways)[2].answer(); }); });
 }
 
+std::shared_ptr<StoreHost::MapOfPages> StoreHost::map_pages(storage::PageMapRequest request) {
+  if (maps_.exchange(true)) return nullptr;
+  auto found = std::make_shared<MapOfPages>();
+  try {
+    jobs_.submit_patient([this, request, found]() mutable {
+      found->error = "the store is not open, or just being closed";
+      request.since_version = version_a_minute_ago();
+      look_at_store([&](storage::Store& store) {
+        found->error = "the store could not be looked at";
+        found->map = store.page_map(request);
+        found->error = {};
+      });
+      maps_ = false;
+      found->ready = true;
+    });
+  } catch (...) {
+    maps_ = false;
+    throw;
+  }
+  return found;
+}
+
+void StoreHost::note_version(std::uint64_t version) {
+  constexpr std::int64_t apart_ms = 1000;
+  constexpr std::size_t moments_max = 128;
+  const std::int64_t now_ms = base::monotonic_ms();
+  const Lock lock{mutex_};
+  if (!versions_.empty() && now_ms - versions_.back().first < apart_ms) return;
+  if (versions_.size() == moments_max) versions_.pop_front();
+  versions_.emplace_back(now_ms, version);
+}
+
+std::uint64_t StoreHost::version_a_minute_ago() const {
+  constexpr std::int64_t minute_ms = 60'000;
+  const std::int64_t then_ms = base::monotonic_ms() - minute_ms;
+  const Lock lock{mutex_};
+  std::uint64_t version = versions_.empty() ? 0 : versions_.front().second;
+  for (const auto& [noted_ms, noted] : versions_)
+    if (noted_ms <= then_ms) version = noted;
+  return version;
+}
+
 std::int64_t StoreHost::answered_ms() const noexcept {
   std::int64_t least = INT64_MAX;
   for (const Way& way : *ways_) least = std::min(least, way.answered_ms.load());
@@ -310,6 +357,7 @@ void StoreHost::watch() {
   look_at_store([this](storage::Store& store) {
     const Stat stat = store.stat(base::monotonic_ms());
     noted_pages_ = stat.pages;
+    note_version(stat.version.number);
     say_what_is_wrong(stat);
     break_idle_lease(store);
   });

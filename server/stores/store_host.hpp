@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +14,8 @@
 #include <optional>
 #include <shared_mutex>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/memory_share.hpp"
@@ -105,6 +108,16 @@ public:
   std::optional<Stat> figures();
   /// Any thread: what the image's file system had left when the store was last looked after; 0: that is not known.
   std::uint64_t disk_available_bytes() const noexcept { return disk_available_bytes_; }
+  /// What map_pages() finds; the rest is there once it is ready.
+  struct MapOfPages {
+    std::atomic<bool> ready{false};
+    storage::PageMap map;
+    std::string_view error;  ///< empty: there is a map
+  };
+  /// Any thread: looks at the pages in a job, and never at more than one map at a time: null while it does. What was
+  /// written in the last minute is recent, whatever the request says; to within the time between two looks after the
+  /// store.
+  std::shared_ptr<MapOfPages> map_pages(storage::PageMapRequest request);
   /// Any thread, and never fails: asks each of the ways that requests of this store take: its jobs with a look at the
   /// image, a loop of readers, the loop of its writers. At most one question is under way on each.
   void probe() noexcept;
@@ -121,6 +134,8 @@ private:
   void look_at_store(const Look& look);
   storage::Store* current() const;
   void watch();
+  void note_version(std::uint64_t version);
+  std::uint64_t version_a_minute_ago() const;
   void note_disk() noexcept;
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store);
@@ -152,6 +167,9 @@ private:
   std::unique_ptr<storage::Store> store_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> noted_pages_{0};
   std::atomic<std::uint64_t> disk_available_bytes_{0};
+  /// Which version was the newest when, for as long as that is of use.
+  std::deque<std::pair<std::int64_t, std::uint64_t>> versions_ PAGESERVER_GUARDED_BY(mutex_);
+  std::atomic<bool> maps_{false};                           ///< a job looks at the pages
   std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
   std::string said_sync_error_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> watch_due_{false};  ///< a job will look after the store

@@ -59,6 +59,7 @@ public:
   std::vector<std::uint64_t> line() override { return engine_->line(); }
   Stat stat(std::int64_t now_ms) override { return engine_->stat(now_ms); }
   Stat figures(std::int64_t now_ms) override { return engine_->figures(now_ms); }
+  PageMap page_map(const PageMapRequest& request) override { return engine_->page_map(request); }
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason) override {
     return engine_->break_lease(epoch, reason);
   }

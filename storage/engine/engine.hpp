@@ -68,6 +68,7 @@
 #include "storage/engine/published.hpp"
 #include "storage/engine/read_gate.hpp"
 #include "storage/engine/read_plan.hpp"
+#include "storage/engine/recent_writes.hpp"
 #include "storage/engine/room_waiters.hpp"
 #include "storage/engine/round_pace.hpp"
 #include "storage/engine/running_tasks.hpp"
@@ -141,6 +142,10 @@ public:
   std::vector<ByteRange> data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
                                      std::size_t ranges_max, std::uint64_t& described_until);
 
+  // --- page_map.cpp
+  /// See Store::page_map().
+  PageMap page_map(const PageMapRequest& request);
+
   // --- engine.cpp
   /// `asking` as for break_lease().
   Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
@@ -191,6 +196,7 @@ private:
   void notify_lost(SessionState& state, std::optional<std::uint64_t> given_up) const noexcept;
 
   // publish.cpp
+  void check_open(const Published& published) const;
   void check_right(const Published& published, const SessionState& state) const;
   void refuse_without_checkpoint() PAGESERVER_REQUIRES(mutex_);
   void refuse_past_bound() PAGESERVER_REQUIRES(mutex_);
@@ -303,6 +309,10 @@ private:
   void check_may_read(const Published& published, const SessionState& state) const;
   void end_read(const ReadGate::Read& read) noexcept;
 
+  // page_map.cpp
+  /// Where the image has data from `offset` on; lowers `until` to where that is known.
+  std::vector<ByteRange> data_in_image(std::uint64_t offset, std::uint64_t& until);
+
   // engine.cpp
   void finish_log();
   void copy_all(DeferredCalls& deferred);
@@ -387,6 +397,7 @@ private:
                                                         PAGESERVER_REQUIRES(mutex_) { return held(from, until); }};
   IndexProgress indexed_ PAGESERVER_GUARDED_BY(mutex_);
   LogReads log_reads_;
+  RecentWrites recent_writes_ PAGESERVER_GUARDED_BY(mutex_);
 
   // Publishing and durability.
   bool publishing_ PAGESERVER_GUARDED_BY(mutex_) = false;

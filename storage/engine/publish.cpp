@@ -25,8 +25,12 @@ constexpr std::uint64_t small_range_bytes_max = 512;
 
 }  // namespace
 
-void Engine::check_right(const Published& published, const SessionState& state) const {
+void Engine::check_open(const Published& published) const {
   if (published.closed) throw MemoryError{Errc::provider_error, quoted(image_.shown_path()) + ": the store is closed"};
+}
+
+void Engine::check_right(const Published& published, const SessionState& state) const {
+  check_open(published);
   if (state.right == SessionState::Right::lease_lost && !mutated(Mutation::skip_epoch_check)) throw lost_error(state);
 }
 
@@ -164,6 +168,7 @@ std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::
     else if (whole / page_size >= pages_max)
       length = pages_max * page_size;
     published_.index.add(logged.range.offset, length, version, logged.position, logged.memory);
+    recent_writes_.note(logged.range.offset / page_size, (logged.range.offset + length - 1) / page_size, version);
     entries += logged.range.zero ? 1 : length / page_size + 1;
     if (length != whole) {
       logged.range.offset += length;

@@ -340,6 +340,31 @@ std::uint64_t LogIndex::alike_until(std::uint64_t page) const {
   return found->second.end;
 }
 
+std::uint64_t LogIndex::survey(std::uint64_t page, std::uint64_t end, std::size_t pieces_max,
+                               const std::function<void(const Surveyed& seen)>& see) const {
+  auto at = spans_.upper_bound(page);
+  if (at != spans_.begin() && page < std::prev(at)->second.end) --at;
+  for (std::size_t pieces = 0; at != spans_.end() && at->first < end; ++at) {
+    if (pieces > pieces_max) return at->first;
+    const Span& span = at->second;
+    Surveyed seen;
+    seen.first = std::max(page, at->first);
+    seen.end = std::min(end, span.end);
+    seen.live = !span.live.empty() || !span.recent.empty();
+    seen.old = !span.old.empty();
+    for (const auto* const list : {&span.live, &span.recent}) {
+      for (const Piece& piece : *list) {
+        seen.newest = std::max(seen.newest, piece.version);
+        if (!piece.zero()) seen.data = true;
+      }
+    }
+    seen.zeros = !seen.data && span.live.size() == 1 && span.live[0].begin == 0 && span.live[0].end == page_bytes;
+    see(seen);
+    pieces += 1 + span.live.size() + span.recent.size();
+  }
+  return end;
+}
+
 std::uint64_t LogIndex::drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max) {
   auto at = find_in(spans_, page);
   if (at == spans_.end()) at = spans_.lower_bound(page);

@@ -125,6 +125,21 @@ public:
   /// page, they are whole pages of zeros.
   std::uint64_t alike_until(std::uint64_t page) const;
 
+  /// Of pages that have the same pieces, in general.
+  struct Surveyed {
+    std::uint64_t first = 0;
+    std::uint64_t end = 0;     ///< the page after the last
+    bool live = false;         ///< some bytes are not in the image
+    bool data = false;         ///< not only zeros
+    bool zeros = false;        ///< the whole page is zeros
+    bool old = false;          ///< some bytes of before are kept
+    std::uint64_t newest = 0;  ///< version
+  };
+  /// Calls `see` for the pages of `[page, end)` that have pieces, in rising order, until those had more than
+  /// `pieces_max`. Returns the page to go on with, or `end`. They need not be merged.
+  std::uint64_t survey(std::uint64_t page, std::uint64_t end, std::size_t pieces_max,
+                       const std::function<void(const Surveyed& seen)>& see) const;
+
   /// Drops the pieces of versions up to `version`, which the image has, from at most `entries_max` entries at or after
   /// `page`. Returns the page to go on with, or no_position.
   std::uint64_t drop_until(std::uint64_t version, std::uint64_t page, std::size_t entries_max);

@@ -266,7 +266,7 @@ TEST_CASE(
   CHECK(page.body.find("<td>&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot; at 127.0.0.1:") !=
         std::string::npos);
   CHECK(page.body.find("alert('1')") == std::string::npos);
-  CHECK(page.body.find("<td>demo</td><td class=n>192.0 KiB</td>") != std::string::npos);
+  CHECK(page.body.find("<td data-store=\"demo\">demo</td><td class=n>192.0 KiB</td>") != std::string::npos);
   CHECK(page.body.find("<td>read</td><td class=n>7</td><td class=n>0</td>") != std::string::npos);
   CHECK(page.body.find("http://") == std::string::npos);
   CHECK(page.body.find("https://") == std::string::npos);
@@ -278,4 +278,55 @@ TEST_CASE(
   CHECK(page.head.find("default-src 'none'") != std::string::npos);
   CHECK(page.body.find("<script nonce=" + nonce_of(page) + ">") != std::string::npos);
   CHECK(nonce_of(http_get(asking(daemon), "/")) != nonce_of(page));
+}
+
+TEST_CASE("metrics: /pages tells of a store's pages in tiles, and says what is wrong with a question") {
+  Daemon daemon(with_metrics);
+  RawClient writer = session_on(daemon, "demo");
+  writer.grow(10);
+  writer.write(3 * page_size, pattern(8, 1));
+  const HttpAnswer all = http_get(asking(daemon), "/pages?store=demo");
+  CHECK(all.code == 200);
+  CHECK(all.has_field("Content-Type: application/json"));
+  CHECK(all.body ==
+        "{\"data\":{\"pages\":1,\"tiles\":\"000f000000\"},\"from\":0,\"held\":{\"pages\":0,\"tiles\":\"0000000000\"},"
+        "\"log\":{\"pages\":1,\"tiles\":\"000f000000\"},\"next\":10,\"pages\":10,\"pages_per_tile\":1,\"recent\":"
+        "{\"pages\":1,\"tiles\":\"000f000000\"},\"store\":\"demo\",\"version\":3}\n");
+  const HttpAnswer tiles = http_get(asking(daemon), "/pages?store=d%65mo&tile=4&from=2");
+  CHECK(tiles.body.find("\"log\":{\"pages\":1,\"tiles\":\"40\"}") != std::string::npos);
+  const HttpAnswer some = http_get(asking(daemon), "/pages?store=demo&tile=2&tiles=2");
+  CHECK(some.body.find("\"log\":{\"pages\":1,\"tiles\":\"08\"}") != std::string::npos);
+  CHECK(some.body.find("\"next\":4,") != std::string::npos);
+  for (const char* const query :
+       {"", "?", "?store=demo&tiles=0", "?store=demo&tiles=4097", "?store=", "?store=demo&tile=0",
+        "?store=demo&tile=1048577", "?store=demo&from=-1", "?store=demo&from=1x", "?store=%4", "?store=%zz",
+        "?store=demo&other=1", "?store=demo&from=18446744073709551616"}) {
+    INFO(query);
+    CHECK(http_get(asking(daemon), std::string("/pages") + query).code == 400);
+  }
+  CHECK(http_get(asking(daemon), "/pages?store=other").code == 404);
+  CHECK(http_get(asking(daemon), "/pages?store=demo&from=18446744073709551615").code == 200);
+}
+
+TEST_CASE(
+    "metrics: the page at / names sessions that ended, and why, and has links to more connections than it shows") {
+  Daemon daemon(with_metrics);
+  {
+    RawClient early = session_on(daemon, "demo", proto::Access::read);
+    early.read(0, 0);
+  }
+  wait_until([&] { return http_get(asking(daemon), "/").body.find("Sessions that ended last") != std::string::npos; });
+  const std::string page = http_get(asking(daemon), "/").body;
+  CHECK(page.find("<td>end of stream</td>") != std::string::npos);
+  std::vector<RawClient> many;
+  for (int i = 0; i < 130; ++i) many.push_back(session_on(daemon, "demo", proto::Access::read));
+  const std::string first = http_get(asking(daemon), "/").body;
+  CHECK(first.find("Connections: 130") != std::string::npos);
+  const std::size_t at = first.find("<a href=\"/?after=");
+  REQUIRE(at != std::string::npos);
+  const std::string path = first.substr(at + 9, first.find('"', at + 9) - at - 9);
+  const std::string second = http_get(asking(daemon), path).body;
+  CHECK(second.find("The first ones") != std::string::npos);
+  CHECK(second.find("The next 100") == std::string::npos);
+  CHECK(first.size() <= 60u << 10);
 }

@@ -4,16 +4,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 #include "tests/support/catch.hpp"
 
+#include <pageserver/error.hpp>
+#include <pageserver/open.hpp>
+
 #include "base/unique_fd.hpp"
 #include "tests/daemon/helpers.hpp"
+#include "tests/support/certificates.hpp"
 #include "tests/support/http_client.hpp"
 #include "tests/support/skip.hpp"
 
@@ -300,6 +306,37 @@ TEST_CASE("passed: names and numbers that fit nothing") {
   has(refusal({tcp.get()}, {.count = "many"}), "LISTEN_FDS=\"many\": expected a number of descriptors");
   // TLS needs its certificate, whoever made the socket.
   has(refusal({tcp.get()}, {.names = "tls"}), "tls: there is a listener with TLS, and tls.certificate is missing");
+}
+
+TEST_CASE("passed: a session over TLS on a socket of the manager, as on one of the daemon's own") {
+  TempDir dir;
+  Certificates certificates;
+  certificates.make("server", {});
+  std::uint16_t port = 0, plain_port = 0;
+  const UniqueFd tls = tcp_socket(port);
+  const UniqueFd plain = tcp_socket(plain_port);
+  Managed daemon({tls.get(), plain.get()}, {.names = "tls:tcp"},
+                 {"--store", "demo=" + dir.file("demo.img"), "--tls-certificate", certificates.certificate("server"),
+                  "--tls-key", certificates.key("server")});
+  daemon.wait_for(" INFO start ");
+  const std::string uri =
+      "pageservers://localhost:" + std::to_string(port) + "/demo?tls_ca=" + certificates.certificate("ca");
+  {
+    const auto session = open_session(uri);
+    session->grow(2);
+    session->write(65530, std::as_bytes(std::span("across the border", 17)));
+    session->flush();
+    std::vector<std::byte> read(17);
+    session->read(65530, read);
+    CHECK(std::memcmp(read.data(), "across the border", 17) == 0);
+  }
+  // It is TLS and nothing else there, and none on the other.
+  CHECK_THROWS_AS(open_session("pageserver://127.0.0.1:" + std::to_string(port) + "/demo"), MemoryError);
+  CHECK(serves(RawClient::tcp(plain_port)));
+  CHECK_THROWS_AS(open_session("pageservers://localhost:" + std::to_string(plain_port) +
+                               "/demo?tls_ca=" + certificates.certificate("ca")),
+                  MemoryError);
+  CHECK(daemon.stop() == 0);
 }
 
 TEST_CASE("passed: an address that other machines reach needs rules, whoever made the socket") {

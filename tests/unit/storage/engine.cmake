@@ -5,6 +5,7 @@ pageserver_test(engine_test LABEL unit threads
     engine_commit_test.cpp
     engine_durability_test.cpp
     engine_lease_test.cpp
+    engine_page_map_test.cpp
     engine_placement_test.cpp
     engine_recovery_test.cpp
     engine_session_test.cpp
