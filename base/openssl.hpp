@@ -24,6 +24,7 @@ namespace pageserver::base {
   FUNCTION(SSL_CTX_new)                      \
   FUNCTION(SSL_CTX_set_alpn_protos)          \
   FUNCTION(SSL_CTX_set_alpn_select_cb)       \
+  FUNCTION(SSL_CTX_set_ciphersuites)         \
   FUNCTION(SSL_CTX_set_default_verify_paths) \
   FUNCTION(SSL_CTX_set_num_tickets)          \
   FUNCTION(SSL_CTX_set_options)              \

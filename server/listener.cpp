@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "server/config/config_values.hpp"
 #include "server/runtime/peers.hpp"
@@ -229,7 +230,12 @@ void Listener::close() noexcept {
 
 // What waited has thrown before it waited again.
 void Listener::go_on() {
-  if (!waiting_ && !closed_ && io_ != nullptr) pause("out of memory");
+  if (!waiting_ && !held_ && !closed_ && io_ != nullptr) pause("out of memory");
+}
+
+void Listener::accept_more() {
+  if (!std::exchange(held_, false) || closed_ || io_ == nullptr) return;
+  accept_all();
 }
 
 void Listener::wait() {
@@ -256,8 +262,8 @@ bool Listener::accept_one() {
     try {
       Origin origin = origin_of(socket.get());
       origin.tls = is_tls_;
-      if (!accepted_(std::move(socket), std::move(origin)) && !closed_) {
-        wait();
+      if (!accepted_(std::move(socket), std::move(origin))) {
+        held_ = true;
         return false;
       }
     } catch (const std::exception& error) {

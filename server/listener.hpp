@@ -24,7 +24,7 @@ public:
     bool tls = false;     ///< it speaks TLS, or should
   };
   /// A new connection: its socket, which does not block, and where it comes from. What it throws ends this connection
-  /// alone; the listener waits a moment and goes on. False: what it left for later has a turn before the next one.
+  /// alone; the listener waits a moment and goes on. False: no more before accept_more().
   using Accepted = std::function<bool(UniqueFd socket, Origin origin)>;
 
   /// Binds and listens, or throws std::runtime_error naming the address and what is in the way. A descriptor that was
@@ -43,6 +43,8 @@ public:
   const std::string& name() const noexcept { return name_; }
 
   void start(Worker& front, Log& log, Accepted accepted);
+  /// After Accepted said that there shall be no more for now; else it does nothing.
+  void accept_more();
   /// Stops accepting: what waits to be accepted is reset.
   void close() noexcept;
 
@@ -69,6 +71,7 @@ private:
   Accepted accepted_;
   std::unique_ptr<Io> io_;
   bool waiting_ = false;  ///< for a connection, or for the end of a pause
+  bool held_ = false;     ///< until accept_more()
   bool closed_ = false;
   std::chrono::steady_clock::time_point last_complaint_;
 };

@@ -61,6 +61,9 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
       threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log),
+      strangers_([this] {
+        front_->post_in(fewer_strangers_, not_owned(this), call<[](Server& self) { self.accept_more(); }>);
+      }),
       lines_(log, config_.log_peer_lines),
       memory_(config_.limits),
       buffers_(memory_.buffers, config_.limits.peer_percent,
@@ -68,6 +71,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                [this](std::uint64_t id) {
                  if (const auto connection = find(id)) connection->room_in_buffers();
                }),
+      tls_memory_(memory_.tls, config_.limits.peer_percent),
       catalog_(config_, file_system, log, threads_, &figures_, &memory_),
       policy_reload_(config_),
       tls_files_(config_),
@@ -91,6 +95,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                &policy_,
                &tls_,
                &strangers_,
+               &tls_memory_,
                {},
                config_.allow_faults ? &fault_plans_ : nullptr},
       io_(std::make_unique<Io>(front_->context())) {
@@ -157,7 +162,9 @@ void Server::start_all() {
   }
   for (const UnixListen& address : config_.unix_sockets) listeners_.push_back(Listener::local(address));
   port_file_.write(tcp_addresses());
+  if (speaks_tls()) handshakes_.start(storage::usable_processors(), log_);
   budget_open_files();
+  budget_strangers();
   for (const auto& listener : listeners_) {
     listener->start(*front_, log_, [this](UniqueFd socket, Listener::Origin origin) {
       return accepted(std::move(socket), std::move(origin));
@@ -357,6 +364,23 @@ void Server::budget_open_files() {
              {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower limits.connections"}});
 }
 
+bool Server::speaks_tls() const {
+  return std::any_of(config_.listen.begin(), config_.listen.end(),
+                     [](const ListenAddress& address) { return address.tls; });
+}
+
+// Each of them may shake hands.
+void Server::budget_strangers() {
+  const std::uint64_t configured = config_.limits.strangers;
+  const std::uint64_t fit = std::max<std::uint64_t>(1, TlsMemory::handshakes_max(memory_.handshake_bytes));
+  context_.strangers_max = speaks_tls() ? std::min(configured, fit) : configured;
+  context_.strangers_bound = "limits.strangers=" + std::to_string(configured);
+  if (context_.strangers_max == configured) return;
+  context_.strangers_bound += ", of which TLS handshakes of " + std::to_string(context_.strangers_max) + " fit into " +
+                              std::to_string(memory_.handshake_bytes) + " bytes of " + memory_.name;
+  log_.info("fewer strangers", {{"strangers", context_.strangers_max}, {"reason", context_.strangers_bound}});
+}
+
 std::string Server::too_many_connections(std::size_t count) {
   const std::uint64_t configured = config_.limits.connections;
   if (count >= configured)
@@ -398,7 +422,7 @@ std::uint64_t Server::connections_max() const noexcept {
 // Who goes still has its descriptor until its turn, which comes before more than a row of others are accepted: there
 // are as many as for those that are told why they are refused.
 void Server::make_room(const Peer& peer) {
-  const std::uint64_t strangers_max = config_.limits.strangers;
+  const std::uint64_t strangers_max = context_.strangers_max;
   const std::uint64_t of_peer_max = share_of(strangers_max, config_.limits.peer_percent);
   for (;;) {
     const Strangers::Counts all = strangers_.counts(), of_peer = strangers_.counts_of(peer);
@@ -462,8 +486,16 @@ bool Server::accepted(UniqueFd socket, Listener::Origin origin) {
     strangers_.remove(id);
     throw;
   }
-  connection->start(std::move(refusal), origin.tls ? tls_.get() : nullptr);
-  return strangers_.counts().going < refused_at_once_max_;
+  if (origin.tls)
+    connection->start(std::move(refusal), tls_.get(), handshakes_.next());
+  else
+    connection->start(std::move(refusal));
+  // Those that shake hands take longer to go, and leave room for the others.
+  return strangers_.few_go(std::max<std::size_t>(1, origin.tls ? refused_at_once_max_ / 2 : refused_at_once_max_));
+}
+
+void Server::accept_more() {
+  for (const auto& listener : listeners_) listener->accept_more();
 }
 
 std::shared_ptr<Connection> Server::find(std::uint64_t id) {
@@ -577,7 +609,8 @@ void Server::relieve_buffers(const Peer& wanting) {
 
 // What peers had in memory and gave back lies among what is still used: the system gets it back when there was much.
 void Server::trim_if_due() {
-  const std::uint64_t used = memory_.buffers.used() + memory_.private_bytes.used() + memory_.index.used();
+  const std::uint64_t used =
+      memory_.buffers.used() + memory_.private_bytes.used() + memory_.index.used() + memory_.tls.used();
   const bool much = used > memory_.bytes / 8;
   if ((much || much_before_) && !trims_.exchange(true)) {
     catalog_.lists().submit([this] {
@@ -609,6 +642,10 @@ int Server::run() {
   look_after_stores();
   look_at_policy_later();
   front_->run();
+  // What is left in one queue may post to the other, and that back, but no further.
+  handshakes_.end();
+  front_->drain();
+  handshakes_.drain();
   front_->drain();
   return status_;
 }

@@ -18,11 +18,13 @@
 #include "server/port_file.hpp"
 #include "server/runtime/blocking_pool.hpp"
 #include "server/runtime/buffer_room.hpp"
+#include "server/runtime/handshakes.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/loops.hpp"
 #include "server/runtime/open_files_budget.hpp"
 #include "server/runtime/signal_watch.hpp"
 #include "server/runtime/strangers.hpp"
+#include "server/runtime/tls_memory.hpp"
 #include "server/service_watch.hpp"
 #include "server/stores/catalog.hpp"
 #include "server/stores/memory_shares.hpp"
@@ -74,6 +76,8 @@ private:
   void remove_new_image(const StoreConfig& store);
   void log_start() const;
   void budget_open_files();
+  bool speaks_tls() const;
+  void budget_strangers();
   /// Why there may be no further connection beside `count`, or empty.
   std::string too_many_connections(std::size_t count);
   std::uint64_t connections_of_peer_max() const noexcept;
@@ -83,8 +87,9 @@ private:
   void make_room(const Peer& peer);
   /// The same of one peer, which has so many.
   std::string too_many_of_peer(const Peer& peer, std::uint64_t count) const;
-  /// False: strangers that go have to have gone before more come.
+  /// False: strangers that go have to have gone before more come, see accept_more().
   bool accepted(UniqueFd socket, Listener::Origin origin);
+  void accept_more();
   void connection_ended(std::uint64_t id) noexcept;
   std::shared_ptr<Connection> find(std::uint64_t id);
   std::vector<std::shared_ptr<const ConnectionRecord>> records(std::uint64_t after, std::size_t count);
@@ -115,6 +120,7 @@ private:
   storage::FileSystem& file_system_;
   PortFile port_file_;
   std::shared_ptr<Worker> front_;
+  Handshakes handshakes_;
   SharedThreads threads_;
   Figures figures_;
   ClosedSessions closed_sessions_;
@@ -123,6 +129,7 @@ private:
   LogLines lines_;
   MemoryShares memory_;
   BufferRoom buffers_;
+  TlsMemory tls_memory_;
   std::atomic<bool> trims_{false};  ///< a task of the catalog does
   Catalog catalog_;
   PolicyInForce policy_;
@@ -148,6 +155,7 @@ private:
   PostRoom signal_posted_;
   PostRoom reload_posted_;
   PostRoom last_ended_;
+  PostRoom fewer_strangers_;
   PostRoom closed_;
   std::atomic<int> signal_number_{0};
   bool grace_armed_ = false;

@@ -173,8 +173,8 @@ inline constexpr ConfigKey connections{.path = "limits.connections",
 inline constexpr ConfigKey peer_percent{.path = "limits.peer_percent",
                                         .form = Form::whole,
                                         .meaning =
-                                            "of `connections`, `strangers`, `stores`, `lease_line`, `forks_bytes` and "
-                                            "buffers, what one address, or one user of a "
+                                            "of `connections`, `strangers`, `stores`, `lease_line`, `forks_bytes`, "
+                                            "buffers and memory for TLS, what one address, or one user of a "
                                             "Unix socket, may have; 100: all",
                                         .value = 90,
                                         .min = 1,
@@ -184,7 +184,8 @@ inline constexpr ConfigKey strangers{
     .form = Form::whole,
     .meaning =
         "connections at a time that have not said hello, TLS handshake included; beyond it, and where `connections` is "
-        "used up, the oldest of the address that has most of them goes when another one comes",
+        "used up, the oldest of the address that has most of them goes when another one comes. With TLS no more than "
+        "one for each 768 KiB of `memory_bytes`",
     .value = 1024,
     .min = 1,
     .max = 1'000'000};
@@ -240,7 +241,8 @@ inline constexpr ConfigKey memory_bytes{
     .form = Form::size,
     .meaning =
         "memory of the daemon, without mapped images: a quarter each for the buffers of connections, for private "
-        "bytes, and for what finds bytes in logs, which pins and forks hold back; the rest is for all else",
+        "bytes, and for what finds bytes in logs, which pins and forks hold back; the rest is for all else, of which "
+        "TLS has half",
     .value = gib,
     .min = 64 * mib,
     .max = pib,

@@ -28,7 +28,8 @@ Connection::Connection(ServerContext& server, UniqueFd socket, std::string addre
 
 Connection::~Connection() = default;
 
-void Connection::start(std::optional<proto::Fault> refusal, const std::shared_ptr<const tls::Context>& tls) {
+void Connection::start(std::optional<proto::Fault> refusal, const std::shared_ptr<const tls::Context>& tls,
+                       const std::shared_ptr<Worker>& handshakes) {
   server_.log.debug("connection open", {{"connection", id_}, {"address", address_}});
   set_deadline(Deadline::Kind::hello, server_.config.limits.hello_timeout);
   try {
@@ -37,11 +38,16 @@ void Connection::start(std::optional<proto::Fault> refusal, const std::shared_pt
   } catch (const std::bad_alloc&) {
     stream_.fail();
   }
+  // From here on others find it.
+  turn_.enter(Sign::begin);
   {
     const Lock lock{worker_mutex_};
-    worker_ = server_.front;
+    worker_ = tls == nullptr ? server_.front : handshakes;
   }
-  take_turn(Sign::begin);
+  if (tls == nullptr) return use_turn(Sign::begin);
+  signs_to_go_on_ = Sign::begin;
+  turn_.step_out();
+  go_on_with_turn();
 }
 
 bool Connection::gives_up_handshake() {
@@ -61,6 +67,7 @@ bool Connection::gives_up_handshake() {
   }
   // Nothing can be said to who has not come so far.
   stream_.fail();
+  if (kicked_) leave_kicked();
   return true;
 }
 
@@ -149,6 +156,7 @@ std::string_view Connection::end_reason() const noexcept {
 void Connection::finish() {
   ended_ = true;
   server_.buffers.change(*peer_, held_bytes_.exchange(0), 0);
+  tls_memory_ = {};
   pending_.clear();
   end_session();
   hold_.use.reset();
@@ -364,10 +372,8 @@ void Connection::drop_stranger() noexcept {
 
 void Connection::leave_dropped() {
   if (!std::exchange(leaving_, true)) {
-    const Limits& limits = server_.config.limits;
-    reason_ =
-        "others came, and this connection had not said hello; limits.strangers=" + std::to_string(limits.strangers) +
-        ", limits.connections=" + std::to_string(limits.connections);
+    reason_ = "others came, and this connection had not said hello; " + server_.strangers_bound +
+              ", limits.connections=" + std::to_string(server_.config.limits.connections);
     answers().notice(proto::Operation::goodbye, proto::Status::limit_exceeded, reason_);
     ++server_.figures.refused_strangers;
     server_.lines.info(peer_, "connection refused", {{"connection", id_}, {"address", address_}, {"reason", reason_}});

@@ -40,6 +40,7 @@
 #include "server/runtime/peer_log.hpp"
 #include "server/runtime/peers.hpp"
 #include "server/runtime/strangers.hpp"
+#include "server/runtime/tls_memory.hpp"
 #include "server/runtime/turn.hpp"
 #include "server/runtime/worker.hpp"
 #include "server/stores/catalog.hpp"
@@ -90,9 +91,13 @@ struct ServerContext {
   PolicyInForce* policy = nullptr;  ///< who may do what
   const TlsInForce* tls = nullptr;
   Strangers* strangers = nullptr;
+  TlsMemory* tls_memory = nullptr;
   AuditRate audit;
   StorePlans* faults = nullptr;  ///< what is ordered for whole stores; null but with --allow-faults
   ClosedSessions* closed_sessions = nullptr;
+  /// How many strangers may stay, and by what; set before the first of them comes.
+  std::uint64_t strangers_max = 0;
+  std::string strangers_bound = {};
 };
 
 /// What a client's open asks for. Not a member type: clang 14 then finds no default constructor.
@@ -114,9 +119,10 @@ struct KickUnderWay {
   DescribedConnection kicked;
 };
 
-/// Lives on one worker at a time: the front one, and while it has a session one of the loops. One coroutine does all
-/// of its input and output there. Everything is done in a turn (see Turn), so that nothing in here needs a lock,
-/// although a loop may have several threads while one is stuck; other threads only post to it.
+/// Lives on one worker at a time: the front one, before that one for handshakes where it speaks TLS, and while it has a
+/// session one of the loops. One coroutine does all of its input and output there. Everything is done in a turn (see
+/// Turn), so that nothing in here needs a lock, although a loop may have several threads while one is stuck; other
+/// threads only post to it.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
   /// `socket` does not block.
@@ -126,8 +132,9 @@ public:
   ~Connection();
 
   /// On the front worker. A refused connection is told why and closed. One that can't begin ends at once.
-  /// With `tls` a handshake comes first.
-  void start(std::optional<proto::Fault> refusal = {}, const std::shared_ptr<const tls::Context>& tls = {});
+  /// With `tls` a handshake comes first, on `handshakes`.
+  void start(std::optional<proto::Fault> refusal = {}, const std::shared_ptr<const tls::Context>& tls = {},
+             const std::shared_ptr<Worker>& handshakes = {});
   /// Any thread: answers what has arrived, says goodbye and closes.
   void stop() noexcept;
   /// Any thread: closes at once.
@@ -434,6 +441,7 @@ private:
   std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
 
   ByteStream stream_;
+  TlsMemory::Held tls_memory_;     // from hello on
   Clock::time_point now_{};        // of the frame in hand
   Clock::time_point turn_ends_{};  // zero: it has not begun
   /// A request that has to wait for something before it is answered, and since when it has been in hand.

@@ -111,7 +111,7 @@ struct ConnectionLoop {
     return self->stream_.receive_wants_room() ? Until::writable : Until::readable;
   }
 
-  // What it costs is done on the front worker, and before anything else is kept for the connection.
+  // On a worker for handshakes, and before anything else is kept for the connection.
   static Coroutine shake_hands(std::shared_ptr<Connection> self) {
     for (;;) {
       if (self->gives_up_handshake()) co_return;
@@ -195,6 +195,9 @@ struct ConnectionLoop {
     if (self->stream_.tls() != nullptr && !self->stream_.tls()->is_established()) {
       Coroutine shaking = shake_hands(self);
       co_await shaking;
+      // What is said to who failed is said from here, and so are the last words.
+      if (!self->leaving_) self->move_to_ = self->server_.front;
+      if (self->stream_.is_broken() || self->move_to_) co_return;
     }
     if (self->refusal_ && !self->leaving_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
     if (self->pending_open_ && self->hold_.use && !self->kicked_) self->begin_open();

@@ -81,6 +81,13 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   greeting_.features = request.features & proto::features_all;
   if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;
   if (!admit(request)) return Step::taken;
+  if (stream_.tls() != nullptr) {
+    tls_memory_ = server_.tls_memory->take(peer_);
+    if (!tls_memory_) {
+      say_goodbye(Status::limit_exceeded, "hello: " + server_.tls_memory->refusal(*peer_, limits.peer_percent));
+      return Step::taken;
+    }
+  }
   greeting_.done = true;
   server_.strangers->remove(id_);
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);

@@ -1,5 +1,7 @@
 #include "server/runtime/strangers.hpp"
 
+#include <algorithm>
+
 namespace pageserver::server {
 
 // Nodes are made first, and put in place by what can't fail.
@@ -31,11 +33,9 @@ void Strangers::forget_if_empty(OfPeer& of) noexcept {
   if (of.staying.empty() && of.going == 0) peers_.erase(of.peer.get());
 }
 
-void Strangers::remove(std::uint64_t id) noexcept {
-  std::shared_ptr<Peer> kept;  // its end may be the peer's
-  const Lock lock{mutex_};
+bool Strangers::take_out_one(std::uint64_t id, std::shared_ptr<Peer>& kept) noexcept {
   const auto found = all_.find(id);
-  if (found == all_.end()) return;
+  if (found == all_.end()) return false;
   OfPeer& of = *found->second;
   kept = of.peer;
   all_.erase(found);
@@ -46,6 +46,26 @@ void Strangers::remove(std::uint64_t id) noexcept {
     --going_;
   }
   forget_if_empty(of);
+  if (going_ >= awaited_) return false;
+  awaited_ = 0;
+  return true;
+}
+
+void Strangers::remove(std::uint64_t id) noexcept {
+  std::shared_ptr<Peer> kept;  // its end may be the peer's
+  bool fewer = false;
+  {
+    const Lock lock{mutex_};
+    fewer = take_out_one(id, kept);
+  }
+  if (fewer && fewer_) fewer_();
+}
+
+bool Strangers::few_go(std::size_t bound) noexcept {
+  const Lock lock{mutex_};
+  if (going_ < bound) return true;
+  awaited_ = awaited_ == 0 ? bound : std::min(awaited_, bound);
+  return false;
 }
 
 std::uint64_t Strangers::choose(const Peer* peer) noexcept {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -17,7 +18,8 @@ namespace pageserver::server {
 /// Thread-safe.
 class Strangers {
 public:
-  Strangers() = default;
+  /// `fewer`, which may neither wait nor throw: see few_go(). From any thread.
+  explicit Strangers(std::function<void()> fewer = {}) : fewer_{std::move(fewer)} {}
   Strangers(const Strangers&) = delete;
   Strangers& operator=(const Strangers&) = delete;
 
@@ -29,6 +31,10 @@ public:
   /// Who has to go: the oldest of `peer`, or, where that is null, of the peer that has most of them, so that who has
   /// few is not driven out by who has many. 0: there is none. From then on it counts as going, until remove().
   std::uint64_t choose(const Peer* peer) noexcept;
+
+  /// Fewer than `bound` are going. Else `fewer` is called once that is so: the smallest bound counts, where several
+  /// were asked for.
+  bool few_go(std::size_t bound) noexcept;
 
   struct Counts {
     std::size_t staying = 0;
@@ -57,12 +63,16 @@ private:
   static Rank rank(OfPeer& of) noexcept { return {of.staying.size(), *of.staying.begin(), &of}; }
   void take_out(OfPeer& of, std::uint64_t id) noexcept PAGESERVER_REQUIRES(mutex_);
   void forget_if_empty(OfPeer& of) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// True: `fewer` is to be called.
+  bool take_out_one(std::uint64_t id, std::shared_ptr<Peer>& kept) noexcept PAGESERVER_REQUIRES(mutex_);
 
+  const std::function<void()> fewer_;
   mutable Mutex mutex_;
   Peers peers_ PAGESERVER_GUARDED_BY(mutex_);
   std::set<Rank> ranks_ PAGESERVER_GUARDED_BY(mutex_);  ///< of all who have some that stay
   std::map<std::uint64_t, OfPeer*> all_ PAGESERVER_GUARDED_BY(mutex_);
   std::size_t going_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+  std::size_t awaited_ PAGESERVER_GUARDED_BY(mutex_) = 0;  ///< the bound of few_go() that is waited for; 0: none
 };
 
 }  // namespace pageserver::server

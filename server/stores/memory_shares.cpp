@@ -31,7 +31,9 @@ MemoryShares::MemoryShares(const Limits& limits)
       name("limits.memory_bytes=" + std::to_string(bytes)),
       buffers(bytes / 4, name),
       private_bytes(bytes / 4, name),
-      index(bytes / 4, name) {}
+      index(bytes / 4, name),
+      tls(bytes / 16, name),
+      handshake_bytes(bytes / 16) {}
 
 void trim_memory(std::uint64_t bytes) noexcept {
 #ifdef __GLIBC__

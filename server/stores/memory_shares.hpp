@@ -20,6 +20,8 @@ struct MemoryShares {
   base::MemoryShare buffers;
   base::MemoryShare private_bytes;
   base::MemoryShare index;
+  base::MemoryShare tls;                ///< of connections that said hello over TLS
+  const std::uint64_t handshake_bytes;  ///< for TLS connections that did not yet
 };
 
 /// Gives back to the system what is free in this process's heaps, where its memory without mapped files is more than

@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint64_t server_magic = 0x4e42444d41474943;  // "NBDMAGIC"
 constexpr std::uint64_t option_magic = 0x49484156454f5054;  // "IHAVEOPT"
 constexpr std::uint64_t option_reply_magic = 0x3e889045565a9;
+constexpr std::uint32_t option_starttls = 5;
 constexpr std::uint32_t option_go = 7;
 constexpr std::uint32_t reply_ack = 1;
 constexpr std::uint32_t request_magic = 0x25609513;
@@ -27,6 +28,10 @@ constexpr std::string_view export_name = "bench";
 
 class NbdProtocol final : public Protocol {
 public:
+  explicit NbdProtocol(std::string tls_ca) : tls_ca_(std::move(tls_ca)) {}
+
+  bool starts_tls() const override { return !tls_ca_.empty(); }
+
   void greet(Socket& socket) override {
     std::array<std::byte, 18> hello{};
     socket.receive_all(hello);
@@ -36,6 +41,15 @@ public:
     if ((flags & flag_fixed_newstyle) == 0) throw std::runtime_error("the NBD server has no fixed newstyle handshake");
     Bytes out;
     put_big<std::uint32_t>(out, flag_fixed_newstyle | (flags & flag_no_zeroes));
+    if (starts_tls()) {
+      put_big<std::uint64_t>(out, option_magic);
+      put_big<std::uint32_t>(out, option_starttls);
+      put_big<std::uint32_t>(out, 0);
+      socket.send_all(std::span<const std::byte>(out));
+      out.clear();
+      take_replies(socket, "NBD_OPT_STARTTLS");
+      socket.start_tls(tls_ca_);
+    }
     put_big<std::uint64_t>(out, option_magic);
     put_big<std::uint32_t>(out, option_go);
     put_big<std::uint32_t>(out, static_cast<std::uint32_t>(6 + export_name.size()));
@@ -44,16 +58,7 @@ public:
     out.insert(out.end(), name.begin(), name.end());
     put_big<std::uint16_t>(out, 0);  // no information requests
     socket.send_all(std::span<const std::byte>(out));
-    for (;;) {
-      std::array<std::byte, 20> reply{};
-      socket.receive_all(reply);
-      const auto kind = big<std::uint32_t>(reply.data() + 12);
-      Bytes data(big<std::uint32_t>(reply.data() + 16));
-      socket.receive_all(data);
-      if (big<std::uint64_t>(reply.data()) != option_reply_magic || (kind >> 31) != 0)
-        throw std::runtime_error("the NBD server refuses NBD_OPT_GO");
-      if (kind == reply_ack) return;
-    }
+    take_replies(socket, "NBD_OPT_GO");
   }
 
   // The cookie says how much data comes with the reply: a server may answer in any order.
@@ -81,6 +86,18 @@ public:
   }
 
 private:
+  static void take_replies(Socket& socket, const std::string& option) {
+    for (;;) {
+      std::array<std::byte, 20> reply{};
+      socket.receive_all(reply);
+      const auto kind = big<std::uint32_t>(reply.data() + 12);
+      Bytes data(big<std::uint32_t>(reply.data() + 16));
+      socket.receive_all(data);
+      if (big<std::uint64_t>(reply.data()) != option_reply_magic || (kind >> 31) != 0)
+        throw std::runtime_error("the NBD server refuses " + option);
+      if (kind == reply_ack) return;
+    }
+  }
   static void request(Bytes& out, std::uint16_t command, std::uint64_t cookie, std::uint64_t offset,
                       std::uint32_t length) {
     put_big<std::uint32_t>(out, request_magic);
@@ -90,10 +107,14 @@ private:
     put_big<std::uint64_t>(out, offset);
     put_big<std::uint32_t>(out, length);
   }
+
+  const std::string tls_ca_;
 };
 
 }  // namespace
 
-std::unique_ptr<Protocol> make_nbd_protocol() { return std::make_unique<NbdProtocol>(); }
+std::unique_ptr<Protocol> make_nbd_protocol(std::string tls_ca) {
+  return std::make_unique<NbdProtocol>(std::move(tls_ca));
+}
 
 }  // namespace pageserver::bench

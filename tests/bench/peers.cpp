@@ -69,4 +69,44 @@ Launch launch_of(const std::string& name, Transport transport, const std::string
   throw std::logic_error("no peer is called " + name);
 }
 
+Launch tls_launch_of(const std::string& name, const TlsFiles& files, const std::string& image,
+                     const std::string& base) {
+  const Address address{0, {}, free_port(), files.ca};
+  const std::string port = std::to_string(address.tls_port);
+  if (name == "nbdkit") {
+    return {{"nbdkit", "-f", "-i", "127.0.0.1", "-p", port, "--tls=require",
+             "--tls-certificates=" + files.nbdkit_folder, "file", image},
+            address,
+            [ca = files.ca](bool) { return make_nbd_protocol(ca); }};
+  }
+  if (name == "redis-server") {
+    return {{"redis-server",
+             "--port",
+             "0",
+             "--tls-port",
+             port,
+             "--tls-cert-file",
+             files.certificate,
+             "--tls-key-file",
+             files.key,
+             "--tls-ca-cert-file",
+             files.ca,
+             "--tls-auth-clients",
+             "no",
+             "--bind",
+             "127.0.0.1",
+             "--save",
+             "",
+             "--appendonly",
+             "no",
+             "--dir",
+             std::filesystem::path(base).parent_path().string(),
+             "--loglevel",
+             "warning"},
+            address,
+            redis};
+  }
+  throw std::logic_error("no peer with TLS is called " + name);
+}
+
 }  // namespace pageserver::bench

@@ -38,7 +38,8 @@ Measured compare(const Settings& settings, const std::string& unit, bool more_is
 
 std::vector<Row> all_rows() {
   std::vector<Row> rows;
-  for (auto part : {request_rows(), durable_rows(), copy_rows(), session_rows(), thread_rows(), fair_rows()})
+  for (auto part :
+       {request_rows(), durable_rows(), copy_rows(), session_rows(), thread_rows(), fair_rows(), tls_rows()})
     std::move(part.begin(), part.end(), std::back_inserter(rows));
   return rows;
 }

@@ -52,12 +52,16 @@ struct Row {
 Measured compare(const Settings& settings, const std::string& unit, bool more_is_better,
                  const std::vector<Subject>& subjects, std::size_t rivals = 1);
 
+/// How fast one core of this machine encrypts, which bounds what TLS can carry.
+std::string cipher_note(const Settings& settings);
+
 std::vector<Row> request_rows();
 std::vector<Row> durable_rows();
 std::vector<Row> copy_rows();
 std::vector<Row> session_rows();
 std::vector<Row> thread_rows();
 std::vector<Row> fair_rows();
+std::vector<Row> tls_rows();
 /// All of them, in the order of the table.
 std::vector<Row> all_rows();
 

@@ -111,7 +111,9 @@ private:
 Measured measure(const Spec& spec, Servers& servers) {
   // A few small writes would not fill the usual log to the half that starts a checkpoint.
   const bool fills_slowly = spec.write && spec.depth == 1 && spec.bytes < 4096;
-  Server& ours = servers.pageserverd(spec.poll ? poll_us : 0, fills_slowly ? 2u << 20 : 0);
+  Server& ours = spec.transport == Transport::tls
+                     ? servers.pageserverd_with_tls(spec.poll ? poll_us : 0)
+                     : servers.pageserverd(spec.poll ? poll_us : 0, fills_slowly ? 2u << 20 : 0);
   const std::string uri = library_uri(spec, ours);
   std::vector<std::string> notes;
   const std::vector<Server*> rivals = rivals_of(spec, servers, notes);
@@ -140,6 +142,8 @@ Measured measure(const Spec& spec, Servers& servers) {
                               subjects, rivals.size());
   measured.notes = notes;
   if (spec.write) measured.notes.push_back(log.note());
+  if (spec.transport == Transport::tls && spec.what == What::bytes && !settings.driver)
+    measured.notes.push_back(cipher_note(settings));
   return measured;
 }
 
@@ -232,6 +236,36 @@ std::vector<Spec> specs() {
        tcp,
        false,
        Rival::redis},
+      {"tls_read_8b_poll",
+       "8 B reads, polling, TLS",
+       {Kind::at_most, 0.5, "nbdkit over TLS"},
+       What::us,
+       false,
+       8,
+       1,
+       Transport::tls,
+       true,
+       Rival::nbdkit},
+      {"tls_read_8b_x64",
+       "8 B reads, 64 in flight, TLS",
+       {Kind::at_least, 1.5, "Redis over TLS"},
+       What::requests,
+       false,
+       8,
+       64,
+       Transport::tls,
+       true,
+       Rival::redis},
+      {"tls_read_64k_x16",
+       "64 KiB reads, 16 in flight, TLS",
+       {Kind::at_least, 2, "nbdkit over TLS"},
+       What::bytes,
+       false,
+       65536,
+       16,
+       Transport::tls,
+       true,
+       Rival::nbdkit},
   };
 }
 

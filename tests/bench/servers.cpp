@@ -35,6 +35,7 @@ void wait_for(Done done, const std::string& name, const test::Process* process) 
 
 bool serves(const Address& address) {
   return (address.port == 0 || accepts(address, Transport::tcp)) &&
+         (address.tls_port == 0 || accepts(address, Transport::tls)) &&
          (address.socket_path.empty() || accepts(address, Transport::unix_socket));
 }
 
@@ -80,6 +81,9 @@ Server::~Server() {
 }
 
 std::string uri_of(const Address& address, Transport transport, std::string_view store, std::string_view query) {
+  if (transport == Transport::tls)
+    return "pageservers://localhost:" + std::to_string(address.tls_port) + "/" + std::string(store) +
+           "?tls_ca=" + encoded(address.tls_ca) + (query.empty() ? "" : "&") + std::string(query);
   const bool tcp = transport == Transport::tcp;
   std::string uri = tcp ? "pageserver://127.0.0.1:" + std::to_string(address.port) + "/" + std::string(store)
                         : "pageserver+unix:///" + std::string(store) + "?socket=" + encoded(address.socket_path);
@@ -88,7 +92,9 @@ std::string uri_of(const Address& address, Transport transport, std::string_view
 }
 
 Server& Servers::peer(const std::string& name, Transport transport) {
-  const std::string key = name + (transport == Transport::tcp || name == "least" ? "" : "-unix");
+  const std::string key = name + (transport == Transport::tls                      ? "-tls"
+                                  : transport == Transport::tcp || name == "least" ? ""
+                                                                                   : "-unix");
   if (const auto found = running_.find(key); found != running_.end()) return *found->second;
   std::unique_ptr<Server> server;
   if (name == "least") {
@@ -96,7 +102,9 @@ Server& Servers::peer(const std::string& name, Transport transport) {
   } else {
     if (find_program(name).empty()) throw NotAvailable(name + " is not installed");
     const bool redis = name == "redis-server";
-    const Launch launch = launch_of(name, transport, redis ? "" : make_image(key + ".img"), file(key));
+    const std::string image = redis ? "" : make_image(key + ".img");
+    const Launch launch = transport == Transport::tls ? tls_launch_of(name, tls_files(), image, file(key))
+                                                      : launch_of(name, transport, image, file(key));
     server = start_process(name, launch);
     if (redis) fill_redis(*server, transport);
   }
@@ -131,9 +139,41 @@ Server& Servers::pageserverd(unsigned poll_us, std::uint64_t log_bytes) {
   return *(running_[name] = std::move(server));
 }
 
+Server& Servers::pageserverd_with_tls(unsigned poll_us) {
+  const std::string name = "pageserverd-tls-" + std::to_string(poll_us);
+  if (const auto found = running_.find(name); found != running_.end()) return *found->second;
+  const std::uint16_t port = free_port();
+  std::vector<std::string> flags = tls_flags(port);
+  flags.insert(flags.end(), {"--store", "bench=" + make_image(name + ".img")});
+  auto server = start_daemon(name, flags, poll_us, port);
+  check_image(*server->connect(Transport::tls, false));
+  return *(running_[name] = std::move(server));
+}
+
+const TlsFiles& Servers::tls_files() {
+  if (certificates_) return tls_files_;
+  if (find_program("openssl").empty()) throw NotAvailable("openssl is not installed");
+  certificates_.emplace();
+  certificates_->make("server", {});
+  tls_files_ = {certificates_->certificate("ca"), certificates_->certificate("server"), certificates_->key("server"),
+                certificates_->file("nbdkit")};
+  const std::filesystem::path folder = tls_files_.nbdkit_folder;
+  std::filesystem::create_directory(folder);
+  std::filesystem::create_symlink(tls_files_.ca, folder / "ca-cert.pem");
+  std::filesystem::create_symlink(tls_files_.certificate, folder / "server-cert.pem");
+  std::filesystem::create_symlink(tls_files_.key, folder / "server-key.pem");
+  return tls_files_;
+}
+
+std::vector<std::string> Servers::tls_flags(std::uint16_t port) {
+  const TlsFiles& files = tls_files();
+  return {"--listen-tls", "127.0.0.1:" + std::to_string(port), "--tls-certificate", files.certificate, "--tls-key",
+          files.key};
+}
+
 std::unique_ptr<Server> Servers::start_daemon(const std::string& name, const std::vector<std::string>& flags,
-                                              unsigned poll_us) const {
-  const Address address{free_port(), file(name + ".sock")};
+                                              unsigned poll_us, std::uint16_t tls_port) const {
+  const Address address{free_port(), file(name + ".sock"), tls_port, tls_port == 0 ? "" : tls_files_.ca};
   std::vector<std::string> arguments{
       program("pageserverd"), "--listen", "127.0.0.1:" + std::to_string(address.port), "--unix", address.socket_path,
       "--log-level",          "warn"};

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include "tests/bench/peers.hpp"
 #include "tests/bench/target.hpp"
+#include "tests/support/certificates.hpp"
 #include "tests/support/process.hpp"
 
 namespace pageserver::bench {
@@ -57,6 +59,7 @@ public:
   const Address& address() const noexcept { return address_; }
   pid_t pid() const noexcept { return pid_; }
   test::Process& process() noexcept { return *process_; }
+  std::unique_ptr<Protocol> protocol(bool write) const { return protocol_(write); }
   /// Through the load generator's own client.
   std::unique_ptr<Target> connect(Transport transport, bool write) const {
     return connect_wire(address_, transport, protocol_(write));
@@ -88,10 +91,17 @@ public:
   /// A daemon with the store `bench` that polls for so many microseconds; its log is bounded to `log_bytes`, 0 for the
   /// daemon's own bound.
   Server& pageserverd(unsigned poll_us, std::uint64_t log_bytes = 0);
+  /// The same with TLS beside.
+  Server& pageserverd_with_tls(unsigned poll_us);
+
+  /// Made when they are first asked for.
+  const TlsFiles& tls_files();
+  /// The flags with which a daemon has the port of `address` for TLS as well.
+  std::vector<std::string> tls_flags(std::uint16_t port);
 
   /// A daemon of a row's own, on TCP and a Unix socket. Without polling unless a time is given.
   std::unique_ptr<Server> start_daemon(const std::string& name, const std::vector<std::string>& flags,
-                                       unsigned poll_us = 0) const;
+                                       unsigned poll_us = 0, std::uint16_t tls_port = 0) const;
   /// A peer of a row's own, over TCP.
   std::unique_ptr<Server> start_peer(const std::string& name, const std::string& image) const;
 
@@ -105,6 +115,8 @@ private:
   std::unique_ptr<Server> start_least(const std::string& name) const;
 
   Settings settings_;
+  std::optional<test::Certificates> certificates_;
+  TlsFiles tls_files_;
   std::map<std::string, std::unique_ptr<Server>> running_;
 };
 

@@ -9,26 +9,34 @@
 #include <span>
 #include <string>
 
+struct ssl_st;
+
 namespace pageserver::bench {
 
-enum class Transport : std::uint8_t { tcp, unix_socket };
+enum class Transport : std::uint8_t { tcp, unix_socket, tls };
 
-/// Where a server listens, both ways.
+/// Where a server listens, in each way.
 struct Address {
   std::uint16_t port = 0;  ///< on 127.0.0.1
   std::string socket_path;
+  std::uint16_t tls_port = 0;  ///< as well, with TLS
+  std::string tls_ca = {};     ///< the file with whom its clients believe
 };
 
 /// A connected socket. Calls loop over short transfers and EINTR, and throw std::system_error; the end of the stream
 /// is an error as well.
 class Socket {
 public:
+  /// With `tls` it is a connection without TLS before start_tls().
   Socket(const Address& address, Transport transport);
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
   ~Socket();
 
   int fd() const noexcept { return fd_; }
+  /// TLS 1.3 by OpenSSL, whose calls block as those of the socket do: what a client of whichever protocol would have.
+  /// AES-128-GCM where the server has it.
+  void start_tls(const std::string& ca);
   void send_all(std::span<const std::byte> bytes);
   /// Sends what the vectors name, all of it; changes them.
   void send_all(std::span<iovec> parts);
@@ -38,6 +46,7 @@ public:
 
 private:
   int fd_ = -1;
+  ssl_st* tls_ = nullptr;
 };
 
 /// A TCP port of 127.0.0.1 that was free a moment ago.

@@ -39,6 +39,8 @@ public:
 
   /// Everything before the first request.
   virtual void greet(Socket& socket) = 0;
+  /// TLS begins in the middle of greet(), which does it; else before.
+  virtual bool starts_tls() const { return false; }
   virtual void encode_read(Bytes& out, std::uint64_t offset, std::uint32_t length) = 0;
   /// What comes before a write's data.
   virtual void encode_write(Bytes& out, std::uint64_t offset, std::uint32_t length) = 0;
@@ -60,7 +62,8 @@ public:
 /// after the connection was made is copied out, so that it can be looked at.
 std::unique_ptr<Target> connect_wire(const Address& address, Transport transport, std::unique_ptr<Protocol> protocol);
 
-std::unique_ptr<Protocol> make_nbd_protocol();
+/// `tls_ca` not empty: TLS is asked for.
+std::unique_ptr<Protocol> make_nbd_protocol(std::string tls_ca = {});
 std::unique_ptr<Protocol> make_redis_protocol();
 std::unique_ptr<Protocol> make_least_protocol();
 /// Our own protocol, opened on the store `bench`.

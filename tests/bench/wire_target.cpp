@@ -15,6 +15,7 @@ class WireTarget final : public Target {
 public:
   WireTarget(const Address& address, Transport transport, std::unique_ptr<Protocol> protocol)
       : socket_(address, transport), protocol_(std::move(protocol)), buffer_(buffer_bytes) {
+    if (transport == Transport::tls && !protocol_->starts_tls()) socket_.start_tls(address.tls_ca);
     protocol_->greet(socket_);
   }
   ~WireTarget() override {

@@ -223,6 +223,22 @@ compose_client_uses_the_daemon() {
   "${compose[@]}" down -v
 }
 
+compose_client_comes_over_tls() {
+  # The lines that people are told to type.
+  mkdir "$work/tls"
+  sed -n "s/^    \(NEW='.*\|openssl \$NEW .*\)/\1/p" docs/operations.md >"$work/make-certificates"
+  expect "lines in docs/operations.md" 4 "$(wc -l <"$work/make-certificates")"
+  (cd "$work/tls" && sh -e "$work/make-certificates")
+  docker run --rm --name "$id-chown" --user 0 -v "$work/tls:/tls" --entrypoint chown "$image" 10001 /tls/server.key /tls/ci.key
+  export PAGESERVER_TLS=$work/tls
+  "${compose_tls[@]}" up --no-build --abort-on-container-exit --exit-code-from client >"$work/up" 2>&1 ||
+    { cat "$work/up"; "${compose_tls[@]}" down -v; return 1; }
+  cat "$work/up"
+  grep -F "hello over TLS" "$work/up"
+  grep -F "cert:app:ci" "$work/up"
+  "${compose_tls[@]}" down -v
+}
+
 if ! command -v docker >/dev/null; then
   skip "the container image" "Docker is not installed"
   finish
@@ -271,8 +287,10 @@ else
 fi
 if [ ${#compose[@]} -gt 0 ]; then
   export PAGESERVER_IMAGE=$image
+  compose_tls=("${compose[@]}" -p "$id-tls" -f docker/compose.tls.yaml)
   compose+=(-p "$id" -f docker/compose.yaml)
   run_case "compose brings up the daemon and a client that waits for its health" compose_client_uses_the_daemon
+  run_case "compose brings up the daemon on a network, over TLS, for a client with a certificate" compose_client_comes_over_tls
 else
   skip "compose" "neither docker compose nor docker-compose is here"
 fi

@@ -464,6 +464,104 @@ TEST_CASE("certificate and key are read again when they change, and a pair that 
   session->grow(1);
 }
 
+TEST_CASE("the lines of docs/operations.md make certificates with which a client gets in, as who it is") {
+  TempDir dir;
+  std::ifstream document(OPERATIONS_PATH);
+  std::string script = "set -e\ncd '" + dir.path().string() + "'\n";
+  int lines = 0;
+  for (std::string line; std::getline(document, line);) {
+    if (!line.starts_with("    NEW='") && !line.starts_with("    openssl $NEW ")) continue;
+    script += line + '\n';
+    ++lines;
+  }
+  CHECK(lines == 4);
+  const RunResult made = run({"sh", "-c", script});
+  INFO(made.err);
+  REQUIRE(made.status == 0);
+  const test::Daemon daemon({"--store", "demo={dir}/demo.img", "--listen-tls", "127.0.0.1:0", "--tls-certificate",
+                             dir.file("server.pem"), "--tls-key", dir.file("server.key"), "--tls-client-ca",
+                             dir.file("ca.pem")});
+  const std::string& listener = daemon.listeners().at(1);
+  const std::string server = "pageservers://localhost" + listener.substr(listener.rfind(':'));
+  const std::string who =
+      "tls_ca=" + dir.file("ca.pem") + "&tls_certificate=" + dir.file("ci.pem") + "&tls_key=" + dir.file("ci.key");
+  CHECK(Secured::opening_of(server + "/demo?" + who) == "opened");
+  CHECK(holds(run({pagectl_path(), "whoami", server + "?" + who}).out, "cert:app:ci"));
+}
+
+TEST_CASE("certificate and key are replaced in every order, and a client that connects in a loop is never refused") {
+  Secured secured;
+  auto& made = secured.certificates;
+  made.make("server", {});
+  Certificates::Wanted next;
+  next.end = "20300101000000Z";
+  made.make("next", next);
+  // As Kubernetes mounts a secret: the files are behind a link to a folder.
+  for (const char* const folder : {"server", "next", "mixed"}) std::filesystem::create_directory(made.file(folder));
+  const auto put = [&](const std::string& name, const std::string& what, const std::string& folder) {
+    const std::string to = made.file(folder) + "/tls." + what, from = made.file(name + "." + what);
+    std::filesystem::copy_file(from, to + ".new", std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::rename(to + ".new", to);
+  };
+  const auto link = [&](const std::string& folder) {
+    std::filesystem::create_directory_symlink(folder, made.file("tls.new"));
+    std::filesystem::rename(made.file("tls.new"), made.file("tls"));
+  };
+  for (const char* const name : {"server", "next"})
+    for (const char* const what : {"pem", "key"}) put(name, what, name);
+  for (const char* const what : {"pem", "key"}) put("server", what, "mixed");
+  link("mixed");
+  secured.daemon = std::make_unique<test::Daemon>(
+      std::vector<std::string>{"--store", "demo={dir}/demo.img", "--metrics", "0", "--listen-tls", "127.0.0.1:0",
+                               "--tls-certificate", made.file("tls/tls.pem"), "--tls-key", made.file("tls/tls.key")});
+  secured.daemon->expect_complaint("certificate not read");
+  std::atomic<int> opened{0};
+  std::vector<std::string> others;
+  std::jthread client([&](const std::stop_token& over) {
+    while (!over.stop_requested()) {
+      if (std::string said = secured.opening("&access=read"); said != "opened") others.push_back(std::move(said));
+      ++opened;
+    }
+  });
+  const auto reload = [&](std::string_view logged) {
+    const std::size_t times = count_of(secured.daemon->log(), logged);
+    secured.daemon->process().signal(SIGHUP);
+    wait_until([&] { return count_of(secured.daemon->log(), logged) > times; });
+    const int before = opened;
+    wait_until([&] { return opened >= before + 3; });
+  };
+  const auto shows = [&](double end) {
+    const HttpAnswer answer = http_get(RawClient::tcp(metrics_port(secured.daemon->process())), "/metrics");
+    return sample_of(answer.body, "pageserver_certificate_not_after_timestamp_seconds") == end;
+  };
+  constexpr double server_end = 4'070'908'800, next_end = 1'893'456'000;  // 2099-01-01, 2030-01-01
+  put("next", "pem", "mixed");
+  reload("it is not that of the certificate");
+  CHECK(shows(server_end));
+  put("next", "key", "mixed");
+  reload("INFO certificate read");
+  CHECK(shows(next_end));
+  put("server", "key", "mixed");
+  reload("it is not that of the certificate");
+  CHECK(shows(next_end));
+  put("server", "pem", "mixed");
+  reload("INFO certificate read");
+  CHECK(shows(server_end));
+  put("next", "pem", "mixed");
+  put("next", "key", "mixed");
+  reload("INFO certificate read");
+  CHECK(shows(next_end));
+  link("server");
+  reload("INFO certificate read");
+  CHECK(shows(server_end));
+  link("next");
+  reload("INFO certificate read");
+  CHECK(shows(next_end));
+  client.request_stop();
+  client.join();
+  for (const std::string& said : others) CHECK(said == "opened");
+}
+
 TEST_CASE("a certificate, key or list that is not taken is counted and logged, and told until it is mended") {
   Secured secured;
   auto& made = secured.certificates;

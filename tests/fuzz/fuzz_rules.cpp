@@ -1,8 +1,10 @@
-// Rules as the configuration has them, the tokens file, and what patterns match: texts that people write, and that one
-// who may change a part of them must not make the daemon stumble over.
+// Rules as the configuration has them, the tokens file, a hello's credentials, and what patterns match: texts that
+// people write, and that one who may change a part of them must not make the daemon stumble over.
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "proto/codec.hpp"
 #include "server/access/policy.hpp"
 #include "server/config/config_json.hpp"
 #include "server/config/config_values.hpp"
@@ -52,6 +54,23 @@ void check_tokens(std::string_view text) {
   require(faults.empty() || tokens.size() == 0, "a file with a fault is not taken in part");
 }
 
+/// A hello's payload: whom its credentials make of the client.
+void check_credentials(std::string_view text) {
+  constexpr std::string_view word = "token ", secret = "secret";
+  static const Tokens tokens = [] {
+    Tokens read;
+    // SHA-256 of the secret.
+    require(read_tokens("ci sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n", read).empty(),
+            "a line as the tool makes it is read");
+    return read;
+  }();
+  proto::HelloRequest request;
+  if (proto::decode(std::as_bytes(std::span(text)), request) || !request.credentials.starts_with(word)) return;
+  const std::string_view shown = request.credentials.substr(word.size());
+  require(tokens.holder_of(shown).has_value() == (shown == secret),
+          "who shows the secret is its holder, and nobody else");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -59,5 +78,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_pattern(text);
   check_rules(text);
   check_tokens(text);
+  check_credentials(text);
   return 0;
 }

@@ -43,6 +43,12 @@ std::string cache_of(Random& random) {
   }
 }
 
+/// Most are on the daemon's machine, and of the others half have TLS.
+Way draw_way(Random& random) {
+  if (!random.one_in(3)) return Way::local;
+  return random.one_in(2) ? Way::tls : Way::tcp;
+}
+
 Outcome outcome_of(const MemoryError& error) {
   switch (error.errc()) {
     case Errc::connection_lost:
@@ -62,7 +68,7 @@ public:
     on_flush_ = random_.one_in(2);
     const std::string query = "access=write&publish=" + std::string(on_flush_ ? "on_flush" : "on_write") +
                               "&wait_ms=" + std::to_string(random_.below(3) * 100) + cache_of(random_);
-    session_ = open_session(field_.uri(random_.one_in(3), model_.name(), query));
+    session_ = open_session(field_.uri(draw_way(random_), model_.name(), query));
     const Time opened = now();
     view_ = read_all("a writer", *session_);
     const Stat stat = session_->stat();  // throws where the lease has gone meanwhile
@@ -281,7 +287,7 @@ void must_be_whole(const std::string& who, const std::string& fault) {
 void write_session(Field& field, StoreModel& model, Random& random) { Writer{field, model, random}.run(); }
 
 void read_session(Field& field, StoreModel& model, Random& random) {
-  const auto session = open_session(field.uri(random.one_in(3), model.name(), "access=read&view=live"));
+  const auto session = open_session(field.uri(draw_way(random), model.name(), "access=read&view=live"));
   const std::uint64_t operations = 1 + random.below(300);
   for (std::uint64_t at = 0; at < operations && !field.stop; ++at) {
     Read read;
@@ -302,7 +308,7 @@ void pin_session(Field& field, StoreModel& model, Random& random) {
   PinnedRead pinned{model, "a pin"};
   pinned.read.asked = now();
   const auto session =
-      open_session(field.uri(random.one_in(3), model.name(), "access=read&view=pinned" + cache_of(random)));
+      open_session(field.uri(draw_way(random), model.name(), "access=read&view=pinned" + cache_of(random)));
   pinned.read.answered = now();
   const std::uint64_t moves = 1 + random.below(10);
   for (std::uint64_t move = 0; move < moves && !field.stop; ++move) {
@@ -331,7 +337,7 @@ void fork_session(Field& field, StoreModel& model, Random& random) {
   Read read;
   read.who = "a fork";
   read.asked = now();
-  const auto session = open_session(field.uri(random.one_in(3), model.name(), "access=fork" + cache_of(random)));
+  const auto session = open_session(field.uri(draw_way(random), model.name(), "access=fork" + cache_of(random)));
   read.answered = now();
   Image base = read_all(read.who, *session);
   read.pages = base.pages();

@@ -108,9 +108,10 @@ bool DaemonProcess::wait_until_serving() {
   return true;
 }
 
-std::uint16_t DaemonProcess::port() const {
+std::uint16_t DaemonProcess::port_of_line(unsigned number) const {
   std::string line;
-  std::getline(std::ifstream(options_.port_file) >> std::ws, line);
+  std::ifstream file(options_.port_file);
+  for (unsigned at = 0; at <= number; ++at) std::getline(file, line);
   return static_cast<std::uint16_t>(std::stoul(line.substr(line.rfind(':') + 1)));
 }
 

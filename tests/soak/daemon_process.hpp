@@ -42,7 +42,8 @@ public:
   bool running() const;
   /// False when it ended instead. Throws Violation when it does neither.
   bool wait_until_serving();
-  std::uint16_t port() const;
+  std::uint16_t port() const { return port_of_line(0); }
+  std::uint16_t tls_port() const { return port_of_line(1); }
   void signal(int number) const;
   /// 128 + the signal's number, where one ended it. Throws Violation when it does not end in time.
   int wait();
@@ -55,6 +56,8 @@ public:
 private:
   bool ended_within(std::chrono::milliseconds limit) const;
   void drain();
+  /// Of the port file.
+  std::uint16_t port_of_line(unsigned number) const;
 
   Options options_;
   pid_t pid_ = -1;

@@ -74,7 +74,7 @@ void make_and_remove(Living& living, SoakStore& store) {
 
 /// What has no input writes nothing, and never the image's own bytes.
 void write_without_input(Living& living, SoakStore& store) {
-  const std::string uri = living.field.uri(false, store.model.name(), "name=soak");
+  const std::string uri = living.field.uri(Way::local, store.model.name(), "name=soak");
   const RunResult result = run({"sh", "-c", "exec \"$0\" write \"$1\" 0 <&-", pagectl_path(), uri});
   if (result.status == 0) throw Violation("pagectl write without an input ended with status 0");
 }
@@ -98,8 +98,8 @@ Image copy_online(Living& living, SoakStore& store, const fs::path& to) {
   Read read;
   read.who = "pagectl copy";
   read.asked = now();
-  const RunResult copy =
-      pagectl({"copy", "--check", "--force", living.field.uri(false, store.model.name(), "name=soak"), to.string()});
+  const RunResult copy = pagectl(
+      {"copy", "--check", "--force", living.field.uri(Way::local, store.model.name(), "name=soak"), to.string()});
   read.answered = now();
   if (copy.status != 0) throw Violation("pagectl copy of " + store.model.name() + " failed: " + copy.err);
   std::ifstream in(to, std::ios::binary);
@@ -117,7 +117,7 @@ Image copy_online(Living& living, SoakStore& store, const fs::path& to) {
 void kill_copy(Living& living, SoakStore& store) {
   if (living.field.pins_go || living.field.no_room || living.field.connections_go) return;
   const fs::path to = living.folder / "killed-copy";
-  const std::string uri = living.field.uri(false, store.model.name(), "name=soak");
+  const std::string uri = living.field.uri(Way::local, store.model.name(), "name=soak");
   {
     Process copy({pagectl_path(), "copy", "--force", uri, to.string()});
     spin(living.random.below(20'000'000));
@@ -141,7 +141,7 @@ void take_copy(Living& living, SoakStore& store) {
 
 void ask_reports(Living& living, SoakStore& store) {
   if (living.field.connections_go) return;
-  const std::string uri = living.field.uri(false, store.model.name(), "name=soak");
+  const std::string uri = living.field.uri(Way::local, store.model.name(), "name=soak");
   for (const char* command : {"info", "lease"}) {
     const RunResult result = pagectl({command, "--json", uri});
     if (result.status != 0) throw Violation(std::string("pagectl ") + command + " failed: " + result.err);
@@ -213,7 +213,7 @@ bool flush_fails(Living& living, SoakStore& store) {
   ++living.field.breaks;
   break_lease(living, store);
   try {
-    const auto session = open_session(living.field.uri(false, store.model.name(), "access=write&wait_ms=30000"));
+    const auto session = open_session(living.field.uri(Way::local, store.model.name(), "access=write&wait_ms=30000"));
     session->flush();
     return false;
   } catch (const MemoryError&) {

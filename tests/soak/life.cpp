@@ -69,9 +69,12 @@ std::string Field::violation() const {
   return violation_;
 }
 
-std::string Field::uri(bool over_tcp, std::string_view store, std::string_view query) const {
-  if (over_tcp)
+std::string Field::uri(Way way, std::string_view store, std::string_view query) const {
+  if (way == Way::tcp)
     return "pageserver://127.0.0.1:" + std::to_string(port) + "/" + std::string(store) + "?" + std::string(query);
+  if (way == Way::tls)
+    return "pageservers://127.0.0.1:" + std::to_string(tls_port) + "/" + std::string(store) + "?tls_ca=" + tls_ca +
+           "&" + std::string(query);
   return "pageserver+unix:///" + std::string(store) + "?socket=" + socket + "&" + std::string(query);
 }
 

@@ -13,11 +13,16 @@
 
 namespace pageserver::test::soak {
 
+/// How a client reaches its store.
+enum class Way : std::uint8_t { local, tcp, tls };
+
 /// Shared by the actors, who count steps, and the one who disturbs, who waits for them. Threads: all of it.
 class Field {
 public:
   std::string socket;
   std::uint16_t port = 0;
+  std::uint16_t tls_port = 0;
+  std::string tls_ca;  ///< a file
 
   std::atomic<bool> stop{false};            ///< actors end at their next step
   std::atomic<bool> ending{false};          ///< connections may break from now on
@@ -39,8 +44,8 @@ public:
   void note_violation(const std::string& text);
   std::string violation() const;
 
-  /// Of a store, through the Unix socket or TCP. `query` has at least one key.
-  std::string uri(bool over_tcp, std::string_view store, std::string_view query) const;
+  /// Of a store. `query` has at least one key.
+  std::string uri(Way way, std::string_view store, std::string_view query) const;
 
 private:
   std::atomic<std::uint64_t> steps_{0};

@@ -87,6 +87,8 @@ int main() {
   if (!mounts) std::cout << "no mounts of its own: no small disk, limits of file sizes alone\n";
   Counts counts;
   std::uint64_t violations = 0;
+  Certificates certificates;
+  certificates.make("server", {});
   // A machine that is busy gets the time that one kill takes.
   for (std::uint64_t seed = first_seed; (Clock::now() < until || counts.kills == 0) && violations < violations_max;
        ++seed) {
@@ -96,7 +98,7 @@ int main() {
     std::cout << "seed " << seed << ": " << text(counts, began, violations) << std::endl;
     std::optional<Soak> run;
     try {
-      run.emplace(seed, root.path(), disk ? disk->folder() : fs::path(), counts);
+      run.emplace(seed, root.path(), disk ? disk->folder() : fs::path(), certificates, counts);
       run->go(lives, until);
     } catch (const std::exception& error) {
       ++violations;

@@ -31,7 +31,7 @@ Plan draw_plan(std::uint64_t seed, std::uint64_t number, std::size_t stores) {
                 std::to_string(random.below(5)) + R"(}, "threads": )" + (random.one_in(3) ? "3" : "1") +
                 R"(, "log": {"format": ")" + (random.one_in(4) ? "json" : "text") + R"("}})";
   if (random.one_in(12)) plan.streams = random.one_in(2) ? Streams::closed : Streams::stalled;
-  if (random.one_in(12)) plan.open_files = 60 + random.below(40);
+  if (random.one_in(12)) plan.open_files = 64 + random.below(40);
   if (random.one_in(12)) plan.file_size_bytes = (2u << 20) + 65536 * random.below(32);
   plan.disturbances = static_cast<unsigned>(random.below(4));
   plan.steps = 5 + random.below(150);

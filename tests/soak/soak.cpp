@@ -50,7 +50,7 @@ private:
 };
 
 Image read_through(Field& field, const std::string& store) {
-  const auto session = open_session(field.uri(false, store, "access=read&view=pinned&name=soak-settles"));
+  const auto session = open_session(field.uri(Way::local, store, "access=read&view=pinned&name=soak-settles"));
   std::vector<std::byte> bytes(session->pages() * page_size);
   session->read(0, bytes);
   std::string fault;
@@ -61,8 +61,12 @@ Image read_through(Field& field, const std::string& store) {
 
 }  // namespace
 
-Soak::Soak(std::uint64_t seed, fs::path root, fs::path small_disk, Counts& counts)
-    : seed_{seed}, root_{std::move(root)}, small_disk_{std::move(small_disk)}, counts_{counts} {
+Soak::Soak(std::uint64_t seed, fs::path root, fs::path small_disk, const Certificates& certificates, Counts& counts)
+    : seed_{seed},
+      root_{std::move(root)},
+      small_disk_{std::move(small_disk)},
+      certificates_{certificates},
+      counts_{counts} {
   const auto add = [&](const char* name, const fs::path& folder) -> SoakStore& {
     fs::create_directories(folder);
     stores_.push_back(std::make_unique<SoakStore>(name, folder));
@@ -111,9 +115,21 @@ DaemonProcess::Options Soak::options(const Plan& plan) const {
   for (const auto& store : stores_)
     for (const fs::path& file : store->siblings("log"))
       if (fs::file_size(file) > options.file_size_bytes) options.file_size_bytes = 0;
-  options.argv = {
-      pageserverd_path(),          "--config",    config.string(),           "--listen", "127.0.0.1:0", "--unix",
-      (root_ / "socket").string(), "--port-file", options.port_file.string()};
+  options.argv = {pageserverd_path(),
+                  "--config",
+                  config.string(),
+                  "--listen",
+                  "127.0.0.1:0",
+                  "--listen-tls",
+                  "127.0.0.1:0",
+                  "--tls-certificate",
+                  certificates_.certificate("server"),
+                  "--tls-key",
+                  certificates_.key("server"),
+                  "--unix",
+                  (root_ / "socket").string(),
+                  "--port-file",
+                  options.port_file.string()};
   for (const auto& store : stores_) {
     const std::string path =
         store->in_directory ? store->folder.string() : store->model.name() + "=" + store->image().string();
@@ -253,6 +269,8 @@ void Soak::live(const Plan& plan, Random& random) {
   Field field;
   field.socket = (root_ / "socket").string();
   field.port = daemon.port();
+  field.tls_port = daemon.tls_port();
+  field.tls_ca = certificates_.certificate("ca");
   field.no_room = no_room_ || plan.file_size_bytes != 0 || plan.open_files != 0;
   field.pins_go = plan.held_little;
   field.connections_go = plan.open_files != 0;

@@ -14,6 +14,7 @@
 #include "tests/soak/disturbances.hpp"
 #include "tests/soak/plan.hpp"
 #include "tests/soak/stores.hpp"
+#include "tests/support/certificates.hpp"
 
 namespace pageserver::test::soak {
 
@@ -33,7 +34,9 @@ struct Counts {
 class Soak {
 public:
   /// `root` is empty. `small_disk` is a folder on a disk of few bytes, or empty where there is none.
-  Soak(std::uint64_t seed, std::filesystem::path root, std::filesystem::path small_disk, Counts& counts);
+  /// `certificates` has that of the daemon, `server`.
+  Soak(std::uint64_t seed, std::filesystem::path root, std::filesystem::path small_disk,
+       const Certificates& certificates, Counts& counts);
   /// Throws Violation at the first broken promise; what had happened is in story() then.
   void go(std::uint64_t lives, std::chrono::steady_clock::time_point until);
   /// The last decisions, and what the stores know, for people.
@@ -61,6 +64,7 @@ private:
   const std::uint64_t seed_;
   const std::filesystem::path root_;
   const std::filesystem::path small_disk_;
+  const Certificates& certificates_;
   Counts& counts_;
   std::vector<std::unique_ptr<SoakStore>> stores_;
   std::vector<std::unique_ptr<KeptFiles>> bystanders_;

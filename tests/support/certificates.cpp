@@ -36,7 +36,7 @@ Certificates::Certificates() {
 void Certificates::make(const std::string& name, const Wanted& wanted) {
   std::vector<std::string> request{"req", "-new", "-config", dir_.file("ca.cnf"), "-newkey"};
   if (wanted.rsa)
-    request.emplace_back("rsa:2048");
+    request.push_back("rsa:" + std::to_string(wanted.rsa_bits));
   else
     request.insert(request.end(), {"ec", "-pkeyopt", "ec_paramgen_curve:P-256"});
   request.insert(request.end(),

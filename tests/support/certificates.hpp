@@ -20,7 +20,8 @@ public:
     std::string begin = "20200101000000Z";
     std::string end = "20990101000000Z";
     bool authority = false;
-    bool rsa = false;
+    bool rsa = false;  ///< else ECDSA with P-256
+    unsigned rsa_bits = 2048;
   };
   void make(const std::string& name, const Wanted& wanted);
   /// A client's certificate by `ca`.

@@ -120,9 +120,11 @@ int run_list(Context& context, const ListOptions& options) {
 }
 
 bool names_store(const std::string& text) {
-  const std::size_t scheme = text.find("://");
-  const std::size_t path = text.find('/', scheme == std::string::npos ? 0 : scheme + 3);
-  return path != std::string::npos && path + 1 < text.size() && text[path + 1] != '?';
+  // Keys may have paths.
+  const std::string place = text.substr(0, text.find('?'));
+  const std::size_t scheme = place.find("://");
+  const std::size_t path = place.find('/', scheme == std::string::npos ? 0 : scheme + 3);
+  return path != std::string::npos && path + 1 < place.size();
 }
 
 namespace {

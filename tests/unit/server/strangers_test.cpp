@@ -43,3 +43,25 @@ TEST_CASE("strangers: one of a peer goes, and who is known or gone is none") {
   CHECK(one.use_count() == 1);
   CHECK(other.use_count() == 1);
 }
+
+TEST_CASE("strangers: who waits for fewer that go is told once, when the smallest bound is met") {
+  int told = 0;
+  Strangers strangers([&] { ++told; });
+  const auto peer = std::make_shared<Peer>("192.0.2.1");
+  for (std::uint64_t id = 1; id <= 6; ++id) strangers.add(id, peer);
+  CHECK(strangers.few_go(1));
+  for (int i = 0; i < 5; ++i) strangers.choose(nullptr);
+  CHECK(strangers.few_go(6));
+  CHECK_FALSE(strangers.few_go(5));
+  CHECK_FALSE(strangers.few_go(3));
+  CHECK_FALSE(strangers.few_go(4));
+  strangers.remove(6);  // stays
+  for (const std::uint64_t id : {1u, 2u}) strangers.remove(id);
+  CHECK(told == 0);
+  strangers.remove(3);
+  CHECK(told == 1);
+  strangers.remove(4);
+  strangers.remove(5);
+  CHECK(told == 1);
+  CHECK(strangers.few_go(1));
+}
