@@ -24,6 +24,7 @@ std::string to_string(SessionState state) {
     case SessionState::in_line: return "in_line";
     case SessionState::session: return "session";
     case SessionState::leaving: return "leaving";
+    case SessionState::detached: return "detached";
   }
   return "state " + std::to_string(static_cast<unsigned>(state));
 }

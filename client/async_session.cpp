@@ -59,7 +59,11 @@ public:
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
     // With operations in flight nothing more is received: their buffers may be gone.
-    if (!closing_ && !connection.is_forked() && connection.outstanding() == 0) client::close_session_on(connection);
+    if (closing_ || connection.is_forked()) return;
+    if (connection.outstanding() == 0)
+      client::close_session_on(connection);
+    else
+      connection.leave();
   }
 
   /// The connection, to start an operation on.

@@ -30,6 +30,7 @@ RemoteOptions client::remote_options(Uri uri) {
   options.poll_us = uri.poll_us;
   options.token_file = std::move(uri.token_file);
   options.cache_bytes = uri.cache_bytes;
+  options.resume = uri.resume;
   options.faults = std::move(uri.faults);
   options.tls = uri.endpoint.tls;
   options.tls_ca = std::move(uri.endpoint.tls_ca);

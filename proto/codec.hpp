@@ -16,7 +16,7 @@ struct FrameHeader {
   std::uint64_t request_id = 0;
   std::uint32_t payload_bytes = 0;
   Status status = Status::ok;  ///< may be a value that this version does not know
-  std::uint16_t reserved = 0;  ///< sent as 0
+  std::uint16_t reserved = 0;  ///< sent as 0; in a session that can be resumed the acknowledged mark, see PROTOCOL.md
 };
 
 /// Why a payload was refused: the status to answer with, and a text that names the numbers.

@@ -11,6 +11,7 @@ constexpr std::size_t hello_answer_fixed_bytes = 40;
 constexpr std::size_t list_fixed_bytes = 8;
 constexpr std::size_t list_entry_bytes = 16;
 constexpr std::size_t open_bytes = 48;
+constexpr std::size_t ticket_bytes = 32;
 constexpr std::size_t size_bytes = 24;
 constexpr std::size_t flush_bytes = 16;
 constexpr std::size_t data_ranges_fixed_bytes = 16;
@@ -187,22 +188,37 @@ void encode(Bytes& out, std::uint64_t request_id, const RemoveAnswer&) {
 
 Decoded decode(std::span<const std::byte> payload, OpenAnswer& message) {
   PayloadReader in("open answer", payload);
-  if (!in.exactly(open_bytes)) return in.result();
+  const bool has_ticket = payload.size() >= open_bytes + ticket_bytes;
+  if (!in.exactly(open_bytes + (has_ticket ? ticket_bytes : 0))) return in.result();
+  message.resume.reset();
   message.session_id = in.number<std::uint64_t>();
   message.epoch = in.number<std::uint64_t>();
   message.pages = in.number<std::uint64_t>();
   message.version = in.version();
   message.size_bytes_max = in.number<std::uint64_t>();
+  if (!has_ticket) return in.result();
+  ResumeTicket& ticket = message.resume.emplace();
+  for (std::uint8_t& byte : ticket.token) byte = in.number<std::uint8_t>();
+  ticket.executed = in.number<std::uint64_t>();
+  ticket.linger_ms = in.number<std::uint32_t>();
+  in.reserved(4);
+  if (ticket.token == ResumeToken{}) in.refuse(Status::protocol_error, "has a resume token of zeros");
   return in.result();
 }
 
 void encode(Bytes& out, std::uint64_t request_id, const OpenAnswer& message) {
-  FrameWriter(out, answer_header(Operation::open, request_id, open_bytes))
-      .number(message.session_id)
+  const std::size_t payload_bytes = open_bytes + (message.resume ? ticket_bytes : 0);
+  FrameWriter frame(out, answer_header(Operation::open, request_id, payload_bytes));
+  frame.number(message.session_id)
       .number(message.epoch)
       .number(message.pages)
       .version(message.version)
       .number(message.size_bytes_max);
+  if (!message.resume) return;
+  frame.bytes(std::as_bytes(std::span(message.resume->token)))
+      .number(message.resume->executed)
+      .number(message.resume->linger_ms)
+      .reserved(4);
 }
 
 Decoded decode(std::span<const std::byte> payload, SizeAnswer& message) {

@@ -164,16 +164,18 @@ Decoded decode(std::span<const std::byte> payload, OpenRequest& message) {
   message.publish = in.choice(Publish::on_flush, "publish");
   in.reserved(1);
   message.wait_ms = in.number<std::uint32_t>();
-  in.reserved(message.resume_token.size());
-  in.reserved(sizeof message.last_request_id);
-  message.resume_token = {};
-  message.last_request_id = 0;
+  for (std::uint8_t& byte : message.resume_token) byte = in.number<std::uint8_t>();
+  message.last_request_id = in.number<std::uint64_t>();
   const auto store_bytes = in.number<std::uint16_t>();
   const auto session_name_bytes = in.number<std::uint16_t>();
   in.reserved(4);
   if (!in.exactly(open_fixed_bytes + store_bytes + session_name_bytes)) return in.result();
   message.store = in.store_name(store_bytes);
   message.session_name = in.name(session_name_bytes, "session name");
+  if (message.resume_token == ResumeToken{} && message.last_request_id != 0) {
+    in.refuse(Status::protocol_error, "has last_request_id=" + std::to_string(message.last_request_id) +
+                                          " and no resume_token: both belong to a session that goes on");
+  }
   if (message.view == View::pinned && message.access != Access::read) {
     in.refuse(Status::invalid_argument, "asks for view pinned, which only access read has");
   }
@@ -186,7 +188,7 @@ Decoded decode(std::span<const std::byte> payload, OpenRequest& message) {
 void encode(Bytes& out, std::uint64_t request_id, const OpenRequest& message) {
   const SendableText session_name(message.session_name, name_bytes_max);
   assert(message.store.size() <= store_name_bytes_max);
-  assert(message.resume_token == decltype(message.resume_token){} && message.last_request_id == 0);
+  assert(message.resume_token != ResumeToken{} || message.last_request_id == 0);
   FrameWriter(
       out, request_header(Operation::open, request_id, open_fixed_bytes + message.store.size() + session_name.size()))
       .choice(message.access)
@@ -194,7 +196,8 @@ void encode(Bytes& out, std::uint64_t request_id, const OpenRequest& message) {
       .choice(message.publish)
       .reserved(1)
       .number(message.wait_ms)
-      .reserved(message.resume_token.size() + sizeof message.last_request_id)
+      .bytes(std::as_bytes(std::span(message.resume_token)))
+      .number(message.last_request_id)
       .length(message.store.size())
       .length(session_name.size())
       .reserved(4)

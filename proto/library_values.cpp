@@ -180,7 +180,17 @@ Status status_of(Errc code) noexcept {
 }
 
 Errc errc_of(Status status) noexcept {
-  if (status == Status::stopping || status == Status::kicked) return Errc::connection_lost;
+  switch (status) {
+    case Status::stopping:
+    case Status::kicked:
+    case Status::token_unknown:
+    case Status::token_expired:
+    case Status::token_foreign:
+    case Status::identity_differs: return Errc::connection_lost;
+    case Status::request_differs:
+    case Status::outside_window: return Errc::protocol_error;
+    default: break;
+  }
   for (const auto& pair : codes)
     if (pair.status == status) return pair.errc;
   return Errc::provider_error;

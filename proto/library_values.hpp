@@ -25,7 +25,8 @@ SessionReport from_wire(const SessionEntry& entry);
 
 /// connection_lost says nothing about a store and is provider_error.
 Status status_of(Errc code) noexcept;
-/// Unknown statuses, and ok, are provider_error; stopping and kicked are connection_lost.
+/// Unknown statuses, and ok, are provider_error; stopping, kicked and a session that can't
+/// be resumed are connection_lost, a request that can't be repeated is protocol_error.
 Errc errc_of(Status status) noexcept;
 
 }  // namespace pageserver::proto

@@ -92,15 +92,23 @@ struct RemoveRequest {
 };
 struct RemoveAnswer {};
 
+using ResumeToken = std::array<std::uint8_t, resume_token_bytes>;
+
 struct OpenRequest {
   Access access = Access::write;
   View view = View::live;
   Publish publish = Publish::on_write;
   std::uint32_t wait_ms = 0;
-  std::array<std::uint8_t, 16> resume_token{};  ///< reserved: zeros in version 1
-  std::uint64_t last_request_id = 0;            ///< reserved: 0 in version 1
+  ResumeToken resume_token{};         ///< of the session that goes on; zeros: a new one
+  std::uint64_t last_request_id = 0;  ///< all of that session up to it are answered; 0 for a new one
   std::string_view store;
   std::string_view session_name;
+};
+/// What a session is resumed by; with the feature `resume` only.
+struct ResumeTicket {
+  ResumeToken token{};
+  std::uint64_t executed = 0;   ///< the highest request id that was carried out
+  std::uint32_t linger_ms = 0;  ///< how long the session stays without a connection
 };
 struct OpenAnswer {
   std::uint64_t session_id = 0;
@@ -108,6 +116,7 @@ struct OpenAnswer {
   Version version;
   std::uint64_t pages = 0;
   std::uint64_t size_bytes_max = 0;
+  std::optional<ResumeTicket> resume;
 };
 
 struct SizeRequest {};

@@ -105,6 +105,12 @@ std::string to_string(Status status) {
     case Status::permission_denied: return "permission_denied";
     case Status::damaged: return "damaged";
     case Status::kicked: return "kicked";
+    case Status::token_unknown: return "token_unknown";
+    case Status::token_expired: return "token_expired";
+    case Status::token_foreign: return "token_foreign";
+    case Status::identity_differs: return "identity_differs";
+    case Status::request_differs: return "request_differs";
+    case Status::outside_window: return "outside_window";
   }
   return "status " + std::to_string(static_cast<unsigned>(status));
 }

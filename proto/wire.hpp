@@ -68,6 +68,12 @@ enum class Status : std::uint16_t {
   permission_denied = 16,
   damaged = 17,
   kicked = 18,  ///< of goodbye alone
+  token_unknown = 19,
+  token_expired = 20,
+  token_foreign = 21,
+  identity_differs = 22,
+  request_differs = 23,
+  outside_window = 24,
 };
 
 /// Feature bits of hello. Both ends have a bit, or neither uses what it names.
@@ -79,6 +85,9 @@ inline constexpr std::uint64_t feature_sessions = 16;    ///< the operations `se
 inline constexpr std::uint64_t feature_load = 32;        ///< the block `load` of a stat answer
 inline constexpr std::uint64_t feature_identity = 64;    ///< credentials in hello, and the operation `whoami`
 inline constexpr std::uint64_t feature_faults = 128;     ///< the operation `faults`, of a daemon that allows it
+inline constexpr std::uint64_t feature_resume = 256;     ///< a session outlives its connection
+/// What whoever wants no more than it needs offers, too: all but `resume`, by which a session stays when its client is
+/// gone.
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
                                               feature_sessions | feature_load | feature_identity | feature_faults;
 
@@ -94,6 +103,8 @@ inline constexpr std::size_t message_bytes_max = 2048;  ///< of an error's text
 inline constexpr std::size_t list_entries_max = 32;
 inline constexpr std::size_t ranges_max = 4096;  ///< in one answer of refresh or data_ranges
 inline constexpr std::size_t sessions_entries_max = 48;
+inline constexpr std::size_t resume_token_bytes = 16;
+inline constexpr std::uint32_t resume_window_max = 65535;    ///< requests behind the acknowledged mark
 inline constexpr std::size_t fault_orders_max = 32;          ///< of one session, and of one store
 inline constexpr std::size_t fault_orders_bytes_max = 4096;  ///< text of one request `faults`
 

@@ -133,11 +133,14 @@ void MetricsReport::tell_connections(MetricsText& text) const {
   text.family(families::certificate_not_after);
   if (const std::int64_t end = figures.certificate_not_after; end != INT64_MAX) text.sample(static_cast<double>(end));
   std::array<std::uint64_t, 3> sessions{};
+  std::uint64_t detached = 0;
   constexpr std::size_t at_once = 1024;
   for (std::uint64_t after = 0;;) {
     const auto records = sources_.records(after, at_once);
-    for (const auto& record : records)
+    for (const auto& record : records) {
       if (const auto access = record->session_access()) ++sessions[static_cast<std::size_t>(*access)];
+      if (record->is_detached()) ++detached;
+    }
     if (records.size() < at_once) break;
     after = records.back()->connection_id();
   }
@@ -145,6 +148,13 @@ void MetricsReport::tell_connections(MetricsText& text) const {
   text.sample(sessions[static_cast<std::size_t>(Access::read)], "read");
   text.sample(sessions[static_cast<std::size_t>(Access::write)], "write");
   text.sample(sessions[static_cast<std::size_t>(Access::fork)], "fork");
+  text.family(families::sessions_detached);
+  text.sample(detached);
+  text.family(families::resumes);
+  text.sample(figures.sessions_detached.load(), "detached");
+  text.sample(figures.sessions_resumed.load(), "resumed");
+  text.sample(figures.sessions_expired.load(), "expired");
+  text.sample(figures.resumes_refused.load(), "refused");
   text.family(families::leases_lost);
   text.sample(figures.leases_broken.load(), "broken");
   text.sample(figures.leases_idle.load(), "idle");

@@ -97,6 +97,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                &strangers_,
                &tls_memory_,
                {},
+               &resume_tokens_,
                config_.allow_faults ? &fault_plans_ : nullptr},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
@@ -402,6 +403,11 @@ std::string Server::too_many_connections(std::size_t count) {
          " are kept for its stores; try again later, or raise that limit";
 }
 
+std::size_t Server::connections_with_sockets() {
+  const Lock lock{mutex_};
+  return connections_.size() - std::min<std::size_t>(connections_.size(), resume_tokens_.detached);
+}
+
 std::uint64_t Server::connections_of_peer_max() const noexcept {
   return share_of(config_.limits.connections, config_.limits.peer_percent);
 }
@@ -426,12 +432,10 @@ void Server::make_room(const Peer& peer) {
   const std::uint64_t of_peer_max = share_of(strangers_max, config_.limits.peer_percent);
   for (;;) {
     const Strangers::Counts all = strangers_.counts(), of_peer = strangers_.counts_of(peer);
-    std::uint64_t count = 0;
-    {
-      const Lock lock{mutex_};
-      count = connections_.size() - std::min(connections_.size(), all.going);
-    }
-    const std::uint64_t peers_own = peer.connections - std::min<std::uint64_t>(peer.connections, of_peer.going);
+    const std::uint64_t with_sockets = connections_with_sockets();
+    const std::uint64_t count = with_sockets - std::min<std::uint64_t>(with_sockets, all.going);
+    const std::uint64_t without = of_peer.going + peer.detached;
+    const std::uint64_t peers_own = peer.connections - std::min<std::uint64_t>(peer.connections, without);
     std::uint64_t goes = 0;
     // The newcomer is among those of the peer already.
     if (of_peer.staying >= of_peer_max || peers_own > connections_of_peer_max()) goes = strangers_.choose(&peer);
@@ -448,16 +452,12 @@ void Server::make_room(const Peer& peer) {
 // it: it is refused only where those that are known fill a limit.
 bool Server::accepted(UniqueFd socket, Listener::Origin origin) {
   const std::shared_ptr<Peer> peer = peers_.of(origin.peer);
-  const std::uint64_t count_of_peer = peer->connections;
+  const std::uint64_t count_of_peer = peer->connections - std::min<std::uint64_t>(peer->connections, peer->detached);
   const std::uint64_t id = next_connection_++;
   ++figures_.connections_accepted;
   const auto connection =
       std::make_shared<Connection>(context_, std::move(socket), std::move(origin.address), peer, id);
-  std::size_t count = 0;
-  {
-    const Lock lock{mutex_};
-    count = connections_.size();
-  }
+  const std::size_t count = connections_with_sockets();
   const Strangers::Counts strangers = strangers_.counts(), strangers_of_peer = strangers_.counts_of(*peer);
   const std::uint64_t known_of_peer = count_of_peer - std::min<std::uint64_t>(count_of_peer, strangers_of_peer.all());
   std::optional<proto::Fault> refusal;

@@ -81,6 +81,8 @@ private:
   /// Why there may be no further connection beside `count`, or empty.
   std::string too_many_connections(std::size_t count);
   std::uint64_t connections_of_peer_max() const noexcept;
+  /// Without the sessions whose clients have lost theirs.
+  std::size_t connections_with_sockets();
   /// There may be so many as descriptors and limits.connections allow.
   std::uint64_t connections_max() const noexcept;
   /// For one more stranger, by those of whom others go.
@@ -126,6 +128,7 @@ private:
   ClosedSessions closed_sessions_;
   Peers peers_;
   Strangers strangers_;
+  ResumeTokens resume_tokens_;
   LogLines lines_;
   MemoryShares memory_;
   BufferRoom buffers_;

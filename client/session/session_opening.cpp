@@ -3,16 +3,20 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "client/session/known_image.hpp"
 #include "client/uri/uri_text.hpp"
 #include "client/wire/error_text.hpp"
+#include "client/wire/reconnecting.hpp"
 
 namespace pageserver::client {
 namespace {
 
 constexpr std::chrono::seconds close_timeout{1};
+constexpr std::chrono::milliseconds pause_between_opens{5};
 
 /// The name that the daemon shows to others, for a program that gave none.
 std::string own_name() {
@@ -58,12 +62,13 @@ RemoteOptions checked(RemoteOptions options) {
 }
 
 ConnectionOptions connection_options(const RemoteOptions& options) {
-  return {options.connect_timeout, options.request_timeout, options.poll_us,
-          options.client_name,     options.token_file,      options.token};
+  return {options.connect_timeout, options.request_timeout, options.poll_us,           options.client_name,
+          options.token_file,      options.token,           options.resume.count() > 0};
 }
 
-OpenedSession open_session_on(Connection& connection, const RemoteOptions& options) {
-  connection.name_store(options.store);
+namespace {
+
+OpenedSession open_once(Connection& connection, const RemoteOptions& options, Deadline deadline) {
   proto::OpenRequest message;
   message.access = options.access;
   message.view = options.view;
@@ -71,18 +76,57 @@ OpenedSession open_session_on(Connection& connection, const RemoteOptions& optio
   message.wait_ms = options.access == Access::write ? options.wait_ms : 0;
   message.store = options.store;
   message.session_name = options.name;
-  const auto deadline = deadline_after(deadline_after(connection.opened_at(), options.connect_timeout),
-                                       std::chrono::milliseconds{options.wait_ms});
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
   OpenedSession opened;
+  std::optional<proto::ResumeTicket> ticket;
   connection.call(
       message,
       [&](const proto::OpenAnswer& answer) {
         if (const auto fault = check_pages("open answer", answer.pages))
           throw MemoryError{Errc::protocol_error, error_text(connection.context(), "open", fault->message)};
         opened = {answer.pages, answer.size_bytes_max, answer.version};
+        ticket = answer.resume;
       },
       std::max(left, std::chrono::milliseconds{1}));
+  if (options.resume.count() > 0) {
+    if (!ticket)
+      throw MemoryError{Errc::unsupported,
+                        error_text(connection.context(), "open",
+                                   "the daemon keeps no session whose connection is lost: it is an older one, or has "
+                                   "resume_linger=0; leave out resume=" +
+                                       std::to_string(options.resume.count()))};
+    connection.begin_resumable(
+        {ticket->token, options.store, options.access, options.view, options.publish, options.resume});
+    // The daemon keeps nothing for a client that may not have the token.
+    connection.call(proto::PingRequest{}, [](const proto::PingAnswer&) {});
+  }
+  return opened;
+}
+
+}  // namespace
+
+// With `resume`, a connection that is lost before the session is there is made again: nothing was done over it.
+OpenedSession open_session_on(Connection& connection, const RemoteOptions& options) {
+  connection.name_store(options.store);
+  const auto deadline = deadline_after(deadline_after(connection.opened_at(), options.connect_timeout),
+                                       std::chrono::milliseconds{options.wait_ms});
+  const auto last = std::max(deadline, deadline_after(connection.opened_at(), options.resume));
+  OpenedSession opened;
+  for (bool is_first = true;;) {
+    try {
+      opened = open_once(connection, options, deadline);
+      break;
+    } catch (const MemoryError& error) {
+      const bool lost = error.errc() == Errc::connection_lost && connection.ended() != nullptr;
+      // The daemon may not know yet that the connection before is lost, which has the lease then.
+      const bool met_itself = !is_first && error.errc() == Errc::busy;
+      const bool again = options.resume.count() > 0 && (lost || met_itself) && !connection.is_forked();
+      if (!again || Clock::now() + pause_between_opens >= last) throw;
+    }
+    is_first = false;
+    if (connection.ended() != nullptr) connection.connect_again(last);
+    std::this_thread::sleep_for(pause_between_opens);
+  }
   if (!options.faults.empty()) {
     const proto::FaultsRequest order{proto::FaultsWhat::add, proto::FaultsScope::session, options.faults};
     check_faults_request(connection, order);

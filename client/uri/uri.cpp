@@ -279,6 +279,8 @@ private:
     } else if (key == "tls_name") {
       if (value.empty() || value.size() > 253) fail(item, "is no name", "that of a host, of at most 253 bytes");
       uri_.endpoint.tls_name = std::move(value);
+    } else if (key == "resume") {
+      take_resume(item, value);
     } else if (key == "cache_bytes") {
       const auto size = value == "off" ? std::uint64_t{0} : base::parse_size(value);
       if (!size) fail(item, "is no size", "off, or bytes, or a number with KiB, MiB, GiB, TiB or PiB, such as 64MiB");
@@ -306,6 +308,13 @@ private:
     if (!number)
       fail(item, "is no time to poll", "auto, or microseconds from 0 (off) to " + std::to_string(base::poll_us_max));
     uri_.poll_us = static_cast<std::uint32_t>(*number);
+  }
+
+  void take_resume(std::string_view item, std::string_view value) {
+    constexpr std::uint64_t seconds_max = 86'400;
+    const auto number = base::parse_number(value, seconds_max);
+    if (!number) fail(item, "is no time to resume in", "seconds from 0 (off) to " + std::to_string(seconds_max));
+    uri_.resume = std::chrono::seconds{*number};
   }
 
   void take_socket(std::string_view item, std::string path) {

@@ -29,6 +29,7 @@ struct Uri {
   std::chrono::milliseconds request_timeout{60'000};
   std::optional<std::uint32_t> poll_us;  ///< empty: auto
   std::uint64_t cache_bytes = 0;
+  std::chrono::seconds resume{0};
   std::string token_file;
   std::string faults;  ///< as the protocol has them; not looked at here
   // The text had the key.

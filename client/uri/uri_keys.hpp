@@ -66,6 +66,9 @@ inline constexpr std::array uri_keys{
     UriKey{"cache_bytes", "off|SIZE", form_tcp | form_tls | form_unix,
            "Memory for pages that need not be asked for again, such as 64MiB. A writer with on_flush, and a fork, keep "
            "there what they write until flush. The default is off"},
+    UriKey{"resume", "SECONDS", form_tcp | form_tls | form_unix,
+           "For how long a lost connection is made again, 0 to 86400 seconds; calls take longer meanwhile, and each is "
+           "carried out once. The default is 0: not at all"},
     UriKey{
         "faults", "ORDERS", form_tcp | form_tls | form_unix,
         "For tests: faults that strike this session, such as write:3:no_space,flush:delay=50ms; the daemon has to run "

@@ -52,6 +52,7 @@ std::string milliseconds_text(std::chrono::milliseconds duration) { return std::
 
 Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& options)
     : endpoint_{endpoint},
+      options_{options},
       request_timeout_{options.request_timeout},
       process_{base::process_mark()},
       budget_{base::poll_bound(options.poll_us, storage::usable_processors())} {
@@ -65,6 +66,7 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
 
 Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options)
     : endpoint_{endpoint},
+      options_{options},
       request_timeout_{options.request_timeout},
       process_{base::process_mark()},
       socket_{socket},
@@ -77,7 +79,11 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
 }
 
 // In a child after fork only close(2): it drops the child's reference, and the parent's connection lives on.
-Connection::~Connection() { say_end(); }
+Connection::~Connection() {
+  say_end();
+  // A thread that is not there may have locked what it shares with it.
+  if (is_forked() && resumable_) base::keep_for_ever(resumable_.release());
+}
 
 void Connection::say_end() noexcept {
   if (tls_ != nullptr && socket_.is_open() && !is_forked()) tls_->close();
@@ -88,7 +94,8 @@ void Connection::secure(Deadline deadline) {
 }
 
 void Connection::name_store(std::string_view store) {
-  context_ = endpoint_.uri(store);
+  store_ = store;
+  context_ = endpoint_.uri(store_);
   end_.prepare(Errc::connection_lost,
                error_text(context_, "receive",
                           "no memory for what the daemon said: the session was given up, and requests without an "
@@ -100,7 +107,7 @@ void Connection::hello(Deadline deadline, const ConnectionOptions& options) {
       credentials_for(socket_.get(), is_encrypted(), context_, options.token, options.token_file);
   proto::HelloRequest request;
   request.payload_bytes_max = request_bytes_max + proto::payload_overhead_bytes;
-  request.features = proto::features_all;
+  request.features = proto::features_all | (options.resume ? proto::feature_resume : 0);
   request.client_name =
       options.client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : options.client_name;
   request.client_name = request.client_name.substr(0, proto::name_bytes_max);
@@ -122,7 +129,7 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
     refuse(Errc::protocol_error, "the daemon announced request_bytes_max=" + std::to_string(answer.request_bytes_max) +
                                      " requests_in_flight_max=" + std::to_string(answer.requests_in_flight_max) +
                                      ", expected at least 1 of each");
-  server_.features = answer.features & proto::features_all;
+  server_.features = answer.features & (proto::features_all | proto::feature_resume);
   server_.payload_bytes_max = answer.payload_bytes_max;
   server_.request_bytes_max = std::min(answer.request_bytes_max, request_bytes_max);
   server_.requests_in_flight_max = answer.requests_in_flight_max;
@@ -174,6 +181,15 @@ void Connection::enqueue(proto::Operation operation, Completion completion, std:
   request.cost_bytes = send_.unsealed_bytes() + by_reference.size() + proto::frame_header_bytes + into.size();
   request.timeout = timeout.count() > 0 ? timeout : request_timeout_;
   request.completion = std::move(completion);
+  if (resumable_) {
+    const auto& tail = send_.tail();
+    request.frame.assign(tail.end() - static_cast<std::ptrdiff_t>(send_.unsealed_bytes()), tail.end());
+    request.by_reference = by_reference;
+    send_.unseal();
+    requests_.add(std::move(request));
+    ++counters_.requests;
+    return admit();
+  }
   auto& added = requests_.add(std::move(request));
   try {
     added.end_position = send_.seal(by_reference);
@@ -188,6 +204,7 @@ void Connection::enqueue(proto::Operation operation, Completion completion, std:
 bool Connection::has_room() const { return requests_.has_room(limits()); }
 
 void Connection::send_some() noexcept {
+  if (is_reconnecting()) return;
   // An error is not the end yet: a daemon that closes says why first, and that is still to be read.
   const auto sent = tls_ ? send_.send(*tls_) : send_.send(socket_.get());
   counters_.send_calls += sent.calls;
@@ -214,6 +231,7 @@ std::size_t Connection::guarded(Work work) {
 std::size_t Connection::push() {
   if (is_forked()) check_usable(proto::Operation::close);
   if (ended() != nullptr) return guarded([&] { return deliver_end(); });
+  if (is_reconnecting()) return guarded([&] { return take_reconnected(); });
   admit();
   send_some();
   // Some may be left from a call whose completion threw.
@@ -223,7 +241,7 @@ std::size_t Connection::push() {
 
 std::size_t Connection::advance() {
   const std::size_t completed = push();
-  if (ended() != nullptr) return completed;
+  if (ended() != nullptr || is_reconnecting()) return completed;
   Arrival arrival;
   look_ahead();
   arrival.got = receive_once(false);
@@ -247,10 +265,16 @@ bool Connection::progress(Deadline until, bool until_lost) {
 }
 
 Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) {
-  look_ahead();
   Wait wait;
+  if (is_reconnecting()) {
+    wait.until = until;
+    wait.reconnect_fd = poll_set();
+    wait.wake_fd = wake_fd;
+    return wait;
+  }
+  look_ahead();
   wait.until = std::min(until, requests_.deadline());
-  wait.events = poll_events();
+  wait.events = events_of_socket();
   wait.wake_fd = wake_fd;
   const bool only_receives = (wait.events & POLLOUT) == 0;
   wait.adapts = budget_.is_on() && requests_.in_flight() > 0;
@@ -296,7 +320,7 @@ Connection::Arrival Connection::await(const Wait& wait) {
     } while (Clock::now() < end);
   }
   // A record that has come may have held more than was taken; the socket is quiet then.
-  if (tls_ && tls_->has_unread() && receive(false)) return end_wait();
+  if (wait.reconnect_fd < 0 && tls_ && tls_->has_unread() && receive(false)) return end_wait();
   if (wait.may_block && !tls_ && (wait.until == never || wait.until - began > 2 * blocking_receive_max)) {
     (void)receive(true);
     return end_wait();
@@ -304,9 +328,14 @@ Connection::Arrival Connection::await(const Wait& wait) {
   std::array<pollfd, 2> polled{pollfd{socket_.get(), wait.events, 0}, pollfd{wait.wake_fd, POLLIN, 0}};
   timespec left{};
   if (wait.until != never) left = timespec_until(wait.until);
+  if (wait.reconnect_fd >= 0) polled[0] = {wait.reconnect_fd, POLLIN, 0};
   // Whatever ends it, a signal too, the caller looks at the socket and the clock again.
   (void)::ppoll(polled.data(), wait.wake_fd < 0 ? 1 : 2, wait.until == never ? nullptr : &left, nullptr);
   arrival.woken = wait.wake_fd >= 0 && polled[1].revents != 0;
+  if (wait.reconnect_fd >= 0) {
+    arrival.got.would_block = true;
+    return arrival;
+  }
   (void)receive(false);
   return end_wait();
 }
@@ -316,8 +345,8 @@ std::size_t Connection::take(const Arrival& arrival) {
   counters_.polls_in_vain += arrival.calls_in_vain;
   if (arrival.waited) budget_.record(*arrival.waited);
   return guarded([&] {
-    std::size_t completed = take_received(arrival.got);
-    if (ended() != nullptr) return completed;
+    std::size_t completed = is_reconnecting() ? take_reconnected() : take_received(arrival.got);
+    if (ended() != nullptr || is_reconnecting()) return completed;
     // Answers made room for what waited.
     if (completed > 0) {
       admit();
@@ -329,20 +358,30 @@ std::size_t Connection::take(const Arrival& arrival) {
 }
 
 short Connection::poll_events() const {
+  if (resumable_) {
+    watch();
+    return POLLIN;
+  }
+  return events_of_socket();
+}
+
+short Connection::events_of_socket() const {
   const bool sends = (send_.sendable() > 0 && send_.error() == 0) || (tls_ && tls_->read_wants_write());
   return static_cast<short>(sends ? POLLIN | POLLOUT : POLLIN);
 }
 
 // What is left inside TLS makes no socket readable: it is due now.
 Deadline Connection::next_deadline() const {
-  return tls_ && ended() == nullptr && tls_->has_unread() ? Deadline::min() : requests_.deadline();
+  return tls_ && ended() == nullptr && tls_->has_unread() ? Deadline::min() : request_deadline();
 }
 
 void Connection::check_timeout() {
-  if (Clock::now() < requests_.deadline()) return;
+  if (Clock::now() < request_deadline()) return;
   const auto& oldest = requests_.oldest();
   const auto operation = proto::to_string(oldest.operation);
   const bool sent = oldest.end_position <= send_.sent();
+  // Perhaps it is the connection's fault, but once for a request.
+  if (is_greeted() && come_back(operation, "no answer within " + milliseconds_text(oldest.timeout), true)) return;
   end(Errc::timed_out, operation,
       (sent ? "no answer within " : "the daemon did not take the request within ") + milliseconds_text(oldest.timeout) +
           (is_greeted() ? ": the request may or may not have been applied; see request_timeout in the URI"

@@ -38,7 +38,11 @@ struct ConnectionOptions {
   std::string client_name;  ///< program and version, for the daemon's log; empty: "libpageserver VERSION"
   std::string token_file;   ///< see credentials_for()
   std::string token;
+  bool resume = false;  ///< offer the feature `resume`
 };
+
+class Reconnecting;
+struct ResumableSession;
 
 /// What the daemon announced in its hello.
 struct ServerInfo {
@@ -78,6 +82,22 @@ public:
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
+
+  // Sessions that can be resumed: resumable.cpp. From begin_resumable() on a connection that is lost is made again, and
+  // what it had not answered is answered over the new one. Meanwhile it is neither ended nor lost; requests are taken.
+  /// The session that was opened by the last request. Nothing must be outstanding.
+  void begin_resumable(ResumableSession session);
+  /// Before that: connects and says hello once more, until `deadline`. Nothing must be outstanding.
+  void connect_again(Deadline deadline);
+  /// Opens that session again, all of it up to `mark` being answered. Returns up to where it was carried out. What
+  /// comes behind the daemon's answer is left for the connection that takes this one over. Where the daemon refuses,
+  /// `refusal` says how.
+  std::uint64_t resume(const ResumableSession& session, std::uint64_t mark, proto::Status& refusal);
+  /// Says that the session is over, where all that was submitted has gone out, and waits for nothing: else the daemon
+  /// would keep it. Nothing else may be called then.
+  void leave() noexcept;
+  /// How often a lost connection was made again.
+  std::uint64_t resumptions() const noexcept { return resumptions_; }
 
   const ServerInfo& server() const { return server_; }
   /// When the constructor began.
@@ -181,6 +201,7 @@ public:
     int wake_fd = -1;                      ///< ends the wait when it becomes readable
     base::PollBudget::Duration polling{};  ///< how long to look without sleeping first
     bool may_block = false;                ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
+    int reconnect_fd = -1;                 ///< there is no socket: this one says that there is news of it
     bool adapts = false;                   ///< the poll budget learns from how long this wait takes
     /// For the further waits for the same answer: polling was in vain.
     void only_sleep() {
@@ -205,7 +226,8 @@ public:
   std::size_t take(const Arrival& arrival);
 
   // For a program that waits in a poll(2) of its own, on more than this socket.
-  int socket() const { return socket_.get(); }
+  /// The same one while the connection lives. Of a session that can be resumed it is none of the network.
+  int socket() const { return resumable_ && (socket_.is_open() || reconnecting_) ? poll_set() : socket_.get(); }
   /// The events that the connection waits for now: POLLIN, and POLLOUT while there is something to send.
   short poll_events() const;
   /// When the oldest request times out: advance() must be called then at the latest.
@@ -273,6 +295,7 @@ private:
   bool is_greeted() const { return server_.version != 0; }
   RequestQueue::Limits limits() const { return {server_.requests_in_flight_max, server_.buffered_bytes_max}; }
   void admit() {
+    if (resumable_) return admit_resumable();
     if (const auto position = requests_.admit(limits())) send_.set_limit(*position);
   }
   void send_some() noexcept;
@@ -307,11 +330,31 @@ private:
   std::size_t end_protocol(std::string_view message);
   std::size_t end_of_stream(int error);
 
+  // resumable.cpp
+  struct Resumable;
+  struct DeleteResumable {
+    void operator()(Resumable* resumable) const noexcept;
+  };
+  short events_of_socket() const;
+  int poll_set() const noexcept;
+  void watch() const noexcept;
+  bool is_reconnecting() const noexcept { return reconnecting_; }
+  /// The connection is lost. True: it is made again.
+  bool come_back(const std::string& operation, const std::string& text, bool timed_out = false);
+  std::size_t take_reconnected();
+  std::size_t end_resumable(const MemoryError* error, bool session_is_over);
+  void take_over(Connection& fresh);
+  void admit_resumable();
+  void send_frame(std::uint64_t id);
+  Deadline request_deadline() const { return reconnecting_ ? never : requests_.deadline(); }
+
   const Deadline opened_at_ = Clock::now();
   const Endpoint endpoint_;
+  const ConnectionOptions options_;
   const std::chrono::milliseconds request_timeout_;
   const std::uint64_t process_;
   std::string context_;
+  std::string store_;
   ServerInfo server_;
   UniqueFd socket_;
   std::unique_ptr<TlsChannel> tls_;  ///< null: without
@@ -324,6 +367,12 @@ private:
   CompletionRunner completions_;
   ConnectionEnd end_;
   Counters counters_;
+  std::unique_ptr<Resumable, DeleteResumable> resumable_;  ///< null: the session ends with the connection
+  bool reconnecting_ = false;
+  proto::Status* refusal_ = nullptr;  ///< of an open, where that is asked for
+  bool is_closed_ = false;            ///< a close was answered
+  bool keeps_rest_ = false;           ///< what comes behind the frame in hand is for another connection
+  std::uint64_t resumptions_ = 0;
 };
 
 }  // namespace pageserver::client

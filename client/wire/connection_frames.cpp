@@ -74,7 +74,7 @@ std::size_t Connection::complete_landed() {
 
 std::size_t Connection::handle_frames() {
   std::size_t completed = complete_landed();
-  while (ended() == nullptr && !completions_.has_thrown() && !direct_.has_current()) {
+  while (ended() == nullptr && !completions_.has_thrown() && !direct_.has_current() && !keeps_rest_) {
     const auto bytes = receive_.bytes();
     const auto scan = proto::scan_frame(bytes, frame_limit());
     if (scan.kind == proto::Scan::Kind::broken) return completed + end_protocol(scan.fault.message);
@@ -142,6 +142,7 @@ std::size_t Connection::handle_error(std::uint64_t id, proto::Operation operatio
   proto::ErrorText text;
   if (const auto fault = proto::decode(payload, text)) return end_protocol(fault->message);
   const auto error = error_of(operation, status, text.message);
+  if (operation == proto::Operation::open && refusal_ != nullptr) *refusal_ = status;
   switch (error.errc()) {
     case Errc::connection_lost:
     case Errc::protocol_error:
@@ -179,6 +180,7 @@ std::size_t Connection::complete(std::uint64_t id, const RawAnswer& raw) {
   // All books are closed before the completion runs: it may submit, and it may throw.
   const auto operation = requests_.at(id).operation;
   const auto completion = requests_.finish(id);
+  is_closed_ = is_closed_ || operation == proto::Operation::close;
   ++counters_.answers;
   const auto undecoded = completions_.run(completion, raw);
   if (!undecoded) return 1;
@@ -216,6 +218,7 @@ std::size_t Connection::end_of_stream(int error) {
     text += ": " + std::to_string(requests_.in_flight()) + " unanswered requests may or may not have been applied";
   const auto operation =
       requests_.in_flight() > 0 ? proto::to_string(requests_.oldest().operation) : std::string{"receive"};
+  if (is_greeted() && come_back(operation, text)) return 0;
   end(Errc::connection_lost, operation, text);
   return deliver_end();
 }

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "client/wire/completion.hpp"
 #include "client/wire/deadline.hpp"
@@ -29,6 +30,9 @@ struct PendingRequest {
   std::uint64_t end_position = 0;  // of its frame in the stream of bytes sent
   std::chrono::milliseconds timeout{};
   Completion completion;
+  // Of a session that can be resumed: the frame, which may have to go out once more.
+  std::vector<std::byte> frame;
+  std::span<const std::byte> by_reference;  ///< the rest of it, which is the caller's
 };
 
 /// Threads: one at a time.
@@ -81,12 +85,31 @@ public:
     return position;
   }
 
+  /// As admit(), at most one; its id, or 0.
+  std::uint64_t admit_one(const Limits& limits) {
+    if (admitted_ == requests_.size()) return 0;
+    const auto& next = requests_[admitted_];
+    const bool fits = admitted_ < limits.requests && in_flight_bytes_ + next.cost_bytes <= limits.bytes;
+    if (in_flight_ > 0 && !fits) return 0;
+    if (in_flight_ == 0) oldest_since_ = Clock::now();
+    ++in_flight_;
+    in_flight_bytes_ += next.cost_bytes;
+    return first_id_ + admitted_++;
+  }
+  /// All before it are done.
+  std::uint64_t first_id() const { return first_id_; }
+  /// Those before it were admitted.
+  std::uint64_t admitted_end() const { return first_id_ + admitted_; }
+  /// The oldest request's time begins anew.
+  void restart_clock() { oldest_since_ = Clock::now(); }
+
   /// Admitted and not done, and its frame is among the first `sent` bytes of the stream.
   bool is_in_flight(std::uint64_t id, std::uint64_t sent) const {
     return id >= first_id_ && id - first_id_ < admitted_ && !at(id).done && at(id).end_position <= sent;
   }
   /// One that was added and has not left the line.
   const PendingRequest& at(std::uint64_t id) const { return requests_[static_cast<std::size_t>(id - first_id_)]; }
+  PendingRequest& at(std::uint64_t id) { return requests_[static_cast<std::size_t>(id - first_id_)]; }
   /// The first that is in flight behind `id`, or at all when `id` is 0; 0 when there is none.
   std::uint64_t next_in_flight(std::uint64_t id) const;
 

@@ -38,7 +38,8 @@ enum class SessionState : std::uint8_t {
   opening = 2,   ///< its session is being opened
   in_line = 3,   ///< its session waits for the writer lease
   session = 4,
-  leaving = 5,  ///< it has ended, but for what its peer has not read or a disk has not returned
+  leaving = 5,   ///< it has ended, but for what its peer has not read or a disk has not returned
+  detached = 6,  ///< a session without a connection, whose client may come back for it
 };
 
 /// What its oldest request waits for.

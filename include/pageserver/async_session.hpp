@@ -144,6 +144,7 @@ public:
 
   // For an event loop outside: wait for events() on socket() until next_deadline() at the latest, then poll(). All
   // three change with each call, and starting operations sends nothing by itself: poll() after that, too.
+  // With `resume` the descriptor stays the same while connections come and go, and is none of the network.
   int socket() const noexcept;
   /// As poll(2) takes them: POLLIN, and POLLOUT while there is something to send.
   short events() const;

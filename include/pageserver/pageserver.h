@@ -408,7 +408,8 @@ enum {
   PS_STATE_OPENING = 2,  /* its session is being opened */
   PS_STATE_IN_LINE = 3,  /* its session waits for the writer lease */
   PS_STATE_SESSION = 4,
-  PS_STATE_LEAVING = 5 /* it has ended, but for what its peer has not read or a disk has not returned */
+  PS_STATE_LEAVING = 5, /* it has ended, but for what its peer has not read or a disk has not returned */
+  PS_STATE_DETACHED = 6 /* a session without a connection, whose client may come back for it */
 };
 /* What its oldest request waits for. A later daemon may say more. */
 enum {

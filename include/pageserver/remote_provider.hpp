@@ -42,6 +42,13 @@ struct RemoteOptions {
   std::string token;  ///< the token itself; wins over the file
   /// Memory for a cache of pages, in bytes; 0: none. See RemoteProvider. Less than two pages (131,072) is none either.
   std::uint64_t cache_bytes = 0;
+  /// For how long a lost connection is made again, in seconds; 0: not at all. The daemon keeps the session for its
+  /// `resume_linger`, and carries out each request once: calls take longer, and return what they would have. Past the
+  /// time they throw connection_lost, whose text says which requests are known to be done. A program that is between
+  /// two calls notices nothing, and has to make the next one before the daemon's time is over. The constructor throws
+  /// unsupported where the daemon keeps no sessions. A session that is neither closed nor resumed keeps its lease for
+  /// the daemon's time. See docs/clients.md.
+  std::chrono::seconds resume{0};
   /// Faults that the daemon is to strike this session with, from its first request on, in the text form of
   /// PROTOCOL.md: "write:3:no_space,flush:delay=50ms". For tests: the daemon has to run with --allow-faults, else the
   /// constructor throws unsupported. invalid_argument says what is wrong with the text, and where.
@@ -82,11 +89,11 @@ struct OrderedFault {
 };
 
 /// Speaks the protocol of proto/PROTOCOL.md, blocking. Writes larger than the server's limit, which
-/// atomic_write_bytes() says, are split, each part atomic by itself; so are reads. Never reconnects and never sends
-/// anything twice: after connection_lost, timed_out or protocol_error every call throws that error again, since what
-/// was not answered may or may not have been applied. The same holds in a child after fork(2), whose first call throws
-/// connection_lost saying so. A writer's and a fork's size() and pages() cost no round trip. Every error's text names
-/// server, store and operation.
+/// atomic_write_bytes() says, are split, each part atomic by itself; so are reads. Without `resume` it never
+/// reconnects and never sends anything twice: after connection_lost, timed_out or protocol_error every call throws that
+/// error again, since what was not answered may or may not have been applied. The same holds in a child after fork(2),
+/// whose first call throws connection_lost saying so. A writer's and a fork's size() and pages() cost no round trip.
+/// Every error's text names server, store and operation.
 ///
 /// The cache (`cache_bytes`) keeps pages where nobody else can change what the session sees: for a writer, a pinned
 /// reader and a fork. For a live reader it is off by itself, since its every read sees the newest version. Pages are

@@ -121,6 +121,7 @@ struct Config {
   std::string file;  ///< where it was read from; empty: there is none
   Limits limits;
   std::chrono::milliseconds grace = keys::grace.duration();
+  std::chrono::milliseconds resume_linger = keys::resume_linger.duration();  ///< 0: no session outlives its connection
   std::uint32_t threads = keys::threads.value32();
   std::optional<std::uint32_t> poll_us;  ///< see base::poll_bound(); empty: "auto"
   LogFormat log_format = LogFormat::text;

@@ -388,6 +388,7 @@ std::vector<std::string> read_config(std::string_view text, Config& config) {
     read_log(root, config, faults);
     read_metrics(root, config, faults);
     root.get(keys::grace, config.grace);
+    root.get(keys::resume_linger, config.resume_linger);
     root.get(keys::allow_faults, config.allow_faults);
     root.get(keys::threads, config.threads);
     read_poll(root, config);

@@ -342,6 +342,12 @@ inline constexpr ConfigKey grace{.path = "grace",
                                  .meaning = "how long a stop waits: half of it for clients, the rest for the disk",
                                  .value = 10'000,
                                  .min = 100};
+inline constexpr ConfigKey resume_linger{
+    .path = "resume_linger",
+    .form = Form::duration,
+    .meaning = "how long a session stays whose client has lost its connection and asked to resume it; 0: never",
+    .value = 30'000,
+    .max = 24 * 3'600'000};
 inline constexpr ConfigKey threads{
     .path = "threads",
     .form = Form::whole,
@@ -434,6 +440,7 @@ inline constexpr std::array all{&listen,
                                 &metrics_listen,
                                 &metrics_hosts,
                                 &grace,
+                                &resume_linger,
                                 &threads,
                                 &poll_us,
                                 &log_format,

@@ -42,6 +42,11 @@ public:
     proto::encode_notice(small_, operation, status, message);
     take(status);
   }
+  /// One that was made before.
+  void add_frame(std::span<const std::byte> frame) {
+    out_.append(frame);
+    ++count_;
+  }
   /// An answer with status ok whose payload the caller writes in place. cancel_payload() takes it back.
   std::span<std::byte> payload(const proto::FrameHeader& header, std::uint32_t payload_bytes);
   void cancel_payload(std::uint32_t payload_bytes) {

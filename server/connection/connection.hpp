@@ -34,6 +34,7 @@
 #include "server/connection/host_watch.hpp"
 #include "server/connection/pending.hpp"
 #include "server/connection/record.hpp"
+#include "server/connection/resume_tokens.hpp"
 #include "server/connection/session_hold.hpp"
 #include "server/runtime/buffer_room.hpp"
 #include "server/runtime/log.hpp"
@@ -48,6 +49,8 @@
 namespace pageserver::server {
 
 class Connection;
+class ResumeReply;
+struct HandedOver;
 
 /// The certificate and key of now, for the connections to come. Any thread.
 class TlsInForce {
@@ -93,6 +96,7 @@ struct ServerContext {
   Strangers* strangers = nullptr;
   TlsMemory* tls_memory = nullptr;
   AuditRate audit;
+  ResumeTokens* resume_tokens = nullptr;
   StorePlans* faults = nullptr;  ///< what is ordered for whole stores; null but with --allow-faults
   ClosedSessions* closed_sessions = nullptr;
   /// How many strangers may stay, and by what; set before the first of them comes.
@@ -167,15 +171,33 @@ public:
     std::uint64_t bytes = 0;
     std::int64_t since_ms = 0;
   };
-  IdleBuffers idle_buffers() const noexcept { return {waits_for_buffers_ ? 0 : held_bytes_.load(), held_since_ms_}; }
+  IdleBuffers idle_buffers() const noexcept {
+    // Answers that are kept for a client that may come back stay whatever becomes of the connection.
+    const std::uint64_t held = held_bytes_, kept = kept_bytes_;
+    return {waits_for_buffers_ || held <= kept ? 0 : held - kept, held_since_ms_};
+  }
   /// Any thread: it ends, unless something goes on meanwhile.
   void give_way() noexcept {
     gives_way_ = true;
     nudge();
   }
 
+  /// A client that comes back for its session.
+  struct ResumeRequest {
+    proto::FrameHeader header;
+    std::uint64_t mark = 0;  ///< all up to it are answered
+  };
+  /// What hello agreed on.
+  struct Greeting {
+    bool done = false;
+    std::uint64_t features = 0;
+    std::uint32_t request_bytes_max = 0;
+    std::string client_name;
+  };
+
 private:
   friend struct ConnectionLoop;
+  friend class ResumeReply;
   struct Io;  // Asio's part, so that only connection.cpp compiles it
 
   using Clock = std::chrono::steady_clock;
@@ -385,6 +407,38 @@ private:
   void finish_drip();
   void take_faults(const proto::FrameHeader& header, std::span<const std::byte> payload);
 
+  // resume.cpp: sessions that outlive their connections
+  void take_resume(const proto::FrameHeader& header, const proto::OpenRequest& request);
+  void refuse_resume(proto::Status status, const std::string& text);
+  void hand_over(const std::shared_ptr<Connection>& old);
+  bool can_be_resumed() const noexcept;
+  void fence_for(ResumeReply& reply, std::uint64_t mark);
+  void fence() noexcept;
+  /// For good. False: the session goes on without the socket.
+  bool is_over() noexcept {
+    to_be_detached_ = can_be_resumed();
+    return !to_be_detached_;
+  }
+  void detach();
+  bool ends_detached();
+  void complete_detached();
+  void adopt(HandedOver& over);
+  void answer_resumed();
+  proto::ResumeTicket ticket() const;
+  void repeat_answers();
+  void repeat_answer(std::uint64_t id);
+  void keep_read_answers();
+  Step take_resumable(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void keep_answer(std::size_t before);
+  void keep_group_answer(const proto::FrameHeader& header, std::span<const std::byte> payload, std::size_t before);
+  bool is_acknowledged();
+  bool is_repeating() const noexcept { return hold_.resume != nullptr && hold_.resume->is_repeating(); }
+  std::uint32_t resume_window() const noexcept;
+  void begin_resumable(const proto::FrameHeader& header, const storage::SessionRequest& request);
+  void end_resumable() noexcept;
+  void note_detached(bool detached) noexcept;
+  bool finds_room_beside_detached(const proto::FrameHeader& header);
+
   // session.cpp: the session
   void begin_open();
   void open_session();
@@ -409,12 +463,12 @@ private:
 
   ServerContext& server_;
   std::unique_ptr<const proto::Fault> refusal_;  // why it was not let in, if so
-  const std::string address_;
+  std::string address_;
   const std::shared_ptr<Peer> peer_;
   const Counted counted_;  // one of the peer's connections
   const std::uint64_t id_;
   const std::shared_ptr<ConnectionRecord> record_;
-  const bool is_tcp_;
+  bool is_tcp_;
   UniqueFd socket_;  // until io_ has it, and between two workers
   PostRoom nudging_;
   PostRoom going_on_;
@@ -451,7 +505,10 @@ private:
   };
   std::optional<Waiting> waiting_;
   bool turn_is_over_ = false;
-  bool recheck_input_ = false;                // the input may hold a whole frame
+  bool recheck_input_ = false;  // the input may hold a whole frame
+  bool is_cut_ = false;         // leaving_ by a fault on order, with neither goodbye nor close
+  bool detached_ = false;       // it has a session and no socket
+  bool to_be_detached_ = false;
   bool leaving_ = false;                      // goodbye or close's answer is in the output: send it, then close
   bool kick_taken_ = false;                   // all that it held is let go
   bool unwelcome_ = false;                    // it showed a wrong token, and will be told so
@@ -459,7 +516,8 @@ private:
   std::uint64_t admitted_bytes_ = 0;          // of the frame at the front of the input, which is large
   std::atomic<std::uint64_t> held_bytes_{0};  // charged for buffers
   std::atomic<std::int64_t> held_since_ms_{0};
-  std::uint64_t moved_before_ = 0;  // bytes in and out, when held_since_ms_ was set
+  std::atomic<std::uint64_t> kept_bytes_{0};  // of them, answers for a client that may come back
+  std::uint64_t moved_before_ = 0;            // bytes in and out, when held_since_ms_ was set
   std::atomic<bool> waits_for_buffers_{false};
   std::atomic<bool> gives_way_{false};
   int waits_for_buffers_in_a_row_ = 0;
@@ -469,13 +527,6 @@ private:
   Deadline deadline_;
   HostWatch host_watch_;
 
-  /// What hello agreed on.
-  struct Greeting {
-    bool done = false;
-    std::uint64_t features = 0;
-    std::uint32_t request_bytes_max = 0;
-    std::string client_name;
-  };
   Greeting greeting_;
   Gate gate_;
 
@@ -485,6 +536,8 @@ private:
   std::uint64_t place_in_line_ = 0;
   base::PollBudget poll_budget_;
   std::optional<proto::FrameHeader> close_request_;
+  std::unique_ptr<ResumeRequest> resume_request_;  // that this connection asked for
+  std::unique_ptr<ResumeRequest> resumed_by_;      // its socket is here, and its answer is due
   SessionHold hold_;
 };
 

@@ -37,7 +37,7 @@ private:
 }  // namespace
 
 struct ConnectionLoop {
-  enum class Until : std::uint8_t { readable, writable, woken, next_turn };
+  enum class Until : std::uint8_t { readable, writable, woken, detached, next_turn };
 
   // A timer that is armed for an earlier moment is left alone: it wakes the loop, which then arms it anew. So the
   // deadlines of busy connections, which move with each frame, cost no timer operations.
@@ -89,6 +89,9 @@ struct ConnectionLoop {
       case Until::woken:
         io.sleeper.expires_after(std::chrono::seconds(1));
         return io.sleeper.async_wait(std::move(handler));
+      case Until::detached:
+        io.sleeper.expires_after(std::chrono::hours(24));
+        return io.sleeper.async_wait(std::move(handler));
       // Not deferred: that would wait for the end of what the thread does now, which may get stuck in a disk.
       case Until::next_turn: return asio::post(io.worker.context(), std::move(handler));
     }
@@ -132,6 +135,10 @@ struct ConnectionLoop {
   static std::optional<Until> look_at_pending(const std::shared_ptr<Connection>& self) {
     if (self->pending_.is_done()) return {};
     if (self->go_on_with_fault()) return {};
+    if (self->pending_.what() == Pending::What::acknowledgement && self->is_acknowledged()) {
+      self->pending_.complete_if(Pending::What::acknowledgement);
+      return {};
+    }
     const bool in_line = self->is_in_line();
     if (in_line && (self->server_.stopping || self->deadline_.passed(Deadline::Kind::lease_wait))) {
       self->give_up_place();
@@ -181,6 +188,15 @@ struct ConnectionLoop {
     self->loop_ended(problem);
   }
 
+  // The connection is lost, and the session is not: until somebody comes back for it, or nobody does.
+  static Coroutine stay_detached(std::shared_ptr<Connection> self) {
+    self->detach();
+    while (self->detached_ && !self->ends_detached()) {
+      self->complete_detached();
+      if (self->detached_) co_await wait(self, Until::detached);
+    }
+  }
+
   static Coroutine serve(std::shared_ptr<Connection> self) {
     int in_a_row = 0;
     self->stream_.forget_drained();
@@ -202,6 +218,13 @@ struct ConnectionLoop {
     if (self->refusal_ && !self->leaving_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
     if (self->pending_open_ && self->hold_.use && !self->kicked_) self->begin_open();
     for (;;) {
+      if (std::exchange(self->to_be_detached_, false)) {
+        Coroutine staying = stay_detached(self);
+        co_await staying;
+        if (self->detached_ || self->hold_.resume == nullptr) break;
+        in_a_row = 0;
+      }
+      if (self->resumed_by_) self->answer_resumed();
       if (self->policy_changed_.exchange(false)) self->apply_policy();
       if (self->kicked_) self->leave_kicked();
       if (self->dropped_ && !self->greeting_.done) self->leave_dropped();
@@ -209,20 +232,31 @@ struct ConnectionLoop {
       self->advance();
       self->gather_answers();
       self->send_output();
-      if (self->stream_.is_broken()) break;
+      if (self->stream_.is_broken()) {
+        if (self->is_over()) break;
+        continue;
+      }
       if (!self->stream_.output().empty()) {
         if (self->deadline_.passed(Deadline::Kind::output)) {
           if (self->leaving_ || self->server_.stopping || self->owes_beyond_limit()) {
             self->deadline_missed();
-            break;
+            if (self->is_over()) break;
+            continue;
           }
-          if (self->stream_.is_broken()) break;
+          if (self->stream_.is_broken()) continue;
           self->set_deadline(Deadline::Kind::output, self->server_.config.limits.stall_timeout);
         }
         co_await wait(self, Until::writable);
         continue;
       }
-      if (self->leaving_ || self->move_to_) break;
+      if (self->leaving_ || self->move_to_) {
+        if (self->is_over()) break;
+        continue;
+      }
+      if (self->is_repeating()) {
+        co_await next_turn(self);
+        continue;
+      }
       if (self->pending_.is_any()) {
         if (const auto until = look_at_pending(self)) {
           self->note_waiting();
@@ -242,7 +276,10 @@ struct ConnectionLoop {
       }
       const bool more_in_hand = self->recheck_input_ && !self->stream_.input().empty();
       if (!more_in_hand) {
-        if (self->stream_.is_at_end()) break;
+        if (self->stream_.is_at_end()) {
+          if (self->is_over()) break;
+          continue;
+        }
         if (self->server_.stopping) {
           self->receive_before_stop();
           continue;

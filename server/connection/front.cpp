@@ -78,7 +78,8 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     return Step::taken;
   }
   const Limits& limits = server_.config.limits;
-  greeting_.features = request.features & proto::features_all;
+  greeting_.features = request.features & (proto::features_all | proto::feature_resume);
+  if (server_.config.resume_linger.count() == 0) greeting_.features &= ~proto::feature_resume;
   if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;
   if (!admit(request)) return Step::taken;
   if (stream_.tls() != nullptr) {
@@ -210,7 +211,13 @@ void Connection::take_remove(const FrameHeader& header, Payload payload) {
 void Connection::take_open(const FrameHeader& header, Payload payload) {
   proto::OpenRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  const bool resumes = request.resume_token != proto::ResumeToken{};
+  if (resumes && (greeting_.features & proto::feature_resume) == 0)
+    return answers().error(header.request_id, header.operation, Status::protocol_error,
+                           "open request has a resume_token, and the feature resume was not agreed on");
   if (!allows(header, request.store, request.access)) return;
+  if (resumes) return take_resume(header, request);
+  if (!finds_room_beside_detached(header)) return;
   gate_.enter(request.store, request.access);
   pending_open_ = std::make_unique<PendingOpen>();
   PendingOpen& open = *pending_open_;

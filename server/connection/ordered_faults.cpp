@@ -67,19 +67,21 @@ Connection::Step Connection::take_with_faults(const FrameHeader& header, Payload
     pending_.begin(Pending::What::fault);
     return Step::not_taken;
   }
+  const std::size_t before = answers().size();
   if (take_instead(header, strike)) {
+    keep_answer(before);
     faults.strike.reset();
     return Step::taken;
   }
-  const std::size_t before = answers().size();
   const bool closes = header.operation == Operation::close;
   const bool kills = strike.action == FaultAction::kill_after;
   // It may have to wait for room: the frame comes again then, and is still struck.
   if (carry_out(header, payload) == Step::not_taken) return Step::not_taken;
   if (closes) {  // and with the session what was ordered for it
     if (kills) kill_daemon();
-  } else if (!pending_.is_any()) {
-    finish_strike(before);
+  } else {
+    keep_answer(before);
+    if (!pending_.is_any()) finish_strike(before);
   }
   return Step::taken;
 }
@@ -124,7 +126,7 @@ bool Connection::take_instead(const FrameHeader& header, Strike& strike) {
 }
 
 void Connection::leave_by_fault(const Strike& strike) {
-  leaving_ = true;
+  leaving_ = is_cut_ = true;
   record_->state.set(proto::SessionState::leaving);
   reason_ = "cut by " + ordered(strike);
 }

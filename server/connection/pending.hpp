@@ -15,7 +15,7 @@ namespace pageserver::server {
 /// Threads: that of the connection.
 class Pending {
 public:
-  enum class What : std::uint8_t { nothing, admin, session, flush, room, kick, refusal, fault, drip };
+  enum class What : std::uint8_t { nothing, admin, session, flush, room, kick, refusal, fault, drip, acknowledgement };
 
   /// `shown` says what is pending, to other threads.
   explicit Pending(Tally& shown) noexcept : shown_{shown} {}

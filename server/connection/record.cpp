@@ -66,6 +66,21 @@ void ConnectionRecord::opened(storage::StoreSession& session, std::int64_t now_m
   state.set(SessionState::session);
 }
 
+void ConnectionRecord::detached() noexcept {
+  state.set(SessionState::detached);
+  unsent_bytes.set(std::uint64_t{0});
+  in_hand.set(std::uint64_t{0});
+}
+
+void ConnectionRecord::resumed(std::string address, std::string client_name) noexcept {
+  {
+    const Lock lock{mutex_};
+    address_.swap(address);
+    client_name_.swap(client_name);
+  }
+  state.set(SessionState::session);
+}
+
 void ConnectionRecord::left(SessionState now) noexcept {
   {
     const Lock lock{mutex_};
@@ -91,7 +106,8 @@ void ConnectionRecord::revoke(const std::string& reason) {
 }
 
 std::optional<Access> ConnectionRecord::session_access() const {
-  if (static_cast<SessionState>(state.get()) != SessionState::session) return std::nullopt;
+  const auto now = static_cast<SessionState>(state.get());
+  if (now != SessionState::session && now != SessionState::detached) return std::nullopt;
   const Lock lock{mutex_};
   return access_;
 }
@@ -120,6 +136,7 @@ DescribedConnection ConnectionRecord::describe(std::int64_t now_ms) const {
     described.store = store_;
     described.session_name = session_name_;
     described.client_name = client_name_;
+    described.address = address_;
     entry.access = access_;
     entry.view = view_;
     entry.publish = publish_;
@@ -130,7 +147,6 @@ DescribedConnection ConnectionRecord::describe(std::int64_t now_ms) const {
   entry.peer_known = peer_.known;
   entry.peer_uid = peer_.uid;
   entry.peer_pid = peer_.pid;
-  entry.address = address_;
   entry.connection_id = connection_id_;
   entry.session_id = session_id;
   entry.connected_ms = since(now_ms, static_cast<std::uint64_t>(connected_ms_));
@@ -159,7 +175,8 @@ DescribedConnection ConnectionRecord::describe(std::int64_t now_ms) const {
     case Pending::What::kick:
     case Pending::What::refusal:
     case Pending::What::fault:
-    case Pending::What::drip: break;
+    case Pending::What::drip:
+    case Pending::What::acknowledgement: break;
   }
   if (in_hand_now != 0 && quiet_ms >= stuck_ms_min) entry.waits_for = WaitsFor::disk;
   if (waits_for_turn) entry.waits_for = WaitsFor::turn;

@@ -31,11 +31,13 @@ struct DescribedConnection {
   std::string store;
   std::string session_name;
   std::string client_name;
+  std::string address;
   /// Once the texts stay where they are.
   const proto::SessionEntry& finished() noexcept {
     entry.store = store;
     entry.session_name = session_name;
     entry.client_name = client_name;
+    entry.address = address;
     return entry;
   }
 };
@@ -43,12 +45,11 @@ struct DescribedConnection {
 class ConnectionRecord {
 public:
   ConnectionRecord(std::uint64_t connection_id, std::string address, const PeerProcess& peer, std::int64_t now_ms)
-      : connection_id_(connection_id), address_(std::move(address)), peer_(peer), connected_ms_(now_ms) {
+      : connection_id_(connection_id), peer_(peer), connected_ms_(now_ms), address_(std::move(address)) {
     last_request_ms.set(now_ms);
   }
 
   std::uint64_t connection_id() const noexcept { return connection_id_; }
-  const std::string& address() const noexcept { return address_; }
   const PeerProcess& peer() const noexcept { return peer_; }
 
   // What the connection notes, in its turn; times by base::monotonic_ms().
@@ -77,6 +78,10 @@ public:
                Publish publish, std::int64_t now_ms);
   /// Until left() has returned, `session` lives.
   void opened(storage::StoreSession& session, std::int64_t now_ms) noexcept;
+  /// Its connection is lost, and the session stays.
+  void detached() noexcept;
+  /// It has a connection again, from this address.
+  void resumed(std::string address, std::string client_name) noexcept;
   /// There is no session any more, whatever `state` is now.
   void left(proto::SessionState now) noexcept;
 
@@ -87,6 +92,10 @@ public:
   /// From any thread: of the session that it has, or had last.
   std::pair<Access, View> last_kind() const;
   /// From any thread.
+  bool is_detached() const noexcept {
+    return static_cast<proto::SessionState>(state.get()) == proto::SessionState::detached;
+  }
+  /// From any thread.
   bool has_lease() const noexcept { return epoch != 0 && !lease_lost; }
   /// From any thread.
   bool is_on(std::string_view store) const;
@@ -96,10 +105,10 @@ public:
 
 private:
   const std::uint64_t connection_id_;
-  const std::string address_;
   const PeerProcess peer_;
   const std::int64_t connected_ms_;
   mutable Mutex mutex_;
+  std::string address_ PAGESERVER_GUARDED_BY(mutex_);
   std::string client_name_ PAGESERVER_GUARDED_BY(mutex_);
   std::string store_ PAGESERVER_GUARDED_BY(mutex_);
   std::string session_name_ PAGESERVER_GUARDED_BY(mutex_);

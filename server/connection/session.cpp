@@ -186,6 +186,10 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   answer.version = hold_.session->opened().version;
   answer.pages = hold_.session->opened().pages;
   answer.size_bytes_max = hold_.use->host().settings().size_bytes_max;
+  if ((greeting_.features & proto::feature_resume) != 0) {
+    begin_resumable(pending_open_->header, request);
+    answer.resume = ticket();
+  }
   answers().add(pending_open_->header.request_id, answer);
   server_.lines.info(peer_, "session open",
                      {{"session", hold_.id},
@@ -213,6 +217,7 @@ void Connection::watch_lease() {
       self->post([text = std::string(reason.what())](Connection& connection) {
         if (connection.hold_.session == nullptr) return;
         connection.hold_.lease_notice = text;
+        if (connection.hold_.resume != nullptr) connection.hold_.lost_lease = text;
         connection.wake();
       });
     } catch (const std::bad_alloc&) {
@@ -284,9 +289,16 @@ std::function<void()> Connection::room_callback() {
 
 bool Connection::take_into_group(const proto::Scan& scan) {
   WriteGroup& group = WriteGroup::of_this_thread();
+  proto::FrameHeader header = scan.header;
+  if (hold_.resume != nullptr) {
+    if (hold_.resume->place_of(header.request_id, header.reserved, group.size()) != Resumption::Place::next ||
+        hold_.resume->kept_bytes() != 0)
+      return false;
+    header.reserved = 0;
+  }
   if (hold_.session == nullptr || scan.header.operation != Operation::write || hold_.faults != nullptr ||
       scan.payload.size() > group_payload_bytes_max || !gate_.may(Operation::write) ||
-      proto::check_request_header(scan.header))
+      proto::check_request_header(header))
     return false;
   if (group.full() || answers().count() + group.size() >= server_.config.limits.requests_in_flight) return false;
   proto::WriteRequest request;
@@ -301,6 +313,7 @@ std::size_t Connection::publish_group(RequestRow& row) {
   bool together = false;
   try {
     if (group.size() > 1 && hold_.session->may_write(room_callback())) {
+      if (hold_.resume != nullptr) keep_read_answers();
       // First, or what is published might find no room for its answers.
       answers().reserve(group.size() * write_answer_bytes);
       together = hold_.session->write_together(group.writes());
@@ -311,10 +324,13 @@ std::size_t Connection::publish_group(RequestRow& row) {
   for (std::size_t i = 0; i < group.size(); ++i) {
     const WriteGroup::Frame& frame = group.frames()[i];
     if (together) {
+      const std::size_t before = answers().size();
       answers().add(frame.header.request_id, proto::WriteAnswer{});
+      if (hold_.resume != nullptr) keep_group_answer(frame.header, frame.payload, before);
       record_->counters.bytes_written.add(group.writes()[i].data.size());
       record_->counters.requests.add(1);
-    } else if (take_session(frame.header, frame.payload) == Step::not_taken) {
+    } else if ((hold_.resume != nullptr ? take_resumable(frame.header, frame.payload)
+                                        : take_session(frame.header, frame.payload)) == Step::not_taken) {
       recheck_input_ = true;
       if (!waiting_) waiting_ = Waiting{Operation::write, now_};
       break;
@@ -347,6 +363,8 @@ void Connection::begin_flush(const FrameHeader& header) {
       self->complete(number, [connection = self.get(), header, error = std::move(error), version] {
         const std::size_t before = connection->answers().size();
         answer_flush(header, error, version, connection->answers(), connection->hold_.failed_change);
+        if (connection->hold_.resume != nullptr)
+          connection->hold_.resume->answered(connection->answers().out().bytes().subspan(before));
         connection->finish_strike(before);
       });
     });
@@ -386,6 +404,7 @@ void Connection::end_session() {
   if (pending_.what() == Pending::What::session) give_up_place();
   pending_.clear();
   hold_.faults.reset();
+  end_resumable();
   record_->left(proto::SessionState::leaving);
   if (pending_open_) pending_open_->place_in_line.reset();
   if (hold_.session != nullptr) {

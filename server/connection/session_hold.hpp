@@ -8,6 +8,7 @@
 
 #include "server/connection/dispatch.hpp"
 #include "server/connection/fault_plan.hpp"
+#include "server/connection/resumption.hpp"
 #include "server/stores/catalog.hpp"
 
 namespace pageserver::server {
@@ -24,6 +25,8 @@ struct SessionHold {
   std::string lease_notice;    ///< to be sent, unless empty: the lease was lost
   std::optional<FailedChange> failed_change;
   std::unique_ptr<SessionFaults> faults;  ///< null but in a daemon with --allow-faults
+  std::unique_ptr<Resumption> resume;     ///< null unless it outlives its connection
+  std::string lost_lease;                 ///< the text of the notice, where it is to be told again
   std::chrono::steady_clock::time_point start;
 };
 

@@ -66,8 +66,13 @@ void Connection::forget_batch() noexcept {
 
 // A step of everything that needs no more bytes: completions, notices, frames that are here.
 void Connection::advance() {
+  if (hold_.resume != nullptr && hold_.resume->is_repeating()) [[unlikely]] {
+    if (stream_.output().empty()) repeat_answers();
+    if (hold_.resume->is_repeating()) return;
+  }
   if (pending_.is_done()) {
-    const bool is_taken = pending_.what() != Pending::What::room && pending_.what() != Pending::What::fault;
+    const bool is_taken = pending_.what() != Pending::What::room && pending_.what() != Pending::What::fault &&
+                          pending_.what() != Pending::What::acknowledgement;
     const std::function<void()> task = pending_.take();
     clear_deadline();
     record_->in_flight.set(std::uint64_t{0});
@@ -145,7 +150,7 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   record_->in_hand.set(std::uint64_t{1});
   if (hold_.session) hold_.session->note_request(now_ms);
   while (taken + ahead < bytes.size()) {
-    if (pending_.is_any() || leaving_ || move_to_ || output_full() ||
+    if (pending_.is_any() || leaving_ || move_to_ || output_full() || is_repeating() ||
         (ahead == 0 && turn_ends(std::exchange(is_first, false) ? now_ : Clock::now()))) {
       recheck_input_ = true;
       break;
@@ -213,7 +218,8 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
 // The last request of the row may have no answer yet, or never get one. One that waits for room is not in the row.
 void Connection::note_waiting_request(RequestRow& row) noexcept {
   const bool is_answered = !pending_.is_any() && !move_to_ && greeting_.done;
-  if ((is_answered && !waiting_) || pending_.what() == Pending::What::room || pending_.what() == Pending::What::fault)
+  if ((is_answered && !waiting_) || pending_.what() == Pending::What::room || pending_.what() == Pending::What::fault ||
+      pending_.what() == Pending::What::acknowledgement)
     return;
   const proto::Operation operation = row.forget_last();
   if (!waiting_) waiting_ = Waiting{operation, now_};
@@ -228,6 +234,7 @@ void Connection::waited() noexcept {
 
 Connection::Step Connection::take_frame(const proto::Scan& scan) {
   if (!greeting_.done) return take_hello(scan.header, scan.payload);
+  if (hold_.resume != nullptr) return take_resumable(scan.header, scan.payload);
   if (const std::optional<proto::Fault> fault = proto::check_request_header(scan.header)) {
     answers().error(scan.header, *fault);
     if (hold_.session) note_answer(scan.header, fault->status, hold_.failed_change);
@@ -238,7 +245,9 @@ Connection::Step Connection::take_frame(const proto::Scan& scan) {
 
 void Connection::settle_buffers() noexcept {
   const std::uint64_t input = std::max<std::uint64_t>(stream_.input().filled(), admitted_bytes_);
-  const std::uint64_t bytes = input + stream_.output().filled();
+  const std::uint64_t kept = hold_.resume == nullptr ? 0 : hold_.resume->kept_bytes();
+  if (hold_.resume != nullptr) kept_bytes_.store(kept, std::memory_order_relaxed);
+  const std::uint64_t bytes = input + stream_.output().filled() + kept;
   const std::uint64_t charged = bytes > BufferRoom::free_bytes ? bytes - BufferRoom::free_bytes : 0;
   const std::uint64_t before = held_bytes_.load(std::memory_order_relaxed);
   if (charged == 0 && before == 0) return;
@@ -297,6 +306,10 @@ void Connection::make_way() {
   const std::string text = "others need room for their requests, and this connection keeps " +
                            std::to_string(held_bytes_.load()) + " bytes and does not go on; the buffers of all have " +
                            share.text();
+  if (hold_.resume != nullptr) {  // it comes back
+    reason_ = text;
+    return stream_.fail();
+  }
   if (stream_.output().empty()) return say_goodbye(proto::Status::limit_exceeded, text);
   ++server_.figures.refused_unread;
   stream_.fail();
@@ -456,9 +469,10 @@ void Connection::deadline_missed() {
       return say_goodbye(proto::Status::timed_out, "no hello within limits.hello_timeout=" +
                                                        std::to_string(limits.hello_timeout.count()) + " ms");
     case Deadline::Kind::input:
-      return say_goodbye(proto::Status::timed_out,
-                         "the middle of a frame and no progress within limits.stall_timeout=" +
-                             std::to_string(limits.stall_timeout.count()) + " ms");
+      reason_ = "the middle of a frame and no progress within limits.stall_timeout=" +
+                std::to_string(limits.stall_timeout.count()) + " ms";
+      if (hold_.resume != nullptr) return stream_.fail();  // it comes back
+      return say_goodbye(proto::Status::timed_out, std::string(reason_));
     case Deadline::Kind::output:
       if (kick_taken_) return;
       ++server_.figures.refused_unread;
@@ -474,6 +488,7 @@ void Connection::deadline_missed() {
     case Deadline::Kind::lease_wait:
     case Deadline::Kind::kick:
     case Deadline::Kind::fault:
+    case Deadline::Kind::linger:
     case Deadline::Kind::peer_close: return;
   }
 }

@@ -62,6 +62,14 @@ inline constexpr Family certificate_not_after{
     "pageserver_certificate_not_after_timestamp_seconds", FamilyKind::gauge,
     "when the certificate that the daemon shows, or one of its chain, ends, in seconds since 1970; only with tls"};
 inline constexpr Family sessions{"pageserver_sessions", FamilyKind::gauge, "open sessions, by access", "access"};
+inline constexpr Family sessions_detached{
+    "pageserver_sessions_detached", FamilyKind::gauge,
+    "sessions without a connection, which are kept for resume_linger since their clients may come back"};
+inline constexpr Family resumes{
+    "pageserver_resumes_total", FamilyKind::counter,
+    "what became of sessions that can be resumed, by outcome: detached (the connection was lost), resumed, expired "
+    "(nobody came back for it), refused (a token that is not known, or not the client's)",
+    "outcome"};
 inline constexpr Family leases_lost{
     "pageserver_leases_lost_total", FamilyKind::counter,
     "writer leases that were taken, by reason: broken (by a client), idle (limits.lease_idle_max), kicked", "reason"};
@@ -159,6 +167,8 @@ inline constexpr std::array all{&build_info,
                                 &certificate_not_taken,
                                 &certificate_not_after,
                                 &sessions,
+                                &sessions_detached,
+                                &resumes,
                                 &leases_lost,
                                 &snapshots_given_up,
                                 &log_sync_duration,

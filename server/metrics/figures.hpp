@@ -27,6 +27,10 @@ struct Figures {
   Counter leases_broken{0};
   Counter leases_idle{0};
   Counter leases_kicked{0};
+  Counter sessions_detached{0};  ///< how often one was
+  Counter sessions_resumed{0};
+  Counter sessions_expired{0};  ///< nobody came back for them
+  Counter resumes_refused{0};
   Counter snapshots_given_up{0};
   Counter sync_failures{0};
   Counter checkpoint_failures{0};

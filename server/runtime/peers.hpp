@@ -49,6 +49,7 @@ public:
   const std::string& name() const noexcept { return name_; }
 
   std::atomic<std::uint64_t> connections{0};
+  std::atomic<std::uint64_t> detached{0};        ///< of them, sessions without a socket
   std::atomic<std::uint64_t> stores{0};          ///< of a directory, open since one of its sessions wanted them
   std::atomic<std::uint64_t> fork_bytes{0};      ///< private bytes of its forks
   std::atomic<std::uint64_t> buffered_bytes{0};  ///< see BufferRoom

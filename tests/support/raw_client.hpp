@@ -148,6 +148,16 @@ public:
     return next_id_++;
   }
 
+  /// As send(), of a session that can be resumed: with this id, and so many directly before it not answered.
+  template <class Request>
+  void send_as(std::uint64_t id, std::uint16_t unanswered, const Request& request) {
+    proto::Bytes bytes;
+    proto::encode(bytes, id, request);
+    bytes[22] = static_cast<std::byte>(unanswered & 0xff);
+    bytes[23] = static_cast<std::byte>(unanswered >> 8);
+    send_bytes(bytes);
+  }
+
   /// The next frame, or nothing when the peer closed (orderly or not) at a frame's border.
   std::optional<Frame> receive(std::chrono::milliseconds limit = patience) {
     const auto deadline = std::chrono::steady_clock::now() + limit;
@@ -199,10 +209,10 @@ public:
     }
   }
 
-  proto::HelloAnswer hello(std::string_view name = "raw") {
+  proto::HelloAnswer hello(std::string_view name = "raw", std::uint64_t features = proto::features_all) {
     proto::HelloRequest request;
     request.payload_bytes_max = 64u << 20;
-    request.features = proto::features_all;
+    request.features = features;
     request.client_name = name;
     Frame frame = call(request);
     auto answer = frame.as<proto::HelloAnswer>();

@@ -76,6 +76,7 @@ std::string doing_text(const SessionReport& report) {
     case SessionState::in_line: add("in line, place " + std::to_string(report.place_in_line)); break;
     case SessionState::session: break;
     case SessionState::leaving: add("leaving"); break;
+    case SessionState::detached: add("detached, its client may come back"); break;
     default: add(to_string(report.state));
   }
   if (report.has_lease) add("has the lease");

@@ -148,6 +148,15 @@ impl Options {
                 ))
             }
         };
+        if parsed.resume_seconds != 0 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "open \"{}\": this crate does not resume sessions; leave out \"resume={}\", or use the library of C++, C or Python",
+                    text, parsed.resume_seconds
+                ),
+            ));
+        }
         let mut options = Options::new(endpoint, &parsed.store);
         options.access = parsed.access;
         options.view = parsed.view;

@@ -53,10 +53,13 @@ pub(crate) struct Uri {
     pub request_timeout: Duration,
     pub poll_us: Option<u32>,
     pub cache_bytes: u64,
+    pub resume_seconds: u64,
     pub faults: String,
     pub token_file: PathBuf,
     pub tls: TlsOptions,
 }
+
+const RESUME_SECONDS_MAX: u64 = 86_400;
 
 /// Fails with `invalid_argument`, quoting the wrong part and saying what is expected there. `default_access` holds
 /// where the text has no `access=`.
@@ -82,6 +85,7 @@ pub(crate) fn parse(text: &str, default_access: Access, target: Target) -> Resul
             request_timeout: Duration::from_secs(60),
             poll_us: None,
             cache_bytes: 0,
+            resume_seconds: 0,
             faults: String::new(),
             token_file: PathBuf::new(),
             tls: TlsOptions::default(),
@@ -331,15 +335,15 @@ impl<'a> Parser<'a> {
             (_, Scheme::Store) => "access, view, publish, wait_ms, name",
             (_, Scheme::Tls) => {
                 "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, faults, tls_ca, tls_certificate, tls_key, tls_name"
+                 cache_bytes, resume, faults, tls_ca, tls_certificate, tls_key, tls_name"
             }
             (_, Scheme::Tcp) => {
                 "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, faults"
+                 cache_bytes, resume, faults"
             }
             _ => {
                 "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, faults"
+                 cache_bytes, resume, faults"
             }
         }
     }
@@ -429,6 +433,13 @@ impl<'a> Parser<'a> {
                 None => {
                     let expected = format!("auto, or microseconds from 0 (off) to {}", POLL_US_MAX);
                     return self.fail(item, "is no time to poll", &expected);
+                }
+            },
+            "resume" => match parse_number(&value, RESUME_SECONDS_MAX) {
+                Some(seconds) => self.uri.resume_seconds = seconds,
+                None => {
+                    let expected = format!("seconds from 0 (off) to {}", RESUME_SECONDS_MAX);
+                    return self.fail(item, "is no time to resume in", &expected);
                 }
             },
             "cache_bytes" if value == "off" => self.uri.cache_bytes = 0,

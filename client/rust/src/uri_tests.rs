@@ -39,6 +39,7 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
     add("request_ms", uri.request_timeout.as_millis().to_string());
     add("poll_us", uri.poll_us.map_or("auto".into(), |us| us.to_string()));
     add("cache_bytes", uri.cache_bytes.to_string());
+    add("resume", uri.resume_seconds.to_string());
     add("faults", uri.faults.clone());
     if matches!(uri.scheme, Scheme::Tcp | Scheme::Tls) {
         add("port", uri.port.to_string());
@@ -80,6 +81,7 @@ fn each_uri_of_the_shared_table_has_the_values_that_stand_beside_it() {
             ("wait_ms", "0"),
             ("poll_us", "auto"),
             ("cache_bytes", "0"),
+            ("resume", "0"),
             ("connect_ms", "10000"),
             ("request_ms", "60000"),
         ];

@@ -94,7 +94,8 @@ TEST_CASE("a payload cut at any length is a protocol error that names its number
       INFO(name_of(entry) << " of " << whole.size() << " bytes cut to " << length);
       const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
       const Decoded fault = decode_copy(cut, message);
-      if (takes_any_length<Message> || (std::is_same_v<Message, WriteRequest> && length >= 8)) {
+      const bool is_whole = std::is_same_v<Message, OpenAnswer> && length == 48;  // without a resume ticket
+      if (takes_any_length<Message> || is_whole || (std::is_same_v<Message, WriteRequest> && length >= 8)) {
         REQUIRE(!fault);
         continue;
       }

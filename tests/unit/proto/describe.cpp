@@ -67,6 +67,12 @@ public:
         .number(prefix + "store_calls_stuck", value.store_calls_stuck)
         .number(prefix + "stuck_ms", value.stuck_ms);
   }
+  Writer& ticket(const std::optional<ResumeTicket>& value) {
+    if (!value) return line("resume", "absent");
+    return bytes("resume.token", std::as_bytes(std::span(value->token)))
+        .number("resume.executed", value->executed)
+        .number("resume.linger_ms", value->linger_ms);
+  }
   Writer& load(const std::string& key, const std::optional<Load>& value) {
     return value ? load(key + ".", *value) : line(key, "absent");
   }
@@ -177,6 +183,8 @@ Lines describe(const OpenRequest& m) {
       .choice("view", m.view)
       .choice("publish", m.publish)
       .number("wait_ms", m.wait_ms)
+      .bytes("resume_token", std::as_bytes(std::span(m.resume_token)))
+      .number("last_request_id", m.last_request_id)
       .text("store", m.store)
       .text("session_name", m.session_name)
       .take();
@@ -189,6 +197,7 @@ Lines describe(const OpenAnswer& m) {
       .number("pages", m.pages)
       .version(m.version)
       .number("size_bytes_max", m.size_bytes_max)
+      .ticket(m.resume)
       .take();
 }
 

@@ -117,8 +117,26 @@ void RandomMessages::fill(OpenRequest& m) {
   m.view = m.access == Access::read && coin() ? View::pinned : View::live;
   m.publish = m.access == Access::write && coin() ? Publish::on_flush : Publish::on_write;
   m.wait_ms = small<std::uint32_t>();
+  m.resume_token = {};
+  m.last_request_id = 0;
+  if (coin()) {
+    m.resume_token = resume_token();
+    m.last_request_id = number();
+  }
   m.store = store_name();
   m.session_name = text(name_bytes_max);
+}
+
+ResumeToken RandomMessages::resume_token() {
+  ResumeToken token;
+  for (std::uint8_t& byte : token) byte = static_cast<std::uint8_t>(below(256));
+  token[0] |= 1;  // zeros are none
+  return token;
+}
+
+void RandomMessages::fill(OpenAnswer& m) {
+  m = {number(), number(), version(), number(), number(), {}};
+  if (coin()) m.resume = ResumeTicket{resume_token(), number(), small<std::uint32_t>()};
 }
 
 void RandomMessages::fill(RefreshAnswer& m) {

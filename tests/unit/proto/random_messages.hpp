@@ -23,7 +23,7 @@ public:
   void fill(CreateRequest& m) { m = {store_name(), number()}; }
   void fill(RemoveRequest& m) { m.store = store_name(); }
   void fill(OpenRequest& m);
-  void fill(OpenAnswer& m) { m = {number(), number(), version(), number(), number()}; }
+  void fill(OpenAnswer& m);
   void fill(SizeAnswer& m) { m = {number(), version()}; }
   void fill(GrowRequest& m) { m.new_pages = number(); }
   void fill(GrowAnswer& m) { m.previous_pages = number(); }
@@ -68,6 +68,7 @@ public:
   std::span<const std::byte> bytes(std::size_t bytes_max);
 
 private:
+  ResumeToken resume_token();
   template <class Number>
   Number small() {
     return static_cast<Number>(number());

@@ -5,7 +5,7 @@ from typing import Any, List, NamedTuple, Optional
 _ACCESS = {1: "read", 2: "write", 3: "fork"}
 _VIEW = {1: "live", 2: "pinned"}
 _PUBLISH = {1: "on_write", 2: "on_flush"}
-_STATE = dict(enumerate(("greeting", "front", "opening", "in_line", "session", "leaving")))
+_STATE = dict(enumerate(("greeting", "front", "opening", "in_line", "session", "leaving", "detached")))
 _WAITS_FOR = dict(enumerate(("nothing", "directory", "store", "lease", "flush", "room", "disk", "turn")))
 
 
@@ -162,7 +162,7 @@ class SessionReport:
     """A connection to a daemon, and the session that it has or waits for. What is about a session is 0 or empty without
     one. Times are in milliseconds."""
 
-    state: str  # greeting, front, opening, in_line, session, leaving
+    state: str  # greeting, front, opening, in_line, session, leaving, detached
     waits_for: str  # nothing, directory, store, lease, flush, room, disk, turn
     access: str
     view: str

@@ -103,6 +103,12 @@ numbered! { Status, "status",
     PERMISSION_DENIED = 16, "permission_denied";
     DAMAGED = 17, "damaged";
     KICKED = 18, "kicked";
+    TOKEN_UNKNOWN = 19, "token_unknown";
+    TOKEN_EXPIRED = 20, "token_expired";
+    TOKEN_FOREIGN = 21, "token_foreign";
+    IDENTITY_DIFFERS = 22, "identity_differs";
+    REQUEST_DIFFERS = 23, "request_differs";
+    OUTSIDE_WINDOW = 24, "outside_window";
 }
 
 impl Status {
@@ -119,7 +125,13 @@ impl Status {
             Status::NOT_FOUND => ErrorKind::NotFound,
             Status::ALREADY_EXISTS => ErrorKind::AlreadyExists,
             Status::PROTOCOL_ERROR => ErrorKind::ProtocolError,
-            Status::STOPPING | Status::KICKED => ErrorKind::ConnectionLost,
+            Status::STOPPING
+            | Status::KICKED
+            | Status::TOKEN_UNKNOWN
+            | Status::TOKEN_EXPIRED
+            | Status::TOKEN_FOREIGN
+            | Status::IDENTITY_DIFFERS => ErrorKind::ConnectionLost,
+            Status::REQUEST_DIFFERS | Status::OUTSIDE_WINDOW => ErrorKind::ProtocolError,
             Status::TIMED_OUT => ErrorKind::TimedOut,
             Status::UNSUPPORTED => ErrorKind::Unsupported,
             Status::INVALID_ARGUMENT => ErrorKind::InvalidArgument,

@@ -22,6 +22,8 @@ pub enum SessionState {
     Session,
     /// It has ended, but for what its peer has not read or a disk has not returned.
     Leaving,
+    /// It has a session and no connection: its client may come back.
+    Detached,
     /// What a later daemon says.
     Other(u8),
 }
@@ -79,7 +81,7 @@ macro_rules! known {
     };
 }
 known!(SessionState, 0 Greeting "greeting", 1 Front "front", 2 Opening "opening", 3 InLine "in_line",
-    4 Session "session", 5 Leaving "leaving");
+    4 Session "session", 5 Leaving "leaving", 6 Detached "detached");
 known!(WaitsFor, 0 Nothing "nothing", 1 Directory "directory", 2 Store "store", 3 Lease "lease", 4 Flush "flush",
     5 Room "room", 6 Disk "disk", 7 Turn "turn");
 

@@ -9,8 +9,8 @@
 #include <pageserver/pageserver.h>
 
 #include "tests/support/c_handles.hpp"
+#include "tests/support/cut_proxy.hpp"
 #include "tests/support/daemon.hpp"
-#include "tests/unit/client/c/cut_proxy.hpp"
 
 using namespace pageserver::test;
 

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/support/relay.hpp"
 
@@ -31,7 +32,7 @@ public:
     listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const auto address = address_of(path_);
     if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(listener_, 8) != 0 || ::pipe(stop_.data()) != 0)
+        ::listen(listener_, 8) != 0 || ::pipe(stop_.data()) != 0 || ::pipe(drop_.data()) != 0)
       throw std::runtime_error{"the proxy can't listen"};
     thread_ = std::thread{[this] { run(); }};
   }
@@ -41,14 +42,32 @@ public:
     ::close(stop_[1]);
     thread_.join();
     ::close(stop_[0]);
+    ::close(drop_[0]);
+    ::close(drop_[1]);
+    for (const int fd : half_dead_) ::close(fd);
     ::close(listener_);
   }
 
   /// The next connection is cut once one of the two has passed. No connection is open now.
   void cut_after(Bytes bytes) {
     while (busy_) std::this_thread::yield();
+    once_ = half_ = false;
     limit_ = bytes;
     passed_ = {0, 0};
+  }
+  /// As cut_after(), but for the next connection alone. With `half`, only the client's side of it is closed, as when
+  /// its host vanished: the daemon's stays open until the proxy ends, and takes nothing any more.
+  void cut_once_after(Bytes bytes, bool half = false) {
+    cut_after(bytes);
+    once_ = true;
+    half_ = half;
+  }
+  /// Cuts the connection that is open, now; the next one passes.
+  void drop() {
+    dropped_ = true;
+    const char now = 'd';
+    if (::write(drop_[1], &now, 1) != 1) throw std::runtime_error{"the proxy can't be told"};
+    while (dropped_) std::this_thread::yield();
   }
   /// What passed since cut_after().
   Bytes passed() {
@@ -77,16 +96,30 @@ private:
       const auto address = address_of(target_);
       if (::connect(daemon, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) serve(client, daemon);
       ::close(client);
-      ::close(daemon);
+      const bool keeps = half_ && once_ && is_cut();
+      if (keeps)
+        half_dead_.push_back(daemon);
+      else
+        ::close(daemon);
+      if (once_ && is_cut()) limit_ = Bytes{};
       busy_ = false;
     }
   }
 
+  bool is_cut() const { return passed_.to_daemon >= limit_.to_daemon || passed_.to_client >= limit_.to_client; }
+
   void serve(int client, int daemon) {
-    while (passed_.to_daemon < limit_.to_daemon && passed_.to_client < limit_.to_client) {
-      std::array<pollfd, 3> waits{{{stop_[0], POLLIN, 0}, {client, POLLIN, 0}, {daemon, POLLIN, 0}}};
+    while (!is_cut()) {
+      std::array<pollfd, 4> waits{
+          {{stop_[0], POLLIN, 0}, {client, POLLIN, 0}, {daemon, POLLIN, 0}, {drop_[0], POLLIN, 0}}};
       ::poll(waits.data(), waits.size(), -1);
       if (waits[0].revents != 0) return;
+      if (waits[3].revents != 0) {
+        char now = 0;
+        (void)!::read(drop_[0], &now, 1);
+        dropped_ = false;
+        return;
+      }
       if (waits[1].revents != 0 && !pass(client, daemon, limit_.to_daemon, passed_.to_daemon)) return;
       if (waits[2].revents != 0 && !pass(daemon, client, limit_.to_client, passed_.to_client)) return;
     }
@@ -102,10 +135,15 @@ private:
   const std::string target_;
   int listener_ = -1;
   std::array<int, 2> stop_{};
+  std::array<int, 2> drop_{};
+  std::atomic<bool> dropped_{false};
   std::atomic<bool> busy_{false};
   // Of the thread while it is busy.
   Bytes limit_;
   Bytes passed_{0, 0};
+  bool once_ = false;
+  bool half_ = false;
+  std::vector<int> half_dead_;
   std::thread thread_;
 };
 

@@ -1,0 +1,117 @@
+#include "client/wire/reconnecting.hpp"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/mutex.hpp"
+#include "client/wire/error_text.hpp"
+#include "client/wire/wakeup.hpp"
+
+namespace pageserver::client {
+namespace {
+
+// From one attempt to the next: longer each time, so that many clients don't keep a daemon from starting.
+constexpr std::chrono::milliseconds pause_min{20};
+constexpr std::chrono::milliseconds pause_max{1000};
+// A daemon that takes a connection and says nothing is given up on, or there would be no other attempt.
+constexpr std::chrono::milliseconds attempt_max{10'000};
+
+bool is_over(proto::Status status) {
+  return status == proto::Status::token_unknown || status == proto::Status::token_expired;
+}
+
+/// Another attempt may do better.
+bool is_worth_another(const MemoryError& error, proto::Status refusal) {
+  if (refusal != proto::Status::ok)
+    return refusal == proto::Status::limit_exceeded || refusal == proto::Status::stopping ||
+           refusal == proto::Status::busy || refusal == proto::Status::timed_out;
+  return error.errc() == Errc::connection_lost || error.errc() == Errc::timed_out ||
+         error.errc() == Errc::limit_exceeded;
+}
+
+}  // namespace
+
+struct Reconnecting::Shared {
+  Shared(Endpoint to, ConnectionOptions by, ResumableSession what, std::uint64_t all_answered, Deadline until)
+      : endpoint(std::move(to)),
+        options(std::move(by)),
+        session(std::move(what)),
+        mark(all_answered),
+        deadline(until) {}
+
+  const Endpoint endpoint;
+  const ConnectionOptions options;
+  const ResumableSession session;
+  const std::uint64_t mark;
+  const Deadline deadline;
+  Wakeup done_wakeup;
+  Mutex mutex;
+  CondVar changed;
+  bool given_up PAGESERVER_GUARDED_BY(mutex) = false;
+  std::optional<Outcome> outcome PAGESERVER_GUARDED_BY(mutex);
+};
+
+Reconnecting::Reconnecting(const Endpoint& endpoint, const ConnectionOptions& options, const ResumableSession& session,
+                           std::uint64_t mark, Deadline deadline)
+    : shared_{std::make_shared<Shared>(endpoint, options, session, mark, deadline)} {
+  std::thread{[shared = shared_] { run(shared); }}.detach();
+}
+
+Reconnecting::~Reconnecting() {
+  const Lock lock{shared_->mutex};
+  shared_->given_up = true;
+  shared_->changed.notify_all();
+}
+
+int Reconnecting::fd() const noexcept { return shared_->done_wakeup.fd(); }
+
+std::optional<Reconnecting::Outcome> Reconnecting::take() {
+  const Lock lock{shared_->mutex};
+  return std::exchange(shared_->outcome, std::nullopt);
+}
+
+void Reconnecting::run(const std::shared_ptr<Shared>& shared) noexcept {
+  const auto finish = [&](Outcome&& outcome) {
+    const Lock lock{shared->mutex};
+    shared->outcome.emplace(std::move(outcome));
+    shared->done_wakeup.wake();
+  };
+  auto pause = pause_min;
+  for (;;) {
+    Outcome outcome;
+    bool again = false;
+    try {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(shared->deadline - Clock::now());
+      ConnectionOptions options = shared->options;
+      options.connect_timeout =
+          std::max(std::min({left, options.connect_timeout, attempt_max}), std::chrono::milliseconds{1});
+      auto refusal = proto::Status::ok;
+      try {
+        auto connection = std::make_unique<Connection>(shared->endpoint, options);
+        connection->name_store(shared->session.store);
+        outcome.executed = connection->resume(shared->session, shared->mark, refusal);
+        outcome.connection = std::move(connection);
+      } catch (const MemoryError& error) {
+        outcome.error.emplace(error);
+        outcome.session_is_over = is_over(refusal);
+        again = is_worth_another(error, refusal);
+      }
+    } catch (const std::exception&) {
+      again = true;  // no memory, perhaps for a moment
+    }
+    Lock lock{shared->mutex};
+    if (shared->given_up) return;
+    if (!again || Clock::now() + pause >= shared->deadline) {
+      lock.unlock();
+      return finish(std::move(outcome));
+    }
+    const auto until = Clock::now() + pause;
+    (void)shared->changed.wait_until(lock, until,
+                                     [&]() PAGESERVER_REQUIRES(shared->mutex) { return shared->given_up; });
+    if (shared->given_up) return;
+    pause = std::min(2 * pause, pause_max);
+  }
+}
+
+}  // namespace pageserver::client

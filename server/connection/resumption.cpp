@@ -1,0 +1,111 @@
+#include "server/connection/resumption.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "proto/framing.hpp"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace pageserver::server {
+
+void KeptAnswer::set_frame(std::span<const std::byte> frame) {
+  const std::span<std::byte> to = make_frame(frame.size());
+  std::memcpy(to.data(), frame.data(), frame.size());
+}
+
+std::span<std::byte> KeptAnswer::make_frame(std::size_t bytes) {
+  large_.clear();
+  if (bytes <= small_.size()) {
+    small_bytes_ = static_cast<std::uint8_t>(bytes);
+    return std::span(small_).first(bytes);
+  }
+  large_.resize(bytes);
+  return large_;
+}
+
+Resumption::Place Resumption::place_of(std::uint64_t request_id, std::uint16_t unanswered,
+                                       std::size_t ahead) const noexcept {
+  if (request_id <= acknowledged_ || request_id > executed() + ahead + 1) return Place::outside;
+  if (unanswered >= request_id - first_) return Place::outside;
+  const std::uint64_t mark = std::max(acknowledged_, request_id - 1 - unanswered);
+  // One that was carried out may come once more with what was in flight behind it.
+  if (request_id <= executed()) return Place::executed;
+  return request_id - mark > window_ ? Place::outside : Place::next;
+}
+
+void Resumption::acknowledge(std::uint64_t mark) noexcept {
+  while (acknowledged_ < mark && !kept_.empty()) {
+    KeptAnswer& first = kept_.front();
+    kept_bytes_ -= first.heap_bytes();
+    reads_ -= first.reads_again ? 1 : 0;
+    kept_.pop_front();
+    ++acknowledged_;
+  }
+}
+
+std::uint64_t Resumption::checksum(std::span<const std::byte> payload) noexcept {
+  return XXH3_64bits(payload.data(), payload.size());
+}
+
+void Resumption::take_in_hand(proto::Operation operation, std::span<const std::byte> payload) {
+  InHand& request = in_hand_.emplace();
+  request.operation = operation;
+  request.checksum = checksum(payload);
+  proto::ReadRequest read;
+  if (operation != proto::Operation::read || proto::decode(payload, read)) return;
+  request.offset = read.offset;
+  request.length = read.length;
+}
+
+KeptAnswer& Resumption::add() {
+  assert(in_hand_);
+  KeptAnswer& added = kept_.emplace_back();
+  added.operation = in_hand_->operation;
+  added.checksum = in_hand_->checksum;
+  added.offset = in_hand_->offset;
+  added.length = in_hand_->length;
+  in_hand_.reset();
+  return added;
+}
+
+void Resumption::begun() { add(); }
+
+void Resumption::answered(std::span<const std::byte> frame) {
+  assert(!kept_.empty());
+  kept_.back().set_frame(frame);
+  kept_bytes_ += kept_.back().heap_bytes();
+}
+
+void Resumption::done(std::span<const std::byte> frame) {
+  KeptAnswer& added = add();
+  const bool has_data = added.operation == proto::Operation::read && frame.size() > KeptAnswer::small_bytes_max &&
+                        frame.size() == proto::frame_header_bytes + added.length &&
+                        proto::scan_frame(frame, UINT32_MAX).header.status == proto::Status::ok;
+  if (has_data) {
+    added.reads_again = true;
+    ++reads_;
+    return;
+  }
+  added.set_frame(frame);
+  kept_bytes_ += added.heap_bytes();
+}
+
+bool Resumption::is_same(std::uint64_t request_id, proto::Operation operation,
+                         std::span<const std::byte> payload) const noexcept {
+  const KeptAnswer& kept = at(request_id);
+  return kept.operation == operation && kept.checksum == checksum(payload);
+}
+
+std::uint64_t Resumption::next_to_repeat() noexcept {
+  repeated_ = std::max(*repeated_, acknowledged_) + 1;
+  const std::uint64_t id = *repeated_;
+  const bool is_there = id <= executed() && (at(id).reads_again || !at(id).frame().empty());
+  if (is_there) return id;
+  stop_repeating();
+  return 0;
+}
+
+}  // namespace pageserver::server
