@@ -143,7 +143,7 @@ void FakeImage::carry_out(FakePeer& peer, const Request& request) {
       opened_name = opened.session_name;
       opened_store = opened.store;
       access = opened.access;
-      return peer.answer(request, proto::OpenAnswer{1, 1, version, pages, 1ull << 40});
+      return peer.answer(request, proto::OpenAnswer{1, 1, version, pages, 1ull << 40, {}});
     }
     case proto::Operation::ping: return peer.answer(request, proto::PingAnswer{request.payload});
     case proto::Operation::list: {

@@ -261,7 +261,7 @@ TEST_CASE("every conversation of a session cut at every byte throws, and never h
   // What the daemon says in a small session; the client meets the end of the stream at each byte of it.
   std::vector<proto::Bytes> answers(5);
   answers[0] = hello_answer({});
-  proto::encode(answers[1], 2, proto::OpenAnswer{1, 1, {9, 1}, 1, 1ull << 40});
+  proto::encode(answers[1], 2, proto::OpenAnswer{1, 1, {9, 1}, 1, 1ull << 40, {}});
   proto::encode(answers[2], 3, proto::WriteAnswer{});
   proto::encode(answers[3], 4, proto::ReadAnswer{pattern(5)});
   proto::encode(answers[4], 5, proto::FlushAnswer{{9, 2}});
