@@ -125,7 +125,7 @@ TEST_CASE("a session whose connection is lost keeps its lease, and goes on over 
   CHECK(greeted(daemon).try_open("s").status() == Status::ok);
   RawClient late = greeted(daemon);
   CHECK(try_resume(late, session, session.next - 1).status() == Status::token_expired);
-}
+  daemon.wait_for_log("nobody came back for it within resume_linger=200 ms");
 
 TEST_CASE("answers that did not arrive are sent again, and requests are carried out once") {
   Daemon daemon{one_store};
@@ -321,7 +321,7 @@ TEST_CASE("a session ends when nobody comes back for it in time, and a later one
   CHECK(next.try_open("s", Access::write, 20'000).as<proto::OpenAnswer>().pages == 0);
   RawClient late = greeted(daemon);
   CHECK(try_resume(late, session, session.next - 1).status() == Status::token_expired);
-  CHECK(daemon.log().find("nobody came back for it within resume_linger=200 ms") != std::string::npos);
+  daemon.wait_for_log("nobody came back for it within resume_linger=200 ms");
 }
 
 TEST_CASE("a daemon with resume_linger 0 keeps no session") {
@@ -357,7 +357,7 @@ TEST_CASE("a detached session is kicked as any other, and one whose right goes e
   CHECK(greeted(daemon).try_open("s").status() == Status::ok);
   RawClient late = greeted(daemon);
   CHECK(try_resume(late, session, session.next - 1).status() == Status::token_expired);
-}
+  daemon.wait_for_log("nobody came back for it within resume_linger=200 ms");
 
 TEST_CASE("a stop ends detached sessions at once") {
   Daemon daemon{one_store};
