@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,6 +17,9 @@ std::uint64_t open_files_limit() noexcept {
 }
 
 std::uint64_t open_files_now() noexcept {
+  // Since Linux 6.2 the folder's size is their number. To list thousands of them takes milliseconds.
+  struct stat status {};
+  if (::stat("/proc/self/fd", &status) == 0 && status.st_size > 0) return static_cast<std::uint64_t>(status.st_size);
   const std::unique_ptr<DIR, int (*)(DIR*)> folder{::opendir("/proc/self/fd"), &::closedir};
   // To count them takes one more: where there is none left, all are open.
   if (!folder) return errno == EMFILE ? open_files_limit() : 0;
