@@ -35,7 +35,8 @@ alone_and_quick() {
   took=$( { TIMEFORMAT='%U %S'; time cargo build "${manifest[@]}" --lib --target-dir build/rust-compile >&2; } 2>&1 |
     tail -n 1 | awk '{ print $1 + $2 }')
   echo "compiled in $took s of a processor"
-  awk -v took="$took" 'BEGIN { exit !(took > 0 && took <= 5) }'
+  # The bar is 5 s on a calm machine; others have to notice only what made the crate much heavier.
+  awk -v took="$took" 'BEGIN { exit !(took > 0 && took <= 15) }'
 }
 
 # The oldest compiler that the crate promises is Debian 12's, unpacked where another one is installed.
