@@ -114,8 +114,8 @@ TEST_CASE("ten thousand handshakes given up half-way leave nothing behind, and c
   const std::uint64_t before_kib = resident_kib(secured.daemon->pid());
   give_up(wanted - wanted / 5);
   wait_until([&] { return left() <= files_before; });
-  // A hundred bytes for each would show.
-  CHECK(resident_kib(secured.daemon->pid()) <= before_kib + 1024);
+  // A hundred bytes for each would show, but where what was freed is kept for a while.
+  if (!sanitized) CHECK(resident_kib(secured.daemon->pid()) <= before_kib + 1024);
 }
 
 TEST_CASE("who comes without TLS does not wait for those that shake hands") {
