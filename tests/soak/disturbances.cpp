@@ -97,10 +97,15 @@ RunResult pagectl(std::vector<std::string> arguments) {
 Image copy_online(Living& living, SoakStore& store, const fs::path& to) {
   Read read;
   read.who = "pagectl copy";
-  read.asked = now();
-  const RunResult copy = pagectl(
-      {"copy", "--check", "--force", living.field.uri(Way::local, store.model.name(), "name=soak"), to.string()});
-  read.answered = now();
+  RunResult copy;
+  // A full disk may take its pin away: then another version is there to be copied.
+  for (int tries = 0; tries < 5 && (tries == 0 || copy.err.find("was given up: the disk is full") != std::string::npos);
+       ++tries) {
+    read.asked = now();
+    copy = pagectl(
+        {"copy", "--check", "--force", living.field.uri(Way::local, store.model.name(), "name=soak"), to.string()});
+    read.answered = now();
+  }
   if (copy.status != 0) throw Violation("pagectl copy of " + store.model.name() + " failed: " + copy.err);
   std::ifstream in(to, std::ios::binary);
   const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
