@@ -69,18 +69,22 @@ class Bench:
             self.run("fusermount3", "-u", path)
             wait(lambda: not os.path.ismount(path))
 
-    @contextlib.contextmanager
-    def nbdfuse(self, image, name):
-        """nbdkit's file plugin as a file."""
-        path = self.folder / name
-        path.touch()
-        process = subprocess.Popen(["nbdfuse", path, "[", "nbdkit", "file", image, "]"])
+    def served(self, path, *command):
+        """`path`, as long as the command serves it."""
+        process = subprocess.Popen(command)
         try:
             wait(lambda: os.path.ismount(path))
             yield path
         finally:
             self.run("fusermount3", "-u", path)
             process.wait(30)
+
+    @contextlib.contextmanager
+    def nbdfuse(self, image, name):
+        """nbdkit's file plugin as a file."""
+        path = self.folder / name
+        path.touch()
+        yield from self.served(path, "nbdfuse", path, "[", "nbdkit", "file", image, "]")
 
     @contextlib.contextmanager
     def passthrough(self, folder, name):
@@ -94,13 +98,7 @@ class Bench:
             self.run("cc", "-O2", "-w", self.folder / "passthrough_ll.c", "-o", program, *flags)
         path = self.folder / name
         path.mkdir()
-        process = subprocess.Popen([program, "-f", "-o", f"source={folder},cache=never", path])
-        try:
-            wait(lambda: os.path.ismount(path))
-            yield path
-        finally:
-            self.run("fusermount3", "-u", path)
-            process.wait(30)
+        yield from self.served(path, program, "-f", "-o", f"source={folder},cache=never", path)
 
     def row(self, text, ours, theirs, bar, higher_is_better=True):
         """`ours` and `theirs` return a figure: each a turn a round, after one to warm up."""

@@ -108,14 +108,14 @@ in_root() {
     mkdir -p "$root/new" "$root/old"
     mount --bind "$packages" "$root/new"
     mount --bind "$older" "$root/old"
-    cp tests/install/packages_in_root.sh "$root/root/"
+    cp tests/install/packages_in_root.sh "$root/"
     cp /etc/resolv.conf /etc/hosts "$root/etc/"
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
     mount -t proc proc "$root/proc"
-    chmod 755 "$root/root/packages_in_root.sh"
+    chmod 755 "$root/packages_in_root.sh"
     exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 ${http_proxy:+http_proxy="$http_proxy"} \
-      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /root/packages_in_root.sh /new /old' \
+      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /packages_in_root.sh /new /old' \
     _ "$work/$suite" "$work/above" "$packages" "$work/older"
 }
 makes_root() {

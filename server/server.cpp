@@ -14,7 +14,6 @@
 #include "server/runtime/version.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
-#include "storage/file/open_files.hpp"
 #include "storage/file/processors.hpp"
 #include "storage/image/image_file.hpp"
 #include "storage/image/image_lifecycle.hpp"
@@ -23,9 +22,6 @@ namespace pageserver::server {
 
 namespace {
 
-// Connections over the limit are told why. So many at a time; the others are just closed.
-constexpr std::size_t refused_at_once_max = 64;
-constexpr std::chrono::seconds warning_interval{10};
 constexpr std::chrono::seconds policy_interval{10};
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -336,166 +332,6 @@ void Server::log_start() const {
                       {"stores", joined(stores)},
                       {"directory", config_.directory ? config_.directory->path : std::string()},
                       {"listeners", joined(listeners)}});
-}
-
-// Stores come first: a connection can wait.
-void Server::budget_open_files() {
-  const std::uint64_t limit = storage::open_files_limit();
-  // Few of them where there are few descriptors.
-  refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_max, limit / 16));
-  // Of lists, size probes and the like, and of the metrics listener.
-  const std::uint64_t spare_files = 8 + (metrics_ ? MetricsEndpoint::connections_max : 0);
-  const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
-  // Stores that nobody uses may have an eighth.
-  const std::uint64_t lingering =
-      config_.directory ? std::min<std::uint64_t>(Catalog::lingering_default, limit / 8 / files_of_store) : 0;
-  catalog_.keep_lingering(static_cast<std::size_t>(lingering));
-  // What the stores have already counts twice, which is little.
-  const std::uint64_t others =
-      storage::open_files_now() + refused_at_once_max_ + spare_files + lingering * files_of_store;
-  open_files_ = OpenFilesBudget(limit, others, files_of_store);
-  const std::size_t stores = catalog_.stores_to_keep_files_for();
-  const std::uint64_t reachable = open_files_.connections_max(stores);
-  if (reachable >= config_.limits.connections) return;
-  log_.warn("limits.connections can't be reached",
-            {{"connections", config_.limits.connections},
-             {"reachable", reachable},
-             {"open_files", limit},
-             {"kept_for_stores", open_files_.kept_for(stores)},
-             {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower limits.connections"}});
-}
-
-bool Server::speaks_tls() const {
-  return std::any_of(config_.listen.begin(), config_.listen.end(),
-                     [](const ListenAddress& address) { return address.tls; });
-}
-
-// Each of them may shake hands.
-void Server::budget_strangers() {
-  const std::uint64_t configured = config_.limits.strangers;
-  const std::uint64_t fit = std::max<std::uint64_t>(1, TlsMemory::handshakes_max(memory_.handshake_bytes));
-  context_.strangers_max = speaks_tls() ? std::min(configured, fit) : configured;
-  context_.strangers_bound = "limits.strangers=" + std::to_string(configured);
-  if (context_.strangers_max == configured) return;
-  context_.strangers_bound += ", of which TLS handshakes of " + std::to_string(context_.strangers_max) + " fit into " +
-                              std::to_string(memory_.handshake_bytes) + " bytes of " + memory_.name;
-  log_.info("fewer strangers", {{"strangers", context_.strangers_max}, {"reason", context_.strangers_bound}});
-}
-
-std::string Server::too_many_connections(std::size_t count) {
-  const std::uint64_t configured = config_.limits.connections;
-  if (count >= configured)
-    return std::to_string(count) + " connections are open, limits.connections=" + std::to_string(configured) +
-           "; try again later, or raise the limit";
-  const std::size_t stores = catalog_.stores_to_keep_files_for();
-  if (count < open_files_.connections_max(stores)) return {};
-  const std::uint64_t kept = open_files_.kept_for(stores);
-  if (const auto now = std::chrono::steady_clock::now(); now - last_files_warning_ >= warning_interval) {
-    last_files_warning_ = now;
-    log_.warn("connections refused for want of descriptors",
-              {{"connections", count},
-               {"open_files", open_files_.limit()},
-               {"kept_for_stores", kept},
-               {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower limits.connections"}});
-  }
-  return std::to_string(count) + " connections are open, and of the " + std::to_string(open_files_.limit()) +
-         " descriptors that the daemon may have (ulimit -n) " + std::to_string(kept) +
-         " are kept for its stores; try again later, or raise that limit";
-}
-
-std::size_t Server::connections_with_sockets() {
-  const Lock lock{mutex_};
-  return connections_.size() - std::min<std::size_t>(connections_.size(), resume_tokens_.detached);
-}
-
-std::uint64_t Server::connections_of_peer_max() const noexcept {
-  return share_of(config_.limits.connections, config_.limits.peer_percent);
-}
-
-std::string Server::too_many_of_peer(const Peer& peer, std::uint64_t count) const {
-  if (count < connections_of_peer_max()) return {};
-  return std::to_string(count) + " connections of " + peer.name() +
-         " are open, limits.peer_percent=" + std::to_string(config_.limits.peer_percent) +
-         " of limits.connections=" + std::to_string(config_.limits.connections) +
-         "; close some, or raise one of these limits";
-}
-
-std::uint64_t Server::connections_max() const noexcept {
-  return std::min<std::uint64_t>(config_.limits.connections,
-                                 open_files_.connections_max(catalog_.stores_to_keep_files_for()));
-}
-
-// Who goes still has its descriptor until its turn, which comes before more than a row of others are accepted: there
-// are as many as for those that are told why they are refused.
-void Server::make_room(const Peer& peer) {
-  const std::uint64_t strangers_max = context_.strangers_max;
-  const std::uint64_t of_peer_max = share_of(strangers_max, config_.limits.peer_percent);
-  for (;;) {
-    const Strangers::Counts all = strangers_.counts(), of_peer = strangers_.counts_of(peer);
-    const std::uint64_t with_sockets = connections_with_sockets();
-    const std::uint64_t count = with_sockets - std::min<std::uint64_t>(with_sockets, all.going);
-    const std::uint64_t without = of_peer.going + peer.detached;
-    const std::uint64_t peers_own = peer.connections - std::min<std::uint64_t>(peer.connections, without);
-    std::uint64_t goes = 0;
-    // The newcomer is among those of the peer already.
-    if (of_peer.staying >= of_peer_max || peers_own > connections_of_peer_max()) goes = strangers_.choose(&peer);
-    if (goes == 0 && (all.staying >= strangers_max || count >= connections_max())) goes = strangers_.choose(nullptr);
-    if (goes == 0) return;
-    if (const auto connection = find(goes))
-      connection->drop_stranger();
-    else
-      strangers_.remove(goes);
-  }
-}
-
-// The connection is made whole before it can be found, and owns the socket from the beginning. Strangers make room for
-// it: it is refused only where those that are known fill a limit.
-bool Server::accepted(UniqueFd socket, Listener::Origin origin) {
-  const std::shared_ptr<Peer> peer = peers_.of(origin.peer);
-  const std::uint64_t count_of_peer = peer->connections - std::min<std::uint64_t>(peer->connections, peer->detached);
-  const std::uint64_t id = next_connection_++;
-  ++figures_.connections_accepted;
-  const auto connection =
-      std::make_shared<Connection>(context_, std::move(socket), std::move(origin.address), peer, id);
-  const std::size_t count = connections_with_sockets();
-  const Strangers::Counts strangers = strangers_.counts(), strangers_of_peer = strangers_.counts_of(*peer);
-  const std::uint64_t known_of_peer = count_of_peer - std::min<std::uint64_t>(count_of_peer, strangers_of_peer.all());
-  std::optional<proto::Fault> refusal;
-  std::string reason = too_many_connections(count - std::min(count, strangers.all()));
-  if (!reason.empty()) {
-    if (count >= connections_max() + refused_at_once_max_) {
-      ++figures_.refused_for_limit;
-      return true;
-    }
-    refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
-  } else if (reason = too_many_of_peer(*peer, known_of_peer); !reason.empty()) {
-    if (count_of_peer >= connections_of_peer_max() + refused_at_once_max_) {
-      ++figures_.refused_for_limit;
-      return true;
-    }
-    refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
-  } else {
-    make_room(*peer);
-  }
-  strangers_.add(id, peer);
-  try {
-    // Only this thread adds some.
-    const Lock lock{mutex_};
-    connections_.emplace(id, connection);
-  } catch (...) {
-    strangers_.remove(id);
-    throw;
-  }
-  if (origin.tls)
-    connection->start(std::move(refusal), tls_.get(), handshakes_.next());
-  else
-    connection->start(std::move(refusal));
-  // Those that shake hands take longer to go, and leave room for the others.
-  return strangers_.few_go(std::max<std::size_t>(1, origin.tls ? refused_at_once_max_ / 2 : refused_at_once_max_));
-}
-
-void Server::accept_more() {
-  for (const auto& listener : listeners_) listener->accept_more();
 }
 
 std::shared_ptr<Connection> Server::find(std::uint64_t id) {
