@@ -2,7 +2,7 @@
 """Runs clang-tidy 14 (.clang-tidy) over the sources of the product that are compiled in the tree build/dev.
 
 Sources of one folder are looked at several together, as one source that includes them: most of the time goes into the
-headers. What passed is not looked at again until one of them, something that they include, or .clang-tidy changes.
+headers. A tree that compiles them so by itself (CMAKE_UNITY_BUILD) has sources of CMake's own, which name them. What passed is not looked at again until one of them, something that they include, or .clang-tidy changes.
 """
 import collections
 import json
@@ -32,27 +32,37 @@ def dependencies():
     return found
 
 
+def named_by(source):
+    """The sources that CMake's source of several includes; another one itself."""
+    if source.parent.name != "Unity":
+        return [source]
+    return [Path(line.split('"')[1]) for line in source.read_text().splitlines() if line.startswith('#include "')]
+
+
 def groups():
     """(name, sources, flags, everything that they are compiled from), of sources that are compiled alike."""
     deps = dependencies()
     alike, seen = collections.defaultdict(list), set()
     for entry in json.loads((TREE / "compile_commands.json").read_text()):
-        source = Path(entry["file"])
-        if not source.is_relative_to(ROOT) or source.relative_to(ROOT).parts[0] not in PARTS or source in seen:
+        listed = Path(entry["file"])
+        sources = [source for source in named_by(listed) if source.is_relative_to(ROOT) and
+                   source.relative_to(ROOT).parts[0] in PARTS and source not in seen]
+        if not sources:
             continue
         words = shlex.split(entry["command"])
         words = words[next(i for i, word in enumerate(words) if word.endswith("c++") or word.endswith("g++")) + 1:]
         output = words[words.index("-o") + 1]
         if output not in deps:
             continue  # listed, but not compiled
-        seen.add(source)
+        seen.update(sources)
         flags, skip = [], False
         for word in words:
             if skip or word in ("-o", "-MF", "-MT"):
                 skip = not skip
-            elif word not in ("-c", "-MD", str(source)):
+            elif word not in ("-c", "-MD", str(listed)):
                 flags.append(word)
-        alike[source.parent.relative_to(ROOT), tuple(flags)].append((source, deps[output]))
+        for source in sources:
+            alike[source.parent.relative_to(ROOT), tuple(flags)].append((source, deps[output]))
     for number, ((folder, flags), members) in enumerate(sorted(alike.items())):
         members.sort()
         for at in range(0, len(members), AT_ONCE):

@@ -51,7 +51,7 @@ std::uint64_t Resumption::checksum(std::span<const std::byte> payload) noexcept 
 }
 
 void Resumption::take_in_hand(proto::Operation operation, std::span<const std::byte> payload) {
-  InHand& request = in_hand_.emplace();
+  RequestInHand& request = in_hand_.emplace();
   request.operation = operation;
   request.checksum = checksum(payload);
   proto::ReadRequest read;

@@ -48,6 +48,14 @@ private:
   std::vector<std::byte> large_;
 };
 
+/// The request that is carried out now. Not a member type: clang 14 then finds no default constructor.
+struct RequestInHand {
+  proto::Operation operation{};
+  std::uint64_t checksum = 0;
+  std::uint64_t offset = 0;
+  std::uint32_t length = 0;
+};
+
 /// Threads: that of the connection.
 class Resumption {
 public:
@@ -112,12 +120,6 @@ public:
   static std::uint64_t checksum(std::span<const std::byte> payload) noexcept;
 
 private:
-  struct InHand {
-    proto::Operation operation{};
-    std::uint64_t checksum = 0;
-    std::uint64_t offset = 0;
-    std::uint32_t length = 0;
-  };
   KeptAnswer& add();
 
   const proto::ResumeToken token_;
@@ -127,7 +129,7 @@ private:
   std::deque<KeptAnswer> kept_;
   std::size_t kept_bytes_ = 0;
   std::size_t reads_ = 0;
-  std::optional<InHand> in_hand_;
+  std::optional<RequestInHand> in_hand_;
   std::optional<std::uint64_t> repeated_;
 };
 
