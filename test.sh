@@ -91,20 +91,25 @@ stage_scripts() {
   check tests scripts/check_tests.py
 }
 stage_dev() {
+  if [ "$whole" = 0 ]; then
+    build dev && run_tests dev
+    return
+  fi
   # What is compiled once compiles in half the time with the sources of a folder together; `release` compiles each alone.
-  [ "$whole" = 0 ] || [ -e build/dev/CMakeCache.txt ] || configure=(-D CMAKE_UNITY_BUILD=ON)
-  build dev && run_tests dev
+  [ -e build/dev/CMakeCache.txt ] || configure=(-D CMAKE_UNITY_BUILD=ON)
+  # Everything else runs in `asan`.
+  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly && run_tests dev -L '^plainly$'
   configure=()
 }
 stage_quick() { build dev tests_quick && run_tests dev -L '^quick$'; }
 # What it finds is named, with its seed and its files, in the log.
-stage_soak() { build dev && check soak build/dev/bin/pageserver_soak; }
+stage_soak() { build dev pageserver_soak && check soak build/dev/bin/pageserver_soak; }
 stage_release() {
   build release && check release scripts/check_release.sh build/release && check run scripts/check_run.sh
 }
 stage_tidy() { needs clang-tidy-14 && check tidy scripts/check_tidy.py; }
 stage_asan() {
-  # All seeds ran in `dev`: another seed takes other turns, not other code.
+  # `dev` runs all seeds: another seed takes other turns, not other code.
   build asan tests_sanitize &&
     PAGESERVER_SIM_SEEDS=100 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
       run_tests asan -L '^sanitize$'
