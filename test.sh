@@ -62,9 +62,10 @@ build() {
   return 1
 }
 
-# run_tests PRESET [CTEST_ARGUMENT...]: counts come from ctest's own report, test by test.
+# run_tests PRESET [CTEST_ARGUMENT...]: counts come from ctest's own report, test by test. `report_as` names it otherwise.
 run_tests() {
-  local tree=$PWD/build/$1 log=$logs/$1-tests.log report=$PWD/$logs/$1-tests.xml status run fail skip other
+  local tree=$PWD/build/$1 name=${report_as:-$1} status run fail skip other
+  local log=$logs/$name-tests.log report=$PWD/$logs/$name-tests.xml
   shift
   rm -f "$report"
   # Tests wait for a third of their time.
@@ -97,8 +98,9 @@ stage_dev() {
   fi
   # What is compiled once compiles in half the time with the sources of a folder together; `release` compiles each alone.
   [ -e build/dev/CMakeCache.txt ] || configure=(-D CMAKE_UNITY_BUILD=ON)
-  # Everything else runs in `asan`.
-  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly && run_tests dev -L '^plainly$'
+  # Everything else runs in `asan`, and what replays for minutes with the programs of `release`.
+  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly &&
+    run_tests dev -L '^plainly$' -LE '^replay$'
   configure=()
 }
 stage_quick() { build dev tests_quick && run_tests dev -L '^quick$'; }
@@ -106,6 +108,7 @@ stage_quick() { build dev tests_quick && run_tests dev -L '^quick$'; }
 stage_soak() { build dev pageserver_soak && check soak build/dev/bin/pageserver_soak; }
 stage_release() {
   build release && check release scripts/check_release.sh build/release && check run scripts/check_run.sh
+  [ "$whole" = 0 ] || report_as=replay PAGESERVER_PROGRAMS=$PWD/build/release/bin run_tests dev -L '^replay$'
 }
 stage_tidy() { needs clang-tidy-14 && check tidy scripts/check_tidy.py; }
 stage_asan() {

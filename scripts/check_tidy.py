@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs clang-tidy 14 (.clang-tidy) over the sources of the product that are compiled in the tree build/dev.
 
-Sources of one folder are looked at several together, as one source that includes them: most of the time goes into the
-headers. A tree that compiles them so by itself (CMAKE_UNITY_BUILD) has sources of CMake's own, which name them. What passed is not looked at again until one of them, something that they include, or .clang-tidy changes.
+Sources of one part are looked at several together, as one source that includes them: most of the time goes into the
+headers. A tree that compiles them so by itself (CMAKE_UNITY_BUILD) has sources of CMake's own, which name them. What passed
+is not looked at again until one of them, something that they include, or .clang-tidy changes.
 """
 import collections
 import json
@@ -17,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TREE = ROOT / "build/dev"
 OUT = ROOT / "build/tidy"
 PARTS = ("base", "storage", "proto", "client", "server")
-AT_ONCE = 8
+AT_ONCE = 20
+NO_MATTER = ("-fPIC", "-fPIE", "-fvisibility=hidden", "-fvisibility-inlines-hidden")  # to what is looked for
 
 
 def dependencies():
@@ -59,15 +61,15 @@ def groups():
         for word in words:
             if skip or word in ("-o", "-MF", "-MT"):
                 skip = not skip
-            elif word not in ("-c", "-MD", str(listed)):
+            elif word not in ("-c", "-MD", str(listed), *NO_MATTER):
                 flags.append(word)
         for source in sources:
-            alike[source.parent.relative_to(ROOT), tuple(flags)].append((source, deps[output]))
-    for number, ((folder, flags), members) in enumerate(sorted(alike.items())):
+            alike[source.relative_to(ROOT).parts[0], tuple(flags)].append((source, deps[output]))
+    for number, ((part, flags), members) in enumerate(sorted(alike.items())):
         members.sort()
         for at in range(0, len(members), AT_ONCE):
             some = members[at:at + AT_ONCE]
-            name = f"{str(folder).replace('/', '_')}_{number}_{at // AT_ONCE}"
+            name = f"{part}_{number}_{at // AT_ONCE}"
             yield name, [source for source, _ in some], list(flags), {path for _, paths in some for path in paths}
 
 

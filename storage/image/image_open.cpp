@@ -16,7 +16,7 @@ namespace pageserver::storage {
 namespace {
 
 // How often an opening starts again because the file was replaced between opening and locking.
-constexpr int attempts_max = 16;
+constexpr int open_attempts_max = 16;
 
 struct OpenedFile {
   File file;
@@ -147,7 +147,7 @@ std::uint64_t checked_image_size(const std::string& shown_path, const FileStatus
 
 ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, const ImageFileOptions& options) {
   if (path.empty()) throw MemoryError{Errc::invalid_argument, "open: the path of the image is empty; name a file"};
-  for (int attempt = 0; attempt < attempts_max; ++attempt) {
+  for (int attempt = 0; attempt < open_attempts_max; ++attempt) {
     const auto resolved = options.follow_symlinks ? resolved_image_path(file_system, path) : path;
     Folder folder;
     const auto entered = Folder::try_open(file_system, parent_folder(resolved), folder);
@@ -180,7 +180,7 @@ ImageFile ImageFile::open(FileSystem& file_system, const std::string& path, cons
                      std::move(link),         options.read_only, opened->created,   size};
   }
   throw MemoryError{Errc::busy, "open " + quoted(path) + ": the path named another file at each of " +
-                                    std::to_string(attempts_max) +
+                                    std::to_string(open_attempts_max) +
                                     " attempts; stop what keeps replacing it, or correct a dangling symbolic link"};
 }
 

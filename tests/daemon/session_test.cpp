@@ -297,8 +297,8 @@ TEST_CASE("many requests in flight are answered in order, with few socket calls"
   const std::uint64_t calls = logged(log, "session close", "receives") + logged(log, "session close", "sends");
   INFO(requests << " requests, " << calls << " socket calls");
   CHECK(requests == depth * rounds + 1);
-  // A turn ends by the clock, and with it a batch: on a busy machine, and where requests are watched, fewer of them fit into
-  // one. Answered one by one it would be 2.
+  // A turn ends by the clock, and with it a batch: on a busy machine, and where requests are watched, fewer of them fit
+  // into one. Answered one by one it would be 2.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr double calls_max = 0.4;
 #else

@@ -30,7 +30,7 @@ constexpr std::chrono::seconds patience{60};
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
 std::string program(const std::string& name, const char* of_this_build) {
-  const char* folder = std::getenv("PAGESERVER_SOAK_PROGRAMS");
+  const char* folder = std::getenv("PAGESERVER_PROGRAMS");
   return folder == nullptr || *folder == '\0' ? of_this_build : std::string(folder) + "/" + name;
 }
 

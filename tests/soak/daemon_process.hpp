@@ -11,7 +11,7 @@
 
 namespace pageserver::test::soak {
 
-/// The programs of this build, or those in the folder PAGESERVER_SOAK_PROGRAMS.
+/// The programs of this build, or those in the folder PAGESERVER_PROGRAMS.
 std::string pageserverd_path();
 std::string pagectl_path();
 

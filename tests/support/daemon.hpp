@@ -12,8 +12,8 @@
 
 namespace pageserver::test {
 
+/// The programs of this build, or those in the folder PAGESERVER_PROGRAMS. Each throws where there is none.
 std::string pageserverd_path();
-/// Throws where this build has no pagectl.
 std::string pagectl_path();
 
 /// Starts with `--listen 127.0.0.1:0 --unix DIR/d.sock --port-file DIR/port` before `flags` and returns once it
