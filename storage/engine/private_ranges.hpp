@@ -38,9 +38,11 @@ public:
   /// True when every byte is private.
   bool covers(std::uint64_t offset, std::uint64_t length) const;
 
-  /// Calls `see(begin, end, zero)` for the part of each range that lies within `[begin, end)`, in rising order.
+  /// Calls `see(begin, end, zero)` for the part of each range that lies within `[begin, end)`, in rising order. None
+  /// of them is empty.
   template <class See>
   void visit(std::uint64_t begin, std::uint64_t end, See see) const {
+    if (begin == end) return;
     for (auto at = first_behind(begin); at != ranges_.end() && at->first < end; ++at)
       see(std::max(at->first, begin), std::min(at->second.end, end), at->second.zero);
   }

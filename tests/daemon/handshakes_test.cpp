@@ -127,7 +127,7 @@ TEST_CASE("who comes without TLS does not wait for those that shake hands") {
   secured.start("server");
   const std::vector<std::byte> words = first_words(secured.certificates);
   std::vector<RawClient> strangers;
-  secured.daemon->process().signal(SIGSTOP);
+  secured.daemon->process().pause();
   for (int i = 0; i < 200; ++i) strangers.push_back(half_way(secured, words));
   RawClient known = RawClient::tcp(secured.daemon->port());
   proto::HelloRequest hello;
@@ -150,7 +150,7 @@ TEST_CASE("who knows the other half of the handshake gets in among many who do n
   secured.start("server", {"--config", secured.certificates.file("c.json")});
   const std::vector<std::byte> words = first_words(secured.certificates);
   std::deque<RawClient> strangers;
-  secured.daemon->process().signal(SIGSTOP);
+  secured.daemon->process().pause();
   for (int i = 0; i < 200; ++i) strangers.push_back(half_way(secured, words, 2 + i % 3));
   RawClient known = RawClient::tcp(secured.port_number());
   tls::Stream stream(believing(secured.certificates), known.fd(), "localhost");
@@ -179,7 +179,7 @@ TEST_CASE("a stop does not wait for two hundred handshakes that are begun") {
   secured.start("server", {"--config", secured.certificates.file("c.json")});
   const std::vector<std::byte> words = first_words(secured.certificates);
   const auto session = open_session(secured.uri());
-  if (queued) secured.daemon->process().signal(SIGSTOP);
+  if (queued) secured.daemon->process().pause();
   std::vector<RawClient> strangers;
   for (std::size_t i = 0; i < 200; ++i)
     strangers.push_back(half_way(secured, std::span(words).first(words.size() - i)));

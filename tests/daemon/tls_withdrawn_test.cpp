@@ -185,7 +185,7 @@ TEST_CASE("who is in the middle of the handshake when its certificate is revoked
   RawClient client = RawClient::tcp(place.port_number());
   tls::Stream stream(tls::Context::of_client(credentials), client.fd(), "localhost");
   // Stopped, or its answer might be here already, and the handshake be done.
-  place.daemon->process().signal(SIGSTOP);
+  place.daemon->process().pause();
   REQUIRE(stream.handshake() == tls::Stream::Result::wants_read);
   place.daemon->process().signal(SIGCONT);
   // The daemon has begun with what it believes now.

@@ -105,6 +105,8 @@ TEST_CASE("private ranges: a visit sees the parts within, in rising order") {
     seen.push_back({begin, end - begin, zero});
   });
   CHECK(seen == std::vector<LogRange>{{15, 5, false}, {20, 10, true}, {40, 5, false}});
+  // Nothing lies within nothing.
+  ranges.visit(25, 25, [](std::uint64_t, std::uint64_t, bool) { FAIL("an empty part was seen"); });
 }
 
 }  // namespace
