@@ -117,7 +117,7 @@ stage_tidy() { needs clang-tidy-14 && check tidy scripts/check_tidy.py; }
 stage_asan() {
   # `dev` runs all seeds: another seed takes other turns, not other code.
   build asan tests_sanitize &&
-    PAGESERVER_SIM_SEEDS=100 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    PAGESERVER_SIM_SEEDS=50 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
       run_tests asan -L '^sanitize$'
 }
 stage_tsan() {

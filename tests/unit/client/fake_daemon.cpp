@@ -35,6 +35,7 @@ std::optional<Request> FakePeer::next() {
       input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(scan.frame_bytes));
       return request;
     }
+    if (!fd_.is_open()) return std::nullopt;  // after reset()
     wait_for(fd_.get(), POLLIN);
     const ssize_t got = ::recv(fd_.get(), chunk, sizeof chunk, 0);
     if (got <= 0) return std::nullopt;
