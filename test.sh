@@ -68,8 +68,8 @@ run_tests() {
   local log=$logs/$name-tests.log report=$PWD/$logs/$name-tests.xml
   shift
   rm -f "$report"
-  # Tests wait for a third of their time.
-  "${wrap[@]}" ctest --test-dir "$tree" -j $((jobs + (jobs + 1) / 2)) --output-on-failure --no-tests=error --output-junit "$report" "$@" 2>&1 |
+  # Tests wait for half of their time.
+  "${wrap[@]}" ctest --test-dir "$tree" -j $((2 * jobs)) --output-on-failure --no-tests=error --output-junit "$report" "$@" 2>&1 |
     tee "$log" | grep --line-buffered -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ +Test .* Passed )|^(Test project|Internal ctest)'
   status=${PIPESTATUS[0]}
   count() { grep -cE "<testcase .*status=\"$1\"" "$report" 2>/dev/null; }
@@ -99,7 +99,7 @@ stage_dev() {
   # What is compiled once compiles in half the time with the sources of a folder together; `release` compiles each alone.
   [ -e build/dev/CMakeCache.txt ] || configure=(-D CMAKE_UNITY_BUILD=ON)
   # Everything else runs in `asan`, and what replays for minutes with the programs of `release`.
-  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly &&
+  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly pageserver_soak &&
     run_tests dev -L '^plainly$' -LE '^replay$'
   configure=()
 }
@@ -168,7 +168,14 @@ cargo_stage() {
   add ${counts:-0 1 0}
 }
 stage_rust() { cargo_stage rust lying_daemon; }
-stage_engine() { cargo_stage engine; }
+stage_engine() {
+  # It makes hundreds of thousands of calls: with the daemon that is shipped in half the time.
+  if [ "$whole" = 1 ] && [ -x build/release/bin/pageserverd ]; then
+    PAGESERVERD=$PWD/build/release/bin/pageserverd PAGECTL=$PWD/build/release/bin/pagectl cargo_stage engine
+  else
+    cargo_stage engine
+  fi
+}
 
 # The Python package, against the library and the daemon of `dev`. The script says by itself what it counted.
 stage_python() {
@@ -222,14 +229,16 @@ stage_bench() {
 }
 
 # What runs beside what, in two lanes: many tests wait, for time limits, for disks, for processes to end, and so do
-# downloads; meanwhile the other lane has the processors. Two processors have enough to do with one lane. The stages of
-# the second lane need nothing of the first's.
+# downloads; meanwhile the other lane has the processors. Two processors have enough to do with one lane, but for the
+# soak, which waits most of its time. The stages of the second lane need nothing of the first's.
 stages=("$@") lane=() beside=()
 case "${1:-all}" in
   all)
     whole=1
     stages=(format scripts dev) lane=(tidy asan tsan fuzz) beside=(release soak rust engine python container)
-    if [ "${LANES:-$(($(nproc) < 4 ? 1 : 2))}" = 1 ]; then lane=("${beside[@]}" "${lane[@]}") beside=(); fi
+    if [ "${LANES:-$(($(nproc) < 4 ? 1 : 2))}" = 1 ]; then
+      lane=(release rust engine python container "${lane[@]}") beside=(soak)
+    fi
     ;;
   quick) stages=(format scripts quick) ;;
 esac
