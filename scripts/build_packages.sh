@@ -4,6 +4,7 @@
 # comes into them.
 #   scripts/build_packages.sh [DIR]     the packages and SHA256SUMS go there (build/packages/debian); what lay there goes
 #   JOBS=N                              so many compilers at a time
+#   UNITY=yes                           sources of a folder are compiled together: half the time where no compiler cache knows them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=$(realpath -m "${1:-build/packages/debian}")
@@ -17,9 +18,19 @@ project=$(sed -nE 's/^project\(pageserver VERSION ([0-9.]+).*/\1/p' CMakeLists.t
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp)
 export SOURCE_DATE_EPOCH
 
-work=$(mktemp -d -p "${TMPDIR:-/var/tmp}" pageserver-packages.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+# The same folder each time, so that a compiler cache finds what it compiled there. It must not take what was compiled
+# elsewhere: link-time optimisation then writes the way from one folder to the other into the lines for backtraces.
+unset CCACHE_BASEDIR CCACHE_NOHASHDIR
+work=${TMPDIR:-/var/tmp}/pageserver-packages.$(id -u)
+[ -d "$work" ] || mkdir -m 700 "$work"
+if [ ! -O "$work" ] || [ -L "$work" ]; then
+  die "$work is not this user's folder: remove it, or name another place by TMPDIR"
+fi
+exec {lock}<"$work"
+flock --nonblock "$lock" || die "packages are built in $work already: wait, or name another place by TMPDIR"
+trap 'rm -rf "${work:?}"/*' EXIT
 trap 'exit 130' INT TERM
+rm -rf "${work:?}"/*
 source=$work/pageserver-$project
 mkdir "$source"
 scripts/sources.sh '*' | tar --create --files-from=- --file=- | tar --extract --directory="$source" --no-same-owner
@@ -27,9 +38,9 @@ cp -r packaging/debian "$source/debian"
 chmod -R u=rwX,go=rX "$source"
 find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
-# A copy at another path finds what was compiled before.
-export CCACHE_BASEDIR=$source CCACHE_NOHASHDIR=1
-(cd "$source" && umask 022 && DEB_BUILD_OPTIONS="nocheck parallel=${JOBS:-$(nproc)}" dpkg-buildpackage --build=binary --no-sign)
+options="nocheck parallel=${JOBS:-$(nproc)}"
+[ -z "${UNITY:-}" ] || options+=" unity"
+(cd "$source" && umask 022 && DEB_BUILD_OPTIONS=$options dpkg-buildpackage --build=binary --no-sign)
 rm -rf "$out"
 mkdir -p "$out"
 mv "$work"/*.deb "$out/"

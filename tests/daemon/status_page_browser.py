@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -31,10 +32,17 @@ def expect(holds, what):
         raise AssertionError(what)
 
 
+class PageLeft(AssertionError):
+    """The page that was asked is left for the next one."""
+
+
 def until(what, look):
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        value = look()
+        try:
+            value = look()
+        except PageLeft:
+            value = None
         if value:
             return value
         expect(time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}")
@@ -160,7 +168,10 @@ class Browser:
         while True:
             answer = self.receive()
             if answer.get("id") == self.number:
-                expect("error" not in answer, f"{method}: {answer.get('error')}")
+                fault = answer.get("error")
+                if fault and "navigated" in fault["message"]:
+                    raise PageLeft(fault["message"])
+                expect(not fault, f"{method}: {fault}")
                 return answer["result"]
 
     def run(self, script):
@@ -245,6 +256,126 @@ def shows_map(browser):
     expect(0 < painted < 0.5, f"{painted} of the map is painted")
 
 
+# Of every text that is shown, and of what is drawn on: how far its colour is from that below it, as WCAG 2 has it.
+CONTRASTS = """(() => {
+  const parts = colour => { const g = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    g.fillStyle = colour; g.fillRect(0, 0, 1, 1); return [...g.getImageData(0, 0, 1, 1).data]; };
+  const light = colour => { const [r, g, b] = parts(colour).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const below = document.createElement('p'); below.style.backgroundColor = 'Canvas'; document.body.append(below);
+  const ground = getComputedStyle(below).backgroundColor; below.remove();
+  const far = colour => { const [a, b] = [light(colour), light(ground)]; return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); };
+  const style = (e, k) => getComputedStyle(e)[k];
+  const texts = [...document.querySelectorAll('h1,h2,p,th,td,a,label')].filter(e => e.offsetParent && e.textContent.trim());
+  const drawn = [...document.querySelectorAll('path.half,path.most')].map(e => style(e, 'stroke'))
+    .concat([...document.querySelectorAll('#legend b')].map(e => style(e, 'backgroundColor')));
+  return {ground: light(ground), texts: texts.length, text: Math.min(...texts.map(e => far(style(e, 'color')))),
+          drawings: drawn.length, drawing: Math.min(...drawn.map(far))};
+})()"""
+
+
+def is_read_in_light_and_dark(browser, screenshots):
+    grounds = []
+    for scheme in ("light", "dark"):
+        browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        seen = browser.run(CONTRASTS)
+        grounds.append(seen["ground"])
+        expect(seen["texts"] > 20 and seen["text"] >= 4.5, f"texts in {scheme}: {seen}")
+        expect(seen["drawings"] >= 6 and seen["drawing"] >= 3, f"drawings in {scheme}: {seen}")
+        browser.screenshot(800, f"{screenshots}/status-page-{scheme}.png")
+    expect(grounds[0] > 0.8 and grounds[1] < 0.1, f"grounds: {grounds}")
+    browser.ask("Emulation.setEmulatedMedia", features=[])
+
+
+def tells_without_scripts(daemon, browser):
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    browser.go(daemon.metrics + "/?without")
+    for operation in ("read", "write", "grow"):
+        row = next(r for r in cells(browser, "Requests since") if r[0] == operation)
+        expect(float(row[1]) == daemon.sample(f'pageserver_requests_total{{operation="{operation}",status="ok"}}'), f"{row}")
+    expect(cells(browser, "Open stores: 1")[0][:2] == ["demo", "1.2 MiB"], "the store")
+    expect([row[2] for row in cells(browser, "Connections: ")] == [HTML, "reader"], "the sessions")
+    drawn = browser.run("[...document.querySelectorAll('svg path')].filter(p => p.getAttribute('d').includes('M')).length")
+    expect(drawn >= 2, "the plots are drawn by the daemon")
+    # What would do nothing is not there.
+    shown = browser.run("[...document.querySelectorAll('button,form,canvas,input')].filter(e => e.offsetParent).length")
+    expect(shown == 0, f"{shown} controls are shown that need a script")
+    browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def cpu_of(process):
+    """Seconds of all threads, from the scheduler's own account."""
+    total = 0
+    for thread in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{thread}/schedstat") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
+
+
+def maps_a_large_image(bin_dir, browser):
+    pages, places, rounds = 16 << 20, 64, 4
+    with tempfile.TemporaryDirectory(prefix="pageserver-large-") as folder, contextlib.ExitStack() as stack:
+        with open(f"{folder}/large.img", "wb") as file:
+            file.truncate(pages << 16)
+            for place in range(places):
+                file.seek((pages // places * place) << 16)
+                file.write(b"data")
+        daemon = Daemon(folder, bin_dir, stores=[{"name": "large", "path": f"{folder}/large.img"}])
+        stack.callback(daemon.process.kill)
+        browser.go(daemon.metrics + "/")
+        browser.run("document.querySelector('form').requestSubmit()")
+        words = "document.querySelector('#words').textContent"
+        text = until("the map", lambda: browser.run(f"{words}.startsWith('Pages ') ? {words} : ''"))
+        expect(text.startswith(f"Pages 0 to {pages - 1} of {pages}, 4096 a tile: {places} with data, "), text)
+        size = browser.run("(() => { const c = document.querySelector('canvas'); return [c.width, c.height]; })()")
+        expect(size[0] <= 1024 and size[1] <= 1024, f"the map is drawn {size}")
+        # A tile that is clicked is shown by its pages.
+        browser.run("""(() => { const c = document.querySelector('canvas'), b = c.getBoundingClientRect();
+          c.dispatchEvent(new MouseEvent('click', {clientX: b.left + 1, clientY: b.top + 1})); })()""")
+        text = until("the tile", lambda: browser.run(f"{words}.startsWith('Pages 0 to 4095 of ') ? {words} : ''"))
+        expect(", 1 a tile: 1 with data, " in text, text)
+
+        # Who reads and writes the store meanwhile is answered: it waits for no map.
+        done, answers, faults = threading.Event(), [], []
+
+        def asks():
+            try:
+                for _ in range(rounds):
+                    first = tiles = 0
+                    while first < pages:
+                        answers.append(daemon.get(f"/pages?store=large&tile={pages // 4096}&from={first}"))
+                        part = json.loads(answers[-1])
+                        expect(part["next"] > first, "a part of a map has nothing")
+                        first, tiles = part["next"], tiles + len(part["data"]["tiles"])
+                    expect(tiles == 4096, f"a map has {tiles} tiles")
+            except Exception as fault:
+                faults.append(fault)
+            done.set()
+
+        writer = Session(daemon, "large", 1, "writer")
+        before, thread = cpu_of(daemon.process), threading.Thread(target=asks)
+        thread.start()
+        requests, longest = 0, 0.0
+        while not done.is_set():
+            began = time.monotonic()
+            writer.call(Session.WRITE, struct.pack("<Q", requests % pages << 16) + b"x")
+            longest = max(longest, time.monotonic() - began)
+            requests += 1
+        thread.join(PATIENCE_S)
+        cpu = cpu_of(daemon.process) - before
+        expect(not faults, f"{faults}")
+        # A part is what one turn on the store's threads finds, and never more than 4096 tiles of each kind.
+        most, each = max(len(answer) for answer in answers), sum(len(answer) for answer in answers) // rounds
+        expect(most <= 20 << 10 and each <= 64 << 10, f"a map has {each} bytes, a part of it {most}")
+        expect(requests > rounds and longest < 2, f"{requests} writes beside {rounds} maps, the longest took {longest:.2f} s")
+        expect(cpu < 0.5 * rounds, f"{rounds} maps and {requests} writes took {cpu:.2f} s of a processor")
+        print(f"{pages} pages: a map has {each} bytes in {len(answers) // rounds} parts of at most {most}, and takes "
+              f"{cpu / rounds * 1e3:.1f} ms of a processor with the {requests // rounds} writes beside it; "
+              f"the longest of these took {longest * 1e3:.1f} ms")
+        writer.socket.close()
+        daemon.end()
+
+
 def stays_usable(daemon, browser, count):
     sessions = [Session(daemon, "demo", 0, f"s{i}") for i in range(count)]
     # With those of before.
@@ -292,12 +423,15 @@ def main():
         shows_map(browser)
         for width in (360, 800, 1600):
             browser.screenshot(width, f"{screenshots}/status-page-{width}.png")
+        is_read_in_light_and_dark(browser, screenshots)
+        tells_without_scripts(daemon, browser)
         stays_usable(daemon, browser, count)
+        maps_a_large_image(bin_dir, browser)
         expect(not browser.faults, "the console has: " + "\n".join(browser.faults))
         for session in sessions:
             session.socket.close()
         daemon.end()
-        print("status page: values as in /metrics, texts stay texts, a map, three widths, nothing on the console")
+        print("status page: values as in /metrics, texts stay texts, maps, three widths, light and dark, without scripts, nothing on the console")
 
 
 main()

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <random>
 
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@
 #include "client/pagectl/terminal/histogram.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
 #include "client/pagectl/terminal/progress.hpp"
+#include "client/pagectl/work/activity.hpp"
 #include "client/pagectl/work/slots.hpp"
 
 namespace pageserver::pagectl {
@@ -24,11 +26,14 @@ constexpr std::uint64_t buffered_bytes_max = 1ull << 30;
 constexpr double seconds_min = 0.001, seconds_max = 1e6;
 
 struct RunResult {
+  explicit RunResult(std::uint64_t pages) : activity(pages) {}
+
   std::uint64_t size = 0;
   std::uint64_t depth = 0;
   std::uint64_t writes = 0;
   double seconds = 0;
   Histogram latency_ns;
+  Activity activity;
 
   double rate() const { return static_cast<double>(latency_ns.total()) / seconds; }
 };
@@ -41,7 +46,7 @@ public:
         options_(options),
         places_(image.size_bytes() / size),
         slots_(static_cast<std::size_t>(depth)),
-        result_(std::make_shared<RunResult>()) {
+        result_(std::make_shared<RunResult>(image.size_bytes() / page_size)) {
     result_->size = size;
     result_->depth = depth;
     random_.seed(options.seed);
@@ -52,9 +57,9 @@ public:
   }
 
   RunResult run(Progress& progress) {
-    const auto start = Clock::now();
+    start_ = Clock::now();
     const auto until =
-        start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.seconds));
+        start_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.seconds));
     std::uint64_t started = 0;
     bool over = false;
     while (!over || slots_.taken() > 0) {
@@ -62,12 +67,12 @@ public:
         start_one(started++);
         over = options_.count ? started >= *options_.count : Clock::now() >= until;
         // Here, since on a local image a request ends where it starts.
-        if (started % 64 == 0) progress.update(done_of(start, started));
+        if (started % 64 == 0) progress.update(done_of(started));
       }
       if (slots_.taken() > 0) image_.wait();
       slots_.throw_error();
     }
-    result_->seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
+    result_->seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start_).count());
     return *result_;
   }
 
@@ -77,10 +82,10 @@ private:
     Clock::time_point started;
   };
 
-  std::uint64_t done_of(Clock::time_point start, std::uint64_t started) const {
+  std::uint64_t done_of(std::uint64_t started) const {
     if (options_.count) return started;
     return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count());
+        std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start_).count());
   }
 
   void start_one(std::uint64_t number) {
@@ -88,11 +93,14 @@ private:
     const std::uint64_t place = options_.sequential ? number % places_ : random_() % places_;
     const std::uint64_t offset = place * result_->size;
     const bool write = random_() % 100 < options_.write_percent;
-    auto done = [state = slots_.state(), result = result_, &slot](const std::exception_ptr& error) {
-      result->latency_ns.add(static_cast<std::uint64_t>((Clock::now() - slot.started).count()));
+    auto done = [state = slots_.state(), result = result_, start = start_, &slot](const std::exception_ptr& error) {
+      const auto now = Clock::now();
+      result->latency_ns.add(static_cast<std::uint64_t>((now - slot.started).count()));
+      result->activity.timeline.add(now - start, now - slot.started);
       state->give_back(slot);
       if (error) state->fail(error);
     };
+    result_->activity.pages.add(offset, result_->size, write);
     slot.started = Clock::now();
     if (write) {
       ++result_->writes;
@@ -105,6 +113,7 @@ private:
   Image& image_;
   const BenchOptions& options_;
   std::uint64_t places_;
+  Clock::time_point start_;
   std::mt19937_64 random_;
   Slots<Slot> slots_;
   std::shared_ptr<RunResult> result_;  // with the completions, as the slots are
@@ -160,7 +169,9 @@ nlohmann::ordered_json run_json(const RunResult& run, const BenchOptions& option
             {"p90", us(latency.percentile(0.9))},
             {"p99", us(latency.percentile(0.99))},
             {"p99_9", us(latency.percentile(0.999))},
-            {"max", us(latency.max())}}}};
+            {"max", us(latency.max())}}},
+          {"timeline", run.activity.timeline.json()},
+          {"pages", run.activity.pages.json()}};
 }
 
 constexpr const char* table_head =
@@ -199,17 +210,17 @@ int run_bench(Context& context, const BenchOptions& given) {
   if (!context.json) context.result(table_head);
   for (const auto size : options.sizes) {
     for (const auto depth : options.depths) {
-      RunResult result;
+      std::optional<RunResult> result;
       {
         const auto total = options.count ? *options.count : static_cast<std::uint64_t>(options.seconds * 1000);
         Progress progress(context.wants_progress() && !options.count, "bench " + bytes_text(size) + ", ms", total,
                           Progress::Unit::count);
-        result = Run(*image, options, size, depth).run(progress);
+        result.emplace(Run(*image, options, size, depth).run(progress));
       }
       if (context.json) {
-        runs.push_back(run_json(result, options));
+        runs.push_back(run_json(*result, options));
       } else {
-        context.result(run_text(result, options));
+        context.result(run_text(*result, options));
         context.out.flush();
       }
     }

@@ -471,6 +471,20 @@ void add_work_commands(const CommandSink& sink) {
   bench.flag("--sequential", &BenchOptions::sequential, "Rising offsets instead of random ones");
   bench.number("--seed", &BenchOptions::seed, "Of the random offsets and the mix (default 1)");
 
+  Command<PlotOptions> plot(
+      sink, "plot", "Draw what a trace does, or how a bench or a replay went",
+      page("An SVG document on standard output. Of a trace: bytes read and written, and which pages, from its first\n"
+           "record to its last. Of a report: latencies and requests over time, and how often which pages were used.",
+           "WHAT:\n"
+           "  trace   FILE is a recorded trace, *.wdtr or *.wdtr.zst\n"
+           "  bench   FILE is what `pagectl bench --json` or `pagectl replay --json` wrote\n",
+           "  pagectl plot trace oltp.wdtr.zst >oltp.svg\n"
+           "  pagectl bench pageserver://127.0.0.1/demo --seconds 30 --json >bench.json\n"
+           "  pagectl plot bench bench.json >bench.svg"),
+      run_plot);
+  plot.text("WHAT", &PlotOptions::what, "trace or bench");
+  plot.text("FILE", &PlotOptions::file, "What is drawn; see below");
+
   const std::string files = forms_of("FILE:", {file_form});
   Command<FileOptions> check(sink, "check", "See whether a file is an image that can be opened",
                              page("Changes nothing.", files, "  pagectl check /var/lib/pageserver/demo.img",

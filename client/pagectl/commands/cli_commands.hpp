@@ -46,7 +46,7 @@ void add_server_commands(const CommandSink& sink);  // list ping sessions top ki
                                                     // remove info lease
 void add_image_commands(const CommandSink& sink);   // read write grow copy diff hash
 void add_layout_commands(const CommandSink& sink);  // inspect verify
-void add_work_commands(const CommandSink& sink);    // mount replay bench check recover
+void add_work_commands(const CommandSink& sink);    // mount replay bench plot check recover
 
 /// All of that.
 void add_commands(const CommandSink& sink);

@@ -198,6 +198,13 @@ struct BenchOptions {
 };
 int run_bench(Context& context, const BenchOptions& options);
 
+// plot.cpp
+struct PlotOptions {
+  std::string what;  ///< trace or bench
+  std::string file;
+};
+int run_plot(Context& context, const PlotOptions& options);
+
 // recovery.cpp
 struct FileOptions {
   std::string file;

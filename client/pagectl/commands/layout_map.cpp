@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "client/pagectl/terminal/svg.hpp"
+
 namespace pageserver::pagectl {
 namespace {
 
@@ -82,19 +84,6 @@ char letter_of(const Cell& cell) {
   return looks[static_cast<std::size_t>(cell.role())].letter;
 }
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : shown(text)) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '&')
-      out += "&amp;";
-    else
-      out += c;
-  }
-  return out;
-}
-
 std::string cell_title(const Map& map, std::size_t at) {
   const Cell& cell = map.cells[at];
   std::string text;
@@ -154,7 +143,7 @@ void write_svg_map(Context& context, const dbms::Database& database) {
                      std::to_string(at / map_columns * side) + "\" width=\"" + std::to_string(side - 1) +
                      "\" height=\"" + std::to_string(side - 1) + "\" fill=\"" +
                      looks[static_cast<std::size_t>(cell.role())].colour + "\" fill-opacity=\"" + opacity.data() +
-                     "\"><title>" + escaped(cell_title(map, at)) + "</title></rect>");
+                     "\"><title>" + svg_escaped(cell_title(map, at)) + "</title></rect>");
   }
   std::uint64_t x = 0;
   for (std::size_t i = 0; i < layout::roles; ++i) {

@@ -117,6 +117,8 @@ int run_replay(Context& context, const ReplayOptions& options) {
                                   {"operations_per_second", static_cast<double>(counts.records) / seconds},
                                   {"size_bytes", trace.header().final_size_bytes},
                                   {"hash", hex16(trace.header().final_hash)}};
+    report["timeline"] = replayer.activity().timeline.json();
+    report["pages"] = replayer.activity().pages.json();
     if (traffic) report["traffic"] = traffic_json(*traffic);
     context.out.json(report);
   }

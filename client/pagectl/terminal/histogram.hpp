@@ -17,6 +17,13 @@ public:
     if (value > max_) max_ = value;
   }
 
+  void add(const Histogram& other) {
+    for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+    total_ += other.total_;
+    if (other.min_ < min_) min_ = other.min_;
+    if (other.max_ > max_) max_ = other.max_;
+  }
+
   std::uint64_t total() const { return total_; }
   std::uint64_t min() const { return total_ == 0 ? 0 : min_; }
   std::uint64_t max() const { return max_; }

@@ -32,7 +32,23 @@ struct Untouched {
 }  // namespace
 
 Replayer::Replayer(TraceReader& trace, Image& image, std::size_t depth)
-    : trace_(trace), image_(image), size_bytes_(trace.header().initial_size_bytes), slots_(depth) {}
+    : trace_(trace),
+      image_(image),
+      size_bytes_(trace.header().initial_size_bytes),
+      activity_(std::make_shared<Activity>(trace.header().final_size_bytes / page_size)),
+      slots_(depth) {}
+
+void Replayer::begin(Slot& slot, const TraceRecord& record) {
+  slot.record = record;
+  slot.buffer.resize(record.length);
+  activity_->pages.add(record.offset, record.length, record.op != TraceOp::read);
+  slot.started = Clock::now();
+}
+
+void Replayer::took(Clock::time_point since) {
+  const auto now = Clock::now();
+  activity_->timeline.add(now - start_, now - since);
+}
 
 std::string Replayer::label(std::uint64_t record) const {
   return "replay record " + std::to_string(record) + " of " + std::to_string(trace_.header().records);
@@ -60,11 +76,13 @@ void Replayer::grow(const TraceRecord& record) {
   slots_.drain(image_);
   ++counts_.grows;
   std::uint64_t previous = 0;
+  const auto started = Clock::now();
   try {
     previous = image_.grow(record.new_pages);
   } catch (const MemoryError& error) {
     throw MemoryError(error.errc(), label(record.number) + ": " + error.what());
   }
+  took(started);
   // The engine's provider answers in bytes, ours in pages.
   if (previous * page_size != record.returned) {
     throw MemoryError(Errc::damaged, label(record.number) + ": grow new_pages=" + std::to_string(record.new_pages) +
@@ -79,8 +97,7 @@ void Replayer::read(const TraceRecord& record) {
   counts_.bytes_read += record.length;
   require_in_bounds(record, "read");
   Slot& slot = slots_.wait_for_one(image_);
-  slot.record = record;
-  slot.buffer.resize(record.length);
+  begin(slot, record);
   if (record.length > image_.request_bytes_max()) {
     std::exception_ptr error;
     try {
@@ -99,13 +116,13 @@ void Replayer::write(const TraceRecord& record) {
   counts_.bytes_written += record.length;
   require_in_bounds(record, "write");
   Slot& slot = slots_.wait_for_one(image_);
-  slot.record = record;
-  slot.buffer.resize(record.length);
+  begin(slot, record);
   if (record.op == TraceOp::write) {
     trace_.data(slot.buffer);
   } else {
     std::fill(slot.buffer.begin(), slot.buffer.end(), std::byte{0});
   }
+  slot.started = Clock::now();  // the trace is a file, too, and does not count
   if (record.length > image_.request_bytes_max()) {
     std::exception_ptr error;
     try {
@@ -122,11 +139,13 @@ void Replayer::write(const TraceRecord& record) {
 void Replayer::flush(const TraceRecord& record) {
   slots_.drain(image_);
   ++counts_.flushes;
+  const auto started = Clock::now();
   try {
     image_.flush();
   } catch (const MemoryError& error) {
     throw MemoryError(error.errc(), label(record.number) + ": " + error.what());
   }
+  took(started);
 }
 
 void Replayer::out_of_bounds(const TraceRecord& record) {
@@ -162,7 +181,10 @@ void Replayer::require_in_bounds(const TraceRecord& record, const std::string& a
 
 // Of several records that did not go as recorded the first one counts, in whatever order the answers come.
 Image::Done Replayer::done_with(Slot& slot) {
-  return [state = slots_.state(), &slot, name = label(slot.record.number)](const std::exception_ptr& error) {
+  return [state = slots_.state(), activity = activity_, start = start_, &slot,
+          name = label(slot.record.number)](const std::exception_ptr& error) {
+    const auto now = Clock::now();
+    activity->timeline.add(now - start, now - slot.started);
     const TraceRecord& record = slot.record;
     state->give_back(slot);
     if (error) {

@@ -1,12 +1,15 @@
 // Does on an image what a trace did, and compares every answer with the recorded one.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/io_memory.hpp"
 #include "client/pagectl/images/image.hpp"
+#include "client/pagectl/work/activity.hpp"
 #include "client/pagectl/work/slots.hpp"
 #include "client/pagectl/work/trace_reader.hpp"
 
@@ -34,10 +37,14 @@ public:
   /// first record whose answer is not the recorded one, and the image's own errors with theirs.
   bool step();
   const ReplayCounts& counts() const { return counts_; }
+  /// What took how long, and where, since the first record; of pages that the trace ends with.
+  const Activity& activity() const { return *activity_; }
 
 private:
+  using Clock = std::chrono::steady_clock;
   struct Slot {
     TraceRecord record;
+    Clock::time_point started;
     base::IoBytes buffer;
   };
 
@@ -47,6 +54,8 @@ private:
   void flush(const TraceRecord& record);
   void out_of_bounds(const TraceRecord& record);
 
+  void begin(Slot& slot, const TraceRecord& record);
+  void took(Clock::time_point since);
   Image::Done done_with(Slot& slot);
   void require_in_bounds(const TraceRecord& record, const std::string& action) const;
   std::string label(std::uint64_t record) const;
@@ -55,6 +64,8 @@ private:
   Image& image_;
   std::uint64_t size_bytes_;  // as the trace has it
   ReplayCounts counts_;
+  Clock::time_point start_ = Clock::now();
+  std::shared_ptr<Activity> activity_;  // with the completions, as the slots are
   Slots<Slot> slots_;
 };
 

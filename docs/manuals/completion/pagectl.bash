@@ -54,11 +54,11 @@ _pagectl() {
     before=$word
   done
   if [ -z "$command" ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover help --help --version --json --quiet' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover help --help --version --json --quiet' -- "$cur"))
     return
   fi
   if [ "$command" = help ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover' -- "$cur"))
     return
   fi
   _pagectl_table "$command"
@@ -106,6 +106,7 @@ _pagectl_table() {
     mount) flags='--help -h --json --quiet -q --foreground --read-only --allow-other --ready-fd --log --option -o' valued='--ready-fd|--log|--option|-o' kinds=(image file) ;;
     replay) flags='--help -h --json --quiet -q --depth' valued='--depth' kinds=(file image) ;;
     bench) flags='--help -h --json --quiet -q --size --depth --write --seconds --count --sequential --seed' valued='--size|--depth|--write|--seconds|--count|--seed' kinds=(image) ;;
+    plot) flags='--help -h --json --quiet -q' valued='' kinds=(none file) ;;
     check) flags='--help -h --json --quiet -q' valued='' kinds=(file) ;;
     recover) flags='--help -h --json --quiet -q --adopt --drop-log' valued='' kinds=(file) ;;
   esac

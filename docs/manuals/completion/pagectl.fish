@@ -20,7 +20,7 @@ end
 complete --command pagectl --no-files
 complete --command pagectl --condition __fish_use_subcommand --arguments help --description 'Print the help'
 complete --command pagectl --condition __fish_use_subcommand --long-option version --description 'Print the version'
-complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench check recover'
+complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments list --description 'List a daemon'\''s stores'
 complete --command pagectl --condition '__fish_seen_subcommand_from list' --arguments '(__pagectl_servers)'
@@ -204,6 +204,12 @@ complete --command pagectl --condition '__fish_seen_subcommand_from bench' --lon
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option count --exclusive --description 'Requests of each run, instead of --seconds'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option sequential --description 'Rising offsets instead of random ones'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option seed --exclusive --description 'Of the random offsets and the mix (default 1)'
+
+complete --command pagectl --condition __fish_use_subcommand --arguments plot --description 'Draw what a trace does, or how a bench or a replay went'
+complete --command pagectl --condition '__fish_seen_subcommand_from plot' --force-files
+complete --command pagectl --condition '__fish_seen_subcommand_from plot' --short-option h --long-option help --description 'Print this help message and exit'
+complete --command pagectl --condition '__fish_seen_subcommand_from plot' --long-option json --description 'One JSON document on standard output'
+complete --command pagectl --condition '__fish_seen_subcommand_from plot' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments check --description 'See whether a file is an image that can be opened'
 complete --command pagectl --condition '__fish_seen_subcommand_from check' --force-files
