@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
     const std::vector<std::string> words(argv, argv + argc);
     pageserver::base::hide_secrets(argc, argv);
     std::vector<const char*> copies;
+    copies.reserve(words.size());
     for (const std::string& word : words) copies.push_back(word.c_str());
     status = run(context, argc, copies.data());
   } catch (const std::exception&) {
