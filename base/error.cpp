@@ -3,6 +3,8 @@
 #include <cstring>
 #include <string>
 
+#include "base/secrets.hpp"
+
 namespace pageserver {
 namespace {
 
@@ -49,8 +51,9 @@ std::string_view to_string(Errc code) noexcept {
   return "unknown error";
 }
 
+// Texts quote what a program was given, such as a URI, and end in logs.
 MemoryError::MemoryError(Errc code, std::string message)
-    : std::system_error{make_error_code(code), message}, message_{message} {}
+    : std::system_error{make_error_code(code), message = base::without_secrets(message)}, message_{message} {}
 MemoryError::~MemoryError() = default;
 
 }  // namespace pageserver

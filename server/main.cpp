@@ -11,6 +11,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/secrets.hpp"
 #include "base/standard_streams.hpp"
 #include "server/config/command_line.hpp"
 #include "server/runtime/log.hpp"
@@ -88,9 +89,11 @@ int main(int argc, char** argv) {
   pageserver::base::occupy_standard_streams();
   // Before anything is opened, which would get the number of one that was closed too early.
   const CommandLine line = read_command_line(argc, argv, take_passed_sockets());
+  pageserver::base::hide_secrets(argc, argv);
   if (line.exit_status) return *line.exit_status;
   if (!line.faults.empty()) {
-    for (const std::string& fault : line.faults) std::cerr << "pageserverd: " << fault << '\n';
+    for (const std::string& fault : line.faults)
+      std::cerr << "pageserverd: " << pageserver::base::without_secrets(fault) << '\n';
     return 1;
   }
   if (line.check_only) {
@@ -104,7 +107,7 @@ int main(int argc, char** argv) {
     return serve(line.config);
   } catch (const std::exception& error) {
     // There is no log: its thread could not be had.
-    std::cerr << "pageserverd: start failed: " << start_failure(error) << '\n';
+    std::cerr << "pageserverd: start failed: " << pageserver::base::without_secrets(start_failure(error)) << '\n';
     return 1;
   }
 }

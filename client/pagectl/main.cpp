@@ -2,11 +2,13 @@
 #include <csignal>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include <pageserver/error.hpp>
 
+#include "base/secrets.hpp"
 #include "base/standard_streams.hpp"
 #include "client/pagectl/commands/cli.hpp"
 #include "client/pagectl/terminal/signals.hpp"
@@ -16,7 +18,8 @@ namespace {
 using namespace pageserver;
 using namespace pageserver::pagectl;
 
-int report(Context& context, Errc code, const std::string& message) {
+int report(Context& context, Errc code, const std::string& text) {
+  const std::string message = base::without_secrets(text);
   complain(message);
   // Where one document was asked for, a failure is one too, unless the result is out in part already.
   if (context.json && !context.out.used()) {
@@ -34,7 +37,7 @@ int report(Context& context, Errc code, const std::string& message) {
   }
 }
 
-int run(Context& context, int argc, char** argv) {
+int run(Context& context, int argc, const char* const* argv) {
   try {
     const int status = run_command_line(context, argc, argv);
     context.out.flush();
@@ -58,7 +61,13 @@ int main(int argc, char** argv) {
   Context context;
   int status = exit_failed;
   try {
-    status = run(context, argc, argv);
+    // The tool goes on with copies.
+    const std::vector<std::string> words(argv, argv + argc);
+    pageserver::base::hide_secrets(argc, argv);
+    std::vector<const char*> copies;
+    copies.reserve(words.size());
+    for (const std::string& word : words) copies.push_back(word.c_str());
+    status = run(context, argc, copies.data());
   } catch (const std::exception&) {
     // Not even the error could be written.
     status = context.failed_status;

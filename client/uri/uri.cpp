@@ -68,7 +68,28 @@ public:
 private:
   [[noreturn]] void fail(std::string_view part, const std::string& problem, const std::string& expected) const {
     throw MemoryError{Errc::invalid_argument,
-                      "open " + quoted(text_) + ": " + quoted(part) + " " + problem + ": expected " + expected};
+                      "open " + quoted(shown(text_)) + ": " + quoted(part) + " " + problem + ": expected " + expected};
+  }
+
+  /// What a key has that is not known may be a token or a password.
+  std::string shown(std::string_view text) const {
+    const auto mark = text.find('?');
+    if (!uri_.is_remote() || mark == std::string_view::npos) return std::string{text};
+    std::string out{text.substr(0, mark + 1)};
+    for (std::string_view query = text.substr(mark + 1); !query.empty();) {
+      const auto item = query.substr(0, query.find('&'));
+      const auto equals = item.find('=');
+      const bool known = equals == std::string_view::npos ||
+                         std::any_of(uri_keys.begin(), uri_keys.end(),
+                                     [&](const UriKey& key) { return key.name == item.substr(0, equals); });
+      out += known ? item : item.substr(0, equals + 1);
+      if (!known) out += "...";
+      query.remove_prefix(item.size());
+      if (query.empty()) break;
+      out += '&';
+      query.remove_prefix(1);
+    }
+    return out;
   }
 
   void take_scheme(std::string_view scheme) {
@@ -153,8 +174,13 @@ private:
   }
 
   void take_authority(std::string_view authority) {
-    if (authority.find('@') != std::string_view::npos)
-      fail(authority.substr(0, authority.find('@') + 1), "is a user", "a host; there are no users");
+    if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
+      const auto colon = authority.substr(0, at).find(':');
+      const bool has_password = colon != std::string_view::npos;
+      fail(has_password ? std::string{authority.substr(0, colon + 1)} + "...@"
+                        : std::string{authority.substr(0, at + 1)},
+           "is a user", "a host; there are no users");
+    }
     std::string_view port;
     bool has_port = false;
     if (authority.starts_with("[")) {
@@ -240,6 +266,9 @@ private:
   }
 
   void take_key(std::string_view key, std::string_view item, std::string value) {
+    if (key == "token" && uri_.is_remote())
+      fail(key, "is no key of this URI",
+           "token_file=PATH, or the environment's PAGESERVER_TOKEN: others see what a URI has");
     if (!is_known(key)) fail(key, "is no key of this URI", "one of " + known_keys());
     if (key == "access") {
       uri_.access = choose(access_choices, item, value);

@@ -24,6 +24,11 @@ public:
     admit(Identity::of_token(holder.name), std::move(policy));
     token_ = std::make_shared<const base::TokenHash>(holder.hash);
   }
+  /// The same identity came again over another connection, perhaps by another token or with a newer policy.
+  void shown_again(const Gate& other) {
+    policy_ = other.policy_;
+    token_ = other.token_;
+  }
   /// Another policy holds. False: the token is not in it any more.
   bool renew(std::shared_ptr<const AccessPolicy> policy) {
     policy_ = std::move(policy);

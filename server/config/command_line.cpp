@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "base/nearest.hpp"
+#include "base/secrets.hpp"
 #include "proto/codec.hpp"
 #include "server/config/config_json.hpp"
 #include "server/config/config_reference.hpp"
@@ -283,12 +284,13 @@ CommandLine read_command_line(int argc, char** argv, const PassedSockets& passed
     result.exit_status = app.exit(done);
     return result;
   } catch (const CLI::ParseError& error) {
-    std::cerr << "pageserverd: " << usage_error(app, error) << "\nRun with --help for more information.\n";
+    std::cerr << "pageserverd: " << base::without_secrets(usage_error(app, error))
+              << "\nRun with --help for more information.\n";
     result.exit_status = 2;
     return result;
   }
   if (const std::string fault = fault_in_explain(flags, result.check_only); !fault.empty()) {
-    std::cerr << "pageserverd: " << fault << "\nRun with --help for more information.\n";
+    std::cerr << "pageserverd: " << base::without_secrets(fault) << "\nRun with --help for more information.\n";
     result.exit_status = 2;
     return result;
   }

@@ -1,10 +1,12 @@
 // Where the answers of one batch of requests are gathered before one send carries them all.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include <pageserver/error.hpp>
 
+#include "base/secrets.hpp"
 #include "proto/codec.hpp"
 #include "server/connection/byte_buffer.hpp"
 #include "server/metrics/request_figures.hpp"
@@ -27,7 +29,8 @@ public:
   }
   void error(std::uint64_t request_id, proto::Operation operation, proto::Status status, std::string_view message) {
     small_.clear();
-    proto::encode_error(small_, request_id, operation, status, message);
+    const std::string harmless = without_secrets(message);
+    proto::encode_error(small_, request_id, operation, status, harmless.empty() ? message : harmless);
     take(status);
     figures_.add_failure(operation, status);
   }
@@ -39,7 +42,8 @@ public:
   void error(const proto::FrameHeader& header, std::exception_ptr problem);
   void notice(proto::Operation operation, proto::Status status, std::string_view message) {
     small_.clear();
-    proto::encode_notice(small_, operation, status, message);
+    const std::string harmless = without_secrets(message);
+    proto::encode_notice(small_, operation, status, harmless.empty() ? message : harmless);
     take(status);
   }
   /// One that was made before.
@@ -73,6 +77,10 @@ public:
   }
 
 private:
+  /// Empty: the message has none.
+  static std::string without_secrets(std::string_view message) {
+    return base::has_secret(message) ? base::without_secrets(message) : std::string();
+  }
   void take(proto::Status status) {
     out_.append(small_);
     ++count_;

@@ -150,6 +150,8 @@ std::string_view Connection::end_reason() const noexcept {
   if (aborted_) return "the grace period is over";
   if (lost_) return "the daemon is out of memory";
   if (reason_.empty() && stream_.is_broken()) return "the connection was lost";
+  if (reason_.empty() && stream_.is_at_end() && !stream_.input().empty())
+    return "the peer closed the connection in the middle of a frame";
   return reason_;
 }
 

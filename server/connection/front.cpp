@@ -1,5 +1,6 @@
 // Requests of a connection that has no session: hello, and what is about the server and its stores.
 #include "base/clock.hpp"
+#include "base/secrets.hpp"
 #include "proto/library_values.hpp"
 #include "server/connection/connection.hpp"
 #include "server/runtime/version.hpp"
@@ -92,7 +93,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
   greeting_.done = true;
   server_.strangers->remove(id_);
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);
-  greeting_.client_name = request.client_name;
+  greeting_.client_name = base::without_secrets(request.client_name);  // others see it
   record_->greeted(greeting_.client_name);
   proto::HelloAnswer answer;
   answer.features = greeting_.features;
@@ -227,7 +228,8 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   open.request.access = request.access;
   open.request.view = request.view;
   open.request.publish = request.publish;
-  open.request.name = request.session_name.empty() ? std::string_view(greeting_.client_name) : request.session_name;
+  open.request.name =
+      request.session_name.empty() ? greeting_.client_name : base::without_secrets(request.session_name);
   open.request.address = address_;
   open.request.opened_unix_ms = base::unix_ms();
   open.request.opened_ms = base::monotonic_ms();

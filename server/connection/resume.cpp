@@ -95,6 +95,7 @@ void Connection::hand_over(const std::shared_ptr<Connection>& old) {
   over->address = address_;
   over->connection_id = id_;
   over->is_tcp = is_tcp_;
+  over->gate = gate_;
   over->peer_chain = peer_chain();
   over->socket.reset(io_->descriptor.release());
   over->stream = std::exchange(stream_, ByteStream());
@@ -239,6 +240,10 @@ void Connection::adopt(HandedOver& over) {
     const Lock lock{chain_mutex_};
     peer_chain_ = over.peer_chain;
   }
+  // What is believed may have changed while neither of the two connections had the other's token or certificate.
+  gate_.shown_again(over.gate);
+  policy_changed_ = true;
+  if (stream_.tls() != nullptr) note_certificate();
   hold_.breaker = "broken by \"" + hold_.name + "\" at " + address_;
   hold_.resume->acknowledge(over.request.mark);
   resumed_by_ = std::make_unique<ResumeRequest>(over.request);

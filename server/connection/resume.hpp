@@ -33,6 +33,7 @@ struct HandedOver {
   std::string address;
   std::uint64_t connection_id = 0;
   bool is_tcp = false;
+  Gate gate;
   std::shared_ptr<tls::PeerChain> peer_chain;
   ByteStream stream;
   UniqueFd socket;

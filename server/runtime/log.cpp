@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/secrets.hpp"
 #include "base/text.hpp"
 #include "server/runtime/log_line_queue.hpp"
 
@@ -87,10 +88,13 @@ std::string format_event(LogFormat format, LogLevel level, std::string_view even
       line += field.key();
       line += '=';
     }
-    if (field.is_number() || (format == LogFormat::text && is_plain(field.text()))) {
-      line += field.text();
+    // A peer's words may be a secret that is not meant for here, as may what stands wrong in a file.
+    const std::string harmless = base::has_secret(field.text()) ? base::without_secrets(field.text()) : std::string();
+    const std::string_view text = harmless.empty() ? field.text() : harmless;
+    if (field.is_number() || (format == LogFormat::text && is_plain(text))) {
+      line += text;
     } else {
-      append_quoted(line, field.text());
+      append_quoted(line, text);
     }
   }
   return line;

@@ -240,6 +240,84 @@ TEST_CASE("clients show a certificate where client_ca asks for one") {
   CHECK(secured.opening(made.shown_by("client")) == "opened");
 }
 
+TEST_CASE("every kind of client's certificate is believed or refused as a daemon's would be") {
+  Secured secured;
+  auto& made = secured.certificates;
+  made.make("server", {});
+  std::filesystem::copy_file(made.certificate("ca"), made.file("clients.pem"));
+  Certificates::Wanted rsa, early, self, between, leaf, both, old;
+  for (auto* const wanted : {&rsa, &early, &self, &leaf}) {
+    wanted->usage = "clientAuth";
+    wanted->names = "URI:app:ci";
+  }
+  rsa.rsa = true;
+  early.begin = "20980101000000Z";
+  self.by = {};
+  between.authority = true;
+  leaf.by = "between";
+  both = leaf;
+  both.by = "ca";
+  both.usage = "serverAuth,clientAuth";
+  old.authority = true;
+  old.end = "20210101000000Z";
+  made.make("rsa", rsa);
+  made.make("early", early);
+  made.make("self", self);
+  made.make("both", both);
+  made.make("between", between);
+  made.make("leaf", leaf);
+  made.make("old", old);
+  leaf.by = "old";
+  made.make("of_old", leaf);
+  std::filesystem::copy_file(made.certificate("leaf"), made.file("chain.pem"));
+  std::ofstream(made.file("chain.pem"), std::ios::app) << std::ifstream(made.certificate("between")).rdbuf();
+  std::filesystem::copy_file(made.certificate("of_old"), made.file("old_chain.pem"));
+  std::ofstream(made.file("old_chain.pem"), std::ios::app) << std::ifstream(made.certificate("old")).rdbuf();
+  secured.start("server", {"--tls-client-ca", made.file("clients.pem")});
+  const auto shown = [&](const std::string& certificate, const std::string& key) {
+    return "&tls_certificate=" + made.file(certificate) + "&tls_key=" + made.key(key);
+  };
+  CHECK(secured.opening(made.shown_by("rsa")) == "opened");
+  CHECK(secured.opening(made.shown_by("both")) == "opened");
+  CHECK(secured.opening(shown("chain.pem", "leaf")) == "opened");
+  const auto refused = [&](const std::string& more, std::string_view logged) {
+    const std::size_t times = count_of(secured.daemon->log(), logged);
+    const std::string got = secured.opening(more);
+    INFO(got);
+    CHECK(got != "opened");
+    wait_until([&] { return count_of(secured.daemon->log(), logged) > times; });
+  };
+  refused(made.shown_by("early"), "not valid yet");
+  refused(made.shown_by("self"), "signed by itself");
+  refused(made.shown_by("leaf"), "an authority that is not known");
+  refused(shown("old_chain.pem", "of_old"), "has expired");
+  // An authority's own is not for clients either.
+  refused(made.shown_by("server"), "not for clients");
+}
+
+TEST_CASE("a daemon's certificate that a list in tls_ca names is not believed, nor one beside a list out of date") {
+  Secured secured;
+  auto& made = secured.certificates;
+  made.make("server", {});
+  made.make("other", {});
+  made.revoke("other");
+  secured.start("server");
+  CHECK(secured.opening() == "opened");
+  secured.daemon.reset();
+  secured.start("other");
+  const std::string revoked = secured.opening();
+  INFO(revoked);
+  CHECK(holds(revoked, "revoked"));
+  Secured late;
+  late.certificates.make("server", {});
+  late.start("server");
+  late.certificates.add_old_list();
+  const std::string old = late.opening();
+  INFO(old);
+  CHECK(old != "opened");
+  CHECK(holds(old, "list"));
+}
+
 TEST_CASE("a plain client on a TLS port, and the reverse, get one clear sentence") {
   Secured secured;
   secured.certificates.make("server", {});

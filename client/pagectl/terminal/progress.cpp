@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/secrets.hpp"
 #include "base/text.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
 
@@ -127,7 +128,9 @@ void end_progress_line() noexcept {
   if (line_on_screen.exchange(false)) static_cast<void>(!::write(STDERR_FILENO, "\n", 1));
 }
 
-std::string shown(std::string_view text) {
+std::string shown(std::string_view said) {
+  const std::string harmless = base::without_secrets(said);
+  std::string_view text = harmless;
   std::string out;
   for (;;) {
     const auto end = text.find('\n');

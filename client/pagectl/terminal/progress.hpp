@@ -58,8 +58,9 @@ private:
 /// Puts what follows on a line of its own, where a progress line is on the screen. Async-signal-safe.
 void end_progress_line() noexcept;
 
-/// `text` as it may go to a terminal: base::visible(), with the line ends that are our own.
-std::string shown(std::string_view text);
+/// `said` as it may go to a terminal: base::visible(), with the line ends that are our own, and without secrets that
+/// were given as names.
+std::string shown(std::string_view said);
 
 /// A line on standard error: "pagectl: TEXT".
 void complain(std::string_view text);

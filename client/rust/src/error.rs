@@ -1,5 +1,6 @@
 //! The one error type of this crate, and the codes that programs tell its errors apart by.
 
+use crate::secrets::without_secrets;
 use std::fmt;
 use std::sync::Arc;
 
@@ -91,9 +92,9 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error with this text.
+    /// An error with this text, without secrets that it may quote.
     pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {
-        Error { kind, message: Arc::from(message.as_ref()) }
+        Error { kind, message: Arc::from(&*without_secrets(message.as_ref())) }
     }
 
     /// What programs tell errors apart by.

@@ -242,8 +242,12 @@ impl<'a> Parser<'a> {
     }
 
     fn take_authority(&mut self, authority: &'a str) -> Result<()> {
-        if let Some(at) = authority.find('@') {
-            return self.fail(&authority[..at + 1], "is a user", "a host; there are no users");
+        if let Some(at) = authority.rfind('@') {
+            let user = match authority[..at].find(':') {
+                Some(colon) => format!("{}...@", &authority[..colon + 1]),
+                None => authority[..at + 1].to_owned(),
+            };
+            return self.fail(&user, "is a user", "a host; there are no users");
         }
         let port = if let Some(bracketed) = authority.strip_prefix('[') {
             let close = match bracketed.find(']') {
@@ -350,6 +354,10 @@ impl<'a> Parser<'a> {
 
     fn take_key(&mut self, key: &'a str, item: &'a str, bytes: Vec<u8>) -> Result<()> {
         let keys = self.known_keys();
+        if key == "token" && self.is_remote() {
+            let expected = "token_file=PATH, or the environment's PAGESERVER_TOKEN: others see what a URI has";
+            return self.fail(key, "is no key of this URI", expected);
+        }
         if !keys.split(", ").any(|known| known == key) {
             return self.fail(key, "is no key of this URI", &format!("one of {}", keys));
         }
