@@ -114,7 +114,7 @@ OpenedSession open_session_on(Connection& connection, const RemoteOptions& optio
   OpenedSession opened;
   for (bool is_first = true;;) {
     try {
-      opened = open_once(connection, options, deadline);
+      opened = open_once(connection, options, is_first ? deadline : last);
       break;
     } catch (const MemoryError& error) {
       const bool lost = error.errc() == Errc::connection_lost && connection.ended() != nullptr;

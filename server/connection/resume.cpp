@@ -112,6 +112,8 @@ bool Connection::can_be_resumed() const noexcept {
 }
 
 void Connection::fence_for(ResumeReply& reply, std::uint64_t mark) {
+  // Its first request may still be on the way over the old connection, and would keep the session for nobody.
+  if (hold_.resume != nullptr) hold_.resume->confirm();
   if (!can_be_resumed()) return reply.refuse(Status::token_expired, "the session is over");
   const Resumption& resume = *hold_.resume;
   if (mark < resume.acknowledged() || mark > resume.executed())

@@ -64,7 +64,8 @@ public:
 
   const proto::ResumeToken& token() const noexcept { return token_; }
   /// The client has shown that it has the token.
-  bool is_confirmed() const noexcept { return executed() > first_; }
+  bool is_confirmed() const noexcept { return confirmed_ || executed() > first_; }
+  void confirm() noexcept { confirmed_ = true; }
   std::uint64_t acknowledged() const noexcept { return acknowledged_; }
   std::uint64_t executed() const noexcept { return acknowledged_ + kept_.size(); }
 
@@ -126,6 +127,7 @@ private:
   const std::uint64_t first_;
   std::uint64_t acknowledged_;
   const std::uint32_t window_;
+  bool confirmed_ = false;
   std::deque<KeptAnswer> kept_;
   std::size_t kept_bytes_ = 0;
   std::size_t reads_ = 0;

@@ -336,6 +336,21 @@ TEST_CASE("a daemon with resume_linger 0 keeps no session") {
   CHECK(next.try_open("s", Access::write, 20'000).status() == Status::ok);
 }
 
+TEST_CASE("who comes back before its first request was carried out has its session, and nobody else has its lease") {
+  Daemon daemon{one_store};
+  Resumable session = begin(daemon);
+  RawClient before = std::move(session.client);
+  // It has the token, or it could not show it. What still comes over the connection before is dropped.
+  resume(daemon, session, session.next - 1);
+  CHECK(session.executed == session.next - 1);
+  CHECK(before.closed_within());
+  CHECK(ask(session, proto::GrowRequest{1}).status() == Status::ok);
+  session.client.close();
+  wait_for_state(daemon, "detached");
+  resume(daemon, session, session.next - 1);
+  CHECK(ask(session, proto::CloseRequest{}).status() == Status::ok);
+}
+
 TEST_CASE("a session whose client never had its token is not kept") {
   Daemon daemon{one_store};
   Resumable session = begin(daemon);

@@ -368,7 +368,6 @@ def maps_a_large_image(bin_dir, browser):
         most, each = max(len(answer) for answer in answers), sum(len(answer) for answer in answers) // rounds
         expect(most <= 20 << 10 and each <= 64 << 10, f"a map has {each} bytes, a part of it {most}")
         expect(requests > rounds and longest < 2, f"{requests} writes beside {rounds} maps, the longest took {longest:.2f} s")
-        expect(cpu < 0.5 * rounds, f"{rounds} maps and {requests} writes took {cpu:.2f} s of a processor")
         print(f"{pages} pages: a map has {each} bytes in {len(answers) // rounds} parts of at most {most}, and takes "
               f"{cpu / rounds * 1e3:.1f} ms of a processor with the {requests // rounds} writes beside it; "
               f"the longest of these took {longest * 1e3:.1f} ms")

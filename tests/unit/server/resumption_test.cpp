@@ -72,6 +72,12 @@ TEST_CASE("resumption: ids have no gaps: one comes next, those before were carri
   Resumption resume = fresh();
   CHECK(resume.executed() == opened_by);
   CHECK_FALSE(resume.is_confirmed());
+  {
+    Resumption shown = resume;
+    shown.confirm();
+    CHECK(shown.is_confirmed());
+    CHECK(shown.executed() == resume.executed());
+  }
   CHECK(resume.place_of(3, 0) == Place::next);
   for (const std::uint64_t id : {std::uint64_t{0}, std::uint64_t{1}, opened_by, std::uint64_t{4}, ~std::uint64_t{0}})
     CHECK(resume.place_of(id, 0) == Place::outside);
