@@ -129,7 +129,7 @@ stage_tsan() {
 }
 stage_fuzz() {
   command -v clang++-14 >/dev/null || configure=(-D CMAKE_CXX_COMPILER=clang++-19)
-  build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz
+  build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz 10
   configure=()
 }
 stage_coverage() {
