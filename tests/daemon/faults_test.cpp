@@ -80,7 +80,7 @@ TEST_CASE("faults: a daemon without --allow-faults has no such feature, and answ
 
 TEST_CASE("faults: a daemon that allows them says so, loudly") {
   Faulty daemon;
-  CHECK(daemon.log().find(" WARN ") != std::string::npos);
+  daemon.wait_for_log(" WARN ");
   RawClient client = RawClient::tcp(daemon.port());
   CHECK((client.hello().features & proto::feature_faults) != 0);
 }

@@ -191,7 +191,7 @@ TEST_CASE("sessions says who is connected, and what each does") {
   CHECK(one->peer_uid == ::getuid());
   CHECK(one->peer_pid == static_cast<std::uint32_t>(::getpid()));
   // The log has the same numbers.
-  CHECK(daemon.log().find(" session=" + std::to_string(fork.session) + " ") != std::string::npos);
+  daemon.wait_for_log(" session=" + std::to_string(fork.session) + " ");
 
   // Of one store only.
   CHECK(sessions(local, "demo").size() == 5);

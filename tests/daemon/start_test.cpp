@@ -300,7 +300,7 @@ TEST_CASE("no name and no path gets into a line of the log as it is: none forges
     ++sessions;
   }
   CHECK(sessions == names.size());
-  CHECK(daemon.log().find("bad.img") != std::string::npos);
+  daemon.wait_for_log("bad.img");
 }
 
 TEST_CASE("a read-only store admits readers only and keeps its file as it is") {
