@@ -49,7 +49,7 @@ private:
 };
 
 struct Activity {
-  explicit Activity(std::uint64_t pages) : pages(pages) {}
+  explicit Activity(std::uint64_t image_pages) : pages(image_pages) {}
 
   Timeline timeline;
   PageTiles pages;
