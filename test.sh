@@ -171,7 +171,8 @@ stage_rust() { cargo_stage rust lying_daemon; }
 stage_engine() {
   # It makes hundreds of thousands of calls: with the daemon that is shipped in half the time.
   if [ "$whole" = 1 ] && [ -x build/release/bin/pageserverd ]; then
-    PAGESERVERD=$PWD/build/release/bin/pageserverd PAGECTL=$PWD/build/release/bin/pagectl cargo_stage engine
+    PAGESERVER_ENGINE_BRIEF=yes PAGESERVERD=$PWD/build/release/bin/pageserverd PAGECTL=$PWD/build/release/bin/pagectl \
+      cargo_stage engine
   else
     cargo_stage engine
   fi

@@ -114,6 +114,12 @@ inline std::string without_secrets(std::string_view text) {
   return out += text.substr(at);
 }
 
+/// `text` itself where it has none, as nearly all do, else what without_secrets() makes of it, kept in `memory`.
+inline std::string_view harmless(std::string_view text, std::string& memory) {
+  if (!has_secret(text)) return text;
+  return memory = without_secrets(text);
+}
+
 /// Takes them out of the words that every user of the machine sees (ps, /proc/PID/cmdline). Who needs the words has
 /// copied them before.
 inline void hide_secrets(int count, char** words) noexcept {

@@ -74,6 +74,23 @@ inline std::string visible(std::string_view text) {
   return out;
 }
 
+/// `text` as HTML, SVG and attributes of both in double or single quotes may have it. What a document may not hold at
+/// all is for visible().
+inline std::string markup(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      case '\'': out += "&#39;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
 /// `text` in quotes for a message, visible. Its own quotes stay as they are: the text is for people, and not parsed.
 inline std::string quoted(std::string_view text) { return '"' + visible(text) + '"'; }
 // Without these an unqualified call with a std::string would find std::quoted.

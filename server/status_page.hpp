@@ -10,9 +10,6 @@
 
 namespace pageserver::server {
 
-/// `text` as it may stand in HTML, between tags or in quotes.
-std::string html_escaped(std::string_view text);
-
 struct StatusPage {
   std::string html;
   std::string fields;  ///< of the answer's head: what the page may do

@@ -29,8 +29,8 @@ public:
   }
   void error(std::uint64_t request_id, proto::Operation operation, proto::Status status, std::string_view message) {
     small_.clear();
-    const std::string harmless = without_secrets(message);
-    proto::encode_error(small_, request_id, operation, status, harmless.empty() ? message : harmless);
+    std::string memory;
+    proto::encode_error(small_, request_id, operation, status, base::harmless(message, memory));
     take(status);
     figures_.add_failure(operation, status);
   }
@@ -42,8 +42,8 @@ public:
   void error(const proto::FrameHeader& header, std::exception_ptr problem);
   void notice(proto::Operation operation, proto::Status status, std::string_view message) {
     small_.clear();
-    const std::string harmless = without_secrets(message);
-    proto::encode_notice(small_, operation, status, harmless.empty() ? message : harmless);
+    std::string memory;
+    proto::encode_notice(small_, operation, status, base::harmless(message, memory));
     take(status);
   }
   /// One that was made before.
@@ -77,10 +77,6 @@ public:
   }
 
 private:
-  /// Empty: the message has none.
-  static std::string without_secrets(std::string_view message) {
-    return base::has_secret(message) ? base::without_secrets(message) : std::string();
-  }
   void take(proto::Status status) {
     out_.append(small_);
     ++count_;

@@ -89,8 +89,8 @@ std::string format_event(LogFormat format, LogLevel level, std::string_view even
       line += '=';
     }
     // A peer's words may be a secret that is not meant for here, as may what stands wrong in a file.
-    const std::string harmless = base::has_secret(field.text()) ? base::without_secrets(field.text()) : std::string();
-    const std::string_view text = harmless.empty() ? field.text() : harmless;
+    std::string memory;
+    const std::string_view text = base::harmless(field.text(), memory);
     if (field.is_number() || (format == LogFormat::text && is_plain(text))) {
       line += text;
     } else {

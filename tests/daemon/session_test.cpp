@@ -267,12 +267,13 @@ TEST_CASE("live readers see each write once it is answered") {
   CHECK(reader.call(proto::GrowRequest{1}).status() == proto::Status::read_only);
 }
 
-TEST_CASE("many requests in flight are answered in order, with few socket calls") {
+namespace {
+
+/// The daemon's socket calls for each request, where `depth` are always in flight.
+double calls_per_request(std::uint64_t depth, std::uint64_t rounds) {
   Daemon daemon({"--store", "demo={dir}/demo.img"});
   RawClient client = session_on(daemon, "demo");
   client.grow(64);
-  constexpr std::uint64_t depth = 64;
-  constexpr std::uint64_t rounds = 200;
   for (std::uint64_t round = 0; round < rounds; ++round) {
     proto::Bytes batch;
     for (std::uint64_t i = 0; i < depth; ++i) {
@@ -294,17 +295,24 @@ TEST_CASE("many requests in flight are answered in order, with few socket calls"
   daemon.wait_for_log(" INFO session close");
   const std::string log = daemon.log();
   const std::uint64_t requests = logged(log, "session close", "requests");
-  const std::uint64_t calls = logged(log, "session close", "receives") + logged(log, "session close", "sends");
-  INFO(requests << " requests, " << calls << " socket calls");
   CHECK(requests == depth * rounds + 1);
-  // A turn ends by the clock, and with it a batch: on a busy machine, and where requests are watched, fewer of them fit
-  // into one. Answered one by one it would be 2.
+  const std::uint64_t calls = logged(log, "session close", "receives") + logged(log, "session close", "sends");
+  return static_cast<double>(calls) / static_cast<double>(requests);
+}
+
+}  // namespace
+
+TEST_CASE("many requests in flight are answered in order, with few socket calls") {
+  // A turn ends by the clock, and with it a batch: on a busy machine one try in ten has to be better. Where requests
+  // are watched, fewer of them fit into one.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr double calls_max = 0.4;
 #else
-  constexpr double calls_max = 0.25;
+  constexpr double calls_max = 0.1;
 #endif
-  CHECK(static_cast<double>(calls) / static_cast<double>(requests) < calls_max);
+  double least = calls_per_request(64, 200);
+  for (int tries = 1; tries < 10 && least >= calls_max; ++tries) least = std::min(least, calls_per_request(64, 200));
+  CHECK(least < calls_max);
 }
 
 namespace {

@@ -303,15 +303,6 @@ def tells_without_scripts(daemon, browser):
     browser.ask("Emulation.setScriptExecutionDisabled", value=False)
 
 
-def cpu_of(process):
-    """Seconds of all threads, from the scheduler's own account."""
-    total = 0
-    for thread in os.listdir(f"/proc/{process.pid}/task"):
-        with open(f"/proc/{process.pid}/task/{thread}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
 def maps_a_large_image(bin_dir, browser):
     pages, places, rounds = 16 << 20, 64, 4
     with tempfile.TemporaryDirectory(prefix="pageserver-large-") as folder, contextlib.ExitStack() as stack:
@@ -353,7 +344,7 @@ def maps_a_large_image(bin_dir, browser):
             done.set()
 
         writer = Session(daemon, "large", 1, "writer")
-        before, thread = cpu_of(daemon.process), threading.Thread(target=asks)
+        thread = threading.Thread(target=asks)
         thread.start()
         requests, longest = 0, 0.0
         while not done.is_set():
@@ -362,14 +353,13 @@ def maps_a_large_image(bin_dir, browser):
             longest = max(longest, time.monotonic() - began)
             requests += 1
         thread.join(PATIENCE_S)
-        cpu = cpu_of(daemon.process) - before
         expect(not faults, f"{faults}")
         # A part is what one turn on the store's threads finds, and never more than 4096 tiles of each kind.
         most, each = max(len(answer) for answer in answers), sum(len(answer) for answer in answers) // rounds
         expect(most <= 20 << 10 and each <= 64 << 10, f"a map has {each} bytes, a part of it {most}")
         expect(requests > rounds and longest < 2, f"{requests} writes beside {rounds} maps, the longest took {longest:.2f} s")
-        print(f"{pages} pages: a map has {each} bytes in {len(answers) // rounds} parts of at most {most}, and takes "
-              f"{cpu / rounds * 1e3:.1f} ms of a processor with the {requests // rounds} writes beside it; "
+        print(f"{pages} pages: a map has {each} bytes in {len(answers) // rounds} parts of at most {most}, with "
+              f"{requests // rounds} writes beside it; "
               f"the longest of these took {longest * 1e3:.1f} ms")
         writer.socket.close()
         daemon.end()

@@ -67,13 +67,7 @@ public:
   /// The next frame, or nothing when the daemon has ended it.
   std::optional<Frame> receive() {
     for (;;) {
-      const proto::Scan scan = proto::scan_frame(input_, 0xffffffffu);
-      if (scan.kind == proto::Scan::Kind::broken) throw std::runtime_error("broken frame: " + scan.fault.message);
-      if (scan.kind == proto::Scan::Kind::frame) {
-        Frame frame{scan.header, {scan.payload.begin(), scan.payload.end()}};
-        input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(scan.frame_bytes));
-        return frame;
-      }
+      if (auto frame = take_frame(input_)) return frame;
       std::byte some[4096];
       std::size_t count = 0;
       const auto result = stream_->read(some, count);

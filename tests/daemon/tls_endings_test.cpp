@@ -74,6 +74,10 @@ public:
   }
 
   std::uint16_t port() const { return port_; }
+  std::string uri(const Secured& secured) const {
+    return "pageservers://localhost:" + std::to_string(port()) +
+           "/demo?tls_ca=" + secured.certificates.certificate("ca");
+  }
   /// Of the next connection alone; no connection is open now.
   void cut_next_after(std::uint64_t to_daemon, std::uint64_t to_client) {
     while (busy_) std::this_thread::yield();
@@ -176,8 +180,7 @@ TEST_CASE("without close_notify a daemon that ends inside of a frame is told so,
   secured.certificates.make("server", {});
   secured.start("server");
   Cutter cutter(secured.port_number());
-  const std::string uri = "pageservers://localhost:" + std::to_string(cutter.port()) +
-                          "/demo?tls_ca=" + secured.certificates.certificate("ca");
+  const std::string uri = cutter.uri(secured);
   open(secured.uri())->grow(4);
   const auto session = [&] { return open_session(uri + "&access=read"); };
   std::vector<std::byte> data(3 * 16384 + 100);
@@ -289,8 +292,7 @@ TEST_CASE("a connection over TLS that is cut anywhere, either way, does no harm,
   secured.certificates.make("server", {});
   secured.start("server");
   Cutter cutter(secured.port_number());
-  const std::string base = "pageservers://localhost:" + std::to_string(cutter.port()) +
-                           "/demo?tls_ca=" + secured.certificates.certificate("ca") + "&wait_ms=20000";
+  const std::string base = cutter.uri(secured) + "&wait_ms=20000";
   open(secured.uri())->grow(1);
   const bool resumes = GENERATE(false, true);
   const std::string uri = base + (resumes ? "&resume=30" : "");

@@ -16,6 +16,7 @@
 #include "proto/framing.hpp"
 #include "tests/daemon/helpers.hpp"
 #include "tests/daemon/secured.hpp"
+#include "tests/daemon/tls_client.hpp"
 #include "tests/support/wait.hpp"
 
 using namespace pageserver;
@@ -173,15 +174,10 @@ TEST_CASE("a list of the revoked that is out of date keeps new clients out, and 
 TEST_CASE("who is in the middle of the handshake when its certificate is revoked does not get in") {
   Place place;
   place.start();
-  const auto text_of = [](const std::string& file) {
-    std::ostringstream text;
-    text << std::ifstream(file).rdbuf();
-    return text.str();
-  };
   tls::Credentials credentials;
-  credentials.certificate = text_of(place.certificates.certificate("goes"));
-  credentials.key = text_of(place.certificates.key("goes"));
-  credentials.authorities = text_of(place.plain_ca);
+  credentials.certificate = text_of_file(place.certificates.certificate("goes"));
+  credentials.key = text_of_file(place.certificates.key("goes"));
+  credentials.authorities = text_of_file(place.plain_ca);
   RawClient client = RawClient::tcp(place.port_number());
   tls::Stream stream(tls::Context::of_client(credentials), client.fd(), "localhost");
   // Stopped, or its answer might be here already, and the handshake be done.

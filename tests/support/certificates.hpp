@@ -23,6 +23,11 @@ public:
     bool rsa = false;  ///< else ECDSA with P-256
     unsigned rsa_bits = 2048;
   };
+  static Wanted named(const std::string& names) {
+    Wanted wanted;
+    wanted.names = names;
+    return wanted;
+  }
   void make(const std::string& name, const Wanted& wanted);
   /// A client's certificate by `ca`.
   void make_client(const std::string& name, const std::string& names);

@@ -47,6 +47,16 @@ struct Frame {
   }
 };
 
+/// Takes the first frame out of what came, if it is whole.
+inline std::optional<Frame> take_frame(std::vector<std::byte>& input) {
+  const proto::Scan scan = proto::scan_frame(input, 0xffffffffu);
+  if (scan.kind == proto::Scan::Kind::broken) throw std::runtime_error("broken frame: " + scan.fault.message);
+  if (scan.kind != proto::Scan::Kind::frame) return std::nullopt;
+  Frame frame{scan.header, {scan.payload.begin(), scan.payload.end()}};
+  input.erase(input.begin(), input.begin() + static_cast<std::ptrdiff_t>(scan.frame_bytes));
+  return frame;
+}
+
 /// The connection is there, and says nothing: patience is over.
 struct NoAnswer : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -162,13 +172,7 @@ public:
   std::optional<Frame> receive(std::chrono::milliseconds limit = patience) {
     const auto deadline = std::chrono::steady_clock::now() + limit;
     for (;;) {
-      const proto::Scan scan = proto::scan_frame(input_, 0xffffffffu);
-      if (scan.kind == proto::Scan::Kind::broken) throw std::runtime_error("broken frame: " + scan.fault.message);
-      if (scan.kind == proto::Scan::Kind::frame) {
-        Frame frame{scan.header, {scan.payload.begin(), scan.payload.end()}};
-        input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(scan.frame_bytes));
-        return frame;
-      }
+      if (auto frame = take_frame(input_)) return frame;
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
       if (!wait_for(POLLIN, std::max(left, std::chrono::milliseconds(0)))) throw NoAnswer("no answer in time");

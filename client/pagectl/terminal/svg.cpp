@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 
+#include "base/text.hpp"
 #include "client/pagectl/terminal/progress.hpp"
 
 namespace pageserver::pagectl {
@@ -23,19 +24,7 @@ std::string attribute(const char* name, std::string_view value) {
 
 }  // namespace
 
-std::string svg_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : shown(text)) {
-    switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
+std::string svg_escaped(std::string_view text) { return base::markup(shown(text)); }
 
 void Svg::text(double x, double y, std::string_view text, std::string_view attributes) {
   body_ += "<text" + attribute("x", number(x)) + attribute("y", number(y)) + (attributes.empty() ? "" : " ") +
