@@ -158,7 +158,6 @@ void Server::start_all() {
     listeners_.push_back(Listener::tcp(address, config_.limits.keepalive));
   }
   for (const UnixListen& address : config_.unix_sockets) listeners_.push_back(Listener::local(address));
-  port_file_.write(tcp_addresses());
   if (speaks_tls()) handshakes_.start(storage::usable_processors(), log_);
   budget_open_files();
   budget_strangers();
@@ -168,6 +167,8 @@ void Server::start_all() {
     });
   }
   serves_ = true;
+  // Who waits for the file finds everything said to be ready.
+  port_file_.write(tcp_addresses());
   log_start();
   if (service_) service_->phase_changed();
 }

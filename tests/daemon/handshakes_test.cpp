@@ -111,11 +111,19 @@ TEST_CASE("ten thousand handshakes given up half-way leave nothing behind, and c
   // What is kept for the next ones is there after these.
   give_up(wanted / 5);
   wait_until([&] { return left() <= files_before; });
-  const std::uint64_t before_kib = resident_kib(secured.daemon->pid());
-  give_up(wanted - wanted / 5);
-  wait_until([&] { return left() <= files_before; });
-  // A hundred bytes for each would show, but where what was freed is kept for a while.
-  if (!sanitized) CHECK(resident_kib(secured.daemon->pid()) <= before_kib + 1024);
+  const auto grown_kib = [&] {
+    const std::uint64_t before = resident_kib(secured.daemon->pid());
+    give_up(wanted - wanted / 5);
+    wait_until([&] { return left() <= files_before; });
+    const std::uint64_t after = resident_kib(secured.daemon->pid());
+    return after - std::min(before, after);
+  };
+  // A hundred bytes for each would show, each time, but where what was freed is kept for a while. More threads than
+  // before may have found work at once, and what the allocator has for those stays: once.
+  constexpr std::uint64_t grown_kib_max = 1024;
+  std::uint64_t grown = grown_kib();
+  for (int tries = 1; !sanitized && tries < 3 && grown > grown_kib_max; ++tries) grown = grown_kib();
+  if (!sanitized) CHECK(grown <= grown_kib_max);
 }
 
 TEST_CASE("who comes without TLS does not wait for those that shake hands") {
