@@ -342,7 +342,8 @@ private:
   /// The connection is lost. True: it is made again.
   bool come_back(const std::string& operation, const std::string& text, bool timed_out = false);
   std::size_t take_reconnected();
-  std::size_t end_resumable(const MemoryError* error, bool session_is_over);
+  /// `failure`: of the last attempt; empty: no memory for one.
+  std::size_t end_resumable(const std::string& failure, bool session_is_over);
   void take_over(Connection& fresh);
   void admit_resumable();
   void send_frame(std::uint64_t id);

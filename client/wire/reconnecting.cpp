@@ -93,7 +93,7 @@ void Reconnecting::run(const std::shared_ptr<Shared>& shared) noexcept {
         outcome.executed = connection->resume(shared->session, shared->mark, refusal);
         outcome.connection = std::move(connection);
       } catch (const MemoryError& error) {
-        outcome.error.emplace(error);
+        outcome.failure = error.what();
         outcome.session_is_over = is_over(refusal);
         again = is_worth_another(error, refusal);
       }

@@ -6,8 +6,6 @@
 #include <optional>
 #include <string>
 
-#include <pageserver/error.hpp>
-
 #include "client/wire/connection.hpp"
 
 namespace pageserver::client {
@@ -39,9 +37,9 @@ public:
   int fd() const noexcept;
 
   struct Outcome {
-    std::unique_ptr<Connection> connection;  ///< greeted, with the session; null: `error` says why
+    std::unique_ptr<Connection> connection;  ///< greeted, with the session; null: `failure` says why
     std::uint64_t executed = 0;              ///< requests up to it are done, or have begun
-    std::optional<MemoryError> error;
+    std::string failure;                     ///< empty: no memory
     bool session_is_over = false;  ///< the daemon says so
   };
   /// Empty: it still tries.

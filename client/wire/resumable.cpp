@@ -172,7 +172,7 @@ std::size_t Connection::take_reconnected() {
   resumable.watched = -1;
   resumable.reconnecting.reset();
   reconnecting_ = false;
-  if (!outcome->connection) return end_resumable(outcome->error ? &*outcome->error : nullptr, outcome->session_is_over);
+  if (!outcome->connection) return end_resumable(outcome->failure, outcome->session_is_over);
   take_over(*outcome->connection);
   ++resumptions_;
   watch();
@@ -197,7 +197,7 @@ std::size_t Connection::take_reconnected() {
 }
 
 // A close asks for nothing but that the session is over, which it is.
-std::size_t Connection::end_resumable(const MemoryError* error, bool session_is_over) {
+std::size_t Connection::end_resumable(const std::string& failure, bool session_is_over) {
   Resumable& resumable = *resumable_;
   if (session_is_over && requests_.outstanding() == 1 && !requests_.is_empty() &&
       requests_.oldest().operation == proto::Operation::close) {
@@ -211,7 +211,7 @@ std::size_t Connection::end_resumable(const MemoryError* error, bool session_is_
       resumable.text + "; resume=" +
       std::to_string(std::chrono::duration_cast<std::chrono::seconds>(resumable.session.patience).count()) +
       "s did not help: ";
-  text += error != nullptr ? std::string{error->what()} : std::string{"no memory to connect again"};
+  text += failure.empty() ? "no memory to connect again" : failure;
   if (requests_.outstanding() > 0) {
     text += ". Without an answer are requests " + std::to_string(first) + " to " +
             std::to_string(requests_.next_id() - 1) + ": ";

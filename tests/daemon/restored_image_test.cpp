@@ -44,7 +44,7 @@ public:
     const Daemon daemon({"--store", "a={dir}/a.img"}, &dir);
     CHECK(text_of(daemon, "a", 0, 3) == first);
     CHECK(text_of(daemon, "a", page, 3) == second);
-    CHECK(contains(daemon.log(), said));
+    daemon.wait_for_log(said);
   }
   /// Refused by everybody who would open it, and nothing is changed.
   void check_refused() const {
@@ -174,10 +174,10 @@ TEST_CASE("a log that is none any more is kept aside, with a warning that says s
     const auto kept = names_with(dir.path(), "a.img.kept-");
     REQUIRE(kept.size() == 1);
     CHECK(content_of(dir.path() / kept.front()) == bytes);
-    CHECK(contains(daemon.log(), kept.front()));
+    daemon.wait_for_log(kept.front());
   } else {
     daemon.wait_for_log("of the log is empty");
   }
-  CHECK(contains(daemon.log(), "dropped_files=1"));
+  daemon.wait_for_log("dropped_files=1");
   CHECK(text_of(daemon, "a", 0, 3) == std::string(3, '\0'));
 }
