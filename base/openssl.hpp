@@ -48,6 +48,7 @@ namespace pageserver::base {
   FUNCTION(SSL_set_accept_state)             \
   FUNCTION(SSL_set_bio)                      \
   FUNCTION(SSL_set_connect_state)            \
+  FUNCTION(SSL_set_default_read_buffer_len)  \
   FUNCTION(SSL_set_hostflags)                \
   FUNCTION(SSL_shutdown)                     \
   FUNCTION(SSL_write_ex)                     \

@@ -23,7 +23,7 @@ constexpr std::array struck{Operation::size,    Operation::grow,        Operatio
 constexpr std::string_view conditions = "N, N+, always, rate=P, seed=N, at=OFFSET+LENGTH or after=BYTES";
 constexpr std::string_view actions =
     "delay=TIME, delay=TIME..TIME, hang, status=NAME, cut=before, cut=after, torn, torn=BYTES, drip=BYTES, lease_lost, "
-    "snapshot_too_old, no_space, sync_failed, stop, kill=before or kill=after";
+    "snapshot_too_old, no_space, sync_failed, stop, kill=before, kill=inside or kill=after";
 
 std::string operations_text() {
   std::string text = "any";
@@ -174,6 +174,7 @@ private:
                                Word{"sync_failed", FaultAction::sync_failed},
                                Word{"stop", FaultAction::stop},
                                Word{"kill=before", FaultAction::kill_before},
+                               Word{"kill=inside", FaultAction::kill_inside},
                                Word{"kill=after", FaultAction::kill_after}};
     for (const Word& word : words) {
       if (part != word.text) continue;
@@ -228,6 +229,9 @@ private:
     const bool syncs = order_.operation == Operation::flush || order_.operation == Operation::commit;
     if (order_.action == FaultAction::sync_failed && order_.operation && !syncs)
       fail(text, "fails a sync that this request has not", "flush, commit or any before it");
+    if (order_.action == FaultAction::kill_inside && order_.operation && !may_change(*order_.operation))
+      fail(text, "kills in the middle of a record, and this request writes none",
+           "write, zero, grow, flush, commit or any before it");
     const bool needs_answer = order_.action == FaultAction::torn || order_.action == FaultAction::drip ||
                               order_.action == FaultAction::status;
     if (needs_answer && order_.operation == Operation::close)
@@ -255,6 +259,11 @@ std::string_view trimmed(std::string_view text) {
 }
 
 }  // namespace
+
+bool may_change(Operation operation) {
+  return operation == Operation::write || operation == Operation::zero || operation == Operation::grow ||
+         operation == Operation::flush || operation == Operation::commit;
+}
 
 bool can_be_struck(Operation operation) { return std::find(struck.begin(), struck.end(), operation) != struck.end(); }
 

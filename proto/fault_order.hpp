@@ -26,6 +26,7 @@ enum class FaultAction : std::uint8_t {
   sync_failed,       ///< a flush or commit fails, and so does each later change of the session
   stop,              ///< the daemon stops in order, before it
   kill_before,       ///< the daemon is killed before it
+  kill_inside,       ///< the daemon is killed in the middle of the next record of the store's log
   kill_after,        ///< the daemon is killed after it was carried out, and before its answer
 };
 
@@ -58,12 +59,16 @@ struct FaultOrderError {
 /// of its line, mean nothing. Appends to `orders`; on an error `orders` holds those before it.
 [[nodiscard]] std::optional<FaultOrderError> parse_fault_orders(std::string_view text, std::vector<FaultOrder>& orders);
 
+/// Whether it may lead to a record in the log.
+bool may_change(Operation operation);
+
 /// Whether a request of this kind can be struck: those of a session, but for `faults` itself.
 bool can_be_struck(Operation operation);
 
 /// It ends or kills the daemon, and not only what one session sees.
 inline bool strikes_the_daemon(FaultAction action) {
-  return action == FaultAction::stop || action == FaultAction::kill_before || action == FaultAction::kill_after;
+  return action == FaultAction::stop || action == FaultAction::kill_before || action == FaultAction::kill_inside ||
+         action == FaultAction::kill_after;
 }
 
 }  // namespace pageserver::proto

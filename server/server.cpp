@@ -12,6 +12,7 @@
 
 #include "base/clock.hpp"
 #include "server/runtime/version.hpp"
+#include "server/stores/log_write_faults.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
 #include "storage/file/processors.hpp"
@@ -54,6 +55,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
     : config_(std::move(config)),
       log_(log),
       file_system_(file_system),
+      log_write_faults_(config_.allow_faults ? std::make_unique<LogWriteFaults>(file_system) : nullptr),
       port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
       threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log),
@@ -68,7 +70,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                  if (const auto connection = find(id)) connection->room_in_buffers();
                }),
       tls_memory_(memory_.tls, config_.limits.peer_percent),
-      catalog_(config_, file_system, log, threads_, &figures_, &memory_),
+      catalog_(config_, log_write_faults_ ? *log_write_faults_ : file_system, log, threads_, &figures_, &memory_),
       policy_reload_(config_),
       tls_files_(config_),
       policy_strand_(threads_.disk),
@@ -94,7 +96,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
                &tls_memory_,
                {},
                &resume_tokens_,
-               config_.allow_faults ? &fault_plans_ : nullptr},
+               config_.allow_faults ? &fault_plans_ : nullptr,
+               log_write_faults_.get()},
       io_(std::make_unique<Io>(front_->context())) {
   context_.next_session_id = 1;
   context_.closed_sessions = &closed_sessions_;

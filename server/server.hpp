@@ -32,6 +32,8 @@
 
 namespace pageserver::server {
 
+class LogWriteFaults;
+
 class Server {
 public:
   /// `log` and `file_system` outlive the server.
@@ -120,6 +122,7 @@ private:
   std::atomic<int> status_{0};
   std::optional<SignalWatch> signal_watch_;
   storage::FileSystem& file_system_;
+  std::unique_ptr<LogWriteFaults> log_write_faults_;  ///< null but with --allow-faults; the stores use it
   PortFile port_file_;
   std::shared_ptr<Worker> front_;
   Handshakes handshakes_;

@@ -4,10 +4,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "base/openssl.hpp"
 #include "base/tls/faults.hpp"
@@ -15,6 +17,23 @@
 namespace pageserver::tls {
 
 using base::openssl;
+
+namespace {
+
+// A record carries at most 16 KiB. To send and to receive one costs the kernel more than to encrypt it, so that those
+// of a large write leave together, and those that came together are received together.
+constexpr std::size_t record_bytes_max = SSL3_RT_MAX_PLAIN_LENGTH;
+constexpr std::size_t records_together_max = 5;  // a page and the header of its frame
+constexpr std::size_t gathered_bytes_max = records_together_max * SSL3_RT_MAX_PACKET_SIZE;
+constexpr std::size_t receive_bytes = records_together_max * SSL3_RT_MAX_PACKET_SIZE;
+
+}  // namespace
+
+/// Records that are to leave together.
+struct Stream::Gathered {
+  std::size_t count = 0;
+  std::array<char, gathered_bytes_max> bytes;
+};
 
 /// What OpenSSL sends and receives goes through here: its own way is write(2), which raises SIGPIPE, and waits on a
 /// socket that blocks.
@@ -26,6 +45,28 @@ struct Stream::Wire {
   int first_bytes = -1;  ///< two, as a number
   std::uint64_t receives = 0;
   std::uint64_t sends = 0;
+  Gathered* gathered = nullptr;  ///< where records go that leave together, while that is so
+  std::vector<char> unsent;      ///< of records that left together, what the socket has not taken
+
+  /// Of `bytes` what the socket takes; nothing where it takes none now, or has failed: see `error`.
+  std::size_t send(std::span<const char> bytes) noexcept {
+    ssize_t count = 0;
+    do {
+      ++sends;
+      count = ::send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK) error = errno;
+    return static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+  }
+
+  /// Whether all of it has left.
+  bool send_unsent() noexcept {
+    if (unsent.empty()) return true;
+    unsent.erase(unsent.begin(), unsent.begin() + static_cast<std::ptrdiff_t>(send(unsent)));
+    if (!unsent.empty()) return false;
+    std::vector<char>{}.swap(unsent);
+    return true;
+  }
 
   /// A record begins with its kind, and then 3.
   bool peer_speaks_tls() const noexcept {
@@ -65,16 +106,16 @@ struct Stream::Wire {
     if (size <= 0) return 0;
     // An alert would be no answer to it, and stand before the one that it understands.
     if (!wire.peer_speaks_tls()) return size;
-    ssize_t count = 0;
-    do {
-      ++wire.sends;
-      count = ::send(wire.socket, from, static_cast<std::size_t>(size), MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (count < 0 && errno == EINTR);
-    if (count >= 0) return static_cast<int>(count);
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
-      openssl().BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY);
-    else
-      wire.error = errno;
+    const std::span bytes{from, static_cast<std::size_t>(size)};
+    if (wire.gathered != nullptr) {
+      const std::size_t taken = std::min(bytes.size(), gathered_bytes_max - wire.gathered->count);
+      std::copy_n(from, taken, wire.gathered->bytes.data() + wire.gathered->count);
+      wire.gathered->count += taken;
+      if (taken > 0) return static_cast<int>(taken);
+    } else if (wire.send_unsent()) {
+      if (const std::size_t taken = wire.send(bytes); taken > 0) return static_cast<int>(taken);
+    }
+    if (wire.error == 0) openssl().BIO_set_flags(bio, BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY);
     return -1;
   }
 
@@ -189,7 +230,11 @@ void Stream::begin_call() noexcept {
 Stream::Result Stream::handshake() noexcept {
   if (failed_) return Result::failed;
   begin_call();
-  return judge(openssl().SSL_do_handshake(connection_), false);
+  const Result result = judge(openssl().SSL_do_handshake(connection_), false);
+  // Not of a daemon: for what thousands of peers left half said, that would be much memory.
+  if (result == Result::done && !context_->is_server())
+    openssl().SSL_set_default_read_buffer_len(connection_, receive_bytes);
+  return result;
 }
 
 bool Stream::is_established() const noexcept { return openssl().SSL_is_init_finished(connection_) == 1 && !failed_; }
@@ -209,7 +254,62 @@ Stream::Result Stream::write(std::span<const std::byte> from, std::size_t& count
   count = 0;
   if (failed_ || write_failed_) return Result::failed;
   begin_call();
-  return judge(openssl().SSL_write_ex(connection_, from.data(), from.size(), &count), true);
+  if (!wire_->send_unsent()) return wire_->error == 0 ? Result::wants_write : fail_write();
+  // What is encrypted and had not left counts as taken only now, so that the caller had a reason to come back.
+  count = std::exchange(owed_bytes_, 0);
+  if (count == from.size()) return Result::done;
+  from = from.subspan(count);
+  const std::unique_ptr<Gathered> gathered{from.size() > record_bytes_max ? new (std::nothrow) Gathered : nullptr};
+  if (gathered != nullptr) return write_together(*gathered, from, count);
+  std::size_t taken = 0;
+  const Result result = judge(openssl().SSL_write_ex(connection_, from.data(), from.size(), &taken), true);
+  count += taken;
+  return count > 0 && result != Result::failed ? Result::done : result;
+}
+
+// A record that could not leave whole in an earlier call goes first: OpenSSL gives the rest of it again.
+Stream::Result Stream::write_together(Gathered& gathered, std::span<const std::byte> from,
+                                      std::size_t& count) noexcept {
+  while (!from.empty()) {
+    std::size_t taken = 0;
+    auto result = Result::done;
+    gathered.count = 0;
+    wire_->gathered = &gathered;
+    while (result == Result::done && taken < from.size() &&
+           gathered_bytes_max - gathered.count >= SSL3_RT_MAX_PACKET_SIZE) {
+      std::size_t more = 0;
+      result = judge(openssl().SSL_write_ex(connection_, from.data() + taken, from.size() - taken, &more), true);
+      taken += more;
+    }
+    wire_->gathered = nullptr;
+    const std::span bytes{gathered.bytes.data(), gathered.count};
+    const std::size_t sent = bytes.empty() ? 0 : wire_->send(bytes);
+    if (wire_->error != 0) return fail_write();
+    if (sent < bytes.size()) {
+      try {
+        wire_->unsent.assign(bytes.begin() + static_cast<std::ptrdiff_t>(sent), bytes.end());
+      } catch (const std::bad_alloc&) {
+        wire_->error = ENOMEM;
+        return fail_write();
+      }
+      owed_bytes_ = taken;
+      return count > 0 ? Result::done : Result::wants_write;
+    }
+    count += taken;
+    from = from.subspan(taken);
+    if (result != Result::done) return count > 0 && result != Result::failed ? Result::done : result;
+  }
+  return Result::done;
+}
+
+Stream::Result Stream::fail_write() noexcept {
+  write_failed_ = true;
+  try {
+    fault_ = std::strerror(wire_->error);
+  } catch (const std::exception&) {
+    // No memory for the words.
+  }
+  return Result::failed;
 }
 
 bool Stream::has_unread() const noexcept {
@@ -240,6 +340,8 @@ std::vector<std::string> Stream::peer_names(NameField field) const {
 }
 
 std::shared_ptr<PeerChain> Stream::peer_chain() const { return PeerChain::of(connection_); }
+
+std::size_t Stream::unsent_bytes() const noexcept { return wire_->unsent.size(); }
 
 std::uint64_t Stream::receives() const noexcept { return wire_->receives; }
 std::uint64_t Stream::sends() const noexcept { return wire_->sends; }

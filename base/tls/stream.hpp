@@ -62,20 +62,26 @@ public:
   /// Of a client that has shown one, for later; else null. Throws std::bad_alloc.
   std::shared_ptr<PeerChain> peer_chain() const;
   const std::shared_ptr<const Context>& context() const noexcept { return context_; }
+  /// Encrypted, and not taken by the socket yet: at most 90 KiB. What it is of does not count as taken by write().
+  std::size_t unsent_bytes() const noexcept;
   /// Calls of recv(2) and of send(2).
   std::uint64_t receives() const noexcept;
   std::uint64_t sends() const noexcept;
 
 private:
+  struct Gathered;
   struct Wire;
   void begin_call() noexcept;
   Result judge(int result, bool is_write) noexcept;
+  Result write_together(Gathered& gathered, std::span<const std::byte> from, std::size_t& count) noexcept;
+  Result fail_write() noexcept;
 
   std::unique_ptr<Wire> wire_;
   std::shared_ptr<const Context> context_;
   ssl_st* connection_ = nullptr;
   std::string expected_name_;
   std::string fault_;
+  std::size_t owed_bytes_ = 0;  ///< in records that have not left whole, and not said to be taken
   bool failed_ = false;
   bool write_failed_ = false;
   bool read_wants_write_ = false;

@@ -40,7 +40,7 @@ public:
     std::unique_ptr<Connection> connection;  ///< greeted, with the session; null: `failure` says why
     std::uint64_t executed = 0;              ///< requests up to it are done, or have begun
     std::string failure;                     ///< empty: no memory
-    bool session_is_over = false;  ///< the daemon says so
+    bool session_is_over = false;            ///< the daemon says so
   };
   /// Empty: it still tries.
   std::optional<Outcome> take();

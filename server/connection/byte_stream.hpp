@@ -54,6 +54,9 @@ public:
   /// many bytes it took.
   std::size_t send(ByteBuffer& fresh);
 
+  /// Of output(), what TLS has encrypted already.
+  std::size_t unsent_bytes() const noexcept { return tls_ ? tls_->unsent_bytes() : 0; }
+
   /// The last receive took all there was.
   bool is_drained() const noexcept { return drained_ && !(tls_ && tls_->has_unread()); }
   /// Who wants more has to wait until the socket takes something.

@@ -49,6 +49,7 @@
 namespace pageserver::server {
 
 class Connection;
+class LogWriteFaults;
 class ResumeReply;
 struct HandedOver;
 
@@ -97,7 +98,9 @@ struct ServerContext {
   TlsMemory* tls_memory = nullptr;
   AuditRate audit;
   ResumeTokens* resume_tokens = nullptr;
-  StorePlans* faults = nullptr;  ///< what is ordered for whole stores; null but with --allow-faults
+  // Null but with --allow-faults:
+  StorePlans* faults = nullptr;  ///< what is ordered for whole stores
+  LogWriteFaults* log_write_faults = nullptr;
   ClosedSessions* closed_sessions = nullptr;
   /// How many strangers may stay, and by what; set before the first of them comes.
   std::uint64_t strangers_max = 0;

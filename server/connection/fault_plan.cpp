@@ -69,6 +69,7 @@ bool FaultPlan::is_due(Entry& entry, const RequestShape& request) {
   const bool needs_sync = order.action == proto::FaultAction::sync_failed;
   if (needs_sync && request.operation != proto::Operation::flush && request.operation != proto::Operation::commit)
     return false;
+  if (order.action == proto::FaultAction::kill_inside && !proto::may_change(request.operation)) return false;
   const std::uint64_t number = ++entry.seen;
   if (number < order.first || number > order.last) return false;
   return !order.rate_ppm || mixed(order.seed, number) % million < *order.rate_ppm;

@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "server/connection/connection.hpp"
+#include "server/stores/log_write_faults.hpp"
 
 namespace pageserver::server {
 
@@ -21,18 +22,6 @@ using proto::Status;
 using Payload = std::span<const std::byte>;
 
 constexpr std::chrono::milliseconds drip_pause{10};
-
-/// What a failed sync ends: writing, and promises of durability.
-bool ends_with_failed_sync(Operation operation) {
-  switch (operation) {
-    case Operation::write:
-    case Operation::zero:
-    case Operation::grow:
-    case Operation::flush:
-    case Operation::commit: return true;
-    default: return false;
-  }
-}
 
 std::string ordered(const Strike& strike) { return "a fault on order (" + strike.order + ")"; }
 
@@ -108,17 +97,20 @@ bool Connection::take_instead(const FrameHeader& header, Strike& strike) {
       case FaultAction::snapshot_too_old: hold_.session->revoke(ordered(strike)); break;
       case FaultAction::sync_failed: hold_.faults->sync_failed = true; break;
       case FaultAction::stop: ::kill(::getpid(), SIGTERM); break;
+      case FaultAction::kill_inside:
+        server_.log_write_faults->kill_in_next_record_of(hold_.use->host().image_name());
+        break;
       case FaultAction::delay:
       case FaultAction::hang:
       case FaultAction::torn:
       case FaultAction::drip:
       case FaultAction::kill_after: break;
     }
-    const bool is_done =
-        action == FaultAction::lease_lost || action == FaultAction::snapshot_too_old || action == FaultAction::stop;
+    const bool is_done = action == FaultAction::lease_lost || action == FaultAction::snapshot_too_old ||
+                         action == FaultAction::stop || action == FaultAction::kill_inside;
     if (is_done) strike.action.reset();  // once, should the frame come again
   }
-  if (hold_.faults->sync_failed && ends_with_failed_sync(header.operation))
+  if (hold_.faults->sync_failed && proto::may_change(header.operation))
     return refuse(Status::provider_error,
                   "a sync failed by a fault on order: nothing is written any more, and what was "
                   "not flushed before may be lost; open another session");

@@ -247,7 +247,7 @@ void Connection::settle_buffers() noexcept {
   const std::uint64_t input = std::max<std::uint64_t>(stream_.input().filled(), admitted_bytes_);
   const std::uint64_t kept = hold_.resume == nullptr ? 0 : hold_.resume->kept_bytes();
   if (hold_.resume != nullptr) kept_bytes_.store(kept, std::memory_order_relaxed);
-  const std::uint64_t bytes = input + stream_.output().filled() + kept;
+  const std::uint64_t bytes = input + stream_.output().filled() + stream_.unsent_bytes() + kept;
   const std::uint64_t charged = bytes > BufferRoom::free_bytes ? bytes - BufferRoom::free_bytes : 0;
   const std::uint64_t before = held_bytes_.load(std::memory_order_relaxed);
   if (charged == 0 && before == 0) return;

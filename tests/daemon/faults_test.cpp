@@ -362,6 +362,61 @@ TEST_CASE(
   CHECK((published(daemon, 100, 10) == pattern(10, 2)) == !before);
 }
 
+TEST_CASE(
+    "faults: a daemon is killed in the middle of a record, of whichever size, and comes back without that change") {
+  struct Case {
+    const char* request;
+    proto::Publish publish;
+    std::size_t bytes;  // the last is written in parts, and its header at the end
+  };
+  const auto [request, publish, bytes] =
+      GENERATE(Case{"write:2", proto::Publish::on_write, 10}, Case{"write:2", proto::Publish::on_write, 65536},
+               Case{"flush:2", proto::Publish::on_flush, 10}, Case{"flush:2", proto::Publish::on_flush, 65536},
+               Case{"commit", proto::Publish::on_flush, 3000}, Case{"grow", proto::Publish::on_write, 0},
+               Case{"flush:2", proto::Publish::on_flush, 8u << 20});
+  Faulty daemon;
+  {
+    RawClient setup = writer_on(daemon);
+    setup.grow(160);
+    setup.call(proto::FlushRequest{});
+    setup.call(proto::CloseRequest{});
+  }
+  const auto pages = [&] {
+    return session_on(daemon, "demo", proto::Access::read).call(proto::SizeRequest{}).as<proto::SizeAnswer>().pages;
+  };
+  const std::uint64_t pages_before = pages();
+  const auto second = pattern(bytes, 2);
+  INFO(request << ", " << bytes << " bytes");
+  {
+    RawClient client = RawClient::tcp(daemon.port());
+    client.hello();
+    proto::OpenRequest open;
+    open.store = "demo";
+    open.access = Access::write;
+    open.publish = publish;
+    REQUIRE(client.call(open).status() == Status::ok);
+    order(client, std::string(request) + ":kill=inside");
+    client.write(0, pattern(10, 1));
+    if (request != std::string("commit")) client.call(proto::FlushRequest{});
+    for (std::size_t at = 0; at < bytes; at += 1u << 20)
+      client.send(
+          proto::WriteRequest{100 + at, std::span(second).subspan(at, std::min<std::size_t>(bytes - at, 1u << 20))});
+    if (request == std::string("grow")) client.send(proto::GrowRequest{1});
+    if (request == std::string("flush:2")) client.send(proto::FlushRequest{});
+    if (request == std::string("commit")) client.send(proto::CommitRequest{});
+    while (client.receive()) {
+    }
+  }
+  CHECK(daemon.process().wait() == 128 + SIGKILL);
+  daemon.start_again();
+  CHECK((published(daemon, 0, 10) == pattern(10, 1)) == (request != std::string("commit")));
+  for (std::size_t at = 0; at < bytes; at += 1u << 20) {
+    const auto part = static_cast<std::uint32_t>(std::min<std::size_t>(bytes - at, 1u << 20));
+    CHECK(published(daemon, 100 + at, part) == std::vector<std::byte>(part));
+  }
+  CHECK(pages() == pages_before);
+}
+
 TEST_CASE("faults: a daemon stops in order at a request, which is answered") {
   Faulty daemon;
   RawClient client = writer_on(daemon);

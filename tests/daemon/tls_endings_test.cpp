@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 #include "tests/support/catch.hpp"
 
@@ -215,50 +216,76 @@ TEST_CASE("without close_notify a daemon that ends inside of a frame is told so,
   CHECK(holds(between, "the daemon closed the connection"));
 }
 
-TEST_CASE("a record that is cut at any byte is read once the rest comes, and never without it, either way") {
+namespace {
+
+/// Two ends that have shaken hands, and the socket beyond each of them.
+struct Ends {
   Certificates made;
-  made.make("server", {});
-  tls::Credentials of_server, of_client;
-  of_server.certificate = text_of_file(made.certificate("server"));
-  of_server.key = text_of_file(made.key("server"));
-  of_client.authorities = text_of_file(made.certificate("ca"));
-  const auto server_context = tls::Context::of_server(of_server), client_context = tls::Context::of_client(of_client);
-  /// Two ends, and the socket beyond each of them.
-  struct Ends {
-    std::array<int, 2> client{}, server{};
-    std::unique_ptr<tls::Stream> of_client, of_server;
-    ~Ends() {
-      for (const int fd : {client[0], client[1], server[0], server[1]}) ::close(fd);
+  std::array<int, 2> client{}, server{};
+  std::unique_ptr<tls::Stream> of_client, of_server;
+
+  Ends() {
+    made.make("server", {});
+    tls::Credentials by_server, by_client;
+    by_server.certificate = text_of_file(made.certificate("server"));
+    by_server.key = text_of_file(made.key("server"));
+    by_client.authorities = text_of_file(made.certificate("ca"));
+    server_context_ = tls::Context::of_server(by_server);
+    client_context_ = tls::Context::of_client(by_client);
+    connect();
+  }
+  Ends(const Ends&) = delete;
+  Ends& operator=(const Ends&) = delete;
+  ~Ends() { close(); }
+
+  void connect() {
+    close();
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, client.data()) == 0);
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, server.data()) == 0);
+    of_client = std::make_unique<tls::Stream>(client_context_, client[0], "localhost");
+    of_server = std::make_unique<tls::Stream>(server_context_, server[0]);
+    for (int i = 0; i < 8 && !(of_client->is_established() && of_server->is_established()); ++i) {
+      (void)of_client->handshake();
+      pass();
+      (void)of_server->handshake();
+      pass();
     }
-    static std::vector<std::byte> take(int from) {
-      std::vector<std::byte> bytes(65536);
-      const ssize_t got = ::recv(from, bytes.data(), bytes.size(), MSG_DONTWAIT);
-      bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-      return bytes;
-    }
-    static void give(int to, std::span<const std::byte> bytes) {
-      REQUIRE(::send(to, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
-    }
-    void pass() const {
-      for (const auto& [from, to] : {std::pair{client[1], server[1]}, std::pair{server[1], client[1]}})
-        if (const auto bytes = take(from); !bytes.empty()) give(to, bytes);
-    }
-  };
+    REQUIRE((of_client->is_established() && of_server->is_established()));
+  }
+  static std::vector<std::byte> take(int from) {
+    std::vector<std::byte> bytes(65536);
+    const ssize_t got = ::recv(from, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    return bytes;
+  }
+  static void give(int to, std::span<const std::byte> bytes) {
+    REQUIRE(::send(to, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+  }
+  void pass() const {
+    for (const auto& [from, to] : {std::pair{client[1], server[1]}, std::pair{server[1], client[1]}})
+      if (const auto bytes = take(from); !bytes.empty()) give(to, bytes);
+  }
+
+private:
+  void close() {
+    of_client.reset();
+    of_server.reset();
+    for (int* const fd : {&client[0], &client[1], &server[0], &server[1]})
+      if (*fd > 0) ::close(std::exchange(*fd, 0));
+  }
+
+  std::shared_ptr<const tls::Context> server_context_, client_context_;
+};
+
+}  // namespace
+
+TEST_CASE("a record that is cut at any byte is read once the rest comes, and never without it, either way") {
+  Ends ends;
   const auto data = pattern(60, 1);
   const bool to_client = GENERATE(false, true), is_last = GENERATE(false, true);
   std::size_t bytes = 1;
   for (std::size_t cut = 0; cut < bytes; ++cut) {
-    Ends ends;
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.client.data()) == 0);
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.server.data()) == 0);
-    ends.of_client = std::make_unique<tls::Stream>(client_context, ends.client[0], "localhost");
-    ends.of_server = std::make_unique<tls::Stream>(server_context, ends.server[0]);
-    for (int i = 0; i < 8 && !(ends.of_client->is_established() && ends.of_server->is_established()); ++i) {
-      (void)ends.of_client->handshake();
-      ends.pass();
-      (void)ends.of_server->handshake();
-      ends.pass();
-    }
+    ends.connect();
     tls::Stream& from = to_client ? *ends.of_server : *ends.of_client;
     tls::Stream& to = to_client ? *ends.of_client : *ends.of_server;
     const int out = to_client ? ends.server[1] : ends.client[1], in = to_client ? ends.client[1] : ends.server[1];
@@ -285,6 +312,66 @@ TEST_CASE("a record that is cut at any byte is read once the rest comes, and nev
     CHECK(got == data);
   }
   CHECK(bytes > 60);
+}
+
+TEST_CASE("the records of a large write leave by one call, and those of a small one as before") {
+  Ends ends;
+  const bool to_client = GENERATE(false, true);
+  tls::Stream& from = to_client ? *ends.of_server : *ends.of_client;
+  // What the socket holds in all; else it would take a part.
+  const int room = 1 << 20;
+  REQUIRE(::setsockopt(to_client ? ends.server[0] : ends.client[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
+  for (const std::size_t bytes : {1u, 16384u, 16385u, 65568u}) {
+    const auto data = pattern(bytes, 1);
+    const auto before = from.sends();
+    std::size_t count = 0;
+    INFO(bytes);
+    CHECK(from.write(data, count) == tls::Stream::Result::done);
+    CHECK(count == bytes);
+    CHECK(from.sends() - before == 1);
+    CHECK(from.unsent_bytes() == 0);
+  }
+}
+
+TEST_CASE("what a socket takes in parts comes whole and in its order, however little it takes at a time") {
+  Ends ends;
+  const bool to_client = GENERATE(false, true);
+  tls::Stream& from = to_client ? *ends.of_server : *ends.of_client;
+  tls::Stream& to = to_client ? *ends.of_client : *ends.of_server;
+  const int out = to_client ? ends.server[1] : ends.client[1], in = to_client ? ends.client[1] : ends.server[1];
+  const int little = 4096;
+  REQUIRE(::setsockopt(to_client ? ends.server[0] : ends.client[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof little) ==
+          0);
+  const auto data = pattern(1u << 20, 3);
+  std::vector<std::byte> got;
+  std::vector<std::byte> room(50'000);
+  std::size_t taken = 0, waits = 0, unsent_max = 0;
+  // Each call gives what was not taken, and now and then more than the one before.
+  std::size_t given = 70'000;
+  while (got.size() < data.size()) {
+    if (taken < data.size()) {
+      const auto piece = std::span(data).subspan(taken, std::min(given, data.size() - taken));
+      std::size_t count = 0;
+      const auto result = from.write(piece, count);
+      REQUIRE((result == tls::Stream::Result::done || result == tls::Stream::Result::wants_write));
+      taken += count;
+      waits += result == tls::Stream::Result::wants_write ? 1u : 0u;
+      given = result == tls::Stream::Result::done ? 17'000 + given % 50'000 : given + 1000;
+    }
+    unsent_max = std::max(unsent_max, from.unsent_bytes());
+    // What is taken, or has left, is no more than there is.
+    REQUIRE(taken <= data.size());
+    if (const auto bytes = Ends::take(out); !bytes.empty()) Ends::give(in, bytes);
+    std::size_t count = 0;
+    while (to.read(room, count) == tls::Stream::Result::done)
+      got.insert(got.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+  CHECK(got == data);
+  CHECK(taken == data.size());
+  CHECK(waits > 0);
+  CHECK(unsent_max > 0);
+  CHECK(unsent_max <= 90u << 10);
+  CHECK(from.unsent_bytes() == 0);
 }
 
 TEST_CASE("a connection over TLS that is cut anywhere, either way, does no harm, and a session with resume goes on") {

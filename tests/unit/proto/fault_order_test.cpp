@@ -74,6 +74,7 @@ TEST_CASE("an order's action is the one that its last word names") {
   CHECK(action("flush:sync_failed") == FaultAction::sync_failed);
   CHECK(action("any:stop") == FaultAction::stop);
   CHECK(action("write:kill=before") == FaultAction::kill_before);
+  CHECK(action("write:kill=inside") == FaultAction::kill_inside);
   CHECK(action("write:kill=after") == FaultAction::kill_after);
   CHECK(one("read:status=damaged").status == Status::damaged);
   CHECK(one("read:delay=1s").delay_min.count() == 1000);
