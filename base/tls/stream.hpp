@@ -62,7 +62,7 @@ public:
   /// Of a client that has shown one, for later; else null. Throws std::bad_alloc.
   std::shared_ptr<PeerChain> peer_chain() const;
   const std::shared_ptr<const Context>& context() const noexcept { return context_; }
-  /// Encrypted, and not taken by the socket yet: at most 90 KiB. What it is of does not count as taken by write().
+  /// Encrypted, and not taken by the socket yet: at most 150 KiB. What it is of does not count as taken by write().
   std::size_t unsent_bytes() const noexcept;
   /// Calls of recv(2) and of send(2).
   std::uint64_t receives() const noexcept;
