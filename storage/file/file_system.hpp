@@ -116,6 +116,9 @@ public:
 
   /// The clock that modification times come from, in nanoseconds since 1970-01-01 UTC. It may be set at any time.
   virtual std::int64_t now_ns() noexcept = 0;
+  /// The same clock as files of this machine's file systems get their times from it: it may stand still for some ms.
+  /// What is changed from now on has no time before it.
+  virtual std::int64_t file_clock_ns() noexcept = 0;
   virtual Boot boot() noexcept = 0;
 
   /// Names are changed and listed in an open directory only, never by path: the directory may be moved at any time.

@@ -67,6 +67,7 @@ public:
   void unmap(const std::byte* address, std::uint64_t length) noexcept override { below_.unmap(address, length); }
 
   std::int64_t now_ns() noexcept override { return below_.now_ns(); }
+  std::int64_t file_clock_ns() noexcept override { return below_.file_clock_ns(); }
   Boot boot() noexcept override { return below_.boot(); }
 
   IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override {

@@ -217,6 +217,7 @@ public:
   }
 
   std::int64_t now_ns() noexcept override { return clock_ns(CLOCK_REALTIME); }
+  std::int64_t file_clock_ns() noexcept override { return clock_ns(CLOCK_REALTIME_COARSE); }
 
   Boot boot() noexcept override {
     static const std::uint64_t id = boot_id();

@@ -138,6 +138,7 @@ public:
   void unmap(const std::byte* address, std::uint64_t length) noexcept override;
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;
   std::int64_t now_ns() noexcept override { return clock_ns_; }
+  std::int64_t file_clock_ns() noexcept override { return clock_ns_; }
   storage::Boot boot() noexcept override { return {boot_, boot_started_ns_}; }
   storage::IoResult rename_beneath(int directory, const std::string& from, const std::string& to) override;
   storage::IoResult rename_new_beneath(int directory, const std::string& from, const std::string& to) override;

@@ -140,6 +140,7 @@ public:
     return {};
   }
   std::int64_t now_ns() noexcept override { return 1; }
+  std::int64_t file_clock_ns() noexcept override { return 1; }
   Boot boot() noexcept override { return {}; }
   IoResult remove_beneath(int, const std::string& name) override {
     return logs.erase(folder + "/" + name) == 0 ? IoResult{-1, ENOENT} : IoResult{};

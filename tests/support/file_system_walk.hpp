@@ -20,7 +20,7 @@ namespace pageserver::test {
 /// fails until it makes it.
 class CountingFiles final : public storage::FileSystem {
 public:
-  static constexpr std::size_t kinds = 30;
+  static constexpr std::size_t kinds = 31;
   std::map<std::string, int> arrived;
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }
@@ -59,6 +59,7 @@ public:
     return count("status_beneath");
   }
   std::int64_t now_ns() noexcept override { return count("now_ns").value; }
+  std::int64_t file_clock_ns() noexcept override { return count("file_clock_ns").value; }
   storage::Boot boot() noexcept override { return {static_cast<std::uint64_t>(count("boot").value), 0}; }
   storage::IoResult rename_new_beneath(int, const std::string&, const std::string&) override {
     return count("rename_new_beneath");
@@ -117,6 +118,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
   files.unmap(bytes.data(), 8);
   files.unlock(7);
   static_cast<void>(files.now_ns());
+  static_cast<void>(files.file_clock_ns());
   static_cast<void>(files.boot());
   files.close(7);
 }

@@ -4,9 +4,10 @@ use crate::credentials::credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::poll::PollBudget;
 use crate::protocol::{
-    encode_head, Answer, Fault, HelloAnswer, Operation, Request, FEATURES_ALL, HEADER_BYTES, NAME_BYTES_MAX,
-    PAYLOAD_OVERHEAD_BYTES, PROTOCOL_VERSION,
+    encode_head, Answer, Fault, HelloAnswer, Operation, Request, Status, FEATURES_ALL, FEATURE_RESUME, HEADER_BYTES,
+    NAME_BYTES_MAX, PAYLOAD_OVERHEAD_BYTES, PROTOCOL_VERSION,
 };
+use crate::resume::{Lost, Resume, WINDOW_MAX};
 use crate::transport::{Transport, Wait};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -130,9 +131,9 @@ pub(crate) struct Connection {
     pub(super) server: HelloAnswer,
     pub(super) greeted: bool,
 
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     /// Requests in `out`.
-    unsent: usize,
+    pub(super) unsent: usize,
     pub(super) write_failed: Option<String>,
     /// `begin..end` of it came in and was not taken yet.
     pub(super) received: Vec<u8>,
@@ -144,7 +145,7 @@ pub(crate) struct Connection {
     /// Requests sent or about to be, in their order; ids are consecutive.
     pub(super) pending: VecDeque<Pending>,
     pub(super) first_id: u64,
-    next_id: u64,
+    pub(super) next_id: u64,
     pub(super) in_flight: usize,
     pub(super) in_flight_bytes: usize,
     pub(super) oldest_since: Instant,
@@ -152,6 +153,16 @@ pub(crate) struct Connection {
 
     pub(super) ended: Option<Error>,
     pub(super) lease_lost: Option<Error>,
+    /// A session that outlives this connection is on it.
+    pub(super) resume: Option<Box<Resume>>,
+    /// The stream is gone, and the session is not: the next wait for an answer comes back for it.
+    pub(super) lost: Option<Lost>,
+    /// How the request that ended the connection was answered, if that is what ended it.
+    pub(super) refused_with: Option<Status>,
+    /// The session is over, as its close wanted.
+    pub(super) closed: bool,
+    /// The frames behind one that ends a request are somebody else's.
+    pub(super) keeps_rest: bool,
     pub(super) counters: Counters,
 }
 
@@ -164,6 +175,8 @@ pub(crate) struct ConnectionOptions<'a> {
     pub token: &'a str,
     pub token_file: &'a Path,
     pub context: String,
+    /// A session that is opened over it may be resumed.
+    pub resumes: bool,
 }
 
 impl Connection {
@@ -197,14 +210,20 @@ impl Connection {
             request_timeout: left.max(Duration::from_millis(1)),
             ended: None,
             lease_lost: None,
+            resume: None,
+            lost: None,
+            refused_with: None,
+            closed: false,
+            keeps_rest: false,
             counters: Counters::default(),
         };
-        connection.hello(options.client_name, &credentials)?;
+        let features = if options.resumes { FEATURES_ALL | FEATURE_RESUME } else { FEATURES_ALL };
+        connection.hello(options.client_name, &credentials, features)?;
         connection.request_timeout = options.request_timeout;
         Ok(connection)
     }
 
-    fn hello(&mut self, client_name: &str, credentials: &str) -> Result<()> {
+    fn hello(&mut self, client_name: &str, credentials: &str, features: u64) -> Result<()> {
         let mut name =
             if client_name.is_empty() { concat!("pageserver-rust ", env!("CARGO_PKG_VERSION")) } else { client_name };
         while name.len() > NAME_BYTES_MAX || !name.is_char_boundary(name.len()) {
@@ -219,7 +238,7 @@ impl Connection {
                 version_min: PROTOCOL_VERSION,
                 version_max: PROTOCOL_VERSION,
                 payload_bytes_max: REQUEST_BYTES_MAX + PAYLOAD_OVERHEAD_BYTES,
-                features: FEATURES_ALL,
+                features,
                 client_name: name,
                 credentials,
             },
@@ -249,7 +268,7 @@ impl Connection {
             ));
         }
         self.server = answer;
-        self.server.features &= FEATURES_ALL;
+        self.server.features &= features;
         self.server.request_bytes_max = self.server.request_bytes_max.min(REQUEST_BYTES_MAX);
         self.greeted = true;
         Ok(())
@@ -273,6 +292,11 @@ impl Connection {
 
     pub fn ended(&self) -> Option<&Error> {
         self.ended.as_ref()
+    }
+
+    /// A close was not answered, and the session that it was to end is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     pub fn counters(&self) -> Counters {
@@ -314,6 +338,8 @@ impl Connection {
             self.ended = Some(self.error(kind, operation, message));
             self.out = Vec::new();
             self.pending.clear();
+            self.resume = None;
+            self.lost = None;
             self.in_flight = 0;
             self.begin = self.end;
             // The socket itself closes with the session: nothing is read from it or sent any more.
@@ -328,6 +354,7 @@ impl Connection {
     fn fits(&self, cost: usize) -> bool {
         self.in_flight == 0
             || (self.in_flight < self.server.requests_in_flight_max as usize
+                && (self.resume.is_none() || self.pending.len() < WINDOW_MAX)
                 && self.in_flight_bytes.saturating_add(cost) <= self.server.buffered_bytes_max as usize)
     }
 
@@ -366,6 +393,9 @@ impl Connection {
         while self.pending.front().map_or(false, |pending| pending.done) {
             self.pending.pop_front();
             self.first_id += 1;
+            if let Some(resume) = &mut self.resume {
+                resume.answered();
+            }
         }
         // The next one's time begins when it is the oldest: before, the daemon was at work on what came earlier.
         if self.first_id != first && self.in_flight > 0 {
@@ -385,7 +415,9 @@ impl Connection {
             self.send()?;
         }
         let id = self.enlist(request.operation(), length, cost);
+        let begin = self.out.len();
         request.encode(id, &mut self.out);
+        self.keep(begin, &[]);
         Ok(id)
     }
 
@@ -397,7 +429,9 @@ impl Connection {
             self.send()?;
         }
         let id = self.enlist(Operation::WRITE, 0, cost);
+        let begin = self.out.len();
         encode_head(Operation::WRITE, id, 8 + data.len(), offset, &mut self.out);
+        self.keep(begin, data);
         if data.len() <= COPY_BYTES_MAX || !self.stream.sends_vectored() {
             self.out.extend_from_slice(data);
         } else {
@@ -439,7 +473,7 @@ impl Connection {
     fn write_all(&mut self, out: &[u8], data: &[u8]) -> Result<()> {
         let total = out.len() + data.len();
         let mut sent = 0;
-        while sent < total && self.write_failed.is_none() {
+        while sent < total && self.write_failed.is_none() && self.lost.is_none() {
             let written = if sent >= out.len() {
                 self.stream.write(&data[sent - out.len()..])
             } else if data.is_empty() {
@@ -457,14 +491,14 @@ impl Connection {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         if Instant::now() >= self.oldest_since + self.request_timeout {
-                            return Err(self.end_with(
-                                ErrorKind::TimedOut,
-                                "send",
-                                &format!(
-                                    "the daemon did not take the request within {}ms; see request_timeout in the URI",
-                                    self.request_timeout.as_millis()
-                                ),
-                            ));
+                            let text = format!(
+                                "the daemon did not take the request within {}ms; see request_timeout in the URI",
+                                self.request_timeout.as_millis()
+                            );
+                            if self.lose("send", &text, true).is_some() {
+                                break;
+                            }
+                            return Err(self.end_with(ErrorKind::TimedOut, "send", &text));
                         }
                         self.set_wait(Wait::AtMost(self.quantum))?;
                     }
@@ -485,7 +519,10 @@ impl Connection {
                 self.wait = Some(wait);
                 Ok(())
             }
-            Err(error) => Err(self.end_with(ErrorKind::ConnectionLost, "wait", &error.to_string())),
+            Err(error) => match self.lose("wait", &error.to_string(), false) {
+                Some(lost) => Err(lost),
+                None => Err(self.end_with(ErrorKind::ConnectionLost, "wait", &error.to_string())),
+            },
         }
     }
 
@@ -534,10 +571,15 @@ impl Connection {
     /// request of `operation` would. Waits for nothing, but for a round trip where the transport can't but wait.
     pub fn look(&mut self, operation: Operation) -> Result<()> {
         self.check_usable(operation)?;
-        if self.in_flight == 0 {
-            self.set_wait(Wait::Never)?;
+        if self.in_flight == 0 && self.lost.is_none() {
+            if let Err(error) = self.set_wait(Wait::Never) {
+                return if self.lost.is_some() { Ok(()) } else { Err(error) };
+            }
             if self.can_wait {
-                self.take_what_is_there()?;
+                match self.take_what_is_there() {
+                    Err(error) if self.lost.is_none() => return Err(error),
+                    _ => {}
+                }
             } else {
                 self.call(&Request::Ping { echo: &[] }, |_| Ok(()))?;
             }

@@ -18,9 +18,22 @@ const AHEAD_BYTES_MIN: usize = 16 << 10;
 impl Connection {
     /// Waits until at least one request has ended, and takes in what else has come with it.
     pub fn receive(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        if let Some(ended) = &self.ended {
-            return Err(ended.clone());
+        loop {
+            if let Some(ended) = &self.ended {
+                return Err(ended.clone());
+            }
+            if self.lost.is_some() {
+                self.come_back()?;
+            }
+            match self.receive_here(sink) {
+                Err(_) if self.lost.is_some() => {}
+                result => return result,
+            }
         }
+    }
+
+    /// The same over this stream.
+    fn receive_here(&mut self, sink: &mut dyn Sink) -> Result<()> {
         loop {
             if self.take_frames(sink)? > 0 {
                 return Ok(());
@@ -201,7 +214,11 @@ impl Connection {
         } else {
             "is it a pageserverd that listens there? See connect_timeout in the URI"
         };
-        let text = format!("no answer within {}ms: {}", self.request_timeout.as_millis(), remedy);
+        let waited = format!("no answer within {}ms", self.request_timeout.as_millis());
+        if let Some(lost) = self.lose(&operation.to_string(), &waited, true) {
+            return lost;
+        }
+        let text = format!("{}: {}", waited, remedy);
         self.end_with(ErrorKind::TimedOut, &operation.to_string(), &text)
     }
 
@@ -218,11 +235,15 @@ impl Connection {
         if self.begin != self.end || self.inside_data {
             text.push_str(" in the middle of a frame");
         }
+        let operation = self.pending.front().map(|pending| pending.operation.to_string());
+        let operation = operation.as_deref().unwrap_or("receive");
+        if let Some(lost) = self.lose(operation, &text, false) {
+            return lost;
+        }
         if self.in_flight > 0 && self.greeted {
             text.push_str(&format!(": {} unanswered requests may or may not have been applied", self.in_flight));
         }
-        let operation = self.pending.front().map(|pending| pending.operation.to_string());
-        self.end_with(ErrorKind::ConnectionLost, operation.as_deref().unwrap_or("receive"), &text)
+        self.end_with(ErrorKind::ConnectionLost, operation, &text)
     }
 
     #[cold]
@@ -235,7 +256,7 @@ impl Connection {
     /// requests ended.
     fn take_frames(&mut self, sink: &mut dyn Sink) -> Result<usize> {
         let mut completed = 0;
-        while self.begin < self.end {
+        while self.begin < self.end && !(self.keeps_rest && completed > 0) {
             let header = match Scan::of(&self.received[self.begin..self.end], self.frame_limit()) {
                 Ok(Scan::Header(header)) => header,
                 Ok(Scan::Partial) => {
@@ -321,6 +342,7 @@ impl Connection {
         };
         let error = self.error(kind, &header.operation.to_string(), &text);
         if error.is_sticky() {
+            self.refused_with = Some(header.status);
             return Err(self.end_with(kind, &header.operation.to_string(), &text));
         }
         if kind == ErrorKind::LeaseLost && self.lease_lost.is_none() {

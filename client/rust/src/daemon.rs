@@ -39,6 +39,7 @@ impl Daemon {
                 token: "",
                 token_file: &parsed.token_file,
                 context: endpoint.uri(""),
+                resumes: false,
             },
         )?;
         Ok(Daemon { connection })

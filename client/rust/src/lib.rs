@@ -44,6 +44,7 @@ mod pipeline;
 mod poll;
 pub mod protocol;
 pub mod provider;
+mod resume;
 mod secrets;
 mod session;
 pub mod stable;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const RESUME_MAX: Duration = Duration::from_secs(uri::RESUME_SECONDS_MAX);
+
 /// Where a daemon listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -61,6 +63,7 @@ pub struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) poll_us: Option<u32>,
     pub(crate) cache_bytes: u64,
+    pub(crate) resume: Duration,
     pub(crate) faults: String,
     pub(crate) token: String,
     pub(crate) token_file: PathBuf,
@@ -82,6 +85,7 @@ impl fmt::Debug for Options {
             .field("request_timeout", &self.request_timeout)
             .field("poll_us", &self.poll_us)
             .field("cache_bytes", &self.cache_bytes)
+            .field("resume", &self.resume)
             .field("faults", &self.faults)
             .field("token_file", &self.token_file)
             .field("tls", &self.tls)
@@ -104,6 +108,7 @@ impl Options {
             request_timeout: Duration::from_secs(60),
             poll_us: None,
             cache_bytes: 0,
+            resume: Duration::ZERO,
             faults: String::new(),
             token: String::new(),
             token_file: PathBuf::new(),
@@ -148,15 +153,6 @@ impl Options {
                 ))
             }
         };
-        if parsed.resume_seconds != 0 {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "open \"{}\": this crate does not resume sessions; leave out \"resume={}\", or use the library of C++, C or Python",
-                    text, parsed.resume_seconds
-                ),
-            ));
-        }
         let mut options = Options::new(endpoint, &parsed.store);
         options.access = parsed.access;
         options.view = parsed.view;
@@ -167,6 +163,7 @@ impl Options {
         options.request_timeout = parsed.request_timeout;
         options.poll_us = parsed.poll_us;
         options.cache_bytes = parsed.cache_bytes;
+        options.resume = Duration::from_secs(parsed.resume_seconds);
         options.faults = parsed.faults;
         options.token_file = parsed.token_file;
         options.tls = parsed.tls;
@@ -233,6 +230,15 @@ impl Options {
     /// Memory for a cache of pages, in bytes; less than two pages (131,072) is none. See [`Session`](crate::Session).
     pub fn cache_bytes(mut self, cache_bytes: u64) -> Self {
         self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// For how long a lost connection is made again, each time; not at all unless said otherwise. The daemon keeps the
+    /// session meanwhile, for its own `resume_linger`, and each request is carried out exactly once: a call takes
+    /// longer, and answers what it would have answered. Past the time it fails with `connection_lost`, and says which
+    /// requests are known to be done. Who comes back has to be who began. At most a day.
+    pub fn resume(mut self, patience: Duration) -> Self {
+        self.resume = patience;
         self
     }
 
@@ -322,6 +328,9 @@ impl Options {
         }
         if self.publish == Publish::OnFlush && self.access != Access::Write {
             return refuse("publish=on_flush is for access=write only");
+        }
+        if self.resume > RESUME_MAX {
+            return refuse(&format!("resume={}s exceeds {}s", self.resume.as_secs(), RESUME_MAX.as_secs()));
         }
         self.connect_timeout = uri::limited(self.connect_timeout);
         self.request_timeout = uri::limited(self.request_timeout);

@@ -11,11 +11,14 @@ use crate::protocol::{
     Access, Answer, ByteRange, Fault, HolderStat, OpenAnswer, Operation, OrderedFault, Publish, Refreshed, Request,
     Size, Stat, Version, View, FAULT_ORDERS_BYTES_MAX, FEATURE_DATA_RANGES, FEATURE_FAULTS, FEATURE_ZERO, PAGE_SIZE,
 };
+use crate::resume::Resume;
 use crate::transport::{Plain, Transport};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// From one attempt to open a session that is to be resumed to the next.
+const PAUSE_BETWEEN_OPENS: Duration = Duration::from_millis(20);
 
 /// What a session has cost so far, counted since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +46,8 @@ pub struct Traffic {
 /// One client's use of one store, over one connection, blocking.
 ///
 /// Every call takes effect in the order made. Requests larger than the daemon's limit (at least 1 MiB) are split, each
-/// part atomic by itself. A session never reconnects and never sends anything twice: after `connection_lost`,
+/// part atomic by itself. But with [`resume`](Options::resume) a session never reconnects and never sends anything
+/// twice: after `connection_lost`,
 /// `timed_out` or `protocol_error` every call answers that error again, since what was not answered may or may not have
 /// been applied. Dropping a session drops what is private, ends it, and waits at most a second for the daemon to
 /// confirm that the lease is free; [`close`](Session::close) does the same and says how it went.
@@ -116,8 +120,32 @@ impl Session {
     pub fn connect(options: Options) -> Result<Session> {
         let options = options.checked()?;
         let began = Instant::now();
-        let stream = dial::connect(&options.endpoint, &options.tls, began + options.connect_timeout)?;
-        Session::begin(stream, options, began)
+        let dial = |deadline| dial::connect(&options.endpoint, &options.tls, deadline);
+        if options.resume.is_zero() {
+            let stream = dial(began + options.connect_timeout)?;
+            return Session::begin(stream, options, began);
+        }
+        // A connection that is lost before the session is there is made again: nothing was done over it.
+        let last = began + options.resume.max(options.connect_timeout);
+        let mut is_first = true;
+        loop {
+            let stream = dial(if is_first { began + options.connect_timeout } else { last })?;
+            let error = match Session::begin(stream, options.clone(), Instant::now()) {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            let again = match error.kind() {
+                ErrorKind::ConnectionLost => true,
+                // The daemon may not know yet that the connection before is lost, which has the lease then.
+                ErrorKind::Busy => !is_first,
+                _ => false,
+            };
+            if !again || Instant::now() + PAUSE_BETWEEN_OPENS >= last {
+                return Err(error);
+            }
+            is_first = false;
+            std::thread::sleep(PAUSE_BETWEEN_OPENS);
+        }
     }
 
     /// As [`connect`](Session::connect), over a stream that is connected already: a tunnel, TLS, a socket of another
@@ -130,6 +158,11 @@ impl Session {
     /// As [`over`](Session::over), for a stream that can be told how long to wait.
     pub fn connect_over(stream: Box<dyn Transport>, options: Options) -> Result<Session> {
         let options = options.checked()?;
+        if !options.resume.is_zero() {
+            let text = "resume needs an address to connect to again: use Session::connect, or leave it out";
+            let uri = options.endpoint.uri(&options.store);
+            return Err(Error::new(ErrorKind::InvalidArgument, format!("{}: open: {}", uri, text)));
+        }
         Session::begin(stream, options, Instant::now())
     }
 
@@ -145,6 +178,7 @@ impl Session {
                 token: &options.token,
                 token_file: &options.token_file,
                 context: options.endpoint.uri(""),
+                resumes: !options.resume.is_zero(),
             },
         )?;
         let cache = options.has_cache().then(|| Box::new(PageCache::new(options.cache_bytes)));
@@ -175,6 +209,8 @@ impl Session {
                 view: options.view,
                 publish: options.publish,
                 wait_ms,
+                resume_token: [0; 16],
+                last_request_id: 0,
                 store: &options.store,
                 session_name: &options.name,
             },
@@ -183,6 +219,21 @@ impl Session {
                 _ => Err(unexpected(Operation::OPEN)),
             },
         )?;
+        if !options.resume.is_zero() {
+            match &opened.resume {
+                Some(ticket) => self.connection.begin_resumable(Resume::new(options, ticket.token)),
+                None => {
+                    let text = format!(
+                        "the daemon keeps no session whose connection is lost: it is an older one, or has \
+                         resume_linger=0; leave out resume={}",
+                        options.resume.as_secs()
+                    );
+                    return Err(self.error(ErrorKind::Unsupported, Operation::OPEN, &text));
+                }
+            }
+            // The daemon keeps nothing for a client that may not have the token.
+            ping(&mut self.connection)?;
+        }
         if !self.options.faults.is_empty() {
             let orders = std::mem::take(&mut self.options.faults);
             self.order_faults(&orders)?;
@@ -708,7 +759,11 @@ impl Session {
         self.connection.check_usable(Operation::CLOSE)?;
         let limit = self.options.request_timeout.min(CLOSE_TIMEOUT);
         self.connection.set_request_timeout(limit);
-        let result = self.connection.call(&Request::Close, |_| Ok(()));
+        self.connection.limit_resume(CLOSE_TIMEOUT);
+        let mut result = self.connection.call(&Request::Close, |_| Ok(()));
+        if self.connection.is_closed() {
+            result = Ok(());
+        }
         self.connection.end_with(ErrorKind::InvalidArgument, "close", "the session was closed");
         result
     }

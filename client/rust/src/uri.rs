@@ -59,7 +59,7 @@ pub(crate) struct Uri {
     pub tls: TlsOptions,
 }
 
-const RESUME_SECONDS_MAX: u64 = 86_400;
+pub(crate) const RESUME_SECONDS_MAX: u64 = 86_400;
 
 /// Fails with `invalid_argument`, quoting the wrong part and saying what is expected there. `default_access` holds
 /// where the text has no `access=`.

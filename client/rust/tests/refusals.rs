@@ -48,6 +48,8 @@ impl Raw {
             view: View::Live,
             publish: Publish::OnWrite,
             wait_ms: 0,
+            resume_token: [0; 16],
+            last_request_id: 0,
             store,
             session_name: "refusals",
         };

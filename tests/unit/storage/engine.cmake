@@ -31,6 +31,7 @@ pageserver_test(engine_parts_test LABEL unit
     log_index_test.cpp
     log_segment_test.cpp
     log_tail_test.cpp
+    names_look_test.cpp
     page_runs_test.cpp
     private_blocks_test.cpp
     private_budget_test.cpp

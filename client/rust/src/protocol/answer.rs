@@ -69,6 +69,29 @@ pub struct OpenAnswer {
     pub pages: u64,
     pub version: Version,
     pub size_bytes_max: u64,
+    /// With the feature `resume`.
+    pub resume: Option<ResumeTicket>,
+}
+
+/// What a session that outlives its connection is known by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ResumeTicket {
+    /// A secret.
+    pub token: [u8; 16],
+    /// The highest request id that was carried out.
+    pub executed: u64,
+    /// How long the session is kept without a connection.
+    pub linger_ms: u32,
+}
+
+// Without the token.
+impl std::fmt::Debug for ResumeTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResumeTicket")
+            .field("executed", &self.executed)
+            .field("linger_ms", &self.linger_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Pages and version of a session's view.
@@ -411,13 +434,22 @@ fn list(payload: &[u8]) -> Result<Answer<'_>, Fault> {
 
 fn open(payload: &[u8]) -> Result<OpenAnswer, Fault> {
     let mut reader = Reader::new("open answer", payload);
-    let answer = OpenAnswer {
+    let mut answer = OpenAnswer {
         session_id: reader.u64()?,
         epoch: reader.u64()?,
         pages: reader.u64()?,
         version: reader.version()?,
         size_bytes_max: reader.u64()?,
+        resume: None,
     };
+    if reader.remaining() > 0 {
+        let token = reader.array()?;
+        answer.resume = Some(ResumeTicket { token, executed: reader.u64()?, linger_ms: reader.u32()? });
+        reader.reserved(4)?;
+        if token == [0; 16] {
+            return reader.fault("has a resume token of zeros");
+        }
+    }
     reader.end()?;
     Ok(answer)
 }

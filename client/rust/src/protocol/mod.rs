@@ -68,7 +68,9 @@ pub const FEATURE_LOAD: u64 = 32;
 pub const FEATURE_IDENTITY: u64 = 64;
 /// The feature that allows the operation `faults`, of a daemon that was started with `--allow-faults`.
 pub const FEATURE_FAULTS: u64 = 128;
-/// The features that this crate can use.
+/// The feature of sessions that outlive their connection; offered only where a client means to resume.
+pub const FEATURE_RESUME: u64 = 256;
+/// The features that this crate can use in any session.
 pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_DATA_RANGES
     | FEATURE_COMMIT

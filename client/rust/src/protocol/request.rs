@@ -35,6 +35,10 @@ pub enum Request<'a> {
         view: View,
         publish: Publish,
         wait_ms: u32,
+        /// Of the session that goes on, with the feature `resume`; zeros: a new one.
+        resume_token: [u8; 16],
+        /// The acknowledged mark of that session, or 0.
+        last_request_id: u64,
         store: &'a str,
         session_name: &'a str,
     },
@@ -175,10 +179,11 @@ impl Request<'_> {
                 out.extend_from_slice(&[0; 6]);
                 out.extend_from_slice(store.as_bytes());
             }
-            Request::Open { access, view, publish, wait_ms, store, session_name } => {
+            Request::Open { access, view, publish, wait_ms, resume_token, last_request_id, store, session_name } => {
                 out.extend_from_slice(&[access as u8, view as u8, publish as u8, 0]);
                 out.extend_from_slice(&wait_ms.to_le_bytes());
-                out.extend_from_slice(&[0; 16 + 8]); // no resumption
+                out.extend_from_slice(&resume_token);
+                out.extend_from_slice(&last_request_id.to_le_bytes());
                 put_length(store, out);
                 put_length(session_name, out);
                 out.extend_from_slice(&[0; 4]);

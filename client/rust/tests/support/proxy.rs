@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What happens to the bytes of the connections accepted from now on.
@@ -15,6 +15,11 @@ pub enum Plan {
     Pass,
     /// After so many bytes from the client to the daemon, or back, the connection is cut.
     Cut {
+        to_daemon: u64,
+        to_client: u64,
+    },
+    /// The same of one connection, and what comes after it passes.
+    CutOnce {
         to_daemon: u64,
         to_client: u64,
     },
@@ -27,7 +32,11 @@ pub enum Plan {
 
 struct Shared {
     plan: Mutex<Plan>,
-    stalled: AtomicBool,
+    target: Mutex<PathBuf>,
+    /// Of connections with a number below it nothing goes through any more.
+    stalled_below: AtomicU64,
+    connections: AtomicU64,
+    streams: Mutex<Vec<UnixStream>>,
     to_daemon: AtomicU64,
     to_client: AtomicU64,
 }
@@ -46,20 +55,33 @@ impl Proxy {
         let listener = UnixListener::bind(&path).unwrap();
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::Pass),
-            stalled: AtomicBool::new(false),
+            target: Mutex::new(server.socket().to_path_buf()),
+            stalled_below: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            streams: Mutex::new(Vec::new()),
             to_daemon: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
         });
-        let (accepting, target) = (Arc::clone(&shared), server.socket().to_path_buf());
+        let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming() {
+                let target = accepting.target.lock().unwrap().clone();
                 let (client, daemon) = (client.unwrap(), UnixStream::connect(&target).unwrap());
-                let plan = *accepting.plan.lock().unwrap();
+                let number = accepting.connections.fetch_add(1, Ordering::SeqCst);
+                accepting.streams.lock().unwrap().push(client.try_clone().unwrap());
+                let plan = {
+                    let mut next = accepting.plan.lock().unwrap();
+                    let plan = *next;
+                    if let Plan::CutOnce { .. } = plan {
+                        *next = Plan::Pass;
+                    }
+                    plan
+                };
                 let (c, d) = (client.try_clone().unwrap(), daemon.try_clone().unwrap());
                 let shared = Arc::clone(&accepting);
-                std::thread::spawn(move || pass(c, d, plan, true, &shared));
+                std::thread::spawn(move || pass(c, d, plan, number, true, &shared));
                 let shared = Arc::clone(&accepting);
-                std::thread::spawn(move || pass(daemon, client, plan, false, &shared));
+                std::thread::spawn(move || pass(daemon, client, plan, number, false, &shared));
             }
         });
         Proxy { path, shared }
@@ -78,7 +100,29 @@ impl Proxy {
 
     /// From now on nothing goes through any more.
     pub fn stall(&self) {
-        self.shared.stalled.store(true, Ordering::SeqCst);
+        self.shared.stalled_below.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// The same of the connections that are there now.
+    pub fn stall_those_here(&self) {
+        self.shared.stalled_below.store(self.shared.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Ends the connections that are there now.
+    pub fn cut(&self) {
+        for stream in self.shared.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Where the next connections go.
+    pub fn lead_to(&self, server: &Server) {
+        *self.shared.target.lock().unwrap() = server.socket().to_path_buf();
+    }
+
+    /// Nobody can connect any more.
+    pub fn close(&self) {
+        std::fs::remove_file(&self.path).unwrap();
     }
 
     pub fn options(&self, store: &str) -> Options {
@@ -92,7 +136,7 @@ impl Drop for Proxy {
     }
 }
 
-fn pass(mut from: UnixStream, mut to: UnixStream, plan: Plan, to_daemon: bool, shared: &Shared) {
+fn pass(mut from: UnixStream, mut to: UnixStream, plan: Plan, number: u64, to_daemon: bool, shared: &Shared) {
     let counter = if to_daemon { &shared.to_daemon } else { &shared.to_client };
     let mut passed = 0;
     let mut buffer = vec![0; 65_536];
@@ -101,13 +145,13 @@ fn pass(mut from: UnixStream, mut to: UnixStream, plan: Plan, to_daemon: bool, s
             Ok(count) if count > 0 => count,
             _ => break,
         };
-        if shared.stalled.load(Ordering::SeqCst) {
+        if number < shared.stalled_below.load(Ordering::SeqCst) {
             continue;
         }
         let mut cut = false;
         match plan {
             Plan::Pass => {}
-            Plan::Cut { to_daemon: out, to_client: back } => {
+            Plan::Cut { to_daemon: out, to_client: back } | Plan::CutOnce { to_daemon: out, to_client: back } => {
                 let left = if to_daemon { out } else { back } - passed;
                 cut = count as u64 >= left;
                 count = count.min(left as usize);
