@@ -6,6 +6,8 @@
 #include <string>
 #include <system_error>
 
+#include "storage/file/processors.hpp"
+
 namespace pageserver::server {
 
 BlockingPool::Options pool_options(std::size_t processors, std::size_t threads_max) noexcept {
@@ -29,10 +31,14 @@ SharedThreads::SharedThreads(std::size_t readers_max, BlockingPool::Options opti
 
 Loops::Loops(std::size_t each, Ticker& ticker, BlockingPool& pool, Log& log)
     : ticker_{ticker}, pool_{pool}, each_{each} {
+  const bool one_processor = storage::usable_processors() == 1;
   for (std::size_t i = 0; i < 2 * each; ++i) {
     const std::string name = i < each ? "readers " + std::to_string(i) : "writers " + std::to_string(i - each);
     workers_.push_back(std::make_shared<Worker>(name, log, i));
     workers_.back()->be_looked_after(ticker);
+    workers_.back()->share_processor(i < each        ? Worker::Haste::prompt
+                                     : one_processor ? Worker::Haste::patient
+                                                     : Worker::Haste::usual);
   }
   for (const auto& worker : workers_) worker->start();
   ticker_.add(*this);

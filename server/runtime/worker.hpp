@@ -110,6 +110,13 @@ public:
   /// `room`. While one task is in `room` another is not posted: whatever it finds to do, the first one does.
   void post_in(PostRoom& room, std::shared_ptr<void> object, void (*task)(void* object)) noexcept;
 
+  enum class Haste : std::uint8_t {
+    usual,
+    prompt,   ///< takes a processor for short turns, and gets it the sooner
+    patient,  ///< gives way to others that want the same processor
+  };
+  /// Before start(): how its thread shares a processor with others of this machine.
+  void share_processor(Haste haste) noexcept { haste_ = haste; }
   /// Before start(): look() is called by the ticker, which outlives the worker.
   void be_looked_after(Ticker& ticker) noexcept { ticker_ = &ticker; }
   struct Look {
@@ -139,6 +146,7 @@ private:
   std::string name_;
   Log& log_;
   const std::optional<std::size_t> number_;
+  Haste haste_ = Haste::usual;
   std::unique_ptr<asio::io_context> context_;
   std::vector<std::function<void()>> after_trouble_;
   ThreadRoomPtr room_;

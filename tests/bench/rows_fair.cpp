@@ -1,5 +1,7 @@
 // What a session has of a daemon beside one that asks for much, or whose disk is slow; and what many stores cost.
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -51,8 +53,29 @@ std::string make_empty(const std::string& path, std::uint64_t bytes) {
   return path;
 }
 
+/// The reader and the greedy client share a core: for as long as this lives, this thread has it when it wants it, where
+/// the system lets us. Else what is measured is how long the greedy client may keep it (2.8 ms with two processors).
+class Ahead {
+public:
+  Ahead() noexcept {
+    sched_param parameters{};
+    parameters.sched_priority = 1;
+    is_ahead_ = ::pthread_setschedparam(::pthread_self(), SCHED_RR, &parameters) == 0;
+  }
+  Ahead(const Ahead&) = delete;
+  Ahead& operator=(const Ahead&) = delete;
+  ~Ahead() {
+    const sched_param parameters{};
+    if (is_ahead_) ::pthread_setschedparam(::pthread_self(), SCHED_OTHER, &parameters);
+  }
+
+private:
+  bool is_ahead_ = false;
+};
+
 /// The 99th of a hundred reads of 8 bytes, one after the other, in us.
 double read_p99(RawClient& reader, int count) {
+  const Ahead ahead;
   std::vector<double> took;
   for (int i = 0; i < count; ++i) {
     const auto start = Clock::now();

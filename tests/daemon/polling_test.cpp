@@ -1,5 +1,10 @@
 // Polling for a session's next request: that it finds requests, gives way, and ends when it does not pay.
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 #include <thread>
 #include "tests/support/catch.hpp"
@@ -36,7 +41,48 @@ std::uint64_t cpu_ticks(pid_t process) {
   return user + system;
 }
 
+/// The nice value of each thread of a loop, by its name.
+std::map<std::string, int> nice_of_loops(pid_t process) {
+  std::map<std::string, int> found;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    std::ifstream file(thread.path() / "stat");
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    const std::string name = text.substr(text.find('(') + 1, text.rfind(')') - text.find('(') - 1);
+    std::istringstream fields(text.substr(text.rfind(')') + 2));
+    std::string skipped;
+    for (int field = 3; field < 19; ++field) fields >> skipped;
+    int nice = 0;
+    fields >> nice;
+    if (name.starts_with("readers") || name.starts_with("writers")) found[name] = nice;
+  }
+  return found;
+}
+
 }  // namespace
+
+TEST_CASE("with one processor the loops of writers give way to those of readers, with more of them they need not") {
+  cpu_set_t before;
+  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+  const bool one = GENERATE(true, false);
+  if (!one && CPU_COUNT(&before) < 2) return;  // there is nothing to compare with
+  cpu_set_t few = before;
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &before)) ++cpu;
+  if (one) {
+    CPU_ZERO(&few);
+    CPU_SET(cpu, &few);
+  }
+  REQUIRE(::sched_setaffinity(0, sizeof few, &few) == 0);
+  const Daemon daemon({"--store", "demo={dir}/demo.img"});
+  REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
+  const int own = ::getpriority(PRIO_PROCESS, 0);
+  const auto nice = nice_of_loops(daemon.pid());
+  REQUIRE(nice.size() >= 2);
+  for (const auto& [name, value] : nice) {
+    INFO(name);
+    CHECK(value == std::min(19, own + (one && name.starts_with("writers") ? 5 : 0)));
+  }
+}
 
 TEST_CASE("a daemon that polls looks for the next request before it sleeps") {
   Daemon daemon({"--store", "demo={dir}/demo.img", "--poll-us", "1000"});
