@@ -148,7 +148,7 @@ int run_recover(Context& context, const RecoverOptions& options) {
   if (!found.log_found) make_file_image(options.file, path, Access::write);
   auto& files = storage::posix_file_system();
   const auto report = [&] {
-    if (!found.log_found) return found;
+    if (!found.log_found) return storage::RecoveryReport(found);
     if (options.drop_log) {
       const Waiting waiting(context.progress_kind(), "setting a log of " + bytes_text(found.log_bytes) + " aside");
       return storage::drop_log(files, path);
