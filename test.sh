@@ -223,7 +223,7 @@ stage_bench() {
   counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
   # shellcheck disable=SC2086 # three numbers
   add ${counts:-0 1 0}
-  for micro in micro_codec micro_engine; do
+  for micro in micro_codec micro_engine micro_metrics; do
     check "$micro" build/bench/bin/$micro --benchmark_min_time=0.05
     cat "$logs/$micro.log"
   done

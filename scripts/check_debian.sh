@@ -1,8 +1,10 @@
 #!/bin/bash
 # Builds the Debian packages twice, in two folders and once without a compiler cache, which must give the same bytes; lets lintian look at them, compiles against what is in the
 # development package, and tries all of them in a bare Debian's root (tests/install/packages_in_root.sh).
-#   scripts/check_debian.sh [SUITE]     of the root: bookworm unless told; trixie wants packages that were built there
+#   scripts/check_debian.sh [SUITE]     of the root: bookworm unless told. Packages for another Debian than the one that runs
+#                                       here are built, once, in a root of that (build/packages/SUITE-builder)
 #   PACKAGES=DIR                        takes these packages instead of building some
+#   JOBS=N UNITY=yes                    for scripts/build_packages.sh
 # The root is made once, with debootstrap and this machine's mirror, in build/packages/SUITE, and kept; what a run does in it
 # lies above it and goes. Needs root's rights, and skips that part without. The last line is `N passed, N failed, N skipped`.
 set -uo pipefail
@@ -29,12 +31,24 @@ skip() { echo "packages: skipped: $*"; skipped=$((skipped + 1)); }
 finish() { echo "$passed passed, $failed failed, $skipped skipped"; [ "$failed" = 0 ] && [ "$passed" -gt 0 ]; }
 
 builds() { scripts/build_packages.sh "$work/debian"; }
+# In a root of their own Debian, with its compiler and its lintian.
+in_builder() {
+  PASS="JOBS=${JOBS:-$(nproc)} UNITY=${UNITY:-}" docker/in-debian-root.sh "$builder" "$work/$suite-built" "$@"
+}
+builds_in_root() {
+  [ -e "$builder" ] || docker/debian-root.sh "$suite" "$builder" || return
+  mkdir -p "$work/$suite-built" && in_builder /src/scripts/build_packages.sh /build/debian
+}
 builds_the_same_bytes() {
   mkdir -p "$work/elsewhere" && TMPDIR=$work/elsewhere CCACHE_DISABLE=1 scripts/build_packages.sh "$work/again" && diff "$work/debian/SHA256SUMS" "$work/again/SHA256SUMS" && echo "$(wc -l <"$work/debian/SHA256SUMS") packages, the same bytes"
 }
 lintian_finds_no_error() {
   local tags
-  tags=$(lintian --fail-on error --tag-display-limit 0 "$packages"/*.deb) || { echo "$tags"; return 1; }
+  if [ "$packages" = "$work/$suite-built/debian" ]; then
+    tags=$(in_builder bash -c 'lintian --fail-on error --tag-display-limit 0 /build/debian/*.deb') || { echo "$tags"; return 1; }
+  else
+    tags=$(lintian --fail-on error --tag-display-limit 0 "$packages"/*.deb) || { echo "$tags"; return 1; }
+  fi
   echo "$tags"
   echo "$(grep -c '^W:' <<<"$tags") warnings, no error"
 }
@@ -123,25 +137,33 @@ makes_root() {
   docker/debian-root.sh "$suite" "$work/$suite"
 }
 
+can_use_roots() {
+  if [ "$(id -u)" != 0 ] || ! unshare --mount --pid --fork true 2>/dev/null; then
+    skip "only root, with mounts of its own, can use another system's root"
+    return 1
+  fi
+  if ! { command -v apt-get >/dev/null && docker/install-packages.sh root; }; then
+    skip "debootstrap can't be installed"
+    return 1
+  fi
+}
+
 docker/install-packages.sh build packages || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
-packages=${PACKAGES:-$work/debian}
-if [ -z "${PACKAGES:-}" ]; then
+# shellcheck source=/dev/null
+here=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+builder=$work/$suite-builder packages=${PACKAGES:-$work/debian}
+if [ -z "${PACKAGES:-}" ] && [ "$suite" = "$here" ]; then
   check build builds || { finish; exit; }
   check again builds_the_same_bytes
+elif [ -z "${PACKAGES:-}" ]; then
+  can_use_roots || { finish; exit; }
+  packages=$work/$suite-built/debian
+  check build builds_in_root || { finish; exit; }
 fi
 check lintian lintian_finds_no_error
-[ "$suite" != bookworm ] || check development compiles_against
+[ "$suite" != "$here" ] || check development compiles_against
 
-if [ "$(id -u)" != 0 ] || ! unshare --mount --pid --fork true 2>/dev/null; then
-  skip "only root, with mounts of its own, can try them in another system's root"
-  finish
-  exit
-fi
-if ! { command -v apt-get >/dev/null && docker/install-packages.sh root; }; then
-  skip "debootstrap can't be installed"
-  finish
-  exit
-fi
+can_use_roots || { finish; exit; }
 proxy=
 eval "$(apt-config shell proxy Acquire::http::Proxy)"
 [ -z "$proxy" ] || [ "$proxy" = DIRECT ] || export http_proxy=$proxy

@@ -3,6 +3,7 @@
 # there. The last line is `N passed, N failed, N skipped`.
 # The root of that Debian is made once, in build/debian13, with debootstrap and this machine's own mirror, and kept; the sources
 # are read-only in it, and what is built lies beside it. Needs root's rights, and skips where it can't have what it needs.
+#   JOBS=N UNITY=yes     so many compilers at a time; sources of a folder are compiled together, in half the time
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=build/debian13
@@ -15,38 +16,21 @@ unshare --mount --pid --fork true 2>/dev/null || skip "no mounts of its own for 
 command -v apt-get >/dev/null || skip "this machine knows no Debian mirror"
 docker/install-packages.sh root || skip "debootstrap can't be installed"
 
-# inside COMMAND...: in the root, with the sources at /src and the build tree at /build. All mounts end with it.
-inside() {
-  # shellcheck disable=SC2016 # for the inner shell
-  unshare --mount --pid --fork --kill-child bash -euc '
-    root=$1 build=$2
-    shift 2
-    mkdir -p "$root/src" "$root/build" "$build"
-    mount --bind . "$root/src"
-    mount -o remount,bind,ro "$root/src"
-    mount --bind "$build" "$root/build"
-    mount --rbind /dev "$root/dev"
-    mount --rbind /sys "$root/sys"
-    mount -t proc proc "$root/proc"
-    exec chroot "$root" "$@"' _ "$root" "$build" env -i HOME=/root LANG=C.UTF-8 \
-    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin ${http_proxy:+http_proxy="$http_proxy"} "$@"
-}
+# In the root, with the sources at /src and the build tree at /build.
+inside() { docker/in-debian-root.sh "$root" "$build" "$@"; }
 
-mkdir -p "$work"
-proxy=
-eval "$(apt-config shell proxy Acquire::http::Proxy)"
-[ -z "$proxy" ] || [ "$proxy" = DIRECT ] || export http_proxy=$proxy
+mkdir -p "$build"
 began=$SECONDS
 if [ ! -e "$root" ]; then
   docker/debian-root.sh trixie "$root" >"$work/root.log" 2>&1 || { cat "$work/root.log"; skip "no root of Debian 13"; }
 fi
-cp /etc/resolv.conf /etc/hosts "$root/etc/"
 inside /src/docker/install-packages.sh build test || die "Debian 13 does not have all of docker/packages.txt"
 echo "debian13: a root with all packages ($((SECONDS - began)) s)"
 
 # Not for a debugger.
 {
-  inside cmake --preset dev -S /src -B /build -D CMAKE_CXX_FLAGS_DEBUG= -D PAGESERVER_CCACHE=OFF &&
+  inside cmake --preset dev -S /src -B /build -D CMAKE_CXX_FLAGS_DEBUG= -D PAGESERVER_CCACHE=OFF \
+    -D CMAKE_UNITY_BUILD="$([ -n "${UNITY:-}" ] && echo ON || echo OFF)" &&
     inside cmake --build /build -j "${JOBS:-$(nproc)}" --target pageserverd pagectl pageserver_c pageserver_static \
       pageserver_shared tests_quick
 } >"$work/build.log" 2>&1 || {

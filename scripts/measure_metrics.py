@@ -2,10 +2,15 @@
 """Measures what it costs to look at a daemon: a scrape and the status page with many stores, and a map of many pages; and
 what requests lose where metrics are on and scraped each second, against a daemon without.
 
-    scripts/measure_metrics.py [BIN] [ROUNDS]       a folder with pageserverd and pagectl (build/release/bin); rounds of the
-                                                    comparison, some 20 s each (7; 0: none). Nothing else should run meanwhile.
+    scripts/measure_metrics.py [BIN] [ROUNDS] [OTHER]   a folder with pageserverd and pagectl (build/release/bin); rounds of the
+                                                        comparison, some 6 s each (40; 0: none; at least 2). Nothing else should
+                                                        run meanwhile.
 
-A ratio above 1 is better with metrics; what it differs from 1 between two runs is noise."""
+Requests are counted with --metrics and without it. What the counting costs shows where OTHER is the folder of a pageserverd
+that counts none: RequestRow::close(), RequestFigures::add() and add_sum() in server/metrics/request_figures.hpp without
+their work. Without OTHER both daemons are the same program.
+
+Each ratio is the median of all rounds, with the quartiles; above 1 is better with metrics."""
 import json
 import os
 import re
@@ -42,12 +47,8 @@ class Daemon:
             self.url = "http://" + re.search(r" INFO metrics listener=(\S+)", open(f"{folder}/log").read())[1]
 
     def cpu(self):
-        """Seconds, from the scheduler's own account in nanoseconds, of all threads."""
-        total = 0
-        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
-            with open(f"/proc/{self.process.pid}/task/{thread}/schedstat") as file:
-                total += int(file.read().split()[0])
-        return total / 1e9
+        """Seconds, as the kernel counts them in nanoseconds, of all threads, also of those that have ended."""
+        return time.clock_gettime(~self.process.pid << 3 | 2)  # the process's own clock: clock_getcpuclockid()
 
     def cost(self, what, *paths, rounds=20):
         size = sum(len(get(self.url + path)) for path in paths)
@@ -63,47 +64,62 @@ class Daemon:
         self.process.wait(120)
 
 
-def rows_of(bin_dir, folder):
-    """Requests a second, by the row's name."""
-    rows = {}
-    for write in (0, 100):
+SLICE_SECONDS = 0.25
+
+
+class Row:
+    """One kind of request: rate and the daemon's processor time for each, without and with metrics."""
+
+    def __init__(self, size, depth, write):
+        self.name = f"{'write' if write else 'read'} {size}, depth {depth}"
+        self.flags = ["--size", size, "--depth", str(depth), "--write", "100" if write else "0"]
+        self.rates, self.costs = {False: [], True: []}, {False: [], True: []}
+
+    def measure(self, bin_dir, daemon, folder, on):
+        cpu = daemon.cpu()
         said = subprocess.run([f"{bin_dir}/pagectl", "bench", f"pageserver+unix:///b?socket={folder}/s.sock", "--json", "--quiet",
-                               "--size", "8,64KiB", "--depth", "1,16", "--seconds", "1", "--write", str(write)],
+                               "--seconds", str(SLICE_SECONDS), *self.flags],
                               check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-        for run in json.loads(said)["runs"]:
-            rows[f"{'write' if write else 'read'} {run['request_bytes']} B, depth {run['depth']}"] = run["requests_per_second"]
-    return rows
+        run = json.loads(said)["runs"][0]
+        self.rates[on].append(run["requests_per_second"])
+        self.costs[on].append((daemon.cpu() - cpu) / run["requests"] * 1e6)
+
+    def tell(self):
+        def ratio(one, other):
+            low, middle, high = statistics.quantiles([a / b for a, b in zip(one, other)], n=4)
+            return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+
+        print(f"{self.name}: {statistics.median(self.rates[False]):.0f} a second without, {statistics.median(self.rates[True]):.0f} "
+              f"with, ratio {ratio(self.rates[True], self.rates[False])}; daemon's CPU {statistics.median(self.costs[False]):.2f} us "
+              f"without, {statistics.median(self.costs[True]):.2f} with, ratio {ratio(self.costs[False], self.costs[True])}", flush=True)
 
 
-def compare_rows(bin_dir, rounds):
-    found = {}
+def compare_rows(bin_dir, other, rounds):
+    rows = [Row(size, depth, write) for write in (False, True) for size in ("8", "64KiB") for depth in (1, 16)]
     with tempfile.TemporaryDirectory(prefix="pageserver-measure-") as off, tempfile.TemporaryDirectory(prefix="pageserver-measure-") as on:
         daemons = {}
         for folder in (off, on):
-            daemons[folder] = Daemon(folder, bin_dir, {"stores": [{"name": "b", "path": f"{folder}/b.img"}]}, metrics=folder == on)
+            daemons[folder] = Daemon(folder, bin_dir if folder == on else other, {"stores": [{"name": "b", "path": f"{folder}/b.img"}]},
+                                     metrics=folder == on)
             subprocess.run([f"{bin_dir}/pagectl", "grow", f"pageserver+unix:///b?socket={folder}/s.sock", "1024"], check=True,
                            stdout=subprocess.DEVNULL)
+        slices = 0
         for number in range(rounds):
-            for folder in (off, on) if number % 2 else (on, off):
-                over = threading.Event()
-
-                def scrape():
-                    while not over.wait(1):
-                        get(daemons[on].url + "/metrics")
-
-                scraper = threading.Thread(target=scrape)
-                if folder == on:
-                    scraper.start()
-                rows = rows_of(bin_dir, folder)
-                over.set()
-                if folder == on:
-                    scraper.join()
-                for name, rate in rows.items():
-                    found.setdefault(name, {off: [], on: []})[folder].append(rate)
-        for name, rates in found.items():
-            ratios = [with_metrics / without for with_metrics, without in zip(rates[on], rates[off])]
-            print(f"{name}: {statistics.median(rates[off]):.0f} a second without, {statistics.median(rates[on]):.0f} with metrics, "
-                  f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})", flush=True)
+            for row in rows:
+                # Side by side, so that what else the machine does meets both; who begins changes.
+                for folder in (off, on) if number % 2 else (on, off):
+                    scraper = None
+                    if folder == on:
+                        slices += 1
+                        # Once a second of what is measured.
+                        if slices % round(1 / SLICE_SECONDS) == 0:
+                            scraper = threading.Thread(target=get, args=(daemons[on].url + "/metrics",))
+                            scraper.start()
+                    row.measure(bin_dir, daemons[folder], folder, folder == on)
+                    if scraper:
+                        scraper.join()
+        for row in rows:
+            row.tell()
         for daemon in daemons.values():
             daemon.end()
 
@@ -132,7 +148,10 @@ def main():
             sys.exit(f"the map is wrong: {data} pages with data instead of 64")
         daemon.cost(f"map of {PAGES} pages in 4096 tiles, {len(paths)} parts", *paths, rounds=5)
         daemon.end()
-    compare_rows(bin_dir, int(sys.argv[2]) if len(sys.argv) > 2 else 7)
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    if rounds > 1:
+        compare_rows(bin_dir, sys.argv[3] if len(sys.argv) > 3 else bin_dir, rounds)
 
 
-main()
+if __name__ == "__main__":
+    main()

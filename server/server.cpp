@@ -213,6 +213,7 @@ void Server::read_policy(bool asked) {
     log_.warn("rules not read", {{"error", fault}, {"remedy", "mend it; it is looked at every 10 s, and on SIGHUP"}});
   if (found.policy == nullptr) return;
   policy_.set(std::move(found.policy));
+  ++figures_.rules_taken;
   figures_.rules_not_taken = false;
   {
     const Lock lock{mutex_};
@@ -235,6 +236,7 @@ void Server::read_tls(bool asked) {
   if (tls != nullptr) {
     take_tls(std::move(tls));
     peers_unverified_ = true;
+    ++figures_.certificates_taken;
     figures_.certificate_not_taken = false;
     log_.info("certificate read", {{"reason", asked ? "SIGHUP" : "a file has changed"}});
   }

@@ -62,7 +62,7 @@ std::string bash_completion(const Tool& tool) {
   }
   return std::string("# bash completion for pagectl; ") + made + R"sh(
 
-# $1: pageserver://HOST[:PORT]
+# $1: pageserver://HOST[:PORT], or pageservers:// where the system's authorities know the daemon
 _pagectl_stores() {
   local name rest
   pagectl list --quiet "$1)sh" +
@@ -74,13 +74,13 @@ _pagectl_operand() {
   local word server
   COMPREPLY=()
   [ "$1" = none ] && return
-  if [ "$1" = image ] && [[ $cur == pageserver://*/* ]]; then
+  if [ "$1" = image ] && [[ $cur == pageserver://*/* || $cur == pageservers://*/* ]]; then
     server=${cur%/*}
     while read -r word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done < <(_pagectl_stores "$server")
     return
   fi
   if [ "$1" != file ]; then
-    for word in pageserver:// pageserver+unix:///; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
+    for word in pageserver:// pageservers:// pageserver+unix:///; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
     [ ${#COMPREPLY[@]} -gt 0 ] && compopt -o nospace 2>/dev/null
   fi
   if [ "$1" != server ]; then
@@ -192,16 +192,16 @@ _pagectl_stores() {
 }
 
 _pagectl_server() {
-  compadd -S '' -- pageserver:// 'pageserver+unix:///?socket='
+  compadd -S '' -- pageserver:// pageservers:// 'pageserver+unix:///?socket='
 }
 
 _pagectl_image() {
   local typed=${(Q)PREFIX}
-  if [[ $typed == pageserver://*/* ]]; then
+  if [[ $typed == pageserver://*/* || $typed == pageservers://*/* ]]; then
     _pagectl_stores ${typed%/*}
     return
   fi
-  compadd -S '' -- pageserver:// pageserver+unix:///
+  compadd -S '' -- pageserver:// pageservers:// pageserver+unix:///
   _files
 }
 
@@ -241,7 +241,7 @@ std::string fish_completion(const Tool& tool) {
 
 function __pagectl_images
     set -l typed (commandline --current-token)
-    if string match --quiet 'pageserver://*/*' -- $typed
+    if string match --quiet --regex '^pageservers?://.*/' -- $typed
         set -l server (string replace --regex '/[^/]*$' '' -- $typed)
         for line in (pagectl list --quiet "$server)sh" +
                     limits + R"sh(" 2>/dev/null)
@@ -249,12 +249,12 @@ function __pagectl_images
         end
         return
     end
-    printf '%s\n' pageserver:// pageserver+unix:///
+    printf '%s\n' pageserver:// pageservers:// pageserver+unix:///
     __fish_complete_path $typed
 end
 
 function __pagectl_servers
-    printf '%s\n' pageserver:// 'pageserver+unix:///?socket='
+    printf '%s\n' pageserver:// pageservers:// 'pageserver+unix:///?socket='
 end
 
 complete --command pagectl --no-files

@@ -63,7 +63,7 @@ bool Connection::gives_up_handshake() {
     reason_ =
         "no TLS handshake within limits.hello_timeout=" + std::to_string(server_.config.limits.hello_timeout.count()) +
         " ms";
-    log_refusal(proto::Operation::hello, {}, reason_);
+    log_refusal(server_.figures.auth_failed_tls, proto::Operation::hello, {}, reason_);
   }
   // Nothing can be said to who has not come so far.
   stream_.fail();
@@ -100,7 +100,7 @@ void Connection::handshake_failed() {
   const std::string fault = tls.fault();
   const bool plain = !tls.peer_speaks_tls();
   reason_ = "TLS: " + fault;
-  log_refusal(proto::Operation::hello, {}, reason_);
+  log_refusal(server_.figures.auth_failed_tls, proto::Operation::hello, {}, reason_);
   // What the peer still sends is read away, or the alert that says why might not reach it.
   stream_.drop_tls();
   if (plain) return say_goodbye(proto::Status::protocol_error, "this port speaks TLS; use pageservers://, with an s");
@@ -349,7 +349,7 @@ void Connection::leave_kicked() {
   }
   if (!std::exchange(kick_taken_, true)) {
     reason_ = why.message;
-    if (certificate_failed_) log_refusal(proto::Operation::hello, {}, reason_);
+    if (certificate_failed_) log_refusal(server_.figures.auth_failed_tls, proto::Operation::hello, {}, reason_);
     if (!stream_.is_broken()) finish_drip();
     end_session();
     kick_.reset();

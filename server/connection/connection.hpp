@@ -36,6 +36,7 @@
 #include "server/connection/record.hpp"
 #include "server/connection/resume_tokens.hpp"
 #include "server/connection/session_hold.hpp"
+#include "server/metrics/figures.hpp"
 #include "server/runtime/buffer_room.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/peer_log.hpp"
@@ -367,7 +368,8 @@ private:
   void take_whoami(const proto::FrameHeader& header, std::span<const std::byte> payload);
   /// What was agreed on: false with an answer that says that the feature was not.
   bool agreed_on(const proto::FrameHeader& header, std::uint64_t feature);
-  void log_refusal(proto::Operation operation, std::string_view store, std::string_view reason);
+  void log_refusal(Figures::Counter& failures, proto::Operation operation, std::string_view store,
+                   std::string_view reason);
   /// The right admin is used, whatever comes of it.
   void log_admin(proto::Operation operation, std::string_view store);
   /// Inside, after policy_changed().

@@ -210,7 +210,7 @@ void Connection::take_faults(const FrameHeader& header, Payload payload) {
   if ((of_store || strikes_daemon) && !gate_.administers()) {
     const std::string why = std::string(of_store ? "orders for a whole store" : "to stop or kill the daemon") +
                             ": it takes the right admin on " + store + ", which " + gate_.who().text() + " has not";
-    log_refusal(header.operation, store, why);
+    log_refusal(server_.figures.auth_failed_right, header.operation, store, why);
     return refuse(Status::permission_denied, why);
   }
   if (!of_store) {

@@ -39,7 +39,8 @@ bool Connection::admit(const proto::HelloRequest& request) {
     return false;
   }
   if (stream_.tls() == nullptr && !base::stays_on_this_machine(socket())) {
-    log_refusal(Operation::hello, {}, "a token over a connection that others can listen to");
+    log_refusal(server_.figures.auth_failed_token, Operation::hello, {},
+                "a token over a connection that others can listen to");
     say_goodbye(
         Status::permission_denied,
         "hello: a token is taken only over TLS, a Unix socket or from this machine's loopback, and this one came "
@@ -50,7 +51,7 @@ bool Connection::admit(const proto::HelloRequest& request) {
     gate_.admit(*std::move(holder), std::move(policy));
     return true;
   }
-  log_refusal(Operation::hello, {}, "a token that is not in the tokens file");
+  log_refusal(server_.figures.auth_failed_token, Operation::hello, {}, "a token that is not in the tokens file");
   unwelcome_ = true;
   pending_.begin(Pending::What::refusal);
   set_deadline(Deadline::Kind::hello, wrong_token_delay);
@@ -63,7 +64,7 @@ bool Connection::allows(const FrameHeader& header, std::string_view store, proto
     return true;
   }
   const std::string why = gate_.refusal(header.operation, store, access);
-  log_refusal(header.operation, store, why);
+  log_refusal(server_.figures.auth_failed_right, header.operation, store, why);
   answers().error(header.request_id, header.operation, Status::permission_denied, why);
   return false;
 }
@@ -85,7 +86,7 @@ bool Connection::allows_in_session(const FrameHeader& header) {
     return true;
   }
   const std::string why = gate_.refusal(header.operation, store, gate_.access());
-  log_refusal(header.operation, store, why);
+  log_refusal(server_.figures.auth_failed_right, header.operation, store, why);
   answers().error(header.request_id, header.operation, Status::permission_denied, why);
   note_answer(header, Status::permission_denied, hold_.failed_change);
   return false;
@@ -114,8 +115,10 @@ void Connection::take_whoami(const FrameHeader& header, Payload payload) {
 void Connection::apply_policy() {
   if (!greeting_.done || leaving_ || kicked_) return;
   std::string why;
+  auto* failures = &server_.figures.auth_failed_right;
   if (!gate_.renew(server_.policy->get())) {
     why = "the token of " + gate_.who().text() + " was taken back";
+    failures = &server_.figures.auth_failed_token;
   } else if (hold_.session != nullptr || pending_open_ != nullptr) {
     const std::string store = hold_.use != nullptr ? hold_.use->host().name() : pending_open_->store;
     gate_.enter(store, gate_.access());
@@ -124,13 +127,14 @@ void Connection::apply_policy() {
   } else {
     return;
   }
-  log_refusal(Operation::open, {}, why);
+  log_refusal(*failures, Operation::open, {}, why);
   kick(
       why, [] {}, Status::permission_denied);
 }
 
-void Connection::log_refusal(Operation operation, std::string_view store, std::string_view reason) {
-  ++server_.figures.access_refused;
+void Connection::log_refusal(Figures::Counter& failures, Operation operation, std::string_view store,
+                             std::string_view reason) {
+  ++failures;
   std::uint64_t left_out = 0;
   if (!server_.audit.take(Clock::now(), left_out)) return;
   server_.log.info("access refused", {{"operation", proto::to_string(operation)},

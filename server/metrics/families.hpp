@@ -43,17 +43,20 @@ inline constexpr Family connections_refused{
     "the middle of a frame), unread (the peer reads no answers), protocol (what came is no request), permission (its "
     "token or its right), stranger (it had not said hello when others came, limits.strangers)",
     "reason"};
-inline constexpr Family access_refused{"pageserver_access_refused_total", FamilyKind::counter,
-                                       "requests that no rule allows, and tokens that are not accepted"};
-inline constexpr Family rules_failed{
-    "pageserver_rules_failed_total", FamilyKind::counter,
-    "changes of the rules or the tokens file that were not taken, since something is wrong with them"};
+inline constexpr Family auth_failures{
+    "pageserver_auth_failures_total", FamilyKind::counter,
+    "clients and requests that were refused, by reason: right (no rule allows it), tls (a handshake that failed, a "
+    "certificate that is believed no more), token (one that is not in the tokens file or was taken back, or that came "
+    "where others can listen)",
+    "reason"};
+inline constexpr Family reloads{
+    "pageserver_reloads_total", FamilyKind::counter,
+    "how often what had changed, or what SIGHUP asked for, was read again: the rules with the tokens file, and the "
+    "certificates (certificate, key and client_ca), by result: taken, or failed, since something is wrong with them",
+    "files result"};
 inline constexpr Family rules_not_taken{"pageserver_rules_not_taken", FamilyKind::gauge,
                                         "1 while the rules or the tokens file, as they are now, are not in force, "
                                         "since something is wrong with them; else 0"};
-inline constexpr Family certificates_failed{
-    "pageserver_certificates_failed_total", FamilyKind::counter,
-    "changes of certificate, key or client_ca that were not taken, since something is wrong with them"};
 inline constexpr Family certificate_not_taken{
     "pageserver_certificate_not_taken", FamilyKind::gauge,
     "1 while certificate, key or client_ca, as they are now, are not in force, since something is wrong with them; "
@@ -160,10 +163,9 @@ inline constexpr std::array all{&build_info,
                                 &connections,
                                 &connections_accepted,
                                 &connections_refused,
-                                &access_refused,
-                                &rules_failed,
+                                &auth_failures,
+                                &reloads,
                                 &rules_not_taken,
-                                &certificates_failed,
                                 &certificate_not_taken,
                                 &certificate_not_after,
                                 &sessions,

@@ -18,9 +18,13 @@ struct Figures {
   Counter refused_protocol{0};
   Counter refused_permission{0};
   Counter refused_strangers{0};
-  Counter access_refused{0};  ///< requests and hellos
+  Counter auth_failed_right{0};  ///< no rule allows it
+  Counter auth_failed_tls{0};
+  Counter auth_failed_token{0};
+  Counter rules_taken{0};
   Counter rules_failed{0};
   std::atomic<bool> rules_not_taken{false};
+  Counter certificates_taken{0};
   Counter certificates_failed{0};
   std::atomic<bool> certificate_not_taken{false};
   std::atomic<std::int64_t> certificate_not_after{INT64_MAX};  ///< in seconds since 1970; the greatest: there is none

@@ -300,12 +300,12 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   return report;
 }
 
-RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt) {
+RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt, EngineEvents& events) {
   ImageFileOptions options;
   options.create = false;
   options.refuse_pending_log = false;
   ImageFile image = ImageFile::open(file_system, path, options);
-  return recover_image(image, adopt);
+  return recover_image(image, adopt, nullptr, {}, nullptr, events);
 }
 
 RecoveryReport drop_log(FileSystem& file_system, const std::string& path) {

@@ -43,8 +43,9 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path);
 
 /// Replays the log into the image and removes it. Throws `problem`, having changed nothing, unless `adopt` accepts a
 /// pair that does not belong together by inode, times or size. Also throws what the file system says; running it
-/// again is safe at any time. Does nothing where there is no log.
-RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt);
+/// again is safe at any time. Does nothing where there is no log. `events` hears how far it is.
+RecoveryReport recover_log(FileSystem& file_system, const std::string& path, bool adopt,
+                           EngineEvents& events = no_engine_events());
 
 /// Gives the log's files other names, which no store takes for its own: the image is used as it is, without what they
 /// hold. Needs no whole log. Does nothing where there is none.

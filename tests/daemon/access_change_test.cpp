@@ -217,7 +217,7 @@ TEST_CASE("access: refusals and uses of admin are a line each, and a flood of th
   CHECK(lines < asked);
 }
 
-TEST_CASE("access: refusals and rules that are wrong are counted among the metrics") {
+TEST_CASE("access: refusals by their reason, and rules that are taken or wrong, are counted among the metrics") {
   Place place;
   place.token("ci");
   place.rule("token:ci", "*", {"read"});
@@ -233,13 +233,27 @@ TEST_CASE("access: refusals and rules that are wrong are counted among the metri
     const std::string told = http_get(RawClient::local(place.dir.file("metrics.sock")), "/metrics").body;
     return told.find(sample) != std::string::npos;
   };
-  CHECK(tells("pageserver_access_refused_total 1\n"));
-  CHECK(tells("pageserver_rules_failed_total 1\n"));
+  CHECK(tells("pageserver_auth_failures_total{reason=\"right\"} 1\n"));
+  CHECK(tells("pageserver_auth_failures_total{reason=\"token\"} 0\n"));
+  CHECK(tells("pageserver_auth_failures_total{reason=\"tls\"} 0\n"));
+  CHECK(tells("pageserver_reloads_total{files=\"rules\",result=\"failed\"} 1\n"));
+  CHECK(tells("pageserver_reloads_total{files=\"rules\",result=\"taken\"} 0\n"));
   CHECK(tells("pageserver_rules_not_taken 1\n"));
   place.config["rules"][0]["may"] = {"read"};
   reload(daemon, place);
-  CHECK(tells("pageserver_rules_failed_total 1\n"));
+  CHECK(tells("pageserver_reloads_total{files=\"rules\",result=\"failed\"} 1\n"));
+  CHECK(tells("pageserver_reloads_total{files=\"rules\",result=\"taken\"} 1\n"));
   CHECK(tells("pageserver_rules_not_taken 0\n"));
+  RawClient guesser = RawClient::tcp(daemon.port());
+  guesser.send(hello_of("token x"));
+  CHECK(guesser.must_receive().status() == Status::permission_denied);
+  CHECK(tells("pageserver_auth_failures_total{reason=\"token\"} 1\n"));
+  RawClient known = greeted(daemon, place.tokens["ci"]);
+  std::ofstream(place.dir.file("tokens"), std::ios::trunc).flush();
+  reload(daemon, place);
+  goodbye_of(known);
+  CHECK(tells("pageserver_auth_failures_total{reason=\"token\"} 2\n"));
+  CHECK(tells("pageserver_auth_failures_total{reason=\"right\"} 1\n"));
 }
 
 TEST_CASE("access: an address that other machines reach takes rules, or --insecure") {

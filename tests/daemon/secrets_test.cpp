@@ -234,14 +234,14 @@ TEST_CASE("a daemon tells no secret in its log, its answers, its pages or its co
     place.secrets.are_not_in(said_by([&] { (void)open(uri); }), "what the library says");
   // What is read again, and wrong.
   const auto reload = [&] {
-    const double before = sample_of(http_of(daemon, "/metrics"), "pageserver_rules_failed_total") +
-                          sample_of(http_of(daemon, "/metrics"), "pageserver_certificates_failed_total");
-    daemon.process().signal(SIGHUP);
-    wait_until([&] {
+    const auto failed = [&] {
       const std::string now = http_of(daemon, "/metrics");
-      return sample_of(now, "pageserver_rules_failed_total") + sample_of(now, "pageserver_certificates_failed_total") >
-             before;
-    });
+      return sample_of(now, R"(pageserver_reloads_total{files="rules",result="failed"})") +
+             sample_of(now, R"(pageserver_reloads_total{files="certificates",result="failed"})");
+    };
+    const double before = failed();
+    daemon.process().signal(SIGHUP);
+    wait_until([&] { return failed() > before; });
   };
   std::ofstream(place.dir.file("tokens"), std::ios::app) << "new " << place.wrong << '\n' << place.token_of_ci << '\n';
   reload();

@@ -130,6 +130,61 @@ TEST_CASE("nbdkit: a store is written as a disk, and a fork of it leaves the sto
   CHECK((stored(served, 200000, 60000) == read_file(source).substr(200000, 60000)));
 }
 
+TEST_CASE("nbdkit: qemu-img converts a disk into another format and back, and finds each difference") {
+  if (!are_here({"nbdkit", "qemu-img"})) return;
+  Served served;
+  const auto image = served.daemon->unix_uri("demo");
+  const auto disk = served.dir.file("copy.qcow2"), back = served.dir.file("back.img"),
+             other = served.dir.file("other.img");
+  const auto out_of = nbdkit(image, "qemu-img convert -f raw -O qcow2 \"$uri\" '" + disk +
+                                        "'; qemu-img compare -s -f raw -F qcow2 \"$uri\" '" + disk + "'");
+  INFO(out_of.out << out_of.err);
+  CHECK(out_of.status == 0);
+  CHECK(out_of.out.find("Images are identical.") != std::string::npos);
+  CHECK(run({"qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, back}).status == 0);
+  CHECK((read_file(back) == random_bytes(4, 1)));
+  write_file(other, random_bytes(4, 1));
+  patch_file(other, 3 * page_bytes + 4096, "x");
+  const auto differs = nbdkit(image, "qemu-img compare -f raw -F raw \"$uri\" '" + other + "' || echo status $?");
+  CHECK(differs.out.find("Content mismatch at offset 200704!") != std::string::npos);
+  CHECK(differs.out.find("status 1") != std::string::npos);
+  // Into a store: what was there goes.
+  write_file(other, random_bytes(4, 9));
+  const auto into = nbdkit(served.daemon->unix_uri("demo", "access=write&publish=on_flush"),
+                           "qemu-img convert -n -f raw -O raw '" + other + "' \"$uri\"");
+  INFO(into.out << into.err);
+  CHECK(into.status == 0);
+  CHECK((stored(served, 0, 4 * page_bytes) == random_bytes(4, 9)));
+}
+
+TEST_CASE("nbdkit: over TLS, with certificates of both sides, and nobody without") {
+  if (!are_here({"nbdkit", "nbdcopy", "nbdinfo", "openssl"})) return;
+  if (run({"bash", "-c", "nbdkit --dump-config | grep -qx tls=yes"}).status != 0) return skip("nbdkit has no TLS here");
+  Served served;
+  const auto made = run({"bash", "-ec", R"(
+    cd "$1"
+    NEW='req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 2'
+    openssl $NEW -subj /CN=authority -addext keyUsage=critical,keyCertSign,cRLSign -keyout ca-key.pem -out ca-cert.pem
+    for side in server client; do
+      openssl $NEW -CA ca-cert.pem -CAkey ca-key.pem -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -addext basicConstraints=critical,CA:FALSE -keyout $side-key.pem -out $side-cert.pem
+    done)",
+                         "bash", served.dir.path().string()});
+  INFO(made.err);
+  REQUIRE(made.status == 0);
+  const auto certificates = served.dir.path().string(), copy = served.dir.file("copy.img");
+  const auto result = nbdkit(served.daemon->unix_uri("demo"),
+                             "nbdcopy \"$uri&tls-certificates=" + certificates + "\" '" + copy +
+                                 "'; nbdinfo \"$uri&tls-certificates=" + certificates +
+                                 "\"; ! nbdinfo \"nbd+unix:///?socket=$unixsocket\" 2>&1",
+                             {"--tls=require", "--tls-verify-peer", "--tls-certificates=" + certificates});
+  INFO(result.out << result.err);
+  CHECK(result.status == 0);
+  CHECK((read_file(copy) == random_bytes(4, 1)));
+  CHECK(result.out.find("newstyle-fixed with TLS") != std::string::npos);
+  CHECK(result.out.find("export-size: 262144") != std::string::npos);
+}
+
 TEST_CASE("nbdkit: what can't be served is refused in words") {
   if (!are_here({"nbdkit", "nbdinfo"})) return;
   Served served;

@@ -2,6 +2,7 @@
 #include "tests/support/catch.hpp"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "tests/pagectl/tool.hpp"
 
@@ -254,4 +255,17 @@ TEST_CASE("quiet leaves results and drops the rest") {
     CHECK(result.out + result.err == "");
   }
   CHECK(pagectl({"hash", image, "-q"}).out.size() == 17);
+}
+
+TEST_CASE("without libfuse3 mount says so in one sentence, names what else there is, and leaves nothing") {
+  const TempDir dir;
+  const auto refused = run({PAGECTL_WITHOUT_MOUNT, "mount", "heap:", dir.file("x")});
+  CHECK(refused.status == 1);
+  CHECK(refused.out.empty());
+  CHECK_THAT(refused.err, Contains("built without libfuse3") && Contains("nbdkit") && Contains("pagectl copy"));
+  CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
+  CHECK_FALSE(std::filesystem::exists(dir.file("x")));
+  // Everything else of it is there.
+  write_file(dir.file("a.img"), random_bytes(1, 1));
+  CHECK(run({PAGECTL_WITHOUT_MOUNT, "hash", dir.file("a.img")}).out == pagectl({"hash", dir.file("a.img")}).out);
 }

@@ -96,7 +96,8 @@ TEST_CASE("bash completes commands, flags and the stores of a URI that is being 
   // A third operand is none.
   CHECK(bash_offers("pagectl copy a b " + server + "/al").empty());
   CHECK(bash_offers("pagectl copy pageserver://127.0.0.1:1/al").empty());
-  CHECK(bash_offers("pagectl info page", " ") == std::vector<std::string>{"pageserver+unix:///", "pageserver://"});
+  CHECK(bash_offers("pagectl info page", " ") ==
+        std::vector<std::string>{"pageserver+unix:///", "pageserver://", "pageservers://"});
   const TempDir dir;
   write_file(dir.file("some.img"), "");
   CHECK(bash_offers("pagectl check " + dir.file("so"), " ") == std::vector<std::string>{dir.file("some.img")});
@@ -109,6 +110,7 @@ TEST_CASE("zsh completes the stores of a URI that is being typed") {
         std::vector<std::string>{stores.server() + "/alpha", stores.server() + "/alps", stores.server() + "/beta",
                                  stores.server() + "/demo"});
   CHECK(offers(zsh_image_offers("page"), "pageserver://"));
+  CHECK(offers(zsh_image_offers("page"), "pageservers://"));
   CHECK(offers(zsh_image_offers("./"), "files"));
 }
 

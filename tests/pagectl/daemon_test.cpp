@@ -314,7 +314,10 @@ TEST_CASE("what a killed daemon left is found by check and replayed by recover")
   CHECK(document["records"] == 1);
   CHECK(pagectl({"read", image, "70000", "7"}).status == 1);
 
-  const auto recovered = pagectl_json({"recover", image});
+  const auto told = pagectl({"recover", image, "--json", "--progress", "json"});
+  CHECK_THAT(told.err, Contains(R"({"progress":"recover: reading the log","unit":"bytes","done":0,"total":)") &&
+                           Contains(R"({"progress":"recover: copying","unit":"bytes",)"));
+  const auto recovered = nlohmann::json::parse(told.out);
   CHECK(recovered["recovered"] == true);
   CHECK(recovered["records"] == 1);
   auto expected = random_bytes(4, 1);

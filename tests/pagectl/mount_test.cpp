@@ -48,6 +48,9 @@ bool can_mount() {
   return true;
 }
 
+/// The user of no files, whom each system has.
+constexpr unsigned nobody = 65534;
+
 bool is_mounted(const std::string& file) {
   return (" " + read_file("/proc/self/mounts")).find(" " + file + " fuse.pageserver") != std::string::npos;
 }
@@ -352,6 +355,125 @@ TEST_CASE("a mount that is killed is gone by itself, and its lease is free") {
   wait_until([&] { return !is_mounted(killed.file); });
   Mount again(served.daemon->unix_uri("demo", "wait_ms=10000"), served.dir.file("again"));
   CHECK(read_at(opened(again.file), 0, 9) == "published");
+}
+
+TEST_CASE("a user's mount that is killed is gone by itself, too") {
+  if (!can_mount()) return;
+  if (::geteuid() != 0) return skip("only root can become another user; as that one the other tests run already");
+  const TempDir dir;
+  // /dev/fuse for everybody and a fusermount3 that is root's by its mode, as they are where users mount, in a namespace
+  // of the test's own.
+  write_file(dir.file("as_user.sh"), R"(
+    set -eu
+    pagectl=$1 dir=$2 user=$3
+    chmod 755 "$dir"
+    install -d -o "$user" -g "$user" "$dir/place"
+    install -m 4755 /usr/bin/fusermount3 "$dir/fusermount3"
+    mknod -m 666 "$dir/fuse" c 10 229
+    mount --bind "$dir/fusermount3" /usr/bin/fusermount3
+    mount --bind "$dir/fuse" /dev/fuse
+    file=$dir/place/mounted
+    is_mounted() { grep -q " $file fuse.pageserver " /proc/self/mounts; }
+    setpriv --reuid "$user" --regid "$user" --clear-groups "$pagectl" mount --quiet --foreground heap: "$file" & mount=$!
+    until is_mounted; do kill -0 "$mount" || exit 77; sleep 0.02; done
+    kill -"$4" "$mount"
+    wait "$mount" || echo "status $?"
+    while is_mounted; do sleep 0.02; done
+    echo gone
+  )");
+  for (const auto& [number, said] : {std::pair{"KILL", "status 137\ngone\n"}, std::pair{"TERM", "gone\n"}}) {
+    const auto result = run({"unshare", "--mount", "bash", dir.file("as_user.sh"), pagectl_program(),
+                             dir.path().string(), std::to_string(nobody), number});
+    INFO(number << ": " << result.out << result.err);
+    if (result.status == 77 || result.err.find("not permitted") != std::string::npos)
+      return skip("a user can't mount here: " + result.err);
+    CHECK(result.status == 0);
+    CHECK(result.out == said);
+    std::filesystem::remove(dir.file("fuse"));
+  }
+}
+
+TEST_CASE("locks of programs on one mount keep each other out: flock, POSIX and OFD, by range where they have one") {
+  if (!can_mount()) return;
+  if (run({"python3", "-c", ""}).status != 0) return skip("there is no python3 here");
+  Served served;
+  Mount mount(served.daemon->unix_uri("demo"), served.dir.file("mounted"));
+  // Another program that asks for a lock, without waiting, and says what came of it.
+  write_file(served.dir.file("ask.py"), R"(
+import errno, fcntl, os, struct, sys
+path, kind, first, length = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+file = os.open(path, os.O_RDWR)
+wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, length, 0)
+try:
+    if kind == "flock":
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        fcntl.fcntl(file, fcntl.F_SETLK if kind == "posix" else fcntl.F_OFD_SETLK, wanted)
+    print("taken")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+)");
+  const auto asked = [&](const std::string& kind, int first, int length) {
+    const auto result =
+        run({"python3", served.dir.file("ask.py"), mount.file, kind, std::to_string(first), std::to_string(length)});
+    INFO(result.err);
+    CHECK(result.status == 0);
+    return result.out;
+  };
+  {
+    const auto file = opened(mount.file);
+    CHECK(asked("flock", 0, 0) == "taken\n");
+    REQUIRE(::flock(file.get(), LOCK_EX) == 0);
+    CHECK(asked("flock", 0, 0) == "EAGAIN\n");
+    REQUIRE(::flock(file.get(), LOCK_UN) == 0);
+    CHECK(asked("flock", 0, 0) == "taken\n");
+  }
+  for (const bool of_file : {false, true}) {
+    INFO((of_file ? "OFD" : "POSIX"));
+    const auto file = opened(mount.file);
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = 100;
+    lock.l_len = 10;
+    const int set = of_file ? F_OFD_SETLK : F_SETLK;
+    REQUIRE(::fcntl(file.get(), set, &lock) == 0);
+    // The two kinds keep each other out as well.
+    for (const char* const kind : {"posix", "ofd"}) {
+      CHECK(asked(kind, 105, 1) == "EAGAIN\n");
+      CHECK(asked(kind, 0, 0) == "EAGAIN\n");
+      CHECK(asked(kind, 110, 5) == "taken\n");
+    }
+    lock.l_type = F_UNLCK;
+    REQUIRE(::fcntl(file.get(), set, &lock) == 0);
+    CHECK(asked("posix", 105, 1) == "taken\n");
+  }
+  CHECK(mount.unmount() == 0);
+}
+
+TEST_CASE("sqlite's VACUUM wants a shorter file, is refused, and leaves the database as it was") {
+  if (!can_mount()) return;
+  if (run({"bash", "-c", "command -v sqlite3"}).status != 0) return skip("there is no sqlite3 here");
+  Served served;
+  REQUIRE(pagectl({"create", served.daemon->unix_uri("tables")}).status == 0);
+  Mount mount(served.daemon->unix_uri("tables", "publish=on_flush"), served.dir.file("tables"));
+  const auto sql = [&](const std::string& words) { return run({"sqlite3", mount.file, words}); };
+  const auto made =
+      sql("create table t(a integer primary key, b); "
+          "insert into t select value, hex(randomblob(100)) from generate_series(1, 3000); delete from t where a > 10");
+  CHECK(made.err == "");
+  const auto size = size_of(mount.file);
+  const auto vacuumed = sql("vacuum");
+  CHECK(vacuumed.status != 0);
+  CHECK(vacuumed.err.find("disk I/O error") != std::string::npos);
+  CHECK(size_of(mount.file) == size);
+  CHECK(errno_after(::truncate(mount.file.c_str(), static_cast<off_t>(page_bytes))) == EPERM);
+  // docs/files.md: the journal that it left has to go by a copy, which it can be rolled back in.
+  const auto copy = served.dir.file("copy.db");
+  CHECK(run({"cp", mount.file, copy}).status == 0);
+  const auto journal = mount.file + "-journal";
+  if (::access(journal.c_str(), F_OK) == 0) CHECK(run({"cp", journal, copy + "-journal"}).status == 0);
+  CHECK(run({"sqlite3", copy, "select count(*) from t; pragma integrity_check"}).out == "10\nok\n");
 }
 
 TEST_CASE("a mount whose lease is taken answers EIO") {

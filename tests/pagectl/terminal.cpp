@@ -52,7 +52,11 @@ pid_t spawn(std::vector<std::string>& argv, const std::string& terminal, Output 
 
 }  // namespace
 
-TerminalResult run_on_terminal(std::vector<std::string> argv, Output output) {
+TerminalResult run_on_terminal(std::vector<std::string> argv, Output output,
+                               const std::vector<std::string>& variables) {
+  std::vector<std::string> before{"env", "-u", "NO_COLOR"};
+  before.insert(before.end(), variables.begin(), variables.end());
+  argv.insert(argv.begin(), before.begin(), before.end());
   std::string name;
   const int master = open_terminal(name);
   const pid_t pid = spawn(argv, name, output);
@@ -95,6 +99,7 @@ TypedTerminal::TypedTerminal(std::vector<std::string> argv, unsigned short colum
   ::ioctl(terminal, TIOCSCTTY, 0);
   for (const int stream : {0, 1, 2}) ::dup2(terminal, stream);
   if (terminal > 2) ::close(terminal);
+  ::setenv("NO_COLOR", "1", 1);
   ::execvp(arguments[0], arguments.data());
   ::_exit(127);
 }

@@ -19,10 +19,12 @@ struct TerminalResult {
 enum class Output { nowhere, terminal };
 
 /// Runs a program to its end with standard error on a new pseudo-terminal, standard output to /dev/null or there as
-/// well. Killed after `patience`.
-TerminalResult run_on_terminal(std::vector<std::string> argv, Output output = Output::nowhere);
+/// well. Killed after `patience`. Without colours, unless `variables` of its environment say otherwise.
+TerminalResult run_on_terminal(std::vector<std::string> argv, Output output = Output::nowhere,
+                               const std::vector<std::string>& variables = {"NO_COLOR=1"});
 
-/// A program on a terminal of its own, which the test types on. Killed by the destructor.
+/// A program on a terminal of its own, which the test types on. Killed by the destructor. Without colours, unless it
+/// begins with `env -u NO_COLOR`.
 class TypedTerminal {
 public:
   TypedTerminal(std::vector<std::string> argv, unsigned short columns, unsigned short rows);

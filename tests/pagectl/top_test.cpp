@@ -48,7 +48,7 @@ std::size_t count_of(const std::string& text, const std::string& what) {
 /// Lines of one screen, without what moves the cursor.
 std::vector<std::string> lines_of(std::string screen) {
   screen.erase(0, screen.rfind("\033[H"));
-  for (const char* part : {"\033[H", "\033[K", "\033[J", "\033[7m", "\033[0m", "\r"})
+  for (const char* part : {"\033[H", "\033[K", "\033[J", "\033[7m", "\033[33m", "\033[0m", "\r"})
     for (std::size_t at = 0; (at = screen.find(part, at)) != std::string::npos;) screen.erase(at, std::strlen(part));
   std::vector<std::string> lines;
   std::istringstream in(screen);
@@ -152,6 +152,28 @@ TEST_CASE("top: on a terminal it draws, sorts by keys, follows its size, and giv
   terminal.type("q");
   CHECK(terminal.wait() == 0);
   CHECK_THAT(terminal.screen(), Catch::Matchers::EndsWith(left_again));
+}
+
+TEST_CASE("top: who needs a look stands out in colour, unless nobody wants colours") {
+  Served served;
+  const auto writer = session_of(served, "access=write&name=zulu");
+  const auto reader = session_of(served, "access=read&name=alpha");
+  REQUIRE(pagectl({"lease", served.daemon->tcp_uri("demo"), "--break"}).status == 0);
+  for (const bool wanted : {true, false}) {
+    std::vector<std::string> argv{"env", "-u", "NO_COLOR", "TERM=xterm"};
+    if (!wanted) argv.emplace_back("NO_COLOR=1");
+    for (const std::string& word : top_of(served, {"--interval", "10m"})) argv.push_back(word);
+    TypedTerminal terminal(argv, 160, 24);
+    terminal.wait_for(entered);
+    terminal.wait_for(drawn);
+    const std::string& screen = terminal.screen();
+    CHECK(count_of(screen, "\033[33m") == (wanted ? 1 : 0));
+    CHECK_THAT(screen, Contains("lost its lease"));
+    const std::size_t begin = screen.find("\033[33m");
+    if (wanted) CHECK_THAT(screen.substr(begin, screen.find("\033[0m", begin) - begin), Contains("zulu"));
+    terminal.type("q");
+    CHECK(terminal.wait() == 0);
+  }
 }
 
 TEST_CASE("top: whatever ends it, the terminal is as it was") {

@@ -213,8 +213,8 @@ int run_bench(Context& context, const BenchOptions& given) {
       std::optional<RunResult> result;
       {
         const auto total = options.count ? *options.count : static_cast<std::uint64_t>(options.seconds * 1000);
-        Progress progress(context.wants_progress() && !options.count, "bench " + bytes_text(size) + ", ms", total,
-                          Progress::Unit::count);
+        Progress progress(options.count ? ProgressKind::nothing : context.progress_kind(),
+                          "bench " + bytes_text(size) + ", ms", total, Progress::Unit::count);
         result.emplace(Run(*image, options, size, depth).run(progress));
       }
       if (context.json) {

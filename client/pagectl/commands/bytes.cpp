@@ -96,7 +96,8 @@ int run_read(Context& context, const ReadOptions& options) {
   const auto image = open_image(options.uri, mode);
   base::check_bounds("read", options.offset, options.length, image->size_bytes());
   // A progress line and the output would share the terminal.
-  Progress progress(context.wants_progress() && ::isatty(STDOUT_FILENO) == 0, "read", options.length);
+  Progress progress(::isatty(STDOUT_FILENO) == 0 ? context.progress_kind() : ProgressKind::nothing, "read",
+                    options.length);
   if (context.json) {
     // By hand, so that any length takes constant memory.
     const nlohmann::ordered_json store = options.uri;
@@ -136,7 +137,7 @@ int run_write(Context& context, const WriteOptions& options) {
   if (options.offset > size_bytes)
     throw MemoryError(Errc::out_of_bounds, "write offset=" + std::to_string(options.offset) + " exceeds size=" +
                                                std::to_string(size_bytes) + "; grow the image first");
-  Progress progress(context.wants_progress(), "write", 0);
+  Progress progress(context.progress_kind(), "write", 0);
   WriteWindow window(*image);
   std::uint64_t at = options.offset;
   for (;;) {

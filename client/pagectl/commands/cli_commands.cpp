@@ -45,6 +45,13 @@ std::uint64_t to_number(const std::string& text) {
   return *number;
 }
 
+ProgressKind to_progress(const std::string& text) {
+  if (text == "auto") return ProgressKind::line;
+  if (text == "json") return ProgressKind::json;
+  if (text == "none") return ProgressKind::nothing;
+  throw CLI::ValidationError("`" + text + "` is not one of auto, json and none");
+}
+
 CommandPage page(std::string about, std::string forms, std::string example, std::string status = {}) {
   return {nullptr, std::move(about), std::move(forms), std::move(status), std::move(example)};
 }
@@ -55,7 +62,7 @@ class Command {
 public:
   Command(const CommandSink& sink, const std::string& name, const std::string& what, CommandPage page,
           int (*run)(Context&, const Options&))
-      : sub_(sink.app.add_subcommand(name, what)) {
+      : context_(&sink.context), sub_(sink.app.add_subcommand(name, what)) {
     page.app = sub_;
     sub_->footer((page.about.empty() ? "" : page.about + "\n\n") + page.forms + "\n" +
                  (page.status.empty() ? "" : page.status + "\n\n") + "Example:\n" + page.example);
@@ -103,10 +110,19 @@ public:
   CLI::Option* flag(const std::string& name, bool Options::*field, const std::string& help) {
     return sub_->add_flag(name, (*options_).*field, help);
   }
+  /// It may take long.
+  void shows_progress() {
+    sub_->add_option_function<std::string>(
+            "--progress", [context = context_](const std::string& given) { context->progress = to_progress(given); },
+            "How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each "
+            "second; none (default auto)")
+        ->type_name("WHEN");
+  }
   CLI::App& app() { return *sub_; }
 
 private:
   std::shared_ptr<Options> options_ = std::make_shared<Options>();
+  Context* context_;
   CLI::App* sub_;
 };
 
@@ -129,7 +145,8 @@ const ToolPage& tool_page() {
       "  token_file=PATH (says who one is; else PAGESERVER_TOKEN does).\n"
       "Commands that only read ask for access=read, the others for access=write,\n"
       "unless the URI says which. Numbers may be written as 65536, 0x10000 or\n"
-      "64KiB. What begins with a dash goes behind --.\n",
+      "64KiB. What begins with a dash goes behind --. A terminal gets colours, unless\n"
+      "NO_COLOR is set in the environment.\n",
       "Exit status:\n"
       "  0   done\n"
       "  1   failed; or the answer is no: `diff` found a difference, `ping` no\n"
@@ -315,6 +332,7 @@ void add_image_commands(const CommandSink& sink) {
   read.text("URI", &ReadOptions::uri, uri_help);
   read.number("OFFSET", &ReadOptions::offset, "First byte")->required();
   read.number("LENGTH", &ReadOptions::length, "Number of bytes")->required();
+  read.shows_progress();
   read.flag("--hex", &ReadOptions::hex, "For people, in the manner of hexdump -C");
 
   Command<WriteOptions> write(
@@ -325,6 +343,7 @@ void add_image_commands(const CommandSink& sink) {
       run_write);
   write.text("URI", &WriteOptions::uri, uri_help);
   write.number("OFFSET", &WriteOptions::offset, "Where the first byte goes")->required();
+  write.shows_progress();
 
   Command<GrowOptions> grow(sink, "grow", "Append pages of zeros",
                             page("When the connection was lost (75) it may have grown: look at its size before trying "
@@ -348,6 +367,7 @@ void add_image_commands(const CommandSink& sink) {
       run_copy);
   copy.text("SRC", &CopyOptions::source, uri_help);
   copy.text("DST", &CopyOptions::destination, uri_help);
+  copy.shows_progress();
   copy.flag("-f,--force", &CopyOptions::force, "Replace a file that is there, or what a store holds");
   copy.flag("--check", &CopyOptions::check, "Compare both at the end, before the copy is made visible where possible");
 
@@ -359,12 +379,14 @@ void add_image_commands(const CommandSink& sink) {
       run_diff);
   diff.text("A", &DiffOptions::first, uri_help);
   diff.text("B", &DiffOptions::second, uri_help);
+  diff.shows_progress();
   diff.flag("--layout", &DiffOptions::layout,
             "Of two wasm-dbms databases: the tables and rows that differ, told by their keys, wherever they lie");
 
   Command<HashOptions> hash(sink, "hash", "Print the XXH3-64 of an image in 16 hex digits",
                             page({}, image_forms("URI:"), "  pagectl hash pageserver://127.0.0.1/demo"), run_hash);
   hash.text("URI", &HashOptions::uri, uri_help);
+  hash.shows_progress();
 }
 
 void add_layout_commands(const CommandSink& sink) {
@@ -380,6 +402,7 @@ void add_layout_commands(const CommandSink& sink) {
                                        "  pagectl inspect demo.img --page 2"),
                                   run_inspect);
   inspect.text("URI", &InspectOptions::uri, uri_help);
+  inspect.shows_progress();
   inspect.app()
       .add_option_function<std::string>(
           "--page", [&options = *inspect](const std::string& given) { options.page = to_number(given); },
@@ -401,6 +424,7 @@ void add_layout_commands(const CommandSink& sink) {
           "Exit status 0: it does, warnings or not; 1: it does not, or the image is of an unknown layout."),
       run_verify);
   verify.text("URI", &VerifyOptions::uri, uri_help);
+  verify.shows_progress();
 }
 
 void add_work_commands(const CommandSink& sink) {
@@ -448,6 +472,7 @@ void add_work_commands(const CommandSink& sink) {
       run_replay);
   replay.text("TRACE", &ReplayOptions::trace, "File *.wdtr or *.wdtr.zst");
   replay.text("URI", &ReplayOptions::uri, uri_help);
+  replay.shows_progress();
   replay.number("--depth", &ReplayOptions::depth,
                 "Requests in flight; 1, the default, is how the engine works: one after the other");
 
@@ -458,6 +483,7 @@ void add_work_commands(const CommandSink& sink) {
            any_image, "  pagectl bench pageserver://127.0.0.1/demo --size 8,4KiB --depth 1,64"),
       run_bench);
   bench.text("URI", &BenchOptions::uri, uri_help);
+  bench.shows_progress();
   bench.numbers("--size", &BenchOptions::sizes, "Bytes of a request (default 8,4KiB,64KiB)");
   bench.numbers("--depth", &BenchOptions::depths, "Requests in flight (default 1)");
   bench.number("--write", &BenchOptions::write_percent, "Per cent of requests that write, 0 to 100 (default 0)");
@@ -484,6 +510,7 @@ void add_work_commands(const CommandSink& sink) {
       run_plot);
   plot.text("WHAT", &PlotOptions::what, "trace or bench");
   plot.text("FILE", &PlotOptions::file, "What is drawn; see below");
+  plot.shows_progress();
 
   const std::string files = forms_of("FILE:", {file_form});
   Command<FileOptions> check(sink, "check", "See whether a file is an image that can be opened",
@@ -492,6 +519,7 @@ void add_work_commands(const CommandSink& sink) {
                                   "or someone has it open."),
                              run_check);
   check.text("FILE", &FileOptions::file, "Image file");
+  check.shows_progress();
 
   Command<RecoverOptions> recover(
       sink, "recover", "Bring an image up to date with the log beside it",
@@ -499,6 +527,7 @@ void add_work_commands(const CommandSink& sink) {
            "  pagectl recover /var/lib/pageserver/demo.img"),
       run_recover);
   recover.text("FILE", &RecoverOptions::file, "Image file");
+  recover.shows_progress();
   recover.flag("--adopt", &RecoverOptions::adopt,
                "Replay the log although inode, size or time of the image say that it is another one: right when both "
                "were moved or copied together, or only the time was changed; publishes of the log then lie over "

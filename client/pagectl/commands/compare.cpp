@@ -48,7 +48,7 @@ int run_diff(Context& context, const DiffOptions& options) {
   auto ranges = Json::array();
   std::uint64_t differing = 0;
   {
-    Progress progress(context.wants_progress(), "diff", std::min(pages_a, pages_b) * page_size);
+    Progress progress(context.progress_kind(), "diff", std::min(pages_a, pages_b) * page_size);
     differing = compare_images(*a, *b, progress, [&](const PageRun& range) {
       if (context.json) {
         ranges.push_back({{"page", range.first}, {"pages", range.count}});
@@ -80,7 +80,7 @@ int run_hash(Context& context, const HashOptions& options) {
   const std::uint64_t size_bytes = image->size_bytes();
   std::uint64_t hash = 0;
   {
-    Progress progress(context.wants_progress(), "hash", size_bytes);
+    Progress progress(context.progress_kind(), "hash", size_bytes);
     hash = hash_image(*image, progress);
   }
   const bool consistent = check_one_version(*image, version);

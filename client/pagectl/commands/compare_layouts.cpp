@@ -96,7 +96,7 @@ Json difference_json(const TableDiff& diff) {
 int compare_layouts(Context& context, Image& a, Image& b) {
   const auto version_a = a.version();
   const auto version_b = b.version();
-  Progress progress(context.wants_progress(), "diff", 0);
+  Progress progress(context.progress_kind(), "diff", 0);
   ImageSource source_a(a, progress);
   ImageSource source_b(b, progress);
   const layout::Recognised found_a = layout::recognise(source_a);

@@ -61,6 +61,7 @@ std::string json_text(const nlohmann::ordered_json& value);
 struct Context {
   bool json = false;
   bool quiet = false;
+  ProgressKind progress = ProgressKind::line;
   Output out;
   /// The status of a failure that lasts. Of a command that answers "no" with 1 it is another.
   int failed_status = exit_failed;
@@ -73,7 +74,10 @@ struct Context {
   void note(std::string_view text) {
     if (!quiet && !json) out.line(shown(text));
   }
-  bool wants_progress() const { return !quiet; }
+  /// How long work is shown. What was asked for by name is shown with --quiet as well.
+  ProgressKind progress_kind() const {
+    return quiet && progress == ProgressKind::line ? ProgressKind::nothing : progress;
+  }
 };
 
 }  // namespace pageserver::pagectl

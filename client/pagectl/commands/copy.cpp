@@ -74,6 +74,7 @@ public:
     zero({at, size_bytes - at});
     while (writes_->pending > 0) wait();
     throw_error();
+    progress.update(size_bytes);
     return sent_;
   }
 
@@ -204,7 +205,7 @@ void grow_to(Image& destination, std::uint64_t pages, const std::string& source_
 }
 
 void check_copy(Context& context, Image& source, Image& destination) {
-  Progress progress(context.wants_progress(), "check", source.size_bytes());
+  Progress progress(context.progress_kind(), "check", source.size_bytes());
   std::optional<PageRun> first;
   const auto differing = compare_images(source, destination, progress, [&](const PageRun& range) {
     if (!first) first = range;
@@ -232,7 +233,7 @@ int run_copy(Context& context, const CopyOptions& options) {
 
   std::uint64_t sent = 0;
   {
-    Progress progress(context.wants_progress(), "copy", size_bytes);
+    Progress progress(context.progress_kind(), "copy", size_bytes);
     // Pages that were there before may have to be made zero; grown pages are zero.
     Transfer transfer(*source, *destination.image);
     grow_to(*destination.image, pages, options.source);
@@ -241,7 +242,7 @@ int run_copy(Context& context, const CopyOptions& options) {
   if (options.check) check_copy(context, *source, *destination.image);
   {
     // All of an upload becomes visible, and durable, at once.
-    const Waiting waiting(context.wants_progress(), destination.file ? "making it durable" : "publishing");
+    const Waiting waiting(context.progress_kind(), destination.file ? "making it durable" : "publishing");
     destination.commit();
   }
   const bool consistent = check_one_version(*source, version);

@@ -201,7 +201,7 @@ void show_page(Context& context, const layout::Recognised& found, layout::Source
 int run_inspect(Context& context, const InspectOptions& options) {
   const auto image = open_to_look(options.uri, "inspect");
   const auto version = image->version();
-  Progress progress(context.wants_progress(), "inspect", image->size_bytes());
+  Progress progress(context.progress_kind(), "inspect", image->size_bytes());
   ImageSource source(*image, progress);
   const layout::Recognised found = layout::recognise(source);
   if (options.page) {

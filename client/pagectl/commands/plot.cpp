@@ -82,7 +82,7 @@ TraceActivity activity_of(Context& context, TraceReader& trace) {
   activity.rows = static_cast<std::size_t>(std::clamp<std::uint64_t>(pages, 1, rows_max));
   std::uint64_t pages_now = header.initial_size_bytes / page_size;
   std::vector<std::byte> skipped;
-  Progress progress(context.wants_progress(), "plot", header.records, Progress::Unit::count);
+  Progress progress(context.progress_kind(), "plot", header.records, Progress::Unit::count);
   TraceRecord record;
   while (trace.next(record)) {
     if (record.number % 1024 == 0) progress.update(record.number);

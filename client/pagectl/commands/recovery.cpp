@@ -1,4 +1,7 @@
 // check and recover: an image file and the log beside it, while nobody serves them.
+#include <exception>
+#include <optional>
+
 #include <nlohmann/json.hpp>
 
 #include <pageserver/error.hpp>
@@ -31,6 +34,7 @@ void read_all(Image& image, Progress& progress) {
   while (const auto block = reader.next()) {
     progress.update(block->offset + block->length);
   }
+  progress.update(image.size_bytes());
 }
 
 void require_file(const std::string& action, const std::string& path) {
@@ -39,6 +43,43 @@ void require_file(const std::string& action, const std::string& path) {
     throw MemoryError(Errc::not_found, action + " " + storage::quoted(path) + ": there is no such file");
   }
 }
+
+/// How far a replay is: the log is read, then what it has is copied into the image.
+class ReplayProgress final : public storage::EngineEvents {
+public:
+  ReplayProgress(ProgressKind kind, std::uint64_t log_bytes) : kind_(kind) {
+    progress_.emplace(kind_, "recover: reading the log", log_bytes);
+  }
+
+  void recovery_read(std::uint64_t bytes) noexcept override { show(bytes); }
+  void recovery_copied(std::uint64_t page, std::uint64_t pages) noexcept override {
+    if (!copies_) begin_copy(pages * page_size);
+    show(page * page_size);
+  }
+
+private:
+  // Not told for want of memory is better than not recovered.
+  void begin_copy(std::uint64_t size_bytes) noexcept {
+    copies_ = true;
+    try {
+      progress_.reset();
+      progress_.emplace(kind_, "recover: copying", size_bytes);
+    } catch (const std::exception&) {
+      progress_.reset();
+    }
+  }
+  void show(std::uint64_t done) noexcept {
+    try {
+      if (progress_) progress_->update(done);
+    } catch (const std::exception&) {
+      progress_.reset();
+    }
+  }
+
+  const ProgressKind kind_;
+  bool copies_ = false;
+  std::optional<Progress> progress_;
+};
 
 Json report_json(const std::string& path, const storage::RecoveryReport& report) {
   return {{"file", path},
@@ -69,7 +110,7 @@ std::string problem_of(Context& context, const std::string& path, storage::Recov
     }
     const auto image = make_file_image(path, path, Access::read);
     report.pages = report.image_pages = image->pages();
-    Progress progress(context.wants_progress(), "check", image->size_bytes());
+    Progress progress(context.progress_kind(), "check", image->size_bytes());
     read_all(*image, progress);
     return {};
   } catch (const MemoryError& error) {
@@ -107,11 +148,13 @@ int run_recover(Context& context, const RecoverOptions& options) {
   if (!found.log_found) make_file_image(options.file, path, Access::write);
   auto& files = storage::posix_file_system();
   const auto report = [&] {
-    const Waiting waiting(context.wants_progress() && found.log_found,
-                          "replaying a log of " + bytes_text(found.log_bytes));
-    return !found.log_found   ? found
-           : options.drop_log ? storage::drop_log(files, path)
-                              : storage::recover_log(files, path, options.adopt);
+    if (!found.log_found) return storage::RecoveryReport(found);
+    if (options.drop_log) {
+      const Waiting waiting(context.progress_kind(), "setting a log of " + bytes_text(found.log_bytes) + " aside");
+      return storage::drop_log(files, path);
+    }
+    ReplayProgress progress(context.progress_kind(), found.log_bytes);
+    return storage::recover_log(files, path, options.adopt, progress);
   }();
   if (context.json) {
     Json document = report_json(path, report);

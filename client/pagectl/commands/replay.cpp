@@ -18,7 +18,7 @@ namespace pageserver::pagectl {
 namespace {
 
 std::uint64_t hash_with_progress(Context& context, Image& image) {
-  Progress progress(context.wants_progress(), "hash", image.size_bytes());
+  Progress progress(context.progress_kind(), "hash", image.size_bytes());
   return hash_image(image, progress);
 }
 
@@ -90,10 +90,11 @@ int run_replay(Context& context, const ReplayOptions& options) {
   Replayer replayer(trace, *image, static_cast<std::size_t>(options.depth));
   const auto start = std::chrono::steady_clock::now();
   {
-    Progress progress(context.wants_progress(), "replay", trace.header().records, Progress::Unit::count);
+    Progress progress(context.progress_kind(), "replay", trace.header().records, Progress::Unit::count);
     while (replayer.step()) {
       if (replayer.counts().records % 64 == 0) progress.update(replayer.counts().records);
     }
+    progress.update(replayer.counts().records);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   image->flush();

@@ -81,7 +81,9 @@ void leave_out_what_does_not_fit(std::vector<Column>& columns, std::size_t room)
   }
 }
 
-void add_table(std::vector<Column> columns, std::size_t room, std::vector<Screen::Line>& lines) {
+/// `warns`: of a row, whether it deserves a look.
+template <class Warns>
+void add_table(std::vector<Column> columns, std::size_t room, std::vector<Screen::Line>& lines, Warns warns) {
   leave_out_what_does_not_fit(columns, room);
   std::vector<std::size_t> widths;
   widths.reserve(columns.size());
@@ -94,7 +96,7 @@ void add_table(std::vector<Column> columns, std::size_t room, std::vector<Screen
       line += (i == 0 ? "" : "  ") + aligned(text, widths[i], columns[i].right);
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    lines.push_back({std::move(line), row == 0});
+    lines.push_back({std::move(line), row == 0, row != 0 && warns(row - 1)});
   }
 }
 
@@ -125,6 +127,14 @@ std::vector<Column> store_columns(const TopSample& sample, std::size_t count) {
     for (std::size_t at = 0; at < cells.size(); ++at) columns[at].cells.push_back(cells[at]);
   }
   return columns;
+}
+
+/// Who waits, is about to go, or takes nothing.
+bool deserves_a_look(const SessionReport& report) {
+  constexpr std::uint64_t long_ms = 1000;
+  return report.kicked || report.lost_lease || report.state == SessionState::in_line ||
+         report.state == SessionState::detached || report.unsent_bytes != 0 ||
+         (report.requests_in_flight != 0 && report.request_ms >= long_ms);
 }
 
 std::vector<Column> session_columns(const TopSample& sample, std::size_t first, std::size_t count) {
@@ -218,9 +228,12 @@ std::vector<Screen::Line> top_lines(const TopSample& sample, const std::string& 
     view.scrolled = std::min(view.scrolled, sessions - std::min(sessions, left));
     sessions = std::min(left, sessions - view.scrolled);
   }
-  add_table(store_columns(sample, stores), size.columns, lines);
+  add_table(store_columns(sample, stores), size.columns, lines,
+            [&](std::size_t row) { return sample.stores[row].listed.recovery_warned; });
   if (!live) lines.push_back({});
-  add_table(session_columns(sample, live ? view.scrolled : 0, sessions), size.columns, lines);
+  const std::size_t first = live ? view.scrolled : 0;
+  add_table(session_columns(sample, first, sessions), size.columns, lines,
+            [&](std::size_t row) { return deserves_a_look(sample.sessions[first + row].report); });
   if (!live) {
     lines.push_back({});
     return lines;

@@ -28,7 +28,7 @@ void verify_database(const dbms::Database& database, layout::Findings& findings)
 int run_verify(Context& context, const VerifyOptions& options) {
   const auto image = open_to_look(options.uri, "verify");
   const auto version = image->version();
-  Progress progress(context.wants_progress(), "verify", image->size_bytes());
+  Progress progress(context.progress_kind(), "verify", image->size_bytes());
   ImageSource source(*image, progress);
   const layout::Recognised found = layout::recognise(source);
   std::optional<JsonStream> json;

@@ -6,8 +6,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +22,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -66,6 +70,50 @@ void keep_words(fuse_log_level, const char* format, va_list arguments) {
   std::vsnprintf(text, sizeof text, format, arguments);
   FuseWords::instance().add(text);
 }
+
+/// A process that takes away the mount which a killed one leaves behind. fusermount3 does that by its auto_unmount, but
+/// before libfuse 3.15 not for a user: it looks as root whether the mount is dead, and root may not look into a user's.
+class Remover {
+public:
+  explicit Remover(std::string file) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
+    word_ = UniqueFd{ends[0]};
+    const UniqueFd theirs{ends[1]};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawnattr_init(&attributes);
+    ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), STDIN_FILENO);
+    for (const int stream : {STDOUT_FILENO, STDERR_FILENO})
+      ::posix_spawn_file_actions_addopen(&actions, stream, "/dev/null", O_WRONLY, 0);
+    // fusermount3 waits until nobody has its socket any more.
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    // Ctrl-C is for the mount alone.
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    // Over without a word: the other end was killed. What can be opened is alive, or was unmounted already; to look at
+    // it is not enough, since the kernel may answer that itself.
+    std::string words[] = {"sh", "-c", R"(read -r over || true <"$1" || exec fusermount3 -u -q -z -- "$1")", "sh",
+                           std::move(file)};
+    char* const argv[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), words[4].data(), nullptr};
+    if (::posix_spawn(&pid_, "/bin/sh", &actions, &attributes, argv, environ) != 0) pid_ = -1;
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+  }
+  Remover(const Remover&) = delete;
+  Remover& operator=(const Remover&) = delete;
+  /// There is nothing left to take away.
+  ~Remover() {
+    if (pid_ < 0) return;
+    static_cast<void>(!::send(word_.get(), "over\n", 5, MSG_NOSIGNAL));
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+
+private:
+  UniqueFd word_;
+  pid_t pid_ = -1;
+};
 
 class Server {
 public:
@@ -124,6 +172,7 @@ private:
   const FuseOptions& options_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
+  std::optional<Remover> remover_;
   UniqueFd quit_;
   std::atomic<std::uint64_t> open_handles_{0};
   std::atomic<unsigned> workers_{0};
@@ -330,6 +379,7 @@ void Server::mount() {
   mounted_ = true;
   const int device = ::fuse_session_fd(session_);
   ::fcntl(device, F_SETFD, FD_CLOEXEC);
+  if (::geteuid() != 0 && has_fusermount()) remover_.emplace(options_.file);
 }
 
 void Server::work() {
@@ -441,6 +491,7 @@ MountEnd Server::serve(const std::function<void()>& ready) {
   for (auto& worker : workers) worker.join();
   ::fuse_session_unmount(session_);
   mounted_ = false;
+  remover_.reset();
   if (failure) std::rethrow_exception(failure);
   return lost_seen_ || image_.lost() ? MountEnd::lost : MountEnd::unmounted;
 }

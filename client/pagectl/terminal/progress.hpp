@@ -1,4 +1,5 @@
-// Standard error: complaints, and on a terminal one line that says how far long work is, with rate and time left.
+// Standard error: complaints, and how far long work is, with rate and time left: on a terminal one line that is written
+// over again, or for scripts a JSON object a line.
 #pragma once
 
 #include <chrono>
@@ -11,42 +12,53 @@
 
 namespace pageserver::pagectl {
 
+enum class ProgressKind : std::uint8_t {
+  nothing,
+  line,  ///< where standard error is a terminal
+  json   ///< a line a second, and one at the end; one that nobody takes is left out, since no work waits for it
+};
+
 class Progress {
 public:
   enum class Unit { bytes, count };
 
-  /// Shows nothing unless `wanted` and standard error is a terminal. `total` may be 0: unknown.
-  Progress(bool wanted, std::string title, std::uint64_t total, Unit unit = Unit::bytes);
+  /// `total` may be 0: unknown.
+  Progress(ProgressKind kind, std::string title, std::uint64_t total, Unit unit = Unit::bytes);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  /// Erases the line.
+  /// Erases the line on a terminal. The last JSON object says that it is over.
   ~Progress();
 
   void update(std::uint64_t done);
 
 private:
+  void show(std::uint64_t done, double seconds, bool over);
   std::string line(std::uint64_t done, double seconds) const;
+  std::string json_line(std::uint64_t done, double seconds, bool over) const;
 
-  bool shown_;
+  const ProgressKind kind_;
   std::string title_;
   std::uint64_t total_;
   Unit unit_;
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point last_;
+  std::uint64_t done_ = 0;
 };
 
 /// The same for work whose end can't be told: how long it goes on, for as long as the object lives.
 class Waiting {
 public:
-  Waiting(bool wanted, std::string title);
+  Waiting(ProgressKind kind, std::string title);
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
-  /// Erases the line.
+  /// As that of Progress.
   ~Waiting();
 
 private:
   void show();
+  std::string json_line(double seconds, bool over) const;
 
+  const ProgressKind kind_;
   const std::string title_;
   const std::chrono::steady_clock::time_point start_;
   Mutex mutex_;

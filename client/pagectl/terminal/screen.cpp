@@ -16,6 +16,7 @@
 #include <pageserver/error.hpp>
 
 #include "base/text.hpp"
+#include "client/pagectl/terminal/colours.hpp"
 #include "client/pagectl/terminal/signals.hpp"
 
 namespace pageserver::pagectl {
@@ -137,12 +138,16 @@ Screen::Size Screen::size() noexcept {
 
 void Screen::draw(const std::vector<Line>& lines) {
   const Size room = size();
+  const bool colours = takes_colours(STDOUT_FILENO);
   std::string all = "\033[H";
   for (std::size_t i = 0; i < std::min(lines.size(), room.rows); ++i) {
     if (i != 0) all += "\r\n";
     const std::string text = cut_to(base::visible(lines[i].text), room.columns);
+    const bool coloured = lines[i].is_warning && colours;
     if (lines[i].is_heading) all += "\033[7m";
+    if (coloured) all += yellow;
     all += text;
+    if (coloured) all += colour_end;
     if (lines[i].is_heading) {
       all.append(room.columns - std::min(room.columns, columns_of(text)), ' ');
       all += "\033[0m";

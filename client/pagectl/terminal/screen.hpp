@@ -41,6 +41,7 @@ public:
   struct Line {
     std::string text;
     bool is_heading = false;
+    bool is_warning = false;  ///< coloured where colours are wanted; the words say it anyway
   };
   /// From the top, at most as many as there are rows; what is too wide is cut.
   void draw(const std::vector<Line>& lines);

@@ -63,6 +63,7 @@ std::uint64_t compare_images(Image& a, Image& b, Progress& progress,
     compare_block(*block, joiner);
     progress.update(block->offset + block->length);
   }
+  progress.update(common * page_size);
   const std::uint64_t longer = std::max(pages_a, pages_b);
   if (longer > common) joiner.add(common, longer - common);
   return joiner.finish();

@@ -1,6 +1,6 @@
 # bash completion for pagectl; made by docs/manuals/write_manuals from the commands' own table: change that.
 
-# $1: pageserver://HOST[:PORT]
+# $1: pageserver://HOST[:PORT], or pageservers:// where the system's authorities know the daemon
 _pagectl_stores() {
   local name rest
   pagectl list --quiet "$1?connect_timeout=1s&request_timeout=2s" 2>/dev/null | while read -r name rest; do echo "$1/$name"; done
@@ -11,13 +11,13 @@ _pagectl_operand() {
   local word server
   COMPREPLY=()
   [ "$1" = none ] && return
-  if [ "$1" = image ] && [[ $cur == pageserver://*/* ]]; then
+  if [ "$1" = image ] && [[ $cur == pageserver://*/* || $cur == pageservers://*/* ]]; then
     server=${cur%/*}
     while read -r word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done < <(_pagectl_stores "$server")
     return
   fi
   if [ "$1" != file ]; then
-    for word in pageserver:// pageserver+unix:///; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
+    for word in pageserver:// pageservers:// pageserver+unix:///; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
     [ ${#COMPREPLY[@]} -gt 0 ] && compopt -o nospace 2>/dev/null
   fi
   if [ "$1" != server ]; then
@@ -95,20 +95,20 @@ _pagectl_table() {
     remove) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
     info) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
     lease) flags='--help -h --json --quiet -q --break' valued='' kinds=(image) ;;
-    read) flags='--help -h --json --quiet -q --hex' valued='' kinds=(image none none) ;;
-    write) flags='--help -h --json --quiet -q' valued='' kinds=(image none) ;;
+    read) flags='--help -h --json --quiet -q --progress --hex' valued='--progress' kinds=(image none none) ;;
+    write) flags='--help -h --json --quiet -q --progress' valued='--progress' kinds=(image none) ;;
     grow) flags='--help -h --json --quiet -q' valued='' kinds=(image none) ;;
-    copy) flags='--help -h --json --quiet -q --force -f --check' valued='' kinds=(image image) ;;
-    diff) flags='--help -h --json --quiet -q --layout' valued='' kinds=(image image) ;;
-    hash) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
-    inspect) flags='--help -h --json --quiet -q --page --map --svg' valued='--page' kinds=(image) ;;
-    verify) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
+    copy) flags='--help -h --json --quiet -q --progress --force -f --check' valued='--progress' kinds=(image image) ;;
+    diff) flags='--help -h --json --quiet -q --progress --layout' valued='--progress' kinds=(image image) ;;
+    hash) flags='--help -h --json --quiet -q --progress' valued='--progress' kinds=(image) ;;
+    inspect) flags='--help -h --json --quiet -q --progress --page --map --svg' valued='--progress|--page' kinds=(image) ;;
+    verify) flags='--help -h --json --quiet -q --progress' valued='--progress' kinds=(image) ;;
     mount) flags='--help -h --json --quiet -q --foreground --read-only --allow-other --ready-fd --log --option -o' valued='--ready-fd|--log|--option|-o' kinds=(image file) ;;
-    replay) flags='--help -h --json --quiet -q --depth' valued='--depth' kinds=(file image) ;;
-    bench) flags='--help -h --json --quiet -q --size --depth --write --seconds --count --sequential --seed' valued='--size|--depth|--write|--seconds|--count|--seed' kinds=(image) ;;
-    plot) flags='--help -h --json --quiet -q' valued='' kinds=(none file) ;;
-    check) flags='--help -h --json --quiet -q' valued='' kinds=(file) ;;
-    recover) flags='--help -h --json --quiet -q --adopt --drop-log' valued='' kinds=(file) ;;
+    replay) flags='--help -h --json --quiet -q --progress --depth' valued='--progress|--depth' kinds=(file image) ;;
+    bench) flags='--help -h --json --quiet -q --progress --size --depth --write --seconds --count --sequential --seed' valued='--progress|--size|--depth|--write|--seconds|--count|--seed' kinds=(image) ;;
+    plot) flags='--help -h --json --quiet -q --progress' valued='--progress' kinds=(none file) ;;
+    check) flags='--help -h --json --quiet -q --progress' valued='--progress' kinds=(file) ;;
+    recover) flags='--help -h --json --quiet -q --progress --adopt --drop-log' valued='--progress' kinds=(file) ;;
   esac
 }
 
