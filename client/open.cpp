@@ -31,6 +31,7 @@ RemoteOptions client::remote_options(Uri uri) {
   options.token_file = std::move(uri.token_file);
   options.cache_bytes = uri.cache_bytes;
   options.resume = uri.resume;
+  options.shared_memory = uri.ring;
   options.faults = std::move(uri.faults);
   options.tls = uri.endpoint.tls;
   options.tls_ca = std::move(uri.endpoint.tls_ca);

@@ -186,6 +186,11 @@ void encode(Bytes& out, std::uint64_t request_id, const RemoveAnswer&) {
   encode_empty_answer(out, request_id, Operation::remove);
 }
 
+Decoded decode(std::span<const std::byte> payload, RingAnswer&) { return decode_nothing("ring answer", payload); }
+void encode(Bytes& out, std::uint64_t request_id, const RingAnswer&) {
+  encode_empty_answer(out, request_id, Operation::ring);
+}
+
 Decoded decode(std::span<const std::byte> payload, OpenAnswer& message) {
   PayloadReader in("open answer", payload);
   const bool has_ticket = payload.size() >= open_bytes + ticket_bytes;

@@ -299,6 +299,13 @@ void encode(Bytes& out, std::uint64_t request_id, const BreakLeaseRequest& messa
   encode_number(out, request_id, Operation::break_lease, message.epoch);
 }
 
+Decoded decode(std::span<const std::byte> payload, RingRequest& message) {
+  return decode_number("ring request", payload, message.direction_bytes);
+}
+void encode(Bytes& out, std::uint64_t request_id, const RingRequest& message) {
+  encode_number(out, request_id, Operation::ring, message.direction_bytes);
+}
+
 Decoded decode(std::span<const std::byte> payload, CloseRequest&) { return decode_nothing("close request", payload); }
 void encode(Bytes& out, std::uint64_t request_id, const CloseRequest&) {
   encode_empty_request(out, request_id, Operation::close);

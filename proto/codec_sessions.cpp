@@ -18,6 +18,7 @@ constexpr std::uint8_t entry_peer_known = 1;
 constexpr std::uint8_t entry_has_lease = 2;
 constexpr std::uint8_t entry_lost_lease = 4;
 constexpr std::uint8_t entry_kicked = 8;
+constexpr std::uint8_t entry_ring = 16;
 constexpr std::uint8_t kick_released = 1;
 
 /// False: nothing more may be read.
@@ -35,6 +36,7 @@ bool read_entry(PayloadReader& in, SessionEntry& entry) {
   entry.has_lease = (flags & entry_has_lease) != 0;
   entry.lost_lease = (flags & entry_lost_lease) != 0;
   entry.kicked = (flags & entry_kicked) != 0;
+  entry.ring = (flags & entry_ring) != 0;
   for (std::uint64_t* const number :
        {&entry.connection_id, &entry.session_id, &entry.connected_ms, &entry.opened_ms, &entry.idle_ms, &entry.epoch,
         &entry.place_in_line, &entry.held_version, &entry.requests, &entry.bytes_read, &entry.bytes_written,
@@ -76,7 +78,8 @@ struct OutgoingEntry {
 
   void write(FrameWriter& frame) const {
     const int flags = (entry.peer_known ? entry_peer_known : 0) | (entry.has_lease ? entry_has_lease : 0) |
-                      (entry.lost_lease ? entry_lost_lease : 0) | (entry.kicked ? entry_kicked : 0);
+                      (entry.lost_lease ? entry_lost_lease : 0) | (entry.kicked ? entry_kicked : 0) |
+                      (entry.ring ? entry_ring : 0);
     frame.length(bytes())
         .choice(entry.state)
         .choice(entry.waits_for)

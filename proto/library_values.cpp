@@ -75,6 +75,7 @@ constexpr std::tuple session_fields{
     Field{&SessionEntry::has_lease, &SessionReport::has_lease},
     Field{&SessionEntry::lost_lease, &SessionReport::lost_lease},
     Field{&SessionEntry::kicked, &SessionReport::kicked},
+    Field{&SessionEntry::ring, &SessionReport::ring},
     Field{&SessionEntry::connection_id, &SessionReport::connection_id},
     Field{&SessionEntry::session_id, &SessionReport::session_id},
     Field{&SessionEntry::connected_ms, &SessionReport::connected_ms},

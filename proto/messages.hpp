@@ -226,6 +226,7 @@ struct SessionEntry {
   bool has_lease = false;
   bool lost_lease = false;
   bool kicked = false;
+  bool ring = false;  ///< goes through shared memory
   std::uint64_t connection_id = 0;
   std::uint64_t session_id = 0;
   std::uint64_t connected_ms = 0;
@@ -289,6 +290,12 @@ struct FaultsEntry {
 struct FaultsAnswer {
   std::vector<FaultsEntry> entries;  ///< in the order in which they were ordered
 };
+
+/// Comes with a descriptor: base/ring/memory.hpp.
+struct RingRequest {
+  std::uint64_t direction_bytes = 0;
+};
+struct RingAnswer {};
 
 struct CloseRequest {};
 struct CloseAnswer {};

@@ -77,6 +77,7 @@ std::string to_string(Operation operation) {
     case Operation::kick: return "kick";
     case Operation::whoami: return "whoami";
     case Operation::faults: return "faults";
+    case Operation::ring: return "ring";
     case Operation::lease_lost: return "lease_lost";
     case Operation::goodbye: return "goodbye";
     case Operation::waiting: return "waiting";
@@ -118,7 +119,7 @@ std::string to_string(Status status) {
 bool is_known(Operation operation) {
   const auto number = static_cast<std::uint16_t>(operation);
   return (number >= static_cast<std::uint16_t>(Operation::hello) &&
-          number <= static_cast<std::uint16_t>(Operation::faults)) ||
+          number <= static_cast<std::uint16_t>(Operation::ring)) ||
          is_notice(operation);
 }
 

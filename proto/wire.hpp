@@ -43,6 +43,7 @@ enum class Operation : std::uint16_t {
   kick = 21,
   whoami = 22,
   faults = 23,
+  ring = 24,
   lease_lost = 128,  // notice
   goodbye = 129,     // notice
   waiting = 130,     // notice
@@ -86,8 +87,9 @@ inline constexpr std::uint64_t feature_load = 32;        ///< the block `load` o
 inline constexpr std::uint64_t feature_identity = 64;    ///< credentials in hello, and the operation `whoami`
 inline constexpr std::uint64_t feature_faults = 128;     ///< the operation `faults`, of a daemon that allows it
 inline constexpr std::uint64_t feature_resume = 256;     ///< a session outlives its connection
+inline constexpr std::uint64_t feature_ring = 512;       ///< the operation `ring`, over a Unix socket
 /// What whoever wants no more than it needs offers, too: all but `resume`, by which a session stays when its client is
-/// gone.
+/// gone, and `ring`, which is for who polls.
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
                                               feature_sessions | feature_load | feature_identity | feature_faults;
 

@@ -62,8 +62,9 @@ RemoteOptions checked(RemoteOptions options) {
 }
 
 ConnectionOptions connection_options(const RemoteOptions& options) {
-  return {options.connect_timeout, options.request_timeout, options.poll_us,           options.client_name,
-          options.token_file,      options.token,           options.resume.count() > 0};
+  return {options.connect_timeout,    options.request_timeout, options.poll_us,
+          options.client_name,        options.token_file,      options.token,
+          options.resume.count() > 0, options.shared_memory};
 }
 
 namespace {

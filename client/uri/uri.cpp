@@ -40,6 +40,7 @@ struct Choice {
 };
 constexpr std::array access_choices{Choice<Access>{"read", Access::read}, Choice<Access>{"write", Access::write},
                                     Choice<Access>{"fork", Access::fork}};
+constexpr std::array transport_choices{Choice<bool>{"auto", true}, Choice<bool>{"socket", false}};
 constexpr std::array view_choices{Choice<View>{"live", View::live}, Choice<View>{"pinned", View::pinned}};
 constexpr std::array publish_choices{Choice<Publish>{"on_write", Publish::on_write},
                                      Choice<Publish>{"on_flush", Publish::on_flush}};
@@ -297,6 +298,8 @@ private:
       uri_.faults = std::move(value);
     } else if (key == "poll_us") {
       take_poll_us(item, value);
+    } else if (key == "transport") {
+      uri_.ring = choose(transport_choices, item, value);
     } else if (key == "token_file") {
       if (value.empty()) fail(item, "names no file", "token_file=PATH");
       uri_.token_file = std::move(value);

@@ -31,6 +31,7 @@ struct Uri {
   std::uint64_t cache_bytes = 0;
   std::chrono::seconds resume{0};
   std::string token_file;
+  bool ring = true;    ///< transport=auto
   std::string faults;  ///< as the protocol has them; not looked at here
   // The text had the key.
   bool access_given = false;

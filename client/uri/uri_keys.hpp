@@ -70,6 +70,10 @@ inline constexpr std::array uri_keys{
            "For how long a lost connection is made again, 0 to 86400 seconds; calls take longer meanwhile, and each is "
            "carried out once. The default is 0: not at all"},
     UriKey{
+        "transport", "auto|socket", form_tcp | form_tls | form_unix,
+        "Over a Unix socket, and where both ends poll, auto goes through memory that is shared with the daemon; socket "
+        "never does. The default is auto"},
+    UriKey{
         "faults", "ORDERS", form_tcp | form_tls | form_unix,
         "For tests: faults that strike this session, such as write:3:no_space,flush:delay=50ms; the daemon has to run "
         "with --allow-faults"},

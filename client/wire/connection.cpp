@@ -34,15 +34,12 @@ constexpr std::uint32_t request_bytes_max = 64u << 20;
 // with one call, and to copy them costs less than that.
 constexpr std::size_t ahead_bytes_min = 16u << 10;
 
-// A sleep in recvmsg(2) costs one system call, but ends late for a deadline: only the first of a wait is one.
-constexpr std::chrono::milliseconds blocking_receive_max{20};
-
 /// Sockets are non-blocking call by call, so that one which has nothing else to do may sleep in recvmsg(2).
-void let_receive_block(int socket) {
+void let_receive_block(int socket, std::chrono::milliseconds limit_of_each) {
   const int flags = ::fcntl(socket, F_GETFL);
   if (flags >= 0) (void)::fcntl(socket, F_SETFL, flags & ~O_NONBLOCK);
   timeval limit{};
-  limit.tv_usec = std::chrono::microseconds{blocking_receive_max}.count();
+  limit.tv_usec = std::chrono::microseconds{limit_of_each}.count();
   (void)::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 }
 
@@ -60,8 +57,9 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
   const auto deadline = deadline_after(opened_at_, options.connect_timeout);
   socket_ = dial(endpoint_, deadline);
   secure(deadline);
-  let_receive_block(socket_.get());
+  let_receive_block(socket_.get(), blocking_receive_max);
   hello(deadline, options);
+  ask_for_ring(deadline);
 }
 
 Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options)
@@ -74,8 +72,9 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
   name_store({});
   const auto deadline = deadline_after(opened_at_, options.connect_timeout);
   secure(deadline);
-  let_receive_block(socket_.get());
+  let_receive_block(socket_.get(), blocking_receive_max);
   hello(deadline, options);
+  ask_for_ring(deadline);
 }
 
 // In a child after fork only close(2): it drops the child's reference, and the parent's connection lives on.
@@ -107,7 +106,8 @@ void Connection::hello(Deadline deadline, const ConnectionOptions& options) {
       credentials_for(socket_.get(), is_encrypted(), context_, options.token, options.token_file);
   proto::HelloRequest request;
   request.payload_bytes_max = request_bytes_max + proto::payload_overhead_bytes;
-  request.features = proto::features_all | (options.resume ? proto::feature_resume : 0);
+  request.features = proto::features_all | (options.resume ? proto::feature_resume : 0) |
+                     (options.ring && endpoint_.is_unix() && budget_.is_on() ? proto::feature_ring : 0);
   request.client_name =
       options.client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : options.client_name;
   request.client_name = request.client_name.substr(0, proto::name_bytes_max);
@@ -129,7 +129,7 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
     refuse(Errc::protocol_error, "the daemon announced request_bytes_max=" + std::to_string(answer.request_bytes_max) +
                                      " requests_in_flight_max=" + std::to_string(answer.requests_in_flight_max) +
                                      ", expected at least 1 of each");
-  server_.features = answer.features & (proto::features_all | proto::feature_resume);
+  server_.features = answer.features & (proto::features_all | proto::feature_resume | proto::feature_ring);
   server_.payload_bytes_max = answer.payload_bytes_max;
   server_.request_bytes_max = std::min(answer.request_bytes_max, request_bytes_max);
   server_.requests_in_flight_max = answer.requests_in_flight_max;
@@ -206,7 +206,7 @@ bool Connection::has_room() const { return requests_.has_room(limits()); }
 void Connection::send_some() noexcept {
   if (is_reconnecting()) return;
   // An error is not the end yet: a daemon that closes says why first, and that is still to be read.
-  const auto sent = tls_ ? send_.send(*tls_) : send_.send(socket_.get());
+  const auto sent = ring_ ? send_.send(ring_->end()) : tls_ ? send_.send(*tls_) : send_.send(socket_.get());
   counters_.send_calls += sent.calls;
   counters_.bytes_sent += sent.bytes;
 }
@@ -232,6 +232,7 @@ std::size_t Connection::push() {
   if (is_forked()) check_usable(proto::Operation::close);
   if (ended() != nullptr) return guarded([&] { return deliver_end(); });
   if (is_reconnecting()) return guarded([&] { return take_reconnected(); });
+  if (ring_) ring_->end().end_sleep();
   admit();
   send_some();
   // Some may be left from a call whose completion threw.
@@ -244,12 +245,21 @@ std::size_t Connection::advance() {
   if (ended() != nullptr || is_reconnecting()) return completed;
   Arrival arrival;
   look_ahead();
+  if (ring_) ring_->look_at_socket();
   arrival.got = receive_once(false);
   arrival.calls = 1;
-  return completed + take(arrival);
+  const std::size_t more = take(arrival);
+  rest();
+  return completed + more;
 }
 
 bool Connection::progress(Deadline until, bool until_lost) {
+  const bool progressed = make_progress(until, until_lost);
+  rest();
+  return progressed;
+}
+
+bool Connection::make_progress(Deadline until, bool until_lost) {
   const bool was_lost = lost() != nullptr;
   for (bool again = false;;) {
     if (push() > 0) return true;
@@ -260,7 +270,7 @@ bool Connection::progress(Deadline until, bool until_lost) {
     if (again) wait.only_sleep();
     const auto arrival = await(wait);
     if (take(arrival) > 0) return true;
-    again = arrival.got.would_block;
+    again = arrival.got.would_block && !arrival.room;
   }
 }
 
@@ -278,8 +288,9 @@ Connection::Wait Connection::plan_wait(Deadline until, int wake_fd) {
   wait.wake_fd = wake_fd;
   const bool only_receives = (wait.events & POLLOUT) == 0;
   wait.adapts = budget_.is_on() && requests_.in_flight() > 0;
-  if (only_receives && wait.adapts) wait.polling = budget_.window();
-  wait.may_block = only_receives;
+  wait.wants_room = ring_ && wants_room();
+  if ((only_receives || ring_) && wait.adapts) wait.polling = budget_.window();
+  wait.may_block = only_receives || ring_;
   return wait;
 }
 
@@ -294,11 +305,13 @@ void Connection::look_ahead() {
 
 ReceiveBuffer::Received Connection::receive_once(bool may_block) {
   const ReceiveBuffer::Ahead ahead{proto::frame_header_bytes, direct_.expected()};
+  if (ring_) return receive_.receive(*ring_, direct_.rest(), ahead);
   if (tls_) return receive_.receive(*tls_, direct_.rest(), ahead);
   return receive_.receive(socket_.get(), direct_.rest(), ahead, may_block);
 }
 
 Connection::Arrival Connection::await(const Wait& wait) {
+  if (ring_ && wait.reconnect_fd < 0) return await_ring(wait);
   Arrival arrival;
   const auto began = Clock::now();
   const auto receive = [&](bool may_block) {
@@ -362,10 +375,11 @@ short Connection::poll_events() const {
     watch();
     return POLLIN;
   }
-  return events_of_socket();
+  return arm_events();
 }
 
 short Connection::events_of_socket() const {
+  if (ring_) return static_cast<short>(wants_room() && ring_->end().has_room() ? POLLIN | POLLOUT : POLLIN);
   const bool sends = (send_.sendable() > 0 && send_.error() == 0) || (tls_ && tls_->read_wants_write());
   return static_cast<short>(sends ? POLLIN | POLLOUT : POLLIN);
 }
@@ -402,6 +416,7 @@ void Connection::end_out_of_memory() noexcept {
 
 void Connection::let_go() noexcept {
   say_end();
+  ring_.reset();
   socket_.reset();
   send_.clear();
   direct_.clear();

@@ -23,6 +23,7 @@
 #include "client/wire/operations.hpp"
 #include "client/wire/receive_buffer.hpp"
 #include "client/wire/request_queue.hpp"
+#include "client/wire/ring_channel.hpp"
 #include "client/wire/send_queue.hpp"
 #include "client/wire/tls_channel.hpp"
 #include "proto/codec.hpp"
@@ -39,6 +40,7 @@ struct ConnectionOptions {
   std::string token_file;   ///< see credentials_for()
   std::string token;
   bool resume = false;  ///< offer the feature `resume`
+  bool ring = false;    ///< over a Unix socket, and where both ends poll: through shared memory
 };
 
 class Reconnecting;
@@ -202,6 +204,7 @@ public:
     base::PollBudget::Duration polling{};  ///< how long to look without sleeping first
     bool may_block = false;                ///< a short sleep in recvmsg(2) itself will do, which wake_fd does not end
     int reconnect_fd = -1;                 ///< there is no socket: this one says that there is news of it
+    bool wants_room = false;               ///< of the ring: to send more
     bool adapts = false;                   ///< the poll budget learns from how long this wait takes
     /// For the further waits for the same answer: polling was in vain.
     void only_sleep() {
@@ -214,6 +217,7 @@ public:
     std::size_t calls = 0;
     std::size_t calls_in_vain = 0;  ///< of them, while polling
     bool woken = false;             ///< by `wake_fd`
+    bool room = false;              ///< there is room in the ring that was waited for
     std::optional<base::PollBudget::Duration> waited;
   };
   /// Sends what can be sent and runs what completed without receiving. Returns how many did.
@@ -227,7 +231,10 @@ public:
 
   // For a program that waits in a poll(2) of its own, on more than this socket.
   /// The same one while the connection lives. Of a session that can be resumed it is none of the network.
-  int socket() const { return resumable_ && (socket_.is_open() || reconnecting_) ? poll_set() : socket_.get(); }
+  int socket() const {
+    is_watched_ = true;
+    return resumable_ && (socket_.is_open() || reconnecting_) ? poll_set() : socket_.get();
+  }
   /// The events that the connection waits for now: POLLIN, and POLLOUT while there is something to send.
   short poll_events() const;
   /// When the oldest request times out: advance() must be called then at the latest.
@@ -235,6 +242,11 @@ public:
   /// Sends what the socket takes, reads nothing, ends nothing: a failure shows in the next advance().
   void send_now() noexcept;
   bool has_unsent() const { return send_.sendable() > 0 || send_.error() != 0; }
+
+  /// Whether it goes through shared memory.
+  bool has_ring() const { return ring_ != nullptr; }
+  /// After calls that received: who waits for the socket is woken by what comes next.
+  void rest();
 
   /// Whether nobody on the way can read along.
   bool is_encrypted() const { return tls_ != nullptr; }
@@ -268,6 +280,9 @@ public:
   MemoryError error_of(proto::Operation operation, proto::Status status, std::string_view message) const;
 
 private:
+  // A sleep in recvmsg(2) costs one system call, but ends late for a deadline: only the first of a wait is one.
+  static constexpr std::chrono::milliseconds blocking_receive_max{20};
+
   struct CallState {
     bool done = false;
     bool abandoned = false;
@@ -291,6 +306,14 @@ private:
   void secure(Deadline deadline);
   void say_end() noexcept;
   void hello(Deadline deadline, const ConnectionOptions& options);
+
+  // connection_ring.cpp
+  void ask_for_ring(Deadline deadline);
+  Arrival await_ring(const Wait& wait);
+  bool wants_room() const;
+  static std::uint32_t what_to_sleep_for(bool room);
+  /// As events_of_socket(), for who waits elsewhere.
+  short arm_events() const;
   void accept_hello(const proto::HelloAnswer& answer);
   bool is_greeted() const { return server_.version != 0; }
   RequestQueue::Limits limits() const { return {server_.requests_in_flight_max, server_.buffered_bytes_max}; }
@@ -302,6 +325,7 @@ private:
   /// Expects the next large read; before each receive_once(), by the thread that may submit.
   void look_ahead();
   ReceiveBuffer::Received receive_once(bool may_block);
+  bool make_progress(Deadline until, bool until_lost);
   void check_timeout();
   void end(Errc code, std::string_view operation, std::string_view message);
   void end_out_of_memory() noexcept;
@@ -358,7 +382,9 @@ private:
   std::string store_;
   ServerInfo server_;
   UniqueFd socket_;
-  std::unique_ptr<TlsChannel> tls_;  ///< null: without
+  std::unique_ptr<TlsChannel> tls_;    ///< null: without
+  std::unique_ptr<RingChannel> ring_;  ///< null: without
+  mutable bool is_watched_ = false;    ///< the program has asked for the descriptor
 
   SendQueue send_;
   ReceiveBuffer receive_;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 
+#include "client/wire/ring_channel.hpp"
 #include "client/wire/tls_channel.hpp"
 
 namespace pageserver::client {
@@ -125,6 +126,37 @@ ReceiveBuffer::Received ReceiveBuffer::receive(TlsChannel& channel, std::span<st
     case TlsChannel::Result::done:
     case TlsChannel::Result::failed: result.error = EPROTO; break;
   }
+  return result;
+}
+
+// Whether the socket has ended is looked at first: what was written before that is in the ring then.
+ReceiveBuffer::Received ReceiveBuffer::receive(RingChannel& channel, std::span<std::byte> direct,
+                                               const Ahead& ahead) noexcept {
+  Received result;
+  Places into;
+  try {
+    into = places(direct, ahead);
+  } catch (const std::bad_alloc&) {
+    result.error = ENOMEM;
+    return result;
+  }
+  const bool ended = channel.has_ended();
+  std::size_t received = 0;
+  for (std::span<std::byte> place : into.all) {
+    const std::size_t count = place.empty() ? 0 : channel.end().read(place);
+    received += count;
+    if (count < place.size()) break;
+  }
+  note(result, into, received);
+  if (received > 0) return result;
+  if (channel.end().is_read_broken())
+    result.error = EPROTO;
+  else if (!ended)
+    result.would_block = true;
+  else if (channel.error() != 0)
+    result.error = channel.error();
+  else
+    result.end = true;
   return result;
 }
 

@@ -16,6 +16,7 @@
 
 namespace pageserver::client {
 
+class RingChannel;
 class TlsChannel;
 
 /// Threads: one at a time.
@@ -47,6 +48,9 @@ public:
   Received receive(int socket, std::span<std::byte> direct, const Ahead& ahead, bool may_block = false) noexcept;
   /// The same of what TLS carries, without waiting. A record that is not right is EPROTO.
   Received receive(TlsChannel& channel, std::span<std::byte> direct, const Ahead& ahead) noexcept;
+  /// The same of what is in the ring: `end` once that is empty, and its socket has ended. Impossible numbers in it are
+  /// EPROTO.
+  Received receive(RingChannel& channel, std::span<std::byte> direct, const Ahead& ahead) noexcept;
   void append(std::span<const std::byte> more);
 
 private:

@@ -48,7 +48,7 @@ void Connection::watch() const noexcept {
   Resumable& resumable = *resumable_;
   const int fd = reconnecting_ ? resumable.reconnecting->fd() : socket_.get();
   std::uint32_t events = EPOLLIN;
-  if (!reconnecting_ && (events_of_socket() & POLLOUT) != 0) events |= EPOLLOUT;
+  if (!reconnecting_ && (arm_events() & POLLOUT) != 0) events |= EPOLLOUT;
   if (fd < 0 || (fd == resumable.watched && events == resumable.watched_events)) return;
   epoll_event event{};
   event.events = events;
@@ -75,6 +75,7 @@ void Connection::begin_resumable(ResumableSession session) {
 void Connection::take_over(Connection& fresh) {
   socket_ = std::move(fresh.socket_);
   tls_ = std::move(fresh.tls_);
+  ring_ = std::move(fresh.ring_);
   receive_ = std::move(fresh.receive_);
   server_ = fresh.server_;
   send_ = SendQueue{};
@@ -90,6 +91,7 @@ void Connection::connect_again(Deadline deadline) {
     options.connect_timeout = std::max(std::min(left, options.connect_timeout), std::chrono::milliseconds{1});
     try {
       Connection fresh{endpoint_, options};
+      fresh.end_.throw_if_ended();
       take_over(fresh);
       end_ = ConnectionEnd{};
       name_store(store_);
@@ -152,6 +154,7 @@ bool Connection::come_back(const std::string& operation, const std::string& text
     say_end();
     socket_.reset();
     tls_.reset();
+    ring_.reset();
     receive_ = ReceiveBuffer{};
     send_ = SendQueue{};
     direct_.clear();

@@ -22,6 +22,16 @@ iovec vector_of(std::span<const std::byte> bytes) {
   return {const_cast<std::byte*>(bytes.data()), bytes.size()};
 }
 
+void attach_to(msghdr& message, std::span<char> control, int descriptor) {
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof descriptor);
+  std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+}
+
 }  // namespace
 
 std::uint64_t SendQueue::seal(std::span<const std::byte> data) {
@@ -59,6 +69,8 @@ SendQueue::Sent SendQueue::send(int socket) noexcept {
     msghdr message{};
     message.msg_iov = vectors.data();
     message.msg_iovlen = count;
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    if (attached_ >= 0) attach_to(message, control, attached_);
     const ssize_t sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     ++result.calls;
     if (sent < 0) {
@@ -66,6 +78,7 @@ SendQueue::Sent SendQueue::send(int socket) noexcept {
       if (errno != EAGAIN && errno != EWOULDBLOCK) error_ = errno;
       return result;
     }
+    attached_ = -1;
     result.bytes += static_cast<std::size_t>(sent);
     consume(static_cast<std::size_t>(sent));
   }
@@ -112,6 +125,30 @@ SendQueue::Sent SendQueue::send(TlsChannel& channel) noexcept {
     if (state == TlsChannel::Result::wants_write) break;
     if (state != TlsChannel::Result::done) error_ = EPROTO;
   }
+  return result;
+}
+
+SendQueue::Sent SendQueue::send(ring::End& end) noexcept {
+  // The daemon begins with what is large before all of it is there.
+  constexpr std::size_t large_bytes = 16u << 10;
+  Sent result;
+  std::uint64_t left = sendable();
+  std::size_t owned_at = owned_begin_;
+  const auto add = [&](std::span<const std::byte> bytes) {
+    const auto part = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), left)));
+    const std::size_t taken = part.size() < large_bytes ? end.append(part) : end.write(part);
+    result.bytes += taken;
+    left -= taken;
+    return taken == part.size() && left > 0;
+  };
+  for (const auto& chunk : chunks_) {
+    if (error_ != 0 || left == 0 || !add({owned_.data() + owned_at, chunk.owned_bytes})) break;
+    owned_at += chunk.owned_bytes;
+    if (!add(chunk.external)) break;
+  }
+  end.publish();
+  if (end.is_write_broken()) error_ = EPROTO;
+  consume(result.bytes);
   return result;
 }
 

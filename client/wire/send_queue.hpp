@@ -17,6 +17,8 @@
 #include <span>
 #include <vector>
 
+#include "base/ring/end.hpp"
+
 namespace pageserver::client {
 
 class TlsChannel;
@@ -44,10 +46,14 @@ public:
     std::size_t bytes = 0;
     std::size_t calls = 0;
   };
+  /// This descriptor goes along with the first byte that is sent next over a socket; it stays the caller's.
+  void attach(int descriptor) { attached_ = descriptor; }
   /// Sends what the socket takes without waiting, and nothing after an error. Never raises SIGPIPE.
   Sent send(int socket) noexcept;
   /// The same through TLS; what fails there is EPROTO.
   Sent send(TlsChannel& channel) noexcept;
+  /// The same through a ring: a daemon that writes impossible numbers into it is EPROTO.
+  Sent send(ring::End& end) noexcept;
   /// errno of a send that failed, which stays; 0: none has, though the socket may be full.
   int error() const { return error_; }
 
@@ -71,6 +77,7 @@ private:
   std::uint64_t sent_ = 0;
   std::uint64_t limit_ = 0;
   int error_ = 0;
+  int attached_ = -1;
 };
 
 }  // namespace pageserver::client

@@ -37,11 +37,12 @@ void SharedConnection::drive(const Batch& batch) {
     if (several_threads_) wait.may_block = false;
     const auto arrival = await_unlocked(wait);
     if (arrival.woken) wakeup_.reset();
-    again = arrival.got.would_block;
+    again = arrival.got.would_block && !arrival.room;
     completed = connection_.take(arrival);
     // What completed may have let something else out, and another thread may have left something to send.
     if (!batch.done()) completed += connection_.push();
   }
+  connection_.rest();
   driving_ = false;
   // Those whose requests are done return; one of the others drives on.
   if (waiting_ > 0) changed_.notify_all();

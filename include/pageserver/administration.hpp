@@ -70,6 +70,7 @@ struct SessionReport {
   bool has_lease = false;   ///< the writer lease
   bool lost_lease = false;  ///< it had it
   bool kicked = false;      ///< it is being ended, see Daemon::kick()
+  bool ring = false;        ///< it goes through shared memory, and the socket only wakes
   std::uint64_t connection_id = 0;
   std::uint64_t session_id = 0;          ///< never that of another one while the daemon runs; as in the daemon's log
   std::uint64_t connected_ms = 0;        ///< age of the connection

@@ -16,6 +16,7 @@ namespace pageserver {
 ///     pageserver+unix:///STORE?socket=PATH[&...]        default port 6553; default access write, publish on_write
 ///                                                       further keys of both:
 ///                                                       poll_us=auto|N&cache_bytes=SIZE&token_file=PATH&resume=SECONDS
+///                                                       &transport=auto|socket
 ///     file:PATH[?access=read|write]                     access=read never creates the file and takes a shared lock
 ///     heap:                                             a new, empty image in this process
 ///     store:PATH[?access=...&publish=...]               the store engine in this process
@@ -27,7 +28,8 @@ namespace pageserver {
 ///
 /// `poll_us` is how long, in microseconds (0 to 1000, 0 is off), a call looks for its answer before it sleeps;
 /// `cache_bytes` the memory for a cache of pages: `off`, or bytes, with KiB, MiB or GiB where wanted; `resume` for how
-/// long a lost connection is made again, 0 to 86400 seconds. See RemoteOptions and RemoteProvider.
+/// long a lost connection is made again, 0 to 86400 seconds; `transport` whether a Unix socket's session may go through
+/// shared memory. See RemoteOptions and RemoteProvider.
 ///
 /// A text without a scheme is a plain path: `file:` with no percent-decoding and no query. Percent-encoding and IPv6
 /// hosts (`[::1]`) are those of RFC 3986. Errors: invalid_argument quotes the part of the URI that is wrong;

@@ -49,6 +49,10 @@ struct RemoteOptions {
   /// unsupported where the daemon keeps no sessions. A session that is neither closed nor resumed keeps its lease for
   /// the daemon's time. See docs/clients.md.
   std::chrono::seconds resume{0};
+  /// Over a Unix socket, and where both ends poll: through memory that is shared with the daemon. A call that finds its
+  /// answer while it polls then takes no system call. Where the daemon has none to give the socket does it all; so it
+  /// does where this is false (`transport=socket`).
+  bool shared_memory = true;
   /// Faults that the daemon is to strike this session with, from its first request on, in the text form of
   /// PROTOCOL.md: "write:3:no_space,flush:delay=50ms". For tests: the daemon has to run with --allow-faults, else the
   /// constructor throws unsupported. invalid_argument says what is wrong with the text, and where.

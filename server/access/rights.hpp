@@ -52,7 +52,7 @@ inline constexpr std::array operation_needs{
     OperationNeed{proto::Operation::stat, Need::access},    OperationNeed{proto::Operation::break_lease, Need::admin},
     OperationNeed{proto::Operation::close, Need::nothing},  OperationNeed{proto::Operation::sessions, Need::admin_any},
     OperationNeed{proto::Operation::kick, Need::admin_any}, OperationNeed{proto::Operation::whoami, Need::nothing},
-    OperationNeed{proto::Operation::faults, Need::access},
+    OperationNeed{proto::Operation::faults, Need::access},  OperationNeed{proto::Operation::ring, Need::nothing},
 };
 
 /// The same by number, since it is looked at for each request.

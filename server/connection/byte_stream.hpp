@@ -6,15 +6,20 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
+#include "base/ring/end.hpp"
 #include "base/tls/stream.hpp"
+#include "base/unique_fd.hpp"
 #include "server/connection/byte_buffer.hpp"
+#include "server/runtime/buffer_room.hpp"
 
 namespace pageserver::server {
 
 /// Receives and sends on a socket that it does not own. No call waits. Once the socket failed, or fail() was called,
 /// nothing is sent any more, and nobody has a reason to receive. With TLS the bytes are what it carries; nothing is
-/// sent or received then before the handshake is done.
+/// sent or received then before the handshake is done. With a ring they go through that, and what comes over the socket
+/// only wakes.
 ///
 /// Threads: one at a time.
 class ByteStream {
@@ -25,12 +30,57 @@ public:
   /// From here on over TLS.
   void secure(const std::shared_ptr<const tls::Context>& context) {
     tls_ = std::make_unique<tls::Stream>(context, socket_);
+    note_carrier();
   }
   /// From here on without: the handshake failed.
-  void drop_tls() noexcept { tls_.reset(); }
+  void drop_tls() noexcept {
+    tls_.reset();
+    note_carrier();
+  }
   /// Null: without TLS.
   tls::Stream* tls() noexcept { return tls_.get(); }
   const tls::Stream* tls() const noexcept { return tls_.get(); }
+
+  /// From here on a descriptor that comes along with bytes is kept until it is taken, or not any more. Else the kernel
+  /// closes those that come.
+  void keep_descriptors(bool keep) noexcept {
+    keeps_descriptors_ = keep;
+    passed_.reset();
+    passed_count_ = 0;
+    note_carrier();
+  }
+  /// The one that came last; `count` says how many came. Those that are not handed out are closed.
+  UniqueFd take_descriptor(int& count) noexcept {
+    count = std::exchange(passed_count_, 0);
+    return std::move(passed_);
+  }
+
+  void drop_descriptor() noexcept {
+    passed_.reset();
+    passed_count_ = 0;
+  }
+
+  /// Through this ring, once all that is to be sent before has gone to the socket. `room`: what it is charged with.
+  void begin_ring(std::unique_ptr<ring::End> ring, BufferRoom::Ring room) noexcept {
+    next_ring_ = std::move(ring);
+    ring_room_ = std::move(room);
+  }
+  /// It has not begun yet: nothing more is to be taken from the socket.
+  bool awaits_ring() const noexcept { return next_ring_ != nullptr; }
+  bool has_ring() const noexcept { return ring_ != nullptr; }
+  /// The peer has written into the ring what can't be.
+  bool is_ring_broken() const noexcept {
+    return ring_ != nullptr && (ring_->is_read_broken() || ring_->is_write_broken());
+  }
+  /// Only with a ring: there is something to receive.
+  bool ring_has_bytes() const noexcept { return ring_->has_bytes(); }
+  /// Before a wait for what `what` (of ring::Sleeps) names. False: it is there by now.
+  bool begin_wait(std::uint32_t what) noexcept { return ring_ == nullptr || what == 0 || ring_->begin_sleep(what); }
+  /// After a wait.
+  void end_wait() noexcept {
+    drained_ = false;
+    if (ring_ != nullptr) look_behind_ring();
+  }
 
   /// Bytes not yet handled, when there are any: frames, and the beginning of one.
   ByteBuffer& input() noexcept { return input_; }
@@ -83,9 +133,23 @@ private:
   /// How many it took; sets broken_ where it takes none any more.
   std::size_t send_some(std::span<const std::byte> bytes);
   std::size_t send_tls(std::span<const std::byte> bytes);
+  Received receive_specially(std::span<std::byte> space, std::size_t& count);
+  Received receive_ring(std::span<std::byte> space, std::size_t& count) noexcept;
+  Received receive_with_descriptors(std::span<std::byte> space, std::size_t& count);
+  std::size_t send_ring(std::span<const std::byte> bytes) noexcept;
+  void look_behind_ring() noexcept;
+  void note_carrier() noexcept { is_plain_ = tls_ == nullptr && ring_ == nullptr && !keeps_descriptors_; }
 
   int socket_ = -1;
+  bool is_plain_ = true;  // bytes come from the socket, and nothing beside them is wanted
+  bool keeps_descriptors_ = false;
+  bool socket_ended_ = false;  // with a ring: whose last bytes may still be there
+  int passed_count_ = 0;
+  UniqueFd passed_;
   std::unique_ptr<tls::Stream> tls_;
+  std::unique_ptr<ring::End> ring_;
+  std::unique_ptr<ring::End> next_ring_;
+  BufferRoom::Ring ring_room_;
   ByteBuffer input_;
   ByteBuffer output_;
   bool drained_ = false;

@@ -291,6 +291,9 @@ private:
   std::size_t read_ahead_max() const noexcept;
   Received receive();
   Received poll_socket(int tries);
+  Received poll_ring(int tries);
+  /// The peer has written into the ring what can't be: it is told so, as far as that is possible.
+  void leave_broken_ring();
   Received receive_ahead();
   Received receive_into_input(std::size_t bytes_max);
   /// Charges what is in the buffers. Before each wait.
@@ -397,6 +400,7 @@ private:
   void take_remove(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_open(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_close(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_ring(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void go_to_store(std::shared_ptr<HostUse> use);
   void back_on_front();
   void refused(std::string_view action, const std::string& store, const proto::FrameHeader& header,

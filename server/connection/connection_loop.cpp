@@ -37,7 +37,7 @@ private:
 }  // namespace
 
 struct ConnectionLoop {
-  enum class Until : std::uint8_t { readable, writable, woken, detached, next_turn };
+  enum class Until : std::uint8_t { readable, writable, room_in_ring, woken, detached, next_turn };
 
   // A timer that is armed for an earlier moment is left alone: it wakes the loop, which then arms it anew. So the
   // deadlines of busy connections, which move with each frame, cost no timer operations.
@@ -65,7 +65,13 @@ struct ConnectionLoop {
 
   /// What a loop awaits. Nothing in it needs to be destroyed, which gcc 12 does twice inside a co_await expression.
   struct Wait {
-    bool await_ready() const { return connection.io_->woken && until != Until::next_turn; }
+    bool await_ready() const {
+      if (until == Until::next_turn) return false;
+      return connection.io_->woken ||
+             !connection.stream_.begin_wait(until == Until::readable       ? ring::sleeps_for_bytes
+                                            : until == Until::room_in_ring ? ring::sleeps_for_room
+                                                                           : 0);
+    }
     void await_suspend(std::coroutine_handle<> innermost) {
       const auto begin = [this](Loop::Handler handler) { begin_wait(*connection.io_, until, std::move(handler)); };
       connection.io_->loop.wait(begin).await_suspend(innermost);
@@ -74,7 +80,7 @@ struct ConnectionLoop {
       connection.begin_turn();
       if (until == Until::next_turn) return;
       connection.io_->woken = false;
-      connection.stream_.forget_drained();
+      connection.stream_.end_wait();
     }
     Connection& connection;
     Until until;
@@ -83,6 +89,7 @@ struct ConnectionLoop {
   static void begin_wait(Connection::Io& io, Until until, Loop::Handler handler) {
     switch (until) {
       case Until::readable:
+      case Until::room_in_ring:  // the peer rings when there is some
         return io.descriptor.async_wait(asio::posix::descriptor_base::wait_read, std::move(handler));
       case Until::writable:
         return io.descriptor.async_wait(asio::posix::descriptor_base::wait_write, std::move(handler));
@@ -112,6 +119,11 @@ struct ConnectionLoop {
   /// What brings the next bytes.
   static Until for_input(const std::shared_ptr<Connection>& self) {
     return self->stream_.receive_wants_room() ? Until::writable : Until::readable;
+  }
+
+  /// What brings room for more output.
+  static Until for_output(const std::shared_ptr<Connection>& self) {
+    return self->stream_.has_ring() ? Until::room_in_ring : Until::writable;
   }
 
   // On a worker for handshakes, and before anything else is kept for the connection.
@@ -246,7 +258,7 @@ struct ConnectionLoop {
           if (self->stream_.is_broken()) continue;
           self->set_deadline(Deadline::Kind::output, self->server_.config.limits.stall_timeout);
         }
-        co_await wait(self, Until::writable);
+        co_await wait(self, for_output(self));
         continue;
       }
       if (self->leaving_ || self->move_to_) {

@@ -1,5 +1,7 @@
 // Requests of a connection that has no session: hello, and what is about the server and its stores.
 #include "base/clock.hpp"
+#include "base/ring/layout.hpp"
+#include "base/ring/memory.hpp"
 #include "base/secrets.hpp"
 #include "proto/library_values.hpp"
 #include "server/connection/connection.hpp"
@@ -79,9 +81,11 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     return Step::taken;
   }
   const Limits& limits = server_.config.limits;
-  greeting_.features = request.features & (proto::features_all | proto::feature_resume);
+  greeting_.features = request.features & (proto::features_all | proto::feature_resume | proto::feature_ring);
   if (server_.config.resume_linger.count() == 0) greeting_.features &= ~proto::feature_resume;
   if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;
+  // Who does not poll has to be woken by the socket for each message, which a ring would only add to.
+  if (is_tcp_ || !poll_budget_.is_on()) greeting_.features &= ~proto::feature_ring;
   if (!admit(request)) return Step::taken;
   if (stream_.tls() != nullptr) {
     tls_memory_ = server_.tls_memory->take(peer_);
@@ -91,6 +95,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     }
   }
   greeting_.done = true;
+  if ((greeting_.features & proto::feature_ring) != 0) stream_.keep_descriptors(true);
   server_.strangers->remove(id_);
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);
   greeting_.client_name = base::without_secrets(request.client_name);  // others see it
@@ -111,6 +116,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
 }
 
 Connection::Step Connection::take_front(const FrameHeader& header, Payload payload) {
+  if (header.operation != Operation::ring) stream_.drop_descriptor();
   switch (header.operation) {
     case Operation::ping: answer_ping(header, payload, answers()); break;
     case Operation::list: take_list(header, payload); break;
@@ -121,6 +127,7 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
     case Operation::kick: take_kick(header, payload); break;
     case Operation::whoami: take_whoami(header, payload); break;
     case Operation::close: take_close(header, payload); break;
+    case Operation::ring: take_ring(header, payload); break;
     case Operation::hello:
       answers().error(header.request_id, header.operation, Status::invalid_argument,
                       "hello: this connection has said hello already");
@@ -219,6 +226,7 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   if (!allows(header, request.store, request.access)) return;
   if (resumes) return take_resume(header, request);
   if (!finds_room_beside_detached(header)) return;
+  stream_.keep_descriptors(false);
   gate_.enter(request.store, request.access);
   pending_open_ = std::make_unique<PendingOpen>();
   PendingOpen& open = *pending_open_;
@@ -253,6 +261,39 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
                connection->go_to_store(use);
              });
            });
+}
+
+// What is passed is looked at before it is mapped, and belongs to this process for no longer than this call takes.
+void Connection::take_ring(const FrameHeader& header, Payload payload) {
+  int count = 0;
+  const UniqueFd descriptor = stream_.take_descriptor(count);
+  proto::RingRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  if (!agreed_on(header, proto::feature_ring) || !allows(header, {})) return;
+  const auto refuse = [&](Status status, const std::string& why) {
+    answers().error(header.request_id, header.operation, status, "ring: " + why);
+  };
+  if (stream_.has_ring()) return refuse(Status::invalid_argument, "this connection has one already");
+  if (!ring::is_direction_bytes(request.direction_bytes))
+    return refuse(Status::invalid_argument,
+                  "direction_bytes=" + std::to_string(request.direction_bytes) + " is no power of two from " +
+                      std::to_string(ring::direction_bytes_min) + " to " + std::to_string(ring::direction_bytes_max));
+  if (count != 1)
+    return refuse(Status::invalid_argument, "the request came with " +
+                                                std::string(count == 0 ? "no descriptor" : "several descriptors") +
+                                                ", wanted is one");
+  const auto direction_bytes = static_cast<std::uint32_t>(request.direction_bytes);
+  BufferRoom::Ring room = server_.buffers.take_ring(peer_, ring::memory_bytes(direction_bytes));
+  if (!room)
+    return refuse(Status::limit_exceeded, "the rings of this peer or of all have what they may: a quarter of " +
+                                              std::to_string(server_.buffers.share().bytes_max()) + " bytes that " +
+                                              server_.buffers.share().name() + " leaves buffers");
+  std::string fault;
+  ring::Memory memory = ring::map_memory(descriptor.get(), direction_bytes, fault);
+  if (!memory) return refuse(Status::invalid_argument, fault);
+  stream_.begin_ring(std::make_unique<ring::End>(std::move(memory), ring::Side::server, socket()), std::move(room));
+  record_->ring = true;
+  answers().add(header.request_id, proto::RingAnswer{});
 }
 
 void Connection::refuse_admin(const FrameHeader& header) {

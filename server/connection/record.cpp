@@ -155,6 +155,7 @@ DescribedConnection ConnectionRecord::describe(std::int64_t now_ms) const {
   entry.has_lease = entry.epoch != 0 && !lease_lost;
   entry.lost_lease = entry.epoch != 0 && lease_lost;
   entry.kicked = kicked;
+  entry.ring = ring;
   entry.held_version = held_version;
   entry.requests = counters.requests;
   entry.bytes_read = counters.bytes_read;

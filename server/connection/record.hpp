@@ -69,6 +69,7 @@ public:
   // From any thread.
   std::atomic<bool> lease_lost{false};
   std::atomic<bool> kicked{false};
+  std::atomic<bool> ring{false};  ///< it goes through shared memory
   std::atomic<bool> waits_for_turn{false};
 
   /// In the connection's turn, or before others know of it.

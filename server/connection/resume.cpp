@@ -159,6 +159,7 @@ void Connection::detach() {
   fence();
   note_detached(true);
   record_->detached();
+  record_->ring = false;
   set_deadline(Deadline::Kind::linger, server_.config.resume_linger);
   ++server_.figures.sessions_detached;
   server_.lines.info(peer_, "session detached",
@@ -253,6 +254,7 @@ void Connection::adopt(HandedOver& over) {
   reason_.clear();
   clear_deadline();
   record_->resumed(address_, greeting_.client_name);
+  record_->ring = stream_.has_ring();
   ++server_.figures.sessions_resumed;
   server_.lines.info(peer_, "session resumed",
                      {{"session", hold_.id},

@@ -7,6 +7,7 @@
 
 #include "base/clock.hpp"
 #include "base/io_memory.hpp"
+#include "base/ring/pause.hpp"
 #include "server/connection/connection.hpp"
 #include "server/runtime/thread_room.hpp"
 
@@ -203,6 +204,10 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
     row.taken(scan.header.operation);
     // One that had to wait before it could be taken, which is the first one.
     if (waiting_) note_waiting_request(row);
+    if (stream_.awaits_ring()) [[unlikely]] {
+      taken = bytes.size();  // what comes behind over the socket only wakes
+      break;
+    }
   }
   if (ahead != 0) taken += publish_group(row);
   if (row.any_taken()) {
@@ -349,6 +354,8 @@ Connection::Received Connection::receive() {
   const std::span<std::byte> space(room_of_this_thread->input.get(), front ? front_receive_bytes : receive_bytes);
   std::size_t count = 0;
   const Received result = stream_.receive(space, count);
+  if (stream_.is_ring_broken()) [[unlikely]]
+    leave_broken_ring();
   if (count > 0) {
     const std::span<const std::byte> bytes = space.first(count);
     stream_.input().append(bytes.subspan(process(bytes)));
@@ -356,7 +363,27 @@ Connection::Received Connection::receive() {
   return result;
 }
 
+// A look costs far less than one at a socket, so there are more of them.
+Connection::Received Connection::poll_ring(int tries) {
+  constexpr int looks_per_try = 16;
+  for (int looks = tries * looks_per_try; looks > 0; --looks) {
+    if (stream_.ring_has_bytes()) return receive();
+    ring::pause();
+  }
+  return Received::nothing;
+}
+
+void Connection::leave_broken_ring() {
+  const std::string text = "the ring has an index that is not possible: more bytes than it has room for";
+  if (leaving_ || !hold_.session) {
+    reason_ = text;
+    return stream_.fail();
+  }
+  say_goodbye(proto::Status::protocol_error, text);
+}
+
 Connection::Received Connection::poll_socket(int tries) {
+  if (stream_.has_ring()) return poll_ring(tries);
   for (; tries > 0; --tries) {
     const Received result = receive();
     if (result != Received::nothing) return result;
@@ -367,6 +394,8 @@ Connection::Received Connection::poll_socket(int tries) {
 
 Connection::Received Connection::receive_into_input(std::size_t bytes_max) {
   const Received result = stream_.receive_into_input(bytes_max);
+  if (stream_.is_ring_broken()) [[unlikely]]
+    leave_broken_ring();
   recheck_input_ = recheck_input_ || result == Received::something;
   return result;
 }
@@ -374,6 +403,8 @@ Connection::Received Connection::receive_into_input(std::size_t bytes_max) {
 // While something is pending: to notice the end, and to let the peer go on sending within its bound.
 Connection::Received Connection::receive_ahead() {
   const Received result = stream_.receive_ahead(64u << 10);
+  if (stream_.is_ring_broken()) [[unlikely]]
+    leave_broken_ring();
   recheck_input_ = recheck_input_ || result == Received::something;
   return result;
 }
@@ -440,6 +471,8 @@ bool Connection::owes_beyond_limit() {
 
 void Connection::send_output() {
   const std::size_t sent = stream_.send(answers().out());
+  if (stream_.is_ring_broken() && stream_.is_broken() && reason_.empty()) [[unlikely]]
+    reason_ = "the ring has an index that is not possible";
   if (sent > 0) {
     host_watch_.note_sent();
     deadline_.clear_if(Deadline::Kind::output);

@@ -30,6 +30,24 @@ void BufferRoom::change(Peer& peer, std::uint64_t from, std::uint64_t to) noexce
   }
 }
 
+BufferRoom::Ring BufferRoom::take_ring(const std::shared_ptr<Peer>& peer, std::uint64_t bytes) noexcept {
+  const std::uint64_t all = (ring_bytes_ += bytes), of_peer = (peer->ring_bytes += bytes);
+  if (all <= share_.bytes_max() / 4 && of_peer <= of_peer_max_ / 4 && has(*peer, bytes)) {
+    change(*peer, 0, bytes);
+    return {*this, peer, bytes};
+  }
+  ring_bytes_ -= bytes;
+  peer->ring_bytes -= bytes;
+  return {};
+}
+
+BufferRoom::Ring::~Ring() {
+  if (room_ == nullptr) return;
+  room_->ring_bytes_ -= bytes_;
+  peer_->ring_bytes -= bytes_;
+  room_->change(*peer_, bytes_, 0);
+}
+
 void BufferRoom::wait(std::uint64_t id) {
   const Lock lock{mutex_};
   line_.push_back(id);

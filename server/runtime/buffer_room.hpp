@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/memory_share.hpp"
@@ -46,12 +47,40 @@ public:
 
   const base::MemoryShare& share() const noexcept { return share_; }
 
+  /// What a connection's ring (base/ring/end.hpp) has, for as long as it lives. Nobody takes it away from an idle one.
+  class Ring {
+  public:
+    Ring() = default;
+    Ring(Ring&& other) noexcept
+        : room_(std::exchange(other.room_, nullptr)), peer_(std::move(other.peer_)), bytes_(other.bytes_) {}
+    Ring& operator=(Ring&& other) noexcept {
+      Ring old(std::move(*this));
+      room_ = std::exchange(other.room_, nullptr);
+      peer_ = std::move(other.peer_);
+      bytes_ = other.bytes_;
+      return *this;
+    }
+    ~Ring();
+    explicit operator bool() const noexcept { return room_ != nullptr; }
+
+  private:
+    friend class BufferRoom;
+    Ring(BufferRoom& room, std::shared_ptr<Peer> peer, std::uint64_t bytes) noexcept
+        : room_(&room), peer_(std::move(peer)), bytes_(bytes) {}
+    BufferRoom* room_ = nullptr;
+    std::shared_ptr<Peer> peer_;
+    std::uint64_t bytes_ = 0;
+  };
+  /// False where the rings of that peer, or of all, would have more than a quarter: frames need the rest.
+  Ring take_ring(const std::shared_ptr<Peer>& peer, std::uint64_t bytes) noexcept;
+
 private:
   void wake_some() noexcept;
 
   base::MemoryShare& share_;
   const std::uint64_t of_peer_max_;
   const std::function<void(std::uint64_t)> woken_;
+  std::atomic<std::uint64_t> ring_bytes_{0};
   std::atomic<std::size_t> waiting_{0};
   Mutex mutex_;
   std::deque<std::uint64_t> line_ PAGESERVER_GUARDED_BY(mutex_);

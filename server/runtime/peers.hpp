@@ -53,6 +53,7 @@ public:
   std::atomic<std::uint64_t> stores{0};          ///< of a directory, open since one of its sessions wanted them
   std::atomic<std::uint64_t> fork_bytes{0};      ///< private bytes of its forks
   std::atomic<std::uint64_t> buffered_bytes{0};  ///< see BufferRoom
+  std::atomic<std::uint64_t> ring_bytes{0};      ///< of them, of rings
   std::atomic<std::uint64_t> tls_bytes{0};       ///< see TlsMemory
 
 private:

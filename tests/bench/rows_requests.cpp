@@ -28,6 +28,7 @@ struct Spec {
   Transport transport = Transport::tcp;
   bool poll = false;
   Rival rival = Rival::least;
+  bool ring = false;  ///< through shared memory, which else is left out
 };
 
 std::string unit_of(What what) {
@@ -64,6 +65,7 @@ Load load_of(const Spec& spec, const Settings& settings, std::size_t round) {
 std::string library_uri(const Spec& spec, const Server& server) {
   std::string query = spec.write ? "access=write&wait_ms=10000" : "access=read";
   query += "&poll_us=" + std::to_string(spec.poll ? poll_us : 0);
+  if (spec.transport == Transport::unix_socket && !spec.ring) query += "&transport=socket";
   return uri_of(server.address(), spec.transport, "bench", query);
 }
 
@@ -167,6 +169,28 @@ std::vector<Spec> specs() {
       {"read_4k_tcp_poll", "4 KiB reads, polling, TCP", polled, What::us, false, 4096, 1, tcp, true, Rival::nbdkit},
       {"read_4k_unix_poll", "4 KiB reads, polling, Unix socket", polled, What::us, false, 4096, 1, local, true,
        Rival::nbdkit},
+      {"ring_read_8",
+       "8 B reads, polling, shared memory",
+       {Kind::at_most, 0.07, "nbdkit on a Unix socket"},
+       What::us,
+       false,
+       8,
+       1,
+       local,
+       true,
+       Rival::nbdkit,
+       true},
+      {"ring_read_64k",
+       "64 KiB reads one at a time, polling, shared memory",
+       {Kind::at_most, 0.35, "nbdkit on a Unix socket"},
+       What::us,
+       false,
+       65536,
+       1,
+       local,
+       true,
+       Rival::nbdkit,
+       true},
       {"write_8b",
        "8 B writes one at a time, on_write",
        {Kind::at_most, 1.3, "nbdkit"},

@@ -21,7 +21,21 @@ public:
 
 class UnixFixture final : public RemoteFixture {
 public:
-  std::unique_ptr<MemoryProvider> make() override { return open(daemon_.unix_uri("demo")); }
+  std::unique_ptr<MemoryProvider> make() override { return open(daemon_.unix_uri("demo", "transport=socket")); }
+};
+
+/// Through shared memory, whatever the machine has: both ends poll.
+class RingFixture : public RemoteFixture {
+public:
+  RingFixture() : RemoteFixture({"--poll-us", "1000"}) {}
+  std::unique_ptr<MemoryProvider> make() override { return open(daemon_.unix_uri("demo", "poll_us=1000")); }
+};
+
+class CachedRing final : public RingFixture {
+public:
+  std::unique_ptr<MemoryProvider> make() override {
+    return open(daemon_.unix_uri("demo", "poll_us=1000&publish=on_flush&cache_bytes=1MiB"));
+  }
 };
 
 /// The files have to be there before the daemon.
@@ -84,6 +98,8 @@ private:
 
 PAGESERVER_CONTRACT(TcpFixture, "tcp");
 PAGESERVER_CONTRACT(UnixFixture, "unix socket");
+PAGESERVER_CONTRACT(RingFixture, "ring");
+PAGESERVER_CONTRACT(CachedRing, "ring, cache, on_flush");
 PAGESERVER_CONTRACT(TlsFixture, "tls");
 PAGESERVER_CONTRACT(CachedTls, "tls, cache, on_flush");
 PAGESERVER_CONTRACT(CachedOnWrite, "cache, on_write");

@@ -142,6 +142,7 @@ const ToolPage& tool_page() {
       "  connect_timeout, request_timeout, poll_us=auto|0..1000 (look for answers\n"
       "  before sleeping), cache_bytes=SIZE (keep pages, and writes until flush),\n"
       "  resume=SECONDS (a lost connection is made again, calls wait meanwhile),\n"
+      "  transport=auto|socket (shared memory over a Unix socket, or not),\n"
       "  token_file=PATH (says who one is; else PAGESERVER_TOKEN does).\n"
       "Commands that only read ask for access=read, the others for access=write,\n"
       "unless the URI says which. Numbers may be written as 65536, 0x10000 or\n"

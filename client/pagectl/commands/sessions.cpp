@@ -36,6 +36,7 @@ Json session_json(const SessionReport& report) {
                {"request_ms", report.request_ms},
                {"unsent_bytes", report.unsent_bytes},
                {"kicked", report.kicked},
+               {"transport", report.ring ? "ring" : "socket"},
                {"uid", report.peer_known ? Json(report.peer_uid) : Json(nullptr)},
                {"pid", report.peer_known && report.peer_pid != 0 ? Json(report.peer_pid) : Json(nullptr)}};
   if (!has_session(report)) return json;

@@ -54,6 +54,9 @@ pub(crate) struct Uri {
     pub poll_us: Option<u32>,
     pub cache_bytes: u64,
     pub resume_seconds: u64,
+    /// `transport=auto`. This crate uses the socket in any case: it has no unsafe code, and shared memory needs some.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub shares_memory: bool,
     pub faults: String,
     pub token_file: PathBuf,
     pub tls: TlsOptions,
@@ -86,6 +89,7 @@ pub(crate) fn parse(text: &str, default_access: Access, target: Target) -> Resul
             poll_us: None,
             cache_bytes: 0,
             resume_seconds: 0,
+            shares_memory: true,
             faults: String::new(),
             token_file: PathBuf::new(),
             tls: TlsOptions::default(),
@@ -339,15 +343,15 @@ impl<'a> Parser<'a> {
             (_, Scheme::Store) => "access, view, publish, wait_ms, name",
             (_, Scheme::Tls) => {
                 "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, resume, faults, tls_ca, tls_certificate, tls_key, tls_name"
+                 cache_bytes, resume, transport, faults, tls_ca, tls_certificate, tls_key, tls_name"
             }
             (_, Scheme::Tcp) => {
                 "access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, resume, faults"
+                 cache_bytes, resume, transport, faults"
             }
             _ => {
                 "socket, access, view, publish, wait_ms, name, connect_timeout, request_timeout, poll_us, token_file, \
-                 cache_bytes, resume, faults"
+                 cache_bytes, resume, transport, faults"
             }
         }
     }
@@ -443,6 +447,9 @@ impl<'a> Parser<'a> {
                     return self.fail(item, "is no time to poll", &expected);
                 }
             },
+            "transport" => {
+                self.uri.shares_memory = self.choose(&[("auto", true), ("socket", false)], item, &value)?;
+            }
             "resume" => match parse_number(&value, RESUME_SECONDS_MAX) {
                 Some(seconds) => self.uri.resume_seconds = seconds,
                 None => {

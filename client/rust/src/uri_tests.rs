@@ -40,6 +40,7 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
     add("poll_us", uri.poll_us.map_or("auto".into(), |us| us.to_string()));
     add("cache_bytes", uri.cache_bytes.to_string());
     add("resume", uri.resume_seconds.to_string());
+    add("transport", if uri.shares_memory { "auto" } else { "socket" }.into());
     add("faults", uri.faults.clone());
     if matches!(uri.scheme, Scheme::Tcp | Scheme::Tls) {
         add("port", uri.port.to_string());
@@ -82,6 +83,7 @@ fn each_uri_of_the_shared_table_has_the_values_that_stand_beside_it() {
             ("poll_us", "auto"),
             ("cache_bytes", "0"),
             ("resume", "0"),
+            ("transport", "auto"),
             ("connect_ms", "10000"),
             ("request_ms", "60000"),
         ];

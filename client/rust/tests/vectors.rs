@@ -88,6 +88,7 @@ fn encode_from_values(vector: &Vector, operation: Operation) -> Vec<u8> {
             reason: values.text("reason"),
         },
         Operation::WHOAMI => Request::Whoami { store: values.text("store") },
+        Operation::RING => Request::Ring { direction_bytes: values.number("direction_bytes") },
         Operation::FAULTS => Request::Faults {
             what: values.number("what"),
             scope: values.number("scope"),
@@ -188,6 +189,7 @@ fn put_report(fields: &mut Fields, prefix: &str, report: &SessionReport) {
     put(fields, &field("has_lease"), report.has_lease);
     put(fields, &field("lost_lease"), report.lost_lease);
     put(fields, &field("kicked"), report.kicked);
+    put(fields, &field("ring"), report.ring);
     let numbers = [
         ("connection_id", report.connection_id),
         ("session_id", report.session_id),

@@ -73,6 +73,7 @@ std::map<std::string, std::string> values_of(const Uri& uri) {
   values["poll_us"] = uri.poll_us ? std::to_string(*uri.poll_us) : "auto";
   values["cache_bytes"] = std::to_string(uri.cache_bytes);
   values["resume"] = std::to_string(uri.resume.count());
+  values["transport"] = uri.ring ? "auto" : "socket";
   if (uri.scheme == Scheme::tcp) values["port"] = std::to_string(uri.endpoint.port);
   const auto add = [&values](const char* name, const std::string& value) {
     if (!value.empty()) values[name] = value;
@@ -237,9 +238,10 @@ TEST_CASE("each URI of the shared table has the values that stand beside it") {
   std::size_t rows = 0;
   for (const auto& fields : uri_cases("accept")) {
     CAPTURE(fields[2]);
-    std::map<std::string, std::string> expected{{"access", "write"}, {"view", "live"},        {"publish", "on_write"},
-                                                {"wait_ms", "0"},    {"poll_us", "auto"},     {"cache_bytes", "0"},
-                                                {"resume", "0"},     {"connect_ms", "10000"}, {"request_ms", "60000"}};
+    std::map<std::string, std::string> expected{{"access", "write"},  {"view", "live"},        {"publish", "on_write"},
+                                                {"wait_ms", "0"},     {"poll_us", "auto"},     {"cache_bytes", "0"},
+                                                {"resume", "0"},      {"connect_ms", "10000"}, {"request_ms", "60000"},
+                                                {"transport", "auto"}};
     for (auto field = fields.begin() + 3; field != fields.end(); ++field)
       expected[field->substr(0, field->find('='))] = field->substr(field->find('=') + 1);
     CHECK(values_of(parse_uri(fields[2], Access::write, target_of(fields[1]))) == expected);

@@ -134,7 +134,7 @@ TEST_CASE("what a later version puts behind an entry's texts, and into its flags
     random.fill(message);
     Bytes payload = payload_of(message);
     constexpr std::size_t entry = 8;
-    payload[entry + 7] |= std::byte{0xF0};
+    payload[entry + 7] |= std::byte{0xE0};
     const std::size_t more = 1 + random.below(300);
     payload.insert(payload.end(), more, std::byte{0xA5});
     put(payload, entry, static_cast<std::uint16_t>(payload.size() - entry));

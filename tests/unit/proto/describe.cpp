@@ -86,6 +86,7 @@ public:
         .flag(key + ".has_lease", value.has_lease)
         .flag(key + ".lost_lease", value.lost_lease)
         .flag(key + ".kicked", value.kicked)
+        .flag(key + ".ring", value.ring)
         .number(key + ".connection_id", value.connection_id)
         .number(key + ".session_id", value.session_id)
         .number(key + ".connected_ms", value.connected_ms)
@@ -277,6 +278,8 @@ Lines describe(const WhoamiRequest& m) { return Writer().text("store", m.store).
 Lines describe(const WhoamiAnswer& m) {
   return Writer().number("rights", m.rights).text("identity", m.identity).text("why", m.why).take();
 }
+
+Lines describe(const RingRequest& m) { return Writer().number("direction_bytes", m.direction_bytes).take(); }
 
 Lines describe(const FaultsRequest& m) {
   return Writer().choice("what", m.what).choice("scope", m.scope).text("orders", m.orders).take();

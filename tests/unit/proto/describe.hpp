@@ -44,6 +44,7 @@ Lines describe(const WhoamiRequest& message);
 Lines describe(const WhoamiAnswer& message);
 Lines describe(const FaultsRequest& message);
 Lines describe(const FaultsAnswer& message);
+Lines describe(const RingRequest& message);
 Lines describe(const ErrorText& message);
 
 /// The others have no fields.

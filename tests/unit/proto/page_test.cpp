@@ -171,7 +171,8 @@ TEST_CASE("the page's features are those of wire.hpp") {
   const std::map<std::string, std::uint64_t> expected = {
       {"zero", feature_zero},         {"data_ranges", feature_data_ranges}, {"commit", feature_commit},
       {"recovery", feature_recovery}, {"sessions", feature_sessions},       {"load", feature_load},
-      {"identity", feature_identity}, {"faults", feature_faults},           {"resume", feature_resume}};
+      {"identity", feature_identity}, {"faults", feature_faults},           {"resume", feature_resume},
+      {"ring", feature_ring}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {
@@ -179,7 +180,7 @@ TEST_CASE("the page's features are those of wire.hpp") {
     all |= found[row[1]];
   }
   CHECK(found == expected);
-  CHECK(all == (features_all | feature_resume));
+  CHECK(all == (features_all | feature_resume | feature_ring));
 }
 
 TEST_CASE("the page's frame header is what the codec writes") {

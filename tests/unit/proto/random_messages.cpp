@@ -170,7 +170,7 @@ SessionEntry RandomMessages::entry() {
   e.access = static_cast<Access>(below(3));
   e.view = static_cast<View>(below(2));
   e.publish = static_cast<Publish>(below(2));
-  for (bool* const flag : {&e.peer_known, &e.has_lease, &e.lost_lease, &e.kicked}) *flag = coin();
+  for (bool* const flag : {&e.peer_known, &e.has_lease, &e.lost_lease, &e.kicked, &e.ring}) *flag = coin();
   for (std::uint64_t* const value :
        {&e.connection_id, &e.session_id, &e.connected_ms, &e.opened_ms, &e.idle_ms, &e.epoch, &e.place_in_line,
         &e.held_version, &e.requests, &e.bytes_read, &e.bytes_written, &e.private_bytes, &e.unsent_bytes})

@@ -53,6 +53,7 @@ public:
     m.entries.resize(below(fault_orders_max + 1));
     for (FaultsEntry& entry : m.entries) entry = {number(), number(), text(name_bytes_max)};
   }
+  void fill(RingRequest& m) { m.direction_bytes = number(); }
   template <class Empty>
   void fill(Empty&) {
     static_assert(std::is_empty_v<Empty>);

@@ -337,6 +337,7 @@ impl<'a> Answer<'a> {
             Operation::REMOVE => nothing("remove answer", payload)?,
             Operation::WRITE => nothing("write answer", payload)?,
             Operation::ZERO => nothing("zero answer", payload)?,
+            Operation::RING => nothing("ring answer", payload)?,
             Operation::CLOSE => nothing("close answer", payload)?,
             _ => return Err(Fault(format!("{} has no answer", operation))),
         })

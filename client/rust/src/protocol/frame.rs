@@ -74,6 +74,7 @@ numbered! { Operation, "operation",
     KICK = 21, "kick";
     WHOAMI = 22, "whoami";
     FAULTS = 23, "faults";
+    RING = 24, "ring";
     LEASE_LOST = 128, "lease_lost";
     GOODBYE = 129, "goodbye";
     WAITING = 130, "waiting";

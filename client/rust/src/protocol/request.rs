@@ -86,6 +86,9 @@ pub enum Request<'a> {
         scope: u8,
         orders: &'a str,
     },
+    Ring {
+        direction_bytes: u64,
+    },
     Close,
     Commit,
 }
@@ -132,6 +135,7 @@ impl Request<'_> {
             Request::Kick { .. } => Operation::KICK,
             Request::Whoami { .. } => Operation::WHOAMI,
             Request::Faults { .. } => Operation::FAULTS,
+            Request::Ring { .. } => Operation::RING,
             Request::Close => Operation::CLOSE,
             Request::Commit => Operation::COMMIT,
         }
@@ -197,7 +201,9 @@ impl Request<'_> {
                 out.extend_from_slice(&[0; 4]);
                 out.extend_from_slice(reason.as_bytes());
             }
-            Request::Grow { new_pages: number } | Request::BreakLease { epoch: number } => {
+            Request::Grow { new_pages: number }
+            | Request::BreakLease { epoch: number }
+            | Request::Ring { direction_bytes: number } => {
                 out.extend_from_slice(&number.to_le_bytes());
             }
             Request::Read { offset, length } => {
