@@ -58,7 +58,8 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
       log_write_faults_(config_.allow_faults ? std::make_unique<LogWriteFaults>(file_system) : nullptr),
       port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
-      threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log),
+      threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log,
+               storage::usable_processors() == 1),
       strangers_([this] {
         front_->post_in(fewer_strangers_, not_owned(this), call<[](Server& self) { self.accept_more(); }>);
       }),

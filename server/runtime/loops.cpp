@@ -6,8 +6,6 @@
 #include <string>
 #include <system_error>
 
-#include "storage/file/processors.hpp"
-
 namespace pageserver::server {
 
 BlockingPool::Options pool_options(std::size_t processors, std::size_t threads_max) noexcept {
@@ -19,8 +17,10 @@ BlockingPool::Options pool_options(std::size_t processors, std::size_t threads_m
   return options;
 }
 
-SharedThreads::SharedThreads(std::size_t readers_max, BlockingPool::Options options, Log& log) try
-    : ticker(std::chrono::milliseconds(1)), disk(ticker, options), loops(readers_max, ticker, disk, log) {
+SharedThreads::SharedThreads(std::size_t readers_max, BlockingPool::Options options, Log& log, bool one_processor) try
+    : ticker(std::chrono::milliseconds(1)),
+      disk(ticker, options),
+      loops(readers_max, ticker, disk, log, one_processor) {
 } catch (const std::system_error& error) {
   if (error.code() != std::errc::resource_unavailable_try_again) throw;
   throw std::runtime_error("the daemon needs " + std::to_string(2 * readers_max + 2) +
@@ -29,9 +29,8 @@ SharedThreads::SharedThreads(std::size_t readers_max, BlockingPool::Options opti
                            "service, ulimit -u");
 }
 
-Loops::Loops(std::size_t each, Ticker& ticker, BlockingPool& pool, Log& log)
+Loops::Loops(std::size_t each, Ticker& ticker, BlockingPool& pool, Log& log, bool one_processor)
     : ticker_{ticker}, pool_{pool}, each_{each} {
-  const bool one_processor = storage::usable_processors() == 1;
   for (std::size_t i = 0; i < 2 * each; ++i) {
     const std::string name = i < each ? "readers " + std::to_string(i) : "writers " + std::to_string(i - each);
     workers_.push_back(std::make_shared<Worker>(name, log, i));

@@ -35,8 +35,9 @@ using HeldCalls = std::unique_ptr<StuckCalls, GiveBackCalls>;
 class Loops final : private Ticked {
 public:
   /// `each`: so many loops for readers, and as many for writers, which append to logs and reserve room there.
-  /// All outlive the loops. Throws std::system_error when there are no threads or descriptors to be had.
-  Loops(std::size_t each, Ticker& ticker, BlockingPool& pool, Log& log);
+  /// `one_processor`: they all share one, so that writers give way. All outlive the loops. Throws std::system_error
+  /// when there are no threads or descriptors to be had.
+  Loops(std::size_t each, Ticker& ticker, BlockingPool& pool, Log& log, bool one_processor = false);
   /// Stops and joins. What is posted later is dropped.
   ~Loops() override;
 
@@ -117,7 +118,7 @@ private:
 struct SharedThreads {
   /// `readers_max`: so many threads read one store at a time.
   /// Throws std::runtime_error, which says what to raise, when the system does not give them.
-  SharedThreads(std::size_t readers_max, BlockingPool::Options options, Log& log);
+  SharedThreads(std::size_t readers_max, BlockingPool::Options options, Log& log, bool one_processor = false);
 
   Ticker ticker;
   BlockingPool disk;
