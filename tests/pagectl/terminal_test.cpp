@@ -27,7 +27,7 @@ std::vector<json> objects_of(const std::string& lines) {
 TEST_CASE("on a terminal long work shows how far it is, its rate and the time left, and wipes it away") {
   const TempDir dir;
   write_file(dir.file("a.img"), random_bytes(1, 1));
-  const auto result = run_on_terminal({pagectl_program(), "bench", dir.file("a.img"), "--size", "8", "--seconds", "1"});
+  const auto result = run_on_terminal({pagectl_program(), "bench", dir.file("a.img"), "--size", "8", "--seconds", "3"});
   CHECK(result.status == 0);
   CHECK_THAT(result.screen, Contains("[=") && Contains("%") && Contains("/s") && Contains(" left"));
   CHECK_THAT(result.screen, Catch::Matchers::EndsWith("\r\033[K"));
