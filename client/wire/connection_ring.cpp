@@ -58,10 +58,12 @@ short Connection::arm_events() const {
   return events;
 }
 
-// What the daemon says unasked shows at the socket.
+// What the daemon says unasked shows at the socket. While answers are under way somebody comes for them, and to be rung
+// for each would cost the daemon a call.
 void Connection::rest() {
   constexpr int attempts_max = 8;
-  for (int i = 0; i < attempts_max && ring_ && is_watched_ && ended() == nullptr; ++i) {
+  const bool rests = is_watched_ || requests_.in_flight() == 0;
+  for (int i = 0; i < attempts_max && ring_ && rests && ended() == nullptr; ++i) {
     if (ring_->end().begin_sleep(ring::sleeps_for_bytes)) return;
     Arrival arrival;
     arrival.got = receive_once(false);

@@ -76,7 +76,8 @@ TEST_CASE("an event loop that watches a session's socket hears of a lost lease a
   options.access = Access::read;
   RemoteProvider reader{options};
   REQUIRE(reader.break_lease(0));
-  REQUIRE(::poll(&watched, 1, static_cast<int>(patience.count())) == 1);
+  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(patience).count();
+  REQUIRE(::poll(&watched, 1, static_cast<int>(limit)) == 1);
   wait_until([&] { return writer.lost().has_value(); });
   CHECK(::poll(&watched, 1, 0) == 0);
 }
