@@ -137,6 +137,7 @@ TEST_CASE_METHOD(PlacedHarness, "engine: names are looked at once more after any
     flush(*write);
     return files.calls(Call::status_of) - before;
   };
+  std::ofstream{dir() + "/before"} << "of the user";
   const std::uint64_t all = looks_of_flush();
   REQUIRE(all == 3);  // image, log and folder
   // A change of just now proves nothing: clocks of file systems have steps.
