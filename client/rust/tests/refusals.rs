@@ -70,8 +70,8 @@ fn a_daemon_answers_each_refused_request_with_the_status_that_its_vector_says() 
         let mut raw = Raw(UnixStream::connect(server.socket()).unwrap());
         if !vector.before_hello {
             raw.hello();
-            // What is about stores must come without a session, all else within one.
-            if !["list", "create", "remove", "open", "sessions", "kick", "whoami"]
+            // What is about stores, and a ring, must come without a session, all else within one.
+            if !["list", "create", "remove", "open", "sessions", "kick", "whoami", "ring"]
                 .iter()
                 .any(|word| vector.name.starts_with(word))
             {
