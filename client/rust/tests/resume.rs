@@ -66,7 +66,7 @@ fn a_session_that_resumes_does_all_of_it_once_wherever_its_connection_is_cut() {
         let (out, back) = proxy.passed();
         assert!(out > 400 && back > 400, "{} {}", out, back);
         // Frames have lengths that are multiples of 8, so that these fall anywhere.
-        let step = if (publish, cache_bytes) == (Publish::OnWrite, 0) { 5 } else { 23 };
+        let step = if (publish, cache_bytes) == (Publish::OnWrite, 0) { 11 } else { 47 };
         let cuts = (0..out).step_by(step).map(|at| (at, u64::MAX));
         for (to_daemon, to_client) in cuts.chain((0..back).step_by(step).map(|at| (u64::MAX, at))) {
             proxy.plan(Plan::CutOnce { to_daemon, to_client });
