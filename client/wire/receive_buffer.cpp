@@ -53,6 +53,17 @@ ReceiveBuffer::Places ReceiveBuffer::places(std::span<std::byte> direct, const A
   return {{direct, std::span{buffer_.get() + end_, room}, ahead.payload}, direct.size() + room + ahead.payload.size()};
 }
 
+bool ReceiveBuffer::find_places(Received& result, Places& into, std::span<std::byte> direct,
+                                const Ahead& ahead) noexcept {
+  try {
+    into = places(direct, ahead);
+    return true;
+  } catch (const std::bad_alloc&) {
+    result.error = ENOMEM;
+    return false;
+  }
+}
+
 void ReceiveBuffer::note(Received& result, const Places& into, std::size_t received) noexcept {
   result.direct = std::min(received, into.all[0].size());
   result.buffered = std::min(received - result.direct, into.all[1].size());
@@ -65,12 +76,7 @@ ReceiveBuffer::Received ReceiveBuffer::receive(int socket, std::span<std::byte> 
                                                bool may_block) noexcept {
   Received result;
   Places into;
-  try {
-    into = places(direct, ahead);
-  } catch (const std::bad_alloc&) {
-    result.error = ENOMEM;
-    return result;
-  }
+  if (!find_places(result, into, direct, ahead)) return result;
   std::array<iovec, 3> vectors;
   std::transform(into.all.begin(), into.all.end(), vectors.begin(), [](std::span<std::byte> place) {
     return iovec{place.data(), place.size()};
@@ -100,12 +106,7 @@ ReceiveBuffer::Received ReceiveBuffer::receive(TlsChannel& channel, std::span<st
                                                const Ahead& ahead) noexcept {
   Received result;
   Places into;
-  try {
-    into = places(direct, ahead);
-  } catch (const std::bad_alloc&) {
-    result.error = ENOMEM;
-    return result;
-  }
+  if (!find_places(result, into, direct, ahead)) return result;
   std::size_t received = 0;
   auto state = TlsChannel::Result::done;
   for (std::span<std::byte> place : into.all) {
@@ -134,12 +135,7 @@ ReceiveBuffer::Received ReceiveBuffer::receive(RingChannel& channel, std::span<s
                                                const Ahead& ahead) noexcept {
   Received result;
   Places into;
-  try {
-    into = places(direct, ahead);
-  } catch (const std::bad_alloc&) {
-    result.error = ENOMEM;
-    return result;
-  }
+  if (!find_places(result, into, direct, ahead)) return result;
   const bool ended = channel.has_ended();
   std::size_t received = 0;
   for (std::span<std::byte> place : into.all) {

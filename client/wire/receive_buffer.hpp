@@ -60,6 +60,8 @@ private:
     std::size_t bytes = 0;
   };
   Places places(std::span<std::byte> direct, const Ahead& ahead);
+  /// False where there is no memory for them, as `result` says then.
+  bool find_places(Received& result, Places& into, std::span<std::byte> direct, const Ahead& ahead) noexcept;
   void note(Received& result, const Places& into, std::size_t received) noexcept;
 
   base::IoMemory buffer_;

@@ -2,6 +2,7 @@
 
 use crate::credentials::credentials;
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::Options;
 use crate::poll::PollBudget;
 use crate::protocol::{
     encode_head, Answer, Fault, HelloAnswer, Operation, Request, Status, FEATURES_ALL, FEATURE_RESUME, HEADER_BYTES,
@@ -177,6 +178,22 @@ pub(crate) struct ConnectionOptions<'a> {
     pub context: String,
     /// A session that is opened over it may be resumed.
     pub resumes: bool,
+}
+
+impl<'a> ConnectionOptions<'a> {
+    /// For a session that these options describe.
+    pub fn of(options: &'a Options, deadline: Instant, context: String) -> Self {
+        ConnectionOptions {
+            deadline,
+            request_timeout: options.request_timeout,
+            poll_us: options.poll_us,
+            client_name: &options.client_name,
+            token: &options.token,
+            token_file: &options.token_file,
+            context,
+            resumes: !options.resume.is_zero(),
+        }
+    }
 }
 
 impl Connection {

@@ -38,6 +38,7 @@ mod daemon;
 mod dial;
 mod engine;
 mod error;
+mod opening;
 mod options;
 mod page_cache;
 mod pipeline;

@@ -72,20 +72,8 @@ impl Resume {
         let deadline =
             Instant::now() + left.min(options.connect_timeout).min(ATTEMPT_MAX).max(Duration::from_millis(1));
         let stream = dial::connect(&options.endpoint, &options.tls, deadline).map_err(Refused::of)?;
-        let mut connection = Connection::new(
-            stream,
-            &ConnectionOptions {
-                deadline,
-                request_timeout: options.request_timeout,
-                poll_us: options.poll_us,
-                client_name: &options.client_name,
-                token: &options.token,
-                token_file: &options.token_file,
-                context: context.to_owned(),
-                resumes: true,
-            },
-        )
-        .map_err(Refused::of)?;
+        let mut connection = Connection::new(stream, &ConnectionOptions::of(options, deadline, context.to_owned()))
+            .map_err(Refused::of)?;
         if !connection.has_feature(FEATURE_RESUME) {
             let text = "the daemon keeps no sessions any more (resume_linger=0)";
             let error = connection.error(ErrorKind::ConnectionLost, "open", text);

@@ -1,8 +1,7 @@
 //! A session on a store that a daemon serves.
 
 use crate::batch::Batch;
-use crate::connection::{Connection, ConnectionOptions};
-use crate::dial;
+use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::page_cache::PageCache;
@@ -11,14 +10,9 @@ use crate::protocol::{
     Access, Answer, ByteRange, Fault, HolderStat, OpenAnswer, Operation, OrderedFault, Publish, Refreshed, Request,
     Size, Stat, Version, View, FAULT_ORDERS_BYTES_MAX, FEATURE_DATA_RANGES, FEATURE_FAULTS, FEATURE_ZERO, PAGE_SIZE,
 };
-use crate::resume::Resume;
-use crate::transport::{Plain, Transport};
-use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// From one attempt to open a session that is to be resumed to the next.
-const PAUSE_BETWEEN_OPENS: Duration = Duration::from_millis(20);
 
 /// What a session has cost so far, counted since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,15 +76,15 @@ pub struct Session {
     pub(crate) held: Version,
     pub(crate) cache: Option<Box<PageCache>>,
     /// The first change that was refused since the last flush, commit or discard that went well.
-    refused: Option<String>,
+    pub(crate) refused: Option<String>,
 }
 
-fn unexpected(operation: Operation) -> Fault {
+pub(crate) fn unexpected(operation: Operation) -> Fault {
     Fault(format!("{} was answered with something else", operation))
 }
 
 /// What no answer can say of an image: its bytes would have no number.
-fn check_pages(what: &str, pages: u64) -> std::result::Result<(), Fault> {
+pub(crate) fn check_pages(what: &str, pages: u64) -> std::result::Result<(), Fault> {
     const PAGES_MAX: u64 = u64::MAX / PAGE_SIZE;
     if pages <= PAGES_MAX {
         return Ok(());
@@ -109,144 +103,6 @@ pub(crate) fn check_previous_pages(previous: u64, had: Option<u64>) -> std::resu
 }
 
 impl Session {
-    /// Opens what `uri` names: see [`Options::from_uri`].
-    pub fn open(uri: &str) -> Result<Session> {
-        Session::connect(Options::from_uri(uri)?)
-    }
-
-    /// Connects, says hello and opens the session. Fails with `busy` (someone else writes; the text names them),
-    /// `not_found`, `timed_out`, `connection_lost` (nobody listens), `protocol_error`, `unsupported`, `limit_exceeded`
-    /// or `invalid_argument`.
-    pub fn connect(options: Options) -> Result<Session> {
-        let options = options.checked()?;
-        let began = Instant::now();
-        let dial = |deadline| dial::connect(&options.endpoint, &options.tls, deadline);
-        if options.resume.is_zero() {
-            let stream = dial(began + options.connect_timeout)?;
-            return Session::begin(stream, options, began);
-        }
-        // A connection that is lost before the session is there is made again: nothing was done over it.
-        let last = began + options.resume.max(options.connect_timeout);
-        let mut is_first = true;
-        loop {
-            let stream = dial(if is_first { began + options.connect_timeout } else { last })?;
-            let error = match Session::begin(stream, options.clone(), Instant::now()) {
-                Ok(session) => return Ok(session),
-                Err(error) => error,
-            };
-            let again = match error.kind() {
-                ErrorKind::ConnectionLost => true,
-                // The daemon may not know yet that the connection before is lost, which has the lease then.
-                ErrorKind::Busy => !is_first,
-                _ => false,
-            };
-            if !again || Instant::now() + PAUSE_BETWEEN_OPENS >= last {
-                return Err(error);
-            }
-            is_first = false;
-            std::thread::sleep(PAUSE_BETWEEN_OPENS);
-        }
-    }
-
-    /// As [`connect`](Session::connect), over a stream that is connected already: a tunnel, TLS, a socket of another
-    /// kind. What the options say about the daemon's address is for messages only. Such a stream is read and written
-    /// as it is: its own timeouts are what ends a wait (see [`connect_over`](Session::connect_over)).
-    pub fn over<T: Read + Write + Send + 'static>(stream: T, options: Options) -> Result<Session> {
-        Session::connect_over(Box::new(Plain(stream)), options)
-    }
-
-    /// As [`over`](Session::over), for a stream that can be told how long to wait.
-    pub fn connect_over(stream: Box<dyn Transport>, options: Options) -> Result<Session> {
-        let options = options.checked()?;
-        if !options.resume.is_zero() {
-            let text = "resume needs an address to connect to again: use Session::connect, or leave it out";
-            let uri = options.endpoint.uri(&options.store);
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("{}: open: {}", uri, text)));
-        }
-        Session::begin(stream, options, Instant::now())
-    }
-
-    pub(crate) fn begin(stream: Box<dyn Transport>, options: Options, began: Instant) -> Result<Session> {
-        let deadline = began + options.connect_timeout;
-        let connection = Connection::new(
-            stream,
-            &ConnectionOptions {
-                deadline,
-                request_timeout: options.request_timeout,
-                poll_us: options.poll_us,
-                client_name: &options.client_name,
-                token: &options.token,
-                token_file: &options.token_file,
-                context: options.endpoint.uri(""),
-                resumes: !options.resume.is_zero(),
-            },
-        )?;
-        let cache = options.has_cache().then(|| Box::new(PageCache::new(options.cache_bytes)));
-        let mut session = Session {
-            connection,
-            options,
-            opened: OpenAnswer::default(),
-            pages: 0,
-            pages_known: false,
-            unsent_pages: 0,
-            held: Version::default(),
-            cache,
-            refused: None,
-        };
-        session.connection.name_store(session.options.endpoint.uri(&session.options.store));
-        session.send_open(deadline)?;
-        Ok(session)
-    }
-
-    fn send_open(&mut self, deadline: Instant) -> Result<()> {
-        let options = &self.options;
-        let wait_ms = if options.access == Access::Write { options.wait_ms } else { 0 };
-        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(u64::from(wait_ms));
-        let timeout = self.connection.set_request_timeout(left.max(Duration::from_millis(1)));
-        let opened = self.connection.call(
-            &Request::Open {
-                access: options.access,
-                view: options.view,
-                publish: options.publish,
-                wait_ms,
-                resume_token: [0; 16],
-                last_request_id: 0,
-                store: &options.store,
-                session_name: &options.name,
-            },
-            |answer| match answer {
-                Answer::Open(opened) => check_pages("open answer", opened.pages).map(|()| opened),
-                _ => Err(unexpected(Operation::OPEN)),
-            },
-        )?;
-        if !options.resume.is_zero() {
-            match &opened.resume {
-                Some(ticket) => self.connection.begin_resumable(Resume::new(options, ticket.token)),
-                None => {
-                    let text = format!(
-                        "the daemon keeps no session whose connection is lost: it is an older one, or has \
-                         resume_linger=0; leave out resume={}",
-                        options.resume.as_secs()
-                    );
-                    return Err(self.error(ErrorKind::Unsupported, Operation::OPEN, &text));
-                }
-            }
-            // The daemon keeps nothing for a client that may not have the token.
-            ping(&mut self.connection)?;
-        }
-        if !self.options.faults.is_empty() {
-            let orders = std::mem::take(&mut self.options.faults);
-            self.order_faults(&orders)?;
-            self.options.faults = orders;
-        }
-        self.connection.set_request_timeout(timeout);
-        self.pages = opened.pages;
-        self.held = opened.version;
-        self.pages_known = !self.is_live();
-        self.opened = opened;
-        Ok(())
-    }
-
     pub(crate) fn is_live(&self) -> bool {
         self.options.access == Access::Read && self.options.view == View::Live
     }
