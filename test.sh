@@ -18,7 +18,7 @@ jobs=${JOBS:-$(nproc)}
 logs=build/logs
 passed=0 failed=0 skipped=0 summary=()
 wrap=()  # what build tools and tests are started through
-configure=() built=0 whole=0
+built=0 whole=0
 # A clone at another path finds what was compiled before.
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 
@@ -47,12 +47,29 @@ check() {
   fi
 }
 
-# build PRESET [TARGET...]: a tree that does not build is a failed test. `configure` has what CMake is told besides.
+# make_tree PRESET [TARGET...]: one at a time of each tree.
+make_tree() {
+  local preset=$1 log=$logs/$1-build.log
+  local configure=()
+  shift
+  case $preset in
+    # What is compiled once compiles in half the time with the sources of a folder together; `release` compiles each alone.
+    dev) [ "$whole" = 0 ] || [ -e build/dev/CMakeCache.txt ] || configure=(-D CMAKE_UNITY_BUILD=ON) ;;
+    # The static library that other compilers can use, too, is compiled twice; the packages have it.
+    release) [ "$whole" = 0 ] || configure=(-D PAGESERVER_FAT_OBJECTS=OFF) ;;
+    fuzz) command -v clang++-14 >/dev/null || configure=(-D CMAKE_CXX_COMPILER=clang++-19) ;;
+  esac
+  (
+    flock 9
+    cmake --preset "$preset" "${configure[@]}" >"$log" 2>&1 &&
+      "${wrap[@]}" cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"} >>"$log" 2>&1
+  ) 9>"$logs/$preset.lock"
+}
+
+# build PRESET [TARGET...]: a tree that does not build is a failed test.
 build() {
   local preset=$1 log=$logs/$1-build.log began=$SECONDS status
-  shift
-  cmake --preset "$preset" "${configure[@]}" >"$log" 2>&1 &&
-    "${wrap[@]}" cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"} >>"$log" 2>&1
+  make_tree "$@"
   status=$?
   built=$((built + SECONDS - began))
   [ "$status" != 0 ] || return 0
@@ -96,21 +113,16 @@ stage_dev() {
     build dev && run_tests dev
     return
   fi
-  # What is compiled once compiles in half the time with the sources of a folder together; `release` compiles each alone.
-  [ -e build/dev/CMakeCache.txt ] || configure=(-D CMAKE_UNITY_BUILD=ON)
   # Everything else runs in `asan`, and what replays for minutes with the programs of `release`.
-  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly pageserver_soak &&
-    run_tests dev -L '^plainly$' -LE '^replay$'
-  configure=()
+  build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly pageserver_soak || return
+  build_ahead &
+  run_tests dev -L '^plainly$' -LE '^replay$'
 }
 stage_quick() { build dev tests_quick && run_tests dev -L '^quick$'; }
 # What it finds is named, with its seed and its files, in the log.
 stage_soak() { build dev pageserver_soak && check soak build/dev/bin/pageserver_soak; }
 stage_release() {
-  # The static library that other compilers can use, too, is compiled twice; the packages have it.
-  [ "$whole" = 0 ] || configure=(-D PAGESERVER_FAT_OBJECTS=OFF)
   build release && check release scripts/check_release.sh build/release && check run scripts/check_run.sh
-  configure=()
   [ "$whole" = 0 ] || report_as=replay PAGESERVER_PROGRAMS=$PWD/build/release/bin run_tests dev -L '^replay$'
 }
 stage_tidy() { needs clang-tidy-14 && check tidy scripts/check_tidy.py; }
@@ -120,17 +132,18 @@ stage_asan() {
     PAGESERVER_SIM_SEEDS=50 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:check_initialization_order=1 UBSAN_OPTIONS=print_stacktrace=1 \
       run_tests asan -L '^sanitize$'
 }
+# ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
+wrap_for_tsan() {
+  if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -gt 28 ]; then wrap=(setarch -R); fi
+}
 stage_tsan() {
-  # ThreadSanitizer of gcc 12 can't map its shadow where the kernel randomises addresses by more than 28 bits.
-  [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0)" -le 28 ] || wrap=(setarch -R)
+  wrap_for_tsan
   build tsan && TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0 \
     run_tests tsan -L '^threads$'
   wrap=()
 }
 stage_fuzz() {
-  command -v clang++-14 >/dev/null || configure=(-D CMAKE_CXX_COMPILER=clang++-19)
   build fuzz && check fuzz scripts/run_fuzzers.sh build/fuzz 10
-  configure=()
 }
 stage_coverage() {
   # Compiled here: the counts go where the compiler ran.
@@ -139,6 +152,25 @@ stage_coverage() {
   find build/coverage -name '*.gcda' -delete
   PAGESERVER_SIM_SEEDS=100 run_tests coverage -L '^sanitize$'
   check coverage scripts/coverage_report.sh build/coverage
+}
+
+# Tests wait for half of their time: what they leave of the processors builds the trees of the stages that come later.
+# Whether it succeeded is said there.
+build_ahead() {
+  local preset
+  renice -n 19 "$BASHPID" >/dev/null
+  for preset in release asan tsan fuzz; do
+    kill -0 $$ 2>/dev/null || return  # somebody has ended the run
+    case $preset in
+      asan) make_tree asan tests_sanitize ;;
+      tsan)
+        wrap_for_tsan
+        make_tree tsan
+        wrap=()
+        ;;
+      *) make_tree "$preset" ;;
+    esac
+  done
 }
 
 # The container test says by itself what it counted.
