@@ -32,7 +32,7 @@ void Server::budget_open_files() {
   const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
   // Stores that nobody uses may have an eighth.
   const std::uint64_t lingering =
-      config_.directory ? std::min<std::uint64_t>(Catalog::lingering_default, limit / 8 / files_of_store) : 0;
+      config_.directory ? std::min<std::uint64_t>(OpenStores::lingering_default, limit / 8 / files_of_store) : 0;
   catalog_.keep_lingering(static_cast<std::size_t>(lingering));
   // What the stores have already counts twice, which is little.
   const std::uint64_t others =
