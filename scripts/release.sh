@@ -13,7 +13,9 @@ say() { printf 'release: %s\n' "$*" >&2; }
 scripts/build_packages.sh "$out"
 version=$(sed -nE 's/^project\(pageserver VERSION ([0-9.]+).*/\1/p' CMakeLists.txt)
 SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp)
-export SOURCE_DATE_EPOCH CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+export SOURCE_DATE_EPOCH
+# As for the packages: with them a cache hands out what was compiled at another path.
+unset CCACHE_BASEDIR CCACHE_NOHASHDIR
 
 say "the archive"
 cmake --preset release >/dev/null

@@ -72,7 +72,7 @@ bool Connection::gives_up_handshake() {
 }
 
 std::shared_ptr<tls::PeerChain> Connection::peer_chain() const {
-  const Lock lock{chain_mutex_};
+  const Lock lock{events_mutex_};
   return peer_chain_;
 }
 
@@ -81,7 +81,7 @@ void Connection::note_certificate() {
   const std::shared_ptr<tls::PeerChain> chain = stream_.tls()->peer_chain();
   if (chain == nullptr) return;
   {
-    const Lock lock{chain_mutex_};
+    const Lock lock{events_mutex_};
     peer_chain_ = chain;
   }
   const auto in_force = server_.tls->get();
@@ -325,7 +325,7 @@ void Connection::kick(const std::string& reason, std::function<void()> released,
   one.push_back(std::move(released));
   auto why = std::make_unique<const proto::Fault>(proto::Fault{status, reason});
   {
-    const Lock lock{kick_mutex_};
+    const Lock lock{events_mutex_};
     if (kicked_for_ == nullptr) kicked_for_ = std::move(why);
     released_.splice(released_.end(), one);
   }
@@ -344,7 +344,7 @@ void Connection::kick(const std::string& reason, std::function<void()> released,
 void Connection::leave_kicked() {
   proto::Fault why;
   {
-    const Lock lock{kick_mutex_};
+    const Lock lock{events_mutex_};
     why = *kicked_for_;
   }
   if (!std::exchange(kick_taken_, true)) {
@@ -354,13 +354,13 @@ void Connection::leave_kicked() {
     end_session();
     kick_.reset();
     pending_open_.reset();
-    close_request_.reset();
+    close_request_id_.reset();
     // On whatever worker: the hold is all that is left of the store.
     hold_.use.reset();
     move_to_.reset();
     stream_.input().release();
     recheck_input_ = false;
-    hold_.lease_notice.clear();  // goodbye says it
+    hold_.lease_notice_due = false;  // goodbye says it
     clear_deadline();
     if (!leaving_ && !stream_.is_broken()) say_goodbye(why.status, why.message);
   }
@@ -387,7 +387,7 @@ void Connection::leave_dropped() {
 void Connection::tell_released() noexcept {
   std::list<std::function<void()>> released;
   {
-    const Lock lock{kick_mutex_};
+    const Lock lock{events_mutex_};
     released.swap(released_);
   }
   for (const auto& tell : released) tell();

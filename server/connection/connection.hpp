@@ -487,11 +487,10 @@ private:
   std::atomic<bool> policy_changed_{false};
   std::atomic<bool> certificate_failed_{false};
   std::atomic<bool> dropped_{false};
-  mutable Mutex chain_mutex_;
-  std::shared_ptr<tls::PeerChain> peer_chain_ PAGESERVER_GUARDED_BY(chain_mutex_);  // set once
-  Mutex kick_mutex_;
-  std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(kick_mutex_);  // set once
-  std::list<std::function<void()>> released_ PAGESERVER_GUARDED_BY(kick_mutex_);       // who waits for that
+  mutable Mutex events_mutex_;
+  std::shared_ptr<tls::PeerChain> peer_chain_ PAGESERVER_GUARDED_BY(events_mutex_);      // set once
+  std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(events_mutex_);  // set once
+  std::list<std::function<void()>> released_ PAGESERVER_GUARDED_BY(events_mutex_);       // who waits for that
   Turn turn_;                    // whose it is may touch all that follows
   unsigned signs_to_go_on_ = 0;  // of a turn that goes on
   bool moves_ = false;           // it goes on where the connection goes
@@ -544,7 +543,7 @@ private:
   std::unique_ptr<PendingOpen> pending_open_;  // only while it opens: an idle session is small
   std::uint64_t place_in_line_ = 0;
   base::PollBudget poll_budget_;
-  std::optional<proto::FrameHeader> close_request_;
+  std::optional<std::uint64_t> close_request_id_;
   std::unique_ptr<ResumeRequest> resume_request_;  // that this connection asked for
   std::unique_ptr<ResumeRequest> resumed_by_;      // its socket is here, and its answer is due
   SessionHold hold_;

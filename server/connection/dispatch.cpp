@@ -174,11 +174,14 @@ Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload,
   });
 }
 
+std::string breaker(const SessionScope& scope) {
+  return "broken by \"" + std::string(scope.name) + "\" at " + std::string(scope.address);
+}
+
 Next serve_break_lease(SessionScope& scope, const FrameHeader& header, Payload payload, Answers& answers) {
   return serve<proto::BreakLeaseRequest>(header, payload, answers, [&](const proto::BreakLeaseRequest& request) {
     answers.reserve(holder_answer_bytes_max);
-    const std::optional<HolderStat> broken =
-        scope.session.break_lease(request.epoch, std::string(scope.breaker), scope.now_ms);
+    const std::optional<HolderStat> broken = scope.session.break_lease(request.epoch, breaker(scope), scope.now_ms);
     proto::BreakLeaseAnswer answer;
     if (broken) answer.broken = proto::to_wire(*broken);
     answers.add(header.request_id, answer);

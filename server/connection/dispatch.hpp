@@ -37,7 +37,8 @@ struct SessionScope {
   std::uint32_t request_bytes_max = 0;  ///< the smaller of what the server and this client take
   std::uint64_t features = 0;           ///< what hello agreed on
   std::int64_t now_ms = 0;              ///< by the monotonic clock
-  std::string_view breaker;             ///< how a broken lease's owner is told who did it
+  std::string_view name;                ///< the session's own: a broken lease's owner is told who did it
+  std::string_view address;             ///< and from where
   Counters& counters;
   /// The first one since the last flush, commit or discard that succeeded: what keeps a commit from publishing.
   std::optional<FailedChange>& failed_change;

@@ -316,7 +316,7 @@ void Connection::take_close(const FrameHeader& header, Payload payload) {
   if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
   reason_ = "closed by the client";
   record_->state.set(proto::SessionState::leaving);
-  close_request_ = header;
+  close_request_id_ = header.request_id;
   if (on_front()) return back_on_front();
   end_session();
   move_to_ = server_.front;
@@ -324,10 +324,10 @@ void Connection::take_close(const FrameHeader& header, Payload payload) {
 
 void Connection::back_on_front() {
   hold_.use.reset();
-  if (!close_request_) return;
-  answers().add(close_request_->request_id, proto::CloseAnswer{});
+  if (!close_request_id_) return;
+  answers().add(*close_request_id_, proto::CloseAnswer{});
   waited();
-  close_request_.reset();
+  close_request_id_.reset();
   leaving_ = true;
 }
 

@@ -108,7 +108,7 @@ void Connection::hand_over(const std::shared_ptr<Connection>& old) {
 
 bool Connection::can_be_resumed() const noexcept {
   return hold_.session != nullptr && hold_.resume != nullptr && hold_.resume->is_confirmed() && !kicked_ &&
-         !close_request_ && !aborted_ && !lost_ && !server_.stopping && (!leaving_ || is_cut_);
+         !close_request_id_ && !aborted_ && !lost_ && !server_.stopping && (!leaving_ || is_cut_);
 }
 
 void Connection::fence_for(ResumeReply& reply, std::uint64_t mark) {
@@ -240,14 +240,13 @@ void Connection::adopt(HandedOver& over) {
   is_tcp_ = over.is_tcp;
   host_watch_ = HostWatch(is_tcp_ ? server_.config.limits.keepalive : std::chrono::milliseconds{});
   {
-    const Lock lock{chain_mutex_};
+    const Lock lock{events_mutex_};
     peer_chain_ = over.peer_chain;
   }
   // What is believed may have changed while neither of the two connections had the other's token or certificate.
   gate_.shown_again(over.gate);
   policy_changed_ = true;
   if (stream_.tls() != nullptr) note_certificate();
-  hold_.breaker = "broken by \"" + hold_.name + "\" at " + address_;
   hold_.resume->acknowledge(over.request.mark);
   resumed_by_ = std::make_unique<ResumeRequest>(over.request);
   note_detached(false);
@@ -286,7 +285,7 @@ void Connection::answer_resumed() {
   answer.size_bytes_max = hold_.use->host().settings().size_bytes_max;
   answer.resume = ticket();
   answers().add(request->header.request_id, answer);
-  if (record_->lease_lost && hold_.lease_notice.empty()) hold_.lease_notice = hold_.lost_lease;
+  hold_.lease_notice_due = hold_.lost_lease != nullptr;
   hold_.resume->begin_repeating();
 }
 

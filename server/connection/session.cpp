@@ -174,11 +174,12 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   record_->lease_lost = false;
   record_->opened(*hold_.session, base::monotonic_ms());
   hold_.failed_change.reset();
+  hold_.lost_lease.reset();
+  hold_.lease_notice_due = false;
   if (server_.faults != nullptr) hold_.faults = std::make_unique<SessionFaults>();
   const storage::SessionRequest& request = pending_open_->request;
   hold_.name = request.name;
   hold_.keeps_private = request.access == Access::fork || request.publish == Publish::on_flush;
-  hold_.breaker = "broken by \"" + hold_.name + "\" at " + address_;
   watch_lease();
   proto::OpenAnswer answer;
   answer.session_id = hold_.id;
@@ -216,8 +217,8 @@ void Connection::watch_lease() {
     try {
       self->post([text = std::string(reason.what())](Connection& connection) {
         if (connection.hold_.session == nullptr) return;
-        connection.hold_.lease_notice = text;
-        if (connection.hold_.resume != nullptr) connection.hold_.lost_lease = text;
+        connection.hold_.lost_lease = std::make_unique<const std::string>(text);
+        connection.hold_.lease_notice_due = true;
         connection.wake();
       });
     } catch (const std::bad_alloc&) {
@@ -254,8 +255,9 @@ Connection::Step Connection::carry_out(const FrameHeader& header, Payload payloa
     return Step::taken;
   }
   SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
-                     greeting_.features, base::monotonic_ms(now_), hold_.breaker,
-                     record_->counters,  hold_.failed_change,      gate_.administers()};
+                     greeting_.features, base::monotonic_ms(now_), hold_.name,
+                     address_,           record_->counters,        hold_.failed_change,
+                     gate_.administers()};
   std::optional<Load> load_now;
   if (header.operation == Operation::stat && (greeting_.features & proto::feature_load) != 0) {
     load_now = load(&hold_.use->host());

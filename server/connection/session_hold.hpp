@@ -21,12 +21,11 @@ struct SessionHold {
   std::uint64_t id = 0;
   std::string name;
   bool keeps_private = false;  ///< what it writes: see StoreSession::private_bytes()
-  std::string breaker;         ///< what others are told when this session breaks their lease
-  std::string lease_notice;    ///< to be sent, unless empty: the lease was lost
   std::optional<FailedChange> failed_change;
-  std::unique_ptr<SessionFaults> faults;  ///< null but in a daemon with --allow-faults
-  std::unique_ptr<Resumption> resume;     ///< null unless it outlives its connection
-  std::string lost_lease;                 ///< the text of the notice, where it is to be told again
+  std::unique_ptr<SessionFaults> faults;          ///< null but in a daemon with --allow-faults
+  std::unique_ptr<Resumption> resume;             ///< null unless it outlives its connection
+  std::unique_ptr<const std::string> lost_lease;  ///< why, once it has lost its lease
+  bool lease_notice_due = false;                  ///< that it has is to be told
   std::chrono::steady_clock::time_point start;
 };
 

@@ -83,9 +83,9 @@ void Connection::advance() {
     if (hold_.session) hold_.session->note_request(base::monotonic_ms());  // it was not idle while it waited
     recheck_input_ = true;
   }
-  if (!hold_.lease_notice.empty() && pending_.what() != Pending::What::drip) {
-    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, hold_.lease_notice);
-    hold_.lease_notice.clear();
+  if (hold_.lease_notice_due && pending_.what() != Pending::What::drip) {
+    answers().notice(proto::Operation::lease_lost, proto::Status::lease_lost, *hold_.lost_lease);
+    hold_.lease_notice_due = false;
   }
   if (!recheck_input_ || !stream_.output().empty()) return;
   recheck_input_ = false;

@@ -21,9 +21,17 @@ std::string Engine::look_at_log(bool at_places_too) {
       if (is_needed(*segment)) needed.push_back(segment);
   }
   for (const LogSegmentRef& segment : needed) {
-    const std::optional<FileStatus> held = look_for_cut(*segment);
+    const std::optional<std::uint64_t> held_bytes = look_for_cut(*segment);
     const std::string name = segment_name(image_.name(), segment->number);
-    if (!held || (!segment->cut && !(at_places_too && is_elsewhere(image_.folder(), name, *held)))) continue;
+    if (!held_bytes) continue;
+    if (!segment->cut) {
+      const auto is_gone = [&] {
+        FileStatus held;
+        return retried([&] { return segment->file.file_system().status(segment->file.descriptor(), held); }).ok() &&
+               is_elsewhere(image_.folder(), name, held);
+      };
+      if (!at_places_too || !is_gone()) continue;
+    }
     // A checkpoint may have ended meanwhile and removed the file.
     const Lock lock{mutex_};
     if (published().segments.empty() || !is_needed(*segment)) continue;
@@ -32,7 +40,7 @@ std::string Engine::look_at_log(bool at_places_too) {
       return file +
              "was removed or replaced, so that a crash would lose what it holds; put it back if it was renamed, or "
              "stop the store in order: that brings everything into the image";
-    return file + "has " + std::to_string(held->size_bytes) + " bytes and should have " +
+    return file + "has " + std::to_string(*held_bytes) + " bytes and should have " +
            std::to_string(segment->file_bytes) +
            ": somebody emptied or cut it, and what it held and the image lacks is lost; reads of that fail. The log is "
            "kept as it is, and `pagectl recover --drop-log` goes on without it";

@@ -94,6 +94,8 @@ public:
   /// fsync(2); on a directory's descriptor: its entries are durable.
   virtual IoResult sync(int file) = 0;
 
+  /// lseek(2) with SEEK_END: how many bytes the file has. The cheapest question about it.
+  virtual IoResult size(int file) = 0;
   virtual IoResult status(int file, FileStatus& status) = 0;
   /// statx(2) of a path, not following a symbolic link in the last component.
   virtual IoResult status_of(const std::string& path, FileStatus& status) = 0;

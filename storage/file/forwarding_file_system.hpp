@@ -49,6 +49,7 @@ public:
   }
   IoResult sync(int file) override { return below_.sync(file); }
 
+  IoResult size(int file) override { return below_.size(file); }
   IoResult status(int file, FileStatus& status) override { return below_.status(file, status); }
   IoResult status_of(const std::string& path, FileStatus& status) override { return below_.status_of(path, status); }
   IoResult status_beneath(int directory, const std::string& name, FileStatus& status) override {

@@ -79,12 +79,13 @@ void LogSegment::read(std::uint64_t position, std::span<std::byte> into) const {
   if (cut) throw cut_error(*this, "read");  // what was cut reads as zeros once something was appended behind it
 }
 
-std::optional<FileStatus> look_for_cut(LogSegment& segment) noexcept {
+std::optional<std::uint64_t> look_for_cut(LogSegment& segment) noexcept {
   for (;;) {
     const std::uint64_t needed = segment.file_bytes;
-    FileStatus held;
-    if (!retried([&] { return segment.file.file_system().status(segment.file.descriptor(), held); }).ok()) return {};
-    if (held.size_bytes >= needed) return held;
+    const IoResult size = retried([&] { return segment.file.file_system().size(segment.file.descriptor()); });
+    if (!size.ok()) return {};
+    const auto held = static_cast<std::uint64_t>(size.value);
+    if (held >= needed) return held;
     // Its writer may have made it smaller meanwhile, and says so before it does.
     if (segment.file_bytes == needed) segment.cut = true;
     if (segment.cut) return held;

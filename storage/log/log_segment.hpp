@@ -66,8 +66,9 @@ private:
 };
 
 /// Looks whether somebody else cut the segment's file, as tools do that empty text logs, and notes it in `cut`. Returns
-/// the file's status; nothing where it can't be had, and so nothing was learned. Reads nothing of the file.
-std::optional<FileStatus> look_for_cut(LogSegment& segment) noexcept;
+/// the bytes that the file has; nothing where that can't be asked, and so nothing was learned. Reads nothing of the
+/// file.
+std::optional<std::uint64_t> look_for_cut(LogSegment& segment) noexcept;
 /// What to say of a segment whose file was cut; `action` is what failed for it.
 MemoryError cut_error(const LogSegment& segment, std::string_view action);
 

@@ -408,6 +408,12 @@ void SimulatedFileSystem::describe(const SimulatedInode& inode, FileStatus& stat
   }
 }
 
+IoResult SimulatedFileSystem::size(int file) {
+  FileStatus found;
+  const IoResult known = status(file, found);
+  return known.ok() ? done(found.size_bytes) : known;
+}
+
 IoResult SimulatedFileSystem::status(int file, FileStatus& status) {
   const OpenFile* opened = file_of(file);
   if (const int error = begin(Call::status, opened ? opened->path : "")) return failed(error);

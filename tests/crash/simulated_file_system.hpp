@@ -128,6 +128,7 @@ public:
   void drop_from_memory(int, std::uint64_t, std::uint64_t) noexcept override {}
   storage::IoResult sync_data(int file) override;
   storage::IoResult sync(int file) override;
+  storage::IoResult size(int file) override;
   storage::IoResult status(int file, storage::FileStatus& status) override;
   storage::IoResult status_of(const std::string& path, storage::FileStatus& status) override;
   storage::IoResult real_path(const std::string& path, std::string& resolved) override;

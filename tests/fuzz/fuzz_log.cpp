@@ -98,6 +98,10 @@ public:
   void drop_from_memory(int, std::uint64_t, std::uint64_t) noexcept override {}
   IoResult sync_data(int) override { return {}; }
   IoResult sync(int) override { return {}; }
+  IoResult size(int file) override {
+    const auto& log = open_.at(file).log;
+    return {static_cast<std::int64_t>(log ? log->size() : image_bytes), 0};
+  }
   IoResult status(int file, FileStatus& status) override {
     const auto& log = open_.at(file).log;
     describe(log ? log->size() : image_bytes, log ? inode + 1 : inode, status);

@@ -47,6 +47,7 @@ public:
   }
   storage::IoResult sync_data(int) override { return count("sync_data"); }
   storage::IoResult sync(int) override { return count("sync"); }
+  storage::IoResult size(int) override { return count("size"); }
   storage::IoResult status(int, storage::FileStatus&) override { return count("status"); }
   storage::IoResult status_of(const std::string&, storage::FileStatus&) override { return count("status_of"); }
   storage::IoResult real_path(const std::string&, std::string&) override { return count("real_path"); }
@@ -98,6 +99,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
                                                files.seek_hole(7, 0),
                                                files.sync_data(7),
                                                files.sync(7),
+                                               files.size(7),
                                                files.status(7, status),
                                                files.status_of(path, status),
                                                files.real_path(path, resolved),

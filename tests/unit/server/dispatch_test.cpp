@@ -32,7 +32,8 @@ struct Fixture {
   proto::Status ask_frame(std::span<const std::byte> frame) {
     const proto::Scan scan = proto::scan_frame(frame, 64u << 20);
     REQUIRE(scan.kind == proto::Scan::Kind::frame);
-    SessionScope scope{session, "demo", request_bytes_max, features, 1234, "broken by a test", counters, failed_change};
+    SessionScope scope{session,  "demo",    request_bytes_max, features,     1234,
+                       "a test", "nowhere", counters,          failed_change};
     next = handle_request(scope, scan.header, scan.payload, answers, [this] { ++room_made; });
     bytes.assign(answers.out().bytes().begin(), answers.out().bytes().end());
     answers.out().clear();
@@ -263,7 +264,7 @@ TEST_CASE("break_lease names who lost it, and says whom to blame") {
   CHECK(f.next == Next::lease_broken);
   CHECK(f.as<proto::BreakLeaseAnswer>().broken->name == "w");
   CHECK(f.session.broken_epoch == 9);
-  CHECK(f.session.broken_reason == "broken by a test");
+  CHECK(f.session.broken_reason == "broken by \"a test\" at nowhere");
   CHECK(f.session.broken_at == 1234);
 }
 

@@ -121,6 +121,9 @@ public:
   storage::IoResult sync(int file) override {
     return faulty(Call::sync, [&] { return below().sync(file); });
   }
+  storage::IoResult size(int file) override {
+    return faulty(Call::status, [&] { return below().size(file); });
+  }
   storage::IoResult status(int file, storage::FileStatus& status) override {
     return faulty(Call::status, [&] { return below().status(file, status); });
   }
