@@ -2,6 +2,7 @@
 #include "proto/fault_order.hpp"
 
 #include "proto/codec.hpp"
+#include "server/access/rights.hpp"
 #include "tests/support/catch.hpp"
 
 namespace pageserver::proto {
@@ -149,6 +150,10 @@ TEST_CASE("each operation of a session but faults can be struck, and no other") 
     std::vector<FaultOrder> orders;
     const bool parses = !parse_fault_orders(to_string(operation) + ":hang", orders);
     CHECK(parses == can_be_struck(operation));
+    // What needs the right of its session is an operation of a session: the list can't lack a new one.
+    const bool of_session = server::need_of(operation) == server::Need::access && operation != Operation::open;
+    INFO(to_string(operation));
+    if (of_session && operation != Operation::faults) CHECK(can_be_struck(operation));
   }
   CHECK(can_be_struck(Operation::read));
   CHECK_FALSE(can_be_struck(Operation::faults));
