@@ -174,9 +174,11 @@ def check_events():
 
 
 def check_names(path):
-    """`folder/file.cpp` and `folder/` in backticks, and function() anywhere. A lone `folder/` may be anywhere, too."""
+    """`folder/file.cpp` and `folder/` in backticks, and function() anywhere. A lone `folder/` may be anywhere, too.
+    A function of a test's own is none that these pages are about, but for those that tests share, and of the simulation."""
     where = f"{path.relative_to(ROOT)}:"
-    code = "\n".join(source.read_text() for source in sources("*.hpp", "*.cpp", "*.rs", "*.py"))
+    code = "\n".join(source.read_text() for source in sources("*.hpp", "*.cpp", "*.rs", "*.py")
+                     if not re.search(r"\btests/(?!support/|crash/)", str(source.relative_to(ROOT))))
     folders = "/\n".join(f"/{source.parent.relative_to(ROOT)}" for source in sources("*.hpp", "*.cpp")) + "/"
     functions = set(re.findall(r"\b(\w+)\(", code))
     faults = []
