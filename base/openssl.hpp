@@ -31,6 +31,7 @@ namespace pageserver::base {
   FUNCTION(SSL_CTX_set_verify)               \
   FUNCTION(SSL_CTX_use_PrivateKey)           \
   FUNCTION(SSL_CTX_use_certificate)          \
+  FUNCTION(SSL_clear_options)                \
   FUNCTION(SSL_ctrl)                         \
   FUNCTION(SSL_do_handshake)                 \
   FUNCTION(SSL_free)                         \
@@ -50,6 +51,7 @@ namespace pageserver::base {
   FUNCTION(SSL_set_connect_state)            \
   FUNCTION(SSL_set_default_read_buffer_len)  \
   FUNCTION(SSL_set_hostflags)                \
+  FUNCTION(SSL_set_options)                  \
   FUNCTION(SSL_shutdown)                     \
   FUNCTION(SSL_write_ex)                     \
   FUNCTION(TLS_client_method)                \

@@ -185,11 +185,15 @@ Stream::Stream(const std::shared_ptr<const Context>& context, int socket, std::s
   }
   openssl().BIO_set_data(bio, wire_.get());
   openssl().SSL_set_bio(connection_, bio, bio);
-  if (context_->is_server())
+  if (context_->is_server()) {
+    openssl().SSL_set_options(connection_, SSL_OP_CLEANSE_PLAINTEXT);
     openssl().SSL_set_accept_state(connection_);
-  else
+  } else {
     openssl().SSL_set_connect_state(connection_);
+  }
 }
+
+void Stream::read_no_secrets() noexcept { openssl().SSL_clear_options(connection_, SSL_OP_CLEANSE_PLAINTEXT); }
 
 Stream::~Stream() { openssl().SSL_free(connection_); }
 

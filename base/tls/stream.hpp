@@ -43,6 +43,9 @@ public:
   Result read(std::span<std::byte> into, std::size_t& count) noexcept;
   /// `count`: bytes taken. After wants_write the same bytes, or more that begin with them, have to be given again.
   Result write(std::span<const std::byte> from, std::size_t& count) noexcept;
+  /// From now on OpenSSL does not wipe what it has read; a server's stream begins with doing so, since tokens come
+  /// first.
+  void read_no_secrets() noexcept;
   /// There may be bytes in here that a read would give although the socket is quiet.
   bool has_unread() const noexcept;
   /// The last read could not go on before the socket takes something.

@@ -1,4 +1,6 @@
 // Requests of a connection that has no session: hello, and what is about the server and its stores.
+#include <string.h>
+
 #include "base/clock.hpp"
 #include "base/ring/layout.hpp"
 #include "base/ring/memory.hpp"
@@ -57,6 +59,19 @@ proto::Decoded fault_in_session_request(Operation operation, Payload payload) {
   }
 }
 
+/// Input that may have a token in it. Nobody finds that in a core dump once it was looked at.
+class WipedInput {
+public:
+  explicit WipedInput(Payload bytes) noexcept : bytes_{bytes} {}
+  WipedInput(const WipedInput&) = delete;
+  WipedInput& operator=(const WipedInput&) = delete;
+  // It lies in a buffer of this thread or of the connection, to be written over by what comes next.
+  ~WipedInput() { ::explicit_bzero(const_cast<std::byte*>(bytes_.data()), bytes_.size()); }
+
+private:
+  const Payload bytes_;
+};
+
 }  // namespace
 
 Connection::Step Connection::take_hello(const FrameHeader& header, Payload payload) {
@@ -69,6 +84,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     say_goodbye(Status::protocol_error, fault->message);
     return Step::taken;
   }
+  const WipedInput wiped{payload};
   proto::HelloRequest request;
   if (const proto::Decoded fault = proto::decode(payload, request)) {
     say_goodbye(fault->status, fault->message);
@@ -95,6 +111,7 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     }
   }
   greeting_.done = true;
+  if (stream_.tls() != nullptr) stream_.tls()->read_no_secrets();
   if ((greeting_.features & proto::feature_ring) != 0) stream_.keep_descriptors(true);
   server_.strangers->remove(id_);
   greeting_.request_bytes_max = std::min(limits.request_bytes, request.payload_bytes_max);

@@ -64,13 +64,13 @@ public:
   }
   /// Neither whole nor a large piece of one.
   void are_not_in(std::string_view text, const std::string& where) const {
-    constexpr std::size_t piece = 16;
+    constexpr std::size_t piece = 16, shown_max = 100'000;
     for (const auto& [name, secret] : secrets_) {
       const std::string_view whole = secret;
       const std::size_t bytes = std::min(piece, whole.size());
       for (const std::size_t at : {std::size_t{0}, (whole.size() - bytes) / 2, whole.size() - bytes}) {
         if (text.find(whole.substr(at, bytes)) == std::string_view::npos) continue;
-        FAIL_CHECK(name << " is in " << where << ": " << text);
+        FAIL_CHECK(name << " is in " << where << ": " << text.substr(0, shown_max));
         break;
       }
     }
@@ -163,6 +163,30 @@ struct Guarded : Place {
 std::string http_of(const test::Daemon& daemon, const std::string& path) {
   const HttpAnswer answer = http_get(RawClient::local(daemon.file("m.sock")), path);
   return answer.head + answer.body;
+}
+
+/// What a process has in memory that it may write to, but for what is too large to be looked at: AddressSanitizer has
+/// such mappings.
+void each_memory(pid_t pid, const std::function<void(std::string_view, const std::string&)>& look) {
+  const std::string folder = "/proc/" + std::to_string(pid) + "/";
+  std::ifstream maps(folder + "maps");
+  std::ifstream memory(folder + "mem", std::ios::binary);
+  REQUIRE(memory);
+  std::size_t looked = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long long begin = 0, end = 0;
+    char rights[5] = "";
+    constexpr unsigned long long looked_at_max = 256u << 20;
+    if (std::sscanf(line.c_str(), "%llx-%llx %4s", &begin, &end, rights) != 3 || rights[1] != 'w') continue;
+    if (end - begin > looked_at_max) continue;
+    std::string bytes(end - begin, '\0');
+    memory.clear();
+    memory.seekg(static_cast<std::streamoff>(begin));
+    memory.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    look(bytes, "the memory " + line);
+    ++looked;
+  }
+  CHECK(looked > 3);
 }
 
 std::string said_by(const std::function<void()>& call) {
@@ -403,6 +427,30 @@ TEST_CASE("no command of pagectl prints a secret that stands in its words, its e
   check({"top", daemon.server_uri() + "?token=" + place.token_of_ci});
   check({place.token_of_ci});
   check({"--token=" + place.token_of_ci, "info"});
+}
+
+TEST_CASE("a daemon has no token in its memory once it has answered the hello that showed it, right or wrong") {
+  Guarded place;
+  test::Daemon daemon(place.tls_flags());
+  const std::string tls = place.tls_uri(daemon, "/demo");
+  const std::vector<std::string> uris{
+      daemon.tcp_uri("demo", "access=read"), daemon.unix_uri("demo", "access=read"),
+      tls + "&access=read&tls_certificate=" + place.made.certificate("ci") + "&tls_key=" + place.made.key("ci")};
+  const auto in_file = [&](const std::string& name, const std::string& token) {
+    const std::string file = place.dir.file(name);
+    std::ofstream(file) << token;
+    std::filesystem::permissions(file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+    return "&token_file=" + file;
+  };
+  const std::string right = in_file("right", place.token_of_ci), wrong = in_file("wrong", place.wrong);
+  for (const std::string& uri : uris) {
+    CHECK(open(uri + right)->pages() == 1);
+    CHECK(said_by([&] { open(uri + wrong); }).find("token") != std::string::npos);
+  }
+  const auto kept = open(uris[0] + right);
+  each_memory(daemon.pid(),
+              [&](std::string_view bytes, const std::string& where) { place.secrets.are_not_in(bytes, where); });
+  CHECK(kept->pages() == 1);
 }
 
 TEST_CASE("a secret among the words of a process is not in its command line while it runs") {
