@@ -270,7 +270,7 @@ TEST_CASE_METHOD(EngineHarness, "log: a record that makes its file larger just a
   files.before(Call::write, [&] {
     if (writes++ == 0) std::filesystem::resize_file(log(), in_the_record ? kept + 10'100 : kept);
   });
-  CHECK_THROWS_WITH(session->write(0, filled(400'000, 2)), Catch::Matchers::Contains("was emptied or cut by somebody"));
+  CHECK_THROWS_WITH(session->write(0, filled(400'000, 2)), Contains("was emptied or cut by somebody"));
   files.before(Call::write, [] {});
   CHECK(writes > 0);
   CHECK_THROWS_AS(flush(*session), MemoryError);
