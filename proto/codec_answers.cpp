@@ -206,7 +206,9 @@ Decoded decode(std::span<const std::byte> payload, OpenAnswer& message) {
   for (std::uint8_t& byte : ticket.token) byte = in.number<std::uint8_t>();
   ticket.executed = in.number<std::uint64_t>();
   ticket.linger_ms = in.number<std::uint32_t>();
-  in.reserved(4);
+  const auto rebuilt = in.number<std::uint32_t>();
+  ticket.rebuilt = rebuilt == 1;
+  if (rebuilt > 1) in.refuse(Status::protocol_error, "has resume.rebuilt=" + std::to_string(rebuilt) + ", known are 0 and 1");
   if (ticket.token == ResumeToken{}) in.refuse(Status::protocol_error, "has a resume token of zeros");
   return in.result();
 }
@@ -223,7 +225,7 @@ void encode(Bytes& out, std::uint64_t request_id, const OpenAnswer& message) {
   frame.bytes(std::as_bytes(std::span(message.resume->token)))
       .number(message.resume->executed)
       .number(message.resume->linger_ms)
-      .reserved(4);
+      .number(static_cast<std::uint32_t>(message.resume->rebuilt ? 1 : 0));
 }
 
 Decoded decode(std::span<const std::byte> payload, SizeAnswer& message) {

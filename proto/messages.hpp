@@ -109,6 +109,9 @@ struct ResumeTicket {
   ResumeToken token{};
   std::uint64_t executed = 0;   ///< the highest request id that was carried out
   std::uint32_t linger_ms = 0;  ///< how long the session stays without a connection
+  /// With the feature `restart` only: the store was opened anew since, and `executed` is the highest request whose
+  /// effect it has; the session is there again, without answers and without what was private.
+  bool rebuilt = false;
 };
 struct OpenAnswer {
   std::uint64_t session_id = 0;

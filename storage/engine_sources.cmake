@@ -42,6 +42,7 @@ set(PAGESERVER_ENGINE_SOURCES
   log/log_index.cpp
   log/log_scan.cpp
   log/log_segment.cpp
+  log/resume_file.cpp
   log/xxh3_wide.cpp)
 
 # What is compiled for some processors alone; chosen at run time.

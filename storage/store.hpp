@@ -28,6 +28,7 @@
 #include <pageserver/session.hpp>
 
 #include "storage/page_map.hpp"
+#include "storage/resume_entry.hpp"
 
 namespace pageserver::storage {
 
@@ -42,6 +43,9 @@ struct SessionRequest {
   bool wait_in_line = false;        ///< write access only: wait for the lease instead of busy
   /// Fork access only, or null: where the private bytes of all forks of one owner are summed up, of whichever store.
   std::shared_ptr<std::atomic<std::uint64_t>> owner_fork_bytes;
+  /// Write access only: the session that Store::resumable() named goes on. Throws not_found where that is another one
+  /// by now. Never waits in line.
+  std::optional<ResumeEntry> claim;
 };
 
 /// The version and size that a session sees, of one moment.
@@ -128,6 +132,14 @@ public:
   /// when one that waited for a flush or for room goes on. Cheap. While it waits the session is not idle, nor before
   /// the first request after it waited in line.
   virtual void note_request(std::int64_t now_ms) noexcept = 0;
+
+  /// Of a writer that is to be resumed even when the store was opened anew: what its next publish remembers with it,
+  /// until the next call; null: nothing. To be called before each change, or flush, that a publish may come of.
+  virtual void remember(const ResumeEntry* /*entry*/) {}
+  /// Publishes nothing but what it remembers, so that a session is known before its first change. Throws as write().
+  virtual void publish_remembered() {}
+  /// The session ends since the store closes, and not for good: the next opening shall know it.
+  virtual void keep_for_reopening() noexcept {}
 };
 
 /// A named image with its sessions. Thread-safe.
@@ -167,6 +179,11 @@ public:
   virtual std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
                                                      const std::string& reason) = 0;
   virtual bool read_only() const = 0;
+  /// The writer that published last, if that was before this opening, it can be resumed, and nobody has had the lease
+  /// since.
+  virtual std::optional<ResumeEntry> resumable() { return std::nullopt; }
+  /// Nobody came back for it in time: a clean stop then leaves nothing of it.
+  virtual void forget_resumable() noexcept {}
   /// The published pages. Asks no file, so that it waits for no disk.
   virtual std::uint64_t pages() = 0;
 

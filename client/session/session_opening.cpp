@@ -97,7 +97,9 @@ OpenedSession open_once(Connection& connection, const RemoteOptions& options, De
                                    "resume_linger=0; leave out resume=" +
                                        std::to_string(options.resume.count()))};
     connection.begin_resumable(
-        {ticket->token, options.store, options.access, options.view, options.publish, options.resume});
+        {ticket->token, options.store, options.access, options.view, options.publish,
+         options.access == Access::write && (connection.server().features & proto::feature_restart) != 0,
+         options.resume});
     // The daemon keeps nothing for a client that may not have the token.
     connection.call(proto::PingRequest{}, [](const proto::PingAnswer&) {});
   }

@@ -106,7 +106,7 @@ void Connection::hello(Deadline deadline, const ConnectionOptions& options) {
       credentials_for(socket_.get(), is_encrypted(), context_, options.token, options.token_file);
   proto::HelloRequest request;
   request.payload_bytes_max = request_bytes_max + proto::payload_overhead_bytes;
-  request.features = proto::features_all | (options.resume ? proto::feature_resume : 0) |
+  request.features = proto::features_all | (options.resume ? proto::feature_resume | proto::feature_restart : 0) |
                      (options.ring && endpoint_.is_unix() && budget_.is_on() ? proto::feature_ring : 0);
   request.client_name =
       options.client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : options.client_name;
@@ -129,7 +129,7 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
     refuse(Errc::protocol_error, "the daemon announced request_bytes_max=" + std::to_string(answer.request_bytes_max) +
                                      " requests_in_flight_max=" + std::to_string(answer.requests_in_flight_max) +
                                      ", expected at least 1 of each");
-  server_.features = answer.features & (proto::features_all | proto::feature_resume | proto::feature_ring);
+  server_.features = answer.features & (proto::features_all | proto::feature_resume | proto::feature_ring | proto::feature_restart);
   server_.payload_bytes_max = answer.payload_bytes_max;
   server_.request_bytes_max = std::min(answer.request_bytes_max, request_bytes_max);
   server_.requests_in_flight_max = answer.requests_in_flight_max;

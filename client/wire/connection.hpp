@@ -91,10 +91,10 @@ public:
   void begin_resumable(ResumableSession session);
   /// Before that: connects and says hello once more, until `deadline`. Nothing must be outstanding.
   void connect_again(Deadline deadline);
-  /// Opens that session again, all of it up to `mark` being answered. Returns up to where it was carried out. What
+  /// Opens that session again, all of it up to `mark` being answered. Returns how far it was carried out. What
   /// comes behind the daemon's answer is left for the connection that takes this one over. Where the daemon refuses,
   /// `refusal` says how.
-  std::uint64_t resume(const ResumableSession& session, std::uint64_t mark, proto::Status& refusal);
+  proto::ResumeTicket resume(const ResumableSession& session, std::uint64_t mark, proto::Status& refusal);
   /// Says that the session is over, where all that was submitted has gone out, and waits for nothing: else the daemon
   /// would keep it. Nothing else may be called then.
   void leave() noexcept;
@@ -370,6 +370,17 @@ private:
   std::size_t end_resumable(const std::string& failure, bool session_is_over);
   void take_over(Connection& fresh);
   void admit_resumable();
+  /// Of a request that is answered: what has to be known of it after a restart of the daemon.
+  void note_answered(std::uint64_t id, bool ok);
+  /// The next request would change what one that has no answer yet sees.
+  bool next_must_wait() const;
+  /// The daemon was started again, and has what requests up to `executed` changed. Empty, or why it can't go on.
+  std::string begin_replay(std::uint64_t executed);
+  void send_replays();
+  bool is_replay(std::uint64_t id) const noexcept;
+  std::size_t handle_replayed(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void send_admitted();
+  bool outlives_stop(proto::Status status) const noexcept;
   void send_frame(std::uint64_t id);
   Deadline request_deadline() const { return reconnecting_ ? never : requests_.deadline(); }
 

@@ -114,6 +114,7 @@ std::optional<std::string> Connection::what_is_wrong(const proto::FrameHeader& h
   if (header.flags != proto::flag_answer)
     return name() + " has flags=" + std::to_string(header.flags) + ", expected an answer or a notice";
   const std::uint64_t id = header.request_id;
+  if (is_replay(id)) return std::nullopt;
   if (!requests_.is_in_flight(id, send_.sent()))
     return name() + " answers request id=" + std::to_string(id) + ", which is not in flight";
   const auto& request = requests_.at(id);
@@ -128,6 +129,7 @@ std::optional<std::string> Connection::what_is_wrong(const proto::FrameHeader& h
 std::size_t Connection::handle_frame(const proto::FrameHeader& header, std::span<const std::byte> payload) {
   if (auto wrong = what_is_wrong(header)) return end_protocol(*wrong);
   if (header.flags == proto::flag_notice) return handle_notice(header, payload);
+  if (is_replay(header.request_id)) return handle_replayed(header, payload);
   if (header.status != proto::Status::ok)
     return handle_error(header.request_id, header.operation, header.status, payload);
   if (header.operation != proto::Operation::read) return complete(header.request_id, {nullptr, payload});
@@ -166,6 +168,7 @@ std::size_t Connection::handle_notice(const proto::FrameHeader& header, std::spa
             {Errc::lease_lost, error_text(context_, proto::to_string(header.operation), base::visible(text.message))});
       return 0;
     case proto::Operation::goodbye: {
+      if (outlives_stop(header.status)) return 0;  // the end of the stream follows
       // Before hello it is a refusal, of a kind of its own; later the session is over, whatever the reason is.
       const bool refused = !is_greeted() || header.status == proto::Status::protocol_error;
       end(refused ? proto::errc_of(header.status) : Errc::connection_lost, proto::to_string(header.operation),
@@ -179,6 +182,7 @@ std::size_t Connection::handle_notice(const proto::FrameHeader& header, std::spa
 std::size_t Connection::complete(std::uint64_t id, const RawAnswer& raw) {
   // All books are closed before the completion runs: it may submit, and it may throw.
   const auto operation = requests_.at(id).operation;
+  if (resumable_) note_answered(id, raw.error == nullptr);
   const auto completion = requests_.finish(id);
   is_closed_ = is_closed_ || operation == proto::Operation::close;
   ++counters_.answers;

@@ -90,7 +90,9 @@ void Reconnecting::run(const std::shared_ptr<Shared>& shared) noexcept {
       try {
         auto connection = std::make_unique<Connection>(shared->endpoint, options);
         connection->name_store(shared->session.store);
-        outcome.executed = connection->resume(shared->session, shared->mark, refusal);
+        const proto::ResumeTicket ticket = connection->resume(shared->session, shared->mark, refusal);
+        outcome.executed = ticket.executed;
+        outcome.rebuilt = ticket.rebuilt;
         outcome.connection = std::move(connection);
       } catch (const MemoryError& error) {
         outcome.failure = error.what();

@@ -17,6 +17,7 @@ struct ResumableSession {
   proto::Access access{};
   proto::View view{};
   proto::Publish publish{};
+  bool restarts = false;                 ///< it can be there again after a restart of the daemon
   std::chrono::milliseconds patience{};  ///< how long a connection is tried for
 };
 
@@ -39,6 +40,7 @@ public:
   struct Outcome {
     std::unique_ptr<Connection> connection;  ///< greeted, with the session; null: `failure` says why
     std::uint64_t executed = 0;              ///< requests up to it are done, or have begun
+    bool rebuilt = false;                    ///< the daemon was started again: see proto::ResumeTicket
     std::string failure;                     ///< empty: no memory
     bool session_is_over = false;            ///< the daemon says so
   };

@@ -114,6 +114,12 @@ struct PendingOpen {
   storage::SessionRequest request;
   std::string store;
   std::uint32_t wait_ms = 0;
+  /// Of a session that the store knows from before it was opened.
+  struct Rebuilt {
+    proto::ResumeToken token{};
+    std::uint64_t mark = 0;  ///< all up to it are answered
+  };
+  std::optional<Rebuilt> rebuilt;
   std::shared_ptr<void> place_in_line;  ///< among those that may wait for the store's lease
 };
 
@@ -399,6 +405,7 @@ private:
   void take_create(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_remove(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_open(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void go_to_open(const proto::FrameHeader& header, const proto::OpenRequest& request);
   void take_close(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void take_ring(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void go_to_store(std::shared_ptr<HostUse> use);
@@ -446,6 +453,18 @@ private:
   void begin_resumable(const proto::FrameHeader& header, const storage::SessionRequest& request);
   void end_resumable() noexcept;
   void note_detached(bool detached) noexcept;
+
+  // restart.cpp: sessions that outlive the daemon
+  /// False: it is refused.
+  bool claim_session();
+  void refuse_rebuilding(proto::Status status, const std::string& text);
+  void begin_rebuilt(const storage::SessionRequest& request);
+  void begin_restartable(const proto::FrameHeader& header, const storage::SessionRequest& request);
+  void look_for_replay(std::uint64_t request_id) noexcept;
+  void remember(proto::Operation operation, std::uint64_t request_id);
+  void note_outcome(proto::Operation operation, std::uint64_t request_id, proto::Status status);
+  bool was_published(const proto::FrameHeader& header) const noexcept;
+  void answer_published(const proto::FrameHeader& header);
   bool finds_room_beside_detached(const proto::FrameHeader& header);
 
   // session.cpp: the session
@@ -453,6 +472,7 @@ private:
   void open_session();
   void session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error);
   void open_failed(const std::exception_ptr& error);
+  void drop_opening();
   void give_up_place();
   Step take_session(const proto::FrameHeader& header, std::span<const std::byte> payload);
   Step carry_out(const proto::FrameHeader& header, std::span<const std::byte> payload);

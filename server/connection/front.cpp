@@ -97,8 +97,9 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     return Step::taken;
   }
   const Limits& limits = server_.config.limits;
-  greeting_.features = request.features & (proto::features_all | proto::feature_resume | proto::feature_ring);
+  greeting_.features = request.features & (proto::features_all | proto::feature_resume | proto::feature_ring | proto::feature_restart);
   if (server_.config.resume_linger.count() == 0) greeting_.features &= ~proto::feature_resume;
+  if ((greeting_.features & proto::feature_resume) == 0) greeting_.features &= ~proto::feature_restart;
   if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;
   // Who does not poll has to be woken by the socket for each message, which a ring would only add to.
   if (is_tcp_ || !poll_budget_.is_on()) greeting_.features &= ~proto::feature_ring;
@@ -242,6 +243,10 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
                            "open request has a resume_token, and the feature resume was not agreed on");
   if (!allows(header, request.store, request.access)) return;
   if (resumes) return take_resume(header, request);
+  go_to_open(header, request);
+}
+
+void Connection::go_to_open(const FrameHeader& header, const proto::OpenRequest& request) {
   if (!finds_room_beside_detached(header)) return;
   stream_.keep_descriptors(false);
   gate_.enter(request.store, request.access);
@@ -259,6 +264,10 @@ void Connection::take_open(const FrameHeader& header, Payload payload) {
   open.request.opened_unix_ms = base::unix_ms();
   open.request.opened_ms = base::monotonic_ms();
   open.request.wait_in_line = request.access == proto::Access::write && request.wait_ms > 0;
+  if (request.resume_token != proto::ResumeToken{}) {
+    open.rebuilt = {request.resume_token, request.last_request_id};
+    open.request.wait_in_line = false;
+  }
   hold_.id = server_.next_session_id++;
   record_->opening(hold_.id, open.store, open.request.name, request.access, request.view, request.publish,
                    open.request.opened_ms);

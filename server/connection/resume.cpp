@@ -54,6 +54,12 @@ void ResumeReply::refuse(Status status, std::string text) noexcept {
 void Connection::take_resume(const FrameHeader& header, const proto::OpenRequest& request) {
   resume_request_ = std::make_unique<ResumeRequest>(ResumeRequest{header, request.last_request_id});
   const ResumeTokens::Found found = server_.resume_tokens->find(request.resume_token);
+  const bool may_be_rebuilt =
+      (greeting_.features & proto::feature_restart) != 0 && request.access == proto::Access::write;
+  if (!found.session && !found.ended && may_be_rebuilt) {
+    resume_request_.reset();
+    return go_to_open(header, request);
+  }
   if (!found.session)
     return found.ended ? refuse_resume(Status::token_expired,
                                        "the session with this token is over: it was closed or ended, or nobody came "
@@ -79,6 +85,9 @@ void Connection::take_resume(const FrameHeader& header, const proto::OpenRequest
 void Connection::refuse_resume(Status status, const std::string& text) {
   const std::unique_ptr<ResumeRequest> request = std::move(resume_request_);
   ++server_.figures.resumes_refused;
+  // Whoever starts next may know it.
+  if (server_.stopping && (status == Status::token_expired || status == Status::token_unknown))
+    status = Status::stopping;
   answers().error(request->header.request_id, Operation::open, status, "open: " + text);
   server_.lines.info(peer_, "resumption refused",
                      {{"connection", id_},
@@ -116,7 +125,8 @@ void Connection::fence_for(ResumeReply& reply, std::uint64_t mark) {
   if (hold_.resume != nullptr) hold_.resume->confirm();
   if (!can_be_resumed()) return reply.refuse(Status::token_expired, "the session is over");
   const Resumption& resume = *hold_.resume;
-  if (mark < resume.acknowledged() || mark > resume.executed())
+  const std::uint64_t newest = hold_.restart == nullptr ? 0 : hold_.restart->replays_until;
+  if (mark < resume.acknowledged() || mark > std::max(resume.executed(), newest))
     return reply.refuse(Status::protocol_error, "last_request_id=" + std::to_string(mark) + " is not one of " +
                                                     std::to_string(resume.acknowledged()) + " to " +
                                                     std::to_string(resume.executed()) +
@@ -270,6 +280,7 @@ void Connection::adopt(HandedOver& over) {
 // First of all that goes over the new socket, in the connection's own batch.
 void Connection::answer_resumed() {
   const std::unique_ptr<ResumeRequest> request = std::move(resumed_by_);
+  if (hold_.restart != nullptr) hold_.restart->replay_failed = false;
   proto::OpenAnswer answer;
   answer.session_id = hold_.id;
   answer.epoch = hold_.session->epoch();
@@ -290,8 +301,13 @@ void Connection::answer_resumed() {
 }
 
 proto::ResumeTicket Connection::ticket() const {
-  return {hold_.resume->token(), hold_.resume->executed(),
-          static_cast<std::uint32_t>(server_.config.resume_linger.count())};
+  proto::ResumeTicket ticket{hold_.resume->token(), hold_.resume->executed(),
+                             static_cast<std::uint32_t>(server_.config.resume_linger.count()), false};
+  if (hold_.restart != nullptr && hold_.restart->rebuilding) {
+    ticket.rebuilt = true;
+    if (hold_.restart->replays_until == 0) ticket.executed = hold_.restart->published;
+  }
+  return ticket;
 }
 
 void Connection::repeat_answers() {
@@ -345,6 +361,7 @@ Connection::Step Connection::take_resumable(const FrameHeader& header, Payload p
   Resumption& resume = *hold_.resume;
   FrameHeader request = header;
   request.reserved = 0;
+  if (hold_.restart != nullptr && hold_.restart->rebuilding) look_for_replay(header.request_id);
   const auto refuse = [&](Status status, const std::string& text) {
     answers().error(header.request_id, header.operation, status, proto::to_string(header.operation) + " " + text);
     return Step::taken;
@@ -377,7 +394,10 @@ Connection::Step Connection::take_resumable(const FrameHeader& header, Payload p
   if (const std::optional<proto::Fault> fault = proto::check_request_header(request)) {
     answers().error(request, *fault);
     note_answer(request, fault->status, hold_.failed_change);
+  } else if (was_published(request)) {
+    answer_published(request);
   } else {
+    if (hold_.restart != nullptr) remember(request.operation, request.request_id);
     step = take_session(request, payload);
   }
   if (step == Step::taken) keep_answer(before);
@@ -389,7 +409,14 @@ Connection::Step Connection::take_resumable(const FrameHeader& header, Payload p
 void Connection::keep_answer(std::size_t before) {
   if (hold_.resume == nullptr || !hold_.resume->has_in_hand()) return;
   const std::span<const std::byte> frame = answers().out().bytes().subspan(before);
-  if (!frame.empty()) return hold_.resume->done(frame);
+  if (!frame.empty()) {
+    if (hold_.restart != nullptr) {
+      const FrameHeader answer = proto::scan_frame(frame, UINT32_MAX).header;
+      hold_.resume->done(frame);
+      return note_outcome(answer.operation, answer.request_id, answer.status);
+    }
+    return hold_.resume->done(frame);
+  }
   if (pending_.what() == Pending::What::flush) hold_.resume->begun();
 }
 
@@ -439,6 +466,7 @@ void Connection::end_resumable() noexcept {
   if (hold_.resume == nullptr) return;
   server_.resume_tokens->end(hold_.resume->token());
   hold_.resume.reset();
+  hold_.restart.reset();
   note_detached(false);
   resumed_by_.reset();
 }

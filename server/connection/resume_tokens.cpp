@@ -21,6 +21,11 @@ proto::ResumeToken ResumeTokens::add(Session session) {
   }
 }
 
+bool ResumeTokens::put(const proto::ResumeToken& token, Session session) {
+  const Lock lock{mutex_};
+  return sessions_.try_emplace(token, std::move(session)).second;
+}
+
 void ResumeTokens::end(const proto::ResumeToken& token) noexcept {
   const Lock lock{mutex_};
   if (sessions_.erase(token) == 0) return;

@@ -32,6 +32,8 @@ public:
 
   /// A new token for the session. Throws std::system_error where the system has no random numbers, std::bad_alloc.
   proto::ResumeToken add(Session session);
+  /// The same with a token that the client has; false where there is a session with it already.
+  bool put(const proto::ResumeToken& token, Session session);
   /// The session is over.
   void end(const proto::ResumeToken& token) noexcept;
 

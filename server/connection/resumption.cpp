@@ -46,6 +46,18 @@ void Resumption::acknowledge(std::uint64_t mark) noexcept {
   }
 }
 
+void Resumption::step_over(std::uint64_t request_id) noexcept {
+  acknowledge(executed());
+  acknowledged_ = std::max(acknowledged_, request_id);
+}
+
+void Resumption::forget_last() noexcept {
+  const KeptAnswer& last = kept_.back();
+  kept_bytes_ -= last.heap_bytes();
+  reads_ -= last.reads_again ? 1 : 0;
+  kept_.pop_back();
+}
+
 std::uint64_t Resumption::checksum(std::span<const std::byte> payload) noexcept {
   return XXH3_64bits(payload.data(), payload.size());
 }

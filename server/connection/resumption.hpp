@@ -91,6 +91,11 @@ public:
   /// The one in hand was carried out, and is answered by this frame.
   void done(std::span<const std::byte> frame);
 
+  /// Requests up to `request_id` are behind it, whether or not there were any: the client sends none of them.
+  void step_over(std::uint64_t request_id) noexcept;
+  /// The one that was carried out last is to come again.
+  void forget_last() noexcept;
+
   /// One at or below executed() and above acknowledged().
   const KeptAnswer& at(std::uint64_t request_id) const noexcept { return kept_[request_id - acknowledged_ - 1]; }
   bool is_same(std::uint64_t request_id, proto::Operation operation, std::span<const std::byte> payload) const noexcept;

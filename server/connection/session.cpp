@@ -111,6 +111,7 @@ void Connection::begin_open() {
 }
 
 void Connection::open_session() {
+  if (pending_open_->rebuilt && !claim_session()) return;
   const std::uint64_t number = pending_.begin(Pending::What::session);
   try {
     // What was opened for a connection that is gone meanwhile is dropped with this, before the hold on its store.
@@ -156,6 +157,10 @@ void Connection::give_up_place() {
 void Connection::open_failed(const std::exception_ptr& error) {
   refused("open", pending_open_->store, pending_open_->header,
           gate_.administers() ? error : without_names(error, pending_open_->store));
+  drop_opening();
+}
+
+void Connection::drop_opening() {
   pending_open_.reset();
   place_in_line_ = 0;
   hold_.store = nullptr;
@@ -168,6 +173,15 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   if (error) return open_failed(error);
   place_in_line_ = 0;
   hold_.session = std::move(session);
+  if (pending_open_->rebuilt) {
+    try {
+      begin_rebuilt(pending_open_->request);
+    } catch (const std::exception&) {
+      end_resumable();
+      hold_.session.reset();
+      return open_failed(std::current_exception());
+    }
+  }
   hold_.session->note_request(base::monotonic_ms());
   hold_.start = std::chrono::steady_clock::now();
   record_->counters.reset();
@@ -188,7 +202,10 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   answer.pages = hold_.session->opened().pages;
   answer.size_bytes_max = hold_.use->host().settings().size_bytes_max;
   if ((greeting_.features & proto::feature_resume) != 0) {
-    begin_resumable(pending_open_->header, request);
+    if (!pending_open_->rebuilt) {
+      begin_resumable(pending_open_->header, request);
+      begin_restartable(pending_open_->header, request);
+    }
     answer.resume = ticket();
   }
   answers().add(pending_open_->header.request_id, answer);
@@ -294,7 +311,7 @@ bool Connection::take_into_group(const proto::Scan& scan) {
   proto::FrameHeader header = scan.header;
   if (hold_.resume != nullptr) {
     if (hold_.resume->place_of(header.request_id, header.reserved, group.size()) != Resumption::Place::next ||
-        hold_.resume->kept_bytes() != 0)
+        hold_.resume->kept_bytes() != 0 || (hold_.restart != nullptr && hold_.restart->is_within_rebuilt(header.request_id)))
       return false;
     header.reserved = 0;
   }
@@ -318,6 +335,7 @@ std::size_t Connection::publish_group(RequestRow& row) {
       if (hold_.resume != nullptr) keep_read_answers();
       // First, or what is published might find no room for its answers.
       answers().reserve(group.size() * write_answer_bytes);
+      if (hold_.restart != nullptr) remember(Operation::write, group.frames().back().header.request_id);
       together = hold_.session->write_together(group.writes());
     }
   } catch (const std::exception&) {
@@ -406,6 +424,9 @@ void Connection::end_session() {
   if (pending_.what() == Pending::What::session) give_up_place();
   pending_.clear();
   hold_.faults.reset();
+  // It goes on once the daemon was started again.
+  if (hold_.restart != nullptr && server_.stopping && !close_request_ && !kicked_ && hold_.session != nullptr)
+    hold_.session->keep_for_reopening();
   end_resumable();
   record_->left(proto::SessionState::leaving);
   if (pending_open_) pending_open_->place_in_line.reset();

@@ -8,6 +8,7 @@
 
 #include "server/connection/dispatch.hpp"
 #include "server/connection/fault_plan.hpp"
+#include "server/connection/restart.hpp"
 #include "server/connection/resumption.hpp"
 #include "server/stores/catalog.hpp"
 
@@ -24,6 +25,7 @@ struct SessionHold {
   std::optional<FailedChange> failed_change;
   std::unique_ptr<SessionFaults> faults;          ///< null but in a daemon with --allow-faults
   std::unique_ptr<Resumption> resume;             ///< null unless it outlives its connection
+  std::unique_ptr<Restart> restart;               ///< null unless it also outlives the daemon
   std::unique_ptr<const std::string> lost_lease;  ///< why, once it has lost its lease
   bool lease_notice_due = false;                  ///< that it has is to be told
   std::chrono::steady_clock::time_point start;

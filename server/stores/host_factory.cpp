@@ -36,6 +36,7 @@ StoreSettings HostFactory::common_settings(std::string name, std::string path) {
   settings.recoveries = &recoveries_;
   settings.readers_max = static_cast<std::uint32_t>(threads_.loops.readers_max());
   settings.lease_idle_max = config_.limits.lease_idle_max;
+  settings.resume_linger = config_.resume_linger;
   settings.private_memory = memory_ == nullptr ? nullptr : &memory_->private_bytes;
   settings.index_memory = memory_ == nullptr ? nullptr : &memory_->index;
   settings.lease_line = config_.limits.lease_line;

@@ -173,6 +173,7 @@ storage::Store& StoreHost::opened() {
                                 {"pages", report.pages},
                                 {"ms", took_ms()}});
       });
+  opened_at_ = std::chrono::steady_clock::now();
   const Stat stat = store->stat(base::monotonic_ms());
   noted_pages_ = stat.pages;
   if (stat.recovery && settings_.recoveries != nullptr) settings_.recoveries->note(settings_.name, *stat.recovery);
@@ -217,6 +218,7 @@ bool StoreHost::close(const std::function<bool()>& unused) {
     store = std::move(store_);
   }
   if (store == nullptr) return false;
+  if (std::chrono::steady_clock::now() - opened_at_ > settings_.resume_linger) store->forget_resumable();
   store->close();
   log_.debug("store closed", {{"store", settings_.name}});
   return true;

@@ -115,6 +115,7 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
     faults_.check_durable();
     if (!tail_.has_sync_ready()) tail_.set_sync_ready(make_ready(&Engine::sync_task));
     publishing = plan_publish(state->private_pages, state->bytes->bytes());
+    publishing.entry = state->entry.view();
     keep_small = keeps_small();
   }
   // The record's data is that of the non-zero ranges, one after the other.
@@ -145,6 +146,7 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
   {
     const Lock lock{mutex_};
     state->room_sought = 0;
+    state->entry_published = !publishing.entry.empty();
     appended(publishing, done, logged);
     flush.front().commit = Commit{publishing, std::move(logged)};
     faults_.check_durable();  // a sync may have failed during the append: then no other one comes

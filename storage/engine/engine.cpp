@@ -12,6 +12,7 @@
 #include "storage/file/file_system_warning.hpp"
 #include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
+#include "storage/log/resume_file.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -68,6 +69,8 @@ public:
     return engine_->break_lease(0, reason, now_ms, nullptr, idle_ms_min);
   }
   bool read_only() const override { return engine_->read_only(); }
+  std::optional<ResumeEntry> resumable() override { return engine_->resumable(); }
+  void forget_resumable() noexcept override { engine_->forget_resumable(); }
   std::uint64_t pages() override { return engine_->pages(); }
   void close() override { engine_->close(); }
 
@@ -103,6 +106,7 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
   ImageFile image = ImageFile::open(file_system, path, image_options);
   std::optional<Recovery> recovery = options.earlier_recovery;
   std::string warning;
+  EntryBytes resumable;
   if (!options.read_only) {
     RecoveryReport report = recover_image(image, false, options.abandon_recovery, options.log_sizes, &sync_lane,
                                           options.events != nullptr ? *options.events : no_engine_events());
@@ -122,13 +126,16 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
     if (!mutated(Mutation::drop_open_sync)) {
       image.folder().sync();
     }
+    // One that does not fit this image, or is broken, would fit none later either.
+    resumable = read_resume_file(image.folder(), image.name(), image.file().status());
+    if (resumable.size == 0) remove_resume_file(image.folder(), image.name());
   }
   return std::make_unique<EngineStore>(std::make_shared<Engine>(std::move(image), sync_lane, checkpoint_lane, options,
-                                                                std::move(recovery), std::move(warning)));
+                                                                std::move(recovery), std::move(warning), resumable));
 }
 
 Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
-               std::optional<Recovery> recovery, std::string warning)
+               std::optional<Recovery> recovery, std::string warning, const EntryBytes& resumable)
     : image_{std::move(image)},
       options_{options},
       events_{options.events != nullptr ? *options.events : no_engine_events()},
@@ -141,6 +148,8 @@ Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_la
       indexed_{published_.version},
       tail_{published_.version},
       faults_{image_.shown_path()},
+      resumable_{resumable},
+      resume_file_{resumable.size != 0},
       pace_{options.checkpoint_pace, options.checkpoint_step_bytes},
       bound_{options.log_bytes, options.held_bytes, published_.version},
       watch_{image_->file().status().modified_ns} {
@@ -314,9 +323,58 @@ void Engine::finish_log() {
     log_end = tail_.appended().position;
   }
   if (!all_copied) copy_all(nobody);
+  keep_resume_entry();
   cut_log(log_end);
   log_.drop_spares();
   if (image_.folder().left_names()) remove_scratch_files(image_.folder(), image_.name());
+}
+
+/// Before the log goes, which may be all that knows the session.
+void Engine::keep_resume_entry() {
+  EntryBytes entry;
+  bool stays = false;
+  {
+    const Lock lock{mutex_};
+    if (keeps_last_) entry = log_.last_entry();
+    stays = resumable_.size != 0;
+  }
+  if (entry.size == 0) {
+    if (stays || !resume_file_) return;
+    remove_resume_file(image_.folder(), image_.name());
+    image_.folder().sync();
+    return;
+  }
+  try {
+    image_->file().sync();  // the file names its modification time, which must last
+    write_resume_file(image_.folder(), image_.name(), entry, image_->file().status(), options_.file_mode);
+  } catch (const MemoryError& error) {
+    // Nothing that was published is lost with it: a client that comes back is told that the session is over.
+    remove_resume_file(image_.folder(), image_.name());
+    if (error.errc() != Errc::no_space) throw;
+  }
+}
+
+std::optional<ResumeEntry> Engine::resumable() {
+  EntryBytes entry;
+  {
+    const Lock lock{mutex_};
+    entry = resumable_;
+  }
+  return decode_entry(entry.view());
+}
+
+void Engine::forget_resumable() noexcept {
+  const Lock lock{mutex_};
+  resumable_.size = 0;
+}
+
+void Engine::drop_resume_file() noexcept {
+  if (!resume_file_.exchange(false)) return;
+  try {
+    remove_resume_file(image_.folder(), image_.name());
+  } catch (const std::exception&) {
+    resume_file_ = true;  // the close tries again
+  }
 }
 
 void Engine::check_durable() {

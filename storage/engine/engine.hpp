@@ -85,9 +85,9 @@ namespace pageserver::storage {
 
 class Engine : public std::enable_shared_from_this<Engine> {
 public:
-  /// `recovery`, `warning`: what the opening found, for stat(); or empty.
+  /// `recovery`, `warning`: what the opening found, for stat(); or empty. `resumable`: from the file that keeps it.
   Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
-         std::optional<Recovery> recovery = {}, std::string warning = {});
+         std::optional<Recovery> recovery = {}, std::string warning = {}, const EntryBytes& resumable = {});
 
   // --- leases.cpp: sessions, the lease and its line
   std::uint64_t open_session(SessionRequest request, Store::Opened opened);
@@ -103,6 +103,10 @@ public:
   /// See Store::line().
   std::vector<std::uint64_t> line();
   Refreshed refresh(SessionState& state);
+  /// See Store and StoreSession.
+  std::optional<ResumeEntry> resumable();
+  void forget_resumable() noexcept;
+  void keep_for_reopening(const SessionRef& state) noexcept;
 
   // --- publish.cpp
   void publish(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
@@ -110,6 +114,7 @@ public:
   /// See StoreSession::write_together().
   bool publish_together(const SessionRef& state, std::span<const StoreSession::Write> writes);
   std::uint64_t publish_grow(const SessionRef& state, std::uint64_t new_pages);
+  void publish_remembered(const SessionRef& state);
   void flush(const SessionRef& state, StoreSession::Done done);
   bool may_write(const SessionRef& state, std::function<void()> room);
   /// See StoreSession::room_may_come().
@@ -163,17 +168,18 @@ private:
   /// Callbacks that must run without a lock. Declared before the lock, it runs them when it is destroyed, after the
   /// lock is gone. To add one takes no memory.
   struct DeferredCalls {
-    explicit DeferredCalls(const Engine& of) : engine{of} {}
+    explicit DeferredCalls(Engine& of) : engine{of} {}
     DeferredCalls(const DeferredCalls&) = delete;
     DeferredCalls& operator=(const DeferredCalls&) = delete;
     ~DeferredCalls();
 
-    const Engine& engine;
+    Engine& engine;
     FlushQueue::Flushes flushes;
     LeaseQueue::Waiters granted;
     Holders::Sessions evicted;
     RoomWaiters::Sessions room_waiters;
     SessionRef broken;   ///< the session that lost its lease
+    bool drops_resume_file = false;
     SessionRef entered;  ///< one whose publish was entered late: released here, which may close a file
   };
   using Phase = CheckpointRound::Phase;
@@ -239,9 +245,10 @@ private:
   void give_up_publish(const Publishing& publishing) noexcept;
   /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
   using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
+  /// `even_nothing`: there is a record, and a version, without a change too.
   std::uint64_t publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                                const Fill& fill, std::uint64_t new_pages,
-                               std::span<const std::span<const std::byte>> parts = {});
+                               std::span<const std::span<const std::byte>> parts = {}, bool even_nothing = false);
   /// Less than this is not worth the two syncs of a round.
   static constexpr std::uint64_t early_round_cost_min = 1ull << 20;
   void note_index_memory() noexcept PAGESERVER_REQUIRES(mutex_);
@@ -315,6 +322,9 @@ private:
 
   // engine.cpp
   void finish_log();
+  void keep_resume_entry();
+  /// A writer has come that is another one.
+  void drop_resume_file() noexcept;
   void copy_all(DeferredCalls& deferred);
   /// Throws when a sync has failed.
   void check_durable();
@@ -415,6 +425,9 @@ private:
   Holders holders_ PAGESERVER_GUARDED_BY(mutex_);
   RoomWaiters room_ PAGESERVER_GUARDED_BY(mutex_);
   SessionCounts sessions_ PAGESERVER_GUARDED_BY(mutex_);
+  EntryBytes resumable_ PAGESERVER_GUARDED_BY(mutex_);    ///< see Store::resumable()
+  bool keeps_last_ PAGESERVER_GUARDED_BY(mutex_) = false;  ///< see StoreSession::keep_for_reopening()
+  std::atomic<bool> resume_file_{false};                   ///< there is one, of an earlier opening
 
   // Checkpoints.
   CheckpointRound round_ PAGESERVER_GUARDED_BY(mutex_);

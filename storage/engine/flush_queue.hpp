@@ -7,10 +7,12 @@
 // them, since its session alone publishes until it is visible.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <list>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -28,10 +30,11 @@ struct Publishing {
   std::uint64_t previous_version = 0;
   std::uint64_t previous_pages = 0;
   std::uint64_t image_bytes = 0;
-  std::uint64_t rounds_seen = 0;  ///< Engine::rounds_ended()
-  bool new_block = false;         ///< see LogAppend
-  bool unreservable = false;      ///< the file system can't reserve
-  bool has_blocks = false;        ///< nothing is left to be reserved
+  std::uint64_t rounds_seen = 0;     ///< Engine::rounds_ended()
+  std::span<const std::byte> entry;  ///< see LogAppend; while the append goes on
+  bool new_block = false;            ///< see LogAppend
+  bool unreservable = false;         ///< the file system can't reserve
+  bool has_blocks = false;           ///< nothing is left to be reserved
 };
 
 /// An on_flush transaction that is appended and waits for its sync.

@@ -7,10 +7,12 @@
 #include "storage/engine/engine.hpp"
 #include "storage/engine/lease_text.hpp"
 #include "storage/engine/session.hpp"
+#include "storage/log/resume_file.hpp"
 
 namespace pageserver::storage {
 
 Engine::DeferredCalls::~DeferredCalls() {
+  if (drops_resume_file) engine.drop_resume_file();
   for (const Flush& flush : flushes) {
     if (!flush.state) continue;
     if (flush.published) flush.state->bytes->clear();  // may close a file
@@ -72,6 +74,8 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
   one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
   one.opened = std::move(opened);
   std::exception_ptr refused;
+  const bool claims = one.state->request.claim.has_value();
+  const EntryBytes claim = claims ? encode_entry(*one.state->request.claim) : EntryBytes{};
   {
     DeferredCalls deferred{*this};
     const Lock lock{mutex_};
@@ -79,11 +83,16 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
       throw MemoryError{Errc::provider_error, "open " + quoted(image_.shown_path()) + ": the store is closed"};
     try_to_finish_entering(deferred);
     const bool taken = lease_.taken() || publishing_;
-    if (!taken || one.state->request.wait_in_line) {
+    if (claims && (claim.size == 0 || claim != resumable_))
+      throw MemoryError{Errc::not_found, "open " + quoted(image_.shown_path()) +
+                                             ": the session that is to go on is not the last one that published, or "
+                                             "another writer has come since"};
+    if (!taken || (one.state->request.wait_in_line && !claims)) {
       const std::uint64_t place = taken ? one.place : 0;
       one.waited = taken;
       lease_.join(waiting);
       grant_next(deferred);
+      if (place == 0 && !claims) deferred.drops_resume_file = true;
       return place;
     }
     refused = std::make_exception_ptr(busy_error(one.state->request));
@@ -119,6 +128,13 @@ void Engine::grant_next(DeferredCalls& deferred) noexcept {
   writer.opened = seen_by(published(), writer);
   writer.counted = true;
   sessions_.add(writer.request);
+  resumable_.size = 0;
+  keeps_last_ = false;
+}
+
+void Engine::keep_for_reopening(const SessionRef& state) noexcept {
+  const Lock lock{mutex_};
+  keeps_last_ = lease_.writer() == state && state->right == SessionState::Right::whole && state->entry_published;
 }
 
 void Engine::cancel_wait(std::uint64_t place) {

@@ -111,6 +111,7 @@ LogWriter::Appended Engine::append(Publishing& publishing, std::span<const LogRa
   record.pages = publishing.pages;
   record.synced_position = publishing.synced_position;
   record.ranges = ranges;
+  record.entry = publishing.entry;
   record.new_block = publishing.new_block;
   record.data = data;
   record.parts = parts;
@@ -296,7 +297,7 @@ void Engine::locate(std::span<const LogRange> ranges, bool keep_small,
 
 std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                                      const Fill& fill, std::uint64_t new_pages,
-                                     std::span<const std::span<const std::byte>> parts) {
+                                     std::span<const std::span<const std::byte>> parts, bool even_nothing) {
   Publishing publishing;
   bool keep_small = false;
   if (is_misplaced()) check_placement(std::string{action} + " to");
@@ -317,7 +318,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     }
     if (ranges.empty()) {
       check_growth(pages, new_pages);
-      if (new_pages == 0) return pages;
+      if (new_pages == 0 && !even_nothing) return pages;
     } else if (ranges.front().length == 0) {
       return pages;
     }
@@ -329,6 +330,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     }
     claim_publish(*state, true);
     publishing = plan_publish(new_pages, payload_bytes_of(ranges));
+    publishing.entry = state->entry.view();
     // Mostly nothing is left to be reserved, which is said without another look.
     if (ranges.size() == 1 && !ranges.front().zero)
       publishing.has_blocks = reservations_.try_begin_publish(pages_of(ranges.front()));
@@ -361,6 +363,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
   }
   Lock lock{mutex_};
   state->room_sought = 0;
+  state->entry_published = !publishing.entry.empty();
   appended(publishing, done, logged);
   const bool takes_long =
       logged.size() == 1 && logged.front().range.zero &&
@@ -425,6 +428,11 @@ bool Engine::publish_together(const SessionRef& state, std::span<const StoreSess
     return false;
   }
   return true;
+}
+
+void Engine::publish_remembered(const SessionRef& state) {
+  publish_ranges(
+      state, "open", {}, [](std::uint64_t, std::span<std::byte>) {}, 0, {}, true);
 }
 
 std::uint64_t Engine::publish_grow(const SessionRef& state, std::uint64_t new_pages) {

@@ -18,6 +18,7 @@
 #include "storage/log/image_note.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_scan.hpp"
+#include "storage/log/resume_file.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -33,6 +34,7 @@ RecoveryReport report_of(const LogScan& scan, const FileStatus& image) {
   report.end_position = scan.end_position;
   report.synced_position = scan.synced_position;
   report.image_pages = image.size_bytes / page_size;
+  if (scan.entry_known) report.resumable = decode_entry(scan.entry.view());
   report.pages = scan.segments.empty() ? report.image_pages : std::max(scan.pages, report.image_pages);
   return report;
 }
@@ -230,6 +232,25 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, Ima
   if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
 }
 
+/// Keeps the last record's entry elsewhere before the log goes. Where that has none, what was kept before is out of date.
+void keep_entry(const ImageFile& image, const LogScan& scan, bool is_own_image) {
+  if (!scan.entry_known || mutated(Mutation::skip_resume_file)) return;
+  const Folder& folder = image.folder();
+  if (scan.entry.size != 0 && is_own_image) {
+    try {
+      image.file().sync();  // the file names its modification time, which must last
+      return write_resume_file(folder, image.name(), scan.entry, image.file().status(),
+                               scan.segments.back()->file.status().mode & 0777u);
+    } catch (const MemoryError& error) {
+      // The image matters more: a client that comes back is told that its session is over.
+      if (error.errc() != Errc::no_space) throw;
+    }
+  }
+  if (mutated(Mutation::keep_stale_resume_file)) return;
+  remove_resume_file(folder, image.name());
+  folder.sync();
+}
+
 }  // namespace
 
 Recovery recovery_of(const RecoveryReport& report, std::int64_t unix_ms) {
@@ -282,6 +303,7 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
   make_log_durable(folder, image.name(), scan, check, note_lasts, abandon, sizes);
   copy_into_image(image, scan, index, notes, abandon, events);
   check_not_cut(scan);
+  keep_entry(image, scan, !report.problem);
   remove_segments(folder, scan.segments);
   report.replayed = true;
   report.image_pages = image.pages();
@@ -319,6 +341,7 @@ RecoveryReport drop_log(FileSystem& file_system, const std::string& path) {
   report.pages = report.image_pages;
   set_log_aside(image.folder(), image.name(), report);
   remove_scratch_files(image.folder(), siblings);
+  remove_resume_file(image.folder(), image.name());
   return report;
 }
 

@@ -16,6 +16,7 @@
 #include "storage/file/file_system.hpp"
 #include "storage/image/image_file.hpp"
 #include "storage/log/log_sizes.hpp"
+#include "storage/resume_entry.hpp"
 
 namespace pageserver::storage {
 
@@ -35,7 +36,8 @@ struct RecoveryReport {
   std::uint64_t dropped_files = 0;      ///< of the log, behind the last record that counts
   std::uint64_t dropped_records = 0;    ///< whole ones, there
   std::vector<std::string> kept_files;  ///< paths of what was taken out of the log and not removed
-  std::string warning;                  ///< not empty: more than a torn end was dropped, and what a person can do
+  std::optional<ResumeEntry> resumable;  ///< the last record's, if any
+  std::string warning;                   ///< not empty: more than a torn end was dropped, and what a person can do
 };
 
 /// Only looks; changes nothing. Takes a shared lock while it looks: busy when someone serves the image.

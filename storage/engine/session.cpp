@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "storage/log/resume_file.hpp"
 
 namespace pageserver::storage {
 
@@ -167,6 +168,10 @@ bool EngineSession::room_may_come(std::function<void()> room) {
 }
 
 void EngineSession::on_notice(Notice notice) { engine_->on_notice(state_, std::move(notice)); }
+
+void EngineSession::remember(const ResumeEntry* entry) {
+  state_->entry = entry == nullptr ? EntryBytes{} : encode_entry(*entry);
+}
 
 void EngineSession::note_request(std::int64_t now_ms) noexcept {
   state_->last_request_ms.store(now_ms, std::memory_order_relaxed);

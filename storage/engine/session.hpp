@@ -34,6 +34,9 @@ public:
   std::uint64_t private_bytes() const noexcept override { return state_->bytes ? state_->bytes->bytes() : 0; }
   void revoke(const std::string& reason) override { engine_->revoke(state_, reason); }
   void note_request(std::int64_t now_ms) noexcept override;
+  void remember(const ResumeEntry* entry) override;
+  void publish_remembered() override { engine_->publish_remembered(state_); }
+  void keep_for_reopening() noexcept override { engine_->keep_for_reopening(state_); }
 
 private:
   void check_writable(std::string_view action) const;

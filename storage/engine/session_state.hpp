@@ -12,6 +12,7 @@
 #include "base/mutex.hpp"
 #include "storage/engine/log_point.hpp"
 #include "storage/engine/private_bytes.hpp"
+#include "storage/log/log_codec.hpp"
 #include "storage/store.hpp"
 
 namespace pageserver::storage {
@@ -70,6 +71,8 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   // Used by one call of the session at a time, as StoreSession demands, or by the flush that the session waits for.
   std::unique_ptr<PrivateBytes> bytes;  ///< of an on_flush writer or a fork; else null
   std::uint64_t private_pages = 0;      ///< grown and not published
+  EntryBytes entry;                     ///< what the records of its publishes say of it
+  bool entry_published = false;         ///< its last record, by which it is known after another opening
 
   bool holds() const noexcept { return request.access == Access::fork || request.view == View::pinned; }
   bool is_private() const noexcept { return bytes != nullptr && (!bytes->empty() || private_pages != 0); }

@@ -16,16 +16,17 @@ namespace pageserver::storage {
 namespace {
 
 constexpr std::size_t digits = 10;
-constexpr std::array<std::pair<Sibling, std::string_view>, 4> words{{{Sibling::log, ".log."},
+constexpr std::array<std::pair<Sibling, std::string_view>, 5> words{{{Sibling::log, ".log."},
                                                                      {Sibling::spare, ".spare."},
                                                                      {Sibling::spill, ".spill."},
-                                                                     {Sibling::removed, ".removed."}}};
+                                                                     {Sibling::removed, ".removed."},
+                                                                     {Sibling::resume, ".resume."}}};
 
 std::string_view word_of(Sibling sibling) noexcept { return words[static_cast<std::size_t>(sibling)].second; }
 
 bool is_made(Sibling sibling, std::uint64_t number) noexcept {
   if (sibling == Sibling::spill) return true;
-  return sibling == Sibling::removed ? number == 1 : number != 0;
+  return sibling == Sibling::removed || sibling == Sibling::resume ? number == 1 : number != 0;
 }
 
 }  // namespace
@@ -104,7 +105,10 @@ SiblingFiles sorted_out(const Folder& folder, const std::string& image_name, std
     if (sibling == Sibling::log)
       log[number] = std::move(name);
     else
-      (sibling == Sibling::removed ? siblings.removed : siblings.scratch).push_back(std::move(name));
+      (sibling == Sibling::removed  ? siblings.removed
+       : sibling == Sibling::resume ? siblings.resume
+                                    : siblings.scratch)
+          .push_back(std::move(name));
   }
   for (auto& [number, name] : log) siblings.log.push_back(std::move(name));
   return siblings;

@@ -11,13 +11,14 @@
 
 namespace pageserver::storage {
 
-/// A store knows its files by their exact names: that of the image, one of four words, and ten decimal digits. A file
+/// A store knows its files by their exact names: that of the image, one of five words, and ten decimal digits. A file
 /// of another name, or one that is not regular, belongs to somebody else: a store never removes it or writes to it.
 enum class Sibling : std::uint8_t {
   log,      ///< `.log.`: a file of the redo log, numbered from 1
   spare,    ///< `.spare.`: a former file of the log that waits to become one again, or a copy that a recovery makes
   spill,    ///< `.spill.`: private bytes of the session of that number; 0 is a probe
   removed,  ///< `.removed.0000000001`: an image that is being removed or created, see image_lifecycle.hpp
+  resume,   ///< `.resume.0000000001`: which session may go on, see resume_file.hpp; also after a clean stop
 };
 
 inline constexpr std::uint64_t sibling_number_max = 9'999'999'999;
@@ -56,6 +57,7 @@ struct SiblingFiles {
   std::vector<std::string> log;      ///< oldest first
   std::vector<std::string> scratch;  ///< spare and spill: an open store alone needs them
   std::vector<std::string> removed;
+  std::vector<std::string> resume;
 };
 
 /// Lists them. Throws provider_error when something that is no regular file has the name of a file of the log, and the

@@ -30,7 +30,7 @@ void remove_rest(const Folder& folder, const std::string& name) {
   // Before a sibling goes, the image's new name is durable: a crash never leaves the image without its log.
   if (!mutated(Mutation::drop_removed_image_sync)) folder.sync();
   const SiblingFiles siblings = list_siblings(folder, name);
-  for (const auto* names : {&siblings.log, &siblings.scratch})
+  for (const auto* names : {&siblings.log, &siblings.scratch, &siblings.resume})
     for (const std::string& other : *names) folder.remove(other);
   if (!mutated(Mutation::drop_removed_log_sync)) folder.sync();
   folder.remove(marker_of(name));
@@ -121,9 +121,9 @@ bool remove_image(const Folder& folder, const std::string& name, const std::stri
   FileStatus status;
   if (!folder.has(name, status)) {
     const SiblingFiles siblings = list_siblings(folder, name);
-    for (const auto* names : {&siblings.log, &siblings.scratch})
+    for (const auto* names : {&siblings.log, &siblings.scratch, &siblings.resume})
       for (const std::string& other : *names) folder.remove(other);
-    if (siblings.log.empty() && siblings.scratch.empty()) return finished;
+    if (siblings.log.empty() && siblings.scratch.empty() && siblings.resume.empty()) return finished;
     folder.sync();
     return true;
   }

@@ -16,16 +16,6 @@ using namespace log_format;
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 
-/// Whether two times are the same as far as file systems keep them. Some keep whole seconds, or every second one, and
-/// forget the rest when they are mounted again.
-bool same_time(std::int64_t a, std::int64_t b) noexcept {
-  if (a == b) return true;
-  // Unsigned: a file may have any time, and a signed difference could overflow.
-  const std::uint64_t apart = static_cast<std::uint64_t>(std::max(a, b)) - static_cast<std::uint64_t>(std::min(a, b));
-  const auto whole = [&](std::int64_t unit) { return a % unit == 0 || b % unit == 0; };
-  return (whole(second_ns) && apart < 2'000'000'000u) || (whole(1000) && apart < 1000);
-}
-
 /// The latest time in the note, with the time when it was written.
 std::int64_t newest_of(const ImageNote& note) noexcept {
   if (note.state == ImageNote::State::changing && note.until_ns == 0) return any_time_ns;
@@ -39,10 +29,10 @@ std::optional<std::string> exact_contradiction(const ImageNote& note, const File
   if (note.state == ImageNote::State::settled) {
     if (image.size_bytes != note.size_bytes)
       return std::to_string(note.size_bytes) + " bytes, and this one has " + std::to_string(image.size_bytes);
-    if (same_time(image.modified_ns, note.modified_ns)) return std::nullopt;
+    if (is_same_file_time(image.modified_ns, note.modified_ns)) return std::nullopt;
     return "the modification time " + time_text(note.modified_ns) + changed_text(image.modified_ns);
   }
-  if (image.modified_ns < note.modified_ns && !same_time(image.modified_ns, note.modified_ns))
+  if (image.modified_ns < note.modified_ns && !is_same_file_time(image.modified_ns, note.modified_ns))
     return "a modification time from " + time_text(note.modified_ns) + " on" + changed_text(image.modified_ns);
   if (note.until_ns != 0 && image.modified_ns > note.until_ns)
     return "a modification time of " + time_text(note.until_ns) + " at the latest" + changed_text(image.modified_ns);
@@ -66,6 +56,16 @@ std::optional<std::string> rough_contradiction(const ImageNote& note, const File
 }
 
 }  // namespace
+
+// Some keep whole seconds, or every second one, and
+/// forget the rest when they are mounted again.
+bool is_same_file_time(std::int64_t a, std::int64_t b) noexcept {
+  if (a == b) return true;
+  // Unsigned: a file may have any time, and a signed difference could overflow.
+  const std::uint64_t apart = static_cast<std::uint64_t>(std::max(a, b)) - static_cast<std::uint64_t>(std::min(a, b));
+  const auto whole = [&](std::int64_t unit) { return a % unit == 0 || b % unit == 0; };
+  return (whole(second_ns) && apart < 2'000'000'000u) || (whole(1000) && apart < 1000);
+}
 
 std::string time_text(std::int64_t ns) {
   std::int64_t seconds = ns / second_ns, rest = ns % second_ns;
@@ -289,7 +289,7 @@ void ImageNotes::look(const File& image) noexcept {
     seen = retried([&] { return file_system_.status(image.descriptor(), status); }).ok();
   }
   if (!seen || note_.sequence != sequence || changes_begun_ != changes_begun) return;
-  if (status.size_bytes == note_.size_bytes && same_time(status.modified_ns, note_.modified_ns)) return;
+  if (status.size_bytes == note_.size_bytes && is_same_file_time(status.modified_ns, note_.modified_ns)) return;
   note_foreign(status);
 }
 

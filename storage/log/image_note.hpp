@@ -48,6 +48,9 @@ inline constexpr std::int64_t clock_slack_ns = 2'000'000'000;
 /// How wrong a clock may be when a machine starts.
 inline constexpr std::int64_t boot_slack_ns = 10'000'000'000;
 
+/// Whether two modification times are the same as far as file systems keep them.
+bool is_same_file_time(std::int64_t a, std::int64_t b) noexcept;
+
 /// Returns nothing when image and log belong together, as far as size and modification time tell. Else returns the
 /// contradiction, as the end of a sentence for people: "the log was written for an image with ...". Mode, owner and
 /// name are not looked at: they may change at any time without changing a byte.

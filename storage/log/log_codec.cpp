@@ -4,27 +4,20 @@
 #include <cstring>
 
 #include "storage/log/log_checksum.hpp"
+#include "storage/log/log_numbers.hpp"
 
 namespace pageserver::storage {
 namespace {
 
 using namespace log_format;
 
-template <class Number>
-void put(std::span<std::byte> bytes, std::size_t at, Number number) noexcept {
-  for (std::size_t i = 0; i < sizeof(Number); ++i)
-    bytes[at + i] = static_cast<std::byte>(static_cast<std::uint64_t>(number) >> (8 * i));
-}
-
-template <class Number>
-Number get(std::span<const std::byte> bytes, std::size_t at) noexcept {
-  std::uint64_t number = 0;
-  for (std::size_t i = 0; i < sizeof(Number); ++i) number |= static_cast<std::uint64_t>(bytes[at + i]) << (8 * i);
-  return static_cast<Number>(number);
-}
-
 bool all_zero(std::span<const std::byte> bytes) noexcept {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+bool is_entry_size(std::uint32_t bytes) noexcept {
+  return bytes == 0 || (bytes >= entry_fixed_bytes && bytes <= entry_bytes_max &&
+                        (bytes - entry_fixed_bytes) % outcome_bytes == 0);
 }
 
 }  // namespace
@@ -52,6 +45,8 @@ void encode_segment_header(const SegmentHeader& header, std::span<std::byte, seg
   put(bytes, segment_image_birth_ns_at, header.image.birth_ns);
   put(bytes, segment_previous_first_at, header.previous_first_position);
   put(bytes, segment_generation_at, header.image.generation);
+  put(bytes, segment_entry_bytes_at, header.entry.size);
+  std::copy_n(header.entry.bytes.begin(), header.entry.size, bytes.begin() + segment_entry_at);
   put(bytes, segment_checksum_at, log_checksum(bytes.first(segment_checksum_at)));
 }
 
@@ -78,6 +73,9 @@ Decoded decode_segment_header(std::span<const std::byte> bytes, SegmentHeader& h
   header.image.birth_ns = get<std::int64_t>(bytes, segment_image_birth_ns_at);
   header.previous_first_position = get<std::uint64_t>(bytes, segment_previous_first_at);
   header.image.generation = get<std::uint64_t>(bytes, segment_generation_at);
+  const auto entry_bytes = get<std::uint32_t>(bytes, segment_entry_bytes_at);
+  if (!is_entry_size(entry_bytes)) return Decoded::invalid;
+  header.entry.assign(bytes.subspan(segment_entry_at, entry_bytes));
   return Decoded::valid;
 }
 
@@ -152,7 +150,7 @@ void encode_record_header(const RecordHeader& header, std::span<std::byte, recor
   put(bytes, record_payload_bytes_at, header.payload_bytes);
   put(bytes, record_payload_checksum_at, header.payload_checksum);
   put(bytes, record_range_count_at, header.range_count);
-  put<std::uint32_t>(bytes, record_reserved_at, 0);
+  put(bytes, record_entry_bytes_at, header.entry_bytes);
   put(bytes, record_checksum_at, log_checksum(bytes.first(record_checksum_at)));
 }
 
@@ -172,7 +170,9 @@ Decoded decode_record_header(std::span<const std::byte> bytes, RecordHeader& hea
   header.payload_bytes = get<std::uint64_t>(bytes, record_payload_bytes_at);
   header.payload_checksum = get<std::uint64_t>(bytes, record_payload_checksum_at);
   header.range_count = get<std::uint32_t>(bytes, record_range_count_at);
-  const bool table_fits = header.range_count <= header.payload_bytes / range_bytes;
+  header.entry_bytes = get<std::uint32_t>(bytes, record_entry_bytes_at);
+  const bool table_fits = is_entry_size(header.entry_bytes) && header.entry_bytes <= header.payload_bytes &&
+                          header.range_count <= (header.payload_bytes - header.entry_bytes) / range_bytes;
   return table_fits ? Decoded::valid : Decoded::invalid;
 }
 

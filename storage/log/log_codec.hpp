@@ -1,8 +1,10 @@
 // The redo log's headers as structs and as bytes. Pure: no file, and no allocation by a number that was read.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -39,6 +41,22 @@ constexpr std::uint64_t block_from(std::uint64_t offset) noexcept {
   return (offset + log_format::block_bytes - 1) / log_format::block_bytes * log_format::block_bytes;
 }
 
+/// An encoded resume entry; `size` 0: none.
+struct EntryBytes {
+  std::uint32_t size = 0;
+  std::array<std::byte, log_format::entry_bytes_max> bytes{};
+
+  std::span<const std::byte> view() const noexcept { return std::span{bytes}.first(size); }
+  friend bool operator==(const EntryBytes& a, const EntryBytes& b) noexcept {
+    return a.size == b.size && std::memcmp(a.bytes.data(), b.bytes.data(), a.size) == 0;
+  }
+  /// Of more than entry_bytes_max bytes none is kept.
+  void assign(std::span<const std::byte> entry) noexcept {
+    size = entry.size() <= bytes.size() ? static_cast<std::uint32_t>(entry.size()) : 0;
+    if (size != 0) std::memcpy(bytes.data(), entry.data(), size);
+  }
+};
+
 struct SegmentHeader {
   std::uint32_t format = log_format::format_version;
   std::uint64_t salt = 0;
@@ -50,6 +68,7 @@ struct SegmentHeader {
   std::uint64_t image_bytes = 0;      ///< size of the image file then; it never shrinks
   ImageIdentity image;
   std::uint64_t previous_first_position = 0;  ///< of the segment before; its own for the first segment of a log
+  EntryBytes entry;                           ///< of the last record before this segment
 };
 
 struct RecordHeader {
@@ -58,9 +77,10 @@ struct RecordHeader {
   std::uint64_t version = 0;          ///< the version that this record makes
   std::uint64_t synced_position = 0;  ///< everything below was synced before this record was written
   std::uint64_t pages = 0;            ///< of that version
-  std::uint64_t payload_bytes = 0;    ///< range table and data, without the padding after them
+  std::uint64_t payload_bytes = 0;    ///< range table, resume entry and data, without the padding after them
   std::uint64_t payload_checksum = 0;
   std::uint32_t range_count = 0;
+  std::uint32_t entry_bytes = 0;      ///< of the resume entry
 };
 
 /// A changed range of the image.
@@ -124,7 +144,7 @@ LogRange decode_range(std::span<const std::byte, log_format::range_bytes> bytes)
 
 /// The bytes that a record takes in the log, padding included.
 std::uint64_t record_bytes(std::uint64_t payload_bytes) noexcept;
-/// The payload of these ranges: table and data.
+/// The payload of these ranges without a resume entry: table and data.
 std::uint64_t payload_bytes_of(std::span<const LogRange> ranges) noexcept;
 
 }  // namespace pageserver::storage

@@ -6,8 +6,8 @@
 
 namespace pageserver::storage::log_format {
 
-/// The format that is written. Formats 1 to 3 are still read.
-inline constexpr std::uint32_t format_version = 4;
+/// The format that is written. Formats 1 to 4 are still read.
+inline constexpr std::uint32_t format_version = 5;
 inline constexpr std::uint32_t oldest_format_version = 1;
 
 /// A loss of power may tear a write within one block of this size; blocks begin at its multiples.
@@ -31,6 +31,8 @@ inline constexpr std::size_t segment_image_inode_at = 72;      // u64
 inline constexpr std::size_t segment_image_birth_ns_at = 80;   // i64
 inline constexpr std::size_t segment_previous_first_at = 88;   // u64
 inline constexpr std::size_t segment_generation_at = 96;       // u64; 0 before format 3
+inline constexpr std::size_t segment_entry_bytes_at = 104;     // u32; 0 before format 5, like what follows
+inline constexpr std::size_t segment_entry_at = 112;           // the resume entry of the last record before this segment
 inline constexpr std::size_t segment_checksum_at = 504;        // u64: XXH3-64 of the bytes before it
 
 /// The second block of a segment, written at most once: everything below a position is in the synced image.
@@ -92,7 +94,7 @@ inline constexpr std::size_t record_pages_at = 40;             // u64
 inline constexpr std::size_t record_payload_bytes_at = 48;     // u64
 inline constexpr std::size_t record_payload_checksum_at = 56;  // u64: XXH3-64 of the payload
 inline constexpr std::size_t record_range_count_at = 64;       // u32
-inline constexpr std::size_t record_reserved_at = 68;          // u32, zero
+inline constexpr std::size_t record_entry_bytes_at = 68;       // u32; 0 before format 5
 inline constexpr std::size_t record_checksum_at = 72;          // u64: XXH3-64 of the header's bytes before it
 
 /// One entry of the range table that a payload starts with.
@@ -100,5 +102,37 @@ inline constexpr std::size_t range_bytes = 16;
 inline constexpr std::size_t range_offset_at = 0;  // u64
 inline constexpr std::size_t range_length_at = 8;  // u64; the top bit says that the range is zero and has no data
 inline constexpr std::uint64_t range_zero_bit = 1ull << 63;
+
+/// The resume entry, behind the range table: which session published, and up to which of its requests.
+inline constexpr std::size_t entry_token_hash_at = 0;    // 16 bytes
+inline constexpr std::size_t entry_token_hash_bytes = 16;
+inline constexpr std::size_t entry_owner_at = 16;        // u64
+inline constexpr std::size_t entry_request_id_at = 24;   // u64
+inline constexpr std::size_t entry_mode_at = 32;         // u32
+inline constexpr std::size_t entry_outcomes_at = 36;     // u32: how many of them follow
+inline constexpr std::size_t entry_fixed_bytes = 40;
+inline constexpr std::size_t outcome_request_id_at = 0;  // u64
+inline constexpr std::size_t outcome_value_at = 8;       // u64
+inline constexpr std::size_t outcome_status_at = 16;     // u32; then 4 bytes of zeros
+inline constexpr std::size_t outcome_bytes = 24;
+inline constexpr std::size_t outcomes_max = 14;
+inline constexpr std::size_t entry_bytes_max = entry_fixed_bytes + outcomes_max * outcome_bytes;
+static_assert(segment_entry_at + entry_bytes_max <= segment_checksum_at);
+
+/// The file that keeps an entry where there is no log: after a clean stop, or a recovery. "PSRESUME", read as a
+/// little-endian number.
+inline constexpr std::uint64_t resume_file_magic = 0x454D555345525350;
+inline constexpr std::size_t resume_file_bytes = 512;
+inline constexpr std::size_t resume_file_magic_at = 0;         // u64
+inline constexpr std::size_t resume_file_version_at = 8;       // u32: 1
+inline constexpr std::size_t resume_file_entry_bytes_at = 12;  // u32
+inline constexpr std::size_t resume_file_inode_at = 16;        // u64
+inline constexpr std::size_t resume_file_birth_ns_at = 24;     // i64
+inline constexpr std::size_t resume_file_generation_at = 32;   // u64
+inline constexpr std::size_t resume_file_size_bytes_at = 40;   // u64
+inline constexpr std::size_t resume_file_modified_ns_at = 48;  // i64
+inline constexpr std::size_t resume_file_entry_at = 56;
+inline constexpr std::size_t resume_file_checksum_at = 504;    // u64: XXH3-64 of the bytes before it
+static_assert(resume_file_entry_at + entry_bytes_max <= resume_file_checksum_at);
 
 }  // namespace pageserver::storage::log_format

@@ -170,6 +170,8 @@ private:
       scan_.pages = scan_.first->pages;
       scan_.image_bytes_min = scan_.first->image_bytes;
       scan_.end_position += offset;
+      scan_.entry = scan_.first->entry;
+      scan_.entry_known = scan_.first->number != 1;
     }
     while (!cut) {
       FoundSegment& found = found_[index];
@@ -186,6 +188,8 @@ private:
       version_ = record.header.version;
       scan_.pages = record.header.pages;
       ++scan_.records;
+      scan_.entry.assign(record.entry);
+      scan_.entry_known = true;
       offset += record_bytes(record.header.payload_bytes);
       scan_.end_position = found.segment->first_position + offset;
       apply_(record);
@@ -248,21 +252,22 @@ private:
     if (decode_record_header(bytes, record.header) != Decoded::valid) return false;
     const RecordHeader& header = record.header;
     if (!plausible(header, found, offset) || header.version != version_ + 1 || header.pages < scan_.pages) return false;
-    std::vector<std::byte> table;
+    std::vector<std::byte>& table = table_;
     const bool whole = has_payload(file, offset, header, table);
     const std::uint64_t table_bytes = table.size();
     const bool believed = mutated(Mutation::skip_payload_checksum) ||
                           (mutated(Mutation::skip_long_checksum) && header.payload_bytes - table_bytes > part_bytes_);
     if (!whole && !believed) return false;
     record.data_position = header.position + record_header_bytes + table_bytes;
+    record.entry = std::span{table}.last(header.entry_bytes);
     return read_ranges(table, record);
   }
 
   /// Whether the payload behind the header at `offset` has the checksum that the header states; `table` gets its
-  /// ranges. The caller has checked that the file is long enough.
+  /// ranges and its resume entry. The caller has checked that the file is long enough.
   bool has_payload(const File& file, std::uint64_t offset, const RecordHeader& header, std::vector<std::byte>& table) {
     LogChecksum checksum;
-    table.resize(header.range_count * range_bytes);
+    table.resize(header.range_count * range_bytes + header.entry_bytes);
     std::uint64_t at = offset + record_header_bytes;
     file.read(at, table);
     checksum.add(table);
@@ -383,6 +388,7 @@ private:
   std::vector<FoundSegment> found_;
   std::uint64_t version_ = 0;
   std::vector<std::byte> chunk_;
+  std::vector<std::byte> table_;  ///< of the record in hand
   LogScan scan_;
 };
 

@@ -31,6 +31,7 @@ struct ScannedRecord {
   RecordHeader header;
   std::vector<LogRange> ranges;
   std::uint64_t data_position = 0;
+  std::span<const std::byte> entry;  ///< its resume entry, while it is handed out
 };
 
 struct LogScan {
@@ -47,6 +48,8 @@ struct LogScan {
   std::uint64_t tail_bytes = 0;        ///< after the cut
   std::uint64_t dropped_records = 0;   ///< whole records after the cut
   bool dropped_in_last = false;        ///< some of them are in the last of `segments`
+  EntryBytes entry;                    ///< of the last record that counts; `entry_known`: there was such a record
+  bool entry_known = false;
   std::optional<SegmentHeader> first;  ///< nothing when no segment has a header
   std::optional<ImageNote> note;       ///< the newest of all files; nothing when `note_lost`
   bool note_lost = false;  ///< the newest file has none, although its format has one: a loss of power took it

@@ -134,7 +134,8 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
   header.version = record.version;
   header.synced_position = record.synced_position;
   header.pages = record.pages;
-  header.payload_bytes = payload_bytes_of(record.ranges);
+  header.entry_bytes = static_cast<std::uint32_t>(record.entry.size());
+  header.payload_bytes = payload_bytes_of(record.ranges) + record.entry.size();
   header.range_count = static_cast<std::uint32_t>(record.ranges.size());
   const std::uint64_t bytes = record_bytes(header.payload_bytes);
 
@@ -180,7 +181,9 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
   current_last_ = last;
   torn_rest_ = false;
   end_position_ = header.position + bytes;
-  appended.data_position = header.position + record_header_bytes + record.ranges.size() * range_bytes;
+  appended.data_position =
+      header.position + record_header_bytes + record.ranges.size() * range_bytes + record.entry.size();
+  last_entry_.assign(mutated(Mutation::forget_entry) ? std::span<const std::byte>{} : record.entry);
   appended.end_position = end_position_;
   return appended;
 }
@@ -196,6 +199,7 @@ SegmentHeader LogWriter::next_header(std::uint64_t synced_position, std::uint64_
   header.pages = pages;
   header.image_bytes = image_bytes;
   header.image = options_.image;
+  header.entry = last_entry_;
   header.previous_first_position = current_ ? current_->first_position : end_position_;
   return header;
 }
@@ -441,7 +445,8 @@ void LogWriter::check_after_growth(LogSegment& segment, LastByte before) {
 
 LogWriter::LastByte LogWriter::write_record(LogSegment& segment, const LogAppend& record, RecordHeader& header) {
   const std::uint64_t bytes = record_bytes(header.payload_bytes);
-  const std::uint64_t table_bytes = record.ranges.size() * range_bytes;
+  const std::uint64_t ranges_bytes = record.ranges.size() * range_bytes;
+  const std::uint64_t table_bytes = ranges_bytes + record.entry.size();  // with the entry, which comes before the data
   // A record that is written in parts gets its header last: until then a recovery sees no record.
   const bool one_write = bytes <= options_.sizes.one_write_bytes_max;
   const bool gathers = one_write && !record.parts.empty() && header.payload_bytes >= options_.sizes.gathered_bytes_min;
@@ -451,6 +456,8 @@ LogWriter::LastByte LogWriter::write_record(LogSegment& segment, const LogAppend
   for (std::size_t i = 0; i < record.ranges.size(); ++i)
     encode_range(record.ranges[i],
                  std::span<std::byte, range_bytes>{buffer.data() + record_header_bytes + i * range_bytes, range_bytes});
+  std::copy(record.entry.begin(), record.entry.end(),
+            buffer.begin() + static_cast<std::ptrdiff_t>(record_header_bytes + ranges_bytes));
   LastByte last;
   if (gathers) {
     last = write_gathered(segment, record, header, buffer);

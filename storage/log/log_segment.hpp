@@ -94,6 +94,7 @@ struct LogAppend {
   std::uint64_t pages = 0;
   std::uint64_t synced_position = 0;
   std::span<const LogRange> ranges;
+  std::span<const std::byte> entry;  ///< the resume entry of the session that publishes; empty: none
   /// The record begins at a block of its own. A sync of the record before may have begun, and a write to the same block
   /// could tear what that sync makes durable.
   bool new_block = false;
@@ -164,6 +165,8 @@ public:
   void drop_failed_segment();
 
   std::uint64_t end_position() const noexcept { return end_position_; }
+  /// The resume entry of the last record; none before the first.
+  const EntryBytes& last_entry() const noexcept { return last_entry_; }
 
 private:
   /// A byte of a segment's file that is not zero.
@@ -226,6 +229,7 @@ private:
   bool torn_rest_ = false;
   std::uint64_t end_position_ = 0;
   std::uint64_t next_number_ = 1;
+  EntryBytes last_entry_;
   std::vector<std::byte> buffer_;
 
   Mutex spares_mutex_;

@@ -5,7 +5,8 @@
 namespace pageserver::test {
 
 void Model::commit(std::uint64_t number) {
-  sequence_.push_back({std::move(*pending_), number});
+  pending_->number = number;
+  sequence_.push_back(std::move(*pending_));
   pending_.reset();
   failed_.clear();
 }
@@ -15,29 +16,37 @@ void Model::fail() {
   pending_.reset();
 }
 
-bool Model::allows(const BlockBytes& image, Crash crash) const {
+void Model::set_entry(std::uint64_t entry) {
+  sequence_.back().entry = entry;
+  sequence_.back().entry_is_old = true;
+  sequence_.back().entry_may_go = false;
+}
+
+void Model::let_entry_go() { sequence_.back().entry_may_go = sequence_.back().entry_is_old; }
+
+bool Model::allows(const BlockBytes& image, Crash crash, std::uint64_t entry) const {
   const std::uint64_t hash = image.hash();
-  if (pending_ && pending_->hash() == hash) return true;
-  if (std::any_of(failed_.begin(), failed_.end(), [&](const BlockBytes& one) { return one.hash() == hash; })) {
+  if (pending_ && pending_->is(hash, entry)) return true;
+  if (std::any_of(failed_.begin(), failed_.end(), [&](const Published& one) { return one.is(hash, entry); })) {
     return true;
   }
   const std::size_t first = crash == Crash::kill ? newest() : durable_;
   for (std::size_t index = sequence_.size(); index-- > first;) {
-    if (sequence_[index].image.hash() == hash) return true;
+    if (sequence_[index].is(hash, entry)) return true;
   }
   return false;
 }
 
-bool Model::adopt(const BlockBytes& image, Crash crash) {
-  if (!allows(image, crash)) return false;
+bool Model::adopt(const BlockBytes& image, Crash crash, std::uint64_t entry) {
+  if (!allows(image, crash, entry)) return false;
   const std::uint64_t hash = image.hash();
   const std::size_t first = crash == Crash::kill ? newest() : durable_;
   std::size_t index = sequence_.size();
   while (index-- > first) {
-    if (sequence_[index].image.hash() == hash) break;
+    if (sequence_[index].is(hash, entry)) break;
   }
   if (index < first || index >= sequence_.size()) {  // what was in progress, or failed, is there
-    sequence_.push_back({image, 0});
+    sequence_.push_back({image, 0, entry});
     index = newest();
   }
   sequence_.resize(index + 1);

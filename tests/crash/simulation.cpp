@@ -11,6 +11,7 @@
 #include <pageserver/file_provider.hpp>
 
 #include "storage/file/mapped_file.hpp"
+#include "storage/file/siblings.hpp"
 #include "storage/image/file_provider_access.hpp"
 #include "storage/log/log_format.hpp"
 #include "tests/crash/in_call.hpp"
@@ -171,7 +172,8 @@ void Simulation::life() {
 
 void Simulation::write_outside() {
   const auto names = disk_->names(folder_);
-  if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name != "store.img"; })) return;
+  if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name != "store.img" && name.find(".resume.") == std::string::npos; }))
+    return;
   // Without a log the image is what the last crash left.
   const SimulatedInode* const file = disk_->find(image_path());
   BlockBytes image = file == nullptr ? BlockBytes{} : file->content();
@@ -189,7 +191,8 @@ void Simulation::write_outside() {
   provider.write(offset, bytes);
   image.write(offset, bytes);
   trace("someone else wrote " + std::to_string(offset) + "+" + std::to_string(bytes.size()) + " and was killed");
-  model_.begin(std::move(image));
+  // Where times are coarse, nothing tells its change from none.
+  model_.begin(std::move(image), Model::any_entry);
   model_.commit(0);
   life_crash_ = Crash::kill;
   outside_unsynced_ = true;
@@ -234,7 +237,12 @@ bool Simulation::open_again(Crash crash) {
       store_ = options_.open_store(*place_.files, place_.path, sync_lane_, checkpoint_lane_, engine_options_);
       const auto session = open_live(*store_);
       const BlockBytes image = read_whole(*session);
-      if (!model_.adopt(image, crash)) fail("opening answers a wrong " + model_.describe(image, crash));
+      const std::uint64_t entry = resumable(*store_);
+      const bool may_be_lost = entry == 0 && (faulted_life() || !options_.is_engine);
+      if (!model_.adopt(image, crash, may_be_lost ? Model::any_entry : entry))
+        fail("opening answers a wrong " + model_.describe(image, crash) + ", or remembers request " +
+             std::to_string(entry));
+      model_.set_entry(entry);
       model_.set_number(session->version().number);
       trace("opened as state " + std::to_string(model_.newest()) + ", number " +
             std::to_string(session->version().number));
@@ -313,6 +321,11 @@ bool Simulation::stop_cleanly() {
       return false;
     }
   }
+  bool keeps = false;
+  if (const ActorPointer last = writer(); last && last->remembers && !last->lost_lease && !last->flushing) {
+    last->session->keep_for_reopening();
+    keeps = last->last_entry != 0 && model_.entry() == last->last_entry;
+  }
   drop_sessions();
   in_store_call_ = true;  // nobody comes any more
   while (step_lanes() && ++steps <= 2 * lane_steps_max) {
@@ -342,6 +355,10 @@ bool Simulation::stop_cleanly() {
   // a loss of power left without a header and without a note: nobody can tell it from one that lost them later.
   if (counters_.faults != 0 || power_lost_)
     std::erase_if(left, [](const std::string& name) { return name.starts_with("store.img.kept-"); });
+  // A writer that is to go on, or was to before this life.
+  const std::string resume_file = storage::sibling_name("store.img", storage::Sibling::resume, 1);
+  const bool has_entry = std::erase(left, resume_file) != 0;
+  if (has_entry) ++counters_.kept_entries;
   if (left != std::vector<std::string>{"store.img"}) {
     std::string text = "a clean stop leaves";
     for (const std::string& name : left) text += " " + name;
@@ -350,6 +367,8 @@ bool Simulation::stop_cleanly() {
     const SimulatedInode* image = disk_->find(image_path());
     if (image->content().hash() != model_.newest_image().hash()) fail("a clean stop leaves another image");
   }
+  if (!has_entry && keeps && !faulted_life()) fail("a clean stop forgets the writer that is to go on");
+  model_.set_entry(has_entry ? model_.entry() : 0);
   if (disk_->open_files() + disk_->mappings() != 0) fail("a closed store leaves files open");
   if (!holds_image_alone(*disk_->after(Crash::power_lost, 1), model_.newest_image())) {
     fail("a clean stop is undone by a loss of power");
@@ -492,7 +511,11 @@ void Simulation::check_recovery(SimulatedFileSystem& disk, Crash crash, unsigned
     disk.observe = nullptr;
     auto session = open_live(*store);
     const BlockBytes image = read_whole(*session);
-    if (!model_.allows(image, crash)) fail("a crash here leaves a wrong " + model_.describe(image, crash) + when);
+    const std::uint64_t entry = resumable(*store);
+    const bool may_be_lost = entry == 0 && (faulted_life() || !options_.is_engine);
+    if (!model_.allows(image, crash, may_be_lost ? Model::any_entry : entry))
+      fail("a crash here leaves a wrong " + model_.describe(image, crash) + ", or remembers request " +
+           std::to_string(entry) + when);
     ++counters_.recoveries;
     session.reset();
     if (crash_random_.one_in(4)) {

@@ -74,7 +74,7 @@ struct SimulationCounters {
   std::uint64_t lives = 0, failed_closes = 0, outside_writes = 0, failed_removals = 0, mappings = 0,
                 interrupted_reads = 0;
   std::uint64_t second_openings = 0, others_before = 0, damages = 0, moves = 0, private_limits = 0, part_writes = 0;
-  std::uint64_t clocks_set = 0;
+  std::uint64_t clocks_set = 0, remembered = 0, kept_entries = 0, found_entries = 0;
   void add(const SimulationCounters& other);
 };
 
@@ -122,6 +122,9 @@ private:
     PrivateBlocks kept;
     bool in_call = false, flushing = false, lost_lease = false, too_old = false;
     unsigned notices = 0;
+    bool remembers = false;  ///< its publishes say up to which of its requests they go
+    bool introduced = false;
+    std::uint64_t last_entry = 0;  ///< of the last request that was to be published
   };
   struct Waiter {
     std::unique_ptr<storage::StoreSession> session;
@@ -189,9 +192,16 @@ private:
   void follow_version();
   const BlockBytes& seen_by(const Actor& actor);
   void publish(Actor& actor, BlockBytes image, const std::function<void()>& call, const char* what);
+  void publish(Actor& actor, BlockBytes image, std::uint64_t entry, const std::function<void()>& call,
+               const char* what);
   void change_own(Actor& actor, const BlockBytes& image, const ByteRange& range, bool zero,
                   const std::function<void()>& call, const char* what);
   ByteRange pick_range(std::uint64_t size, std::uint64_t length_max);
+  /// Before a change of `actor`: what its publish remembers; 0: nothing.
+  std::uint64_t remember(Actor& actor);
+  /// What of a writer the store knows from before it was opened.
+  std::uint64_t resumable(storage::Store& store);
+  bool introduce(Actor& actor);
   ActorPointer writer() const;
   void refused(Actor& actor, const MemoryError& error, bool may_be_full, const char* what);
   bool faulted_life() const { return counters_.faults != faults_before_life_ || disk_->capacity_blocks.has_value(); }
@@ -228,6 +238,7 @@ private:
   /// Transactions that are answered before the next writer is let in, numbered.
   std::uint64_t transaction_ = 0, committed_transaction_ = 0;
   bool pending_transaction_ = false;
+  std::uint64_t remembered_request_ = 0;
 };
 
 }  // namespace pageserver::test

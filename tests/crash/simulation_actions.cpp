@@ -114,6 +114,10 @@ void Simulation::add_actor(std::unique_ptr<storage::StoreSession> session, Kind 
   actor->name = "s" + std::to_string(++session_count_);
   actor->base = model_.newest();
   if (kind <= Kind::transaction) {
+    // Not drawn, so that the workloads of all seeds are what they were.
+    actor->remembers = options_.is_engine && (session_count_ + options_.seed) % 3 != 0;
+    // What was known from before this opening may go: nobody comes back for it any more.
+    model_.let_entry_go();
     ++counters_.leases;
     if (writer()) fail("a second writer was let in");
     // Whatever an earlier writer still had in flight was applied or refused before this one was let in.

@@ -22,12 +22,50 @@ void Simulation::refused(Actor& actor, const MemoryError& error, bool may_be_ful
   fail(actor.name + " " + what + ": " + error.what());
 }
 
+std::uint64_t Simulation::remember(Actor& actor) {
+  if (!actor.remembers) return 0;
+  storage::ResumeEntry entry;
+  entry.token_hash.fill(static_cast<std::byte>(0x5a));
+  entry.owner = options_.seed;
+  entry.publish = actor.kind == Kind::transaction ? Publish::on_flush : Publish::on_write;
+  entry.last_request_id = ++remembered_request_;
+  for (std::uint64_t more = entry.last_request_id % 3; more > 0; --more)
+    entry.outcomes.push_back({entry.last_request_id - more, more, static_cast<std::uint32_t>(more)});
+  actor.session->remember(&entry);
+  ++counters_.remembered;
+  actor.last_entry = entry.last_request_id;
+  return entry.last_request_id;
+}
+
+std::uint64_t Simulation::resumable(storage::Store& store) {
+  const auto entry = store.resumable();
+  if (!entry) return 0;
+  ++counters_.found_entries;
+  if (entry->owner != options_.seed || entry->outcomes.size() != entry->last_request_id % 3)
+    fail("what is remembered of a writer is not what was published");
+  return entry->last_request_id;
+}
+
+/// Before its first change it publishes that it is there.
+bool Simulation::introduce(Actor& actor) {
+  if (!actor.remembers || std::exchange(actor.introduced, true)) return false;
+  trace(actor.name + " is remembered");
+  publish(actor, model_.newest_image(), [&] { actor.session->publish_remembered(); }, "introduction");
+  return true;
+}
+
 void Simulation::publish(Actor& actor, BlockBytes image, const std::function<void()>& call, const char* what) {
+  const std::uint64_t entry = remember(actor);
+  publish(actor, std::move(image), entry, call, what);
+}
+
+void Simulation::publish(Actor& actor, BlockBytes image, std::uint64_t entry, const std::function<void()>& call,
+                         const char* what) {
   const bool full = !actor.session->may_write([] {});
   const bool lost = actor.lost_lease;
   const std::size_t newest = model_.newest();
   if (!lost) {
-    model_.begin(std::move(image));
+    model_.begin(std::move(image), entry);
     pending_transaction_ = false;
   }
   try {
@@ -107,6 +145,7 @@ void Simulation::change(Actor& actor) {
     for (int more = 0; more < 3; ++more) step_lanes();
     return;
   }
+  if (introduce(actor)) return;
   if (actor.kind == Kind::write_through && random_.one_in(6)) return change_together(actor);
   BlockBytes image = seen_by(actor);
   const ByteRange range = pick_range(image.size(), 20000);
@@ -190,7 +229,7 @@ void Simulation::flush(const ActorPointer& actor) {
   follow_version();
   const bool publishes = actor->kind == Kind::transaction && actor->has_own && !actor->lost_lease;
   if (publishes) {
-    model_.begin(actor->own);
+    model_.begin(actor->own, remember(*actor));
     pending_transaction_ = true;
     ++transaction_;
   }

@@ -233,9 +233,9 @@ TEST_CASE("past its time a session is lost, and the text says what is known to b
   daemon.start_again();
 }
 
-TEST_CASE("a daemon that was started again does not know the session, and says so") {
+TEST_CASE("a daemon that was started again does not know a session that is no writer's, and says so") {
   Daemon daemon{one_store};
-  const auto session = open_session(daemon.unix_uri("s", "resume=20"));
+  const auto session = open_session(daemon.unix_uri("s", "access=fork&resume=20"));
   session->grow(1);
   daemon.kill_hard();
   daemon.start_again();

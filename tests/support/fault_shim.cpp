@@ -8,10 +8,14 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdarg>
 #include <cstddef>
 #include <cstdlib>
 
@@ -47,6 +51,11 @@ bool fails(FaultKind kind) noexcept {
   ++order->failed;
   errno = static_cast<int>(order->error.load());
   return true;
+}
+
+/// Before a call by which others see something of this process.
+void may_end() noexcept {
+  if (fails(FaultKind::kill)) ::syscall(SYS_kill, ::syscall(SYS_getpid), SIGKILL);
 }
 
 template <class Function>
@@ -113,6 +122,71 @@ int timerfd_create(int clock, int flags) noexcept {
 int accept4(int socket, sockaddr* address, socklen_t* length, int flags) {
   static auto* const next = real<decltype(::accept4)>("accept4");
   return fails(FaultKind::accept) ? -1 : next(socket, address, length, flags);
+}
+
+ssize_t pwrite(int file, const void* bytes, std::size_t count, off_t offset) {
+  may_end();
+  return ::syscall(SYS_pwrite64, file, bytes, count, offset);
+}
+
+ssize_t pwrite64(int file, const void* bytes, std::size_t count, off64_t offset) {
+  may_end();
+  return ::syscall(SYS_pwrite64, file, bytes, count, offset);
+}
+
+ssize_t pwritev(int file, const iovec* parts, int count, off_t offset) {
+  may_end();
+  return ::syscall(SYS_pwritev, file, parts, static_cast<long>(count), offset, 0L);
+}
+
+ssize_t pwritev64(int file, const iovec* parts, int count, off64_t offset) {
+  may_end();
+  return ::syscall(SYS_pwritev, file, parts, static_cast<long>(count), offset, 0L);
+}
+
+int fdatasync(int file) {
+  may_end();
+  return static_cast<int>(::syscall(SYS_fdatasync, file));
+}
+
+int fsync(int file) {
+  may_end();
+  return static_cast<int>(::syscall(SYS_fsync, file));
+}
+
+int fallocate(int file, int mode, off_t offset, off_t length) {
+  may_end();
+  return static_cast<int>(::syscall(SYS_fallocate, file, mode, offset, length));
+}
+
+int ftruncate(int file, off_t length) noexcept {
+  may_end();
+  return static_cast<int>(::syscall(SYS_ftruncate, file, length));
+}
+
+int unlinkat(int folder, const char* name, int flags) noexcept {
+  may_end();
+  return static_cast<int>(::syscall(SYS_unlinkat, folder, name, flags));
+}
+
+int renameat(int from_folder, const char* from, int to_folder, const char* to) noexcept {
+  may_end();
+  return static_cast<int>(::syscall(SYS_renameat2, from_folder, from, to_folder, to, 0));
+}
+
+int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned int flags) noexcept {
+  may_end();
+  return static_cast<int>(::syscall(SYS_renameat2, from_folder, from, to_folder, to, flags));
+}
+
+ssize_t sendmsg(int socket, const msghdr* message, int flags) {
+  may_end();
+  return ::syscall(SYS_sendmsg, socket, message, flags);
+}
+
+ssize_t send(int socket, const void* bytes, std::size_t count, int flags) {
+  may_end();
+  return ::syscall(SYS_sendto, socket, bytes, count, flags, nullptr, 0);
 }
 
 }  // extern "C"

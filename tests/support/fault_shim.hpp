@@ -15,6 +15,7 @@ enum class FaultKind : std::uint32_t {
   eventfd,
   timerfd,
   accept,
+  kill,  ///< no call fails: the process is killed before it changes a file, syncs one or sends something
 };
 
 /// Environment variable with the path of the file that holds a FaultOrder.

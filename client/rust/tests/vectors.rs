@@ -256,6 +256,7 @@ fn fields_of(answer: &Answer<'_>) -> Fields {
                     put_bytes(f, "resume.token", &ticket.token);
                     put(f, "resume.executed", ticket.executed);
                     put(f, "resume.linger_ms", ticket.linger_ms);
+                    put(f, "resume.rebuilt", u8::from(ticket.rebuilt));
                 }
             }
         }

@@ -71,7 +71,8 @@ public:
     if (!value) return line("resume", "absent");
     return bytes("resume.token", std::as_bytes(std::span(value->token)))
         .number("resume.executed", value->executed)
-        .number("resume.linger_ms", value->linger_ms);
+        .number("resume.linger_ms", value->linger_ms)
+        .number("resume.rebuilt", value->rebuilt ? 1 : 0);
   }
   Writer& load(const std::string& key, const std::optional<Load>& value) {
     return value ? load(key + ".", *value) : line(key, "absent");

@@ -136,7 +136,7 @@ ResumeToken RandomMessages::resume_token() {
 
 void RandomMessages::fill(OpenAnswer& m) {
   m = {number(), number(), version(), number(), number(), {}};
-  if (coin()) m.resume = ResumeTicket{resume_token(), number(), small<std::uint32_t>()};
+  if (coin()) m.resume = ResumeTicket{resume_token(), number(), small<std::uint32_t>(), coin()};
 }
 
 void RandomMessages::fill(RefreshAnswer& m) {

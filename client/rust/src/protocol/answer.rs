@@ -82,6 +82,8 @@ pub struct ResumeTicket {
     pub executed: u64,
     /// How long the session is kept without a connection.
     pub linger_ms: u32,
+    /// With the feature `restart` only, which this crate does not offer: the daemon was started again since.
+    pub rebuilt: bool,
 }
 
 // Without the token.
@@ -445,8 +447,12 @@ fn open(payload: &[u8]) -> Result<OpenAnswer, Fault> {
     };
     if reader.remaining() > 0 {
         let token = reader.array()?;
-        answer.resume = Some(ResumeTicket { token, executed: reader.u64()?, linger_ms: reader.u32()? });
-        reader.reserved(4)?;
+        let (executed, linger_ms) = (reader.u64()?, reader.u32()?);
+        let rebuilt = reader.u32()?;
+        if rebuilt > 1 {
+            return reader.fault(&format!("has resume.rebuilt={}, known are 0 and 1", rebuilt));
+        }
+        answer.resume = Some(ResumeTicket { token, executed, linger_ms, rebuilt: rebuilt == 1 });
         if token == [0; 16] {
             return reader.fault("has a resume token of zeros");
         }

@@ -1,0 +1,364 @@
+// Sessions that outlive the daemon: it is killed before each call by which it changes something, or stopped, and started
+// again at the same address; the library goes on, and each call has its one true answer.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <pageserver/async_session.hpp>
+#include <pageserver/open.hpp>
+#include <pageserver/remote_provider.hpp>
+
+#include "tests/support/bytes.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/fault_shim.hpp"
+#include "tests/support/raw_client.hpp"
+#include "tests/support/wait.hpp"
+
+namespace pageserver::test {
+namespace {
+
+/// A daemon on one Unix socket that is killed on order. Whoever ended it, it is started again, until the end of the
+/// test.
+class MortalDaemon {
+public:
+  MortalDaemon() {
+    const std::string path = dir_.file("order");
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    REQUIRE(::ftruncate(file, sizeof(FaultOrder)) == 0);
+    void* const mapped = ::mmap(nullptr, sizeof(FaultOrder), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    ::close(file);
+    REQUIRE(mapped != MAP_FAILED);
+    order_ = new (mapped) FaultOrder{};
+    std::ofstream(dir_.file("c.json")) << R"({"directory": {"path": ")" << dir_.path().string()
+                                       << R"(", "create": true}, "limits": {"log_bytes": "4MiB"}})";
+    start();
+    waker_ = std::thread{[this] { keep_alive(); }};
+  }
+  MortalDaemon(const MortalDaemon&) = delete;
+  MortalDaemon& operator=(const MortalDaemon&) = delete;
+  ~MortalDaemon() {
+    ends_ = true;
+    order_->kind = FaultKind::none;
+    process_->signal(SIGTERM);
+    waker_.join();
+    ::munmap(order_, sizeof(FaultOrder));
+  }
+
+  /// It is killed before call number `nth` from now on that changes something. Returns how many there were before.
+  void kill_before(std::uint64_t nth) {
+    order_->kind = FaultKind::none;
+    order_->first = nth;
+    order_->count = 1;
+    order_->calls = 0;
+    order_->failed = 0;
+    order_->kind = FaultKind::kill;
+  }
+  std::uint64_t calls() const { return order_->calls; }
+  bool was_killed() const { return order_->failed != 0; }
+  std::uint64_t starts() const { return starts_; }
+  void stop() { process_->signal(SIGTERM); }
+  /// Before it is started the next time.
+  void meanwhile(std::function<void()> act) { meanwhile_ = std::move(act); }
+
+  std::string uri(const std::string& query = {}) const {
+    return "pageserver+unix:///demo?socket=" + dir_.file("s") + (query.empty() ? "" : "&" + query);
+  }
+  std::string file(const std::string& name) const { return dir_.file(name); }
+
+private:
+  void start() {
+    process_.emplace(std::vector<std::string>{
+        "/usr/bin/env", std::string(fault_order_variable) + "=" + dir_.file("order"),
+        std::string("LD_PRELOAD=") + FAULT_SHIM_PATH, pageserverd_path(), "--unix", dir_.file("s"), "--store",
+        "demo=" + dir_.file("demo.img"), "--config", dir_.file("c.json")});
+    process_->wait_for_err(" INFO start ");
+    ++starts_;
+  }
+  void keep_alive() {
+    for (;;) {
+      pollfd polled{process_->pidfd(), POLLIN, 0};
+      ::poll(&polled, 1, -1);
+      process_->wait();
+      if (ends_) return;
+      if (const auto act = std::exchange(meanwhile_, nullptr)) act();
+      start();
+    }
+  }
+
+  TempDir dir_;
+  FaultOrder* order_ = nullptr;
+  std::optional<Process> process_;
+  std::function<void()> meanwhile_;
+  std::atomic<std::uint64_t> starts_{0};
+  std::atomic<bool> ends_{false};
+  std::thread waker_;
+};
+
+std::string text_at(MemoryProvider& image, std::uint64_t offset, std::size_t length) {
+  std::vector<std::byte> bytes(length);
+  image.read(offset, bytes);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void write_text(MemoryProvider& image, std::uint64_t offset, std::string_view text) {
+  image.write(offset, std::as_bytes(std::span{text}));
+}
+
+/// Each write is a publish of its own.
+void calls_on_write(const std::string& uri) {
+  const auto session = open_session(uri);
+  const std::uint64_t pages = session->pages();
+  CHECK(session->grow(1) == pages);
+  write_text(*session, pages * page_size, "one");
+  CHECK(text_at(*session, pages * page_size, 3) == "one");
+  write_text(*session, pages * page_size, "two");
+  session->zero(pages * page_size + 1, 1);
+  CHECK(text_at(*session, pages * page_size, 3) == std::string("t\0o", 3));
+  CHECK(session->grow(2) == pages + 1);
+  CHECK_THROWS_AS(session->write((pages + 3) * page_size, bytes_of("x")), MemoryError);
+  CHECK(session->pages() == pages + 3);
+  session->flush();
+  CHECK(session->stat().pages == pages + 3);
+}
+
+/// What is not flushed is lost with the daemon, and the library has it.
+void calls_on_flush(const std::string& uri) {
+  const auto session = open_session(uri);
+  const auto reader = [&] { return session->stat().pages; };
+  const std::uint64_t pages = session->pages();
+  CHECK(session->grow(1) == pages);
+  write_text(*session, pages * page_size, "one");
+  write_text(*session, pages * page_size + 1, "two");
+  CHECK(text_at(*session, pages * page_size, 4) == "otwo");
+  session->flush();
+  CHECK(reader() == pages + 1);
+  CHECK(session->grow(1) == pages + 1);
+  write_text(*session, pages * page_size, "gone");
+  CHECK(session->pages() == pages + 2);
+  session->discard();
+  CHECK(session->pages() == pages + 1);
+  write_text(*session, pages * page_size + 2, "end");
+  CHECK(text_at(*session, pages * page_size, 5) == "otend");
+  CHECK(session->grow(1) == pages + 1);
+  session->flush();
+  CHECK(text_at(*session, pages * page_size, 5) == "otend");
+  CHECK(reader() == pages + 2);
+}
+
+/// All of them in flight together: some are carried out and not answered when the daemon goes.
+void calls_in_flight(const std::string& uri) {
+  AsyncSession session{uri};
+  std::vector<std::string> history;
+  std::vector<std::vector<std::byte>> buffers(6, std::vector<std::byte>(64));
+  const auto noted = [&history](const std::string& what) {
+    return [&history, what](const MemoryError* error) { history.push_back(error == nullptr ? what : error->what()); };
+  };
+  const auto refused = [&history](const MemoryError* error) {
+    history.push_back(error != nullptr && error->errc() == Errc::out_of_bounds ? "refused" : "not refused");
+  };
+  const auto grown = [&history](const MemoryError* error, std::uint64_t previous) {
+    history.push_back(error == nullptr ? "grow " + std::to_string(previous) : error->what());
+  };
+  const std::uint64_t pages = session.opened().pages;
+  const std::uint64_t at = pages * page_size;
+  const auto a = bytes_of("aaaa"), b = bytes_of("bbbb"), c = bytes_of("cccc");
+  session.grow(1, grown);
+  session.write(at, a, noted("write a"));
+  session.read(at, buffers[0], noted("read 0"));
+  session.write(at, b, noted("write b"));
+  session.write(at + 9 * page_size, c, refused);
+  session.write(at + 2, c, noted("write c"));
+  session.read(at, buffers[1], noted("read 1"));
+  session.grow(2, grown);
+  session.flush(noted("flush"));
+  session.write(at + page_size, a, noted("write d"));
+  session.read(at, buffers[2], noted("read 2"));
+  session.grow(1, grown);
+  session.write(at, a, noted("write e"));
+  session.flush(noted("flush"));
+  session.read(at, buffers[3], noted("read 3"));
+  session.run_until([&] { return session.outstanding() == 0; });
+  const auto grow = [&](std::uint64_t more) { return "grow " + std::to_string(pages + more); };
+  CHECK(history == std::vector<std::string>{grow(0), "write a", "read 0", "write b", "refused", "write c", "read 1",
+                                            grow(1), "flush", "write d", "read 2", grow(3), "write e", "flush",
+                                            "read 3"});
+  const auto text = [&](std::size_t i) { return std::string(reinterpret_cast<const char*>(buffers[i].data()), 6); };
+  CHECK(text(0) == std::string("aaaa\0\0", 6));
+  CHECK(text(1) == "bbcccc");
+  CHECK(text(2) == "bbcccc");
+  CHECK(text(3) == "aaaacc");
+  bool closed = false;
+  session.close([&closed](const MemoryError* error) { closed = error == nullptr; });
+  session.run_until([&] { return session.outstanding() == 0; });
+  CHECK(closed);
+}
+
+/// `calls` as often as the daemon changes something in them, and each time it is killed one call later.
+void kill_everywhere(const std::string& query, const std::function<void(const std::string&)>& calls) {
+  MortalDaemon daemon;
+  calls(daemon.uri(query));
+  std::uint64_t kills = 0;
+  for (std::uint64_t nth = 1;; ++nth) {
+    CAPTURE(query, nth);
+    daemon.kill_before(nth);
+    calls(daemon.uri(query));
+    if (!daemon.was_killed()) break;
+    ++kills;
+  }
+  // Records, syncs and answers at the least.
+  CHECK(kills > 20);
+  CHECK(daemon.starts() == kills + 1);
+}
+
+}  // namespace
+
+TEST_CASE("a daemon that is killed before any call by which it changes something changes no answer") {
+  SECTION("each write is published") { kill_everywhere("resume=20", calls_on_write); }
+  SECTION("a flush publishes") { kill_everywhere("resume=20&publish=on_flush", calls_on_flush); }
+  SECTION("many calls in flight") { kill_everywhere("resume=20", calls_in_flight); }
+  SECTION("many calls in flight, and a flush publishes") {
+    kill_everywhere("resume=20&publish=on_flush", calls_in_flight);
+  }
+  SECTION("a cache") { kill_everywhere("resume=20&publish=on_flush&cache_bytes=1MiB", calls_on_flush); }
+}
+
+TEST_CASE("a daemon that stops in order and is started again has its writer back, and leaves the image alone after that") {
+  const std::string query = GENERATE("resume=20", "resume=20&publish=on_flush");
+  MortalDaemon daemon;
+  const auto beside = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(daemon.file("")))
+      if (const auto name = entry.path().filename().string(); name.starts_with("demo.img.")) names.push_back(name);
+    return names;
+  };
+  {
+    const auto session = open_session(daemon.uri(query));
+    for (std::uint64_t round = 0; round < 3; ++round) {
+      CHECK(session->grow(1) == round);
+      write_text(*session, round * page_size, "kept");
+      daemon.stop();
+      wait_until([&] { return daemon.starts() == round + 2; });
+      // Not answered before the stop, in either mode.
+      write_text(*session, round * page_size + 2, "ep");
+      CHECK(text_at(*session, round * page_size, 4) == "keep");
+      session->flush();
+    }
+    CHECK(session->pages() == 3);
+  }
+  daemon.stop();
+  wait_until([&] { return daemon.starts() == 5; });
+  CHECK(beside().empty());
+  const auto again = open(daemon.uri("access=read"));
+  CHECK(again->pages() == 3);
+  CHECK(text_at(*again, 2 * page_size, 4) == "keep");
+}
+
+TEST_CASE("a session does not go on where another writer came, the image is another, or it was no writer's") {
+  MortalDaemon daemon;
+  const auto restart = [&] {
+    const std::uint64_t before = daemon.starts();
+    daemon.kill_before(1);
+    try {
+      (void)open(daemon.uri("access=read"));
+    } catch (const MemoryError&) {
+      // Its answer to that is what it is killed before.
+    }
+    wait_until([&] { return daemon.starts() == before + 1; });
+  };
+  const auto is_lost = [](MemoryProvider& session, const std::string& why) {
+    try {
+      session.grow(1);
+      FAIL("it went on");
+    } catch (const MemoryError& error) {
+      INFO(error.what());
+      CHECK(error.errc() == Errc::connection_lost);
+      CHECK(std::string(error.what()).find(why) != std::string::npos);
+    }
+  };
+  SECTION("another writer") {
+    const auto session = open_session(daemon.uri("resume=20"));
+    session->grow(1);
+    restart();
+    open(daemon.uri());  // has the lease, and changes nothing
+    is_lost(*session, "no session has this token");
+    CHECK(open(daemon.uri("access=read"))->pages() == 1);
+  }
+  SECTION("another image") {
+    const auto session = open_session(daemon.uri("resume=20"));
+    session->grow(1);
+    const std::uint64_t before = daemon.starts();
+    daemon.meanwhile([&] {
+      CHECK(std::filesystem::exists(daemon.file("demo.img.resume.0000000001")));
+      std::filesystem::resize_file(daemon.file("demo.img"), 3 * page_size);
+    });
+    daemon.stop();
+    wait_until([&] { return daemon.starts() == before + 1; });
+    CHECK_FALSE(std::filesystem::exists(daemon.file("demo.img.resume.0000000001")));
+    is_lost(*session, "no session has this token");
+    CHECK(open(daemon.uri("access=read"))->pages() == 3);
+  }
+  SECTION("a reader and a fork") {
+    for (const std::string access : {"access=read", "access=fork"}) {
+      const auto session = open_session(daemon.uri("resume=20&" + access));
+      CHECK(session->pages() == 0);
+      restart();
+      try {
+        session->flush();
+        FAIL("it went on");
+      } catch (const MemoryError& error) {
+        CHECK(error.errc() == Errc::connection_lost);
+      }
+    }
+  }
+  SECTION("a token in other hands") {
+    RawClient client = RawClient::local(daemon.file("s"));
+    constexpr std::uint64_t features = proto::features_all | proto::feature_resume | proto::feature_restart;
+    CHECK((client.hello("raw", features).features & proto::feature_restart) != 0);
+    proto::OpenRequest request;
+    request.store = "demo";
+    request.access = proto::Access::write;
+    const auto opened = client.call(request).as<proto::OpenAnswer>();
+    REQUIRE(opened.resume);
+    CHECK_FALSE(opened.resume->rebuilt);
+    request.resume_token = opened.resume->token;
+    request.last_request_id = opened.resume->executed;
+    restart();
+    const auto ask = [&](const proto::OpenRequest& open_request, std::uint64_t offered) {
+      RawClient again = RawClient::local(daemon.file("s"));
+      again.hello("raw", offered);
+      return again.call(open_request);
+    };
+    // Without the feature nothing is rebuilt, nor for another mode, nor by a token that is nearly the same.
+    CHECK(ask(request, proto::features_all | proto::feature_resume).status() == proto::Status::token_unknown);
+    proto::OpenRequest other = request;
+    other.publish = proto::Publish::on_flush;
+    CHECK(ask(other, features).status() == proto::Status::token_foreign);
+    other = request;
+    other.resume_token[15] ^= 1;
+    CHECK(ask(other, features).status() == proto::Status::token_unknown);
+    RawClient again = RawClient::local(daemon.file("s"));
+    again.hello("raw", features);
+    const auto rebuilt = again.call(request).as<proto::OpenAnswer>();
+    REQUIRE(rebuilt.resume);
+    CHECK(rebuilt.resume->rebuilt);
+    CHECK(rebuilt.resume->executed == opened.resume->executed);
+    CHECK(rebuilt.resume->token == opened.resume->token);
+  }
+}
+
+}  // namespace pageserver::test
