@@ -319,6 +319,8 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   const LogScan scan = scan_into(image, list_siblings(image.folder(), image.name()), O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
   if (report.log_found) check_pair(scan, status, path, file_system.boot(), report);
+  if (!scan.entry_known)
+    report.resumable = decode_entry(read_resume_file(image.folder(), image.name(), status).view());
   return report;
 }
 

@@ -36,7 +36,7 @@ struct RecoveryReport {
   std::uint64_t dropped_files = 0;      ///< of the log, behind the last record that counts
   std::uint64_t dropped_records = 0;    ///< whole ones, there
   std::vector<std::string> kept_files;  ///< paths of what was taken out of the log and not removed
-  std::optional<ResumeEntry> resumable;  ///< the last record's, if any
+  std::optional<ResumeEntry> resumable;  ///< which writer may go on: the last record's, or the resume file's
   std::string warning;                   ///< not empty: more than a torn end was dropped, and what a person can do
 };
 

@@ -31,6 +31,7 @@ const std::string folder = "/f";
 const std::string image_name = "a.img";
 const std::string image_path = folder + "/" + image_name;
 const std::string spare_path = image_path + ".spare.";
+const std::string resume_path = image_path + ".resume.";
 const std::string kept_path = image_path + ".kept-";
 const std::string log_path = image_path + ".log.";
 constexpr std::uint64_t inode = 7;
@@ -45,7 +46,8 @@ public:
   IoResult open(const std::string& path, int flags, std::uint32_t) override {
     if (path == folder || path == image_path) return opened(nullptr, path == folder);
     if ((flags & O_CREAT) != 0) {
-      fuzz::require(path.starts_with(spare_path) || path.starts_with(kept_path), "only a copy is made");
+      fuzz::require(path.starts_with(spare_path) || path.starts_with(kept_path) || path.starts_with(resume_path),
+                    "only a copy is made, and what is known of a writer");
       if (copies_fail) return {-1, ENOSPC};
       logs[path] = std::make_shared<LogBytes>();
     }
@@ -70,7 +72,8 @@ public:
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
     if (const auto& log = open_.at(file).log) {
       const bool copy = std::any_of(logs.begin(), logs.end(), [&](const auto& one) {
-        return one.second == log && (one.first.starts_with(spare_path) || one.first.starts_with(kept_path));
+        return one.second == log && (one.first.starts_with(spare_path) || one.first.starts_with(kept_path) ||
+                                     one.first.starts_with(resume_path));
       });
       // A note may be where a torn segment already ends.
       const bool note = offset + data.size() <= segment_records_at;

@@ -55,7 +55,7 @@ void make_and_remove(Living& living, SoakStore& store) {
   if (living.field.connections_go) return;
   RawClient client = RawClient::local(living.field.socket);
   client.hello("soak maker");
-  for (const char* word : {"log", "spare", "spill", "removed"}) {
+  for (const char* word : {"log", "spare", "spill", "removed", "resume"}) {
     const std::string name = store.model.name() + ".img." + word + (living.random.one_in(2) ? ".0000000001" : ".copy");
     if (client.call(proto::CreateRequest{name, 1}).status() != proto::Status::invalid_argument)
       throw Violation("a store " + name + " was made, or refused for another reason");

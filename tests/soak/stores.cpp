@@ -12,13 +12,14 @@ std::vector<fs::path> SoakStore::siblings(const std::string& word) const {
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    for (const std::string form : {".log.", ".spare.", ".spill.", ".removed."}) {
+    for (const std::string form : {".log.", ".spare.", ".spill.", ".removed.", ".resume."}) {
       if (!word.empty() && form != "." + word + ".") continue;
       if (!name.starts_with(file_name() + form)) continue;
       const std::string digits = name.substr(file_name().size() + form.size());
       const bool number = digits.size() == 10 && digits != "0000000000" &&
                           std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
-      if (number && !(form == ".removed." && digits == "0000000002")) found.push_back(entry.path());
+      const bool one = form == ".removed." || form == ".resume.";
+      if (number && !(one && digits == "0000000002")) found.push_back(entry.path());
     }
   }
   std::sort(found.begin(), found.end());

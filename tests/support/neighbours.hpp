@@ -18,7 +18,7 @@ inline std::vector<std::string> neighbours_of(const std::string& image) {
     for (char& letter : text) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
     return text;
   };
-  for (const std::string word : {".log.", ".spare.", ".spill.", ".removed."}) {
+  for (const std::string word : {".log.", ".spare.", ".spill.", ".removed.", ".resume."}) {
     for (const char* end : {"",
                             "1",
                             "txt",
@@ -47,7 +47,8 @@ inline std::vector<std::string> neighbours_of(const std::string& image) {
     names.push_back(image + "." + word + "0000000001");
     names.push_back(word.substr(1) + "0000000001");
   }
-  for (const char* end : {".log.0000000000", ".spare.0000000000", ".removed.0000000000", ".removed.0000000002"})
+  for (const char* end : {".log.0000000000", ".spare.0000000000", ".removed.0000000000", ".removed.0000000002",
+                          ".resume.0000000000", ".resume.0000000002"})
     names.push_back(image + end);
   return names;
 }

@@ -96,6 +96,7 @@ Json report_json(const std::string& path, const storage::RecoveryReport& report)
           {"dropped_files", report.dropped_files},
           {"dropped_records", report.dropped_records},
           {"kept_files", report.kept_files},
+          {"resumable_request", report.resumable ? Json(report.resumable->last_request_id) : Json(nullptr)},
           {"warning", report.warning.empty() ? Json(nullptr) : Json(report.warning)}};
 }
 

@@ -5,10 +5,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::poll::PollBudget;
 use crate::protocol::{
-    encode_head, Answer, Fault, HelloAnswer, Operation, Request, Status, FEATURES_ALL, FEATURE_RESUME, HEADER_BYTES,
+    encode_head, Answer, Fault, HelloAnswer, Operation, Request, Status, FEATURES_ALL, FEATURE_RESTART, FEATURE_RESUME, HEADER_BYTES,
     NAME_BYTES_MAX, PAYLOAD_OVERHEAD_BYTES, PROTOCOL_VERSION,
 };
-use crate::resume::{Lost, Resume, WINDOW_MAX};
+use crate::resume::{Change, Lost, Resume, WINDOW_MAX};
 use crate::transport::{Transport, Wait};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -234,7 +234,7 @@ impl Connection {
             keeps_rest: false,
             counters: Counters::default(),
         };
-        let features = if options.resumes { FEATURES_ALL | FEATURE_RESUME } else { FEATURES_ALL };
+        let features = if options.resumes { FEATURES_ALL | FEATURE_RESUME | FEATURE_RESTART } else { FEATURES_ALL };
         connection.hello(options.client_name, &credentials, features)?;
         connection.request_timeout = options.request_timeout;
         Ok(connection)
@@ -387,6 +387,22 @@ impl Connection {
         Ok(())
     }
 
+    /// A change waits until what it could alter is answered, in a session that may go on after its daemon.
+    fn await_seeing(&mut self, change: Change, sink: &mut dyn Sink) -> Result<()> {
+        while self.resume.as_ref().map_or(false, |resume| resume.is_seen(&change)) {
+            self.begin_wait()?;
+            self.receive(sink)?;
+        }
+        match (&change, &self.resume) {
+            (Change::Commit, Some(resume)) if resume.is_commit_in_doubt() => {
+                let text = "a change was refused before the daemon was started again, which knows nothing of it and \
+                            would commit the others: nothing of this transaction is published";
+                Err(self.end_with(ErrorKind::ConnectionLost, "commit", text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn enlist(&mut self, operation: Operation, length: usize, cost: usize) -> u64 {
         if self.in_flight == 0 {
             self.oldest_since = Instant::now();
@@ -401,7 +417,7 @@ impl Connection {
         id
     }
 
-    pub(super) fn settle(&mut self, id: u64) {
+    pub(super) fn settle(&mut self, id: u64, ok: bool) {
         let index = (id - self.first_id) as usize;
         self.pending[index].done = true;
         self.in_flight -= 1;
@@ -411,7 +427,7 @@ impl Connection {
             self.pending.pop_front();
             self.first_id += 1;
             if let Some(resume) = &mut self.resume {
-                resume.answered();
+                resume.answered(self.first_id - 1, ok);
             }
         }
         // The next one's time begins when it is the oldest: before, the daemon was at work on what came earlier.
@@ -427,6 +443,7 @@ impl Connection {
             _ => 0,
         };
         let cost = 2 * HEADER_BYTES + 64 + length;
+        self.await_seeing(Change::of(request), sink)?;
         self.admit(request.operation(), cost, sink)?;
         if self.out.len() >= COLLECT_BYTES_MAX {
             self.send()?;
@@ -441,6 +458,7 @@ impl Connection {
     /// As [`submit`](Self::submit), for a write. `data` is not needed any more when it returns.
     pub fn submit_write(&mut self, offset: u64, data: &[u8], sink: &mut dyn Sink) -> Result<u64> {
         let cost = 2 * HEADER_BYTES + 8 + data.len();
+        self.await_seeing(Change::Bytes(offset, data.len() as u64), sink)?;
         self.admit(Operation::WRITE, cost, sink)?;
         if self.out.len() >= COLLECT_BYTES_MAX {
             self.send()?;

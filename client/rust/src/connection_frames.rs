@@ -23,7 +23,11 @@ impl Connection {
                 return Err(ended.clone());
             }
             if self.lost.is_some() {
-                self.come_back()?;
+                match self.come_back() {
+                    // Lost once more, before all was sent again.
+                    Err(_) if self.lost.is_some() => continue,
+                    result => result?,
+                }
             }
             match self.receive_here(sink) {
                 Err(_) if self.lost.is_some() => {}
@@ -65,7 +69,7 @@ impl Connection {
         }
     }
 
-    fn frame_limit(&self) -> u32 {
+    pub(super) fn frame_limit(&self) -> u32 {
         if self.greeted {
             self.server.request_bytes_max.saturating_add(PAYLOAD_OVERHEAD_BYTES)
         } else {
@@ -74,7 +78,7 @@ impl Connection {
     }
 
     /// Makes room for `count` bytes behind those that are there.
-    fn reserve(&mut self, count: usize) {
+    pub(super) fn reserve(&mut self, count: usize) {
         if self.begin == self.end {
             self.begin = 0;
             self.end = 0;
@@ -91,7 +95,7 @@ impl Connection {
     }
 
     /// Receives once into the buffer, from `self.end` on, after waiting.
-    fn fill(&mut self) -> Result<()> {
+    pub(super) fn fill(&mut self) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.received);
         let end = self.end;
         let result = self.read_some(&mut buffer[end..], &mut []);
@@ -247,7 +251,7 @@ impl Connection {
     }
 
     #[cold]
-    fn end_protocol(&mut self, text: &str) -> crate::Error {
+    pub(super) fn end_protocol(&mut self, text: &str) -> crate::Error {
         let remedy = if self.greeted { "" } else { "; is it a pageserverd that listens there?" };
         self.end_with(ErrorKind::ProtocolError, "receive", &format!("{}{}", text, remedy))
     }
@@ -320,7 +324,7 @@ impl Connection {
     }
 
     fn finish(&mut self, id: u64, sink: &mut dyn Sink, payload: &[u8]) -> Result<()> {
-        self.settle(id);
+        self.settle(id, true);
         match sink.done(id, Ok(payload)) {
             Ok(()) => Ok(()),
             Err(fault) => Err(self.end_protocol(&fault.0)),
@@ -348,14 +352,14 @@ impl Connection {
         if kind == ErrorKind::LeaseLost && self.lease_lost.is_none() {
             self.lease_lost = Some(error.clone());
         }
-        self.settle(header.request_id);
+        self.settle(header.request_id, false);
         match sink.done(header.request_id, Err(&error)) {
             Ok(()) => Ok(()),
             Err(fault) => Err(self.end_protocol(&fault.0)),
         }
     }
 
-    fn take_notice(&mut self, header: &Header, payload: &[u8]) -> Result<()> {
+    pub(super) fn take_notice(&mut self, header: &Header, payload: &[u8]) -> Result<()> {
         let lease_lost = header.operation == Operation::LEASE_LOST;
         if !lease_lost && header.operation != Operation::GOODBYE {
             return Ok(()); // of a later version, for those who know it
@@ -368,6 +372,10 @@ impl Connection {
             if self.lease_lost.is_none() {
                 self.lease_lost = Some(self.error(ErrorKind::LeaseLost, "lease_lost", message));
             }
+            return Ok(());
+        }
+        // Of a session that outlives it this is no end: the end of the stream follows.
+        if header.status == Status::STOPPING && self.resume.as_ref().map_or(false, |resume| resume.restarts()) {
             return Ok(());
         }
         // Before hello it is a refusal, of a kind of its own; later the session is over, whatever the reason is.

@@ -5,7 +5,7 @@ use crate::dial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::page_cache::PageCache;
-use crate::protocol::{Access, Answer, OpenAnswer, Operation, Request, Version};
+use crate::protocol::{Access, Answer, OpenAnswer, Operation, Request, Version, FEATURE_RESTART};
 use crate::resume::Resume;
 use crate::session::{check_pages, ping, unexpected, Session};
 use crate::transport::{Plain, Transport};
@@ -117,7 +117,10 @@ impl Session {
         )?;
         if !options.resume.is_zero() {
             match &opened.resume {
-                Some(ticket) => self.connection.begin_resumable(Resume::new(options, ticket.token)),
+                Some(ticket) => {
+                    let restarts = self.connection.has_feature(FEATURE_RESTART);
+                    self.connection.begin_resumable(Resume::new(options, ticket.token, restarts))
+                }
                 None => {
                     let text = format!(
                         "the daemon keeps no session whose connection is lost: it is an older one, or has \

@@ -14,6 +14,7 @@ pageserver_test(engine_test LABEL unit threads
     engine_zero_test.cpp
     image_note_test.cpp
     read_gate_test.cpp
+    resume_entry_test.cpp
     store_tasks_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)
 # The parts that it and the log are made of. None of them knows a thread.

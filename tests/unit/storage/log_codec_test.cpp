@@ -2,11 +2,15 @@
 #include "storage/log/log_codec.hpp"
 
 #include <array>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 
 #include "storage/log/log_checksum.hpp"
+#include "storage/log/resume_file.hpp"
 #include "storage/log/xxh3_wide.hpp"
+#include "tests/support/temp_dir.hpp"
 #include "tests/unit/storage/storage_test.hpp"
 
 #define XXH_INLINE_ALL
@@ -43,7 +47,7 @@ TEST_CASE("log format: a segment header has these bytes") {
   encode_segment_header(header, bytes);
   CHECK(hex(std::span{bytes}.first(96)) ==
         "50534c4f47534547"
-        "04000000"
+        "05000000"
         "00020000"
         "8877665544332211"
         "0300000000000000"
@@ -167,6 +171,99 @@ TEST_CASE("log format: a mark, a record header and a range have these bytes") {
   CHECK(decode_range(range) == LogRange{7, 5, true});
   CHECK(record_bytes(21) == 104);
   CHECK(record_bytes(24) == 104);
+}
+
+TEST_CASE("log format: a resume entry has these bytes, and lies behind the table of a record and in a segment's header") {
+  storage::ResumeEntry entry;
+  entry.token_hash.fill(std::byte{0x11});
+  entry.owner = 0x2233445566778899;
+  entry.last_request_id = 77;
+  entry.publish = Publish::on_flush;
+  entry.outcomes = {{75, 0x1234, 0}, {76, 0, 7}};
+  const storage::EntryBytes encoded = storage::encode_entry(entry);
+  CHECK(hex(encoded.view()) ==
+        "11111111111111111111111111111111"
+        "9988776655443322"
+        "4d00000000000000"
+        "01000000"
+        "02000000"
+        "4b00000000000000"
+        "3412000000000000"
+        "0000000000000000"
+        "4c00000000000000"
+        "0000000000000000"
+        "0700000000000000");
+  CHECK(storage::decode_entry(encoded.view()) == entry);
+  for (std::size_t length = 0; length < encoded.size; ++length)
+    CHECK_FALSE(storage::decode_entry(encoded.view().first(length)));
+  entry.outcomes.assign(storage::ResumeEntry::outcomes_max, {1, 2, 3});
+  CHECK(storage::encode_entry(entry).size == log_format::entry_bytes_max);
+  // More is remembered as nothing, and never as less.
+  entry.outcomes.push_back({1, 2, 3});
+  CHECK(storage::encode_entry(entry).size == 0);
+
+  SegmentHeader header;
+  header.entry = encoded;
+  std::array<std::byte, log_format::segment_header_bytes> bytes;
+  encode_segment_header(header, bytes);
+  CHECK(hex(std::span{bytes}.subspan(104, 8)) == "5800000000000000");
+  CHECK(hex(std::span{bytes}.subspan(112, encoded.size)) == hex(encoded.view()));
+  SegmentHeader decoded;
+  std::uint32_t other = 0;
+  REQUIRE(decode_segment_header(bytes, decoded, other) == Decoded::valid);
+  CHECK(decoded.entry == encoded);
+
+  for (const std::uint32_t size : {0u, 40u, 64u, 88u, 376u, 8u, 41u, 48u, 400u, 0x80000028u}) {
+    RecordHeader record;
+    record.payload_bytes = 1000;
+    record.entry_bytes = size;
+    std::array<std::byte, log_format::record_header_bytes> record_bytes;
+    encode_record_header(record, record_bytes);
+    const bool can_be = size == 0 || (size >= 40 && size <= 376 && (size - 40) % 24 == 0);
+    CHECK((decode_record_header(record_bytes, record) == Decoded::valid) == can_be);
+  }
+}
+
+TEST_CASE("a resume file counts for the image that it names alone, and while that is unchanged") {
+  TempDir dir;
+  const storage::Folder folder = storage::Folder::open(storage::posix_file_system(), dir.path().string());
+  storage::ResumeEntry entry;
+  entry.last_request_id = 9;
+  const storage::EntryBytes encoded = storage::encode_entry(entry);
+  storage::FileStatus image;
+  image.inode = 5;
+  image.birth_ns = 1'000'000'001;
+  image.size_bytes = 65536;
+  image.modified_ns = 2'000'000'001;
+  CHECK(storage::read_resume_file(folder, "a.img", image).size == 0);
+  CHECK_FALSE(storage::has_resume_file(folder, "a.img"));
+  storage::write_resume_file(folder, "a.img", encoded, image, 0600);
+  CHECK(storage::has_resume_file(folder, "a.img"));
+  CHECK(storage::read_resume_file(folder, "a.img", image) == encoded);
+  for (const int what : {0, 1, 2, 3}) {
+    storage::FileStatus other = image;
+    if (what == 0) ++other.inode;
+    if (what == 1) ++other.birth_ns;
+    if (what == 2) other.size_bytes += 65536;
+    if (what == 3) other.modified_ns += 10'000;
+    CHECK(storage::read_resume_file(folder, "a.img", other).size == 0);
+  }
+  std::string bytes;
+  {
+    std::ifstream in{dir.file("a.img.resume.0000000001"), std::ios::binary};
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  REQUIRE(bytes.size() == log_format::resume_file_bytes);
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    std::string changed = bytes;
+    changed[at] = static_cast<char>(changed[at] ^ 0x10);
+    std::ofstream{dir.file("a.img.resume.0000000001"), std::ios::binary} << changed;
+    REQUIRE(storage::read_resume_file(folder, "a.img", image).size == 0);
+    std::ofstream{dir.file("a.img.resume.0000000001"), std::ios::binary} << bytes.substr(0, at);
+    REQUIRE(storage::read_resume_file(folder, "a.img", image).size == 0);
+  }
+  storage::remove_resume_file(folder, "a.img");
+  CHECK_FALSE(storage::has_resume_file(folder, "a.img"));
 }
 
 TEST_CASE("log format: any changed bit of a header makes it invalid, and zeros are empty") {

@@ -27,7 +27,8 @@ using storage::sibling_name;
 using storage::SiblingFiles;
 
 const std::vector<std::string> forms{"a.img.log.0000000001",   "a.img.log.9999999999",   "a.img.spare.0000000001",
-                                     "a.img.spill.0000000000", "a.img.spill.0000000007", "a.img.removed.0000000001"};
+                                     "a.img.spill.0000000000", "a.img.spill.0000000007", "a.img.removed.0000000001",
+                                     "a.img.resume.0000000001"};
 
 SiblingFiles look(const TempDir& dir) {
   return storage::list_siblings(Folder::open(storage::posix_file_system(), dir.path().string()), "a.img");
@@ -41,6 +42,7 @@ TEST_CASE("siblings: a name is the image's, a word and ten digits, there and bac
   CHECK(sibling_name("a.img", Sibling::spare, 3) == "a.img.spare.0000000003");
   CHECK(sibling_name("a.img", Sibling::spill, 0) == "a.img.spill.0000000000");
   CHECK(sibling_name("a.img", Sibling::removed, 1) == "a.img.removed.0000000001");
+  CHECK(sibling_name("a.img", Sibling::resume, 1) == "a.img.resume.0000000001");
   for (const auto& name : forms) {
     INFO(name);
     const auto parsed = parse_sibling_name(name);

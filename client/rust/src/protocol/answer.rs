@@ -82,7 +82,8 @@ pub struct ResumeTicket {
     pub executed: u64,
     /// How long the session is kept without a connection.
     pub linger_ms: u32,
-    /// With the feature `restart` only, which this crate does not offer: the daemon was started again since.
+    /// With the feature `restart` only: the daemon was started again since, and `executed` is the highest request whose
+    /// change it has.
     pub rebuilt: bool,
 }
 
@@ -450,7 +451,7 @@ fn open(payload: &[u8]) -> Result<OpenAnswer, Fault> {
         let (executed, linger_ms) = (reader.u64()?, reader.u32()?);
         let rebuilt = reader.u32()?;
         if rebuilt > 1 {
-            return reader.fault(&format!("has resume.rebuilt={}, known are 0 and 1", rebuilt));
+            return reader.fault(format!("has resume.rebuilt={}, known are 0 and 1", rebuilt));
         }
         answer.resume = Some(ResumeTicket { token, executed, linger_ms, rebuilt: rebuilt == 1 });
         if token == [0; 16] {

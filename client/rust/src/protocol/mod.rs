@@ -9,6 +9,7 @@ mod sessions;
 
 pub use answer::{
     decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, OrderedFault, Recovery, Refreshed,
+    ResumeTicket,
     Size, Stat, WhoAmI,
 };
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
@@ -70,6 +71,8 @@ pub const FEATURE_IDENTITY: u64 = 64;
 pub const FEATURE_FAULTS: u64 = 128;
 /// The feature of sessions that outlive their connection; offered only where a client means to resume.
 pub const FEATURE_RESUME: u64 = 256;
+/// The feature of a writer's sessions that also outlive their daemon; together with [`FEATURE_RESUME`].
+pub const FEATURE_RESTART: u64 = 1024;
 /// The features that this crate can use in any session.
 pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_DATA_RANGES
