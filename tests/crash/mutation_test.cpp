@@ -94,6 +94,9 @@ TEST_CASE("the simulation finds each mutation of the engine") {
       {"drop_image_note", Mutation::drop_image_note},
       {"skip_note_sync", Mutation::skip_note_sync},
       {"forget_future_note", Mutation::forget_future_note},
+      {"forget_entry", Mutation::forget_entry},
+      {"skip_resume_file", Mutation::skip_resume_file},
+      {"keep_stale_resume_file", Mutation::keep_stale_resume_file},
   }));
   INFO(name);
   const Failing failing = mutation == Mutation::success_after_failed_sync ? Failing::syncs

@@ -26,6 +26,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/fault_shim.hpp"
+#include "tests/support/process.hpp"
 #include "tests/support/raw_client.hpp"
 #include "tests/support/wait.hpp"
 
@@ -72,6 +73,7 @@ public:
   }
   void let_live() { order_->kind = FaultKind::none; }
   std::uint64_t kills() const { return order_->failed; }
+  std::uint64_t calls() const { return order_->calls; }
   std::uint64_t starts() const { return starts_; }
   void stop() { process_->signal(SIGTERM); }
   /// Before it is started the next time.
@@ -97,15 +99,17 @@ private:
       process_->wait();
       if (ends_) return;
       if (const auto act = std::exchange(meanwhile_, nullptr)) act();
-      ++starts_;
-      for (;;) {
+      std::uint64_t tries = 1;
+      for (;; ++tries) {
         try {
           start();
           break;
         } catch (const std::runtime_error&) {
-          ++starts_;  // it was killed while it started
+          // It was killed while it started.
         }
       }
+      starts_ += tries;
+      if (ends_) process_->signal(SIGTERM);
     }
   }
 
@@ -304,6 +308,59 @@ TEST_CASE("a daemon that stops in order and is started again has its writer back
   const auto again = open(daemon.uri("access=read"));
   CHECK(again->pages() == 3);
   CHECK(text_at(*again, 2 * page_size, 4) == "keep");
+}
+
+TEST_CASE("a copy into a daemon that is killed and started again again and again has all of its bytes") {
+  const std::string query = GENERATE("resume=20", "resume=20&publish=on_write");
+  MortalDaemon daemon;
+  const std::vector<std::byte> bytes = pattern(24u << 20, 7);
+  const std::string file = daemon.file("from.bin");
+  std::ofstream{file, std::ios::binary}.write(reinterpret_cast<const char*>(bytes.data()),
+                                              static_cast<std::streamsize>(bytes.size()));
+  const auto copies = [&] {
+    const RunResult copied = run({pagectl_path(), "copy", "--force", file, daemon.uri(query)});
+    INFO(copied.err);
+    REQUIRE(copied.status == 0);
+    const auto image = open(daemon.uri("access=read"));
+    std::vector<std::byte> found(bytes.size());
+    image->read(0, found);
+    CHECK((image->size() == bytes.size() && found == bytes));
+  };
+  daemon.kill_before(UINT64_MAX);
+  copies();
+  const std::uint64_t calls = daemon.calls();
+  constexpr std::uint64_t rounds = 8;
+  REQUIRE(calls > 3 * rounds);
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    CAPTURE(query, round);
+    const std::uint64_t starts = daemon.starts();
+    // Behind the answer to its hello; then twice more while what it has sent comes again.
+    daemon.kill_before(3 + round * calls / rounds, 3);
+    copies();
+    daemon.let_live();
+    wait_until([&] { return daemon.starts() == starts + daemon.kills(); });
+    CHECK(daemon.kills() == 3);
+  }
+}
+
+TEST_CASE("a session that has more private than is kept of it is over with the daemon, and says so") {
+  MortalDaemon daemon;
+  const auto session = open_session(daemon.uri("resume=20&publish=on_flush"));
+  session->grow(1100);
+  const std::vector<std::byte> bytes(1u << 20, std::byte{1});
+  for (std::uint64_t i = 0; i < 66; ++i) session->write(i << 20, bytes);
+  const std::uint64_t before = daemon.starts();
+  daemon.stop();
+  wait_until([&] { return daemon.starts() == before + 1; });
+  try {
+    session->flush();
+    FAIL("it published a part");
+  } catch (const MemoryError& error) {
+    INFO(error.what());
+    CHECK(error.errc() == Errc::connection_lost);
+    CHECK(std::string(error.what()).find("67108864 bytes were not flushed") != std::string::npos);
+  }
+  CHECK(open(daemon.uri("access=read"))->pages() == 0);
 }
 
 TEST_CASE("a session does not go on where another writer came, the image is another, or it was no writer's") {
