@@ -208,7 +208,8 @@ Decoded decode(std::span<const std::byte> payload, OpenAnswer& message) {
   ticket.linger_ms = in.number<std::uint32_t>();
   const auto rebuilt = in.number<std::uint32_t>();
   ticket.rebuilt = rebuilt == 1;
-  if (rebuilt > 1) in.refuse(Status::protocol_error, "has resume.rebuilt=" + std::to_string(rebuilt) + ", known are 0 and 1");
+  if (rebuilt > 1)
+    in.refuse(Status::protocol_error, "has resume.rebuilt=" + std::to_string(rebuilt) + ", known are 0 and 1");
   if (ticket.token == ResumeToken{}) in.refuse(Status::protocol_error, "has a resume token of zeros");
   return in.result();
 }

@@ -88,9 +88,9 @@ inline constexpr std::uint64_t feature_identity = 64;    ///< credentials in hel
 inline constexpr std::uint64_t feature_faults = 128;     ///< the operation `faults`, of a daemon that allows it
 inline constexpr std::uint64_t feature_resume = 256;     ///< a session outlives its connection
 inline constexpr std::uint64_t feature_ring = 512;       ///< the operation `ring`, over a Unix socket
-inline constexpr std::uint64_t feature_restart = 1024;    ///< with `resume`: a writer's also outlives its server
-/// What whoever wants no more than it needs offers, too: all but `resume` and `restart`, by which a session stays when its client is
-/// gone, and `ring`, which is for who polls.
+inline constexpr std::uint64_t feature_restart = 1024;   ///< with `resume`: a writer's also outlives its server
+/// What whoever wants no more than it needs offers, too: all but `resume` and `restart`, by which a session stays when
+/// its client is gone, and `ring`, which is for who polls.
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
                                               feature_sessions | feature_load | feature_identity | feature_faults;
 

@@ -129,7 +129,8 @@ void Connection::accept_hello(const proto::HelloAnswer& answer) {
     refuse(Errc::protocol_error, "the daemon announced request_bytes_max=" + std::to_string(answer.request_bytes_max) +
                                      " requests_in_flight_max=" + std::to_string(answer.requests_in_flight_max) +
                                      ", expected at least 1 of each");
-  server_.features = answer.features & (proto::features_all | proto::feature_resume | proto::feature_ring | proto::feature_restart);
+  server_.features =
+      answer.features & (proto::features_all | proto::feature_resume | proto::feature_ring | proto::feature_restart);
   server_.payload_bytes_max = answer.payload_bytes_max;
   server_.request_bytes_max = std::min(answer.request_bytes_max, request_bytes_max);
   server_.requests_in_flight_max = answer.requests_in_flight_max;

@@ -97,7 +97,9 @@ public:
     return first_id_ + admitted_++;
   }
   /// The next one that would be admitted; null when there is none.
-  const PendingRequest* next_to_admit() const { return admitted_ == requests_.size() ? nullptr : &requests_[admitted_]; }
+  const PendingRequest* next_to_admit() const {
+    return admitted_ == requests_.size() ? nullptr : &requests_[admitted_];
+  }
   /// All before it are done.
   std::uint64_t first_id() const { return first_id_; }
   /// Those before it were admitted.

@@ -60,8 +60,8 @@ Place place_of(const PendingRequest& request) {
   constexpr std::size_t number_bytes = sizeof(std::uint64_t);
   switch (request.operation) {
     case proto::Operation::write:
-      return {number_at(request, 0), request.frame.size() - proto::frame_header_bytes - number_bytes +
-                                         request.by_reference.size()};
+      return {number_at(request, 0),
+              request.frame.size() - proto::frame_header_bytes - number_bytes + request.by_reference.size()};
     case proto::Operation::zero: return {number_at(request, 0), number_at(request, number_bytes)};
     case proto::Operation::read: return {number_at(request, 0), request.into.size()};
     default: return {0, number_at(request, 0)};
@@ -96,13 +96,13 @@ struct Connection::Resumable {
   std::deque<Kept> kept;  ///< changes that are answered and not flushed, where a flush publishes them
   std::size_t kept_bytes = 0;
   bool kept_too_many = false;
-  bool is_private = false;        ///< there is something to flush
-  std::uint64_t published = 0;    ///< up to this request all was answered that the daemon must have published
-  bool change_failed = false;     ///< since the last flush: the daemon would refuse a commit
-  bool commit_in_doubt = false;   ///< and has forgotten it
-  std::size_t seeing = 0;         ///< in flight, and a change may change their answers
+  bool is_private = false;       ///< there is something to flush
+  std::uint64_t published = 0;   ///< up to this request all was answered that the daemon must have published
+  bool change_failed = false;    ///< since the last flush: the daemon would refuse a commit
+  bool commit_in_doubt = false;  ///< and has forgotten it
+  std::size_t seeing = 0;        ///< in flight, and a change may change their answers
   bool replaying = false;
-  std::size_t replay_next = 0;    ///< of `kept`
+  std::size_t replay_next = 0;         ///< of `kept`
   std::deque<std::uint64_t> replayed;  ///< sent, and not answered
   std::size_t replayed_bytes = 0;
 

@@ -97,7 +97,8 @@ Connection::Step Connection::take_hello(const FrameHeader& header, Payload paylo
     return Step::taken;
   }
   const Limits& limits = server_.config.limits;
-  greeting_.features = request.features & (proto::features_all | proto::feature_resume | proto::feature_ring | proto::feature_restart);
+  greeting_.features =
+      request.features & (proto::features_all | proto::feature_resume | proto::feature_ring | proto::feature_restart);
   if (server_.config.resume_linger.count() == 0) greeting_.features &= ~proto::feature_resume;
   if ((greeting_.features & proto::feature_resume) == 0) greeting_.features &= ~proto::feature_restart;
   if (server_.faults == nullptr) greeting_.features &= ~proto::feature_faults;

@@ -25,7 +25,7 @@ struct Restart {
   /// The client sends once more what was private, up to this request, all of which is answered; 0: no longer.
   std::uint64_t replays_until = 0;
   bool replay_failed = false;  ///< one of them: nothing behind it is taken over this connection
-  bool rebuilding = false;  ///< no request has come since that was not answered before
+  bool rebuilding = false;     ///< no request has come since that was not answered before
 
   /// A request that may not be carried out as it stands: see Connection::was_published() and look_for_replay().
   bool is_within_rebuilt(std::uint64_t request_id) const noexcept { return rebuilding || request_id <= published; }

@@ -311,7 +311,8 @@ bool Connection::take_into_group(const proto::Scan& scan) {
   proto::FrameHeader header = scan.header;
   if (hold_.resume != nullptr) {
     if (hold_.resume->place_of(header.request_id, header.reserved, group.size()) != Resumption::Place::next ||
-        hold_.resume->kept_bytes() != 0 || (hold_.restart != nullptr && hold_.restart->is_within_rebuilt(header.request_id)))
+        hold_.resume->kept_bytes() != 0 ||
+        (hold_.restart != nullptr && hold_.restart->is_within_rebuilt(header.request_id)))
       return false;
     header.reserved = 0;
   }

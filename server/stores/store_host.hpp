@@ -52,7 +52,7 @@ struct StoreSettings {
   Recoveries* recoveries = nullptr;                     ///< of the whole daemon; outlives the store
   std::uint32_t readers_max = 1;                        ///< so many loops serve its readers
   std::chrono::milliseconds lease_idle_max{0};
-  std::chrono::milliseconds resume_linger{0};  ///< for so long a session of an earlier opening may be resumed
+  std::chrono::milliseconds resume_linger{0};   ///< for so long a session of an earlier opening may be resumed
   Loops::Disk* disk = nullptr;                  ///< where its image is, as far as that is known
   base::MemoryShare* private_memory = nullptr;  ///< see EngineOptions; both outlive the store
   base::MemoryShare* index_memory = nullptr;
@@ -164,7 +164,7 @@ private:
   // Declared so that the jobs end first, then the store, then its lanes.
   Lane sync_lane_;
   Lane checkpoint_lane_;
-  std::mutex open_mutex_;         ///< one opening or closing at a time
+  std::mutex open_mutex_;                              ///< one opening or closing at a time
   std::chrono::steady_clock::time_point opened_at_{};  ///< under `open_mutex_`
   std::shared_mutex look_mutex_;  ///< shared by who looks at the store without a session, which a close waits for
   mutable Mutex mutex_;           ///< of what any thread may ask for, never held for long

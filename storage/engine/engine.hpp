@@ -178,7 +178,7 @@ private:
     LeaseQueue::Waiters granted;
     Holders::Sessions evicted;
     RoomWaiters::Sessions room_waiters;
-    SessionRef broken;   ///< the session that lost its lease
+    SessionRef broken;  ///< the session that lost its lease
     bool drops_resume_file = false;
     SessionRef entered;  ///< one whose publish was entered late: released here, which may close a file
   };
@@ -425,7 +425,7 @@ private:
   Holders holders_ PAGESERVER_GUARDED_BY(mutex_);
   RoomWaiters room_ PAGESERVER_GUARDED_BY(mutex_);
   SessionCounts sessions_ PAGESERVER_GUARDED_BY(mutex_);
-  EntryBytes resumable_ PAGESERVER_GUARDED_BY(mutex_);    ///< see Store::resumable()
+  EntryBytes resumable_ PAGESERVER_GUARDED_BY(mutex_);     ///< see Store::resumable()
   bool keeps_last_ PAGESERVER_GUARDED_BY(mutex_) = false;  ///< see StoreSession::keep_for_reopening()
   std::atomic<bool> resume_file_{false};                   ///< there is one, of an earlier opening
 

@@ -232,7 +232,8 @@ void copy_into_image(ImageFile& image, const LogScan& scan, LogIndex& index, Ima
   if (!mutated(Mutation::drop_recovery_image_sync)) image.file().sync_data();
 }
 
-/// Keeps the last record's entry elsewhere before the log goes. Where that has none, what was kept before is out of date.
+/// Keeps the last record's entry elsewhere before the log goes. Where that has none, what was kept before is out of
+/// date.
 void keep_entry(const ImageFile& image, const LogScan& scan, bool is_own_image) {
   if (!scan.entry_known || mutated(Mutation::skip_resume_file)) return;
   const Folder& folder = image.folder();
@@ -319,8 +320,7 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   const LogScan scan = scan_into(image, list_siblings(image.folder(), image.name()), O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
   if (report.log_found) check_pair(scan, status, path, file_system.boot(), report);
-  if (!scan.entry_known)
-    report.resumable = decode_entry(read_resume_file(image.folder(), image.name(), status).view());
+  if (!scan.entry_known) report.resumable = decode_entry(read_resume_file(image.folder(), image.name(), status).view());
   return report;
 }
 

@@ -26,16 +26,16 @@ struct RecoveryReport {
   std::optional<MemoryError> problem;  ///< why the log can't be replayed as it is; nothing was changed then
   bool adoptable = false;              ///< `problem` is only that image and log don't belong together
   std::uint64_t log_bytes = 0;
-  std::uint64_t segments = 0;           ///< files that count
-  std::uint64_t records = 0;            ///< publishes that count
-  std::uint64_t tail_bytes = 0;         ///< after the last record that counts; reserved room mostly
-  std::uint64_t end_position = 0;       ///< of the last record that counts
-  std::uint64_t synced_position = 0;    ///< the highest that the log states
-  std::uint64_t image_pages = 0;        ///< as the file is now
-  std::uint64_t pages = 0;              ///< of the recovered image
-  std::uint64_t dropped_files = 0;      ///< of the log, behind the last record that counts
-  std::uint64_t dropped_records = 0;    ///< whole ones, there
-  std::vector<std::string> kept_files;  ///< paths of what was taken out of the log and not removed
+  std::uint64_t segments = 0;            ///< files that count
+  std::uint64_t records = 0;             ///< publishes that count
+  std::uint64_t tail_bytes = 0;          ///< after the last record that counts; reserved room mostly
+  std::uint64_t end_position = 0;        ///< of the last record that counts
+  std::uint64_t synced_position = 0;     ///< the highest that the log states
+  std::uint64_t image_pages = 0;         ///< as the file is now
+  std::uint64_t pages = 0;               ///< of the recovered image
+  std::uint64_t dropped_files = 0;       ///< of the log, behind the last record that counts
+  std::uint64_t dropped_records = 0;     ///< whole ones, there
+  std::vector<std::string> kept_files;   ///< paths of what was taken out of the log and not removed
   std::optional<ResumeEntry> resumable;  ///< which writer may go on: the last record's, or the resume file's
   std::string warning;                   ///< not empty: more than a torn end was dropped, and what a person can do
 };

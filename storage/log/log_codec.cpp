@@ -16,8 +16,8 @@ bool all_zero(std::span<const std::byte> bytes) noexcept {
 }
 
 bool is_entry_size(std::uint32_t bytes) noexcept {
-  return bytes == 0 || (bytes >= entry_fixed_bytes && bytes <= entry_bytes_max &&
-                        (bytes - entry_fixed_bytes) % outcome_bytes == 0);
+  return bytes == 0 ||
+         (bytes >= entry_fixed_bytes && bytes <= entry_bytes_max && (bytes - entry_fixed_bytes) % outcome_bytes == 0);
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ struct RecordHeader {
   std::uint64_t payload_bytes = 0;    ///< range table, resume entry and data, without the padding after them
   std::uint64_t payload_checksum = 0;
   std::uint32_t range_count = 0;
-  std::uint32_t entry_bytes = 0;      ///< of the resume entry
+  std::uint32_t entry_bytes = 0;  ///< of the resume entry
 };
 
 /// A changed range of the image.

@@ -32,8 +32,8 @@ inline constexpr std::size_t segment_image_birth_ns_at = 80;   // i64
 inline constexpr std::size_t segment_previous_first_at = 88;   // u64
 inline constexpr std::size_t segment_generation_at = 96;       // u64; 0 before format 3
 inline constexpr std::size_t segment_entry_bytes_at = 104;     // u32; 0 before format 5, like what follows
-inline constexpr std::size_t segment_entry_at = 112;           // the resume entry of the last record before this segment
-inline constexpr std::size_t segment_checksum_at = 504;        // u64: XXH3-64 of the bytes before it
+inline constexpr std::size_t segment_entry_at = 112;     // the resume entry of the last record before this segment
+inline constexpr std::size_t segment_checksum_at = 504;  // u64: XXH3-64 of the bytes before it
 
 /// The second block of a segment, written at most once: everything below a position is in the synced image.
 /// "PSLOGMRK", read as a little-endian number.
@@ -104,12 +104,12 @@ inline constexpr std::size_t range_length_at = 8;  // u64; the top bit says that
 inline constexpr std::uint64_t range_zero_bit = 1ull << 63;
 
 /// The resume entry, behind the range table: which session published, and up to which of its requests.
-inline constexpr std::size_t entry_token_hash_at = 0;    // 16 bytes
+inline constexpr std::size_t entry_token_hash_at = 0;  // 16 bytes
 inline constexpr std::size_t entry_token_hash_bytes = 16;
-inline constexpr std::size_t entry_owner_at = 16;        // u64
-inline constexpr std::size_t entry_request_id_at = 24;   // u64
-inline constexpr std::size_t entry_mode_at = 32;         // u32
-inline constexpr std::size_t entry_outcomes_at = 36;     // u32: how many of them follow
+inline constexpr std::size_t entry_owner_at = 16;       // u64
+inline constexpr std::size_t entry_request_id_at = 24;  // u64
+inline constexpr std::size_t entry_mode_at = 32;        // u32
+inline constexpr std::size_t entry_outcomes_at = 36;    // u32: how many of them follow
 inline constexpr std::size_t entry_fixed_bytes = 40;
 inline constexpr std::size_t outcome_request_id_at = 0;  // u64
 inline constexpr std::size_t outcome_value_at = 8;       // u64
@@ -132,7 +132,7 @@ inline constexpr std::size_t resume_file_generation_at = 32;   // u64
 inline constexpr std::size_t resume_file_size_bytes_at = 40;   // u64
 inline constexpr std::size_t resume_file_modified_ns_at = 48;  // i64
 inline constexpr std::size_t resume_file_entry_at = 56;
-inline constexpr std::size_t resume_file_checksum_at = 504;    // u64: XXH3-64 of the bytes before it
+inline constexpr std::size_t resume_file_checksum_at = 504;  // u64: XXH3-64 of the bytes before it
 static_assert(resume_file_entry_at + entry_bytes_max <= resume_file_checksum_at);
 
 }  // namespace pageserver::storage::log_format

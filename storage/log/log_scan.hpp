@@ -43,12 +43,12 @@ struct LogScan {
   std::uint64_t records = 0;
   std::uint64_t version = 0;
   std::uint64_t pages = 0;
-  std::uint64_t image_bytes_min = 0;   ///< the image's size when the oldest segment was made
-  std::uint64_t bytes = 0;             ///< of all the files
-  std::uint64_t tail_bytes = 0;        ///< after the cut
-  std::uint64_t dropped_records = 0;   ///< whole records after the cut
-  bool dropped_in_last = false;        ///< some of them are in the last of `segments`
-  EntryBytes entry;                    ///< of the last record that counts; `entry_known`: there was such a record
+  std::uint64_t image_bytes_min = 0;  ///< the image's size when the oldest segment was made
+  std::uint64_t bytes = 0;            ///< of all the files
+  std::uint64_t tail_bytes = 0;       ///< after the cut
+  std::uint64_t dropped_records = 0;  ///< whole records after the cut
+  bool dropped_in_last = false;       ///< some of them are in the last of `segments`
+  EntryBytes entry;                   ///< of the last record that counts; `entry_known`: there was such a record
   bool entry_known = false;
   std::optional<SegmentHeader> first;  ///< nothing when no segment has a header
   std::optional<ImageNote> note;       ///< the newest of all files; nothing when `note_lost`

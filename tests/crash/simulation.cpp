@@ -172,7 +172,8 @@ void Simulation::life() {
 
 void Simulation::write_outside() {
   const auto names = disk_->names(folder_);
-  if (std::any_of(names.begin(), names.end(), [](const auto& name) { return name != "store.img" && name.find(".resume.") == std::string::npos; }))
+  if (std::any_of(names.begin(), names.end(),
+                  [](const auto& name) { return name != "store.img" && name.find(".resume.") == std::string::npos; }))
     return;
   // Without a log the image is what the last crash left.
   const SimulatedInode* const file = disk_->find(image_path());

@@ -50,7 +50,8 @@ std::uint64_t Simulation::resumable(storage::Store& store) {
 bool Simulation::introduce(Actor& actor) {
   if (!actor.remembers || std::exchange(actor.introduced, true)) return false;
   trace(actor.name + " is remembered");
-  publish(actor, model_.newest_image(), [&] { actor.session->publish_remembered(); }, "introduction");
+  publish(
+      actor, model_.newest_image(), [&] { actor.session->publish_remembered(); }, "introduction");
   return true;
 }
 

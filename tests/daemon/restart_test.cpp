@@ -1,5 +1,5 @@
-// Sessions that outlive the daemon: it is killed before each call by which it changes something, or stopped, and started
-// again at the same address; the library goes on, and each call has its one true answer.
+// Sessions that outlive the daemon: it is killed before each call by which it changes something, or stopped, and
+// started again at the same address; the library goes on, and each call has its one true answer.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -173,8 +173,8 @@ void calls_on_flush(const std::string& uri) {
   CHECK(reader() == pages + 2);
 }
 
-/// All of them in flight together: some are carried out and not answered when the daemon goes. `refuses`: one of them is
-/// refused, for which a flush behind it would publish nothing.
+/// All of them in flight together: some are carried out and not answered when the daemon goes. `refuses`: one of them
+/// is refused, for which a flush behind it would publish nothing.
 void calls_in_flight(const std::string& uri, bool refuses) {
   AsyncSession session{uri};
   std::vector<std::string> history;
@@ -208,7 +208,7 @@ void calls_in_flight(const std::string& uri, bool refuses) {
   session.read(at, buffers[3], noted("read 3"));
   session.run_until([&] { return session.outstanding() == 0; });
   const auto grow = [&](std::uint64_t more) { return "grow " + std::to_string(pages + more); };
-  std::vector<std::string> expected{grow(0),   "write a", "read 0",  "write b", "refused", "write c", "read 1", grow(1),
+  std::vector<std::string> expected{grow(0), "write a", "read 0", "write b", "refused", "write c", "read 1", grow(1),
                                     "flush", "write d", "read 2", grow(3),   "write e", "flush",   "read 3"};
   std::erase(expected, refuses ? "flush" : "refused");
   CHECK(history == expected);
@@ -231,8 +231,8 @@ bool is_serving(const MortalDaemon& daemon) {
   }
 }
 
-/// `calls` as often as the daemon changes something in them, and each time it is killed one call later. `times`: and then
-/// before the first call by which each that is started changes something, in its recovery as well.
+/// `calls` as often as the daemon changes something in them, and each time it is killed one call later. `times`: and
+/// then before the first call by which each that is started changes something, in its recovery as well.
 void kill_everywhere(const std::string& query, const std::function<void(const std::string&)>& calls,
                      std::uint64_t times = 1) {
   MortalDaemon daemon;
@@ -265,7 +265,9 @@ void kill_everywhere(const std::string& query, const std::function<void(const st
 TEST_CASE("a daemon that is killed before any call by which it changes something changes no answer") {
   SECTION("each write is published") { kill_everywhere("resume=20", calls_on_write); }
   SECTION("a flush publishes") { kill_everywhere("resume=20&publish=on_flush", calls_on_flush); }
-  SECTION("many calls in flight") { kill_everywhere("resume=20", [](const auto& uri) { calls_in_flight(uri, true); }); }
+  SECTION("many calls in flight") {
+    kill_everywhere("resume=20", [](const auto& uri) { calls_in_flight(uri, true); });
+  }
   SECTION("many calls in flight with flushes") {
     kill_everywhere("resume=20", [](const auto& uri) { calls_in_flight(uri, false); });
   }
@@ -279,7 +281,8 @@ TEST_CASE("a daemon that is killed before any call by which it changes something
   SECTION("a cache") { kill_everywhere("resume=20&publish=on_flush&cache_bytes=1MiB", calls_on_flush); }
 }
 
-TEST_CASE("a daemon that stops in order and is started again has its writer back, and leaves the image alone after that") {
+TEST_CASE(
+    "a daemon that stops in order and is started again has its writer back, and leaves the image alone after that") {
   const std::string query = GENERATE("resume=20", "resume=20&publish=on_flush");
   MortalDaemon daemon;
   const auto beside = [&] {

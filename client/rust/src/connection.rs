@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::poll::PollBudget;
 use crate::protocol::{
-    encode_head, Answer, Fault, HelloAnswer, Operation, Request, Status, FEATURES_ALL, FEATURE_RESTART, FEATURE_RESUME, HEADER_BYTES,
-    NAME_BYTES_MAX, PAYLOAD_OVERHEAD_BYTES, PROTOCOL_VERSION,
+    encode_head, Answer, Fault, HelloAnswer, Operation, Request, Status, FEATURES_ALL, FEATURE_RESTART, FEATURE_RESUME,
+    HEADER_BYTES, NAME_BYTES_MAX, PAYLOAD_OVERHEAD_BYTES, PROTOCOL_VERSION,
 };
 use crate::resume::{Change, Lost, Resume, WINDOW_MAX};
 use crate::transport::{Transport, Wait};

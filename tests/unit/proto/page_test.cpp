@@ -172,8 +172,7 @@ TEST_CASE("the page's features are those of wire.hpp") {
       {"zero", feature_zero},         {"data_ranges", feature_data_ranges}, {"commit", feature_commit},
       {"recovery", feature_recovery}, {"sessions", feature_sessions},       {"load", feature_load},
       {"identity", feature_identity}, {"faults", feature_faults},           {"resume", feature_resume},
-      {"ring", feature_ring},
-      {"restart", feature_restart}};
+      {"ring", feature_ring},         {"restart", feature_restart}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {

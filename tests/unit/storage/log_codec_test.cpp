@@ -173,7 +173,8 @@ TEST_CASE("log format: a mark, a record header and a range have these bytes") {
   CHECK(record_bytes(24) == 104);
 }
 
-TEST_CASE("log format: a resume entry has these bytes, and lies behind the table of a record and in a segment's header") {
+TEST_CASE(
+    "log format: a resume entry has these bytes, and lies behind the table of a record and in a segment's header") {
   storage::ResumeEntry entry;
   entry.token_hash.fill(std::byte{0x11});
   entry.owner = 0x2233445566778899;
@@ -224,7 +225,7 @@ TEST_CASE("log format: a resume entry has these bytes, and lies behind the table
   }
 }
 
-TEST_CASE("a resume file counts for the image that it names alone, and while that is unchanged") {
+TEST_CASE("log format: a resume file counts for the image that it names alone, and while that is unchanged") {
   TempDir dir;
   const storage::Folder folder = storage::Folder::open(storage::posix_file_system(), dir.path().string());
   storage::ResumeEntry entry;

@@ -120,7 +120,8 @@ TEST_CASE("a clean stop keeps the writer that is to go on, and no other") {
   if (!keeps) return;
   SECTION("an image that was changed by somebody else is another one") {
     world.kill();
-    std::filesystem::last_write_time(world.path(), std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+    std::filesystem::last_write_time(world.path(),
+                                     std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
     world.open();
     CHECK_FALSE(world.store().resumable());
     CHECK_FALSE(world.has_file());

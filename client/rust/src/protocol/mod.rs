@@ -9,8 +9,7 @@ mod sessions;
 
 pub use answer::{
     decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, OrderedFault, Recovery, Refreshed,
-    ResumeTicket,
-    Size, Stat, WhoAmI,
+    ResumeTicket, Size, Stat, WhoAmI,
 };
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
 pub use reader::Fault;
