@@ -386,6 +386,8 @@ void Connection::begin_flush(const FrameHeader& header) {
         answer_flush(header, error, version, connection->answers(), connection->hold_.failed_change);
         if (connection->hold_.resume != nullptr)
           connection->hold_.resume->answered(connection->answers().out().bytes().subspan(before));
+        if (connection->hold_.restart != nullptr && error)
+          connection->note_outcome(header.operation, header.request_id, connection->answers().last_status());
         connection->finish_strike(before);
       });
     });
