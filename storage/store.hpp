@@ -138,7 +138,7 @@ public:
   virtual void remember(const ResumeEntry* /*entry*/) {}
   /// Publishes nothing but what it remembers, so that a session is known before its first change. Throws as write().
   virtual void publish_remembered() {}
-  /// The session ends since the store closes, and not for good: the next opening shall know it.
+  /// It ends since the store closes, and not for good: the next opening knows it. Nobody gets the lease any more.
   virtual void keep_for_reopening() noexcept {}
 };
 

@@ -297,7 +297,7 @@ bool Engine::is_log_whole() noexcept {
 void Engine::cut_log(std::uint64_t position) {
   LogSegmentRef oldest_kept;
   bool entry_synced = true;
-  bool ends = false;
+  bool ends = false, all = false;
   std::size_t count = 0;
   {
     const Lock lock{mutex_};
@@ -307,11 +307,13 @@ void Engine::cut_log(std::uint64_t position) {
     const std::size_t removable = segments.size() - (ends || segments.empty() ? 0 : 1);
     while (count < removable && segments[count]->end_position <= position) ++count;
     if (count == 0) return;
+    all = count == segments.size();
     oldest_kept = count < segments.size() ? segments[count] : segments.back();
     // Where only one file is left, it is removed without a mark.
     if (oldest_kept == segments.front()) oldest_kept = nullptr;
     if (oldest_kept) entry_synced = oldest_kept->entry_synced;
   }
+  if (all) keep_resume_entry();
   const auto must_sync = [this](const auto& action) {
     try {
       action();

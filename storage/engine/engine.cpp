@@ -313,7 +313,7 @@ void Engine::finish_log() {
   // While the log is whole: see LogWriter::drop_failed_segment().
   log_.drop_failed_segment();
   DeferredCalls nobody{*this};
-  bool all_copied = false;
+  bool all_copied = false, has_log = false;
   std::uint64_t log_end = 0;
   {
     const Lock lock{mutex_};
@@ -321,15 +321,16 @@ void Engine::finish_log() {
     finish_entering(nobody);
     all_copied = published().version == bound_.checkpointed().version;
     log_end = tail_.appended().position;
+    has_log = !published().segments.empty();
   }
+  if (!has_log) keep_resume_entry();
   if (!all_copied) copy_all(nobody);
-  keep_resume_entry();
   cut_log(log_end);
   log_.drop_spares();
   if (image_.folder().left_names()) remove_scratch_files(image_.folder(), image_.name());
 }
 
-/// Before the log goes, which may be all that knows the session.
+/// Before the last of the log goes, which may be all that knows the session; the image is synced, with its times.
 void Engine::keep_resume_entry() {
   EntryBytes entry;
   bool stays = false;
@@ -345,7 +346,6 @@ void Engine::keep_resume_entry() {
     return;
   }
   try {
-    image_->file().sync();  // the file names its modification time, which must last
     write_resume_file(image_.folder(), image_.name(), entry, image_->file().status(), options_.file_mode);
   } catch (const MemoryError& error) {
     // Nothing that was published is lost with it: a client that comes back is told that the session is over.

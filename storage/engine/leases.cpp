@@ -79,7 +79,7 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
   {
     DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    if (tasks_.stopping())
+    if (tasks_.stopping() || keeps_last_)
       throw MemoryError{Errc::provider_error, "open " + quoted(image_.shown_path()) + ": the store is closed"};
     try_to_finish_entering(deferred);
     const bool taken = lease_.taken() || publishing_;
@@ -123,13 +123,12 @@ void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
 }
 
 void Engine::grant_next(DeferredCalls& deferred) noexcept {
-  if (publishing_ || tasks_.stopping() || lease_.grant(deferred.granted) == nullptr) return;
+  if (publishing_ || tasks_.stopping() || keeps_last_ || lease_.grant(deferred.granted) == nullptr) return;
   SessionState& writer = *lease_.writer();
   writer.opened = seen_by(published(), writer);
   writer.counted = true;
   sessions_.add(writer.request);
   resumable_.size = 0;
-  keeps_last_ = false;
 }
 
 void Engine::keep_for_reopening(const SessionRef& state) noexcept {

@@ -44,6 +44,8 @@ public:
   void set_entry(std::uint64_t entry);
   /// A writer has come: what is known from before the opening may be forgotten from now on.
   void let_entry_go();
+  /// The store is being closed, and the writer does not go on.
+  void drop_entry() { sequence_.back().entry_may_go = true; }
   void set_number(std::uint64_t number) { sequence_.back().number = number; }
   /// For messages: where in the sequence an image stands, allowed or not, and what would have been allowed.
   std::string describe(const BlockBytes& image, Crash crash) const;

@@ -336,6 +336,7 @@ bool Simulation::stop_cleanly() {
   if (model_.has_pending()) model_.fail();
   in_store_call_ = true;
   bool closed = false;
+  if (!keeps) model_.drop_entry();
   try {
     trace("close");
     options_.faults = std::exchange(close_faults_, options_.faults);
