@@ -179,8 +179,8 @@ void Connection::note_outcome(Operation operation, std::uint64_t request_id, Sta
     return hold_.resume->forget_last();
   }
   // A flush that failed is none that a later one, which published, could answer for.
-  const bool counts = is_change(operation) ||
-                      (restart.entry.publish == Publish::on_flush && ends_transaction(operation));
+  const bool counts =
+      is_change(operation) || (restart.entry.publish == Publish::on_flush && ends_transaction(operation));
   if (counts && request_id > restart.published)
     restart.put({request_id, 0, static_cast<std::uint32_t>(status)}, hold_.resume->acknowledged());
 }
