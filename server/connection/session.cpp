@@ -428,7 +428,7 @@ void Connection::end_session() {
   pending_.clear();
   hold_.faults.reset();
   // It goes on once the daemon was started again.
-  if (hold_.restart != nullptr && server_.stopping && !close_request_ && !kicked_ && hold_.session != nullptr)
+  if (hold_.restart != nullptr && server_.stopping && !close_request_id_ && !kicked_ && hold_.session != nullptr)
     hold_.session->keep_for_reopening();
   end_resumable();
   record_->left(proto::SessionState::leaving);
