@@ -250,10 +250,10 @@ void kill_everywhere(const std::string& query, const std::function<void(const st
     }
     daemon.let_live();
     if (daemon.kills() == 0) break;
-    kills += daemon.kills();
     ++rounds;
-    // The last one may have gone when all was done.
-    wait_until([&] { return daemon.starts() == kills + 1 && is_serving(daemon); });
+    // The last one may go when all was done.
+    wait_until([&] { return daemon.starts() == kills + daemon.kills() + 1 && is_serving(daemon); });
+    kills += daemon.kills();
   }
   // Records, syncs and answers at the least.
   CHECK(rounds >= 15);
