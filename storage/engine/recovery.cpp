@@ -247,7 +247,7 @@ void keep_entry(const ImageFile& image, const LogScan& scan, bool is_own_image) 
       if (error.errc() != Errc::no_space) throw;
     }
   }
-  if (mutated(Mutation::keep_stale_resume_file) || !has_resume_file(folder, image.name())) return;
+  if (!has_resume_file(folder, image.name())) return;
   remove_resume_file(folder, image.name());
   folder.sync();
 }

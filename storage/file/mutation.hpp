@@ -54,7 +54,6 @@ enum class Mutation : std::uint8_t {
   forget_future_note,         ///< a clock that was set back makes the image's own time one that no note speaks of
   forget_entry,               ///< a new segment does not say which session the last record before it was of
   skip_resume_file,           ///< a recovery removes a log without keeping its last record's entry
-  keep_stale_resume_file,     ///< nor removes the file of an earlier entry where the last record has none
   map_past_end,               ///< a read takes from the mapping what lies past the file's end
 };
 
