@@ -130,6 +130,7 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
 Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
                std::optional<Recovery> recovery, std::string warning)
     : image_{std::move(image)},
+      home_lease_{image_->lease()},
       options_{options},
       events_{options.events != nullptr ? *options.events : no_engine_events()},
       recovery_{std::move(recovery)},

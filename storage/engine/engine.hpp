@@ -197,6 +197,7 @@ private:
 
   // publish.cpp
   void check_open(const Published& published) const;
+  MemoryError home_lost_error() const;
   void check_right(const Published& published, const SessionState& state) const;
   void refuse_without_checkpoint() PAGESERVER_REQUIRES(mutex_);
   void refuse_past_bound() PAGESERVER_REQUIRES(mutex_);
@@ -375,6 +376,7 @@ private:
   }
 
   ServedImage image_;
+  const std::shared_ptr<const HomeLease> home_lease_;  ///< null: nobody can take the store away
   NamesLook names_{image_.folder()};
   const EngineOptions options_;
   EngineEvents& events_;
