@@ -167,6 +167,9 @@ public:
   virtual std::optional<HolderStat> break_idle_lease(std::int64_t now_ms, std::uint64_t idle_ms_min,
                                                      const std::string& reason) = 0;
   virtual bool read_only() const = 0;
+  /// Empty, or that another process has the store now, and why: every session answers lease_lost, for good, and a
+  /// close() would throw. Asks no file.
+  virtual std::string taken_over() const { return {}; }
   /// The published pages. Asks no file, so that it waits for no disk.
   virtual std::uint64_t pages() = 0;
 

@@ -68,6 +68,7 @@ public:
     return engine_->break_lease(0, reason, now_ms, nullptr, idle_ms_min);
   }
   bool read_only() const override { return engine_->read_only(); }
+  std::string taken_over() const override { return engine_->taken_over(); }
   std::uint64_t pages() override { return engine_->pages(); }
   void close() override { engine_->close(); }
 

@@ -150,6 +150,7 @@ public:
   /// `asking` as for break_lease().
   Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
   Stat figures(std::int64_t now_ms);
+  std::string taken_over() const { return home_lease_ && home_lease_->lost() ? home_lease_->why() : std::string{}; }
   bool read_only() const noexcept { return options_.read_only; }
   std::uint64_t pages();
   const EngineOptions& options() const noexcept { return options_; }

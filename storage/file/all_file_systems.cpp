@@ -83,6 +83,7 @@ public:
   }
   IoResult sync_data(int file) override { return of(file).sync_data(file); }
   IoResult sync(int file) override { return of(file).sync(file); }
+  IoResult size(int file) override { return of(file).size(file); }
   IoResult status(int file, FileStatus& status) override { return of(file).status(file, status); }
   IoResult status_of(const std::string& path, FileStatus& status) override {
     return at(path, [&](FileSystem& files) { return files.status_of(path, status); });

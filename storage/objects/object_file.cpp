@@ -142,7 +142,7 @@ ObjectFile::ObjectFile(std::shared_ptr<ObjectFolder> folder, std::string name, c
       run_bytes_{entry.run_bytes},
       size_{entry.size_bytes},
       extent_{entry.extent_bytes},
-      fenced_{is_fenced(name)},
+      fenced_{entry.run_bytes == log_run_bytes},
       entry_{entry},
       name_{std::move(name)},
       owner_{folder_->owner_of(name_)},
@@ -175,11 +175,8 @@ void ObjectFile::set_owner(ObjectOwnerRef owner) {
 }
 
 void ObjectFile::set_name(const std::string& name) {
-  {
-    const Lock lock{entry_mutex_};
-    name_ = name;
-  }
-  if (is_fenced(name)) fenced_ = true;
+  const Lock lock{entry_mutex_};
+  name_ = name;
 }
 
 void ObjectFile::note_removed() {
@@ -282,8 +279,8 @@ void ObjectFile::note_run(std::uint64_t number, Run what) {
   set_run(number, what);
 }
 
-void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const ObjectOwnerRef& owner, std::uint64_t bytes,
-                            bool makes) {
+void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const ObjectOwnerRef& owner,
+                            std::uint64_t bytes) {
   const std::string object = run_object(number_, number);
   const bool guarded = owner && owner->guarded();
   if (guarded) {
@@ -293,10 +290,10 @@ void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const Obj
   const std::uint64_t turn = queue_.begin();
   // One after the other on the same object: under the mutex, so that no other write comes between them.
   const Lock lock{mutex_};
-  if (makes && !fenced_ && run(number) != Run::there) {
+  if (run(number) != Run::there) {
     ObjectChange make;
     make.create = true;
-    folder_->pool->change(object, make, [](int) {});
+    if (!fenced_) folder_->pool->change(object, make, [](int) {});
     set_run(number, Run::there);
   }
   folder_->pool->change(object, change, [self = shared_from_this(), turn, owner, bytes](int error) {

@@ -118,8 +118,7 @@ private:
   void set_run(std::uint64_t number, Run what) PAGESERVER_REQUIRES(mutex_);
   void note_run(std::uint64_t number, Run what);
   /// Changes a run under the guard; an absent one is made before, in the same order.
-  void change_run(std::uint64_t run, ObjectChange change, const ObjectOwnerRef& owner, std::uint64_t bytes,
-                  bool makes = true);
+  void change_run(std::uint64_t run, ObjectChange change, const ObjectOwnerRef& owner, std::uint64_t bytes);
   void landed(std::uint64_t number, int error, const ObjectOwnerRef& owner, std::uint64_t bytes);
   int ensure_extent(std::uint64_t end);
   int make_runs(std::uint64_t from_bytes, std::uint64_t until_bytes);
@@ -138,7 +137,7 @@ private:
   std::atomic<std::uint64_t> size_{0};
   std::atomic<std::uint64_t> extent_{0};
   std::atomic<int> error_{0};
-  std::atomic<bool> fenced_;
+  const bool fenced_;
   ObjectQueue queue_;
 
   Mutex entry_mutex_;  ///< held while the entry is changed, which waits

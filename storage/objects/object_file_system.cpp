@@ -22,9 +22,6 @@
 namespace pageserver::storage {
 namespace {
 
-constexpr std::uint64_t image_run_bytes = 1ull << 20;
-// A log is written and read in order: fewer, larger objects.
-constexpr std::uint64_t log_run_bytes = 4ull << 20;
 constexpr int attempts_max = 16;
 constexpr std::size_t touches_at_once = 64;
 constexpr std::chrono::milliseconds lock_poll{100};
@@ -64,6 +61,12 @@ std::string new_cookie() {
 }
 
 std::string shown_cookie(const std::string& cookie) { return cookie.substr(0, cookie.rfind(" #")); }
+
+/// Its owner here was followed by another, maybe by this process again: what is opened now is not the same.
+bool is_lost(ObjectFile& file) {
+  const ObjectOwnerRef owner = file.owner();
+  return owner && owner->lease->lost();
+}
 
 std::uint64_t number_of(const PoolName& name) {
   std::uint64_t hash = 14695981039346656037u;
@@ -139,13 +142,13 @@ ObjectFileSystem::FileRef ObjectFileSystem::file_of(const FolderRef& folder, con
   {
     const Lock lock{folder->mutex};
     if (const auto found = folder->files.find(entry.file); found != folder->files.end())
-      if (FileRef file = found->second.lock()) return file;
+      if (FileRef file = found->second.lock(); file && !is_lost(*file)) return file;
   }
   auto file = std::make_shared<ObjectFile>(folder, name, entry, made);
   const Lock lock{folder->mutex};
   std::erase_if(folder->files, [](const auto& one) { return one.second.expired(); });
   auto& known = folder->files[entry.file];
-  if (FileRef other = known.lock()) return other;
+  if (FileRef other = known.lock(); other && !is_lost(*other)) return other;
   known = file;
   return file;
 }
@@ -344,6 +347,12 @@ void describe(const ObjectEntry& entry, std::uint64_t size_bytes, FileStatus& st
 
 }  // namespace
 
+IoResult ObjectFileSystem::size(int file) {
+  FileStatus found;
+  const IoResult looked = status(file, found);
+  return looked.ok() ? IoResult{static_cast<std::int64_t>(found.size_bytes), 0} : looked;
+}
+
 IoResult ObjectFileSystem::status(int file, FileStatus& status) {
   return answered([&]() -> IoResult {
     const auto one = opened(file);
@@ -511,6 +520,15 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
       std::this_thread::sleep_for(lock_poll);
     }
     keeper_->keep(folder, owner, asked_ns);
+    // Whoever had it here before keeps what it has open, and with it that it is not its any more.
+    if (one->file->owner()) {
+      const auto anew = std::make_shared<ObjectFile>(folder, one->file->name(), one->file->entry(), false);
+      const FileRef was = std::exchange(one->file, anew);
+      ++anew->opens;
+      --was->opens;
+      const Lock lock{folder->mutex};
+      folder->files[anew->number()] = anew;
+    }
     IoResult taken;
     if (owner->exclusive) {
       taken = take_over(folder, one->file, owner);

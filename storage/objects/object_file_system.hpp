@@ -55,6 +55,7 @@ public:
   void drop_from_memory(int file, std::uint64_t offset, std::uint64_t length) noexcept override;
   IoResult sync_data(int file) override;
   IoResult sync(int file) override;
+  IoResult size(int file) override;
   IoResult status(int file, FileStatus& status) override;
   IoResult status_of(const std::string& path, FileStatus& status) override;
   IoResult status_beneath(int directory, const std::string& name, FileStatus& status) override;

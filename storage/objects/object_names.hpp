@@ -21,6 +21,10 @@ namespace pageserver::storage {
 inline constexpr const char* names_object = "pageserver.names";
 inline constexpr const char* last_epoch_key = "E";
 inline constexpr const char* run_epoch_key = "e";
+inline constexpr std::uint64_t image_run_bytes = 1ull << 20;
+/// A log is written and read in order: fewer, larger objects. Files of this size of runs are fenced, whatever their
+/// name is by now.
+inline constexpr std::uint64_t log_run_bytes = 4ull << 20;
 
 struct ObjectEntry {
   std::uint64_t file = 0;
@@ -55,8 +59,8 @@ std::string lock_object(std::uint64_t file);
 
 /// The image that a name belongs to: itself, or of a sibling the image beside which it lies.
 std::string image_of(const std::string& name);
-/// Files of a log are fenced: all their runs are there before anything is written, so that a run which is missing
-/// says that another has removed it.
+/// Files that are made as a log's are fenced: all their runs are there before anything is written, so that a run which
+/// is missing says that another has removed it.
 bool is_fenced(const std::string& name);
 
 }  // namespace pageserver::storage
