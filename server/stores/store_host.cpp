@@ -224,7 +224,11 @@ bool StoreHost::close(const std::function<bool()>& unused) {
   }
   if (store == nullptr) return false;
   // What it would bring into the image is another's to bring there.
-  if (!say_taken_over(*store)) store->close();
+  try {
+    if (!say_taken_over(*store)) store->close();
+  } catch (const MemoryError&) {
+    if (!say_taken_over(*store)) throw;
+  }
   log_.debug("store closed", {{"store", settings_.name}});
   return true;
 }

@@ -185,6 +185,8 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
 }
 
 Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
+  await_home();
+  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
   {
     // It counts as a task, so that a close waits until it has looked at the file.
     const Lock lock{mutex_};

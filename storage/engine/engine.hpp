@@ -40,6 +40,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -150,6 +151,12 @@ public:
   /// `asking` as for break_lease().
   Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
   Stat figures(std::int64_t now_ms);
+  /// Where the lease on the store ran out, as on a machine that stood still: waits until it is renewed or known to be
+  /// lost, but not for ever. To be called without a lock, before what check_right() looks at.
+  void await_home() const {
+    constexpr std::chrono::milliseconds home_timeout{5000};
+    if (home_lease_ != nullptr && !home_lease_->may_answer()) home_lease_->await_verdict(home_timeout);
+  }
   std::string taken_over() const { return home_lease_ && home_lease_->lost() ? home_lease_->why() : std::string{}; }
   bool read_only() const noexcept { return options_.read_only; }
   std::uint64_t pages();

@@ -19,8 +19,15 @@ std::string HomeLease::why() const {
   return why_;
 }
 
+void HomeLease::await_verdict(std::chrono::milliseconds time) const {
+  Lock lock{mutex_};
+  changed_.wait_for(lock, time, [this] { return lost() || may_answer(); });
+}
+
 void HomeLease::renew(std::int64_t until_ns) noexcept {
+  const Lock lock{mutex_};
   if (!lost()) valid_until_ns_.store(until_ns, std::memory_order_release);
+  changed_.notify_all();
 }
 
 void HomeLease::lose(std::string why) noexcept {
@@ -29,6 +36,7 @@ void HomeLease::lose(std::string why) noexcept {
   why_ = std::move(why);
   valid_until_ns_ = 0;
   lost_ = true;
+  changed_.notify_all();
 }
 
 }  // namespace pageserver::storage

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,6 +31,9 @@ public:
   /// Once it is lost: why, and to whom where that is known.
   std::string why() const;
 
+  /// Returns once it may answer again or is lost, or when the time is over.
+  void await_verdict(std::chrono::milliseconds time) const;
+
   void renew(std::int64_t until_ns) noexcept;
   /// The first call's reason stays.
   void lose(std::string why) noexcept;
@@ -41,6 +45,7 @@ private:
   std::atomic<std::int64_t> valid_until_ns_{0};
   std::atomic<bool> lost_{false};
   mutable Mutex mutex_;
+  mutable CondVar changed_;
   std::string why_ PAGESERVER_GUARDED_BY(mutex_);
 };
 

@@ -21,6 +21,8 @@ constexpr std::uint64_t chunk_bytes = 1ull << 20;
 constexpr std::size_t chunks_ahead = 6;
 constexpr std::size_t chunks_kept_max = 8;
 constexpr std::size_t log_chunks_kept_max = 64;
+// Of each of the last writes so much is kept.
+constexpr std::size_t tail_bytes = 64;
 
 IoResult failure(int error) noexcept { return {-1, error}; }
 
@@ -210,7 +212,7 @@ int ObjectFile::load(const ObjectEntry& entry) {
   }
   {
     const Lock lock{ahead_mutex_};
-    ahead_.clear();
+    forget(0, ~0ull);
   }
   extent_ = entry.extent_bytes;
   std::uint64_t size = entry.size_bytes;
@@ -396,6 +398,31 @@ void ObjectFile::begin_read(std::uint64_t offset, std::span<std::byte> buffer,
   }
 }
 
+void ObjectFile::forget(std::uint64_t offset, std::uint64_t length) {
+  const auto meets = [&](std::uint64_t at, std::uint64_t bytes) { return at - offset < length || offset - at < bytes; };
+  std::erase_if(ahead_, [&](const auto& one) { return meets(one->offset, one->bytes.size()); });
+  for (Tail& tail : tails_)
+    if (meets(tail.offset, tail.bytes.size())) tail.bytes.clear();
+}
+
+void ObjectFile::keep_tail(std::uint64_t end, std::span<const std::byte> last) {
+  Tail& tail = tails_[next_tail_++ % tails_.size()];
+  const auto bytes = last.last(std::min(last.size(), tail_bytes));
+  tail.bytes.assign(bytes.begin(), bytes.end());
+  tail.offset = end - bytes.size();
+}
+
+bool ObjectFile::read_from_tail(std::uint64_t offset, std::span<std::byte> buffer) {
+  if (buffer.size() > tail_bytes) return false;
+  const Lock lock{ahead_mutex_};
+  for (const Tail& tail : tails_) {
+    if (offset < tail.offset || offset + buffer.size() > tail.offset + tail.bytes.size()) continue;
+    std::memcpy(buffer.data(), tail.bytes.data() + (offset - tail.offset), buffer.size());
+    return true;
+  }
+  return false;
+}
+
 bool ObjectFile::read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer) {
   std::shared_ptr<Ahead> found;
   {
@@ -436,6 +463,7 @@ IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer) {
   const std::uint64_t end = size();
   if (offset >= end) return {0, 0};
   buffer = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), end - offset)));
+  if (read_from_tail(offset, buffer)) return {static_cast<std::int64_t>(buffer.size()), 0};
   bool runs_on = false;
   {
     const Lock lock{ahead_mutex_};
@@ -484,9 +512,8 @@ IoResult ObjectFile::write(std::uint64_t offset, std::span<const std::span<const
   }
   {
     const Lock lock{ahead_mutex_};
-    std::erase_if(ahead_, [&](const auto& one) {
-      return one->offset < offset + total && offset < one->offset + one->bytes.size();
-    });
+    forget(offset, total);
+    keep_tail(offset + total, parts.back());
   }
   for (std::uint64_t was = size_; was < offset + total && !size_.compare_exchange_weak(was, offset + total);) {
   }
@@ -515,7 +542,7 @@ IoResult ObjectFile::truncate(std::uint64_t size_bytes) {
   }
   size_.store(size_bytes, std::memory_order_release);
   const Lock lock{ahead_mutex_};
-  ahead_.clear();
+  forget(0, ~0ull);
   return {0, 0};
 }
 
@@ -551,7 +578,7 @@ IoResult ObjectFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
     change_run(number, std::move(change), owner, 0);
   }
   const Lock lock{ahead_mutex_};
-  ahead_.clear();
+  forget(0, ~0ull);
   return {0, 0};
 }
 

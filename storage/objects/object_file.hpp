@@ -1,6 +1,7 @@
 // A file in runs of a pool's objects, and who has the right to change it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -124,6 +125,10 @@ private:
   int make_runs(std::uint64_t from_bytes, std::uint64_t until_bytes);
   int change_entry(ObjectEntry entry) PAGESERVER_REQUIRES(entry_mutex_);
   int look_at_runs(std::uint64_t first, std::vector<std::uint64_t>& sizes);
+  /// Forgets what is kept of these bytes.
+  void forget(std::uint64_t offset, std::uint64_t length) PAGESERVER_REQUIRES(ahead_mutex_);
+  void keep_tail(std::uint64_t end, std::span<const std::byte> last) PAGESERVER_REQUIRES(ahead_mutex_);
+  bool read_from_tail(std::uint64_t offset, std::span<std::byte> buffer);
   bool read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer);
   void begin_ahead(std::uint64_t offset);
   void begin_read(std::uint64_t offset, std::span<std::byte> buffer, const std::shared_ptr<ObjectWaits>& waits,
@@ -153,6 +158,13 @@ private:
   Mutex ahead_mutex_;
   std::uint64_t next_read_ PAGESERVER_GUARDED_BY(ahead_mutex_) = ~0ull;
   std::vector<std::shared_ptr<Ahead>> ahead_ PAGESERVER_GUARDED_BY(ahead_mutex_);
+  /// The ends of the last writes: a log looks at the last byte before each record, and must not wait for it.
+  struct Tail {
+    std::uint64_t offset = 0;
+    std::vector<std::byte> bytes;
+  };
+  std::array<Tail, 4> tails_ PAGESERVER_GUARDED_BY(ahead_mutex_);
+  std::size_t next_tail_ PAGESERVER_GUARDED_BY(ahead_mutex_) = 0;
 };
 
 }  // namespace pageserver::storage

@@ -7,9 +7,11 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 
 #include <pageserver/open.hpp>
 #include <pageserver/session.hpp>
