@@ -205,7 +205,9 @@ storage::Store& StoreHost::opened() {
 
 storage::Store* StoreHost::open_already() {
   const std::unique_lock lock(open_mutex_, std::try_to_lock);
-  return lock.owns_lock() ? current() : nullptr;
+  storage::Store* const store = lock.owns_lock() ? current() : nullptr;
+  // One that was taken over is opened anew, or refused with who has it: by a job.
+  return store == nullptr || store->taken_over().empty() ? store : nullptr;
 }
 
 bool StoreHost::is_closed() {

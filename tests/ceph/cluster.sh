@@ -13,8 +13,8 @@ osd_bytes=${OSD_BYTES:-1073741824}
 full_ratio=${FULL_RATIO:-0.95}
 
 ended() {
-  local pid=$1 tries
-  for tries in $(seq 100); do
+  local pid=$1
+  for _ in $(seq 100); do
     kill -0 "$pid" 2>/dev/null || return 0
     read -rt 0.05 <> <(:) || true
   done
@@ -39,7 +39,7 @@ free_port() {
 }
 
 start() {
-  local folder=$1 fsid uuid port tries
+  local folder=$1 fsid uuid port
   mkdir -p "$folder/mon" "$folder/osd" "$folder/run"
   folder=$(cd "$folder" && pwd)
   fsid=$(cat /proc/sys/kernel/random/uuid)
@@ -98,7 +98,7 @@ C
   } >>"$quiet" 2>&1
   setsid ceph-osd -f -i 0 >"$folder/osd.out" 2>&1 </dev/null &
   echo $! >"$folder/osd.pid"
-  for tries in $(seq 60); do
+  for _ in $(seq 60); do
     timeout 10 ceph osd stat 2>>"$quiet" | grep -q '1 up' && break
     read -rt 0.2 <> <(:) || true
   done

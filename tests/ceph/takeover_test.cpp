@@ -130,8 +130,8 @@ TEST_CASE("ceph: a daemon that stood still while it was followed ends its sessio
   commit(*other, 4);
   CHECK(last_commit(*other) == 4);
   // It serves others on, is told who has the store, and stops in order.
-  first->expect_complaint("locked by");
-  CHECK(thrown_by([&] { static_cast<void>(open(first->tcp_uri("a", "access=read"))); }).code() == Errc::busy);
+  check_error(thrown_by([&] { static_cast<void>(open(first->tcp_uri("a", "access=read"))); }), Errc::busy,
+              {"locked by", "process " + std::to_string(second->pid())});
   CHECK(first->stop() == 0);
   CHECK(second->stop() == 0);
 }
