@@ -42,11 +42,7 @@ HostUse::~HostUse() {
 }
 
 OpenStores::OpenStores(const Config& config, Log& log, Strand& changes)
-    : config_(config),
-      has_homes_(any_home(config)),
-      log_(log),
-      changes_(changes),
-      lingering_max_(lingering_default) {}
+    : config_(config), has_homes_(any_home(config)), log_(log), changes_(changes), lingering_max_(lingering_default) {}
 
 void OpenStores::drop_all() {
   std::map<std::string, Entry> entries;

@@ -82,12 +82,16 @@ ObjectFileSystem::ObjectFileSystem(ObjectPools& pools) : ObjectFileSystem{pools,
 ObjectFileSystem::ObjectFileSystem(ObjectPools& pools, const Times& times)
     : pools_{pools},
       times_{times},
+      process_{base::process_mark()},
       keeper_{std::make_unique<LeaseKeeper>(times.lease_ms, times.renew_ms)},
       next_{home_descriptors_begin} {}
 
 ObjectFileSystem::~ObjectFileSystem() = default;
 
+bool ObjectFileSystem::in_our_process() const noexcept { return process_ == base::process_mark(); }
+
 IoResult ObjectFileSystem::folder_of(const PoolName& pool, FolderRef& folder) {
+  if (!in_our_process()) return failure(ENOTCONN);
   {
     const Lock lock{mutex_};
     if (const auto found = folders_.find(pool); found != folders_.end()) {
@@ -116,6 +120,7 @@ IoResult ObjectFileSystem::give_number(Opened opened) {
 }
 
 std::shared_ptr<ObjectFileSystem::Opened> ObjectFileSystem::opened(int file) {
+  if (!in_our_process()) return nullptr;
   const Lock lock{mutex_};
   const auto found = opened_.find(file);
   return found == opened_.end() ? nullptr : found->second;
@@ -227,6 +232,7 @@ void ObjectFileSystem::end_file(const FolderRef& folder, const FileRef& file) {
 }
 
 int ObjectFileSystem::close(int file) noexcept {
+  if (!in_our_process()) return 0;
   const IoResult closed = answered([&]() -> IoResult {
     std::shared_ptr<Opened> one;
     {

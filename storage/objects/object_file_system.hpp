@@ -76,6 +76,9 @@ public:
 
 private:
   using FolderRef = std::shared_ptr<ObjectFolder>;
+  /// False in a child after fork(2): the pool's threads, and who holds a mutex, are the parent's. All calls fail there,
+  /// and a close leaves everything to the parent.
+  bool in_our_process() const noexcept;
   using FileRef = std::shared_ptr<ObjectFile>;
   struct Opened {
     FolderRef folder;
@@ -104,6 +107,7 @@ private:
 
   ObjectPools& pools_;
   const Times times_;
+  const std::uint64_t process_;
   const std::unique_ptr<LeaseKeeper> keeper_;
 
   Mutex mutex_;

@@ -21,7 +21,7 @@ namespace pageserver::test {
 /// fails until it makes it.
 class CountingFiles final : public storage::FileSystem {
 public:
-  static constexpr std::size_t kinds = 32;
+  static constexpr std::size_t kinds = 33;
   std::map<std::string, int> arrived;
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }

@@ -1,6 +1,10 @@
 // A store's home in a pool of objects: the same contract as files, and nothing of an owner that another has followed.
 #include "tests/support/catch.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
 #include <atomic>
 #include <string>
 #include <thread>
@@ -252,6 +256,26 @@ TEST_CASE("home: what a killed process left of files without a name goes with th
   Machine second{cluster};
   const File image = second.locked("db.img");
   wait_until([&] { return runs() == 0; });
+}
+
+TEST_CASE("home: a child after fork can do nothing with its parent's files, and closes none of them") {
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  const File image = machine.locked("db.img");
+  image.write(0, pattern(1000));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::array<std::byte, 10> bytes{};
+    const bool refused = machine.files.read_at(image.descriptor(), 0, bytes).error == EBADF &&
+                         machine.files.open("ceph:pool/db.img", O_RDONLY, 0).error == ENOTCONN &&
+                         machine.files.close(image.descriptor()) == 0;
+    ::_exit(refused ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  image.sync_data();
+  CHECK((content(image, 0, 1000) == pattern(1000)));
 }
 
 TEST_CASE("home: a full pool says no_space, and reads go on") {
