@@ -6,8 +6,8 @@ namespace pageserver::storage {
 
 class FileSystem;
 
-/// The release, and which form FileSystem has there: a module of another one is refused.
-inline constexpr const char* home_interface = "pageserver " PAGESERVER_VERSION_TEXT " files 1";
+/// The release, and the hash of the headers that both are compiled with: a module of others is refused.
+inline constexpr const char* home_interface = "pageserver " PAGESERVER_HOME_INTERFACE;
 
 /// The module's one symbol, `pageserver_home_module`: its files, which are never destroyed; null where `interface` is
 /// not its own, or memory is out.
