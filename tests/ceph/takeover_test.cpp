@@ -12,6 +12,8 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <pageserver/open.hpp>
 #include <pageserver/session.hpp>
@@ -83,6 +85,37 @@ TEST_CASE("ceph: an image is copied into a pool and out of it, with its holes") 
   CHECK(run({pagectl_path(), "check", home_path("c.img", keys)}).status == 0);
   const auto hash = run({pagectl_path(), "hash", home_path("c.img", keys)});
   CHECK(hash.out.substr(0, 16) == run({pagectl_path(), "hash", back}).out.substr(0, 16));
+}
+
+TEST_CASE("ceph: a pool is a directory of stores, which clients make and remove") {
+  TempDir folder;
+  const std::string keys = new_home_keys();
+  std::ofstream{folder.file("d.json")} << R"({"directory": {"path": "ceph:pages)" << keys
+                                       << R"(", "create": true, "remove": true}})";
+  const auto tool = [](std::vector<std::string> words) {
+    words.insert(words.begin(), pagectl_path());
+    const auto done = run(std::move(words));
+    INFO(done.err);
+    CHECK(done.status == 0);
+    return done.out;
+  };
+  {
+    Daemon daemon{{"--config", folder.file("d.json")}};
+    tool({"create", daemon.tcp_uri("one"), "--pages", "64"});
+    tool({"create", daemon.tcp_uri("two")});
+    commit(*open(daemon.tcp_uri("one", "publish=on_flush")), 7);
+    CHECK(tool({"list", daemon.server_uri()}).find("two") != std::string::npos);
+    tool({"remove", daemon.tcp_uri("two")});
+    const std::string left = tool({"list", daemon.server_uri()});
+    CHECK(left.find("one") != std::string::npos);
+    CHECK(left.find("two") == std::string::npos);
+    CHECK(daemon.stop() == 0);
+  }
+  // The engine in a program of its own, by a URI in which the path's keys are escaped.
+  std::string escaped = home_path("one.img", keys);
+  for (const auto& [plain, code] : {std::pair{'?', "%3F"}, std::pair{'&', "%26"}})
+    for (auto at = escaped.find(plain); at != std::string::npos; at = escaped.find(plain)) escaped.replace(at, 1, code);
+  CHECK(last_commit(*open("store:" + escaped + "?access=read")) == 7);
 }
 
 TEST_CASE("ceph: a second daemon is told who serves the store, and a clean stop hands it over at once") {
