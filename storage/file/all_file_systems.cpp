@@ -31,7 +31,7 @@ std::array<std::string, 2> module_paths() {
 }
 
 /// ELIBACC: there is no module. ELIBBAD: it is of another release, or can't be loaded.
-IoResult load(FileSystem*& files) {
+IoResult load_module(FileSystem*& files) {
   IoResult result{-1, ELIBACC};
   for (const std::string& path : module_paths()) {
     if (::access(path.c_str(), R_OK) != 0) continue;
@@ -129,7 +129,7 @@ private:
         const Lock lock{mutex_};
         files = home_.load(std::memory_order_acquire);
         if (files == nullptr)
-          if (const IoResult loaded = load(files); !loaded.ok()) return loaded;
+          if (const IoResult loaded = load_module(files); !loaded.ok()) return loaded;
         home_.store(files, std::memory_order_release);
       } catch (const std::bad_alloc&) {
         return {-1, ENOMEM};

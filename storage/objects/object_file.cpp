@@ -24,8 +24,6 @@ constexpr std::size_t log_chunks_kept_max = 64;
 // Of each of the last writes so much is kept.
 constexpr std::size_t tail_bytes = 64;
 
-IoResult failure(int error) noexcept { return {-1, error}; }
-
 std::uint64_t rounded_up(std::uint64_t bytes, std::uint64_t unit) noexcept { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
@@ -459,7 +457,7 @@ void ObjectFile::begin_ahead(std::uint64_t offset) {
 }
 
 IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer) {
-  if (const int lost = lost_error(owner()); lost != 0) return failure(lost);
+  if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
   const std::uint64_t end = size();
   if (offset >= end) return {0, 0};
   buffer = buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), end - offset)));
@@ -480,17 +478,17 @@ IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer) {
     if (!read_from_ahead(at, part)) begin_read(at, part, waits, nullptr);
   }
   const int error = waits->wait();
-  if (const int lost = lost_error(owner()); lost != 0) return failure(lost);
-  return error != 0 ? failure(error) : IoResult{static_cast<std::int64_t>(buffer.size()), 0};
+  if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
+  return error != 0 ? error_result(error) : IoResult{static_cast<std::int64_t>(buffer.size()), 0};
 }
 
 IoResult ObjectFile::write(std::uint64_t offset, std::span<const std::span<const std::byte>> parts) {
   const ObjectOwnerRef owner = this->owner();
-  if (const int error = usable(owner); error != 0) return failure(error);
+  if (const int error = usable(owner); error != 0) return error_result(error);
   std::uint64_t total = 0;
   for (const auto& part : parts) total += part.size();
   if (total == 0) return {0, 0};
-  if (const int error = ensure_extent(offset + total); error != 0) return failure(error);
+  if (const int error = ensure_extent(offset + total); error != 0) return error_result(error);
   std::size_t part = 0, skipped = 0;
   for (std::uint64_t done = 0; done < total;) {
     const std::uint64_t at = offset + done;
@@ -522,11 +520,11 @@ IoResult ObjectFile::write(std::uint64_t offset, std::span<const std::span<const
 
 IoResult ObjectFile::truncate(std::uint64_t size_bytes) {
   const ObjectOwnerRef owner = this->owner();
-  if (const int error = usable(owner); error != 0) return failure(error);
+  if (const int error = usable(owner); error != 0) return error_result(error);
   const std::uint64_t was = size();
   if (size_bytes == was && entry().size_bytes == was) return {0, 0};
   constexpr std::uint64_t size_max = 1ull << 50;
-  if (size_bytes > size_max) return failure(EFBIG);
+  if (size_bytes > size_max) return error_result(EFBIG);
   if (size_bytes < was) {
     // The bytes behind the new end must read as zeros should the file grow again.
     if (const IoResult punched = punch_hole(size_bytes, was - size_bytes); !punched.ok()) return punched;
@@ -537,7 +535,7 @@ IoResult ObjectFile::truncate(std::uint64_t size_bytes) {
     ObjectEntry entry = entry_;
     entry.size_bytes = size_bytes;
     entry.extent_bytes = std::max<std::uint64_t>(extent_, rounded_up(size_bytes, run_bytes_));
-    if (const int error = change_entry(entry); error != 0) return failure(error);
+    if (const int error = change_entry(entry); error != 0) return error_result(error);
     extent_ = entry.extent_bytes;
   }
   size_.store(size_bytes, std::memory_order_release);
@@ -547,16 +545,16 @@ IoResult ObjectFile::truncate(std::uint64_t size_bytes) {
 }
 
 IoResult ObjectFile::reserve(std::uint64_t offset, std::uint64_t length) {
-  if (const int error = usable(owner()); error != 0) return failure(error);
+  if (const int error = usable(owner()); error != 0) return error_result(error);
   const int error = ensure_extent(offset + length);
-  return error != 0 ? failure(error) : IoResult{0, 0};
+  return error != 0 ? error_result(error) : IoResult{0, 0};
 }
 
 // A run that becomes empty stays, with the epoch of who emptied it: without it a late write of an earlier owner would
 // find nothing that refuses it.
 IoResult ObjectFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
   const ObjectOwnerRef owner = this->owner();
-  if (const int error = usable(owner); error != 0) return failure(error);
+  if (const int error = usable(owner); error != 0) return error_result(error);
   const std::uint64_t end = std::min(offset + length, rounded_up(extent_, run_bytes_));
   while (offset < end) {
     const std::uint64_t number = offset / run_bytes_;
@@ -584,9 +582,9 @@ IoResult ObjectFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
 
 // To a run, which is the finest that is known without reading.
 IoResult ObjectFile::seek(std::uint64_t offset, bool data) {
-  if (const int lost = lost_error(owner()); lost != 0) return failure(lost);
+  if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
   const std::uint64_t end = size();
-  if (offset >= end) return failure(ENXIO);
+  if (offset >= end) return error_result(ENXIO);
   constexpr std::uint64_t looked_at_once = 64;
   for (std::uint64_t first = offset / run_bytes_; first * run_bytes_ < end; first += looked_at_once) {
     const std::uint64_t last = std::min(first + looked_at_once, rounded_up(end, run_bytes_) / run_bytes_);
@@ -605,17 +603,17 @@ IoResult ObjectFile::seek(std::uint64_t offset, bool data) {
                             done(error);
                           });
     }
-    if (const int error = waits->wait(); error != 0) return failure(error);
+    if (const int error = waits->wait(); error != 0) return error_result(error);
     for (std::uint64_t number = first; number < last; ++number)
       if (((*has_data)[number - first] != 0) == data)
         return {static_cast<std::int64_t>(std::max(offset, number * run_bytes_)), 0};
   }
-  return data ? failure(ENXIO) : IoResult{static_cast<std::int64_t>(end), 0};
+  return data ? error_result(ENXIO) : IoResult{static_cast<std::int64_t>(end), 0};
 }
 
 IoResult ObjectFile::sync() {
   queue_.wait();
-  if (const int error = usable(owner()); error != 0) return failure(error);
+  if (const int error = usable(owner()); error != 0) return error_result(error);
   return {0, 0};
 }
 

@@ -41,6 +41,9 @@ struct ObjectOwner {
 };
 using ObjectOwnerRef = std::shared_ptr<ObjectOwner>;
 
+/// The result of a call that failed.
+constexpr IoResult error_result(int error) noexcept { return {-1, error}; }
+
 /// A pool's files that are open in this process, and their owners.
 class ObjectFile;
 struct ObjectFolder {

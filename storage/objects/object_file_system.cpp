@@ -22,11 +22,9 @@
 namespace pageserver::storage {
 namespace {
 
-constexpr int attempts_max = 16;
+constexpr int tries_max = 16;
 constexpr std::size_t touches_at_once = 64;
 constexpr std::chrono::milliseconds lock_poll{100};
-
-IoResult failure(int error) noexcept { return {-1, error}; }
 
 /// Nothing that is thrown may leave a call of FileSystem, least of all a module's.
 template <class Call>
@@ -34,15 +32,15 @@ IoResult answered(Call&& call) noexcept {
   try {
     return call();
   } catch (const std::bad_alloc&) {
-    return failure(ENOMEM);
+    return error_result(ENOMEM);
   } catch (const std::system_error& error) {
-    return failure(error.code().value() > 0 ? error.code().value() : EIO);
+    return error_result(error.code().value() > 0 ? error.code().value() : EIO);
   } catch (...) {
-    return failure(EIO);
+    return error_result(EIO);
   }
 }
 
-std::int64_t clock_ns(clockid_t clock) noexcept {
+std::int64_t time_of(clockid_t clock) noexcept {
   struct timespec time {};
   ::clock_gettime(clock, &time);
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
@@ -91,7 +89,7 @@ ObjectFileSystem::~ObjectFileSystem() = default;
 bool ObjectFileSystem::in_our_process() const noexcept { return process_ == base::process_mark(); }
 
 IoResult ObjectFileSystem::folder_of(const PoolName& pool, FolderRef& folder) {
-  if (!in_our_process()) return failure(ENOTCONN);
+  if (!in_our_process()) return error_result(ENOTCONN);
   {
     const Lock lock{mutex_};
     if (const auto found = folders_.find(pool); found != folders_.end()) {
@@ -101,7 +99,7 @@ IoResult ObjectFileSystem::folder_of(const PoolName& pool, FolderRef& folder) {
   }
   int error = 0;
   auto opened_pool = pools_.open(pool, error);
-  if (!opened_pool) return failure(error);
+  if (!opened_pool) return error_result(error);
   const auto made = std::make_shared<ObjectFolder>(std::move(opened_pool), number_of(pool));
   const Lock lock{mutex_};
   folder = folders_.try_emplace(pool, made).first->second;
@@ -128,16 +126,16 @@ std::shared_ptr<ObjectFileSystem::Opened> ObjectFileSystem::opened(int file) {
 
 IoResult ObjectFileSystem::file_at(int file, FileRef& found, bool to_write) {
   const auto one = opened(file);
-  if (!one || (to_write && !one->writes)) return failure(EBADF);
-  if (!one->file) return failure(EISDIR);
+  if (!one || (to_write && !one->writes)) return error_result(EBADF);
+  if (!one->file) return error_result(EISDIR);
   found = one->file;
   return {};
 }
 
 IoResult ObjectFileSystem::folder_at(int file, FolderRef& found) {
   const auto one = opened(file);
-  if (!one) return failure(EBADF);
-  if (one->file) return failure(ENOTDIR);
+  if (!one) return error_result(EBADF);
+  if (one->file) return error_result(ENOTDIR);
   found = one->folder;
   return {};
 }
@@ -159,56 +157,56 @@ ObjectFileSystem::FileRef ObjectFileSystem::file_of(const FolderRef& folder, con
 }
 
 void ObjectFileSystem::note_change(ObjectFolder& folder) noexcept {
-  const std::int64_t now = clock_ns(CLOCK_REALTIME_COARSE);
+  const std::int64_t now = time_of(CLOCK_REALTIME_COARSE);
   for (std::int64_t was = folder.changed_ns; was < now && !folder.changed_ns.compare_exchange_weak(was, now);) {
   }
 }
 
 IoResult ObjectFileSystem::open_in(const FolderRef& folder, const std::string& name, int flags, std::uint32_t mode) {
   if (name.empty() || name == ".") {
-    if ((flags & O_ACCMODE) != O_RDONLY) return failure(EISDIR);
+    if ((flags & O_ACCMODE) != O_RDONLY) return error_result(EISDIR);
     return give_number({folder, nullptr, false, nullptr});
   }
-  if (name == ".." || name.find('/') != std::string::npos) return failure(EXDEV);
+  if (name == ".." || name.find('/') != std::string::npos) return error_result(EXDEV);
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  for (int attempt = 0; attempt < attempts_max; ++attempt) {
+  for (int attempt = 0; attempt < tries_max; ++attempt) {
     std::optional<ObjectEntry> entry;
-    if (const int error = folder->entry_of(name, entry); error != 0) return failure(error);
+    if (const int error = folder->entry_of(name, entry); error != 0) return error_result(error);
     if (entry) {
-      if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return failure(EEXIST);
-      if ((flags & O_DIRECTORY) != 0) return failure(ENOTDIR);
+      if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return error_result(EEXIST);
+      if ((flags & O_DIRECTORY) != 0) return error_result(ENOTDIR);
       const FileRef file = file_of(folder, name, *entry, false);
       if (!file->is_ours())
-        if (const int error = file->load(*entry); error != 0) return failure(error);
+        if (const int error = file->load(*entry); error != 0) return error_result(error);
       // A file of a log that is found after the lock was taken: where it ends is told by its runs.
       if (file->opens == 0 && file->is_ours())
-        if (const int error = file->load(*entry); error != 0) return failure(error);
+        if (const int error = file->load(*entry); error != 0) return error_result(error);
       if ((flags & O_TRUNC) != 0 && writes)
         if (const IoResult cut = file->truncate(0); !cut.ok()) return cut;
       return give_number({folder, file, writes, nullptr});
     }
-    if ((flags & O_CREAT) == 0) return failure(ENOENT);
+    if ((flags & O_CREAT) == 0) return error_result(ENOENT);
     ObjectEntry made;
     made.file = base::random_number();
     made.mode = mode & 0777;
-    made.birth_ns = clock_ns(CLOCK_REALTIME);
+    made.birth_ns = time_of(CLOCK_REALTIME);
     made.run_bytes = is_fenced(name) ? log_run_bytes : image_run_bytes;
     ObjectChange change;
     change.compares.push_back({name_key(name), ObjectCompare::Kind::equal, {}});
     change.set.emplace_back(name_key(name), encode_entry(made));
     const int error = folder->change_names(std::move(change), folder->owner_of(name));
     if (error == ECANCELED) continue;  // there is one now
-    if (error != 0) return failure(error);
+    if (error != 0) return error_result(error);
     note_change(*folder);
     return give_number({folder, file_of(folder, name, made, true), writes, nullptr});
   }
-  return failure(EAGAIN);
+  return error_result(EAGAIN);
 }
 
 IoResult ObjectFileSystem::open(const std::string& path, int flags, std::uint32_t mode) {
   return answered([&] {
     const auto parsed = parse_home_path(path);
-    if (!parsed) return failure(EINVAL);
+    if (!parsed) return error_result(EINVAL);
     FolderRef folder;
     if (const IoResult found = folder_of(parsed->pool, folder); !found.ok()) return found;
     return open_in(folder, parsed->name, flags, mode);
@@ -238,7 +236,7 @@ int ObjectFileSystem::close(int file) noexcept {
     {
       const Lock lock{mutex_};
       const auto found = opened_.find(file);
-      if (found == opened_.end()) return failure(EBADF);
+      if (found == opened_.end()) return error_result(EBADF);
       one = found->second;
       opened_.erase(found);
     }
@@ -317,7 +315,7 @@ void ObjectFileSystem::drop_from_memory(int, std::uint64_t, std::uint64_t) noexc
 IoResult ObjectFileSystem::sync_data(int file) {
   return answered([&]() -> IoResult {
     const auto one = opened(file);
-    if (!one) return failure(EBADF);
+    if (!one) return error_result(EBADF);
     // Names are changed by operations that are waited for.
     return one->file ? one->file->sync() : IoResult{};
   });
@@ -336,7 +334,7 @@ void ObjectFileSystem::fill(const ObjectFolder& folder, FileStatus& status) {
   status.inode = 1;
   status.birth_ns = 1;
   status.changed_ns = folder.changed_ns;
-  status.modified_ns = clock_ns(CLOCK_REALTIME);  // others change names, too: no listing may be kept
+  status.modified_ns = time_of(CLOCK_REALTIME);  // others change names, too: no listing may be kept
 }
 
 namespace {
@@ -362,11 +360,11 @@ IoResult ObjectFileSystem::size(int file) {
 IoResult ObjectFileSystem::status(int file, FileStatus& status) {
   return answered([&]() -> IoResult {
     const auto one = opened(file);
-    if (!one) return failure(EBADF);
+    if (!one) return error_result(EBADF);
     fill(*one->folder, status);
     if (!one->file) return {};
     if (!one->file->is_ours() && !one->file->removed())
-      if (const int error = one->file->look_again(); error != 0) return failure(error);
+      if (const int error = one->file->look_again(); error != 0) return error_result(error);
     describe(one->file->entry(), one->file->size(), status);
     if (one->file->removed()) status.links = 0;
     return {};
@@ -376,10 +374,10 @@ IoResult ObjectFileSystem::status(int file, FileStatus& status) {
 IoResult ObjectFileSystem::status_in(const FolderRef& folder, const std::string& name, FileStatus& status) {
   fill(*folder, status);
   if (name.empty()) return {};
-  if (name == "." || name == ".." || name.find('/') != std::string::npos) return failure(EXDEV);
+  if (name == "." || name == ".." || name.find('/') != std::string::npos) return error_result(EXDEV);
   std::optional<ObjectEntry> entry;
-  if (const int error = folder->entry_of(name, entry); error != 0) return failure(error);
-  if (!entry) return failure(ENOENT);
+  if (const int error = folder->entry_of(name, entry); error != 0) return error_result(error);
+  if (!entry) return error_result(ENOENT);
   FileRef open;
   {
     const Lock lock{folder->mutex};
@@ -388,7 +386,7 @@ IoResult ObjectFileSystem::status_in(const FolderRef& folder, const std::string&
   std::uint64_t size = open && open->is_ours() ? open->size() : entry->size_bytes;
   if (!(open && open->is_ours()) && entry->extent_bytes > entry->size_bytes) {
     const auto looked_at = std::make_shared<ObjectFile>(folder, name, *entry, false);
-    if (const int error = looked_at->load(*entry); error != 0) return failure(error);
+    if (const int error = looked_at->load(*entry); error != 0) return error_result(error);
     size = looked_at->size();
   }
   describe(*entry, size, status);
@@ -398,7 +396,7 @@ IoResult ObjectFileSystem::status_in(const FolderRef& folder, const std::string&
 IoResult ObjectFileSystem::status_of(const std::string& path, FileStatus& status) {
   return answered([&] {
     const auto parsed = parse_home_path(path);
-    if (!parsed) return failure(EINVAL);
+    if (!parsed) return error_result(EINVAL);
     FolderRef folder;
     if (const IoResult found = folder_of(parsed->pool, folder); !found.ok()) return found;
     return status_in(folder, parsed->name, status);
@@ -409,7 +407,7 @@ IoResult ObjectFileSystem::status_beneath(int directory, const std::string& name
   return answered([&] {
     FolderRef folder;
     if (const IoResult found = folder_at(directory, folder); !found.ok()) return found;
-    return name.empty() ? failure(ENOENT) : status_in(folder, name, status);
+    return name.empty() ? error_result(ENOENT) : status_in(folder, name, status);
   });
 }
 
@@ -424,7 +422,7 @@ IoResult ObjectFileSystem::real_path(const std::string& path, std::string& resol
 }
 
 IoResult ObjectFileSystem::file_system_type(int file) {
-  return opened(file) ? IoResult{objects_magic, 0} : failure(EBADF);
+  return opened(file) ? IoResult{objects_magic, 0} : error_result(EBADF);
 }
 
 int ObjectFileSystem::touch_runs(const FolderRef& folder, const ObjectOwnerRef& owner, const ObjectEntry& entry) {
@@ -464,9 +462,9 @@ void ObjectFileSystem::remove_litter(const FolderRef& folder, const ObjectOwnerR
 IoResult ObjectFileSystem::take_over(const FolderRef& folder, const FileRef& file, const ObjectOwnerRef& owner) {
   const std::string key = epoch_key(owner->image);
   int error = ECANCELED;
-  for (int attempt = 0; error == ECANCELED && attempt < attempts_max; ++attempt) {
+  for (int attempt = 0; error == ECANCELED && attempt < tries_max; ++attempt) {
     std::map<std::string, std::string> was;
-    if (error = folder->pool->get(names_object, {last_epoch_key, key}, was); error != 0) return failure(error);
+    if (error = folder->pool->get(names_object, {last_epoch_key, key}, was); error != 0) return error_result(error);
     owner->epoch = decode_epoch(was[last_epoch_key]) + 1;
     owner->taken_over = !was[key].empty();
     ObjectChange change;
@@ -475,9 +473,9 @@ IoResult ObjectFileSystem::take_over(const FolderRef& folder, const FileRef& fil
     change.set.emplace_back(key, encode_epoch(owner->epoch));
     error = folder->change_names(std::move(change), nullptr);
   }
-  if (error != 0) return failure(error);
+  if (error != 0) return error_result(error);
   std::map<std::string, std::string> keys;
-  if (error = folder->pool->list(names_object, {}, keys); error != 0) return failure(error);
+  if (error = folder->pool->list(names_object, {}, keys); error != 0) return error_result(error);
   bool has_log = false;
   for (const auto& [name, value] : keys) {
     if (!owner->guards || !name.starts_with("n.") || !is_fenced(name.substr(2)) ||
@@ -485,10 +483,10 @@ IoResult ObjectFileSystem::take_over(const FolderRef& folder, const FileRef& fil
       continue;
     has_log = true;
     if (const auto entry = decode_entry(value))
-      if (error = touch_runs(folder, owner, *entry); error != 0) return failure(error);
+      if (error = touch_runs(folder, owner, *entry); error != 0) return error_result(error);
   }
   if (owner->guards && owner->taken_over && !has_log)
-    if (error = file->touch_all(owner); error != 0) return failure(error);
+    if (error = file->touch_all(owner); error != 0) return error_result(error);
   remove_litter(folder, owner, keys);
   return {};
 }
@@ -496,8 +494,9 @@ IoResult ObjectFileSystem::take_over(const FolderRef& folder, const FileRef& fil
 IoResult ObjectFileSystem::lock(int file, LockKind kind) {
   return answered([&]() -> IoResult {
     const auto one = opened(file);
-    if (!one || !one->file) return failure(EBADF);
-    if (one->owner) return one->owner->exclusive == (kind == LockKind::exclusive) ? IoResult{} : failure(EWOULDBLOCK);
+    if (!one || !one->file) return error_result(EBADF);
+    if (one->owner)
+      return one->owner->exclusive == (kind == LockKind::exclusive) ? IoResult{} : error_result(EWOULDBLOCK);
     const FolderRef& folder = one->folder;
     const auto owner = std::make_shared<ObjectOwner>();
     owner->image = one->file->number();
@@ -521,8 +520,8 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
                                 std::move(done));
       });
       if (error == 0) break;
-      if (error != EBUSY && error != EEXIST) return failure(error);
-      if (in_this_process() || HomeLease::now_ns() >= until_ns) return failure(EWOULDBLOCK);
+      if (error != EBUSY && error != EEXIST) return error_result(error);
+      if (in_this_process() || HomeLease::now_ns() >= until_ns) return error_result(EWOULDBLOCK);
       std::this_thread::sleep_for(lock_poll);
     }
     keeper_->keep(folder, owner, asked_ns);
@@ -546,12 +545,12 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
     if (taken.ok()) {
       one->file->set_owner(owner);
       const int error = one->file->look_again();
-      if (error != 0 && error != ENOENT) taken = failure(error);
+      if (error != 0 && error != ENOENT) taken = error_result(error);
     }
     one->owner = owner;
     if (taken.ok()) return taken;
     give_back(one);
-    return taken.error == ECANCELED ? failure(EWOULDBLOCK) : taken;
+    return taken.error == ECANCELED ? error_result(EWOULDBLOCK) : taken;
   });
 }
 
@@ -599,7 +598,7 @@ void ObjectFileSystem::unlock(int file) noexcept {
 IoResult ObjectFileSystem::home_of(int file, FileHome& home) {
   return answered([&]() -> IoResult {
     const auto one = opened(file);
-    if (!one || !one->file) return failure(EBADF);
+    if (!one || !one->file) return error_result(EBADF);
     home = {};
     if (one->owner) home.lease = one->owner->lease;
     std::vector<ObjectHolder> holders;
@@ -611,11 +610,11 @@ IoResult ObjectFileSystem::home_of(int file, FileHome& home) {
   });
 }
 
-IoResult ObjectFileSystem::map(int, std::uint64_t, const std::byte*&) { return failure(ENOTSUP); }
+IoResult ObjectFileSystem::map(int, std::uint64_t, const std::byte*&) { return error_result(ENOTSUP); }
 void ObjectFileSystem::unmap(const std::byte*, std::uint64_t) noexcept {}
 
-std::int64_t ObjectFileSystem::now_ns() noexcept { return clock_ns(CLOCK_REALTIME); }
-std::int64_t ObjectFileSystem::file_clock_ns() noexcept { return clock_ns(CLOCK_REALTIME_COARSE); }
+std::int64_t ObjectFileSystem::now_ns() noexcept { return time_of(CLOCK_REALTIME); }
+std::int64_t ObjectFileSystem::file_clock_ns() noexcept { return time_of(CLOCK_REALTIME_COARSE); }
 Boot ObjectFileSystem::boot() noexcept { return {}; }
 
 IoResult ObjectFileSystem::rename(int directory, const std::string& from, const std::string& to, bool replaces) {
@@ -623,15 +622,16 @@ IoResult ObjectFileSystem::rename(int directory, const std::string& from, const 
     FolderRef folder;
     if (const IoResult found = folder_at(directory, folder); !found.ok()) return found;
     for (const std::string* const name : {&from, &to})
-      if (name->empty() || *name == "." || *name == ".." || name->find('/') != std::string::npos) return failure(EXDEV);
-    if (from == to) return replaces ? IoResult{} : failure(EEXIST);
-    for (int attempt = 0; attempt < attempts_max; ++attempt) {
+      if (name->empty() || *name == "." || *name == ".." || name->find('/') != std::string::npos)
+        return error_result(EXDEV);
+    if (from == to) return replaces ? IoResult{} : error_result(EEXIST);
+    for (int attempt = 0; attempt < tries_max; ++attempt) {
       std::optional<ObjectEntry> moved, replaced;
       std::string moved_value, replaced_value;
-      if (const int error = folder->entry_of(from, moved, &moved_value); error != 0) return failure(error);
-      if (const int error = folder->entry_of(to, replaced, &replaced_value); error != 0) return failure(error);
-      if (!moved) return failure(ENOENT);
-      if (replaced && !replaces) return failure(EEXIST);
+      if (const int error = folder->entry_of(from, moved, &moved_value); error != 0) return error_result(error);
+      if (const int error = folder->entry_of(to, replaced, &replaced_value); error != 0) return error_result(error);
+      if (!moved) return error_result(ENOENT);
+      if (replaced && !replaces) return error_result(EEXIST);
       ObjectOwnerRef owner = folder->owner_of(to);
       if (!owner) owner = folder->owner_of(from);
       ObjectChange change;
@@ -644,7 +644,7 @@ IoResult ObjectFileSystem::rename(int directory, const std::string& from, const 
       if (replaced) change.set.emplace_back(removed_key(replaced->file), encode_removed(gone));
       const int error = folder->change_names(std::move(change), owner);
       if (error == ECANCELED) continue;
-      if (error != 0) return failure(error);
+      if (error != 0) return error_result(error);
       note_change(*folder);
       FileRef moved_file, replaced_file;
       {
@@ -661,7 +661,7 @@ IoResult ObjectFileSystem::rename(int directory, const std::string& from, const 
         folder->remove_runs(replaced->file, gone);
       return {};
     }
-    return failure(EAGAIN);
+    return error_result(EAGAIN);
   });
 }
 
@@ -677,11 +677,11 @@ IoResult ObjectFileSystem::remove_beneath(int directory, const std::string& name
   return answered([&]() -> IoResult {
     FolderRef folder;
     if (const IoResult found = folder_at(directory, folder); !found.ok()) return found;
-    for (int attempt = 0; attempt < attempts_max; ++attempt) {
+    for (int attempt = 0; attempt < tries_max; ++attempt) {
       std::optional<ObjectEntry> entry;
       std::string value;
-      if (const int error = folder->entry_of(name, entry, &value); error != 0) return failure(error);
-      if (!entry) return failure(ENOENT);
+      if (const int error = folder->entry_of(name, entry, &value); error != 0) return error_result(error);
+      if (!entry) return error_result(ENOENT);
       const ObjectOwnerRef owner = folder->owner_of(name);
       const RemovedEntry gone{owner ? owner->image : entry->file, entry->extent_bytes, entry->run_bytes};
       ObjectChange change;
@@ -690,7 +690,7 @@ IoResult ObjectFileSystem::remove_beneath(int directory, const std::string& name
       change.set.emplace_back(removed_key(entry->file), encode_removed(gone));
       const int error = folder->change_names(std::move(change), owner);
       if (error == ECANCELED) continue;
-      if (error != 0) return failure(error);
+      if (error != 0) return error_result(error);
       note_change(*folder);
       FileRef open;
       {
@@ -704,7 +704,7 @@ IoResult ObjectFileSystem::remove_beneath(int directory, const std::string& name
         folder->remove_runs(entry->file, gone);
       return {};
     }
-    return failure(EAGAIN);
+    return error_result(EAGAIN);
   });
 }
 
@@ -713,7 +713,8 @@ IoResult ObjectFileSystem::list(int directory, const std::string& prefix, std::v
     FolderRef folder;
     if (const IoResult found = folder_at(directory, folder); !found.ok()) return found;
     std::map<std::string, std::string> keys;
-    if (const int error = folder->pool->list(names_object, name_key(prefix), keys); error != 0) return failure(error);
+    if (const int error = folder->pool->list(names_object, name_key(prefix), keys); error != 0)
+      return error_result(error);
     names.clear();
     for (const auto& [key, value] : keys) names.push_back(key.substr(2));
     return {};
