@@ -118,6 +118,22 @@ TEST_CASE("ceph: a pool is a directory of stores, which clients make and remove"
   CHECK(last_commit(*open("store:" + escaped + "?access=read")) == 7);
 }
 
+TEST_CASE("ceph: a recorded workload of the engine leaves the same image in a pool and in a file") {
+  TempDir folder;
+  Daemon daemon{{"--store", "a=" + home_path("a.img", new_home_keys()), "--store", "b=" + folder.file("b.img")}};
+  const std::string trace = PAGESERVER_ENGINE_FIXTURES "/small_crud.wdtr.zst";
+  std::vector<std::string> hashes;
+  for (const char* const store : {"a", "b"}) {
+    const std::string uri = daemon.tcp_uri(store, "publish=on_flush&cache_bytes=64MiB");
+    const auto replayed = run({pagectl_path(), "replay", trace, uri}, {}, std::chrono::seconds{120});
+    INFO(replayed.err);
+    REQUIRE(replayed.status == 0);
+    hashes.push_back(run({pagectl_path(), "hash", daemon.tcp_uri(store, "access=read")}).out.substr(0, 16));
+  }
+  CHECK(hashes.front().size() == 16);
+  CHECK(hashes.front() == hashes.back());
+}
+
 TEST_CASE("ceph: a second daemon is told who serves the store, and a clean stop hands it over at once") {
   const std::string path = home_path("a.img", new_home_keys());
   auto first = serve(path);
