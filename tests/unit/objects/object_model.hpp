@@ -128,18 +128,17 @@ private:
     void change(const std::string& object, const storage::ObjectChange& change, Done done) override {
       std::vector<std::byte> bytes;
       for (const auto& part : change.bytes) bytes.insert(bytes.end(), part.begin(), part.end());
-      client_.submit([this, object, change, bytes = std::move(bytes), done = std::move(done)](bool arrives) {
-        done(arrives ? client_.cluster_.apply(object, change, bytes) : EIO);
-      });
+      client_.submit([&client = client_, object, change, bytes = std::move(bytes), done = std::move(done)](
+                         bool arrives) { done(arrives ? client.cluster_.apply(object, change, bytes) : EIO); });
     }
     void read(const std::string& object, std::uint64_t offset, std::span<std::byte> buffer, Found found) override {
-      client_.submit([this, object, offset, buffer, found = std::move(found)](bool arrives) {
+      client_.submit([&client = client_, object, offset, buffer, found = std::move(found)](bool arrives) {
         std::uint64_t bytes = 0;
         int error = arrives ? 0 : EIO;
         if (error == 0) {
-          const std::lock_guard lock{client_.cluster_.mutex};
-          const auto there = client_.cluster_.objects.find(object);
-          if (there == client_.cluster_.objects.end())
+          const std::lock_guard lock{client.cluster_.mutex};
+          const auto there = client.cluster_.objects.find(object);
+          if (there == client.cluster_.objects.end())
             error = ENOENT;
           else if (offset < there->second.bytes.size())
             bytes = std::min<std::uint64_t>(buffer.size(), there->second.bytes.size() - offset);
@@ -149,13 +148,13 @@ private:
       });
     }
     void look(const std::string& object, Found found) override {
-      client_.submit([this, object, found = std::move(found)](bool arrives) {
+      client_.submit([&client = client_, object, found = std::move(found)](bool arrives) {
         std::uint64_t bytes = 0;
         int error = arrives ? 0 : EIO;
         if (error == 0) {
-          const std::lock_guard lock{client_.cluster_.mutex};
-          const auto there = client_.cluster_.objects.find(object);
-          error = there == client_.cluster_.objects.end() ? ENOENT : 0;
+          const std::lock_guard lock{client.cluster_.mutex};
+          const auto there = client.cluster_.objects.find(object);
+          error = there == client.cluster_.objects.end() ? ENOENT : 0;
           if (error == 0) bytes = there->second.bytes.size();
         }
         found(error, bytes);
@@ -181,11 +180,11 @@ private:
     }
     void take_lock(const std::string& object, bool exclusive, const std::string& cookie, const std::string&,
                    std::uint32_t duration_ms, Done done) override {
-      client_.submit([this, object, exclusive, cookie, duration_ms, done = std::move(done)](bool arrives) {
+      client_.submit([&client = client_, object, exclusive, cookie, duration_ms, done = std::move(done)](bool arrives) {
         int error = arrives ? 0 : EIO;
         if (error == 0) {
-          const std::lock_guard lock{client_.cluster_.mutex};
-          auto& holders = client_.cluster_.objects[object].holders;
+          const std::lock_guard lock{client.cluster_.mutex};
+          auto& holders = client.cluster_.objects[object].holders;
           const auto now = std::chrono::steady_clock::now();
           std::erase_if(holders, [&](const auto& one) { return one.second.until <= now; });
           for (const auto& [other, holder] : holders)
@@ -196,10 +195,10 @@ private:
       });
     }
     void drop_lock(const std::string& object, const std::string& cookie, Done done) override {
-      client_.submit([this, object, cookie, done = std::move(done)](bool arrives) {
+      client_.submit([&client = client_, object, cookie, done = std::move(done)](bool arrives) {
         if (arrives) {
-          const std::lock_guard lock{client_.cluster_.mutex};
-          client_.cluster_.objects[object].holders.erase(cookie);
+          const std::lock_guard lock{client.cluster_.mutex};
+          client.cluster_.objects[object].holders.erase(cookie);
         }
         done(arrives ? 0 : EIO);
       });
@@ -211,7 +210,7 @@ private:
     }
 
   private:
-    ObjectClient& client_;
+    ObjectClient& client_;  ///< outlives what is handed over, which may outlive this
   };
 
   using Operation = std::function<void(bool arrives)>;
