@@ -3,7 +3,7 @@
 #   ./test.sh              everything: what CI runs
 #   ./test.sh quick        format, development build and its tests without the slow ones: for everyday work
 #   ./test.sh bench        measures against other servers; installs them
-#   ./test.sh STAGE...     some of: format scripts dev soak release tidy asan tsan fuzz rust engine python
+#   ./test.sh STAGE...     some of: format scripts dev ceph soak release tidy asan tsan fuzz rust engine python
 #                          container; and debian13 packages coverage bench, which run only when they are named
 #   SOAK_MINUTES=60 ./test.sh soak    a real daemon, killed and disturbed for so long; 3 unless told (docs/reliability.md)
 # The last line is `N passed, N failed` (`, N skipped`), the exit status 0 only when something passed and nothing failed.
@@ -117,6 +117,12 @@ stage_dev() {
   build dev base/all storage/all proto/all client/all server/all docs/manuals/all tests_plainly pageserver_soak || return
   build_ahead &
   run_tests dev -L '^plainly$' -LE '^replay$'
+}
+# Stores whose home is a Ceph pool, over clusters of one machine that the tests begin and end.
+stage_ceph() {
+  docker/install-packages.sh ceph || { add 0 1 0; return; }
+  # A tree that was configured without librados looks again.
+  build dev tests_ceph && report_as=ceph run_tests dev -L '^ceph$'
 }
 stage_quick() { build dev tests_quick && run_tests dev -L '^quick$'; }
 # What it finds is named, with its seed and its files, in the log.
@@ -268,7 +274,7 @@ stages=("$@") lane=() beside=()
 case "${1:-all}" in
   all)
     whole=1
-    stages=(format scripts dev) lane=(tidy asan tsan fuzz) beside=(release soak rust engine python container)
+    stages=(format scripts dev ceph) lane=(tidy asan tsan fuzz) beside=(release soak rust engine python container)
     if [ "${LANES:-$(($(nproc) < 4 ? 1 : 2))}" = 1 ]; then
       lane=(release rust engine python container "${lane[@]}") beside=(soak)
     fi
@@ -298,7 +304,10 @@ second_lane() {
   declare -p passed failed skipped summary | sed -E 's/^declare -[-a]+ /beside_/' >"$logs/beside.counts"
 }
 
-docker/install-packages.sh build test check browser || { echo "0 passed, 1 failed"; exit 1; }
+# Before anything is configured: the module for Ceph is built where librados is there.
+sections=(build test check browser)
+[ "$whole" = 0 ] || sections+=(ceph)
+docker/install-packages.sh "${sections[@]}" || { echo "0 passed, 1 failed"; exit 1; }
 mkdir -p "$logs"
 rm -f "$logs/beside.counts"
 touch "$logs/began"

@@ -65,7 +65,7 @@ int serve(const pageserver::server::Config& config) {
   SignalWatch::block();
   Log log(config.log_format, config.log_level);
   try {
-    Server server(config, log, pageserver::storage::posix_file_system());
+    Server server(config, log, pageserver::storage::all_file_systems());
     server.handle_signals();
     server.tell(std::move(notifier));
     try {

@@ -184,6 +184,9 @@ public:
   virtual std::optional<ResumeEntry> resumable() { return std::nullopt; }
   /// Nobody came back for it in time: a clean stop then leaves nothing of it.
   virtual void forget_resumable() noexcept {}
+  /// Empty, or that another process has the store now, and why: every session answers lease_lost, for good, and a
+  /// close() would throw. Asks no file.
+  virtual std::string taken_over() const { return {}; }
   /// The published pages. Asks no file, so that it waits for no disk.
   virtual std::uint64_t pages() = 0;
 

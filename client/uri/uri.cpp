@@ -56,7 +56,8 @@ public:
     if (text_.empty()) fail("", "is empty", std::string{"a path, file:PATH, heap:, "} + std::string{remote_forms});
     if (text_.find('\0') != std::string_view::npos) fail(text_, "holds a zero byte", "a path or a URI without one");
     const auto scheme = scheme_of(text_);
-    if (!scheme) {
+    // A home's path is a path, with its own keys.
+    if (!scheme || *scheme == "ceph") {
       uri_.scheme = Scheme::file;
       uri_.path = text_;
     } else {

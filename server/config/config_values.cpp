@@ -12,6 +12,7 @@
 #include <map>
 #include <utility>
 
+#include "base/home_paths.hpp"
 #include "base/loopback.hpp"
 #include "base/poll_budget.hpp"
 #include "proto/codec.hpp"
@@ -27,6 +28,7 @@ bool is_numeric_address(const std::string& host) {
 
 // The same file by whatever name; one that does not exist yet by its path.
 std::string identity_of(const std::string& path) {
+  if (base::is_home_path(path)) return path;
   std::error_code error;
   const std::filesystem::path resolved = std::filesystem::weakly_canonical(path, error);
   return error ? path : resolved.string();

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "storage/file/file_io.hpp"
 #include "storage/file/forwarding_file_system.hpp"
 #include "storage/file/mutation.hpp"
 
@@ -54,6 +55,10 @@ private:
     }
   }
   std::optional<std::string> name_of(const std::string& path) const {
+    if (storage::is_home_path(path)) {
+      if (storage::parent_folder(path) != prefix_ || path == prefix_) return {};
+      return storage::file_name(path);
+    }
     if (path.size() <= prefix_.size() + 1 || path.compare(0, prefix_.size(), prefix_) != 0) return {};
     if (path[prefix_.size()] != '/') return {};
     std::string name = path.substr(prefix_.size() + 1);

@@ -17,8 +17,16 @@ using storage::quoted;
 constexpr std::chrono::milliseconds watch_interval{5000};
 // How often stores that nobody uses are looked for.
 constexpr std::chrono::milliseconds linger_look_interval{1000};
+// How often stores that another daemon may take over are asked whether one has.
+constexpr std::chrono::milliseconds home_look_interval{500};
 // So many more may be on their way out.
 constexpr std::size_t closing_max = 64;
+
+bool any_home(const Config& config) {
+  return (config.directory && storage::is_home_path(config.directory->path)) ||
+         std::any_of(config.stores.begin(), config.stores.end(),
+                     [](const StoreConfig& store) { return storage::is_home_path(store.path); });
+}
 
 }  // namespace
 
@@ -32,6 +40,9 @@ HostUse::~HostUse() {
   else
     stores_.release(*host);
 }
+
+OpenStores::OpenStores(const Config& config, Log& log, Strand& changes)
+    : config_(config), has_homes_(any_home(config)), log_(log), changes_(changes), lingering_max_(lingering_default) {}
 
 void OpenStores::drop_all() {
   std::map<std::string, Entry> entries;
@@ -257,6 +268,7 @@ bool OpenStores::retire_one() {
 
 std::chrono::milliseconds OpenStores::look_interval() const noexcept {
   std::chrono::milliseconds interval = config_.directory ? linger_look_interval : watch_interval;
+  if (has_homes_) interval = std::min(interval, home_look_interval);
   const std::chrono::milliseconds idle_max = config_.limits.lease_idle_max;
   // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
   if (idle_max.count() != 0) interval = std::min(interval, std::max(idle_max / 4, std::chrono::milliseconds(10)));
@@ -266,7 +278,7 @@ std::chrono::milliseconds OpenStores::look_interval() const noexcept {
 void OpenStores::look_after() noexcept {
   const auto now = Clock::now();
   const Lock lock{mutex_};
-  const bool each = config_.limits.lease_idle_max.count() != 0 || now - last_look_ >= watch_interval;
+  const bool each = has_homes_ || config_.limits.lease_idle_max.count() != 0 || now - last_look_ >= watch_interval;
   if (each) last_look_ = now;
   bool retire_due = false;
   for (const Entry* const entry : lingering_) {

@@ -55,8 +55,7 @@ public:
   static constexpr std::size_t lingering_default = 64;
 
   /// All outlive it. `changes` is where stores are added and retired, one after the other.
-  OpenStores(const Config& config, Log& log, Strand& changes)
-      : config_(config), log_(log), changes_(changes), lingering_max_(lingering_default) {}
+  OpenStores(const Config& config, Log& log, Strand& changes);
   OpenStores(const OpenStores&) = delete;
   OpenStores& operator=(const OpenStores&) = delete;
   ~OpenStores() = default;
@@ -135,6 +134,7 @@ private:
   bool retire_one();
 
   const Config& config_;
+  const bool has_homes_;  ///< there are stores that another daemon may take over
   Log& log_;
   Strand& changes_;
   FailedClosings failed_closings_;

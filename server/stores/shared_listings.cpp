@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "storage/file/file_system_warning.hpp"
+#include "storage/file/home.hpp"
 
 namespace pageserver::server {
 
@@ -51,7 +52,8 @@ bool SharedListings::may_keep(int directory, const FileStatus& folder) {
   if (folder.changed_ns % 1'000'000'000 == 0) return false;
   if (below().now_ns() - folder.changed_ns <= time_step_max_ns) return false;
   const IoResult type = below().file_system_type(directory);
-  return type.ok() && storage::file_system_warning(static_cast<std::uint64_t>(type.value)).empty();
+  return type.ok() && type.value != storage::objects_magic &&
+         storage::file_system_warning(static_cast<std::uint64_t>(type.value)).empty();
 }
 
 IoResult SharedListings::list(int directory, const std::string& prefix, std::vector<std::string>& names) {

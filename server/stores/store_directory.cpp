@@ -77,7 +77,9 @@ StoreDirectory::StoreDirectory(storage::FileSystem& file_system, const Directory
   if (!config_.read_only) finish_removals();
 }
 
-std::string StoreDirectory::path_of(const std::string& name) const { return path_ + "/" + file_of(name); }
+std::string StoreDirectory::path_of(const std::string& name) const {
+  return storage::path_in_folder(path_, file_of(name));
+}
 
 std::vector<std::string> StoreDirectory::file_names() const {
   std::vector<std::string> names;
@@ -95,7 +97,7 @@ void StoreDirectory::finish_removals() noexcept {
       const std::string file(sibling->image_name);
       if (store_name_of(file).empty()) continue;
       try {
-        if (storage::finish_removal(folder_, file, path_ + "/" + file))
+        if (storage::finish_removal(folder_, file, storage::path_in_folder(path_, file)))
           log_.info("store removed", {{"store", store_name_of(file)}, {"why", "a crash had interrupted its removal"}});
       } catch (const MemoryError& error) {
         log_.warn("store not removed", {{"store", store_name_of(file)}, {"error", error.what()}});

@@ -151,7 +151,12 @@ std::shared_ptr<void> StoreHost::take_place_in_line(const std::shared_ptr<Peer>&
 storage::Store& StoreHost::opened() {
   // Held for as long as the opening takes: others that want this store have to wait for it anyway.
   const std::lock_guard lock(open_mutex_);
-  if (storage::Store* const store = current()) return *store;
+  if (storage::Store* const store = current()) {
+    if (!say_taken_over(*store)) return *store;
+    taken_over_.reserve(taken_over_.size() + 1);
+    const Lock state_lock{mutex_};
+    taken_over_.push_back(std::move(store_));
+  }
   const auto start = std::chrono::steady_clock::now();
   const auto took_ms = [start] {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
@@ -185,6 +190,7 @@ storage::Store& StoreHost::opened() {
   {
     const Lock state_lock{mutex_};
     said_warning_.clear();
+    said_taken_over_ = false;
     said_sync_error_.clear();
   }
   say_what_is_wrong(stat);
@@ -200,7 +206,9 @@ storage::Store& StoreHost::opened() {
 
 storage::Store* StoreHost::open_already() {
   const std::unique_lock lock(open_mutex_, std::try_to_lock);
-  return lock.owns_lock() ? current() : nullptr;
+  storage::Store* const store = lock.owns_lock() ? current() : nullptr;
+  // One that was taken over is opened anew, or refused with who has it: by a job.
+  return store == nullptr || store->taken_over().empty() ? store : nullptr;
 }
 
 bool StoreHost::is_closed() {
@@ -219,7 +227,12 @@ bool StoreHost::close(const std::function<bool()>& unused) {
   }
   if (store == nullptr) return false;
   if (std::chrono::steady_clock::now() - opened_at_ > settings_.resume_linger) store->forget_resumable();
-  store->close();
+  // What it would bring into the image is another's to bring there.
+  try {
+    if (!say_taken_over(*store)) store->close();
+  } catch (const MemoryError&) {
+    if (!say_taken_over(*store)) throw;
+  }
   log_.debug("store closed", {{"store", settings_.name}});
   return true;
 }
@@ -352,6 +365,15 @@ void StoreHost::break_idle_lease(storage::Store& store) {
                              {"reason", reason}});
 }
 
+bool StoreHost::say_taken_over(storage::Store& store) {
+  const std::string why = store.taken_over();
+  if (why.empty()) return false;
+  if (!said_taken_over_.exchange(true))
+    log_.warn("store taken over", {{"store", settings_.name}, {"path", settings_.path}, {"reason", why}});
+  static_cast<void>(store.break_lease(0, "another daemon has taken the store over: " + why));
+  return true;
+}
+
 void StoreHost::note_disk() noexcept {
   struct statvfs disk {};
   if (::statvfs(settings_.path.c_str(), &disk) == 0)
@@ -361,6 +383,7 @@ void StoreHost::note_disk() noexcept {
 void StoreHost::watch() {
   note_disk();
   look_at_store([this](storage::Store& store) {
+    if (say_taken_over(store)) return;
     const Stat stat = store.stat(base::monotonic_ms());
     noted_pages_ = stat.pages;
     note_version(stat.version.number);

@@ -142,6 +142,8 @@ private:
   void note_disk() noexcept;
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store);
+  /// Says so, and ends the writer's session. False: nobody has.
+  bool say_taken_over(storage::Store& store);
 
   std::shared_ptr<storage::FileSystem> file_system_;
   const StoreSettings settings_;
@@ -168,11 +170,14 @@ private:
   std::chrono::steady_clock::time_point opened_at_{};  ///< under `open_mutex_`
   std::shared_mutex look_mutex_;  ///< shared by who looks at the store without a session, which a close waits for
   mutable Mutex mutex_;           ///< of what any thread may ask for, never held for long
+  /// Those that others have taken over: who has a session in one may still refer to it. Of the thread in opened().
+  std::vector<std::unique_ptr<storage::Store>> taken_over_;
   std::unique_ptr<storage::Store> store_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> noted_pages_{0};
   std::atomic<std::uint64_t> disk_available_bytes_{0};
   /// Which version was the newest when, for as long as that is of use.
   std::deque<std::pair<std::int64_t, std::uint64_t>> versions_ PAGESERVER_GUARDED_BY(mutex_);
+  std::atomic<bool> said_taken_over_{false};
   std::atomic<bool> maps_{false};                           ///< a job looks at the pages
   std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
   std::string said_sync_error_ PAGESERVER_GUARDED_BY(mutex_);

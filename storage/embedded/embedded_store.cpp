@@ -245,7 +245,7 @@ private:
 }  // namespace
 
 std::unique_ptr<Session> open_embedded_store(const std::string& path, const EmbeddedOptions& options) {
-  FileSystem& file_system = options.file_system != nullptr ? *options.file_system : posix_file_system();
+  FileSystem& file_system = options.file_system != nullptr ? *options.file_system : all_file_systems();
   return std::make_unique<EmbeddedSession>(file_system, path, options);
 }
 

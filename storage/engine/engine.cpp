@@ -71,6 +71,7 @@ public:
   bool read_only() const override { return engine_->read_only(); }
   std::optional<ResumeEntry> resumable() override { return engine_->resumable(); }
   void forget_resumable() noexcept override { engine_->forget_resumable(); }
+  std::string taken_over() const override { return engine_->taken_over(); }
   std::uint64_t pages() override { return engine_->pages(); }
   void close() override { engine_->close(); }
 
@@ -137,6 +138,7 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
 Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
                std::optional<Recovery> recovery, std::string warning, const EntryBytes& resumable)
     : image_{std::move(image)},
+      home_lease_{image_->lease()},
       options_{options},
       events_{options.events != nullptr ? *options.events : no_engine_events()},
       recovery_{std::move(recovery)},
@@ -192,6 +194,8 @@ std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& sta
 }
 
 Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
+  await_home();
+  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
   {
     // It counts as a task, so that a close waits until it has looked at the file.
     const Lock lock{mutex_};

@@ -40,6 +40,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -155,6 +156,13 @@ public:
   /// `asking` as for break_lease().
   Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
   Stat figures(std::int64_t now_ms);
+  /// Where the lease on the store ran out, as on a machine that stood still: waits until it is renewed or known to be
+  /// lost, but not for ever. To be called without a lock, before what check_right() looks at.
+  void await_home() const {
+    constexpr std::chrono::milliseconds home_timeout{5000};
+    if (home_lease_ != nullptr && !home_lease_->may_answer()) home_lease_->await_verdict(home_timeout);
+  }
+  std::string taken_over() const { return home_lease_ && home_lease_->lost() ? home_lease_->why() : std::string{}; }
   bool read_only() const noexcept { return options_.read_only; }
   std::uint64_t pages();
   const EngineOptions& options() const noexcept { return options_; }
@@ -203,6 +211,7 @@ private:
 
   // publish.cpp
   void check_open(const Published& published) const;
+  MemoryError home_lost_error() const;
   void check_right(const Published& published, const SessionState& state) const;
   void refuse_without_checkpoint() PAGESERVER_REQUIRES(mutex_);
   void refuse_past_bound() PAGESERVER_REQUIRES(mutex_);
@@ -385,6 +394,7 @@ private:
   }
 
   ServedImage image_;
+  const std::shared_ptr<const HomeLease> home_lease_;  ///< null: nobody can take the store away
   NamesLook names_{image_.folder()};
   const EngineOptions options_;
   EngineEvents& events_;

@@ -54,6 +54,8 @@ SessionRef Engine::make_state(SessionRequest request) {
 }
 
 std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened) {
+  await_home();
+  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
   if (request.view == View::pinned && request.access != Access::read)
     throw MemoryError{Errc::invalid_argument,
                       "open " + quoted(image_.shown_path()) + ": view=pinned goes with access=read only"};

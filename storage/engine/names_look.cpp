@@ -12,7 +12,8 @@ constexpr std::int64_t coarsest_step_ns = 2 * whole_seconds_ns;
 
 }  // namespace
 
-NamesLook::NamesLook(const Folder& folder) : folder_{folder}, local_{is_good_to_map(folder)} {}
+NamesLook::NamesLook(const Folder& folder)
+    : folder_{folder}, local_{is_good_to_map(folder) || is_beyond_this_machine(folder)} {}
 
 std::int64_t NamesLook::now() const noexcept {
   if (!local_) return 0;

@@ -11,8 +11,9 @@ namespace pageserver::storage {
 /// Whether names in a folder may have been changed since all of them were found where they belong. It works like this:
 /// whoever makes, renames or removes a file sets the change time of its folder, which nobody can set otherwise. It
 /// proves something once the clock that it was taken from has gone on, which stands still for some ms: the next change
-/// has a later one then. Only on file systems of this machine: others may answer from a cache. A file system mounted
-/// over a name is left to looks that ask nothing here.
+/// has a later one then. Only on file systems of this machine, since others may answer from a cache, and in homes whose
+/// names only who has the image locked can change. A file system mounted over a name is left to looks that ask nothing
+/// here.
 ///
 /// Threads: any.
 class NamesLook {

@@ -29,7 +29,18 @@ void Engine::check_open(const Published& published) const {
   if (published.closed) throw MemoryError{Errc::provider_error, quoted(image_.shown_path()) + ": the store is closed"};
 }
 
+MemoryError Engine::home_lost_error() const {
+  if (home_lease_->lost())
+    return {Errc::lease_lost, quoted(image_.shown_path()) + ": this daemon does not have the store any more: " +
+                                  home_lease_->why() + "; open it where it is served now"};
+  return {Errc::timed_out,
+          quoted(image_.shown_path()) +
+              ": the lease on the store could not be renewed in time, so that another may have taken it over; see to "
+              "the cluster, and open a new session"};
+}
+
 void Engine::check_right(const Published& published, const SessionState& state) const {
+  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
   check_open(published);
   if (state.right == SessionState::Right::lease_lost && !mutated(Mutation::skip_epoch_check)) throw lost_error(state);
 }

@@ -289,8 +289,7 @@ RecoveryReport recover_image(ImageFile& image, bool adopt, const std::atomic<boo
       });
   RecoveryReport report = report_of(scan, status);
   if (!report.log_found) return report;
-  FileSystem& file_system = folder.file_system();
-  check_pair(scan, status, image.path(), file_system.boot(), report);
+  check_pair(scan, status, image.path(), boot_of(folder), report);
   if (report.problem && !(report.adoptable && adopt)) throw *report.problem;
 
   // From here on the log that counts says itself how the image is. Its own files may be those that go now.
@@ -319,7 +318,7 @@ RecoveryReport inspect_log(FileSystem& file_system, const std::string& path) {
   const FileStatus status = image.file().status();
   const LogScan scan = scan_into(image, list_siblings(image.folder(), image.name()), O_RDONLY, nullptr);
   RecoveryReport report = report_of(scan, status);
-  if (report.log_found) check_pair(scan, status, path, file_system.boot(), report);
+  if (report.log_found) check_pair(scan, status, path, boot_of(image.folder()), report);
   if (!scan.entry_known) report.resumable = decode_entry(read_resume_file(image.folder(), image.name(), status).view());
   return report;
 }

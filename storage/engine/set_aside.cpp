@@ -88,7 +88,7 @@ void note_kept(const Folder& folder, const std::string& name, RecoveryReport& re
 }  // namespace
 
 void drop_behind_cut(const Folder& folder, const std::string& image_name, const LogScan& scan, RecoveryReport& report) {
-  const Boot boot = folder.file_system().boot();
+  const Boot boot = boot_of(folder);
   const bool never_lost = scan.any_note && scan.any_note->boot_id == boot.id && boot.id != 0;
   const bool keeps = never_lost || (!scan.any_note && !scan.note_lost);
   bool lacks_room = false;

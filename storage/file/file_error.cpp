@@ -2,13 +2,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "base/text.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_size_limit.hpp"
+#include "storage/file/home.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -85,7 +88,41 @@ Explanation explain_size() {
           "raise that limit, or ask for less"};
 }
 
+/// What a pool's client has to be told otherwise than a file's user.
+Explanation explain_home(int error) {
+  switch (error) {
+    case ENOENT:
+      return {Errc::not_found, "there is no such file, or no such pool, client or configuration",
+              "check the path, conf= (/etc/ceph/ceph.conf without it) and id="};
+    case EACCES:
+    case EPERM:
+      return {Errc::permission_denied, "the cluster does not let this client do that",
+              "check its key and its capabilities (docs/homes.md names those that are needed)"};
+    case EINVAL:
+      return {Errc::invalid_argument, "", "write ceph:POOL/NAME, and behind that ?conf=FILE&id=CLIENT&namespace=NAME"};
+    case ETIMEDOUT:
+      return {Errc::timed_out, "no monitor answered in time", "check mon_host and the network, and try again"};
+    case ENOTCONN:
+    case ESHUTDOWN: return {Errc::provider_error, "", "check the cluster, and start anew"};
+    case ENOSPC:
+    case EDQUOT: return {Errc::no_space, "", "make room in the pool, or raise its quota"};
+    case EIO: return {Errc::provider_error, "", "see the cluster's health (ceph -s)"};
+    case ELIBACC:
+      return {Errc::unsupported, "this program has no module for Ceph",
+              "install pageserver-ceph, or build with librados-dev"};
+    case ELIBBAD:
+      return {Errc::unsupported, "its module for Ceph is of another release, or librados is missing",
+              "install pageserver-ceph of the same release"};
+    default: return {};
+  }
+}
+
 Explanation explain(FileSystem& file_system, const std::string& path, int error) {
+  if (error == taken_over_error)
+    return {Errc::lease_lost, "another process has taken the store over",
+            "what was not flushed is lost; open it where it is served now"};
+  if (is_home_path(path))
+    if (Explanation found = explain_home(error); !found.remedy.empty()) return found;
   switch (error) {
     case ENOSPC: return {Errc::no_space, "", "free some room on its file system and try again"};
     case EDQUOT: return {Errc::no_space, "", "free some room or raise the quota and try again"};
@@ -128,7 +165,30 @@ std::string system_name(int error) {
 
 }  // namespace
 
+namespace {
+
+/// A home's path in two: what comes before its keys, and those with their `?`.
+std::pair<std::string, std::string> without_keys(const std::string& path) {
+  const auto mark = std::min(path.find('?'), path.size());
+  return {path.substr(0, mark), path.substr(mark)};
+}
+
+}  // namespace
+
+std::string path_in_folder(const std::string& folder, const std::string& name) {
+  if (is_home_path(folder)) {
+    const auto [place, keys] = without_keys(folder);
+    return place + "/" + name + keys;
+  }
+  if (folder == ".") return name;
+  return folder.ends_with('/') ? folder + name : folder + "/" + name;
+}
+
 std::string parent_folder(const std::string& path) {
+  if (is_home_path(path)) {
+    const auto [place, keys] = without_keys(path);
+    return place.substr(0, place.find('/')) + keys;
+  }
   const auto end = path.find_last_not_of('/');
   if (end == std::string::npos) return path.empty() ? "." : "/";
   const auto slash = path.find_last_of('/', end);
@@ -138,6 +198,11 @@ std::string parent_folder(const std::string& path) {
 }
 
 std::string file_name(const std::string& path) {
+  if (is_home_path(path)) {
+    const std::string place = without_keys(path).first;
+    const auto first = place.find('/');
+    return first == std::string::npos ? "." : place.substr(first + 1);
+  }
   const auto slash = path.find_last_of('/');
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }

@@ -12,6 +12,7 @@
 #include <pageserver/error.hpp>
 #include <pageserver/session.hpp>
 
+#include "base/home_paths.hpp"
 #include "base/text.hpp"
 #include "storage/file/file_system.hpp"
 
@@ -23,10 +24,13 @@ namespace pageserver::storage {
 /// one; EFBIG and EMFILE limit_exceeded; all else provider_error.
 MemoryError file_error(FileSystem& file_system, std::string_view action, const std::string& path, int error);
 
+using base::is_home_path;
 using base::quoted;
 
-/// The folder that holds `path`: "." for a bare name.
+/// The folder that holds `path`: "." for a bare name. Of a home's path (home_paths.hpp) its keys stay with the folder.
 std::string parent_folder(const std::string& path);
+/// `name` in the folder `folder`: `ceph:POOL?id=x` and `a` are `ceph:POOL/a?id=x`, `.` and `a` are `a`.
+std::string path_in_folder(const std::string& folder, const std::string& name);
 /// The last component of `path`.
 std::string file_name(const std::string& path);
 

@@ -30,8 +30,8 @@ struct FileStatus {
   /// Of an open file without a birth time: a number that tells it from an earlier file of the same inode number; 0: not
   /// known.
   std::uint64_t generation = 0;
-  std::int64_t modified_ns = 0;
-  std::int64_t changed_ns = 0;  ///< anything about it, names of a folder too; nobody can set it. 0: not known
+  std::int64_t modified_ns = 0;  ///< 0: not kept, where nobody can change the file but who has it locked
+  std::int64_t changed_ns = 0;   ///< anything about it, names of a folder too; nobody can set it. 0: not known
   /// Of an open file: whether it can be read past the page cache (STATX_DIOALIGN); nothing where the kernel, or the
   /// file system, does not say.
   std::optional<bool> direct_reads;
@@ -46,6 +46,8 @@ struct Boot {
   std::uint64_t id = 0;         ///< differs from that of other runs; 0: not known
   std::int64_t started_ns = 0;  ///< by now_ns() as it is set now; 0: not known
 };
+
+struct FileHome;  // home.hpp
 
 enum class LockKind : std::uint8_t { shared, exclusive };
 
@@ -110,6 +112,9 @@ public:
   virtual IoResult lock(int file, LockKind lock) = 0;
   /// flock(2) with LOCK_UN: also releases it for other processes that share the descriptor.
   virtual void unlock(int file) noexcept = 0;
+  /// Of a file with a home beyond this machine: who has its lock, and where this descriptor has it the lease that this
+  /// is. ENOTSUP for the operating system's own files.
+  virtual IoResult home_of(int file, FileHome& home) = 0;
 
   /// mmap(2), shared and for reading only, of the file's first `length` bytes. Bytes past the file's end are mapped,
   /// too, and must not be touched. ENOTSUP where there is nothing to map: callers then read.
@@ -136,5 +141,9 @@ public:
 
 /// The operating system's own files.
 FileSystem& posix_file_system();
+
+/// These, and at paths that name a home beyond this machine the files of that: see home_paths.hpp. The module of a home
+/// is loaded by the first call that needs it.
+FileSystem& all_file_systems();
 
 }  // namespace pageserver::storage

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "storage/file/file_io.hpp"
+#include "storage/file/home.hpp"
 
 namespace pageserver::storage {
 namespace {
@@ -53,7 +54,7 @@ bool is_good_to_map(const Folder& folder) {
   const IoResult type = retried([&] { return folder.file_system().file_system_type(folder.descriptor()); });
   if (!type.ok()) return false;
   const auto magic = static_cast<std::uint64_t>(type.value);
-  return file_system_warning(magic).empty() &&
+  return file_system_warning(magic).empty() && type.value != objects_magic &&
          std::find(memory_kinds.begin(), memory_kinds.end(), magic) == memory_kinds.end();
 }
 

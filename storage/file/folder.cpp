@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "storage/file/home.hpp"
 #include "storage/file/mutation.hpp"
 
 namespace pageserver::storage {
@@ -38,10 +39,7 @@ Folder Folder::open(FileSystem& file_system, const std::string& path, std::strin
   return folder;
 }
 
-std::string Folder::path_of(const std::string& name) const {
-  if (path() == ".") return name;
-  return path().ends_with('/') ? path() + name : path() + "/" + name;
-}
+std::string Folder::path_of(const std::string& name) const { return path_in_folder(path(), name); }
 
 IoResult Folder::try_open_file(const std::string& name, int flags, std::uint32_t mode) const {
   if (mutated(Mutation::open_by_path)) return retried([&] { return file_system().open(path_of(name), flags, mode); });
@@ -125,6 +123,15 @@ void Folder::sync() const {
 
 void Folder::close() noexcept {
   if (state_) state_->file.close();
+}
+
+bool is_beyond_this_machine(const Folder& folder) noexcept {
+  const IoResult type = retried([&] { return folder.file_system().file_system_type(folder.descriptor()); });
+  return type.ok() && type.value == objects_magic;
+}
+
+Boot boot_of(const Folder& folder) noexcept {
+  return is_beyond_this_machine(folder) ? Boot{} : folder.file_system().boot();
 }
 
 MemoryError not_ours_error(const Folder& folder, const std::string& name, std::string_view action,

@@ -76,6 +76,12 @@ private:
   std::shared_ptr<State> state_;
 };
 
+/// Whether its files have a home that other machines reach: see home.hpp.
+bool is_beyond_this_machine(const Folder& folder) noexcept;
+/// The run of the operating system that its files depend on; unknown where they lie beyond this machine: what is lost
+/// with a process there, is lost on disks when power fails.
+Boot boot_of(const Folder& folder) noexcept;
+
 /// The error of a call that needs a name for a store's file, where something else than a regular file has that name.
 MemoryError not_ours_error(const Folder& folder, const std::string& name, std::string_view action,
                            const FileStatus& status);

@@ -61,6 +61,7 @@ public:
   IoResult file_system_type(int file) override { return below_.file_system_type(file); }
   IoResult lock(int file, LockKind lock) override { return below_.lock(file, lock); }
   void unlock(int file) noexcept override { below_.unlock(file); }
+  IoResult home_of(int file, FileHome& home) override { return below_.home_of(file, home); }
 
   IoResult map(int file, std::uint64_t length, const std::byte*& address) override {
     return below_.map(file, length, address);

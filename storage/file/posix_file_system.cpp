@@ -207,6 +207,8 @@ public:
 
   void unlock(int file) noexcept override { static_cast<void>(::flock(file, LOCK_UN)); }
 
+  IoResult home_of(int, FileHome&) override { return failure(ENOTSUP); }
+
   IoResult map(int file, std::uint64_t length, const std::byte*& address) override {
     void* const mapped = ::mmap(nullptr, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, file, 0);
     if (mapped == MAP_FAILED) return failure(errno);

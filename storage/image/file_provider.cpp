@@ -44,7 +44,7 @@ storage::ImageFile open_image(storage::FileSystem& file_system, const std::files
 FileProvider::FileProvider(std::unique_ptr<State> state) noexcept : state_{std::move(state)} {}
 
 FileProvider::FileProvider(const std::filesystem::path& path, Access access)
-    : FileProvider{storage::FileProviderAccess::open(storage::posix_file_system(), path, access)} {}
+    : FileProvider{storage::FileProviderAccess::open(storage::all_file_systems(), path, access)} {}
 
 FileProvider storage::FileProviderAccess::open(FileSystem& file_system, const std::filesystem::path& path,
                                                Access access) {

@@ -58,6 +58,12 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
 
 ImageFile::~ImageFile() = default;
 
+std::shared_ptr<const HomeLease> ImageFile::lease() const {
+  FileHome home;
+  const auto found = retried([&] { return file_.file_system().home_of(file_.descriptor(), home); });
+  return found.ok() ? home.lease : nullptr;
+}
+
 void ImageFile::close() {
   lock_.release();
   file_.close_and_tell();

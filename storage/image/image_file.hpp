@@ -17,6 +17,7 @@
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/file/folder.hpp"
+#include "storage/file/home.hpp"
 
 namespace pageserver::storage {
 
@@ -75,6 +76,8 @@ public:
   /// False until the first sync(): the process that made the file may have been killed before it synced the entry.
   bool entry_durable() const noexcept { return entry_durable_; }
   const File& file() const noexcept { return file_; }
+  /// Null where nobody can take the lock away.
+  std::shared_ptr<const HomeLease> lease() const;
   /// The folder that the file was opened in, and its name there. Its siblings lie in that folder, too.
   const Folder& folder() const noexcept { return folder_; }
   const std::string& name() const noexcept { return name_; }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/process_mark.hpp"
+#include "storage/file/home.hpp"
 #include "storage/file/lock_holder.hpp"
 #include "storage/file/mutation.hpp"
 #include "storage/file/siblings.hpp"
@@ -104,7 +105,7 @@ std::string resolved_image_path(FileSystem& file_system, const std::string& path
 
 std::string path_from_root(FileSystem& file_system, const std::string& path) {
   std::string here;
-  if (path.starts_with('/')) return path;
+  if (path.starts_with('/') || is_home_path(path)) return path;
   if (!retried([&] { return file_system.real_path(".", here); }).ok()) return {};
   return here + "/" + path;
 }
@@ -120,9 +121,12 @@ FileLock::FileLock(const File& file, const std::string& shown_path, LockKind loc
     return;
   }
   if (result.error != EWOULDBLOCK) throw file_error(file_system, "lock", shown_path, result.error);
+  FileHome home;
+  const bool beyond = retried([&] { return file_system.home_of(file.descriptor(), home); }).ok();
   const auto* const purpose = lock == LockKind::exclusive ? "writing" : "reading";
   throw MemoryError{Errc::busy, "open " + quoted(shown_path) + " for " + purpose + ": the file is locked by " +
-                                    lock_holder(file_system, file.status()) +
+                                    (beyond ? (home.holder.empty() ? "another process" : home.holder)
+                                            : lock_holder(file_system, file.status())) +
                                     "; end it, or use the image through the daemon that serves it"};
 }
 

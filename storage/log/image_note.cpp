@@ -32,6 +32,7 @@ std::optional<std::string> exact_contradiction(const ImageNote& note, const File
     if (is_same_file_time(image.modified_ns, note.modified_ns)) return std::nullopt;
     return "the modification time " + time_text(note.modified_ns) + changed_text(image.modified_ns);
   }
+  if (image.modified_ns == 0) return std::nullopt;  // nobody else can change it there
   if (image.modified_ns < note.modified_ns && !is_same_file_time(image.modified_ns, note.modified_ns))
     return "a modification time from " + time_text(note.modified_ns) + " on" + changed_text(image.modified_ns);
   if (note.until_ns != 0 && image.modified_ns > note.until_ns)
@@ -41,6 +42,7 @@ std::optional<std::string> exact_contradiction(const ImageNote& note, const File
 
 /// For a later run of the system: the newest notes may be lost, and the image's newest changes, each without the other.
 std::optional<std::string> rough_contradiction(const ImageNote& note, const FileStatus& image, const Boot& boot) {
+  if (image.modified_ns == 0) return std::nullopt;
   if (image.modified_ns < note.durable_ns - clock_slack_ns)
     return "a modification time from " + time_text(note.durable_ns) + " on" + changed_text(image.modified_ns);
   const std::int64_t newest = newest_of(note);
@@ -106,8 +108,9 @@ std::optional<ImageNote> read_note(const LogSegment& segment) {
 ImageNotes::ImageNotes(const Folder& folder, std::uint64_t salt, const FileStatus& image)
     : folder_{folder},
       file_system_{folder.file_system()},
-      boot_id_{file_system_.boot().id},
-      started_ns_{file_system_.boot().started_ns} {
+      has_boot_{!is_beyond_this_machine(folder)},
+      boot_id_{boot().id},
+      started_ns_{boot().started_ns} {
   note_.salt = salt;
   note_.state = ImageNote::State::settled;
   note_.size_bytes = image.size_bytes;
@@ -158,7 +161,7 @@ void ImageNotes::write_to(const LogSegment& segment, ImageNote note) const {
 }
 
 void ImageNotes::write(ImageNote note, bool lasting) {
-  const std::int64_t started_ns = file_system_.boot().started_ns;
+  const std::int64_t started_ns = boot().started_ns;
   note.written_ns = file_system_.now_ns();
   std::array<LogSegmentRef, 2> written;  // a segment that was begun meanwhile needs the note, too
   Lock lock{mutex_};
@@ -212,7 +215,7 @@ bool ImageNotes::lasts(std::int64_t now_ns) const noexcept {
 
 bool ImageNotes::is_explained(std::int64_t now_ns) const noexcept {
   if (mutated(Mutation::skip_note_sync)) return true;
-  const std::int64_t clock_moved = file_system_.boot().started_ns - started_ns_;
+  const std::int64_t clock_moved = boot().started_ns - started_ns_;
   return now_ns <= explained_latest_ns_ + note_age_ns && now_ns >= explained_earliest_ns_ - clock_slack_ns &&
          std::abs(clock_moved) <= clock_slack_ns;
 }

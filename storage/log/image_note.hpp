@@ -138,8 +138,11 @@ private:
   void look(const File& image) noexcept PAGESERVER_REQUIRES(mutex_);
   void note_foreign(const FileStatus& found) noexcept PAGESERVER_REQUIRES(mutex_);
 
+  Boot boot() const noexcept { return has_boot_ ? file_system_.boot() : Boot{}; }
+
   const Folder folder_;
   FileSystem& file_system_;
+  const bool has_boot_;  ///< the image depends on this machine's runs
   const std::uint64_t boot_id_;
   mutable Mutex mutex_;                           // no call to the file system is made under it
   ImageNote note_ PAGESERVER_GUARDED_BY(mutex_);  ///< the last one that was written

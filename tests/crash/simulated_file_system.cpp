@@ -485,6 +485,8 @@ IoResult SimulatedFileSystem::lock(int file, LockKind lock) {
   return done();
 }
 
+IoResult SimulatedFileSystem::home_of(int, storage::FileHome&) { return {-1, ENOTSUP}; }
+
 void SimulatedFileSystem::unlock(int file) noexcept {
   if (OpenFile* const opened = file_of(file)) opened->lock.reset();
 }

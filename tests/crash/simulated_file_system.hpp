@@ -135,6 +135,7 @@ public:
   storage::IoResult file_system_type(int file) override;
   storage::IoResult lock(int file, storage::LockKind lock) override;
   void unlock(int file) noexcept override;
+  storage::IoResult home_of(int file, storage::FileHome& home) override;
   storage::IoResult map(int file, std::uint64_t length, const std::byte*& address) override;
   void unmap(const std::byte* address, std::uint64_t length) noexcept override;
   storage::IoResult status_beneath(int directory, const std::string& name, storage::FileStatus& status) override;

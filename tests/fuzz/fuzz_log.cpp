@@ -129,6 +129,7 @@ public:
   IoResult file_system_type(int) override { return {}; }
   IoResult lock(int, LockKind) override { return {}; }
   void unlock(int) noexcept override {}
+  IoResult home_of(int, FileHome&) override { return {-1, ENOTSUP}; }
   IoResult map(int, std::uint64_t, const std::byte*&) override { return {-1, ENOTSUP}; }
   void unmap(const std::byte*, std::uint64_t) noexcept override {}
   IoResult rename_beneath(int, const std::string& from_name, const std::string& to_name) override {

@@ -13,6 +13,7 @@
 #include "tests/support/catch.hpp"
 
 #include "storage/file/file_system.hpp"
+#include "storage/file/home.hpp"
 
 namespace pageserver::test {
 
@@ -20,7 +21,7 @@ namespace pageserver::test {
 /// fails until it makes it.
 class CountingFiles final : public storage::FileSystem {
 public:
-  static constexpr std::size_t kinds = 31;
+  static constexpr std::size_t kinds = 33;
   std::map<std::string, int> arrived;
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }
@@ -54,6 +55,7 @@ public:
   storage::IoResult file_system_type(int) override { return count("file_system_type"); }
   storage::IoResult lock(int, storage::LockKind) override { return count("lock"); }
   void unlock(int) noexcept override { static_cast<void>(count("unlock")); }
+  storage::IoResult home_of(int, storage::FileHome&) override { return count("home_of"); }
   storage::IoResult map(int, std::uint64_t, const std::byte*&) override { return count("map"); }
   void unmap(const std::byte*, std::uint64_t) noexcept override { static_cast<void>(count("unmap")); }
   storage::IoResult status_beneath(int, const std::string&, storage::FileStatus&) override {
@@ -87,6 +89,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
   std::string resolved;
   const std::byte* address = nullptr;
   std::vector<std::string> names;
+  storage::FileHome home;
   const std::vector<storage::IoResult> results{files.open(path, O_RDWR, 0),
                                                files.open_beneath(3, "slow.img", O_RDWR, 0),
                                                files.read_at(7, 0, bytes),
@@ -105,6 +108,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
                                                files.real_path(path, resolved),
                                                files.file_system_type(7),
                                                files.lock(7, storage::LockKind::shared),
+                                               files.home_of(7, home),
                                                files.map(7, 8, address),
                                                files.status_beneath(3, "slow.img", status),
                                                files.rename_beneath(3, "slow.img", "slow.to"),

@@ -103,7 +103,7 @@ Json report_json(const std::string& path, const storage::RecoveryReport& report)
 /// Why the file can't be used as it is; empty when it can. Reads all of it unless a log says that it is not whole.
 std::string problem_of(Context& context, const std::string& path, storage::RecoveryReport& report) {
   try {
-    report = storage::inspect_log(storage::posix_file_system(), path);
+    report = storage::inspect_log(storage::all_file_systems(), path);
     if (report.problem) return report.problem->what();
     if (report.log_found) {
       return "a log of " + bytes_text(report.log_bytes) +
@@ -145,9 +145,9 @@ int run_recover(Context& context, const RecoverOptions& options) {
   const std::string path = path_in("recover", options.file);
   require_file("recover", path);
   // Opened as an image first where no log is in the way: a file that is no image is refused, not praised.
-  const auto found = storage::inspect_log(storage::posix_file_system(), path);
+  const auto found = storage::inspect_log(storage::all_file_systems(), path);
   if (!found.log_found) make_file_image(options.file, path, Access::write);
-  auto& files = storage::posix_file_system();
+  auto& files = storage::all_file_systems();
   const auto report = [&] {
     if (!found.log_found) return storage::RecoveryReport(found);
     if (options.drop_log) {

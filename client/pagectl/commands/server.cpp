@@ -55,10 +55,10 @@ void remove_file(const std::string& path) {
   // Opened as an image for writing: a file in use, and one that is no image, is refused with the reason.
   const FileProvider provider(path);
   const std::string real = resolved(path);
-  const auto folder = storage::Folder::open(storage::posix_file_system(), storage::parent_folder(real));
+  const auto folder = storage::Folder::open(storage::all_file_systems(), storage::parent_folder(real));
   storage::remove_scratch_files(folder, storage::file_name(real));
-  storage::remove_file(storage::posix_file_system(), path);
-  storage::sync_parent_folder(storage::posix_file_system(), path);
+  storage::remove_file(storage::all_file_systems(), path);
+  storage::sync_parent_folder(storage::all_file_systems(), path);
 }
 
 [[noreturn]] void refuse(const std::string& action, const std::string& uri) {

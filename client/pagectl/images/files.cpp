@@ -21,7 +21,7 @@
 namespace pageserver::pagectl {
 namespace {
 
-storage::FileSystem& files() { return storage::posix_file_system(); }
+storage::FileSystem& files() { return storage::all_file_systems(); }
 
 // `.NAME.pagectl-PROCESS-NUMBER.tmp`. A name has at most 255 bytes, so a long one is cut. It must never match `*.img`.
 std::string temporary_prefix(const std::string& name) { return "." + name.substr(0, 200) + ".pagectl-"; }
@@ -68,11 +68,16 @@ void remove_leftovers(const storage::Folder& folder, const std::string& name) {
 }  // namespace
 
 bool exists(const std::string& path) {
+  if (storage::is_home_path(path)) {
+    storage::FileStatus status;
+    return storage::exists(files(), path, status);
+  }
   std::error_code ignored;
   return std::filesystem::exists(path, ignored);
 }
 
 std::string resolved(const std::string& path) {
+  if (storage::is_home_path(path)) return path;
   std::error_code error;
   const auto real = std::filesystem::canonical(path, error);
   return error ? path : real.string();
@@ -119,6 +124,7 @@ namespace {
 /// `target`, links resolved, where a file may stand.
 std::string checked_target(const std::string& action, const std::string& target) {
   std::string path = resolved(target);
+  if (storage::is_home_path(path)) return path;
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     throw MemoryError(Errc::provider_error,

@@ -1,0 +1,356 @@
+// Pools of objects by librados, and the module's one symbol.
+#include <rados/librados.h>
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "base/mutex.hpp"
+#include "base/process_mark.hpp"
+#include "storage/file/home_module.hpp"
+#include "storage/objects/object_file_system.hpp"
+#include "storage/objects/object_pool.hpp"
+
+namespace pageserver::storage {
+namespace {
+
+constexpr const char* lock_name = "pageserver";
+// So long a connection may take; calls on a connection wait for as long as their OSD does not answer.
+constexpr const char* connect_timeout_s = "10";
+constexpr std::uint64_t keys_at_once = 1000;
+
+int errno_of(int result) noexcept { return result < 0 ? -result : 0; }
+
+/// Bytes in the form in which RADOS encodes structures: little-endian, texts with their length before them.
+class Encoded {
+public:
+  void number8(std::uint8_t value) { bytes_ += static_cast<char>(value); }
+  void number32(std::uint32_t value) {
+    for (int shift = 0; shift < 32; shift += 8) number8(static_cast<std::uint8_t>(value >> shift));
+  }
+  void text(const std::string& value) {
+    number32(static_cast<std::uint32_t>(value.size()));
+    bytes_ += value;
+  }
+  /// ENCODE_START(1, 1): version, the oldest that can read it, and the length of what follows.
+  static Encoded versioned(const Encoded& content) {
+    Encoded whole;
+    whole.number8(1);
+    whole.number8(1);
+    whole.text(content.bytes_);
+    return whole;
+  }
+  const std::string& bytes() const noexcept { return bytes_; }
+
+private:
+  std::string bytes_;
+};
+
+/// cls_lock_lock_op of src/cls/lock.
+Encoded lock_request(bool exclusive, const std::string& cookie, const std::string& about, std::uint32_t duration_ms) {
+  constexpr std::uint8_t lock_exclusive = 1, lock_shared = 2, may_renew = 1;
+  Encoded request;
+  request.text(lock_name);
+  request.number8(exclusive ? lock_exclusive : lock_shared);
+  request.text(cookie);
+  request.text({});  // the tag
+  request.text(about);
+  request.number32(duration_ms / 1000);
+  request.number32(duration_ms % 1000 * 1'000'000);
+  request.number8(may_renew);
+  return Encoded::versioned(request);
+}
+
+/// cls_lock_unlock_op.
+Encoded unlock_request(const std::string& cookie) {
+  Encoded request;
+  request.text(lock_name);
+  request.text(cookie);
+  return Encoded::versioned(request);
+}
+
+struct WriteOpDelete {
+  void operator()(void* op) const noexcept { rados_release_write_op(op); }
+};
+using WriteOp = std::unique_ptr<void, WriteOpDelete>;
+struct ReadOpDelete {
+  void operator()(void* op) const noexcept { rados_release_read_op(op); }
+};
+using ReadOp = std::unique_ptr<void, ReadOpDelete>;
+
+/// One operation under way. It deletes itself once its callback ran.
+struct Flight {
+  ObjectPool::Done done;
+  ObjectPool::Found found;
+  std::uint64_t size = 0;
+  time_t modified = 0;
+
+  static void landed(rados_completion_t completion, void* argument) {
+    const std::unique_ptr<Flight> flight{static_cast<Flight*>(argument)};
+    const int result = rados_aio_get_return_value(completion);
+    rados_aio_release(completion);
+    if (flight->done) flight->done(errno_of(result));
+    if (flight->found)
+      flight->found(errno_of(result), flight->size != 0 || result < 0 ? flight->size : static_cast<unsigned>(result));
+  }
+};
+
+rados_completion_t completion_of(Flight* flight) {
+  rados_completion_t completion = nullptr;
+  if (rados_aio_create_completion2(flight, &Flight::landed, &completion) < 0) throw std::bad_alloc{};
+  return completion;
+}
+
+class RadosPool final : public ObjectPool {
+public:
+  explicit RadosPool(rados_ioctx_t io) : io_{io} {}
+  ~RadosPool() override { rados_ioctx_destroy(io_); }
+
+  void change(const std::string& object, const ObjectChange& change, Done done) override {
+    const WriteOp op{rados_create_write_op()};
+    for (const ObjectCompare& compare : change.compares)
+      rados_write_op_omap_cmp2(
+          op.get(), compare.key.data(),
+          compare.kind == ObjectCompare::Kind::equal ? LIBRADOS_CMPXATTR_OP_EQ : LIBRADOS_CMPXATTR_OP_LT,
+          compare.value.data(), compare.key.size(), compare.value.size(), nullptr);
+    if (change.create) rados_write_op_create(op.get(), LIBRADOS_CREATE_IDEMPOTENT, nullptr);
+    set_keys(op.get(), change.set);
+    unset_keys(op.get(), change.unset);
+    std::uint64_t at = change.offset;
+    for (const auto& part : change.bytes) {
+      rados_write_op_write(op.get(), reinterpret_cast<const char*>(part.data()), part.size(), at);
+      at += part.size();
+    }
+    if (change.zero_bytes != 0) rados_write_op_zero(op.get(), change.offset, change.zero_bytes);
+    if (change.truncate) rados_write_op_truncate(op.get(), change.offset);
+    if (change.remove) rados_write_op_remove(op.get());
+    submit(object, op.get(), std::move(done));
+  }
+
+  void read(const std::string& object, std::uint64_t offset, std::span<std::byte> buffer, Found found) override {
+    auto flight = std::make_unique<Flight>();
+    flight->found = std::move(found);
+    const rados_completion_t completion = completion_of(flight.get());
+    const int begun =
+        rados_aio_read(io_, object.c_str(), completion, reinterpret_cast<char*>(buffer.data()), buffer.size(), offset);
+    begun_or_failed(begun, completion, std::move(flight));
+  }
+
+  void look(const std::string& object, Found found) override {
+    auto flight = std::make_unique<Flight>();
+    flight->found = std::move(found);
+    const rados_completion_t completion = completion_of(flight.get());
+    const int begun = rados_aio_stat(io_, object.c_str(), completion, &flight->size, &flight->modified);
+    begun_or_failed(begun, completion, std::move(flight));
+  }
+
+  int list(const std::string& object, const std::string& prefix, std::map<std::string, std::string>& keys) override {
+    keys.clear();
+    std::string after;
+    for (;;) {
+      const ReadOp op{rados_create_read_op()};
+      rados_omap_iter_t found = nullptr;
+      unsigned char more = 0;
+      rados_read_op_omap_get_vals2(op.get(), after.c_str(), prefix.c_str(), keys_at_once, &found, &more, nullptr);
+      const int result = rados_read_op_operate(op.get(), io_, object.c_str(), LIBRADOS_OPERATION_NOFLAG);
+      if (result == 0) take_keys(found, keys);
+      rados_omap_get_end(found);
+      if (result == -ENOENT) return 0;
+      if (result < 0) return -result;
+      if (more == 0 || keys.empty() || keys.rbegin()->first == after) return 0;
+      after = keys.rbegin()->first;
+    }
+  }
+
+  int get(const std::string& object, const std::vector<std::string>& keys,
+          std::map<std::string, std::string>& values) override {
+    values.clear();
+    const ReadOp op{rados_create_read_op()};
+    std::vector<const char*> names;
+    std::vector<std::size_t> lengths;
+    for (const std::string& key : keys) {
+      names.push_back(key.data());
+      lengths.push_back(key.size());
+    }
+    rados_omap_iter_t found = nullptr;
+    rados_read_op_omap_get_vals_by_keys2(op.get(), names.data(), names.size(), lengths.data(), &found, nullptr);
+    const int result = rados_read_op_operate(op.get(), io_, object.c_str(), LIBRADOS_OPERATION_NOFLAG);
+    if (result == 0) take_keys(found, values);
+    rados_omap_get_end(found);
+    return result == -ENOENT ? 0 : errno_of(result);
+  }
+
+  void take_lock(const std::string& object, bool exclusive, const std::string& cookie, const std::string& about,
+                 std::uint32_t duration_ms, Done done) override {
+    const WriteOp op{rados_create_write_op()};
+    const std::string request = lock_request(exclusive, cookie, about, duration_ms).bytes();
+    rados_write_op_exec(op.get(), "lock", "lock", request.data(), request.size(), nullptr);
+    submit(object, op.get(), std::move(done));
+  }
+
+  void drop_lock(const std::string& object, const std::string& cookie, Done done) override {
+    const WriteOp op{rados_create_write_op()};
+    const std::string request = unlock_request(cookie).bytes();
+    rados_write_op_exec(op.get(), "lock", "unlock", request.data(), request.size(), nullptr);
+    submit(object, op.get(), std::move(done));
+  }
+
+  int holders(const std::string& object, std::vector<ObjectHolder>& holders) override {
+    std::vector<char> tag(256), clients(4096), cookies(4096), addresses(4096);
+    int exclusive = 0;
+    std::size_t tag_bytes = tag.size(), clients_bytes = clients.size(), cookies_bytes = cookies.size(),
+                addresses_bytes = addresses.size();
+    const ssize_t count =
+        rados_list_lockers(io_, object.c_str(), lock_name, &exclusive, tag.data(), &tag_bytes, clients.data(),
+                           &clients_bytes, cookies.data(), &cookies_bytes, addresses.data(), &addresses_bytes);
+    holders.clear();
+    if (count < 0) return static_cast<int>(-count);
+    const char* cookie = cookies.data();
+    const char* client = clients.data();
+    for (ssize_t i = 0; i < count; ++i) {
+      holders.push_back({cookie, client});
+      cookie += std::strlen(cookie) + 1;
+      client += std::strlen(client) + 1;
+    }
+    return 0;
+  }
+
+private:
+  static void set_keys(void* op, const std::vector<std::pair<std::string, std::string>>& set) {
+    if (set.empty()) return;
+    std::vector<const char*> keys, values;
+    std::vector<std::size_t> key_lengths, value_lengths;
+    for (const auto& [key, value] : set) {
+      keys.push_back(key.data());
+      key_lengths.push_back(key.size());
+      values.push_back(value.data());
+      value_lengths.push_back(value.size());
+    }
+    rados_write_op_omap_set2(op, keys.data(), values.data(), key_lengths.data(), value_lengths.data(), keys.size());
+  }
+
+  static void unset_keys(void* op, const std::vector<std::string>& unset) {
+    if (unset.empty()) return;
+    std::vector<const char*> keys;
+    std::vector<std::size_t> lengths;
+    for (const std::string& key : unset) {
+      keys.push_back(key.data());
+      lengths.push_back(key.size());
+    }
+    rados_write_op_omap_rm_keys2(op, keys.data(), lengths.data(), keys.size());
+  }
+
+  static void take_keys(rados_omap_iter_t found, std::map<std::string, std::string>& keys) {
+    for (;;) {
+      char *key = nullptr, *value = nullptr;
+      std::size_t key_bytes = 0, value_bytes = 0;
+      if (rados_omap_get_next2(found, &key, &value, &key_bytes, &value_bytes) < 0 || key == nullptr) return;
+      keys.emplace(std::string{key, key_bytes}, std::string{value, value_bytes});
+    }
+  }
+
+  void submit(const std::string& object, void* op, Done done) {
+    auto flight = std::make_unique<Flight>();
+    flight->done = std::move(done);
+    const rados_completion_t completion = completion_of(flight.get());
+    // Without FULL_TRY a write or a removal waits for ever where the pool is full.
+    const int begun =
+        rados_aio_write_op_operate(op, io_, completion, object.c_str(), nullptr, LIBRADOS_OPERATION_FULL_TRY);
+    begun_or_failed(begun, completion, std::move(flight));
+  }
+
+  static void begun_or_failed(int begun, rados_completion_t completion, std::unique_ptr<Flight> flight) {
+    if (begun >= 0) {
+      static_cast<void>(flight.release());  // landed() has it
+      return;
+    }
+    rados_aio_release(completion);
+    if (flight->done) flight->done(-begun);
+    if (flight->found) flight->found(-begun, 0);
+  }
+
+  rados_ioctx_t io_;
+};
+
+/// One connection for each configuration and client, for as long as the process lives: librados has its threads, and
+/// ends them neither quickly nor in a child after fork(2).
+class RadosPools final : public ObjectPools {
+public:
+  std::shared_ptr<ObjectPool> open(const PoolName& name, int& error) override {
+    const Lock lock{mutex_};
+    rados_t& cluster = clusters_[{name.configuration, name.client, base::process_mark()}];
+    if (cluster == nullptr) {
+      error = connect(name, cluster);
+      if (error != 0) return nullptr;
+    }
+    rados_ioctx_t io = nullptr;
+    error = errno_of(rados_ioctx_create(cluster, name.pool.c_str(), &io));
+    if (error != 0) return nullptr;
+    rados_ioctx_set_namespace(io, name.name_space.c_str());
+    return std::make_shared<RadosPool>(io);
+  }
+
+private:
+  /// Signals are blocked meanwhile: the threads that librados begins inherit that, and the daemon's own hear them.
+  static int connect(const PoolName& name, rados_t& connected) {
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int result = connect_blocked(name, connected);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return errno_of(result);
+  }
+
+  static int connect_blocked(const PoolName& name, rados_t& connected) {
+    rados_t cluster = nullptr;
+    int result = rados_create(&cluster, name.client.empty() ? nullptr : name.client.c_str());
+    if (result < 0) return result;
+    // Whatever the file says.
+    rados_conf_set(cluster, "client_mount_timeout", connect_timeout_s);
+    rados_conf_set(cluster, "ms_async_op_threads", "1");
+    result = rados_conf_read_file(cluster, name.configuration.empty() ? nullptr : name.configuration.c_str());
+    // An operation that is given up may still be carried out: so none is.
+    rados_conf_set(cluster, "rados_osd_op_timeout", "0");
+    rados_conf_set(cluster, "log_to_stderr", "false");
+    rados_conf_set(cluster, "err_to_stderr", "false");
+    if (result == 0) result = rados_connect(cluster);
+    if (result < 0)
+      rados_shutdown(cluster);
+    else
+      connected = cluster;
+    return result;
+  }
+
+  struct Key {
+    std::string configuration;
+    std::string client;
+    std::uint64_t process;
+    auto operator<=>(const Key&) const = default;
+  };
+  Mutex mutex_;
+  std::map<Key, rados_t> clusters_ PAGESERVER_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+}  // namespace pageserver::storage
+
+extern "C" __attribute__((visibility("default"))) pageserver::storage::FileSystem* pageserver_home_module(
+    const char* interface) noexcept {
+  using namespace pageserver::storage;
+  if (std::strcmp(interface, home_interface) != 0) return nullptr;
+  try {
+    // Never destroyed, as posix_file_system().
+    static auto* const pools = new RadosPools;
+    static auto* const files = new ObjectFileSystem{*pools};
+    return files;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}

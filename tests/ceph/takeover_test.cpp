@@ -1,0 +1,270 @@
+// Daemons on one pool: whoever is killed, stands still or is only slow is followed, loses nothing that it answered, and
+// changes nothing afterwards.
+#include "tests/support/catch.hpp"
+
+#include <signal.h>
+
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <pageserver/open.hpp>
+#include <pageserver/session.hpp>
+
+#include "storage/file/file_system.hpp"
+#include "tests/ceph/cluster.hpp"
+#include "tests/support/bytes.hpp"
+#include "tests/support/daemon.hpp"
+#include "tests/support/errors.hpp"
+#include "tests/support/wait.hpp"
+#include "tests/unit/objects/home_contract.hpp"
+
+namespace pageserver::test {
+namespace {
+
+constexpr std::uint64_t places = 8;
+
+/// A commit is whole: each of its places has its number, and so has the first page.
+void commit(MemoryProvider& memory, std::uint64_t number) {
+  std::vector<std::byte> bytes(4096);
+  std::memcpy(bytes.data(), &number, sizeof number);
+  for (std::uint64_t place = 0; place < places; ++place)
+    memory.write(place * 3 * page_size + number % 13 * 4096, bytes);
+  memory.write(places * 3 * page_size, std::span{bytes}.first(8));
+  memory.flush();
+}
+
+/// The number of the last commit; fails where it is not whole.
+std::uint64_t last_commit(MemoryProvider& memory) {
+  std::uint64_t number = 0;
+  memory.read(places * 3 * page_size, std::as_writable_bytes(std::span{&number, 1}));
+  for (std::uint64_t place = 0; place < places && number != 0; ++place) {
+    std::uint64_t here = 0;
+    memory.read(place * 3 * page_size + number % 13 * 4096, std::as_writable_bytes(std::span{&here, 1}));
+    CHECK(here == number);
+  }
+  return number;
+}
+
+std::unique_ptr<Daemon> serve(const std::string& path) {
+  return std::make_unique<Daemon>(std::vector<std::string>{"--store", "a=" + path});
+}
+
+TEST_CASE("ceph: files in a pool keep the contract of files") {
+  check_home_contract(storage::all_file_systems(), "ceph:pages" + new_home_keys());
+}
+
+TEST_CASE("ceph: an image is copied into a pool and out of it, with its holes") {
+  TempDir folder;
+  const std::string keys = new_home_keys();
+  const std::string local = "file:" + folder.file("a.img"), back = folder.file("b.img");
+  {
+    const auto image = open(local);
+    image->grow(2048);
+    image->write(70'000, pattern(100'000, 1));
+    image->write(1500 * page_size, pattern(9, 2));
+    image->flush();
+  }
+  const auto there = run({pagectl_path(), "copy", folder.file("a.img"), home_path("c.img", keys)});
+  INFO(there.err);
+  REQUIRE(there.status == 0);
+  const auto returned = run({pagectl_path(), "copy", home_path("c.img", keys), back});
+  INFO(returned.err);
+  REQUIRE(returned.status == 0);
+  CHECK(run({"cmp", folder.file("a.img"), back}).status == 0);
+  storage::FileStatus status;
+  REQUIRE(storage::posix_file_system().status_of(back, status).ok());
+  CHECK(status.allocated_bytes < (8u << 20));
+  CHECK(run({pagectl_path(), "check", home_path("c.img", keys)}).status == 0);
+  const auto hash = run({pagectl_path(), "hash", home_path("c.img", keys)});
+  CHECK(hash.out.substr(0, 16) == run({pagectl_path(), "hash", back}).out.substr(0, 16));
+}
+
+TEST_CASE("ceph: a pool is a directory of stores, which clients make and remove") {
+  TempDir folder;
+  const std::string keys = new_home_keys();
+  std::ofstream{folder.file("d.json")} << R"({"directory": {"path": "ceph:pages)" << keys
+                                       << R"(", "create": true, "remove": true}})";
+  const auto tool = [](std::vector<std::string> words) {
+    words.insert(words.begin(), pagectl_path());
+    const auto done = run(std::move(words));
+    INFO(done.err);
+    CHECK(done.status == 0);
+    return done.out;
+  };
+  {
+    Daemon daemon{{"--config", folder.file("d.json")}};
+    tool({"create", daemon.tcp_uri("one"), "--pages", "64"});
+    tool({"create", daemon.tcp_uri("two")});
+    commit(*open(daemon.tcp_uri("one", "publish=on_flush")), 7);
+    CHECK(tool({"list", daemon.server_uri()}).find("two") != std::string::npos);
+    tool({"remove", daemon.tcp_uri("two")});
+    const std::string left = tool({"list", daemon.server_uri()});
+    CHECK(left.find("one") != std::string::npos);
+    CHECK(left.find("two") == std::string::npos);
+    CHECK(daemon.stop() == 0);
+  }
+  // The engine in a program of its own, by a URI in which the path's keys are escaped.
+  std::string escaped = home_path("one.img", keys);
+  for (const auto& [plain, code] : {std::pair{'?', "%3F"}, std::pair{'&', "%26"}})
+    for (auto at = escaped.find(plain); at != std::string::npos; at = escaped.find(plain)) escaped.replace(at, 1, code);
+  CHECK(last_commit(*open("store:" + escaped + "?access=read")) == 7);
+}
+
+TEST_CASE("ceph: a recorded workload of the engine leaves the same image in a pool and in a file") {
+  TempDir folder;
+  Daemon daemon{{"--store", "a=" + home_path("a.img", new_home_keys()), "--store", "b=" + folder.file("b.img")}};
+  const std::string trace = PAGESERVER_ENGINE_FIXTURES "/small_crud.wdtr.zst";
+  std::vector<std::string> hashes;
+  for (const char* const store : {"a", "b"}) {
+    const std::string uri = daemon.tcp_uri(store, "publish=on_flush&cache_bytes=64MiB");
+    const auto replayed = run({pagectl_path(), "replay", trace, uri}, {}, std::chrono::seconds{120});
+    INFO(replayed.err);
+    REQUIRE(replayed.status == 0);
+    hashes.push_back(run({pagectl_path(), "hash", daemon.tcp_uri(store, "access=read")}).out.substr(0, 16));
+  }
+  CHECK(hashes.front().size() == 16);
+  CHECK(hashes.front() == hashes.back());
+}
+
+TEST_CASE("ceph: a second daemon is told who serves the store, and a clean stop hands it over at once") {
+  const std::string path = home_path("a.img", new_home_keys());
+  auto first = serve(path);
+  {
+    const auto memory = open(first->tcp_uri("a", "publish=on_flush"));
+    memory->grow(64);
+    commit(*memory, 1);
+  }
+  const auto second = run({pageserverd_path(), "--listen", "127.0.0.1:0", "--store", "a=" + path});
+  CHECK(second.status == 1);
+  INFO(second.err);
+  CHECK(second.err.find("locked by") != std::string::npos);
+  CHECK(second.err.find("process " + std::to_string(first->pid())) != std::string::npos);
+  CHECK(first->stop() == 0);
+  const auto began = std::chrono::steady_clock::now();
+  auto next = serve(path);
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds{3});
+  CHECK(last_commit(*open(next->tcp_uri("a"))) == 1);
+}
+
+TEST_CASE("ceph: a daemon that stood still while it was followed ends its sessions with lease_lost") {
+  const std::string path = home_path("a.img", new_home_keys());
+  auto first = serve(path);
+  const auto memory = open(first->tcp_uri("a", "publish=on_flush"));
+  memory->grow(64);
+  commit(*memory, 1);
+  const auto reader = open(first->tcp_uri("a", "access=read"));
+  CHECK(last_commit(*reader) == 1);
+  first->process().pause();
+  auto second = serve(path);
+  const auto other = open(second->tcp_uri("a", "publish=on_flush"));
+  CHECK(last_commit(*other) == 1);
+  commit(*other, 2);
+  first->expect_complaint("store taken over");
+  first->process().signal(SIGCONT);
+  // Not one answer from the past: neither a read nor a commit.
+  CHECK_THROWS_AS(last_commit(*reader), MemoryError);
+  const auto error = thrown_by([&] { commit(*memory, 3); });
+  INFO(error.what());
+  CHECK(error.code() == Errc::lease_lost);
+  first->wait_for_log("store taken over");
+  CHECK(last_commit(*other) == 2);
+  commit(*other, 4);
+  CHECK(last_commit(*other) == 4);
+  // It serves others on, is told who has the store, and stops in order.
+  check_error(thrown_by([&] { static_cast<void>(open(first->tcp_uri("a", "access=read"))); }), Errc::busy,
+              {"locked by", "process " + std::to_string(second->pid())});
+  CHECK(first->stop() == 0);
+  CHECK(second->stop() == 0);
+}
+
+TEST_CASE("ceph: dozens of take-overs under load lose nothing that was answered") {
+  const char* const asked = std::getenv("PAGESERVER_KILL_SEED");
+  const auto seed = asked == nullptr ? std::random_device{}() : static_cast<unsigned>(std::strtoul(asked, nullptr, 10));
+  std::cout << "PAGESERVER_KILL_SEED=" << seed << std::endl;
+  std::mt19937 random{seed};
+  const char* const rounds_asked = std::getenv("PAGESERVER_KILL_ROUNDS");
+  const int rounds = rounds_asked == nullptr ? 14 : std::atoi(rounds_asked);
+  const std::string path = home_path("a.img", new_home_keys());
+  auto serving = serve(path);
+  open(serving->tcp_uri("a"))->grow(64);
+  std::uint64_t acknowledged = 0, tried = 0;
+  for (int round = 0; round < rounds; ++round) {
+    auto session = open(serving->tcp_uri("a", "publish=on_flush"));
+    const std::uint64_t found = last_commit(*session);
+    // What was answered is there; one that was under way may be.
+    CHECK(found >= acknowledged);
+    CHECK(found <= tried);
+    const std::uint64_t last = found + 1 + random() % 150;
+    for (std::uint64_t number = found + 1; number <= last; ++number) {
+      tried = number;
+      commit(*session, number);
+      acknowledged = number;
+    }
+    const bool stands_still = random() % 2 == 0;
+    if (stands_still) {
+      serving->process().pause();
+    } else {
+      serving->kill_hard();
+    }
+    auto next = serve(path);
+    if (!stands_still) {
+      serving = std::move(next);
+      continue;
+    }
+    {
+      auto successor = open(next->tcp_uri("a", "publish=on_flush"));
+      CHECK(last_commit(*successor) == acknowledged);
+      commit(*successor, ++tried);
+      acknowledged = tried;
+    }
+    serving->expect_complaint("store taken over");
+    serving->process().signal(SIGCONT);
+    CHECK(thrown_by([&] { commit(*session, tried + 1000); }).code() == Errc::lease_lost);
+    CHECK(serving->stop() == 0);
+    CHECK(last_commit(*open(next->tcp_uri("a", "access=read"))) == acknowledged);
+    serving = std::move(next);
+  }
+  CHECK(serving->stop() == 0);
+}
+
+TEST_CASE("ceph: an OSD that stands still holds up its stores alone, and nothing is lost") {
+  const std::string path = home_path("a.img", new_home_keys());
+  TempDir folder;
+  Daemon daemon{{"--store", "a=" + path, "--store", "b=" + folder.file("b.img")}};
+  const auto beyond = open(daemon.tcp_uri("a", "publish=on_flush"));
+  const auto local = open(daemon.tcp_uri("b", "publish=on_flush"));
+  beyond->grow(64);
+  local->grow(64);
+  commit(*beyond, 1);
+  pid_t osd = 0;
+  std::ifstream{cluster_folder() + "/osd.pid"} >> osd;
+  REQUIRE(osd > 0);
+  REQUIRE(::kill(osd, SIGSTOP) == 0);
+  struct GoOn {
+    pid_t osd;
+    ~GoOn() { ::kill(osd, SIGCONT); }
+  } go_on{osd};
+  std::thread writer{[&] { commit(*beyond, 2); }};
+  for (std::uint64_t number = 1; number <= 50; ++number) commit(*local, number);
+  CHECK(last_commit(*local) == 50);
+  ::kill(osd, SIGCONT);
+  writer.join();
+  wait_until([&] {
+    try {
+      return last_commit(*open(daemon.tcp_uri("a", "access=read"))) == 2;
+    } catch (const MemoryError&) {
+      return false;  // the lease is just being renewed
+    }
+  });
+}
+
+}  // namespace
+}  // namespace pageserver::test

@@ -1,0 +1,271 @@
+// A pool of objects in memory, with several clients: what one of them hands over can be held back and let go later, as
+// by a machine that stands still or a network that is slow.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "storage/objects/object_pool.hpp"
+
+namespace pageserver::test {
+
+/// All that the clients share.
+class ObjectCluster {
+public:
+  struct Object {
+    std::vector<std::byte> bytes;
+    std::map<std::string, std::string> keys;
+    struct Holder {
+      bool exclusive = false;
+      std::chrono::steady_clock::time_point until;
+    };
+    std::map<std::string, Holder> holders;
+  };
+
+  std::mutex mutex;
+  std::map<std::string, Object> objects;
+  std::uint64_t changes = 0;  ///< that were made
+  bool full = false;
+
+  int apply(const std::string& name, const storage::ObjectChange& change, const std::vector<std::byte>& bytes) {
+    const std::lock_guard lock{mutex};
+    const auto found = objects.find(name);
+    if (found == objects.end() && (!change.compares.empty() || !change.create)) return ENOENT;
+    for (const auto& compare : change.compares) {
+      const auto key = found->second.keys.find(compare.key);
+      const std::string stored = key == found->second.keys.end() ? std::string{} : key->second;
+      const bool holds =
+          compare.kind == storage::ObjectCompare::Kind::equal ? stored == compare.value : stored < compare.value;
+      if (!holds) return ECANCELED;
+    }
+    if (full && !bytes.empty()) return ENOSPC;
+    ++changes;
+    if (change.remove) {
+      objects.erase(name);
+      return 0;
+    }
+    Object& object = objects[name];
+    for (const auto& [key, value] : change.set) object.keys[key] = value;
+    for (const auto& key : change.unset) object.keys.erase(key);
+    if (!bytes.empty()) {
+      object.bytes.resize(std::max<std::size_t>(object.bytes.size(), change.offset + bytes.size()));
+      std::copy(bytes.begin(), bytes.end(), object.bytes.begin() + static_cast<std::ptrdiff_t>(change.offset));
+    }
+    if (change.truncate) object.bytes.resize(change.offset);
+    for (std::uint64_t at = change.offset;
+         at < std::min<std::uint64_t>(object.bytes.size(), change.offset + change.zero_bytes); ++at)
+      object.bytes[at] = std::byte{0};
+    return 0;
+  }
+
+  /// All bytes of all objects: two pictures that are the same were not written to in between.
+  std::map<std::string, std::vector<std::byte>> picture() {
+    const std::lock_guard lock{mutex};
+    std::map<std::string, std::vector<std::byte>> all;
+    for (const auto& [name, object] : objects) all[name] = object.bytes;
+    return all;
+  }
+};
+
+/// One client: a process on some machine. Its operations are carried out in order by a thread of its own.
+class ObjectClient final : public storage::ObjectPools {
+public:
+  explicit ObjectClient(ObjectCluster& cluster) : cluster_{cluster}, thread_{[this] { run(); }} {}
+  ~ObjectClient() override {
+    {
+      const std::lock_guard lock{mutex_};
+      ended_ = true;
+      held_ = false;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  std::shared_ptr<storage::ObjectPool> open(const storage::PoolName& name, int& error) override {
+    error = name.pool == "missing" ? ENOENT : 0;
+    return error == 0 ? std::make_shared<Pool>(*this) : nullptr;
+  }
+
+  /// From now on nothing arrives, until let_go(); renewals of leases do neither.
+  void hold() {
+    const std::lock_guard lock{mutex_};
+    held_ = true;
+  }
+  void let_go() {
+    {
+      const std::lock_guard lock{mutex_};
+      held_ = false;
+    }
+    changed_.notify_all();
+  }
+  std::size_t waiting() {
+    const std::lock_guard lock{mutex_};
+    return queue_.size();
+  }
+  /// The process is killed: what it handed over and did not arrive never will.
+  void kill() {
+    const std::lock_guard lock{mutex_};
+    killed_ = true;
+  }
+
+private:
+  class Pool final : public storage::ObjectPool {
+  public:
+    explicit Pool(ObjectClient& client) : client_{client} {}
+
+    void change(const std::string& object, const storage::ObjectChange& change, Done done) override {
+      std::vector<std::byte> bytes;
+      for (const auto& part : change.bytes) bytes.insert(bytes.end(), part.begin(), part.end());
+      client_.submit([&client = client_, object, change, bytes = std::move(bytes), done = std::move(done)](
+                         bool arrives) { done(arrives ? client.cluster_.apply(object, change, bytes) : EIO); });
+    }
+    void read(const std::string& object, std::uint64_t offset, std::span<std::byte> buffer, Found found) override {
+      client_.submit([&client = client_, object, offset, buffer, found = std::move(found)](bool arrives) {
+        std::uint64_t bytes = 0;
+        int error = arrives ? 0 : EIO;
+        if (error == 0) {
+          const std::lock_guard lock{client.cluster_.mutex};
+          const auto there = client.cluster_.objects.find(object);
+          if (there == client.cluster_.objects.end())
+            error = ENOENT;
+          else if (offset < there->second.bytes.size())
+            bytes = std::min<std::uint64_t>(buffer.size(), there->second.bytes.size() - offset);
+          if (bytes != 0) std::memcpy(buffer.data(), there->second.bytes.data() + offset, bytes);
+        }
+        found(error, bytes);
+      });
+    }
+    void look(const std::string& object, Found found) override {
+      client_.submit([&client = client_, object, found = std::move(found)](bool arrives) {
+        std::uint64_t bytes = 0;
+        int error = arrives ? 0 : EIO;
+        if (error == 0) {
+          const std::lock_guard lock{client.cluster_.mutex};
+          const auto there = client.cluster_.objects.find(object);
+          error = there == client.cluster_.objects.end() ? ENOENT : 0;
+          if (error == 0) bytes = there->second.bytes.size();
+        }
+        found(error, bytes);
+      });
+    }
+    int list(const std::string& object, const std::string& prefix, std::map<std::string, std::string>& keys) override {
+      return client_.wait_for([&] {
+        keys.clear();
+        for (const auto& [key, value] : client_.cluster_.objects[object].keys)
+          if (key.starts_with(prefix)) keys[key] = value;
+      });
+    }
+    int get(const std::string& object, const std::vector<std::string>& wanted,
+            std::map<std::string, std::string>& values) override {
+      return client_.wait_for([&] {
+        values.clear();
+        const auto there = client_.cluster_.objects.find(object);
+        if (there == client_.cluster_.objects.end()) return;
+        for (const auto& key : wanted)
+          if (const auto found = there->second.keys.find(key); found != there->second.keys.end())
+            values[key] = found->second;
+      });
+    }
+    void take_lock(const std::string& object, bool exclusive, const std::string& cookie, const std::string&,
+                   std::uint32_t duration_ms, Done done) override {
+      client_.submit([&client = client_, object, exclusive, cookie, duration_ms, done = std::move(done)](bool arrives) {
+        int error = arrives ? 0 : EIO;
+        if (error == 0) {
+          const std::lock_guard lock{client.cluster_.mutex};
+          auto& holders = client.cluster_.objects[object].holders;
+          const auto now = std::chrono::steady_clock::now();
+          std::erase_if(holders, [&](const auto& one) { return one.second.until <= now; });
+          for (const auto& [other, holder] : holders)
+            if (other != cookie && (exclusive || holder.exclusive)) error = EBUSY;
+          if (error == 0) holders[cookie] = {exclusive, now + std::chrono::milliseconds{duration_ms}};
+        }
+        done(error);
+      });
+    }
+    void drop_lock(const std::string& object, const std::string& cookie, Done done) override {
+      client_.submit([&client = client_, object, cookie, done = std::move(done)](bool arrives) {
+        if (arrives) {
+          const std::lock_guard lock{client.cluster_.mutex};
+          client.cluster_.objects[object].holders.erase(cookie);
+        }
+        done(arrives ? 0 : EIO);
+      });
+    }
+    int holders(const std::string& object, std::vector<storage::ObjectHolder>& holders) override {
+      return client_.wait_for([&] {
+        for (const auto& [cookie, holder] : client_.cluster_.objects[object].holders) holders.push_back({cookie, "a"});
+      });
+    }
+
+  private:
+    ObjectClient& client_;  ///< outlives what is handed over, which may outlive this
+  };
+
+  using Operation = std::function<void(bool arrives)>;
+
+  void submit(Operation operation) {
+    {
+      const std::lock_guard lock{mutex_};
+      queue_.push_back(std::move(operation));
+    }
+    changed_.notify_all();
+  }
+
+  template <class Call>
+  int wait_for(const Call& call) {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    int error = 0;
+    submit([&](bool arrives) {
+      if (arrives) {
+        const std::lock_guard lock{cluster_.mutex};
+        call();
+      }
+      const std::lock_guard lock{mutex};
+      error = arrives ? 0 : EIO;
+      done = true;
+      changed.notify_all();
+    });
+    std::unique_lock lock{mutex};
+    changed.wait(lock, [&] { return done; });
+    return error;
+  }
+
+  void run() {
+    std::unique_lock lock{mutex_};
+    for (;;) {
+      changed_.wait(lock, [this] { return ended_ || (!held_ && !queue_.empty()); });
+      if (queue_.empty()) return;
+      const Operation next = std::move(queue_.front());
+      queue_.pop_front();
+      const bool arrives = !killed_;
+      lock.unlock();
+      next(arrives);
+      lock.lock();
+    }
+  }
+
+  ObjectCluster& cluster_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Operation> queue_;
+  bool held_ = false;
+  bool killed_ = false;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+}  // namespace pageserver::test
