@@ -401,12 +401,12 @@ TEST_CASE_METHOD(KilledHarness, "recovery: a log of another format version is re
   bytes[8] = std::byte{9};
   put_checksum(bytes);
   patch(log(), 0, bytes);
-  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "formats up to 4"});
+  check_error(thrown_by([&] { open(); }), Errc::unsupported, {"format 9", "formats up to 5"});
 }
 
 TEST_CASE_METHOD(KilledHarness, "recovery: a log of an earlier format is replayed") {
-  const std::uint32_t format = GENERATE(1u, 2u, 3u);
-  const std::uint64_t at = format == 1 ? 1024 : format == 2 ? 8192 : 12288;
+  const std::uint32_t format = GENERATE(1u, 2u, 3u, 4u);
+  const std::uint64_t at = format == 1 ? 1024 : format == 2 ? 8192 : format == 3 ? 12288 : 16384;
   make_file(path(), 0);
   storage::FileStatus status;
   REQUIRE(files.status_of(path(), status).ok());
