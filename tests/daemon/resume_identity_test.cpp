@@ -80,10 +80,12 @@ struct Kept : Place {
     return client;
   }
   /// Greeted, over plain TCP by its token, or by none; or over the Unix socket.
-  RawClient plain(const std::string& token, bool local = false) const {
+  RawClient plain(const std::string& token, bool local = false, std::uint64_t more_features = 0) const {
     RawClient client = local ? RawClient::local(daemon->socket_path()) : RawClient::tcp(daemon->port());
     const std::string credentials = token.empty() ? "" : "token " + token;
-    client.call(hello(credentials)).as<proto::HelloAnswer>();
+    proto::HelloRequest greeting = hello(credentials);
+    greeting.features |= more_features;
+    client.call(greeting).as<proto::HelloAnswer>();
     return client;
   }
   template <class Client>
@@ -116,6 +118,29 @@ std::string last_words(Client& client) {
 }
 
 }  // namespace
+
+TEST_CASE("after a restart of the daemon, too, a session is resumed by who opened it and by nobody else") {
+  Kept kept;
+  kept.token("opens");
+  kept.token("steals");
+  kept.start();
+  {
+    RawClient client = kept.plain(kept.tokens["opens"], false, proto::feature_restart);
+    kept.begin(client);
+    kept.daemon->kill_hard();
+  }
+  kept.daemon->start_again();
+  RawClient thief = kept.plain(kept.tokens["steals"], false, proto::feature_restart);
+  CHECK(kept.try_resume(thief).status() == Status::identity_differs);
+  RawClient nobody = kept.plain({}, true, proto::feature_restart);
+  CHECK(kept.try_resume(nobody).status() != Status::ok);
+  RawClient own = kept.plain(kept.tokens["opens"], false, proto::feature_restart);
+  const Frame frame = kept.try_resume(own);
+  const auto answer = frame.as<proto::OpenAnswer>();
+  REQUIRE(answer.resume);
+  CHECK(answer.resume->rebuilt);
+  CHECK(answer.resume->executed == kept.mark);
+}
 
 TEST_CASE("a session over TLS is resumed by who has its certificate, and by nobody else who has its resume token") {
   Kept place;
