@@ -64,7 +64,7 @@ public:
   }
   /// Neither whole nor a large piece of one.
   void are_not_in(std::string_view text, const std::string& where) const {
-    constexpr std::size_t piece = 16, shown_max = 100'000;
+    constexpr std::size_t piece = 16, shown_max = 4000;
     for (const auto& [name, secret] : secrets_) {
       const std::string_view whole = secret;
       const std::size_t bytes = std::min(piece, whole.size());
@@ -448,8 +448,11 @@ TEST_CASE("a daemon has no token in its memory once it has answered the hello th
     CHECK(said_by([&] { open(uri + wrong); }).find("token") != std::string::npos);
   }
   const auto kept = open(uris[0] + right);
-  each_memory(daemon.pid(),
-              [&](std::string_view bytes, const std::string& where) { place.secrets.are_not_in(bytes, where); });
+  // Of the key for TLS it has to have what it signs with.
+  Secrets tokens;
+  tokens.add("a token", place.token_of_ci.substr(4));
+  tokens.add("a wrong token", place.wrong.substr(4));
+  each_memory(daemon.pid(), [&](std::string_view bytes, const std::string& where) { tokens.are_not_in(bytes, where); });
   CHECK(kept->pages() == 1);
 }
 
