@@ -18,12 +18,12 @@
 #include "storage/file/home_module.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/objects/lease_keeper.hpp"
+#include "storage/objects/take_over.hpp"
 
 namespace pageserver::storage {
 namespace {
 
 constexpr int tries_max = 16;
-constexpr std::size_t touches_at_once = 64;
 constexpr std::chrono::milliseconds lock_poll{100};
 
 /// Nothing that is thrown may leave a call of FileSystem, least of all a module's.
@@ -45,20 +45,6 @@ std::int64_t time_of(clockid_t clock) noexcept {
   ::clock_gettime(clock, &time);
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
-
-/// Who has a lock, for people: `HOST, process 4711, since 2026-11-28 04:01:02 UTC`; and a number that is nobody else's.
-std::string new_cookie() {
-  char host[256] = "";
-  if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
-  char since[64] = "";
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  if (::gmtime_r(&now, &parts) != nullptr) std::strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S UTC", &parts);
-  return std::string{host} + ", process " + std::to_string(::getpid()) + ", since " + since + " #" +
-         std::to_string(base::random_number());
-}
-
-std::string shown_cookie(const std::string& cookie) { return cookie.substr(0, cookie.rfind(" #")); }
 
 /// Its owner here was followed by another, maybe by this process again: what is opened now is not the same.
 bool is_lost(ObjectFile& file) {
@@ -247,12 +233,17 @@ int ObjectFileSystem::close(int file) noexcept {
   return closed.error;
 }
 
-IoResult ObjectFileSystem::read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) {
+template <class Call>
+IoResult ObjectFileSystem::on_file(int file, bool to_write, const Call& call) noexcept {
   return answered([&] {
     FileRef found;
-    const IoResult there = file_at(file, found);
-    return there.ok() ? found->read(offset, buffer) : there;
+    const IoResult there = file_at(file, found, to_write);
+    return there.ok() ? call(*found) : there;
   });
+}
+
+IoResult ObjectFileSystem::read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) {
+  return on_file(file, false, [&](ObjectFile& found) { return found.read(offset, buffer); });
 }
 
 IoResult ObjectFileSystem::write_at(int file, std::uint64_t offset, std::span<const std::byte> data) {
@@ -261,51 +252,27 @@ IoResult ObjectFileSystem::write_at(int file, std::uint64_t offset, std::span<co
 
 IoResult ObjectFileSystem::write_parts_at(int file, std::uint64_t offset,
                                           std::span<const std::span<const std::byte>> parts) {
-  return answered([&] {
-    FileRef found;
-    const IoResult there = file_at(file, found, true);
-    return there.ok() ? found->write(offset, parts) : there;
-  });
+  return on_file(file, true, [&](ObjectFile& found) { return found.write(offset, parts); });
 }
 
 IoResult ObjectFileSystem::truncate(int file, std::uint64_t size_bytes) {
-  return answered([&] {
-    FileRef found;
-    const IoResult there = file_at(file, found, true);
-    return there.ok() ? found->truncate(size_bytes) : there;
-  });
+  return on_file(file, true, [&](ObjectFile& found) { return found.truncate(size_bytes); });
 }
 
 IoResult ObjectFileSystem::reserve(int file, std::uint64_t offset, std::uint64_t length) {
-  return answered([&] {
-    FileRef found;
-    const IoResult there = file_at(file, found, true);
-    return there.ok() ? found->reserve(offset, length) : there;
-  });
+  return on_file(file, true, [&](ObjectFile& found) { return found.reserve(offset, length); });
 }
 
 IoResult ObjectFileSystem::punch_hole(int file, std::uint64_t offset, std::uint64_t length) {
-  return answered([&] {
-    FileRef found;
-    const IoResult there = file_at(file, found, true);
-    return there.ok() ? found->punch_hole(offset, length) : there;
-  });
+  return on_file(file, true, [&](ObjectFile& found) { return found.punch_hole(offset, length); });
 }
 
 IoResult ObjectFileSystem::seek_data(int file, std::uint64_t offset) {
-  return answered([&] {
-    FileRef found;
-    const IoResult there = file_at(file, found);
-    return there.ok() ? found->seek(offset, true) : there;
-  });
+  return on_file(file, false, [&](ObjectFile& found) { return found.seek(offset, true); });
 }
 
 IoResult ObjectFileSystem::seek_hole(int file, std::uint64_t offset) {
-  return answered([&] {
-    FileRef found;
-    const IoResult there = file_at(file, found);
-    return there.ok() ? found->seek(offset, false) : there;
-  });
+  return on_file(file, false, [&](ObjectFile& found) { return found.seek(offset, false); });
 }
 
 // What was written is on its way already.
@@ -425,72 +392,6 @@ IoResult ObjectFileSystem::file_system_type(int file) {
   return opened(file) ? IoResult{objects_magic, 0} : error_result(EBADF);
 }
 
-int ObjectFileSystem::touch_runs(const FolderRef& folder, const ObjectOwnerRef& owner, const ObjectEntry& entry) {
-  const auto waits = std::make_shared<ObjectWaits>();
-  for (std::uint64_t run = 0; run * entry.run_bytes < entry.extent_bytes; ++run) {
-    waits->wait_for_few(touches_at_once);
-    const std::string object = run_object(entry.file, run);
-    ObjectChange make, touch;
-    make.create = true;
-    touch.compares.push_back(owner->run_guard());
-    touch.set.emplace_back(run_epoch_key, encode_epoch(owner->epoch));
-    folder->pool->change(object, make, waits->one());
-    folder->pool->change(object, touch, waits->one());
-  }
-  return waits->wait();
-}
-
-/// Removes runs of files that have no name any more, of this image and of images that are not there.
-void ObjectFileSystem::remove_litter(const FolderRef& folder, const ObjectOwnerRef& owner,
-                                     const std::map<std::string, std::string>& keys) {
-  std::vector<std::uint64_t> listed;
-  for (const auto& [key, value] : keys)
-    if (key.starts_with("n."))
-      if (const auto entry = decode_entry(value)) listed.push_back(entry->file);
-  for (const auto& [key, value] : keys) {
-    const auto removed = key.starts_with("u.") ? decode_removed(value) : std::nullopt;
-    if (!removed) continue;
-    const std::uint64_t file = std::stoull(key.substr(2), nullptr, 16);
-    const bool of_nobody = !keys.contains(epoch_key(removed->owner)) &&
-                           std::find(listed.begin(), listed.end(), removed->owner) == listed.end();
-    // A file without a name may be open still: of this image only by who had it before.
-    if (removed->owner == owner->image || (of_nobody && removed->owner != 0)) folder->remove_runs(file, *removed);
-  }
-}
-
-// The order is that of docs/homes.md: the epoch, then the log's runs, then everything else.
-IoResult ObjectFileSystem::take_over(const FolderRef& folder, const FileRef& file, const ObjectOwnerRef& owner) {
-  const std::string key = epoch_key(owner->image);
-  int error = ECANCELED;
-  for (int attempt = 0; error == ECANCELED && attempt < tries_max; ++attempt) {
-    std::map<std::string, std::string> was;
-    if (error = folder->pool->get(names_object, {last_epoch_key, key}, was); error != 0) return error_result(error);
-    owner->epoch = decode_epoch(was[last_epoch_key]) + 1;
-    owner->taken_over = !was[key].empty();
-    ObjectChange change;
-    change.compares.push_back({last_epoch_key, ObjectCompare::Kind::equal, was[last_epoch_key]});
-    change.set.emplace_back(last_epoch_key, encode_epoch(owner->epoch));
-    change.set.emplace_back(key, encode_epoch(owner->epoch));
-    error = folder->change_names(std::move(change), nullptr);
-  }
-  if (error != 0) return error_result(error);
-  std::map<std::string, std::string> keys;
-  if (error = folder->pool->list(names_object, {}, keys); error != 0) return error_result(error);
-  bool has_log = false;
-  for (const auto& [name, value] : keys) {
-    if (!owner->guards || !name.starts_with("n.") || !is_fenced(name.substr(2)) ||
-        image_of(name.substr(2)) != owner->image_name)
-      continue;
-    has_log = true;
-    if (const auto entry = decode_entry(value))
-      if (error = touch_runs(folder, owner, *entry); error != 0) return error_result(error);
-  }
-  if (owner->guards && owner->taken_over && !has_log)
-    if (error = file->touch_all(owner); error != 0) return error_result(error);
-  remove_litter(folder, owner, keys);
-  return {};
-}
-
 IoResult ObjectFileSystem::lock(int file, LockKind kind) {
   return answered([&]() -> IoResult {
     const auto one = opened(file);
@@ -536,7 +437,7 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
     }
     IoResult taken;
     if (owner->exclusive) {
-      taken = take_over(folder, one->file, owner);
+      taken = take_over(*folder, *one->file, owner);
       if (taken.ok()) {
         const Lock lock{folder->mutex};
         folder->owners[owner->image_name] = owner;

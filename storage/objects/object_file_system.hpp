@@ -90,17 +90,15 @@ private:
   IoResult folder_of(const PoolName& pool, FolderRef& folder);
   IoResult give_number(Opened opened);
   std::shared_ptr<Opened> opened(int file);
-  IoResult file_at(int file, FileRef& found, bool to_write = false);
+  IoResult file_at(int file, FileRef& found, bool to_write);
+  template <class Call>
+  IoResult on_file(int file, bool to_write, const Call& call) noexcept;
   IoResult folder_at(int file, FolderRef& found);
   IoResult open_in(const FolderRef& folder, const std::string& name, int flags, std::uint32_t mode);
   FileRef file_of(const FolderRef& folder, const std::string& name, const ObjectEntry& entry, bool made);
   static void fill(const ObjectFolder& folder, FileStatus& status);
   static IoResult status_in(const FolderRef& folder, const std::string& name, FileStatus& status);
   IoResult rename(int directory, const std::string& from, const std::string& to, bool replaces);
-  IoResult take_over(const FolderRef& folder, const FileRef& file, const ObjectOwnerRef& owner);
-  static int touch_runs(const FolderRef& folder, const ObjectOwnerRef& owner, const ObjectEntry& entry);
-  static void remove_litter(const FolderRef& folder, const ObjectOwnerRef& owner,
-                            const std::map<std::string, std::string>& keys);
   void give_back(const std::shared_ptr<Opened>& opened) noexcept;
   static void note_change(ObjectFolder& folder) noexcept;
   static void end_file(const FolderRef& folder, const FileRef& file);
