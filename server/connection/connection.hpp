@@ -426,6 +426,7 @@ private:
   // resume.cpp: sessions that outlive their connections
   void take_resume(const proto::FrameHeader& header, const proto::OpenRequest& request);
   void refuse_resume(proto::Status status, const std::string& text);
+  void say_not_resumed(const proto::FrameHeader& header, proto::Status status, const std::string& text);
   void hand_over(const std::shared_ptr<Connection>& old);
   bool can_be_resumed() const noexcept;
   void fence_for(ResumeReply& reply, std::uint64_t mark);

@@ -80,14 +80,7 @@ bool Connection::claim_session() {
 
 void Connection::refuse_rebuilding(Status status, const std::string& text) {
   if (server_.stopping) status = Status::stopping;  // whoever starts next may know it
-  ++server_.figures.resumes_refused;
-  answers().error(pending_open_->header.request_id, Operation::open, status, "open: " + text);
-  server_.lines.info(peer_, "resumption refused",
-                     {{"connection", id_},
-                      {"address", address_},
-                      {"who", gate_.who().text()},
-                      {"status", proto::to_string(status)},
-                      {"reason", text}});
+  say_not_resumed(pending_open_->header, status, text);
   drop_opening();
 }
 

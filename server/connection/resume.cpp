@@ -84,11 +84,15 @@ void Connection::take_resume(const FrameHeader& header, const proto::OpenRequest
 
 void Connection::refuse_resume(Status status, const std::string& text) {
   const std::unique_ptr<ResumeRequest> request = std::move(resume_request_);
-  ++server_.figures.resumes_refused;
   // Whoever starts next may know it.
   if (server_.stopping && (status == Status::token_expired || status == Status::token_unknown))
     status = Status::stopping;
-  answers().error(request->header.request_id, Operation::open, status, "open: " + text);
+  say_not_resumed(request->header, status, text);
+}
+
+void Connection::say_not_resumed(const FrameHeader& header, Status status, const std::string& text) {
+  ++server_.figures.resumes_refused;
+  answers().error(header.request_id, Operation::open, status, "open: " + text);
   server_.lines.info(peer_, "resumption refused",
                      {{"connection", id_},
                       {"address", address_},
