@@ -1,14 +1,9 @@
 // Calls of the real daemon are made to fail in turn. It may refuse, or drop the connection that asked. It goes on
 // serving, and keeps what it has answered.
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,13 +24,6 @@ constexpr std::uint64_t always = UINT64_MAX;
 class FailingDaemon {
 public:
   explicit FailingDaemon(const std::string& grace = "4s") {
-    const std::string path = shim_dir_.file("order");
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    REQUIRE(::ftruncate(file, sizeof(FaultOrder)) == 0);
-    void* const mapped = ::mmap(nullptr, sizeof(FaultOrder), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    ::close(file);
-    REQUIRE(mapped != MAP_FAILED);
-    order_ = new (mapped) FaultOrder{};
     std::ofstream(shim_dir_.file("c.json"))
         << R"({"directory": {"path": ")" << dir_.path().string()
         << R"(", "create": true, "remove": true}, "limits": {"log_bytes": "4MiB"}, "grace": ")" << grace << R"("})";
@@ -43,7 +31,7 @@ public:
   }
   FailingDaemon(const FailingDaemon&) = delete;
   FailingDaemon& operator=(const FailingDaemon&) = delete;
-  ~FailingDaemon() { ::munmap(order_, sizeof(FaultOrder)); }
+  ~FailingDaemon() = default;
 
   void start() {
     disarm();
@@ -87,7 +75,7 @@ public:
 private:
   TempDir shim_dir_;
   TempDir dir_;
-  FaultOrder* order_ = nullptr;
+  SharedFaultOrder order_{shim_dir_.file("order")};
   std::optional<Process> process_;
 };
 

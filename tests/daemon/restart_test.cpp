@@ -1,17 +1,13 @@
 // Sessions that outlive the daemon: it is killed before each call by which it changes something, or stopped, and
 // started again at the same address; the library goes on, and each call has its one true answer.
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -38,13 +34,6 @@ namespace {
 class MortalDaemon {
 public:
   MortalDaemon() {
-    const std::string path = dir_.file("order");
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    REQUIRE(::ftruncate(file, sizeof(FaultOrder)) == 0);
-    void* const mapped = ::mmap(nullptr, sizeof(FaultOrder), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    ::close(file);
-    REQUIRE(mapped != MAP_FAILED);
-    order_ = new (mapped) FaultOrder{};
     std::ofstream(dir_.file("c.json")) << R"({"directory": {"path": ")" << dir_.path().string()
                                        << R"(", "create": true}, "limits": {"log_bytes": "4MiB"}})";
     start();
@@ -58,7 +47,6 @@ public:
     order_->kind = FaultKind::none;
     process_->signal(SIGTERM);
     waker_.join();
-    ::munmap(order_, sizeof(FaultOrder));
   }
 
   /// It is killed before call number `nth` from now on that changes something, and the one that is started then before
@@ -114,23 +102,13 @@ private:
   }
 
   TempDir dir_;
-  FaultOrder* order_ = nullptr;
+  SharedFaultOrder order_{dir_.file("order")};
   std::optional<Process> process_;
   std::function<void()> meanwhile_;
   std::atomic<std::uint64_t> starts_{0};
   std::atomic<bool> ends_{false};
   std::thread waker_;
 };
-
-std::string text_at(MemoryProvider& image, std::uint64_t offset, std::size_t length) {
-  std::vector<std::byte> bytes(length);
-  image.read(offset, bytes);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-void write_text(MemoryProvider& image, std::uint64_t offset, std::string_view text) {
-  image.write(offset, std::as_bytes(std::span{text}));
-}
 
 /// Each write is a publish of its own.
 void calls_on_write(const std::string& uri) {

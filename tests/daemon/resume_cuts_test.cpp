@@ -27,16 +27,6 @@ std::string through(const CutProxy& proxy, const std::string& query) {
   return "pageserver+unix:///s?socket=" + proxy.path() + "&resume=20&" + query;
 }
 
-std::string text_at(MemoryProvider& image, std::uint64_t offset, std::size_t length) {
-  std::vector<std::byte> bytes(length);
-  image.read(offset, bytes);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-void write_text(MemoryProvider& image, std::uint64_t offset, std::string_view text) {
-  image.write(offset, std::as_bytes(std::span{text}));
-}
-
 /// One call after the other. Each is answered as if the wire had held, or an exception says what was not.
 void mixed_calls(const std::string& uri) {
   const auto session = open_session(uri);

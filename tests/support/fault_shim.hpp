@@ -1,8 +1,16 @@
 // What a test and the shim in the daemon share: a mapped file that says which call fails next.
 #pragma once
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
+#include <new>
+#include <string>
+#include <system_error>
 
 namespace pageserver::test {
 
@@ -30,6 +38,29 @@ struct FaultOrder {
   std::atomic<std::uint64_t> count;
   std::atomic<std::uint64_t> calls;   ///< since then
   std::atomic<std::uint64_t> failed;  ///< of these
+};
+
+/// One in a file of its own, for a test and the process that it starts with `fault_order_variable`.
+class SharedFaultOrder {
+public:
+  explicit SharedFaultOrder(const std::string& path) {
+    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    void* const mapped = ::ftruncate(file, sizeof(FaultOrder)) == 0
+                             ? ::mmap(nullptr, sizeof(FaultOrder), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+                             : MAP_FAILED;
+    const int error = errno;
+    ::close(file);
+    if (mapped == MAP_FAILED) throw std::system_error(error, std::generic_category(), path);
+    order_ = new (mapped) FaultOrder{};
+  }
+  SharedFaultOrder(const SharedFaultOrder&) = delete;
+  SharedFaultOrder& operator=(const SharedFaultOrder&) = delete;
+  ~SharedFaultOrder() { ::munmap(order_, sizeof(FaultOrder)); }
+
+  FaultOrder* operator->() const noexcept { return order_; }
+
+private:
+  FaultOrder* order_ = nullptr;
 };
 
 }  // namespace pageserver::test
