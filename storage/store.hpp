@@ -43,9 +43,9 @@ struct SessionRequest {
   bool wait_in_line = false;        ///< write access only: wait for the lease instead of busy
   /// Fork access only, or null: where the private bytes of all forks of one owner are summed up, of whichever store.
   std::shared_ptr<std::atomic<std::uint64_t>> owner_fork_bytes;
-  /// Write access only: the session that Store::resumable() named goes on. Throws not_found where that is another one
-  /// by now. Never waits in line.
-  std::optional<ResumeEntry> claim;
+  /// Write access only, or null: the session that Store::resumable() named goes on. Throws not_found where that is
+  /// another one by now. Never waits in line.
+  std::shared_ptr<const ResumeEntry> claim;
 };
 
 /// The version and size that a session sees, of one moment.

@@ -176,29 +176,23 @@ std::span<const std::byte> Connection::encode_write(std::uint64_t offset, std::s
 
 void Connection::enqueue(proto::Operation operation, Completion completion, std::chrono::milliseconds timeout,
                          std::span<std::byte> into, std::span<const std::byte> by_reference) {
-  PendingRequest request;
-  request.operation = operation;
-  request.into = into;
-  request.cost_bytes = send_.unsealed_bytes() + by_reference.size() + proto::frame_header_bytes + into.size();
-  request.timeout = timeout.count() > 0 ? timeout : request_timeout_;
-  request.completion = std::move(completion);
-  if (resumable_) {
-    const auto& tail = send_.tail();
-    request.frame.assign(tail.end() - static_cast<std::ptrdiff_t>(send_.unsealed_bytes()), tail.end());
-    request.by_reference = by_reference;
-    send_.unseal();
-    requests_.add(std::move(request));
-    ++counters_.requests;
-    return admit();
-  }
-  auto& added = requests_.add(std::move(request));
+  PendingRequest& added =
+      requests_.add(operation, send_.unsealed_bytes() + by_reference.size() + proto::frame_header_bytes + into.size(),
+                    timeout.count() > 0 ? timeout : request_timeout_, into, std::move(completion));
   try {
-    added.end_position = send_.seal(by_reference);
+    if (resumable_) {
+      const auto& tail = send_.tail();
+      added.frame.assign(tail.end() - static_cast<std::ptrdiff_t>(send_.unsealed_bytes()), tail.end());
+      added.by_reference = by_reference;
+    } else {
+      added.end_position = send_.seal(by_reference);
+    }
   } catch (...) {
     requests_.drop_last();
     throw;
   }
   ++counters_.requests;
+  if (resumable_) return admit_added();
   admit();
 }
 

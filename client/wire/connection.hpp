@@ -370,6 +370,8 @@ private:
   std::size_t end_resumable(const std::string& failure, bool session_is_over);
   void take_over(Connection& fresh);
   void admit_resumable();
+  /// The one that was added last, whose frame is not sealed yet.
+  void admit_added();
   /// Of a request that is answered: what has to be known of it after a restart of the daemon.
   void note_answered(std::uint64_t id, bool ok);
   /// The next request would change what one that has no answer yet sees.

@@ -10,18 +10,19 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "base/reused_queue.hpp"
 #include "client/wire/completion.hpp"
 #include "client/wire/deadline.hpp"
 #include "proto/wire.hpp"
 
 namespace pageserver::client {
 
+/// A place in the line, which is used again: add() sets what is not of sessions that can be resumed.
 struct PendingRequest {
   proto::Operation operation{};
   bool done = false;
@@ -50,14 +51,24 @@ public:
 
   /// The id of the request that is added next.
   std::uint64_t next_id() const { return next_id_; }
-  PendingRequest& add(PendingRequest&& request) {
-    requests_.push_back(std::move(request));
+  /// The reference lives until the next one is added.
+  PendingRequest& add(proto::Operation operation, std::size_t cost_bytes, std::chrono::milliseconds timeout,
+                      std::span<std::byte> into, Completion completion) {
+    PendingRequest& added = requests_.push_back();
+    added.operation = operation;
+    added.done = false;
+    added.into = into;
+    added.cost_bytes = cost_bytes;
+    added.end_position = 0;
+    added.timeout = timeout;
+    added.completion = std::move(completion);
     ++next_id_;
     ++outstanding_;
-    return requests_.back();
+    return added;
   }
   /// Takes back the last add().
   void drop_last() {
+    requests_.back().completion = nullptr;
     requests_.pop_back();
     --next_id_;
     --outstanding_;
@@ -132,8 +143,9 @@ public:
 
 private:
   void forget_done();
+  void forget_first() noexcept;
 
-  std::deque<PendingRequest> requests_;
+  base::ReusedQueue<PendingRequest> requests_;
   std::uint64_t first_id_ = 1;
   std::uint64_t next_id_ = 1;
   std::size_t admitted_ = 0;   // the first of requests_, done ones among them

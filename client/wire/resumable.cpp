@@ -475,11 +475,19 @@ void Connection::admit_resumable() {
   }
 }
 
+void Connection::admit_added() {
+  // Where others wait before it, their frames come first.
+  if (requests_.admitted_end() + 1 != requests_.next_id()) send_.unseal();
+  admit_resumable();
+  send_.unseal();
+}
+
 void Connection::send_frame(std::uint64_t id) {
   PendingRequest& request = requests_.at(id);
   auto& out = send_.tail();
-  const std::size_t start = out.size();
-  out.insert(out.end(), request.frame.begin(), request.frame.end());
+  // admit_added() left it where it was made.
+  if (send_.unsealed_bytes() == 0) out.insert(out.end(), request.frame.begin(), request.frame.end());
+  const std::size_t start = out.size() - request.frame.size();
   proto::store(out.data() + start + unanswered_at, static_cast<std::uint16_t>(id - requests_.first_id()));
   request.end_position = send_.seal(request.by_reference);
   send_.set_limit(request.end_position);

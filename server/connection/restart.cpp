@@ -52,10 +52,11 @@ storage::ResumeEntry entry_of(const proto::ResumeToken& token, const std::string
 // The store is open; whether anybody may claim it is looked at once more where the lease is given.
 bool Connection::claim_session() {
   const PendingOpen::Rebuilt& rebuilt = *pending_open_->rebuilt;
-  std::optional<storage::ResumeEntry> known;
+  std::shared_ptr<const storage::ResumeEntry> known;
   storage::ResumeEntry shown;
   try {
-    known = hold_.store->resumable();
+    if (std::optional<storage::ResumeEntry> found = hold_.store->resumable())
+      known = std::make_shared<const storage::ResumeEntry>(*std::move(found));
     shown = entry_of(rebuilt.token, gate_.who().text(), pending_open_->request.publish);
   } catch (const std::exception& error) {
     refuse_rebuilding(Status::provider_error, error.what());

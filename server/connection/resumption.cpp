@@ -5,9 +5,7 @@
 #include <cstring>
 
 #include "proto/framing.hpp"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "storage/log/log_checksum.hpp"
 
 namespace pageserver::server {
 
@@ -17,7 +15,7 @@ void KeptAnswer::set_frame(std::span<const std::byte> frame) {
 }
 
 std::span<std::byte> KeptAnswer::make_frame(std::size_t bytes) {
-  large_.clear();
+  free_large();
   if (bytes <= small_.size()) {
     small_bytes_ = static_cast<std::uint8_t>(bytes);
     return std::span(small_).first(bytes);
@@ -37,13 +35,17 @@ Resumption::Place Resumption::place_of(std::uint64_t request_id, std::uint16_t u
 }
 
 void Resumption::acknowledge(std::uint64_t mark) noexcept {
-  while (acknowledged_ < mark && !kept_.empty()) {
-    KeptAnswer& first = kept_.front();
-    kept_bytes_ -= first.heap_bytes();
-    reads_ -= first.reads_again ? 1 : 0;
-    kept_.pop_front();
-    ++acknowledged_;
-  }
+  if (mark <= acknowledged_) return;
+  const std::size_t count = std::min<std::uint64_t>(mark - acknowledged_, kept_.size());
+  for (std::size_t i = 0; i < count && (kept_bytes_ != 0 || reads_ != 0); ++i) forget(kept_[i]);
+  kept_.pop_front(count);
+  acknowledged_ += count;
+}
+
+void Resumption::forget(KeptAnswer& answer) noexcept {
+  kept_bytes_ -= answer.heap_bytes();
+  reads_ -= answer.reads_again ? 1 : 0;
+  answer.free_large();
 }
 
 void Resumption::step_over(std::uint64_t request_id) noexcept {
@@ -52,14 +54,12 @@ void Resumption::step_over(std::uint64_t request_id) noexcept {
 }
 
 void Resumption::forget_last() noexcept {
-  const KeptAnswer& last = kept_.back();
-  kept_bytes_ -= last.heap_bytes();
-  reads_ -= last.reads_again ? 1 : 0;
+  forget(kept_.back());
   kept_.pop_back();
 }
 
 std::uint64_t Resumption::checksum(std::span<const std::byte> payload) noexcept {
-  return XXH3_64bits(payload.data(), payload.size());
+  return storage::log_checksum(payload);
 }
 
 void Resumption::take_in_hand(proto::Operation operation, std::span<const std::byte> payload) {
@@ -74,11 +74,8 @@ void Resumption::take_in_hand(proto::Operation operation, std::span<const std::b
 
 KeptAnswer& Resumption::add() {
   assert(in_hand_);
-  KeptAnswer& added = kept_.emplace_back();
-  added.operation = in_hand_->operation;
-  added.checksum = in_hand_->checksum;
-  added.offset = in_hand_->offset;
-  added.length = in_hand_->length;
+  KeptAnswer& added = kept_.push_back();
+  added.begin(*in_hand_);
   in_hand_.reset();
   return added;
 }

@@ -12,29 +12,50 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "base/reused_queue.hpp"
 #include "proto/codec.hpp"
 
 namespace pageserver::server {
+
+/// The request that is carried out now. Not a member type: clang 14 then finds no default constructor.
+struct RequestInHand {
+  proto::Operation operation{};
+  std::uint64_t checksum = 0;
+  std::uint64_t offset = 0;
+  std::uint32_t length = 0;
+};
 
 /// One request that was carried out, or has begun to be.
 class KeptAnswer {
 public:
   proto::Operation operation{};
-  std::uint64_t checksum = 0;  ///< of its payload
   bool reads_again = false;    ///< the answer is what is read there
+  std::uint64_t checksum = 0;  ///< of its payload
   std::uint32_t length = 0;
   std::uint64_t offset = 0;
 
+  /// For a request that has no answer yet.
+  void begin(const RequestInHand& request) noexcept {
+    operation = request.operation;
+    reads_again = false;
+    checksum = request.checksum;
+    length = request.length;
+    offset = request.offset;
+    small_bytes_ = 0;
+  }
   /// Empty: there is none yet, or reads_again.
   std::span<const std::byte> frame() const noexcept {
     return large_.empty() ? std::span(small_).first(small_bytes_) : std::span<const std::byte>(large_);
   }
   void set_frame(std::span<const std::byte> frame);
+  /// What it has on the heap goes: its place is used again.
+  void free_large() noexcept {
+    if (large_.capacity() != 0) std::vector<std::byte>{}.swap(large_);
+  }
   /// For a frame of so many bytes that the caller writes.
   std::span<std::byte> make_frame(std::size_t bytes);
   /// Beyond the object's own.
@@ -46,14 +67,6 @@ private:
   std::uint8_t small_bytes_ = 0;
   std::array<std::byte, small_bytes_max> small_{};
   std::vector<std::byte> large_;
-};
-
-/// The request that is carried out now. Not a member type: clang 14 then finds no default constructor.
-struct RequestInHand {
-  proto::Operation operation{};
-  std::uint64_t checksum = 0;
-  std::uint64_t offset = 0;
-  std::uint32_t length = 0;
 };
 
 /// Threads: that of the connection.
@@ -127,13 +140,15 @@ public:
 
 private:
   KeptAnswer& add();
+  /// It is about to leave.
+  void forget(KeptAnswer& answer) noexcept;
 
   const proto::ResumeToken token_;
   const std::uint64_t first_;
   std::uint64_t acknowledged_;
   const std::uint32_t window_;
   bool confirmed_ = false;
-  std::deque<KeptAnswer> kept_;
+  base::ReusedQueue<KeptAnswer> kept_;
   std::size_t kept_bytes_ = 0;
   std::size_t reads_ = 0;
   std::optional<RequestInHand> in_hand_;

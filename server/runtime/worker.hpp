@@ -38,8 +38,8 @@ public:
 private:
   friend class Worker;
   friend struct RoomTask;
+  alignas(void*) std::byte room_[post_room_bytes];
   std::atomic<bool> posted_{false};
-  alignas(std::max_align_t) std::byte room_[post_room_bytes];
 };
 
 /// Calls of one store, say, in which threads of the loops are stuck. Lives as long as the loops do.

@@ -115,7 +115,7 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
     faults_.check_durable();
     if (!tail_.has_sync_ready()) tail_.set_sync_ready(make_ready(&Engine::sync_task));
     publishing = plan_publish(state->private_pages, state->bytes->bytes());
-    publishing.entry = state->entry.view();
+    publishing.entry = state->entry_view();
     keep_small = keeps_small();
   }
   // The record's data is that of the non-zero ranges, one after the other.

@@ -76,7 +76,7 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
   one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
   one.opened = std::move(opened);
   std::exception_ptr refused;
-  const bool claims = one.state->request.claim.has_value();
+  const bool claims = one.state->request.claim != nullptr;
   const EntryBytes claim = claims ? encode_entry(*one.state->request.claim) : EntryBytes{};
   {
     DeferredCalls deferred{*this};

@@ -341,7 +341,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     }
     claim_publish(*state, true);
     publishing = plan_publish(new_pages, payload_bytes_of(ranges));
-    publishing.entry = state->entry.view();
+    publishing.entry = state->entry_view();
     // Mostly nothing is left to be reserved, which is said without another look.
     if (ranges.size() == 1 && !ranges.front().zero)
       publishing.has_blocks = reservations_.try_begin_publish(pages_of(ranges.front()));

@@ -183,7 +183,12 @@ bool EngineSession::room_may_come(std::function<void()> room) {
 void EngineSession::on_notice(Notice notice) { engine_->on_notice(state_, std::move(notice)); }
 
 void EngineSession::remember(const ResumeEntry* entry) {
-  state_->entry = entry == nullptr ? EntryBytes{} : encode_entry(*entry);
+  const EntryBytes encoded = entry == nullptr ? EntryBytes{} : encode_entry(*entry);
+  if (state_->entry != nullptr) {
+    *state_->entry = encoded;
+  } else if (entry != nullptr) {
+    state_->entry = std::make_unique<EntryBytes>(encoded);
+  }
 }
 
 void EngineSession::note_request(std::int64_t now_ms) noexcept {

@@ -71,9 +71,12 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   // Used by one call of the session at a time, as StoreSession demands, or by the flush that the session waits for.
   std::unique_ptr<PrivateBytes> bytes;  ///< of an on_flush writer or a fork; else null
   std::uint64_t private_pages = 0;      ///< grown and not published
-  EntryBytes entry;                     ///< what the records of its publishes say of it
+  std::unique_ptr<EntryBytes> entry;    ///< what the records of its publishes say of it; null: nothing
   bool entry_published = false;         ///< its last record, by which it is known after another opening
 
+  std::span<const std::byte> entry_view() const noexcept {
+    return entry == nullptr ? std::span<const std::byte>{} : entry->view();
+  }
   bool holds() const noexcept { return request.access == Access::fork || request.view == View::pinned; }
   bool is_private() const noexcept { return bytes != nullptr && (!bytes->empty() || private_pages != 0); }
 };

@@ -65,7 +65,8 @@ nlohmann::json results(const TempDir& folder) {
 
 TEST_CASE("a build is measured against another, row by row, and its images are gone afterwards") {
   TempDir folder;
-  const auto result = run_against(folder, our_programs(), "read_8b_unix,write_8b_x64,open_1t_memory");
+  const auto result =
+      run_against(folder, our_programs(), "read_8b_unix,write_8b_x64,open_1t_memory", {"--resume", "30"});
   INFO(result.out << result.err);
   REQUIRE(result.status == 0);
   CHECK(result.out.find("3 passed, 0 failed") != std::string::npos);

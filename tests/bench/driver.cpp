@@ -32,6 +32,7 @@ std::vector<std::string> command(const Build& build, const fs::path& folder, con
                                  const Settings& settings) {
   std::vector<std::string> words{build.driver, "--drive", row_id, "--programs", build.programs, "--folder", folder};
   if (settings.quick) words.push_back("--quick");
+  if (!build.resume.empty()) words.insert(words.end(), {"--resume", build.resume});
   return words;
 }
 

@@ -26,6 +26,7 @@ struct Build {
   std::filesystem::path programs;  ///< the folder of pageserverd and pagectl
   std::filesystem::path driver;    ///< a pageserver_bench that knows --drive: its own, or ours
   bool drives_itself = false;      ///< the client library that is measured is its own
+  std::string resume = {};         ///< seconds: its library's sessions can be resumed; empty: they can't
 };
 
 /// The build in `folder`, a build tree or the folder of its programs. Where it has no driver, `ours` drives its daemon

@@ -71,6 +71,20 @@ TEST_CASE("a driver says that it has no such row") {
   CHECK(out.str() == "unavailable this build has no row nonsense\n");
 }
 
+TEST_CASE("the keys that a build's sessions are given arrive in their URIs") {
+  test::TempDir folder;
+  Settings settings = settings_in(folder);
+  settings.uri_keys = "resume=never";
+  std::istringstream in("0\n");
+  std::ostringstream out;
+  CHECK(drive("open_1t_memory", settings, in, out) == 1);
+  CHECK_THAT(out.str(), Contains("failed") && Contains("resume=never"));
+  CHECK(uri_of({6553, "", 0, "", "resume=30"}, Transport::tcp, "bench", "") ==
+        "pageserver://127.0.0.1:6553/bench?resume=30");
+  CHECK(uri_of({0, "/s", 0, "", "resume=30"}, Transport::unix_socket, "bench", "access=read") ==
+        "pageserver+unix:///bench?socket=/s&access=read&resume=30");
+}
+
 TEST_CASE("a row that is driven needs no rival's program") {
   test::TempDir folder;
   // The only program that is found; what would start a rival says that it is not installed.

@@ -29,6 +29,7 @@ struct Options {
   std::string against;   // the folder of another build; empty: our peers
   double least = 0.97;   // with it: the ratio below which a row is listed
   std::string drive;     // the row that another program drives
+  std::string resume;    // seconds; empty: sessions end with their connections
   std::string programs;  // empty: beside this one
 };
 
@@ -80,6 +81,7 @@ Settings settings_of(const Options& options) {
                                                : std::filesystem::absolute(options.programs);
   settings.rounds = options.rounds;
   settings.quick = options.quick;
+  if (!options.resume.empty()) settings.uri_keys = "resume=" + options.resume;
   choose_cores(settings);
   return settings;
 }
@@ -101,7 +103,7 @@ int run_driven(const Options& options) {
 
 std::vector<Row> against(const Options& options, const Settings& settings, const std::vector<Row>& rows) {
   const auto self = std::filesystem::read_symlink("/proc/self/exe");
-  const Build ours{settings.programs, self, true};
+  const Build ours{settings.programs, self, true, options.resume};
   const Build theirs = find_build(options.against, self);
   std::cout << "ratio: how many times as good ours is as " << options.against << ", whatever the unit\n";
   if (!theirs.drives_itself)
@@ -201,6 +203,11 @@ int main(int count, char** arguments) {
       ->capture_default_str();
   app.add_option("--drive", options.drive, "Measure one row at the word of standard input; how --against runs builds")
       ->excludes(against);
+  app.add_option(
+         "--resume", options.resume,
+         "Sessions of this build's library are opened with resume=SECONDS; with --against, the other's are not, "
+         "so that against itself a build shows what resumption costs")
+      ->check(CLI::Range(1, 3600));
   app.add_option("--programs", options.programs, "Folder of pageserverd and pagectl, if not beside this program");
   CLI11_PARSE(app, count, arguments);
   if (options.quick && app.count("--rounds") == 0) options.rounds = 3;

@@ -81,14 +81,28 @@ Server::~Server() {
 }
 
 std::string uri_of(const Address& address, Transport transport, std::string_view store, std::string_view query) {
-  if (transport == Transport::tls)
-    return "pageservers://localhost:" + std::to_string(address.tls_port) + "/" + std::string(store) +
-           "?tls_ca=" + encoded(address.tls_ca) + (query.empty() ? "" : "&") + std::string(query);
-  const bool tcp = transport == Transport::tcp;
-  std::string uri = tcp ? "pageserver://127.0.0.1:" + std::to_string(address.port) + "/" + std::string(store)
-                        : "pageserver+unix:///" + std::string(store) + "?socket=" + encoded(address.socket_path);
-  if (!query.empty()) uri += tcp ? "?" : "&";
-  return uri + std::string(query);
+  std::string uri;
+  std::string keys;
+  const auto add = [&](std::string_view more) {
+    if (!keys.empty() && !more.empty()) keys += '&';
+    keys += more;
+  };
+  switch (transport) {
+    case Transport::tls:
+      uri = "pageservers://localhost:" + std::to_string(address.tls_port) + "/" + std::string(store);
+      add("tls_ca=" + encoded(address.tls_ca));
+      break;
+    case Transport::tcp:
+      uri = "pageserver://127.0.0.1:" + std::to_string(address.port) + "/" + std::string(store);
+      break;
+    case Transport::unix_socket:
+      uri = "pageserver+unix:///" + std::string(store);
+      add("socket=" + encoded(address.socket_path));
+      break;
+  }
+  add(query);
+  add(address.uri_keys);
+  return keys.empty() ? uri : uri + "?" + keys;
 }
 
 Server& Servers::peer(const std::string& name, Transport transport) {
@@ -173,7 +187,8 @@ std::vector<std::string> Servers::tls_flags(std::uint16_t port) {
 
 std::unique_ptr<Server> Servers::start_daemon(const std::string& name, const std::vector<std::string>& flags,
                                               unsigned poll_us, std::uint16_t tls_port) const {
-  const Address address{free_port(), file(name + ".sock"), tls_port, tls_port == 0 ? "" : tls_files_.ca};
+  const Address address{free_port(), file(name + ".sock"), tls_port, tls_port == 0 ? "" : tls_files_.ca,
+                        settings_.uri_keys};
   std::vector<std::string> arguments{
       program("pageserverd"), "--listen", "127.0.0.1:" + std::to_string(address.port), "--unix", address.socket_path,
       "--log-level",          "warn"};

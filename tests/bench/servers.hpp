@@ -37,7 +37,8 @@ struct Settings {
   bool quick = false;  ///< short rounds and small files
   unsigned server_core = 0;
   unsigned client_core = 1;
-  Driver driver = {};  ///< not empty: rows measure no rivals, and need none
+  Driver driver = {};         ///< not empty: rows measure no rivals, and need none
+  std::string uri_keys = {};  ///< for the sessions of our own library with our daemon, `key=value&...`
 };
 
 /// The row can't be measured here: a program is missing. The text names it.

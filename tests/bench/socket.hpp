@@ -21,6 +21,7 @@ struct Address {
   std::string socket_path;
   std::uint16_t tls_port = 0;  ///< as well, with TLS
   std::string tls_ca = {};     ///< the file with whom its clients believe
+  std::string uri_keys = {};   ///< what each URI of it has besides, `key=value&...`
 };
 
 /// A connected socket. Calls loop over short transfers and EINTR, and throw std::system_error; the end of the stream

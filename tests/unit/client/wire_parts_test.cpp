@@ -23,17 +23,13 @@ constexpr RequestQueue::Limits wide{100, 1u << 20};
 constexpr std::uint64_t all_sent = ~std::uint64_t{0};
 
 /// A request of `cost` bytes whose frame ends at `position`; its completion counts in `ran`.
-PendingRequest request(std::size_t cost, std::uint64_t position, int* ran = nullptr) {
-  PendingRequest made;
-  made.operation = Operation::read;
-  made.cost_bytes = cost;
-  made.end_position = position;
-  made.timeout = std::chrono::hours{1};
-  made.completion = [ran](const RawAnswer&) -> std::optional<Undecoded> {
-    if (ran != nullptr) ++*ran;
-    return std::nullopt;
-  };
-  return made;
+void add_request(RequestQueue& line, std::size_t cost, std::uint64_t position, int* ran = nullptr) {
+  line.add(Operation::read, cost, std::chrono::hours{1}, {},
+           [ran](const RawAnswer&) -> std::optional<Undecoded> {
+             if (ran != nullptr) ++*ran;
+             return std::nullopt;
+           })
+      .end_position = position;
 }
 
 }  // namespace
@@ -42,8 +38,8 @@ TEST_CASE("requests get rising ids, and what is admitted may be sent up to its e
   RequestQueue line;
   CHECK(line.is_empty());
   CHECK(line.next_id() == 1);
-  line.add(request(10, 100));
-  line.add(request(10, 200));
+  add_request(line, 10, 100);
+  add_request(line, 10, 200);
   CHECK(line.next_id() == 3);
   CHECK(line.outstanding() == 2);
   CHECK(line.in_flight() == 0);
@@ -59,7 +55,7 @@ TEST_CASE("requests get rising ids, and what is admitted may be sent up to its e
 
 TEST_CASE("no more requests and bytes are admitted than the limits say, but one always is") {
   RequestQueue line;
-  for (std::uint64_t i = 1; i <= 4; ++i) line.add(request(10, i * 100));
+  for (std::uint64_t i = 1; i <= 4; ++i) add_request(line, 10, i * 100);
   SECTION("requests") {
     CHECK(line.admit({2, 1000}) == 200);
     CHECK_FALSE(line.has_room({2, 1000}));
@@ -83,7 +79,7 @@ TEST_CASE("no more requests and bytes are admitted than the limits say, but one 
 TEST_CASE("answers come in any order, and a request that is done is found no more") {
   RequestQueue line;
   int ran = 0;
-  for (std::uint64_t i = 1; i <= 3; ++i) line.add(request(10, i * 100, &ran));
+  for (std::uint64_t i = 1; i <= 3; ++i) add_request(line, 10, i * 100, &ran);
   (void)line.admit(wide);
   const auto completion = line.finish(2);
   CHECK_FALSE(line.is_in_flight(2, all_sent));
@@ -104,7 +100,7 @@ TEST_CASE("answers come in any order, and a request that is done is found no mor
 
 TEST_CASE("a request that is taken back leaves no trace") {
   RequestQueue line;
-  line.add(request(10, 100));
+  add_request(line, 10, 100);
   line.drop_last();
   CHECK(line.is_empty());
   CHECK(line.next_id() == 1);
@@ -115,7 +111,7 @@ TEST_CASE("a deadline is that of the oldest request, and there is none when noth
   RequestQueue line;
   CHECK(line.deadline() == never);
   const auto before = Clock::now();
-  line.add(request(10, 100));
+  add_request(line, 10, 100);
   CHECK(line.deadline() == never);
   (void)line.admit(wide);
   CHECK(line.deadline() >= before + std::chrono::hours{1});
@@ -127,7 +123,7 @@ TEST_CASE("a deadline is that of the oldest request, and there is none when noth
 TEST_CASE("at the end each completion that did not run is taken once, in order") {
   RequestQueue line;
   std::array<int, 4> ran{};
-  for (std::size_t i = 0; i < 4; ++i) line.add(request(10, (i + 1) * 100, &ran.at(i)));
+  for (std::size_t i = 0; i < 4; ++i) add_request(line, 10, (i + 1) * 100, &ran.at(i));
   (void)line.admit({3, 1000});
   (void)line.finish(2);
   line.halt();

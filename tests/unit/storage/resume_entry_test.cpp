@@ -27,7 +27,7 @@ public:
   }
   std::unique_ptr<storage::StoreSession> claim(const ResumeEntry& entry) {
     auto request = session_request(Access::write, "again");
-    request.claim = entry;
+    request.claim = std::make_shared<const ResumeEntry>(entry);
     return open_now(store(), request);
   }
   bool has_file() const { return std::filesystem::exists(path() + ".resume.0000000001"); }
