@@ -78,7 +78,7 @@ TEST_CASE("the keys that a build's sessions are given arrive in their URIs") {
   std::istringstream in("0\n");
   std::ostringstream out;
   CHECK(drive("open_1t_memory", settings, in, out) == 1);
-  CHECK_THAT(out.str(), Contains("failed") && Contains("resume=never"));
+  CHECK_THAT(out.str(), test::Contains("failed") && test::Contains("resume=never"));
   CHECK(uri_of({6553, "", 0, "", "resume=30"}, Transport::tcp, "bench", "") ==
         "pageserver://127.0.0.1:6553/bench?resume=30");
   CHECK(uri_of({0, "/s", 0, "", "resume=30"}, Transport::unix_socket, "bench", "access=read") ==

@@ -257,7 +257,10 @@ TEST_CASE("a session whose every allocation fails in turn is at its end or right
     unsigned failed = 0;
     for (const auto& operation : kind.writes ? writing_operations() : reading_operations())
       failed += trial.run(operation);
-    CHECK(failed > 0);
+    // Once it is open, a writer without a cache has one request in flight, always in the same place: nothing is needed.
+    const bool needs_none = kind.query == "access=write";
+    INFO(kind.query);
+    CHECK((failed == 0) == needs_none);
   }
 }
 
