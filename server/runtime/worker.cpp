@@ -48,7 +48,8 @@ struct RoomAllocator {
   template <class Other>
   RoomAllocator(const RoomAllocator<Other>& other) noexcept : room(other.room), taken(other.taken) {}
   T* allocate(std::size_t) const noexcept {
-    static_assert(sizeof(T) <= post_room_bytes && alignof(T) <= alignof(void*));
+    static_assert(sizeof(T) <= post_room_bytes);
+    static_assert(alignof(T) <= alignof(void*));
     return reinterpret_cast<T*>(room);
   }
   void deallocate(T*, std::size_t) const noexcept { taken->store(false); }
