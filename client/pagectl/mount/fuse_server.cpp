@@ -279,7 +279,7 @@ void Server::setattr(fuse_req_t request, const struct stat& wanted, int what) {
     }
     if (grown_to != 0 && options_.gathers_writes) {
       // What it has gathered may reach further than the image did. It changes no size before this is answered.
-      auto growing = std::make_unique<Growing>(request, grown_to);
+      std::unique_ptr<Growing> growing(new Growing{request, grown_to});
       if (::fuse_lowlevel_notify_retrieve(session_, FUSE_ROOT_ID, kernel_page,
                                           static_cast<off_t>(grown_to - kernel_page), growing.get()) == 0) {
         static_cast<void>(growing.release());
