@@ -205,8 +205,8 @@ TEST_CASE("writeback: bytes that the image can't take fail the flush, and nothin
     // The kernel has forgotten those bytes by now, and the image has not.
     CHECK(errno_after(::fsync(file.get())) == EIO);
     wait_until([&] { return write_at(file, 0, std::string(4096, 'x')) == EIO; });
-    CHECK(mount.process->err_so_far().find("can't be taken in any more") != std::string::npos);
-    CHECK(mount.process->err_so_far().find("size_bytes_max") != std::string::npos);
+    mount.process->wait_for_err("can't be taken in any more");
+    mount.process->wait_for_err("size_bytes_max");
     file.reset();
     CHECK(mount.process->wait() == 75);
     CHECK((pagectl({"read", daemon.unix_uri("demo"), "0", "262144"}).out == random_bytes(4, 1)));
