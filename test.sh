@@ -220,7 +220,7 @@ stage_engine() {
 stage_python() {
   local log=$logs/python.log counts
   docker/install-packages.sh python || { add 0 1 0; return; }
-  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd lying_daemon pageserver_c \
+  if ! { cmake --preset dev && cmake --build --preset dev -j "$jobs" --target pageserverd pagectl lying_daemon pageserver_c \
     pageserver_static pageserver_shared; } >"$logs/python-build.log" 2>&1; then
     tail -n 40 "$logs/python-build.log"
     echo "FAILED: build of the library (all of it: $logs/python-build.log)"

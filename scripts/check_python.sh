@@ -5,6 +5,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 export PAGESERVERD=${PAGESERVERD:-$PWD/build/dev/bin/pageserverd}
+export PAGECTL=${PAGECTL:-$PWD/build/dev/bin/pagectl}
 export PAGESERVER_LIBRARY=${PAGESERVER_LIBRARY:-$PWD/build/dev/client/libpageserver.so.1}
 package=$PWD/client/python
 venvs=$PWD/build/python
@@ -122,5 +123,25 @@ else
   tail -n 40 "$log"
   fail wheel "$log"
 fi
+
+# A guest of a real WASI runtime, which PyPI has, writes an image through `pagectl mount`.
+log=$PWD/build/logs/python-wasi.log
+echo "-- python wasi guest"
+wasi_guest() {
+  local venv=$venvs/wasi
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+  "$venv/bin/pip" install --disable-pip-version-check -q wasmtime==50.0.1 || return
+  "$venv/bin/python" tests/pagectl/wasi_guest.py "$PAGESERVERD" "$PAGECTL"
+}
+wasi_guest >"$log" 2>&1
+case $? in
+  0) passed=$((passed + 1)) ;;
+  77)
+    cat "$log"
+    skipped=$((skipped + 1)) ;;
+  *)
+    tail -n 40 "$log"
+    fail wasi "$log" ;;
+esac
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -130,6 +130,49 @@ TEST_CASE("nbdkit: a store is written as a disk, and a fork of it leaves the sto
   CHECK((stored(served, 200000, 60000) == read_file(source).substr(200000, 60000)));
 }
 
+TEST_CASE("nbdkit: what libnbd asks a disk whether it can is answered as it is, by a reader, a fork and a writer") {
+  if (!are_here({"nbdkit", "nbdinfo"})) return;
+  Served served;
+  // nbdinfo's status: 0 yes, 2 no.
+  const auto asked =
+      "for what in connect flush fua trim zero fast-zero multi-conn cache df write; do "
+      "if nbdinfo --can $what \"$uri\"; then echo -n \"$what \"; else [ $? = 2 ]; fi; done; "
+      "if nbdinfo --is read-only \"$uri\"; then echo -n read-only; fi";
+  const auto reader = nbdkit(served.daemon->unix_uri("demo"), asked);
+  INFO(reader.err);
+  CHECK(reader.status == 0);
+  CHECK(reader.out == "connect flush multi-conn cache df read-only");
+  for (const std::string query : {"access=fork", "access=write&publish=on_flush"}) {
+    const auto writer = nbdkit(served.daemon->unix_uri("demo", query), asked);
+    INFO(query << ": " << writer.err);
+    CHECK(writer.status == 0);
+    CHECK(writer.out == "connect flush fua trim zero fast-zero multi-conn cache df write ");
+  }
+}
+
+TEST_CASE("nbdkit: what fio writes with many requests under way it finds again") {
+  if (!are_here({"nbdkit", "fio"})) return;
+  if (run({"bash", "-c", "fio --enghelp | grep -qw nbd"}).status != 0) return skip("fio has no engine for NBD here");
+  Served served(64);
+  const auto commands =
+      "fio --name=nbd --ioengine=nbd --uri=\"$uri\" --rw=randwrite --size=4m --bs=4k --iodepth=16 "
+      "--verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 --end_fsync=1 --output-format=terse";
+  for (const std::string query : {"access=fork", "access=write&publish=on_flush"}) {
+    const auto result = nbdkit(served.daemon->unix_uri("demo", query), commands);
+    INFO(query << ": " << result.out << result.err);
+    CHECK(result.status == 0);
+  }
+  // What it wrote and flushed, the last write too, is in the store: its checksums are, and other bytes are wrong.
+  const auto read =
+      "fio --name=nbd --ioengine=nbd --uri=\"$uri\" --rw=randread --size=4m --bs=4k --iodepth=16 "
+      "--verify=crc32c --verify_fatal=1 --verify_state_save=0 --output-format=terse";
+  const auto found = nbdkit(served.daemon->unix_uri("demo"), read);
+  INFO(found.out << found.err);
+  CHECK(found.status == 0);
+  REQUIRE(pagectl({"write", served.daemon->unix_uri("demo"), "70000"}, "not by fio").status == 0);
+  CHECK(nbdkit(served.daemon->unix_uri("demo"), read).status != 0);
+}
+
 TEST_CASE("nbdkit: qemu-img converts a disk into another format and back, and finds each difference") {
   if (!are_here({"nbdkit", "qemu-img"})) return;
   Served served;

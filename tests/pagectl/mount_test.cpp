@@ -5,114 +5,26 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <memory>
+#include <filesystem>
+#include <utility>
 
-#include "base/unique_fd.hpp"
-#include "tests/pagectl/served.hpp"
+#include "tests/pagectl/mounted.hpp"
 #include "tests/support/skip.hpp"
 #include "tests/support/wait.hpp"
 
 using namespace pageserver::test;
-using pageserver::UniqueFd;
 
 namespace {
 
-/// Says so, and why, where this machine can't mount.
-bool can_mount() {
-  const UniqueFd device{::open("/dev/fuse", O_RDWR | O_CLOEXEC)};
-  if (!device.is_open()) {
-    skip("/dev/fuse can't be opened here, so nothing can be mounted");
-    return false;
-  }
-  if (::access("/usr/bin/fusermount3", X_OK) != 0) {
-    skip("there is no fusermount3 here (package fuse3), so nothing is unmounted by itself");
-    return false;
-  }
-  const TempDir dir;
-  Process tried({pagectl_program(), "mount", "--foreground", "--json", "heap:", dir.file("tried")});
-  try {
-    tried.next_line();
-  } catch (const std::exception&) {
-    skip("mounting is refused here: " + tried.err_so_far());
-    return false;
-  }
-  tried.signal(SIGTERM);
-  REQUIRE(tried.wait() == 0);
-  return true;
-}
-
 /// The user of no files, whom each system has.
 constexpr unsigned nobody = 65534;
-
-bool is_mounted(const std::string& file) {
-  return (" " + read_file("/proc/self/mounts")).find(" " + file + " fuse.pageserver") != std::string::npos;
-}
-
-/// A mount by a process in the foreground, which a test can stop and kill.
-struct Mount {
-  std::string file;
-  std::unique_ptr<Process> process;
-
-  Mount(const std::string& uri, std::string at, const std::vector<std::string>& options = {}) : file(std::move(at)) {
-    std::vector<std::string> words{pagectl_program(), "mount", "--foreground", "--json"};
-    words.insert(words.end(), options.begin(), options.end());
-    words.insert(words.end(), {uri, file});
-    process = std::make_unique<Process>(words);
-    INFO(uri);
-    process->next_line();
-    wait_until([&] { return process->out_so_far().find("\n}\n") != std::string::npos; });
-    INFO(process->out_so_far() << process->err_so_far());
-    REQUIRE(nlohmann::json::parse(process->out_so_far()).contains("pid"));
-  }
-  ~Mount() {
-    if (process->running()) ::umount2(file.c_str(), MNT_DETACH);
-  }
-  int unmount() const {
-    const auto result = run({"fusermount3", "-u", file});
-    CHECK(result.err == "");
-    return process->wait();
-  }
-};
-
-UniqueFd opened(const std::string& file, int flags = O_RDWR) {
-  UniqueFd descriptor{::open(file.c_str(), flags | O_CLOEXEC)};
-  INFO(file << ": errno " << errno);
-  REQUIRE(descriptor.is_open());
-  return descriptor;
-}
-
-/// 0, or the errno of what returned less than that.
-int errno_after(long result) { return result < 0 ? errno : 0; }
-
-int write_at(const UniqueFd& file, std::uint64_t offset, const std::string& bytes) {
-  return errno_after(::pwrite(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)));
-}
-
-std::string read_at(const UniqueFd& file, std::uint64_t offset, std::size_t length) {
-  std::string bytes(length, '\0');
-  const auto got = ::pread(file.get(), bytes.data(), length, static_cast<off_t>(offset));
-  INFO("errno " << errno);
-  REQUIRE(got >= 0);
-  bytes.resize(static_cast<std::size_t>(got));
-  return bytes;
-}
-
-std::uint64_t size_of(const std::string& file) {
-  struct stat status {};
-  REQUIRE(::stat(file.c_str(), &status) == 0);
-  return static_cast<std::uint64_t>(status.st_size);
-}
-
-std::string stored(const Served& served, std::uint64_t offset, std::uint64_t length) {
-  return pagectl({"read", served.daemon->unix_uri("demo"), std::to_string(offset), std::to_string(length)}).out;
-}
 
 }  // namespace
 
@@ -144,6 +56,40 @@ TEST_CASE("a mounted image has its size and bytes, and is written, grown and flu
     CHECK(mount.unmount() == 0);
     CHECK(mount.process->err_so_far() == "");
     CHECK(::access(mount.file.c_str(), F_OK) != 0);  // it was made, and is gone
+  }
+}
+
+TEST_CASE("a growth leaves what the kernel has kept of a mounted file, and the new pages are zeros") {
+  if (!can_mount()) return;
+  Served served;
+  for (const std::string query : {"access=write", "access=fork", "publish=on_flush"}) {
+    INFO(query);
+    Mount mount(served.daemon->unix_uri("demo", query + "&wait_ms=10000"), served.dir.file("mounted"));
+    auto file = opened(mount.file);
+    const auto size = size_of(mount.file);
+    const auto before = read_at(file, 0, size);
+    REQUIRE(before.size() == size);
+    // The kernel reads ahead by whole pages of its own: all that was read is there, before and after.
+    const auto kept = [&] {
+      void* const mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+      REQUIRE(mapped != MAP_FAILED);
+      std::vector<unsigned char> pages(size / 4096);
+      CHECK(::mincore(mapped, size, pages.data()) == 0);
+      ::munmap(mapped, size);
+      return std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return (page & 1) != 0; });
+    };
+    REQUIRE(kept() == static_cast<long>(size / 4096));
+    REQUIRE(errno_after(::ftruncate(file.get(), static_cast<off_t>(size + 2 * page_bytes))) == 0);
+    CHECK(kept() == static_cast<long>(size / 4096));
+    CHECK(size_of(mount.file) == size + 2 * page_bytes);
+    CHECK((read_at(file, 0, size + 3 * page_bytes) == before + std::string(2 * page_bytes, '\0')));
+    // Also behind a write past the end, after which the kernel knows of less than the image has.
+    REQUIRE(write_at(file, size + 2 * page_bytes, "ten behind") == 0);
+    REQUIRE(errno_after(::ftruncate(file.get(), static_cast<off_t>(size + 4 * page_bytes))) == 0);
+    CHECK(read_at(file, size + 2 * page_bytes, 10) == "ten behind");
+    CHECK((read_at(file, size + 2 * page_bytes + 10, 2 * page_bytes) == std::string(2 * page_bytes - 10, '\0')));
+    file.reset();
+    CHECK(mount.unmount() == 0);
   }
 }
 
@@ -282,10 +228,10 @@ TEST_CASE("maps of a mount are shared where nobody else changes the image, and r
   CHECK(errno == ENODEV);
 }
 
-TEST_CASE("a write that asks to be durable is published before its answer, with and without the kernel's cache") {
+TEST_CASE("a write that asks to be durable is published before its answer, however the kernel keeps bytes") {
   if (!can_mount()) return;
   Served served;
-  for (const std::string option : {"rw", "direct_io"}) {
+  for (const std::string option : {"rw", "direct_io", "writeback"}) {
     for (const int flag : {O_DSYNC, O_SYNC}) {
       INFO(option << " " << flag);
       Mount mount(served.daemon->unix_uri("demo", "publish=on_flush"), served.dir.file("mounted"), {"-o", option});
@@ -547,8 +493,8 @@ TEST_CASE("programs work on mounted images: dd, cp, and sqlite3 where it is ther
   }
   if (run({"bash", "-c", "command -v sqlite3"}).status != 0) return;
   REQUIRE(pagectl({"create", served.daemon->unix_uri("tables")}).status == 0);
-  const auto sql = [&](const std::string& query, const std::string& words) {
-    Mount mount(served.daemon->unix_uri("tables", query), served.dir.file("tables"));
+  const auto sql = [&](const std::string& query, const std::string& words, const std::string& option = "rw") {
+    Mount mount(served.daemon->unix_uri("tables", query), served.dir.file("tables"), {"-o", option});
     const auto result = run({"sqlite3", "file:" + mount.file + "?vfs=unix-none", words});
     CHECK(result.err == "");
     CHECK(mount.unmount() == 0);
@@ -560,22 +506,37 @@ TEST_CASE("programs work on mounted images: dd, cp, and sqlite3 where it is ther
         "3000\n");
   CHECK(sql("access=fork", "delete from t where a > 10; select count(*) from t; pragma integrity_check") == "10\nok\n");
   CHECK(sql("access=fork", "select count(*) from t; pragma integrity_check") == "3000\nok\n");
+  CHECK(sql("publish=on_flush",
+            "insert into t select value, hex(randomblob(100)) from generate_series(3001, 6000); begin; "
+            "delete from t; rollback; delete from t where a % 2; select count(*) from t; pragma integrity_check",
+            "writeback") == "3000\nok\n");
+  CHECK(sql("access=read&view=pinned", "select min(a), max(a), count(*) from t; pragma integrity_check") ==
+        "2|6000|3000\nok\n");
 }
 
-TEST_CASE("the engine's recorded calls leave on a mounted fork and on a mounted writer what they left on a file") {
+TEST_CASE("the engine's recorded calls leave on mounted forks and writers what they left on a file") {
   if (!can_mount()) return;
   Served served;
-  for (const std::string query : {"access=fork", "publish=on_flush"}) {
-    INFO(query);
-    REQUIRE(pagectl({"create", served.daemon->unix_uri("recorded")}).status == 0);
-    Mount mount(served.daemon->unix_uri("recorded", query), served.dir.file("recorded"));
-    const auto replayed = run(
-        {"python3", PAGESERVER_REPLAY_ON_FILE, engine_fixture(std::string(small_crud.name) + ".wdtr.zst"), mount.file});
-    INFO(replayed.err);
-    CHECK(replayed.status == 0);
-    CHECK(sha256_of(mount.file) == small_crud.sha256);
-    CHECK(mount.unmount() == 0);
-    if (query == "access=fork") REQUIRE(pagectl({"remove", served.daemon->unix_uri("recorded")}).status == 0);
+  for (const TraceCase& trace : {small_crud, blob, reopen}) {
+    for (const auto& [query, option] :
+         {std::pair{"access=fork", "rw"}, std::pair{"access=fork", "writeback"}, std::pair{"publish=on_flush", "rw"},
+          std::pair{"publish=on_flush", "writeback"}}) {
+      INFO(trace.name << " " << query << " " << option);
+      const auto store = served.daemon->unix_uri("recorded");
+      REQUIRE(pagectl({"create", store}).status == 0);
+      if (trace.starts_from_image) {
+        unpack("small_crud.img", served.dir.file("start.img"));
+        REQUIRE(pagectl({"copy", served.dir.file("start.img"), store}).status == 0);
+      }
+      Mount mount(served.daemon->unix_uri("recorded", query), served.dir.file("recorded"), {"-o", option});
+      const auto replayed = run(
+          {"python3", PAGESERVER_REPLAY_ON_FILE, engine_fixture(std::string(trace.name) + ".wdtr.zst"), mount.file});
+      INFO(replayed.err);
+      CHECK(replayed.status == 0);
+      CHECK(sha256_of(mount.file) == trace.sha256);
+      CHECK(mount.unmount() == 0);
+      if (std::string(query) != "access=fork") CHECK(pagectl({"hash", store}).out.starts_with(trace.hash));
+      REQUIRE(pagectl({"remove", store}).status == 0);
+    }
   }
-  CHECK(pagectl({"hash", served.daemon->unix_uri("recorded")}).out.starts_with(small_crud.hash));
 }

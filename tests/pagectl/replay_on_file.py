@@ -1,39 +1,44 @@
 #!/usr/bin/env python3
 """Does what a recorded trace of the engine did (tests/fixtures/engine/README.md) on a file, with the calls that the
-engine's own file provider makes: replay_on_file.py TRACE FILE. Each read is compared with what was written."""
+engine's own file provider makes: replay_on_file.py TRACE FILE. FILE holds what the trace begins with. Each read is
+compared with what was written."""
 import os
 import struct
 import subprocess
 import sys
 
-trace = subprocess.run(["zstd", "-dc", sys.argv[1]], check=True, capture_output=True).stdout
+# Some are larger than memory allows.
+unpacking = subprocess.Popen(["zstd", "-dcq", sys.argv[1]], stdout=subprocess.PIPE)
+trace = unpacking.stdout
+
+
+def take(layout):
+    return struct.unpack("<" + layout, trace.read(struct.calcsize("<" + layout)))
+
+
 file = os.open(sys.argv[2], os.O_RDWR)
-records = struct.unpack_from("<8sQQQQQ", trace)[3]
-at = 48
-image = bytearray()
+_, initial, _, records, final, _ = take("8sQQQQQ")
+image = bytearray(os.pread(file, initial, 0))
+assert len(image) == initial == os.fstat(file).st_size
 for record in range(records):
-    kind = trace[at]
-    at += 1
+    (kind,) = take("B")
     if kind == 1:
-        pages, before = struct.unpack_from("<QQ", trace, at)
-        at += 16
+        pages, before = take("QQ")
         assert os.fstat(file).st_size == before == len(image), (record, before)
         image.extend(bytes(pages * 65536))
         os.ftruncate(file, len(image))
     elif kind == 2:
-        offset, length = struct.unpack_from("<QI", trace, at)
-        at += 20
+        offset, length, _ = take("QIQ")
         assert os.pread(file, length, offset) == image[offset:offset + length], (record, offset, length)
     elif kind in (3, 4):
-        offset, length = struct.unpack_from("<QI", trace, at)
-        at += 12
-        data = trace[at:at + length] if kind == 3 else bytes(length)
-        at += length if kind == 3 else 0
+        offset, length = take("QI")
+        data = trace.read(length) if kind == 3 else bytes(length)
         assert os.pwrite(file, data, offset) == length, (record, offset, length)
         image[offset:offset + length] = data
     elif kind == 5:
         os.fdatasync(file)
     else:
         assert kind == 6, kind
-        at += 13
+        take("BQI")
 os.close(file)
+assert len(image) == final and trace.read(1) == b"" and unpacking.wait() == 0

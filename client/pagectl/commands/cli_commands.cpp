@@ -437,8 +437,8 @@ void add_work_commands(const CommandSink& sink) {
            "access=write, the default, holds the lease all the time; access=fork is a file that vanishes; access=read\n"
            "shows each publish at once, and with view=pinned one version. fsync is flush, ftruncate grows in whole\n"
            "pages, and nothing shrinks. docs/files.md has the rest.\n"
-           "-o takes, with commas between: flush_every=DURATION, flush_at_close, direct_io, attr_timeout=DURATION,\n"
-           "threads=NUMBER, ro, allow_other, noatime, nodev, noexec, nosuid.",
+           "-o takes, with commas between: flush_every=DURATION, flush_at_close, writeback, direct_io,\n"
+           "attr_timeout=DURATION, threads=NUMBER, ro, allow_other, noatime, nodev, noexec, nosuid.",
            any_image,
            "  pagectl mount pageserver://127.0.0.1/demo?access=fork demo.img\n"
            "  pagectl mount --foreground 'pageserver://127.0.0.1/demo?publish=on_flush' demo.img -o flush_every=1s",

@@ -108,6 +108,8 @@ void take_option(const std::string& word, bool& read_only, FuseOptions& fuse) {
     fuse.flush_at_close = true;
   } else if (word == "direct_io") {
     fuse.direct_io = true;
+  } else if (word == "writeback") {
+    fuse.gathers_writes = true;
   } else if (word == "allow_other") {
     fuse.allow_other = true;
   } else if (word == "ro") {
@@ -116,8 +118,8 @@ void take_option(const std::string& word, bool& read_only, FuseOptions& fuse) {
     fuse.kernel_options.push_back(word);
   } else if (word != "rw") {
     refuse_option("there is no option -o " + base::quoted(word) +
-                  "; there are flush_every=DURATION, flush_at_close, direct_io, attr_timeout=DURATION, threads=NUMBER, "
-                  "ro, allow_other, noatime, nodev, noexec, nosuid");
+                  "; there are flush_every=DURATION, flush_at_close, writeback, direct_io, attr_timeout=DURATION, "
+                  "threads=NUMBER, ro, allow_other, noatime, nodev, noexec, nosuid");
   }
 }
 
@@ -186,6 +188,13 @@ int serve(Context& context, const MountOptions& options) {
   if (read_only && uri.access != Access::read)
     refuse_option("read-only, and access=" + std::string(base::name_of(uri.access)) +
                   " in the URI: leave one of them out");
+  fuse.publishes_whole = uri.access == Access::fork || uri.publish == Publish::on_flush;
+  if (fuse.gathers_writes && !fuse.publishes_whole)
+    refuse_option(
+        "-o writeback lets the kernel hold back what is written, and here others are to see it at once: add "
+        "publish=on_flush or access=fork to the URI");
+  if (fuse.gathers_writes && fuse.direct_io)
+    refuse_option("-o direct_io keeps the kernel from what -o writeback wants");
   const bool detached = std::getenv(detached_variable) != nullptr;
   MountPoint point(options.file);
   fuse.file = point.path();

@@ -41,6 +41,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr double for_ever_s = 86'400;
+/// Where the kernel gathers writes it asks nobody about them: so often it looks at least whether anybody still answers.
+constexpr double gathering_s = 1;
+/// At most what the kernel takes at once of what it keeps: one of its pages.
+constexpr std::size_t kernel_page = 4096;
 constexpr int wake_signal = SIGUSR1;
 
 /// What libfuse says on its own, kept for the error that follows it.
@@ -144,6 +148,7 @@ public:
   void fsync(fuse_req_t request);
   void allocate(fuse_req_t request, int mode, off_t offset, off_t length);
   void seek(fuse_req_t request, off_t offset, int whence);
+  void retrieved(fuse_req_t request, void* cookie, std::size_t kept);
   void init(fuse_conn_info& connection) const;
 
 private:
@@ -159,6 +164,9 @@ private:
     }
   }
   struct stat attributes();
+  void answer_attributes(fuse_req_t request);
+  void tell_growth(std::uint64_t size_bytes);
+  void learn_size();
   double attributes_timeout() const;
   bool is_direct() const { return options_.direct_io || image_.kind() == MountedImage::Kind::live; }
   void work();
@@ -202,32 +210,65 @@ struct stat Server::attributes() {
 double Server::attributes_timeout() const {
   if (image_.kind() == MountedImage::Kind::live) return static_cast<double>(options_.attributes_timeout.count()) / 1000;
   // Nobody but this kernel changes anything; it asks again after each of its own writes.
-  return for_ever_s;
+  return options_.gathers_writes ? gathering_s : for_ever_s;
 }
 
 void Server::init(fuse_conn_info& connection) const {
-  // The kernel's own view of the size would win over the image's.
+  // Unless asked for: the kernel's own view of the size wins over the image's then.
   connection.want &= ~static_cast<unsigned>(FUSE_CAP_WRITEBACK_CACHE);
+  if (options_.gathers_writes) connection.want |= FUSE_CAP_WRITEBACK_CACHE;
   // What the kernel keeps it keeps because nobody else can change it: its own writes are no reason to drop that.
   connection.want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
   connection.max_background = 64;
   connection.congestion_threshold = 48;
 }
 
+void Server::answer_attributes(fuse_req_t request) {
+  const struct stat status = attributes();
+  ::fuse_reply_attr(request, &status, attributes_timeout());
+}
+
 void Server::getattr(fuse_req_t request) {
-  answered(request, [&] {
-    const struct stat status = attributes();
-    ::fuse_reply_attr(request, &status, attributes_timeout());
-  });
+  answered(request, [&] { answer_attributes(request); });
+}
+
+/// A request that waits for what the kernel has of the last page behind a growth.
+struct Growing {
+  fuse_req_t request;
+  std::uint64_t size_bytes;
+};
+
+/// Tells the kernel of a growth by zeros that it may keep. Without that it drops all that it has of the file when the
+/// answer brings another size, and reads it again; what it has gathered it would write one page after the other.
+void Server::tell_growth(std::uint64_t size_bytes) {
+  static char zeros[kernel_page]{};
+  fuse_bufvec bytes{};
+  bytes.count = 1;
+  bytes.buf[0].size = sizeof zeros;
+  bytes.buf[0].mem = zeros;
+  bytes.buf[0].fd = -1;
+  // A kernel that can't take them does what it did without.
+  static_cast<void>(::fuse_lowlevel_notify_store(session_, FUSE_ROOT_ID, static_cast<off_t>(size_bytes - kernel_page),
+                                                 &bytes, fuse_buf_copy_flags{}));
+}
+
+/// The answer of the kernel, to which bytes of the last page it has: any are none of the image's zeros.
+void Server::retrieved(fuse_req_t request, void* cookie, std::size_t kept) {
+  const std::unique_ptr<Growing> growing(static_cast<Growing*>(cookie));
+  if (kept == 0) tell_growth(growing->size_bytes);
+  answered(growing->request, [&] { answer_attributes(growing->request); });
+  ::fuse_reply_none(request);
 }
 
 void Server::setattr(fuse_req_t request, const struct stat& wanted, int what) {
   answered(request, [&] {
     image_.check_alive();
     if ((what & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0) throw FileRefusal(EPERM);
+    std::uint64_t grown_to = 0;
     if ((what & FUSE_SET_ATTR_SIZE) != 0) {
       if (!image_.is_writable()) throw FileRefusal(EROFS);
-      image_.resize(static_cast<std::uint64_t>(wanted.st_size));
+      if (image_.resize(static_cast<std::uint64_t>(wanted.st_size)))
+        grown_to = static_cast<std::uint64_t>(wanted.st_size);
     }
     if ((what & FUSE_SET_ATTR_MTIME_NOW) != 0) {
       timespec time{};
@@ -236,8 +277,18 @@ void Server::setattr(fuse_req_t request, const struct stat& wanted, int what) {
     } else if ((what & FUSE_SET_ATTR_MTIME) != 0) {
       image_.set_changed(wanted.st_mtim);
     }
-    const struct stat status = attributes();
-    ::fuse_reply_attr(request, &status, attributes_timeout());
+    if (grown_to != 0 && options_.gathers_writes) {
+      // What it has gathered may reach further than the image did. It changes no size before this is answered.
+      std::unique_ptr<Growing> growing(new Growing{request, grown_to});
+      if (::fuse_lowlevel_notify_retrieve(session_, FUSE_ROOT_ID, kernel_page,
+                                          static_cast<off_t>(grown_to - kernel_page), growing.get()) == 0) {
+        static_cast<void>(growing.release());
+        return;
+      }
+    } else if (grown_to != 0 && !is_direct()) {
+      tell_growth(grown_to);
+    }
+    answer_attributes(request);
   });
 }
 
@@ -272,8 +323,15 @@ void Server::read(fuse_req_t request, std::size_t size, off_t offset) {
 
 void Server::write(fuse_req_t request, const char* bytes, std::size_t size, off_t offset, const fuse_file_info& file) {
   answered(request, [&] {
-    image_.write(static_cast<std::uint64_t>(offset), std::as_bytes(std::span(bytes, size)),
-                 (file.flags & O_APPEND) != 0);
+    try {
+      image_.write(static_cast<std::uint64_t>(offset), std::as_bytes(std::span(bytes, size)),
+                   (file.flags & O_APPEND) != 0);
+    } catch (const std::exception& error) {
+      // The kernel gives these bytes up, and a later flush would publish the others without them.
+      if (file.writepage != 0 && options_.publishes_whole && !image_.is_lost())
+        image_.lose(std::string("what programs had written can't be taken in any more: ") + error.what());
+      throw;
+    }
     // The kernel sends no FSYNC for it then.
     if (is_direct() && (file.flags & (O_DSYNC | O_SYNC)) != 0) image_.flush();
     ::fuse_reply_write(request, size);
@@ -308,6 +366,8 @@ void Server::allocate(fuse_req_t request, int mode, off_t offset, off_t length) 
 void Server::seek(fuse_req_t request, off_t offset, int whence) {
   answered(request, [&] {
     image_.check_alive();
+    // The image does not know what the kernel has gathered: this leaves the answer to the kernel, to which all is data.
+    if (options_.gathers_writes) throw FileRefusal(ENOSYS);
     if (whence != SEEK_DATA && whence != SEEK_HOLE) throw FileRefusal(EINVAL);
     const auto from = static_cast<std::uint64_t>(offset);
     ::fuse_reply_lseek(request,
@@ -336,6 +396,9 @@ fuse_lowlevel_ops operations() {
   };
   ops.lseek = [](fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_info*) {
     server_of(request).seek(request, offset, whence);
+  };
+  ops.retrieve_reply = [](fuse_req_t request, void* cookie, fuse_ino_t, off_t, fuse_bufvec* bytes) {
+    server_of(request).retrieved(request, cookie, ::fuse_buf_size(bytes));
   };
   return ops;
 }
@@ -407,6 +470,20 @@ void take_in_maps(const std::string& file) {
   if (opened.is_open()) ::fsync(opened.get());
 }
 
+/// What the kernel has gathered comes as writes, each of which is answered when this returns. Flushes nothing, unless
+/// each close does.
+void take_in_writes(const std::string& file) { const UniqueFd opened{::open(file.c_str(), O_RDONLY | O_CLOEXEC)}; }
+
+/// A kernel that gathers writes takes a size from a change of size only, and times from programs: before that the file
+/// is empty to it.
+void Server::learn_size() {
+  const auto size = static_cast<off_t>(image_.facts().size_bytes);
+  if (::truncate(options_.file.c_str(), size) != 0 || ::utimensat(AT_FDCWD, options_.file.c_str(), nullptr, 0) != 0)
+    throw MemoryError(Errc::provider_error, "mount: the kernel does not take the size of " +
+                                                base::quoted(options_.file) + ": " +
+                                                std::generic_category().message(errno));
+}
+
 /// Flushes by the clock, and ends a mount whose image is lost or that is to stop.
 void Server::watch() {
   using Clock = std::chrono::steady_clock;
@@ -424,6 +501,7 @@ void Server::watch() {
     static_cast<void>(!::read(quit_.get(), &count, sizeof count));
     if (flushes && Clock::now() >= flush_at) {
       try {
+        if (options_.gathers_writes) take_in_writes(options_.file);
         image_.flush_changes();
       } catch (const std::exception&) {
         // It was reported; what was not flushed is tried again, and the next fsync tells.
@@ -473,6 +551,7 @@ MountEnd Server::serve(const std::function<void()>& ready) {
   std::exception_ptr failure;
   try {
     if (!answers) image_.check_alive();
+    if (options_.gathers_writes) learn_size();
     ready();
     watch();
   } catch (...) {

@@ -16,6 +16,10 @@ struct FuseOptions {
   std::vector<std::string> kernel_options;  ///< further options of the mount
   bool allow_other = false;
   bool direct_io = false;  ///< of a writer or a fork: nothing is kept by the kernel
+  /// Of a writer or a fork that nobody sees before a flush: the kernel gathers writes, and brings them before the
+  /// flush.
+  bool gathers_writes = false;
+  bool publishes_whole = false;  ///< what was written is seen by nobody, or all of it at a flush
   bool flush_at_close = false;
   std::chrono::milliseconds flush_every{0};         ///< 0: never
   std::chrono::milliseconds attributes_timeout{0};  ///< of a live image

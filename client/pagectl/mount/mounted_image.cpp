@@ -145,13 +145,14 @@ std::size_t MountedImage::read(std::uint64_t offset, std::span<std::byte> buffer
   return buffer.size();
 }
 
-void MountedImage::grow_to(std::uint64_t size_bytes) {
+bool MountedImage::grow_to(std::uint64_t size_bytes) {
   const Lock lock(growth_);
   const std::uint64_t size = size_bytes_;
-  if (size_bytes <= size) return;
+  if (size_bytes <= size) return false;
   touch();
   guarded([&] { return provider_->grow((size_bytes - size) / page_size); });
   size_bytes_ = size_bytes;
+  return true;
 }
 
 void MountedImage::write(std::uint64_t offset, std::span<const std::byte> data, bool append) {
@@ -165,12 +166,12 @@ void MountedImage::write(std::uint64_t offset, std::span<const std::byte> data, 
   ++changes_;
 }
 
-void MountedImage::resize(std::uint64_t size_bytes) {
+bool MountedImage::resize(std::uint64_t size_bytes) {
   check_alive();
   if (size_bytes < size_bytes_) throw FileRefusal(EPERM);
   if (size_bytes % page_size != 0) throw FileRefusal(EINVAL);
   if (size_bytes > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) throw FileRefusal(EFBIG);
-  grow_to(size_bytes);
+  return grow_to(size_bytes);
 }
 
 void MountedImage::zero(std::uint64_t offset, std::uint64_t length) {

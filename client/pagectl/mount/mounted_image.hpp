@@ -51,8 +51,8 @@ public:
   /// All of it. Past the end the image grows by the whole pages that the bytes need. `append`: at the end of what the
   /// program takes for the file, which must be whole pages before and after it (EINVAL).
   void write(std::uint64_t offset, std::span<const std::byte> data, bool append);
-  /// ftruncate: up in whole pages; part of a page is EINVAL, less than the image has is EPERM.
-  void resize(std::uint64_t size_bytes);
+  /// ftruncate: up in whole pages; part of a page is EINVAL, less than the image has is EPERM. Whether it grew.
+  bool resize(std::uint64_t size_bytes);
   /// fallocate, with its `mode` (EOPNOTSUPP: this one not).
   void allocate(int mode, std::uint64_t offset, std::uint64_t length);
   /// lseek SEEK_DATA and SEEK_HOLE (ENXIO: from there on there is none).
@@ -68,6 +68,8 @@ public:
 
   /// Why every call fails from now on. Takes in what the daemon has said meanwhile, without waiting.
   std::optional<std::string> lost();
+  /// Makes it so: what is not flushed would not be whole.
+  void lose(const std::string& why) { end(why); }
   /// Whether that is known already.
   bool is_lost() const { return is_lost_; }
   /// Throws EIO when it is lost.
@@ -79,7 +81,7 @@ private:
   template <class Work>
   auto guarded(Work work);
   void end(const std::string& why);
-  void grow_to(std::uint64_t size_bytes);
+  bool grow_to(std::uint64_t size_bytes);
   void zero(std::uint64_t offset, std::uint64_t length);
   std::vector<ByteRange> data_from(std::uint64_t offset, std::uint64_t size);
   void touch();

@@ -4,4 +4,5 @@
 
 pub mod daemon;
 pub mod memory;
+pub mod mount;
 pub mod program;
