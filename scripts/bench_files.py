@@ -3,7 +3,7 @@
 passthrough file system, nbdkit's plugin beside nbdkit's file plugin, `inspect` beside a plain read. Ratios are medians
 of those of each round, in which each takes its turn.
 
-    cmake --preset bench && cmake --build --preset bench --target pageserverd pagectl nbdkit-pageserver-plugin
+    cmake --preset bench && cmake --build --preset bench --target pageserverd pagectl nbdkit_pageserver
     scripts/bench_files.py [--build build/bench] [--rounds 9] [--only PATTERN]
 
 Needs root's rights or fusermount3, nbdkit, nbdfuse and nbdcopy (section `bench` of docker/packages.txt), and a compiler
