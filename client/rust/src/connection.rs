@@ -159,7 +159,7 @@ pub(crate) struct Connection {
     /// The stream is gone, and the session is not: the next wait for an answer comes back for it.
     pub(super) lost: Option<Lost>,
     /// How the request that ended the connection was answered, if that is what ended it.
-    pub(super) refused_with: Option<Status>,
+    pub(crate) refused_with: Option<Status>,
     /// The session is over, as its close wanted.
     pub(super) closed: bool,
     /// The frames behind one that ends a request are somebody else's.
