@@ -150,7 +150,7 @@ impl Session {
         match session.send_open(deadline) {
             Ok(()) => Ok(session),
             Err(error) => {
-                *refusal = session.connection.refused_with;
+                *refusal = session.connection.open_refusal;
                 Err(error)
             }
         }

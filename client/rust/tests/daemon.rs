@@ -43,7 +43,8 @@ fn what_is_written_is_read_by_others_over_tcp_and_unix() {
 
 #[test]
 fn of_several_hosts_the_one_that_serves_the_store_is_found_and_all_are_named_where_none_does() {
-    let (one, two) = (server(), server());
+    let own = || Server::builder().daemon(support::daemon_program()).start().unwrap();
+    let (one, two) = (own(), own());
     one.create("other", 1).unwrap();
     two.create("here", 3).unwrap();
     let dead = {
