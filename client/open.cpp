@@ -38,6 +38,7 @@ RemoteOptions client::remote_options(Uri uri) {
   options.tls_certificate = std::move(uri.endpoint.tls_certificate);
   options.tls_key = std::move(uri.endpoint.tls_key);
   options.tls_name = std::move(uri.endpoint.tls_name);
+  for (OtherHost& other : uri.endpoint.others) options.other_hosts.push_back({std::move(other.host), other.port});
   return options;
 }
 

@@ -76,6 +76,8 @@ using Decoded = std::optional<Fault>;  // empty: decoded
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, FaultsAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, RingRequest& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, RingAnswer& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, TakeoverRequest& message);
+[[nodiscard]] Decoded decode(std::span<const std::byte> payload, TakeoverAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, CloseRequest& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, CloseAnswer& message);
 [[nodiscard]] Decoded decode(std::span<const std::byte> payload, ErrorText& message);
@@ -130,6 +132,8 @@ void encode(Bytes& out, std::uint64_t request_id, const FaultsRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const FaultsAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const RingRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const RingAnswer& message);
+void encode(Bytes& out, std::uint64_t request_id, const TakeoverRequest& message);
+void encode(Bytes& out, std::uint64_t request_id, const TakeoverAnswer& message);
 void encode(Bytes& out, std::uint64_t request_id, const CloseRequest& message);
 void encode(Bytes& out, std::uint64_t request_id, const CloseAnswer& message);
 

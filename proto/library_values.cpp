@@ -190,6 +190,7 @@ Errc errc_of(Status status) noexcept {
     case Status::identity_differs: return Errc::connection_lost;
     case Status::request_differs:
     case Status::outside_window: return Errc::protocol_error;
+    case Status::served_elsewhere: return Errc::busy;
     default: break;
   }
   for (const auto& pair : codes)

@@ -278,6 +278,16 @@ struct WhoamiAnswer {
   std::string_view why;
 };
 
+struct TakeoverRequest {
+  std::string_view store;
+  bool holder_is_dead = false;  ///< it is not asked, and its lease not waited for
+};
+struct TakeoverAnswer {
+  bool was_here = false;  ///< the server had the store already
+  std::uint64_t took_ms = 0;
+  std::string_view holder;  ///< who had it before, for people; empty: nobody had
+};
+
 enum class FaultsWhat : std::uint8_t { list = 0, add = 1, clear = 2 };
 enum class FaultsScope : std::uint8_t { session = 0, store = 1 };
 struct FaultsRequest {

@@ -78,6 +78,7 @@ std::string to_string(Operation operation) {
     case Operation::whoami: return "whoami";
     case Operation::faults: return "faults";
     case Operation::ring: return "ring";
+    case Operation::takeover: return "takeover";
     case Operation::lease_lost: return "lease_lost";
     case Operation::goodbye: return "goodbye";
     case Operation::waiting: return "waiting";
@@ -112,6 +113,7 @@ std::string to_string(Status status) {
     case Status::identity_differs: return "identity_differs";
     case Status::request_differs: return "request_differs";
     case Status::outside_window: return "outside_window";
+    case Status::served_elsewhere: return "served_elsewhere";
   }
   return "status " + std::to_string(static_cast<unsigned>(status));
 }
@@ -119,7 +121,7 @@ std::string to_string(Status status) {
 bool is_known(Operation operation) {
   const auto number = static_cast<std::uint16_t>(operation);
   return (number >= static_cast<std::uint16_t>(Operation::hello) &&
-          number <= static_cast<std::uint16_t>(Operation::ring)) ||
+          number <= static_cast<std::uint16_t>(Operation::takeover)) ||
          is_notice(operation);
 }
 

@@ -44,6 +44,7 @@ enum class Operation : std::uint16_t {
   whoami = 22,
   faults = 23,
   ring = 24,
+  takeover = 25,
   lease_lost = 128,  // notice
   goodbye = 129,     // notice
   waiting = 130,     // notice
@@ -75,6 +76,7 @@ enum class Status : std::uint16_t {
   identity_differs = 22,
   request_differs = 23,
   outside_window = 24,
+  served_elsewhere = 25,
 };
 
 /// Feature bits of hello. Both ends have a bit, or neither uses what it names.
@@ -89,10 +91,12 @@ inline constexpr std::uint64_t feature_faults = 128;     ///< the operation `fau
 inline constexpr std::uint64_t feature_resume = 256;     ///< a session outlives its connection
 inline constexpr std::uint64_t feature_ring = 512;       ///< the operation `ring`, over a Unix socket
 inline constexpr std::uint64_t feature_restart = 1024;   ///< with `resume`: a writer's also outlives its server
+inline constexpr std::uint64_t feature_takeover = 2048;  ///< the operation `takeover`
 /// What whoever wants no more than it needs offers, too: all but `resume` and `restart`, by which a session stays when
 /// its client is gone, and `ring`, which is for who polls.
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
-                                              feature_sessions | feature_load | feature_identity | feature_faults;
+                                              feature_sessions | feature_load | feature_identity | feature_faults |
+                                              feature_takeover;
 
 inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what a server's request_bytes_max is at least
 inline constexpr std::uint32_t hello_payload_bytes_max = 4096;    ///< of any frame before hello was answered

@@ -43,7 +43,9 @@ Readiness::Report Readiness::report_now(const Asking* asking) const {
   report.ready = phase == Phase::serving;
   for (const auto& host : asking != nullptr ? asking->hosts : catalog_.configured_hosts()) {
     StoreState state{host->name(), {}};
-    if (!host->is_open()) {
+    if (!host->is_open() && host->settings().standby && host->is_elsewhere()) {
+      state.name += " (standing by)";
+    } else if (!host->is_open()) {
       state.fault = host->opening();
     } else if (asking != nullptr && host->answered_ms() < asking->began_ms) {
       state.fault = "no answer for " + std::to_string(base::monotonic_ms() - asking->began_ms) + " ms";

@@ -111,6 +111,7 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
     return connections_.size();
   };
   context_.relieve_buffers = [this](const Peer& wanting) { relieve_buffers(wanting); };
+  catalog_.on_give_up([this](const std::string& store) { let_writers_go(store); });
 }
 
 Server::~Server() {
@@ -448,6 +449,35 @@ void Server::relieve_buffers(const Peer& wanting) {
     candidate.connection->give_way();
     freed += candidate.idle.bytes;
   }
+}
+
+// In a job of the store. One whose thread is stuck is not waited for: it finds that its lease is lost.
+void Server::let_writers_go(const std::string& store) {
+  constexpr std::chrono::milliseconds patience{500};
+  struct Waiting {
+    Mutex mutex;
+    CondVar changed;
+    std::size_t left PAGESERVER_GUARDED_BY(mutex) = 0;
+  };
+  std::vector<std::shared_ptr<Connection>> on_it;
+  {
+    const Lock lock{mutex_};
+    for (const auto& [id, connection] : connections_)
+      if (connection->record()->is_on(store)) on_it.push_back(connection);
+  }
+  const auto waiting = std::make_shared<Waiting>();
+  {
+    const Lock lock{waiting->mutex};
+    waiting->left = on_it.size();
+  }
+  for (const auto& connection : on_it)
+    connection->go_to_successor([waiting] {
+      const Lock lock{waiting->mutex};
+      --waiting->left;
+      waiting->changed.notify_all();
+    });
+  Lock lock{waiting->mutex};
+  waiting->changed.wait_for(lock, patience, [&]() PAGESERVER_REQUIRES(waiting->mutex) { return waiting->left == 0; });
 }
 
 // What peers had in memory and gave back lies among what is still used: the system gets it back when there was much.

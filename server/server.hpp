@@ -100,6 +100,7 @@ private:
   std::shared_ptr<Connection> find_session(std::uint64_t session_id);
   void look_after_stores();
   void relieve_buffers(const Peer& wanting);
+  void let_writers_go(const std::string& store);
   void trim_if_due();
   void signalled(int number);
   void overdue();

@@ -187,6 +187,17 @@ public:
   /// Empty, or that another process has the store now, and why: every session answers lease_lost, for good, and a
   /// close() would throw. Asks no file.
   virtual std::string taken_over() const { return {}; }
+  /// Another process asks for the store, and who that is; empty: nobody. Asks no file.
+  virtual std::string wanted_by() const { return {}; }
+  /// What a successor would have to copy into the image becomes less: a checkpoint begins, where there is something to
+  /// copy. Waits for nothing.
+  virtual void begin_checkpoint() noexcept {}
+  /// Leaves the store to whoever comes next: nothing is answered any more, what is under way is waited for, and then
+  /// the image's lock is free. From then on as if it was taken over. The log stays for the next one. Throws
+  /// unsupported where the image can't be given up, and what the home says.
+  virtual void give_up(const std::string& why) {
+    throw MemoryError{Errc::unsupported, "give up: " + why + ": the image lies in a file of this machine"};
+  }
   /// The published pages. Asks no file, so that it waits for no disk.
   virtual std::uint64_t pages() = 0;
 

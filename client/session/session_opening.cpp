@@ -28,8 +28,11 @@ std::string own_name() {
 }  // namespace
 
 Endpoint endpoint_of(const RemoteOptions& options) {
-  return {options.host,    options.port,    options.socket_path, options.tls, options.tls_ca, options.tls_certificate,
-          options.tls_key, options.tls_name};
+  Endpoint endpoint{options.host,    options.port,    options.socket_path,
+                    options.tls,     options.tls_ca,  options.tls_certificate,
+                    options.tls_key, options.tls_name};
+  for (const RemoteHost& other : options.other_hosts) endpoint.others.push_back({other.host, other.port});
+  return endpoint;
 }
 
 RemoteOptions checked(RemoteOptions options) {
@@ -38,6 +41,10 @@ RemoteOptions checked(RemoteOptions options) {
   };
   if (options.host.empty() == options.socket_path.empty())
     refuse("RemoteOptions needs a host or a socket_path, and not both");
+  const bool nameless = std::any_of(options.other_hosts.begin(), options.other_hosts.end(),
+                                    [](const RemoteHost& other) { return other.host.empty(); });
+  if (nameless || (options.host.empty() && !options.other_hosts.empty()))
+    refuse("other_hosts go with a host, and none of them is empty");
   if (options.tls && options.host.empty()) refuse("TLS is for a host, and not for a Unix socket");
   if (!options.tls && !(options.tls_ca + options.tls_certificate + options.tls_key + options.tls_name).empty())
     refuse("tls_ca, tls_certificate, tls_key and tls_name need tls");
@@ -108,9 +115,10 @@ OpenedSession open_once(Connection& connection, const RemoteOptions& options, De
 
 }  // namespace
 
+namespace {
+
 // With `resume`, a connection that is lost before the session is there is made again: nothing was done over it.
-OpenedSession open_session_on(Connection& connection, const RemoteOptions& options) {
-  connection.name_store(options.store);
+OpenedSession open_where_connected(Connection& connection, const RemoteOptions& options) {
   const auto deadline = deadline_after(deadline_after(connection.opened_at(), options.connect_timeout),
                                        std::chrono::milliseconds{options.wait_ms});
   const auto last = std::max(deadline, deadline_after(connection.opened_at(), options.resume));
@@ -122,7 +130,8 @@ OpenedSession open_session_on(Connection& connection, const RemoteOptions& optio
     } catch (const MemoryError& error) {
       const bool lost = error.errc() == Errc::connection_lost && connection.ended() != nullptr;
       // The daemon may not know yet that the connection before is lost, which has the lease then.
-      const bool met_itself = !is_first && error.errc() == Errc::busy;
+      const bool met_itself =
+          !is_first && error.errc() == Errc::busy && connection.open_refusal() != proto::Status::served_elsewhere;
       const bool again = options.resume.count() > 0 && (lost || met_itself) && !connection.is_forked();
       if (!again || Clock::now() + pause_between_opens >= last) throw;
     }
@@ -130,6 +139,50 @@ OpenedSession open_session_on(Connection& connection, const RemoteOptions& optio
     if (connection.ended() != nullptr) connection.connect_again(last);
     std::this_thread::sleep_for(pause_between_opens);
   }
+  return opened;
+}
+
+/// The first of several hosts that serves the store.
+OpenedSession open_where_served(Connection& connection, const RemoteOptions& options) {
+  constexpr std::chrono::milliseconds pause_max{200};
+  const auto deadline = deadline_after(connection.opened_at(), options.connect_timeout);
+  std::string tried = connection.skipped();
+  std::size_t asked = 0;
+  bool is_served = false;  // by one of them, or will be
+  for (auto pause = 2 * pause_between_opens;;) {
+    std::optional<Errc> failure;
+    try {
+      return open_where_connected(connection, options);
+    } catch (const MemoryError& error) {
+      const bool lost = connection.ended() != nullptr;
+      const auto refusal = lost ? proto::Status::stopping : connection.open_refusal();
+      const bool elsewhere = refusal == proto::Status::served_elsewhere || refusal == proto::Status::stopping;
+      if (connection.is_forked() || (!elsewhere && refusal != proto::Status::not_found)) throw;
+      is_served = is_served || elsewhere;
+      tried += (tried.empty() ? "" : "; ") + std::string{error.what()};
+      failure = error.errc();
+    }
+    if (++asked >= connection.hosts()) {
+      if (!is_served || Clock::now() + pause >= deadline)
+        throw MemoryError{*failure, "none of the hosts serves the store: " + tried +
+                                        (is_served ? "; see connect_timeout in the URI" : "")};
+      std::this_thread::sleep_for(pause);
+      pause = std::min<std::chrono::milliseconds>(2 * pause, pause_max);
+      asked = 0;
+      is_served = false;
+      tried.clear();
+    }
+    connection.connect_to_next(deadline);
+    if (!connection.skipped().empty()) tried += (tried.empty() ? "" : "; ") + connection.skipped();
+  }
+}
+
+}  // namespace
+
+OpenedSession open_session_on(Connection& connection, const RemoteOptions& options) {
+  connection.name_store(options.store);
+  const OpenedSession opened =
+      connection.hosts() == 1 ? open_where_connected(connection, options) : open_where_served(connection, options);
   if (!options.faults.empty()) {
     const proto::FaultsRequest order{proto::FaultsWhat::add, proto::FaultsScope::session, options.faults};
     check_faults_request(connection, order);

@@ -3,6 +3,26 @@
 #include "client/uri/uri_text.hpp"
 
 namespace pageserver::client {
+namespace {
+
+std::string authority(const std::string& host, std::uint16_t port) {
+  const bool is_address = host.find(':') != std::string::npos;
+  return (is_address ? "[" + percent_encode(host, UriPart::address) + "]" : percent_encode(host, UriPart::segment)) +
+         ":" + std::to_string(port);
+}
+
+}  // namespace
+
+std::vector<Endpoint> Endpoint::each() const {
+  std::vector<Endpoint> all{*this};
+  all.front().others.clear();
+  for (const OtherHost& other : others) {
+    all.push_back(all.front());
+    all.back().host = other.host;
+    all.back().port = other.port;
+  }
+  return all;
+}
 
 std::string Endpoint::uri(std::string_view store) const {
   std::string text;
@@ -11,11 +31,8 @@ std::string Endpoint::uri(std::string_view store) const {
     return text + "?socket=" + percent_encode(socket_path, UriPart::query_value);
   }
   text = tls ? "pageservers://" : "pageserver://";
-  if (host.find(':') != std::string::npos)
-    text += "[" + percent_encode(host, UriPart::address) + "]";
-  else
-    text += percent_encode(host, UriPart::segment);
-  text += ":" + std::to_string(port);
+  text += authority(host, port);
+  for (const OtherHost& other : others) text += "," + authority(other.host, other.port);
   if (!store.empty()) text += "/" + percent_encode(store, UriPart::segment);
   return text;
 }

@@ -21,6 +21,7 @@
 namespace pageserver::client {
 namespace {
 
+constexpr std::size_t hosts_max = 16;
 constexpr std::string_view remote_forms = "pageserver://HOST[:PORT]/STORE or pageserver+unix:///STORE?socket=PATH";
 
 using base::quoted;
@@ -183,12 +184,35 @@ private:
                         : std::string{authority.substr(0, at + 1)},
            "is a user", "a host; there are no users");
     }
+    const std::uint16_t default_port = uri_.endpoint.port;
+    OtherHost first = take_address_of_one(next_host(authority), default_port);
+    uri_.endpoint.host = std::move(first.host);
+    uri_.endpoint.port = first.port;
+    while (!authority.empty()) {
+      authority.remove_prefix(1);  // the comma
+      if (uri_.endpoint.others.size() + 1 == hosts_max)
+        fail(authority, "is one host too many", "at most " + std::to_string(hosts_max) + " hosts");
+      uri_.endpoint.others.push_back(take_address_of_one(next_host(authority), default_port));
+    }
+  }
+
+  /// Takes the first host with its port off `authority`; a comma may be left at its front.
+  static std::string_view next_host(std::string_view& authority) {
+    const auto comma = authority.find(',');
+    const auto one = authority.substr(0, comma);
+    authority.remove_prefix(one.size());
+    return one;
+  }
+
+  OtherHost take_address_of_one(std::string_view authority, std::uint16_t default_port) {
+    OtherHost found;
+    found.port = default_port;
     std::string_view port;
     bool has_port = false;
     if (authority.starts_with("[")) {
       const auto close = authority.find(']');
       if (close == std::string_view::npos) fail(authority, "has no closing bracket", "an address such as [::1]");
-      take_address(authority.substr(1, close - 1));
+      found.host = address_in(authority.substr(1, close - 1));
       const auto after = authority.substr(close + 1);
       has_port = !after.empty();
       if (has_port && after.front() != ':') fail(after, "follows the address", "a colon and a port, or nothing");
@@ -199,34 +223,35 @@ private:
       if (has_port) port = authority.substr(colon + 1);
       if (port.find(':') != std::string_view::npos)
         fail(authority, "has too many colons", "HOST:PORT, with an IPv6 address in brackets as in [::1]:6553");
-      take_host(authority.substr(0, colon));
+      found.host = host_in(authority.substr(0, colon));
     }
-    if (!has_port) return;
+    if (!has_port) return found;
     const auto number = base::parse_number(port, std::numeric_limits<std::uint16_t>::max());
     if (!number || *number == 0) fail(port, "is no port", "a number from 1 to 65535");
-    uri_.endpoint.port = static_cast<std::uint16_t>(*number);
+    found.port = static_cast<std::uint16_t>(*number);
+    return found;
   }
 
-  void take_host(std::string_view host) {
-    uri_.endpoint.host = decode(host);
-    const auto& name = uri_.endpoint.host;
+  std::string host_in(std::string_view host) const {
+    std::string name = decode(host);
     if (name.empty()) fail(text_, "names no host", "pageserver://HOST[:PORT]");
     const bool odd = std::any_of(name.begin(), name.end(), [](char c) {
       const auto byte = static_cast<unsigned char>(c);
-      return byte <= 0x20 || byte == 0x7f || std::string_view{"/?#[]@:%"}.find(c) != std::string_view::npos;
+      return byte <= 0x20 || byte == 0x7f || std::string_view{"/?#[]@:%,"}.find(c) != std::string_view::npos;
     });
     if (odd || name.size() > 253) fail(host, "is no host", "a name or an address of at most 253 bytes");
+    return name;
   }
 
   /// An IPv6 address, with the zone as RFC 6874 writes it: `fe80::1%25eth0`.
-  void take_address(std::string_view address) {
-    uri_.endpoint.host = decode(address);
-    const auto& host = uri_.endpoint.host;
+  std::string address_in(std::string_view address) const {
+    std::string host = decode(address);
     const std::string bare = host.substr(0, host.find('%'));
     in6_addr parsed{};
     const bool zone_missing = host.ends_with('%');
     if (zone_missing || ::inet_pton(AF_INET6, bare.c_str(), &parsed) != 1)
       fail(address, "is no IPv6 address", "one such as ::1 or fe80::1%25eth0");
+    return host;
   }
 
   void take_query(std::string_view query) {

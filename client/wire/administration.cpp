@@ -65,6 +65,20 @@ WhoAmI ask_whoami(Connection& connection, std::string_view store) {
   return found;
 }
 
+TakenOver take_over(Connection& connection, std::string_view store, bool holder_is_dead) {
+  if ((connection.server().features & proto::feature_takeover) == 0)
+    throw MemoryError{Errc::unsupported, error_text(connection.context(), "takeover",
+                                                    "the daemon is too old to be asked; stop the one that has the "
+                                                    "store, or wait until its lease has run out")};
+  if (!proto::is_store_name(store))
+    throw MemoryError{Errc::invalid_argument, error_text(connection.context(), "takeover", no_store_name(store))};
+  TakenOver taken;
+  connection.call(proto::TakeoverRequest{store, holder_is_dead}, [&taken](const proto::TakeoverAnswer& answer) {
+    taken = {answer.was_here, answer.took_ms, std::string{answer.holder}};
+  });
+  return taken;
+}
+
 Kicked kick(Connection& connection, proto::KickWhat what, std::uint64_t id, std::string_view reason) {
   check(connection, "kick", {});
   if (!is_session_name(reason))

@@ -14,6 +14,14 @@ namespace pageserver::client {
 std::vector<SessionReport> list_sessions(Connection& connection, std::string_view store);
 Load ask_load(Connection& connection, std::string_view store);
 WhoAmI ask_whoami(Connection& connection, std::string_view store);
+
+struct TakenOver {
+  bool was_here = false;  ///< the daemon had the store already
+  std::uint64_t took_ms = 0;
+  std::string holder;  ///< who had it before; empty: nobody
+};
+/// The daemon takes the store over from another one. Throws its error; busy where the other one does not let go.
+TakenOver take_over(Connection& connection, std::string_view store, bool holder_is_dead);
 Kicked kick(Connection& connection, proto::KickWhat what, std::uint64_t id, std::string_view reason);
 
 }  // namespace pageserver::client

@@ -48,14 +48,18 @@ std::string milliseconds_text(std::chrono::milliseconds duration) { return std::
 }  // namespace
 
 Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& options)
-    : endpoint_{endpoint},
+    : hosts_{endpoint.each()},
       options_{options},
       request_timeout_{options.request_timeout},
       process_{base::process_mark()},
       budget_{base::poll_bound(options.poll_us, storage::usable_processors())} {
   name_store({});
   const auto deadline = deadline_after(opened_at_, options.connect_timeout);
-  socket_ = dial(endpoint_, deadline);
+  if (hosts_.size() > 1) {
+    connect_to_one(0, deadline);
+    return;
+  }
+  socket_ = dial(this->endpoint(), deadline);
   secure(deadline);
   let_receive_block(socket_.get(), blocking_receive_max);
   hello(deadline, options);
@@ -63,7 +67,7 @@ Connection::Connection(const Endpoint& endpoint, const ConnectionOptions& option
 }
 
 Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOptions& options)
-    : endpoint_{endpoint},
+    : hosts_{endpoint.each()},
       options_{options},
       request_timeout_{options.request_timeout},
       process_{base::process_mark()},
@@ -75,6 +79,37 @@ Connection::Connection(int socket, const Endpoint& endpoint, const ConnectionOpt
   let_receive_block(socket_.get(), blocking_receive_max);
   hello(deadline, options);
   ask_for_ring(deadline);
+}
+
+// Each gets an equal part of the time that is left, so that one that never answers leaves time for the others.
+void Connection::connect_to_one(std::size_t first, Deadline deadline) {
+  std::string failures;
+  bool all_timed_out = true;
+  for (std::size_t i = 0; i < hosts_.size(); ++i) {
+    const std::size_t at = (first + i) % hosts_.size();
+    ConnectionOptions options = options_;
+    if (deadline != never) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+      options.connect_timeout = std::max(left / static_cast<int>(hosts_.size() - i), std::chrono::milliseconds{1});
+    }
+    try {
+      Connection fresh{hosts_[at], options};
+      fresh.end_.throw_if_ended();
+      take_over(fresh);
+      end_ = ConnectionEnd{};
+      at_ = at;
+      skipped_ = std::move(failures);
+      name_store(store_);
+      return;
+    } catch (const MemoryError& error) {
+      const bool next = error.errc() == Errc::connection_lost || error.errc() == Errc::timed_out ||
+                        error.errc() == Errc::limit_exceeded;
+      if (!next) throw;
+      all_timed_out = all_timed_out && error.errc() == Errc::timed_out;
+      failures += (failures.empty() ? "" : "; ") + std::string{error.what()};
+    }
+  }
+  throw MemoryError{all_timed_out ? Errc::timed_out : Errc::connection_lost, "none of the hosts answers: " + failures};
 }
 
 // In a child after fork only close(2): it drops the child's reference, and the parent's connection lives on.
@@ -89,12 +124,12 @@ void Connection::say_end() noexcept {
 }
 
 void Connection::secure(Deadline deadline) {
-  if (endpoint_.tls) tls_ = std::make_unique<TlsChannel>(endpoint_, context_, socket_.get(), deadline);
+  if (endpoint().tls) tls_ = std::make_unique<TlsChannel>(endpoint(), context_, socket_.get(), deadline);
 }
 
 void Connection::name_store(std::string_view store) {
   store_ = store;
-  context_ = endpoint_.uri(store_);
+  context_ = endpoint().uri(store_);
   end_.prepare(Errc::connection_lost,
                error_text(context_, "receive",
                           "no memory for what the daemon said: the session was given up, and requests without an "
@@ -107,7 +142,7 @@ void Connection::hello(Deadline deadline, const ConnectionOptions& options) {
   proto::HelloRequest request;
   request.payload_bytes_max = request_bytes_max + proto::payload_overhead_bytes;
   request.features = proto::features_all | (options.resume ? proto::feature_resume | proto::feature_restart : 0) |
-                     (options.ring && endpoint_.is_unix() && budget_.is_on() ? proto::feature_ring : 0);
+                     (options.ring && endpoint().is_unix() && budget_.is_on() ? proto::feature_ring : 0);
   request.client_name =
       options.client_name.empty() ? std::string_view{"libpageserver " PAGESERVER_VERSION} : options.client_name;
   request.client_name = request.client_name.substr(0, proto::name_bytes_max);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <pageserver/error.hpp>
 
@@ -76,7 +77,8 @@ struct ServerInfo {
 /// Threads: one at a time. (RemoteProvider adds the lock.)
 class Connection {
 public:
-  /// Connects to the first of the endpoint's addresses that answers, and says hello. Throws connection_lost (nobody
+  /// Connects to the first of the endpoint's addresses that answers, and of several hosts to the first, and says hello.
+  /// Throws connection_lost (nobody
   /// listens; the text names every address tried), timed_out, protocol_error, unsupported, limit_exceeded.
   Connection(const Endpoint& endpoint, const ConnectionOptions& options);
   /// Takes over a connected stream socket and says hello within the connect timeout. `endpoint` is for messages.
@@ -91,6 +93,14 @@ public:
   void begin_resumable(ResumableSession session);
   /// Before that: connects and says hello once more, until `deadline`. Nothing must be outstanding.
   void connect_again(Deadline deadline);
+  /// The same to the host behind the one that it is connected to, or to the next that answers.
+  void connect_to_next(Deadline deadline);
+  /// How many hosts the endpoint has.
+  std::size_t hosts() const noexcept { return hosts_.size(); }
+  /// Which of them did not answer at the last connect, and why.
+  const std::string& skipped() const noexcept { return skipped_; }
+  /// How the last `open` was refused; ok: it was not.
+  proto::Status open_refusal() const noexcept { return open_refusal_; }
   /// Opens that session again, all of it up to `mark` being answered. Returns how far it was carried out. What
   /// comes behind the daemon's answer is left for the connection that takes this one over. Where the daemon refuses,
   /// `refusal` says how.
@@ -104,7 +114,7 @@ public:
   const ServerInfo& server() const { return server_; }
   /// When the constructor began.
   Deadline opened_at() const { return opened_at_; }
-  const Endpoint& endpoint() const { return endpoint_; }
+  const Endpoint& endpoint() const { return hosts_[at_]; }
   /// Sets what error texts begin with: "pageserver://HOST:PORT/STORE" once a store is open.
   void name_store(std::string_view store);
   const std::string& context() const { return context_; }
@@ -305,6 +315,8 @@ private:
   // connection.cpp: what goes out, time, the end.
   void secure(Deadline deadline);
   void say_end() noexcept;
+  /// Connects to the first host that answers, in their order from `first` on.
+  void connect_to_one(std::size_t first, Deadline deadline);
   void hello(Deadline deadline, const ConnectionOptions& options);
 
   // connection_ring.cpp
@@ -387,7 +399,9 @@ private:
   Deadline request_deadline() const { return reconnecting_ ? never : requests_.deadline(); }
 
   const Deadline opened_at_ = Clock::now();
-  const Endpoint endpoint_;
+  const std::vector<Endpoint> hosts_;
+  std::size_t at_ = 0;  ///< of them: where it is connected
+  std::string skipped_;
   const ConnectionOptions options_;
   const std::chrono::milliseconds request_timeout_;
   const std::uint64_t process_;
@@ -410,8 +424,9 @@ private:
   std::unique_ptr<Resumable, DeleteResumable> resumable_;  ///< null: the session ends with the connection
   bool reconnecting_ = false;
   proto::Status* refusal_ = nullptr;  ///< of an open, where that is asked for
-  bool is_closed_ = false;            ///< a close was answered
-  bool keeps_rest_ = false;           ///< what comes behind the frame in hand is for another connection
+  proto::Status open_refusal_ = proto::Status::ok;
+  bool is_closed_ = false;   ///< a close was answered
+  bool keeps_rest_ = false;  ///< what comes behind the frame in hand is for another connection
   std::uint64_t resumptions_ = 0;
 };
 

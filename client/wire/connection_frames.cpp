@@ -144,6 +144,7 @@ std::size_t Connection::handle_error(std::uint64_t id, proto::Operation operatio
   proto::ErrorText text;
   if (const auto fault = proto::decode(payload, text)) return end_protocol(fault->message);
   const auto error = error_of(operation, status, text.message);
+  if (operation == proto::Operation::open) open_refusal_ = status;
   if (operation == proto::Operation::open && refusal_ != nullptr) *refusal_ = status;
   switch (error.errc()) {
     case Errc::connection_lost:

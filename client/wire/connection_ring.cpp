@@ -22,7 +22,7 @@ constexpr int looks_in_a_row = 8;
 
 // Asked for once, before there is a session. A daemon that has none to give says so, and all goes on over the socket.
 void Connection::ask_for_ring(Deadline deadline) {
-  if (!options_.ring || !endpoint_.is_unix() || !budget_.is_on() || (server_.features & proto::feature_ring) == 0)
+  if (!options_.ring || !endpoint().is_unix() || !budget_.is_on() || (server_.features & proto::feature_ring) == 0)
     return;
   UniqueFd descriptor;
   auto ring = RingChannel::make(socket_.get(), descriptor);

@@ -35,6 +35,7 @@ PAGESERVER_OPERATION(break_lease, BreakLease);
 PAGESERVER_OPERATION(sessions, Sessions);
 PAGESERVER_OPERATION(kick, Kick);
 PAGESERVER_OPERATION(whoami, Whoami);
+PAGESERVER_OPERATION(takeover, Takeover);
 PAGESERVER_OPERATION(faults, Faults);
 PAGESERVER_OPERATION(ring, Ring);
 PAGESERVER_OPERATION(close, Close);

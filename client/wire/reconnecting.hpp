@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/wire/connection.hpp"
 
@@ -28,8 +29,9 @@ struct ResumableSession {
 class Reconnecting {
 public:
   /// Throws std::system_error where there is no thread, and MemoryError where there is no descriptor.
-  Reconnecting(const Endpoint& endpoint, const ConnectionOptions& options, const ResumableSession& session,
-               std::uint64_t mark, Deadline deadline);
+  /// Each attempt is one at each of the hosts, beginning with the one at `first`, until one has the session.
+  Reconnecting(const std::vector<Endpoint>& hosts, std::size_t first, const ConnectionOptions& options,
+               const ResumableSession& session, std::uint64_t mark, Deadline deadline);
   Reconnecting(const Reconnecting&) = delete;
   Reconnecting& operator=(const Reconnecting&) = delete;
   ~Reconnecting();
@@ -40,6 +42,7 @@ public:
   struct Outcome {
     std::unique_ptr<Connection> connection;  ///< greeted, with the session; null: `failure` says why
     std::uint64_t executed = 0;              ///< requests up to it are done, or have begun
+    std::size_t host = 0;                    ///< which of them has it
     bool rebuilt = false;                    ///< the daemon was started again: see proto::ResumeTicket
     std::string failure;                     ///< empty: no memory
     bool session_is_over = false;            ///< the daemon says so
@@ -50,6 +53,8 @@ public:
 private:
   struct Shared;
   static void run(const std::shared_ptr<Shared>& shared) noexcept;
+  /// One attempt at one host; true: another one may do better.
+  static bool attempt(const Shared& shared, std::size_t host, Outcome& outcome) noexcept;
   const std::shared_ptr<Shared> shared_;
 };
 

@@ -164,7 +164,8 @@ void Connection::connect_again(Deadline deadline) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
     options.connect_timeout = std::max(std::min(left, options.connect_timeout), std::chrono::milliseconds{1});
     try {
-      Connection fresh{endpoint_, options};
+      if (hosts_.size() > 1) return connect_to_one(at_, deadline_after(Clock::now(), options.connect_timeout));
+      Connection fresh{endpoint(), options};
       fresh.end_.throw_if_ended();
       take_over(fresh);
       end_ = ConnectionEnd{};
@@ -177,6 +178,11 @@ void Connection::connect_again(Deadline deadline) {
       (void)::poll(nullptr, 0, static_cast<int>(pause.count()));
     }
   }
+}
+
+void Connection::connect_to_next(Deadline deadline) {
+  say_end();
+  connect_to_one((at_ + 1) % hosts_.size(), deadline);
 }
 
 proto::ResumeTicket Connection::resume(const ResumableSession& session, std::uint64_t mark, proto::Status& refusal) {
@@ -223,7 +229,7 @@ bool Connection::come_back(const std::string& operation, const std::string& text
   try {
     resumable.operation = operation;
     resumable.text = text;
-    auto reconnecting = std::make_unique<Reconnecting>(endpoint_, resumable.options, resumable.session,
+    auto reconnecting = std::make_unique<Reconnecting>(hosts_, at_, resumable.options, resumable.session,
                                                        requests_.first_id() - 1, resumable.deadline);
     say_end();
     socket_.reset();
@@ -251,6 +257,8 @@ std::size_t Connection::take_reconnected() {
   reconnecting_ = false;
   if (!outcome->connection) return end_resumable(outcome->failure, outcome->session_is_over);
   take_over(*outcome->connection);
+  at_ = outcome->host;
+  name_store(store_);
   ++resumptions_;
   watch();
   const std::uint64_t executed = outcome->executed;

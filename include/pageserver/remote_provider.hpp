@@ -14,6 +14,12 @@
 namespace pageserver {
 
 /// Where a store is and how to open it. The URI forms of open.hpp are another way to write the same.
+/// One more address at which the store may be served.
+struct RemoteHost {
+  std::string host;  ///< name or address
+  std::uint16_t port = 6553;
+};
+
 struct RemoteOptions {
   std::string host;  ///< name or address; empty with `socket_path`
   std::uint16_t port = 6553;
@@ -64,6 +70,10 @@ struct RemoteOptions {
   std::string tls_certificate;  ///< PEM file, for a daemon that wants one of its clients; empty: none
   std::string tls_key;          ///< PEM file with its private key, readable by its owner alone (and a group)
   std::string tls_name;         ///< that the daemon's certificate has to have; empty: `host`
+  /// Behind `host`: daemons of which one serves the store, the others stand by. The first one that serves it is taken,
+  /// within connect_timeout; while one says that another has the store they are asked again. With `resume` a lost
+  /// connection is made again to whichever serves then. Where none does: the error names each and why.
+  std::vector<RemoteHost> other_hosts;
 };
 
 /// What a session has cost so far, counted since it was opened.

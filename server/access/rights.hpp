@@ -31,7 +31,7 @@ enum class Need : std::uint8_t {
   access,     ///< the right of the session's access: read, fork or write
   create,     ///< of the store that it names
   remove,     ///< of the store that it names
-  admin,      ///< of the session's store
+  admin,      ///< of the session's store, or of the one that it names
   admin_any,  ///< of some store; what it shows and ends is only on those
 };
 
@@ -53,6 +53,7 @@ inline constexpr std::array operation_needs{
     OperationNeed{proto::Operation::close, Need::nothing},  OperationNeed{proto::Operation::sessions, Need::admin_any},
     OperationNeed{proto::Operation::kick, Need::admin_any}, OperationNeed{proto::Operation::whoami, Need::nothing},
     OperationNeed{proto::Operation::faults, Need::access},  OperationNeed{proto::Operation::ring, Need::nothing},
+    OperationNeed{proto::Operation::takeover, Need::admin},
 };
 
 /// The same by number, since it is looked at for each request.

@@ -1,8 +1,10 @@
 #include "server/config/command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
+#include "base/home_paths.hpp"
 #include "base/nearest.hpp"
 #include "base/secrets.hpp"
 #include "proto/codec.hpp"
@@ -42,6 +44,7 @@ struct Flags {
   std::vector<std::string> unix_paths;
   std::vector<std::string> stores;
   std::string directory;
+  bool standby = false;
   bool allow_create = false;
   bool allow_remove = false;
   bool insecure = false;
@@ -108,6 +111,8 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->check(form<parse_store>("NAME=PATH with a name of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
       ->expected(1)
       ->take_all();
+  app.add_flag("--standby", flags.standby,
+               "Where another daemon has a store that lies in a Ceph pool: wait, and take it over once it is free");
   app.add_option("--directory", flags.directory, "Folder of which each NAME.img is served as store NAME")
       ->type_name("DIR")
       ->check(not_empty());
@@ -169,7 +174,7 @@ void read_file(const std::string& path, CommandLine& result) {
   for (const std::string& fault : read_config(text, result.config)) result.faults.push_back(path + ": " + fault);
 }
 
-void apply_stores(const Flags& flags, Config& config) {
+void apply_stores(const Flags& flags, Config& config, std::vector<std::string>& faults) {
   for (const std::string& text : flags.stores) {
     StoreConfig store = *parse_store(text);
     store.origin = "--store " + text;
@@ -179,6 +184,13 @@ void apply_stores(const Flags& flags, Config& config) {
     });
     config.stores.push_back(std::move(store));
   }
+  if (!flags.standby) return;
+  const bool any = std::any_of(config.stores.begin(), config.stores.end(),
+                               [](const StoreConfig& store) { return base::is_home_path(store.path); });
+  if (!any)
+    faults.push_back(
+        "--standby: no store lies in a Ceph pool; name one with --store NAME=ceph:POOL/NAME, or leave it out");
+  for (StoreConfig& store : config.stores) store.standby |= base::is_home_path(store.path);
 }
 
 void apply_passed(const PassedSockets& passed, Config& config, std::vector<std::string>& faults) {
@@ -194,7 +206,7 @@ void apply(const Flags& flags, Config& config, std::vector<std::string>& faults)
   for (const std::string& text : flags.listen) config.listen.push_back(*parse_listen(text));
   for (const std::string& text : flags.listen_tls) config.listen.push_back(*parse_listen_tls(text));
   for (const std::string& path : flags.unix_paths) config.unix_sockets.push_back({path, UnixListen().mode});
-  apply_stores(flags, config);
+  apply_stores(flags, config, faults);
   if (!flags.directory.empty()) {
     if (!config.directory) config.directory.emplace();
     config.directory->path = flags.directory;

@@ -58,6 +58,7 @@ struct StoreConfig {
   bool create = keys::store_create.flag();
   std::optional<std::uint32_t> mode;
   std::optional<std::uint64_t> size_bytes_max;
+  bool standby = keys::store_standby.flag();
 };
 
 struct DirectoryConfig {
@@ -122,6 +123,7 @@ struct Config {
   Limits limits;
   std::chrono::milliseconds grace = keys::grace.duration();
   std::chrono::milliseconds resume_linger = keys::resume_linger.duration();  ///< 0: no session outlives its connection
+  std::chrono::milliseconds home_timeout = keys::home_timeout.duration();
   std::uint32_t threads = keys::threads.value32();
   std::optional<std::uint32_t> poll_us;  ///< see base::poll_bound(); empty: "auto"
   LogFormat log_format = LogFormat::text;

@@ -226,6 +226,7 @@ void read_stores(Section& root, Config& config, std::vector<std::string>& faults
     std::uint64_t size_bytes_max = 0;
     section.get_size(keys::store_size_bytes_max, size_bytes_max);
     if (size_bytes_max != 0) store.size_bytes_max = size_bytes_max;
+    section.get(keys::store_standby, store.standby);
     require(section, keys::store_name, store.name, value);
     require(section, keys::store_path, store.path, value);
     if (!store.name.empty() && !proto::is_store_name(store.name)) {
@@ -389,6 +390,7 @@ std::vector<std::string> read_config(std::string_view text, Config& config) {
     read_metrics(root, config, faults);
     root.get(keys::grace, config.grace);
     root.get(keys::resume_linger, config.resume_linger);
+    root.get(keys::home_timeout, config.home_timeout);
     root.get(keys::allow_faults, config.allow_faults);
     root.get(keys::threads, config.threads);
     read_poll(root, config);

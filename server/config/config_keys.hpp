@@ -114,6 +114,13 @@ inline constexpr ConfigKey store_size_bytes_max{.path = "stores[].size_bytes_max
                                                 .unset = "that of `limits`",
                                                 .example = R"("64GiB")"};
 
+inline constexpr ConfigKey store_standby{
+    .path = "stores[].standby",
+    .form = Form::flag,
+    .meaning =
+        "where another daemon has the store, which must lie in a Ceph pool, wait and take it over once it is free; "
+        "without it the start is refused then"};
+
 inline constexpr ConfigKey directory_path{.path = "directory.path",
                                           .form = Form::text,
                                           .meaning = "folder of which each `NAME.img` is served as store NAME",
@@ -242,7 +249,7 @@ inline constexpr ConfigKey memory_bytes{
     .meaning =
         "memory of the daemon, without mapped images: a quarter each for the buffers of connections, for private "
         "bytes, and for what finds bytes in logs, which pins and forks hold back; the rest is for all else, of which "
-        "TLS has half",
+        "TLS has half, and what was read of images in Ceph pools a quarter",
     .value = gib,
     .min = 64 * mib,
     .max = pib,
@@ -348,6 +355,14 @@ inline constexpr ConfigKey resume_linger{
     .meaning = "how long a session stays whose client has lost its connection and asked to resume it; 0: never",
     .value = 30'000,
     .max = 24 * 3'600'000};
+inline constexpr ConfigKey home_timeout{
+    .path = "home_timeout",
+    .form = Form::duration,
+    .meaning =
+        "of a store in a Ceph pool: how long requests wait to know whether it is still this daemon's, where its lease "
+        "could not be renewed in time, before they get `timed_out`",
+    .value = 5'000,
+    .max = 24 * 3'600'000};
 inline constexpr ConfigKey threads{
     .path = "threads",
     .form = Form::whole,
@@ -404,6 +419,7 @@ inline constexpr std::array all{&listen,
                                 &store_create,
                                 &store_mode,
                                 &store_size_bytes_max,
+                                &store_standby,
                                 &directory_path,
                                 &directory_create,
                                 &directory_remove,
@@ -441,6 +457,7 @@ inline constexpr std::array all{&listen,
                                 &metrics_hosts,
                                 &grace,
                                 &resume_linger,
+                                &home_timeout,
                                 &threads,
                                 &poll_us,
                                 &log_format,

@@ -248,6 +248,11 @@ std::vector<std::string> check_stores(const Config& config) {
       faults.push_back(place_of(store, "name") + ": \"" + store.name + "\" is taken by " + first->second +
                        "; each store needs a name of its own");
     }
+    if (store.standby && !base::is_home_path(store.path))
+      faults.push_back(place_of(store, "standby") + ": the image of \"" + store.name + "\" is the file \"" +
+                       store.path +
+                       "\" of this machine, for which no other daemon can stand by; leave it out, or name a path "
+                       "ceph:POOL/NAME");
     // By its path, and by what is there: it may have several names.
     const auto path = paths.emplace(identity_of(store.path), i);
     std::size_t other = path.second ? i : path.first->second;

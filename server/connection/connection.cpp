@@ -147,6 +147,7 @@ void Connection::move_on() {
 }
 
 std::string_view Connection::end_reason() const noexcept {
+  if (aborted_ && has_successor_) return "the store goes to another daemon, and so does the session";
   if (aborted_) return "the grace period is over";
   if (lost_) return "the daemon is out of memory";
   if (reason_.empty() && stream_.is_broken()) return "the connection was lost";
@@ -177,6 +178,7 @@ void Connection::finish() {
   }
   server_.ended(id_);
   tell_released();
+  tell_gone();
 }
 
 bool Connection::on_front() const { return worker() == server_.front; }
@@ -309,6 +311,13 @@ void Connection::nudge() noexcept {
 void Connection::nudged() noexcept {
   if (ended_) return;
   if (io_ == nullptr) return nudge();  // on its way: its beginning there is in the queue
+  if (has_successor_) {
+    if (hold_.restart != nullptr && hold_.session != nullptr)
+      aborted_ = true;
+    else
+      has_successor_ = false;
+    if (!aborted_) tell_gone();
+  }
   if (aborted_ || lost_) stream_.fail();
   wake();
 }
@@ -391,6 +400,25 @@ void Connection::tell_released() noexcept {
     released.swap(released_);
   }
   for (const auto& tell : released) tell();
+}
+
+void Connection::go_to_successor(std::function<void()> gone) {
+  {
+    const Lock lock{events_mutex_};
+    gone_.push_back(std::move(gone));
+  }
+  has_successor_ = true;
+  nudge();
+  if (ended_) tell_gone();
+}
+
+void Connection::tell_gone() noexcept {
+  std::list<std::function<void()>> gone;
+  {
+    const Lock lock{events_mutex_};
+    gone.swap(gone_);
+  }
+  for (const auto& tell : gone) tell();
 }
 
 void Connection::abort() noexcept {

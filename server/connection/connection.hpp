@@ -153,6 +153,9 @@ public:
   void stop() noexcept;
   /// Any thread: closes at once.
   void abort() noexcept;
+  /// Any thread: its store goes to another daemon. A writer's session that can go on there ends with the connection,
+  /// without a word, and its client comes back. `gone` runs, on some thread, once that is done, or is not to be.
+  void go_to_successor(std::function<void()> gone);
 
   /// Any thread: the session ends, or the connection that has none, and the client is told why. `released` runs, on
   /// some thread, once nothing is held any more, which a call that is stuck in a disk may delay. Its lease, pin and
@@ -266,6 +269,7 @@ private:
   void peer_look_due() noexcept;
   /// Any thread: what it waits for, or has to be told, is lost for want of memory, so it ends.
   void lose() noexcept;
+  void tell_gone() noexcept;
   void wake() noexcept;
   std::shared_ptr<Worker> worker() const;
   bool on_front() const;
@@ -375,6 +379,11 @@ private:
   bool allows(const proto::FrameHeader& header, std::string_view store, proto::Access access = proto::Access::read);
   bool allows_in_session(const proto::FrameHeader& header);
   void take_whoami(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void take_takeover(const proto::FrameHeader& header, std::span<const std::byte> payload);
+  void answer_takeover(const proto::FrameHeader& header, const std::string& store, const StoreHost::TakeOver& taken,
+                       const std::exception_ptr& error);
+  /// Another daemon has the store, as far as that is known without asking.
+  bool is_served_elsewhere(std::string_view store) const;
   /// What was agreed on: false with an answer that says that the feature was not.
   bool agreed_on(const proto::FrameHeader& header, std::uint64_t feature);
   void log_refusal(Figures::Counter& failures, proto::Operation operation, std::string_view store,
@@ -503,6 +512,7 @@ private:
   PostRoom nudging_;
   PostRoom going_on_;
   std::atomic<bool> aborted_{false};
+  std::atomic<bool> has_successor_{false};
   std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
   std::atomic<bool> kicked_{false};
   std::atomic<bool> policy_changed_{false};
@@ -512,6 +522,7 @@ private:
   std::shared_ptr<tls::PeerChain> peer_chain_ PAGESERVER_GUARDED_BY(events_mutex_);      // set once
   std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(events_mutex_);  // set once
   std::list<std::function<void()>> released_ PAGESERVER_GUARDED_BY(events_mutex_);       // who waits for that
+  std::list<std::function<void()>> gone_ PAGESERVER_GUARDED_BY(events_mutex_);           // see go_to_successor()
   Turn turn_;                    // whose it is may touch all that follows
   unsigned signs_to_go_on_ = 0;  // of a turn that goes on
   bool moves_ = false;           // it goes on where the connection goes

@@ -235,6 +235,11 @@ Next serve_request(SessionScope& scope, const FrameHeader& header, Payload paylo
       answers.error(header.request_id, header.operation, Status::unsupported,
                     not_agreed_on(header.operation, proto::feature_ring));
       return Next::answered;
+    case Operation::takeover:
+      if ((scope.features & proto::feature_takeover) != 0) break;
+      answers.error(header.request_id, header.operation, Status::unsupported,
+                    not_agreed_on(header.operation, proto::feature_takeover));
+      return Next::answered;
     case Operation::faults:  // of a daemon that allows them it does not come here
       return serve<proto::FaultsRequest>(header, payload, answers, [&](const proto::FaultsRequest&) -> Next {
         throw MemoryError(Errc::unsupported, not_agreed_on(header.operation, proto::feature_faults) +

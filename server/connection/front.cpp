@@ -145,6 +145,7 @@ Connection::Step Connection::take_front(const FrameHeader& header, Payload paylo
     case Operation::sessions: take_sessions(header, payload); break;
     case Operation::kick: take_kick(header, payload); break;
     case Operation::whoami: take_whoami(header, payload); break;
+    case Operation::takeover: take_takeover(header, payload); break;
     case Operation::close: take_close(header, payload); break;
     case Operation::ring: take_ring(header, payload); break;
     case Operation::hello:

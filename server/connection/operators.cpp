@@ -1,5 +1,7 @@
 // What those who run the daemon ask it: who is here and does what, and that somebody goes. On the front worker, which
 // no disk holds up.
+#include <unistd.h>
+
 #include <map>
 
 #include "base/clock.hpp"
@@ -115,6 +117,66 @@ void Connection::take_kick(const FrameHeader& header, Payload payload) {
                                       {"by_address", address_},
                                       {"reason", request.reason}});
   kick_ = std::move(kick);
+}
+
+// In a job of the store, behind an opening or a close that is under way there.
+void Connection::take_takeover(const FrameHeader& header, Payload payload) {
+  proto::TakeoverRequest request;
+  if (const proto::Decoded fault = proto::decode(payload, request)) return answers().error(header, *fault);
+  if (!agreed_on(header, proto::feature_takeover) || !allows(header, request.store)) return;
+  char host[256] = "";
+  if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+  const std::string who =
+      std::string(host) + ", process " + std::to_string(::getpid()) + ", for " + gate_.who().text() + " at " + address_;
+  on_admin(server_.catalog.changes(), header,
+           [header, who, name = std::string(request.store), dead = request.holder_is_dead](
+               const std::shared_ptr<Connection>& self, std::uint64_t number) {
+             const auto done = [self, number, header, name](const StoreHost::TakeOver& taken,
+                                                            std::exception_ptr error) {
+               self->complete(number, [connection = self.get(), header, name, taken, error = std::move(error)] {
+                 connection->answer_takeover(header, name, taken, error);
+               });
+             };
+             try {
+               auto use = self->server_.catalog.resolve(name, self->peer_);
+               StoreHost& of = use->host();
+               of.jobs().submit([use = std::move(use), done, who, dead]() mutable {
+                 StoreHost::TakeOver taken;
+                 std::exception_ptr error;
+                 try {
+                   taken = use->host().take_over(who, dead);
+                 } catch (...) {
+                   error = std::current_exception();
+                 }
+                 use.reset();  // before the client hears of it
+                 done(taken, std::move(error));
+               });
+             } catch (...) {
+               done({}, std::current_exception());
+             }
+           });
+}
+
+void Connection::answer_takeover(const FrameHeader& header, const std::string& store, const StoreHost::TakeOver& taken,
+                                 const std::exception_ptr& error) {
+  if (error) return refused("takeover", store, header, error);
+  proto::TakeoverAnswer answer;
+  answer.was_here = taken.was_here;
+  answer.took_ms = static_cast<std::uint64_t>(taken.took.count());
+  answer.holder = taken.holder;
+  if (!taken.was_here)
+    server_.lines.info(peer_, "takeover",
+                       {{"store", store},
+                        {"from", taken.holder},
+                        {"by_who", gate_.who().text()},
+                        {"by_address", address_},
+                        {"ms", taken.took.count()}});
+  answers().add(header.request_id, answer);
+}
+
+bool Connection::is_served_elsewhere(std::string_view store) const {
+  const auto use = server_.catalog.look(std::string(store));
+  return use != nullptr && use->host().is_elsewhere();
 }
 
 // As a completion, or instead of it.

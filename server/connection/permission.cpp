@@ -60,7 +60,8 @@ bool Connection::admit(const proto::HelloRequest& request) {
 
 bool Connection::allows(const FrameHeader& header, std::string_view store, proto::Access access) {
   if (gate_.may(header.operation, store, access)) {
-    if (need_of(header.operation) == Need::admin_any) log_admin(header.operation, store);
+    if (const Need need = need_of(header.operation); need == Need::admin_any || need == Need::admin)
+      log_admin(header.operation, store);
     return true;
   }
   const std::string why = gate_.refusal(header.operation, store, access);

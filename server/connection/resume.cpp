@@ -60,6 +60,10 @@ void Connection::take_resume(const FrameHeader& header, const proto::OpenRequest
     resume_request_.reset();
     return go_to_open(header, request);
   }
+  // Whoever has the store now may know the session, or can tell that it is over.
+  if (!found.session && is_served_elsewhere(request.store))
+    return refuse_resume(Status::served_elsewhere, "another daemon has store " + std::string(request.store) +
+                                                       " now; go on with the session there");
   if (!found.session)
     return found.ended ? refuse_resume(Status::token_expired,
                                        "the session with this token is over: it was closed or ended, or nobody came "
@@ -468,7 +472,11 @@ void Connection::begin_resumable(const FrameHeader& header, const storage::Sessi
 
 void Connection::end_resumable() noexcept {
   if (hold_.resume == nullptr) return;
-  server_.resume_tokens->end(hold_.resume->token());
+  // One that goes on at another daemon may come back with its store.
+  if (has_successor_ && hold_.restart != nullptr)
+    server_.resume_tokens->forget(hold_.resume->token());
+  else
+    server_.resume_tokens->end(hold_.resume->token());
   hold_.resume.reset();
   hold_.restart.reset();
   note_detached(false);

@@ -26,6 +26,11 @@ bool ResumeTokens::put(const proto::ResumeToken& token, Session session) {
   return sessions_.try_emplace(token, std::move(session)).second;
 }
 
+void ResumeTokens::forget(const proto::ResumeToken& token) noexcept {
+  const Lock lock{mutex_};
+  sessions_.erase(token);
+}
+
 void ResumeTokens::end(const proto::ResumeToken& token) noexcept {
   const Lock lock{mutex_};
   if (sessions_.erase(token) == 0) return;

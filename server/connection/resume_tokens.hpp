@@ -36,6 +36,8 @@ public:
   bool put(const proto::ResumeToken& token, Session session);
   /// The session is over.
   void end(const proto::ResumeToken& token) noexcept;
+  /// It is over here, and not for good: nothing is known of it any more.
+  void forget(const proto::ResumeToken& token) noexcept;
 
   struct Found {
     std::optional<Session> session;

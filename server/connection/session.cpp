@@ -155,6 +155,20 @@ void Connection::give_up_place() {
 }
 
 void Connection::open_failed(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const ServedElsewhere& elsewhere) {
+    server_.lines.info(peer_, "request refused",
+                       {{"action", "open"},
+                        {"store", pending_open_->store},
+                        {"connection", id_},
+                        {"address", address_},
+                        {"reason", elsewhere.what()}});
+    answers().error(pending_open_->header.request_id, Operation::open, proto::Status::served_elsewhere,
+                    elsewhere.what());
+    return drop_opening();
+  } catch (...) {
+  }
   refused("open", pending_open_->store, pending_open_->header,
           gate_.administers() ? error : without_names(error, pending_open_->store));
   drop_opening();
@@ -427,8 +441,9 @@ void Connection::end_session() {
   if (pending_.what() == Pending::What::session) give_up_place();
   pending_.clear();
   hold_.faults.reset();
-  // It goes on once the daemon was started again.
-  if (hold_.restart != nullptr && server_.stopping && !close_request_id_ && !kicked_ && hold_.session != nullptr)
+  // It goes on once the daemon was started again, or at another one.
+  if (hold_.restart != nullptr && (server_.stopping || has_successor_) && !close_request_id_ && !kicked_ &&
+      hold_.session != nullptr)
     hold_.session->keep_for_reopening();
   end_resumable();
   record_->left(proto::SessionState::leaving);

@@ -16,8 +16,8 @@ namespace pageserver::server {
 
 /// Operations have the numbers 1 to so many less one, and statuses 0 to so many less one. What lies beyond, which a
 /// peer may send, counts as number 0 of operations and is told as `unknown`.
-inline constexpr std::size_t operations_counted = 25;
-inline constexpr std::size_t statuses_counted = 25;
+inline constexpr std::size_t operations_counted = 26;
+inline constexpr std::size_t statuses_counted = 26;
 
 constexpr std::size_t counted_as(proto::Operation operation) noexcept {
   const auto number = static_cast<std::size_t>(operation);

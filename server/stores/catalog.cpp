@@ -94,6 +94,9 @@ void Catalog::start() {
     host->jobs().submit([opening = openings.back(), raw = host.get()] {
       try {
         raw->opened();
+      } catch (const ServedElsewhere&) {
+        // Of one that stands by the log says so, at the first look after the stores.
+        if (!raw->settings().standby) opening->error = std::current_exception();
       } catch (...) {
         opening->error = std::current_exception();
       }

@@ -57,6 +57,10 @@ public:
   /// Any thread; waits for nothing.
   Load load(StoreHost* host) noexcept;
 
+  /// Before start(): see StoreSettings::let_writers_go.
+  void on_give_up(std::function<void(const std::string& store)> let_writers_go) {
+    hosts_.on_give_up(std::move(let_writers_go));
+  }
   /// Opens the configured stores and the directory, many at the same time. Throws MemoryError naming the store.
   void start();
   /// From any thread: a store that is being recovered is not opened; its log is kept for the next start.

@@ -37,8 +37,11 @@ StoreSettings HostFactory::common_settings(std::string name, std::string path) {
   settings.readers_max = static_cast<std::uint32_t>(threads_.loops.readers_max());
   settings.lease_idle_max = config_.limits.lease_idle_max;
   settings.resume_linger = config_.resume_linger;
+  settings.home_timeout = config_.home_timeout;
+  settings.let_writers_go = &let_writers_go_;
   settings.private_memory = memory_ == nullptr ? nullptr : &memory_->private_bytes;
   settings.index_memory = memory_ == nullptr ? nullptr : &memory_->index;
+  settings.home_memory = memory_ == nullptr ? nullptr : &memory_->home;
   settings.lease_line = config_.limits.lease_line;
   settings.peer_percent = config_.limits.peer_percent;
   return settings;
@@ -53,6 +56,7 @@ std::shared_ptr<StoreHost> HostFactory::make(std::shared_ptr<storage::FileSystem
   settings.disk = disk_of(storage::parent_folder(store.path));
   settings.read_only = store.read_only;
   settings.create = store.create && !store.read_only;
+  settings.standby = store.standby;
   settings.file_mode = store.mode.value_or(settings.file_mode);
   settings.size_bytes_max = store.size_bytes_max.value_or(settings.size_bytes_max);
   return host_of(std::move(files), std::move(settings));

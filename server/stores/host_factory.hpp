@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "server/config/config.hpp"
 #include "server/runtime/log.hpp"
@@ -35,6 +36,10 @@ public:
 
   /// From any thread: a store that is being recovered is not opened.
   void abandon_openings() noexcept { abandon_openings_ = true; }
+  /// Before the first host is made: see StoreSettings::let_writers_go.
+  void on_give_up(std::function<void(const std::string& store)> let_writers_go) {
+    let_writers_go_ = std::move(let_writers_go);
+  }
 
 private:
   std::shared_ptr<StoreHost> host_of(std::shared_ptr<storage::FileSystem> files, StoreSettings settings);
@@ -51,6 +56,7 @@ private:
   MemoryShares* const memory_;
   const std::function<void(StoreHost&)> unneeded_;
   Loops::Disk* const disk_of_directory_;
+  std::function<void(const std::string& store)> let_writers_go_;
   std::atomic<bool> abandon_openings_{false};
   std::atomic<std::uint64_t> forks_bytes_{0};  ///< private bytes of the forks of all stores
 };

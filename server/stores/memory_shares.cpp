@@ -33,6 +33,7 @@ MemoryShares::MemoryShares(const Limits& limits)
       private_bytes(bytes / 4, name),
       index(bytes / 4, name),
       tls(bytes / 16, name),
+      home(bytes / 16, name),
       handshake_bytes(bytes / 16) {}
 
 void trim_memory(std::uint64_t bytes) noexcept {

@@ -21,6 +21,7 @@ struct MemoryShares {
   base::MemoryShare private_bytes;
   base::MemoryShare index;
   base::MemoryShare tls;                ///< of connections that said hello over TLS
+  base::MemoryShare home;               ///< what was read of images in pools
   const std::uint64_t handshake_bytes;  ///< for TLS connections that did not yet
 };
 

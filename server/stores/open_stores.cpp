@@ -17,8 +17,10 @@ using storage::quoted;
 constexpr std::chrono::milliseconds watch_interval{5000};
 // How often stores that nobody uses are looked for.
 constexpr std::chrono::milliseconds linger_look_interval{1000};
-// How often stores that another daemon may take over are asked whether one has.
+// How often stores that another daemon may take over are asked whether one has; and whether one asks for them, or they
+// have come free.
 constexpr std::chrono::milliseconds home_look_interval{500};
+constexpr std::chrono::milliseconds home_ask_interval{100};
 // So many more may be on their way out.
 constexpr std::size_t closing_max = 64;
 
@@ -268,7 +270,7 @@ bool OpenStores::retire_one() {
 
 std::chrono::milliseconds OpenStores::look_interval() const noexcept {
   std::chrono::milliseconds interval = config_.directory ? linger_look_interval : watch_interval;
-  if (has_homes_) interval = std::min(interval, home_look_interval);
+  if (has_homes_) interval = std::min(interval, home_ask_interval);
   const std::chrono::milliseconds idle_max = config_.limits.lease_idle_max;
   // A quarter of the limit, so that a lease outlives it by little; the least step keeps an idle daemon idle.
   if (idle_max.count() != 0) interval = std::min(interval, std::max(idle_max / 4, std::chrono::milliseconds(10)));
@@ -278,7 +280,10 @@ std::chrono::milliseconds OpenStores::look_interval() const noexcept {
 void OpenStores::look_after() noexcept {
   const auto now = Clock::now();
   const Lock lock{mutex_};
-  const bool each = has_homes_ || config_.limits.lease_idle_max.count() != 0 || now - last_look_ >= watch_interval;
+  const auto each_interval = has_homes_ ? home_look_interval : watch_interval;
+  const bool each = config_.limits.lease_idle_max.count() != 0 || now - last_look_ >= each_interval;
+  if (has_homes_ && !closing_all_)
+    for (const auto& [name, entry] : entries_) entry.host->look_at_home();
   if (each) last_look_ = now;
   bool retire_due = false;
   for (const Entry* const entry : lingering_) {

@@ -1,5 +1,6 @@
 #include "server/stores/store_host.hpp"
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 #include "storage/engine/recovery.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system_warning.hpp"
+#include "storage/file/folder.hpp"
+#include "storage/image/image_file.hpp"
 
 namespace pageserver::server {
 
@@ -41,6 +44,7 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   options.forks_bytes_used = settings.forks_bytes;
   options.private_memory = settings.private_memory;
   options.index_memory = settings.index_memory;
+  options.home_memory = settings.home_memory;
   options.owner_fork_bytes = share_of(settings.engine.forks_bytes, settings.peer_percent);
   options.owner_fork_bytes_name = "limits.peer_percent=" + std::to_string(settings.peer_percent) +
                                   " of limits.forks_bytes=" + std::to_string(settings.engine.forks_bytes) +
@@ -49,6 +53,7 @@ std::unique_ptr<storage::Store> open_store(storage::FileSystem& file_system, con
   constexpr std::uint32_t read_lanes_max = 16;
   options.read_lanes = std::min(settings.readers_max, read_lanes_max);
   options.map_image = true;
+  options.home_timeout = settings.home_timeout;
   // Many stores are small, and addresses are bounded as well: one that grows is mapped anew at each doubling.
   options.mapping_bytes = 2ull << 20;
   options.abandon_recovery = settings.abandon_recovery;
@@ -81,10 +86,18 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
       events_(settings_.figures),
       sync_lane_(threads.disk, strands_of(settings_)),
       checkpoint_lane_(threads.disk, strands_of(settings_)),
+      beyond_(storage::is_home_path(settings_.path)),
+      news_(std::make_shared<News>()),
       ways_(std::make_shared<std::array<Way, ways_count>>()),
-      jobs_(threads.disk, strands_of(settings_)) {}
+      jobs_(threads.disk, strands_of(settings_)) {
+  const Lock lock{news_->mutex};
+  news_->host = this;
+}
 
-StoreHost::~StoreHost() = default;
+StoreHost::~StoreHost() {
+  const Lock lock{news_->mutex};
+  news_->host = nullptr;
+}
 
 std::string StoreHost::image_name() const {
   return storage::file_name(storage::resolved_image_path(*file_system_, settings_.path));
@@ -157,27 +170,40 @@ storage::Store& StoreHost::opened() {
     const Lock state_lock{mutex_};
     taken_over_.push_back(std::move(store_));
   }
+  if (beyond_) check_elsewhere();
   const auto start = std::chrono::steady_clock::now();
   const auto took_ms = [start] {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   };
-  std::unique_ptr<storage::Store> store = open_store(
-      *file_system_, settings_, sync_lane_, checkpoint_lane_, &events_, [&](const storage::RecoveryReport& report) {
-        if (Figures* const figures = settings_.figures; figures != nullptr) {
-          figures->recoveries += 1;
-          figures->recovery_records += report.records;
-          figures->recovery_bytes += report.log_bytes;
-        }
-        log_.info("recovered", {{"store", settings_.name},
-                                {"path", settings_.path},
-                                {"files", report.segments},
-                                {"records", report.records},
-                                {"log_bytes", report.log_bytes},
-                                {"dropped_files", report.dropped_files},
-                                {"dropped_records", report.dropped_records},
-                                {"pages", report.pages},
-                                {"ms", took_ms()}});
-      });
+  const auto recovered = [&](const storage::RecoveryReport& report) {
+    if (Figures* const figures = settings_.figures; figures != nullptr) {
+      figures->recoveries += 1;
+      figures->recovery_records += report.records;
+      figures->recovery_bytes += report.log_bytes;
+    }
+    log_.info("recovered", {{"store", settings_.name},
+                            {"path", settings_.path},
+                            {"files", report.segments},
+                            {"records", report.records},
+                            {"log_bytes", report.log_bytes},
+                            {"dropped_files", report.dropped_files},
+                            {"dropped_records", report.dropped_records},
+                            {"pages", report.pages},
+                            {"ms", took_ms()}});
+  };
+  std::unique_ptr<storage::Store> store;
+  try {
+    store = open_store(*file_system_, settings_, sync_lane_, checkpoint_lane_, &events_, recovered);
+  } catch (const MemoryError& error) {
+    control_.reset();
+    if (!beyond_ || error.errc() != Errc::busy) throw;
+    elsewhere_ = true;
+    throw ServedElsewhere{error.what()};
+  }
+  if (elsewhere_.exchange(false))
+    log_.info("store taken", {{"store", settings_.name}, {"path", settings_.path}, {"ms", took_ms()}});
+  was_opened_ = true;
+  wanted_since_ = {};
   opened_at_ = std::chrono::steady_clock::now();
   const Stat stat = store->stat(base::monotonic_ms());
   noted_pages_ = stat.pages;
@@ -208,7 +234,8 @@ storage::Store* StoreHost::open_already() {
   const std::unique_lock lock(open_mutex_, std::try_to_lock);
   storage::Store* const store = lock.owns_lock() ? current() : nullptr;
   // One that was taken over is opened anew, or refused with who has it: by a job.
-  return store == nullptr || store->taken_over().empty() ? store : nullptr;
+  // And of one that is just being left to another nobody is told that it does not know their session: the next one may.
+  return store == nullptr || (store->taken_over().empty() && !lets_go_) ? store : nullptr;
 }
 
 bool StoreHost::is_closed() {
@@ -219,6 +246,7 @@ bool StoreHost::is_closed() {
 bool StoreHost::close(const std::function<bool()>& unused) {
   const std::lock_guard lock(open_mutex_);
   if (unused && !unused()) return false;
+  if (!unused) ended_ = true;
   const std::lock_guard looks(look_mutex_);
   std::unique_ptr<storage::Store> store;
   {
@@ -348,6 +376,7 @@ void StoreHost::say_what_is_wrong(const Stat& stat) {
   }
   said_warning_ = stat.image_warning;
   said_sync_error_ = stat.last_sync_error;
+  is_broken_ = beyond_ && !settings_.read_only && !stat.last_sync_error.empty();
 }
 
 void StoreHost::break_idle_lease(storage::Store& store) {
@@ -368,10 +397,245 @@ void StoreHost::break_idle_lease(storage::Store& store) {
 bool StoreHost::say_taken_over(storage::Store& store) {
   const std::string why = store.taken_over();
   if (why.empty()) return false;
+  elsewhere_ = true;
   if (!said_taken_over_.exchange(true))
     log_.warn("store taken over", {{"store", settings_.name}, {"path", settings_.path}, {"reason", why}});
   static_cast<void>(store.break_lease(0, "another daemon has taken the store over: " + why));
   return true;
+}
+
+namespace {
+
+// A store that was given up is left to others for so long: whoever asked for it must find it free.
+constexpr std::chrono::milliseconds left_for{5000};
+// Whoever asks waits for so long: a lease, and what a holder copies before it lets go.
+constexpr std::chrono::milliseconds ask_patience{10'000};
+constexpr std::chrono::milliseconds ask_again{500};
+constexpr std::chrono::milliseconds holder_look{20};
+// A checkpoint comes first, for a while, where a successor would have more than this to copy.
+constexpr std::uint64_t lag_bytes_small = 1ull << 20;
+constexpr std::chrono::milliseconds checkpoint_patience{3000};
+
+int holder_of(storage::HomeControl& control, const std::string& path, std::string& holder) {
+  const int error = control.holder(holder);
+  if (error != 0)
+    throw MemoryError{Errc::provider_error, "look who has " + storage::quoted(path) + ": " +
+                                                std::error_code{error, std::generic_category()}.message()};
+  return error;
+}
+
+}  // namespace
+
+// Without waiting for a lease, where it stands by or has had the store before; else the opening waits for one.
+void StoreHost::check_elsewhere() {
+  const std::string open = "open store " + storage::quoted(settings_.name) + ": ";
+  if (std::chrono::steady_clock::now() < not_before_) {
+    elsewhere_ = true;
+    throw ServedElsewhere{open + "this daemon has given it up to " + given_up_to_ + "; open it there"};
+  }
+  if (!settings_.standby && !was_opened_) return;
+  if (control_ == nullptr) control_ = storage::home_control_of(*file_system_, settings_.path);
+  if (control_ == nullptr) return;
+  std::string holder;
+  holder_of(*control_, settings_.path, holder);
+  if (holder.empty()) return;
+  elsewhere_ = true;
+  throw ServedElsewhere{open + (settings_.standby ? "this daemon stands by; " : "") + "the store is locked by " +
+                        holder + "; open it there, or see `pagectl takeover`"};
+}
+
+StoreHost::TakeOver StoreHost::take_over(const std::string& who, bool holder_is_dead) {
+  TakeOver result;
+  {
+    const storage::Store* const store = current();
+    result.was_here = store != nullptr && store->taken_over().empty();
+    if (result.was_here) return result;
+  }
+  const std::string what = "takeover of store " + storage::quoted(settings_.name) + ": ";
+  if (!beyond_)
+    throw MemoryError{Errc::unsupported,
+                      what + "its image is a file of this machine: stop whoever has it, and open the store"};
+  const auto began = std::chrono::steady_clock::now();
+  const auto control = storage::home_control_of(*file_system_, settings_.path);
+  if (control != nullptr) holder_of(*control, settings_.path, result.holder);
+  if (!result.holder.empty() && holder_is_dead) {
+    if (const int error = control->break_lock(); error != 0)
+      throw MemoryError{Errc::provider_error, what + "break the lock of " + result.holder + ": " +
+                                                  std::error_code{error, std::generic_category()}.message()};
+  } else if (!result.holder.empty()) {
+    struct Told {
+      Mutex mutex;
+      CondVar changed;
+      bool free PAGESERVER_GUARDED_BY(mutex) = false;
+    };
+    const auto told = std::make_shared<Told>();
+    const auto watch = control->watch([told] {
+      const Lock lock{told->mutex};
+      told->free = true;
+      told->changed.notify_all();
+    });
+    auto asked = began - ask_again;
+    for (std::string holder = result.holder; !holder.empty(); holder_of(*control, settings_.path, holder)) {
+      const auto now = std::chrono::steady_clock::now();
+      if (now - began >= ask_patience)
+        throw MemoryError{Errc::busy, what + holder + " was asked for it and has not given it up within " +
+                                          std::to_string(ask_patience.count()) +
+                                          " ms; ask again, or where that one is dead: pagectl takeover --dead"};
+      if (settings_.abandon_recovery != nullptr && *settings_.abandon_recovery)
+        throw MemoryError{Errc::busy, what + "the daemon is stopping"};
+      if (now - asked >= ask_again) {
+        control->ask(who);
+        asked = now;
+      }
+      Lock lock{told->mutex};
+      told->changed.wait_for(lock, holder_look, [&]() PAGESERVER_REQUIRES(told->mutex) { return told->free; });
+      told->free = false;
+    }
+  }
+  not_before_ = {};
+  static_cast<void>(opened());
+  result.took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
+  said_standing_by_.clear();
+  return result;
+}
+
+// Writers that can go on elsewhere come back before they are told that it is over.
+void StoreHost::leave(storage::Store& store, const std::string& why) {
+  lets_go_ = true;
+  try {
+    if (settings_.let_writers_go != nullptr && *settings_.let_writers_go) (*settings_.let_writers_go)(settings_.name);
+    said_taken_over_ = true;  // whoever leaves it says so
+    store.give_up(why);
+  } catch (...) {
+    lets_go_ = false;
+    throw;
+  }
+  lets_go_ = false;
+}
+
+// First what a successor would have to copy, while this one still serves; then the writers who can go on there; and
+// then all at once.
+void StoreHost::consider_giving_up(storage::Store& store) {
+  const std::string who = store.wanted_by();
+  if (who.empty()) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (wanted_since_ == std::chrono::steady_clock::time_point{}) wanted_since_ = now;
+  if (store.figures(base::monotonic_ms()).checkpoint_lag_bytes > lag_bytes_small &&
+      now - wanted_since_ < checkpoint_patience)
+    return store.begin_checkpoint();
+  given_up_to_ = who;
+  not_before_ = now + left_for;
+  elsewhere_ = true;
+  leave(store, "it was given up to " + who);
+  log_.info(
+      "store given up",
+      {{"store", settings_.name},
+       {"path", settings_.path},
+       {"to", who},
+       {"ms", std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - now).count()}});
+  static_cast<void>(say_taken_over(store));
+}
+
+void StoreHost::try_standing_in() {
+  if (ended_ || std::chrono::steady_clock::now() < not_before_) return;
+  if (settings_.abandon_recovery != nullptr && *settings_.abandon_recovery) return;
+  std::string why;
+  try {
+    static_cast<void>(opened());
+    said_standing_by_.clear();
+    home_watch_.reset();
+    return;
+  } catch (const ServedElsewhere& error) {
+    why = error.what();
+    if (why != said_standing_by_) {
+      home_watch_.reset();
+      log_.info("standing by", {{"store", settings_.name}, {"path", settings_.path}, {"reason", why}});
+    }
+  } catch (const MemoryError& error) {
+    why = error.what();
+    if (why != said_standing_by_)
+      log_.warn("store not taken", {{"store", settings_.name}, {"path", settings_.path}, {"error", why}});
+  }
+  said_standing_by_ = std::move(why);
+  if (home_watch_ != nullptr || control_ == nullptr) return;
+  home_watch_ = control_->watch([news = news_] {
+    const Lock lock{news->mutex};
+    if (news->host != nullptr) news->host->look_at_home();
+  });
+}
+
+// Of a pool that was full: whether it takes again what it refused. A file that a kill leaves here is written over.
+bool StoreHost::has_room() {
+  const std::string path = storage::resolved_image_path(*file_system_, settings_.path);
+  const auto folder = storage::Folder::open(*file_system_, storage::parent_folder(path));
+  const std::string name = storage::file_name(path) + ".room";
+  const auto tried = [](const auto& call) {
+    try {
+      call();
+      return true;
+    } catch (const MemoryError&) {
+      return false;
+    }
+  };
+  const bool written = tried([&] {
+    const storage::File file = folder.open_file(name, O_RDWR | O_CREAT, settings_.file_mode, "create");
+    const std::vector<std::byte> bytes(64 << 10);
+    file.write(0, bytes);
+    file.sync_data();
+  });
+  return tried([&] { folder.remove(name); }) && written;
+}
+
+// After a failed sync nothing is written any more until an opening has looked at what is there. In a pool that is as
+// safe at once as after a restart of the daemon: whoever opens it has a later epoch. Reads go on until there is room.
+void StoreHost::consider_opening_anew(storage::Store& store) {
+  constexpr std::chrono::seconds look_interval{1};
+  const auto now = std::chrono::steady_clock::now();
+  if (now - looked_for_room_ < look_interval) return;
+  looked_for_room_ = now;
+  if (!has_room()) return;
+  leave(store, "its log could not be written; the store is opened anew");
+  is_broken_ = false;
+  log_.info("store opened anew", {{"store", settings_.name}, {"path", settings_.path}});
+  static_cast<void>(say_taken_over(store));
+  elsewhere_ = false;
+  try {
+    static_cast<void>(opened());
+  } catch (const MemoryError& error) {
+    // Whoever opens a session tries again.
+    log_.warn("store not taken", {{"store", settings_.name}, {"path", settings_.path}, {"error", error.what()}});
+  }
+}
+
+void StoreHost::watch_home() {
+  storage::Store* const store = current();
+  if (store != nullptr && store->taken_over().empty()) {
+    if (is_broken_) consider_opening_anew(*store);
+    if (store->taken_over().empty()) consider_giving_up(*store);
+    return;
+  }
+  if (settings_.standby) try_standing_in();
+}
+
+void StoreHost::look_at_home() noexcept {
+  if (!beyond_) return;
+  bool due = settings_.standby && !is_open();
+  look_at_store([&](storage::Store& store) {
+    due = store.taken_over().empty() ? is_broken_ || !store.wanted_by().empty() : settings_.standby;
+  });
+  if (!due || home_due_.exchange(true)) return;
+  try {
+    jobs_.submit_patient([this] {
+      home_due_ = false;
+      try {
+        watch_home();
+      } catch (const std::exception& error) {
+        log_.warn("store not given up", {{"store", settings_.name}, {"error", error.what()}});
+      }
+    });
+  } catch (const std::bad_alloc&) {
+    home_due_ = false;
+  }
 }
 
 void StoreHost::note_disk() noexcept {

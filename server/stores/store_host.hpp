@@ -29,6 +29,7 @@
 #include "server/stores/recoveries.hpp"
 #include "server/stores/store_events.hpp"
 #include "storage/file/file_system.hpp"
+#include "storage/file/home.hpp"
 #include "storage/store.hpp"
 
 namespace pageserver::storage {
@@ -36,6 +37,12 @@ struct RecoveryReport;
 }
 
 namespace pageserver::server {
+
+/// Another daemon has the store; the text says who, and since when.
+class ServedElsewhere final : public MemoryError {
+public:
+  explicit ServedElsewhere(std::string message) : MemoryError{Errc::busy, std::move(message)} {}
+};
 
 struct StoreSettings {
   std::string name;
@@ -56,6 +63,11 @@ struct StoreSettings {
   Loops::Disk* disk = nullptr;                  ///< where its image is, as far as that is known
   base::MemoryShare* private_memory = nullptr;  ///< see EngineOptions; both outlive the store
   base::MemoryShare* index_memory = nullptr;
+  base::MemoryShare* home_memory = nullptr;
+  bool standby = false;  ///< where another daemon has the store: wait for it
+  std::chrono::milliseconds home_timeout = keys::home_timeout.duration();
+  /// Has the writers' sessions that can go on at another daemon end, and waits for that a while. Null: there are none.
+  const std::function<void(const std::string& store)>* let_writers_go = nullptr;
   std::uint32_t lease_line = keys::lease_line.value32();
   std::uint32_t peer_percent = 100;  ///< of `lease_line` and of the private bytes of all forks
 };
@@ -91,8 +103,16 @@ public:
   /// Any thread: see Store::line(). Empty when the store is not open, or just being closed.
   std::vector<std::uint64_t> line();
 
-  /// Opens the store when it is not open; throws MemoryError.
+  /// Opens the store when it is not open; throws MemoryError, and ServedElsewhere where another daemon has it.
   storage::Store& opened();
+  struct TakeOver {
+    bool was_here = false;
+    std::string holder;  ///< who had it; empty: nobody
+    std::chrono::milliseconds took{0};
+  };
+  /// Opens a store that another daemon may have: that one is asked to give it up, for `who`; or, where it is known to
+  /// be dead, its lock is broken. Throws busy where it does not let go in time, and what opened() throws.
+  TakeOver take_over(const std::string& who, bool holder_is_dead);
   /// A clean close, when it is open; false when it was not. Throws what Store::close() throws; the store is gone in any
   /// case, with its files and its lock. With `unused`: only if that says, while nobody can be opening it, that no
   /// session is on it.
@@ -100,6 +120,11 @@ public:
 
   /// From any thread.
   bool is_open() const { return current() != nullptr; }
+  /// From any thread: when it was last tried to be opened, another daemon had it.
+  bool is_elsewhere() const noexcept { return elsewhere_; }
+  /// From any thread, and never fails: of a store that others can reach: whether somebody asks for it, or it has come
+  /// free, is looked at soon, in a job.
+  void look_at_home() noexcept;
   /// From any thread: it is not open, and nobody is just opening or closing it.
   bool is_closed();
   /// From any thread, by who holds on to the store (see HostUse): the store when it is open and nobody is just opening
@@ -144,6 +169,13 @@ private:
   void break_idle_lease(storage::Store& store);
   /// Says so, and ends the writer's session. False: nobody has.
   bool say_taken_over(storage::Store& store);
+  void check_elsewhere();
+  void watch_home();
+  void consider_giving_up(storage::Store& store);
+  void leave(storage::Store& store, const std::string& why);
+  void try_standing_in();
+  void consider_opening_anew(storage::Store& store);
+  bool has_room();
 
   std::shared_ptr<storage::FileSystem> file_system_;
   const StoreSettings settings_;
@@ -182,6 +214,27 @@ private:
   std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
   std::string said_sync_error_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> watch_due_{false};  ///< a job will look after the store
+  // Of a store that others can reach:
+  struct News {
+    Mutex mutex;
+    StoreHost* host PAGESERVER_GUARDED_BY(mutex) = nullptr;
+  };
+  const bool beyond_;           ///< it is one
+  std::shared_ptr<News> news_;  ///< outlives the host where the home still tells of something
+  std::atomic<bool> home_due_{false};
+  std::atomic<bool> elsewhere_{false};
+  std::atomic<bool> lets_go_{false};  ///< it is open, and just being left to another
+  // Of the thread in opened(), or in a job that opens:
+  bool was_opened_ = false;
+  bool ended_ = false;  ///< closed for good
+  std::shared_ptr<storage::HomeControl> control_;
+  std::shared_ptr<void> home_watch_;
+  std::string said_standing_by_;
+  std::string given_up_to_;
+  std::chrono::steady_clock::time_point not_before_{};  ///< it is left to others until then
+  std::chrono::steady_clock::time_point wanted_since_{};
+  std::chrono::steady_clock::time_point looked_for_room_{};
+  std::atomic<bool> is_broken_{false};  ///< its log could not be written
   /// A way that is asked, and when it answered last. Shared, since a loop may come to it late.
   struct Way {
     std::atomic<bool> asked{false};

@@ -72,6 +72,9 @@ public:
   std::optional<ResumeEntry> resumable() override { return engine_->resumable(); }
   void forget_resumable() noexcept override { engine_->forget_resumable(); }
   std::string taken_over() const override { return engine_->taken_over(); }
+  std::string wanted_by() const override { return engine_->wanted_by(); }
+  void begin_checkpoint() noexcept override { engine_->begin_checkpoint(); }
+  void give_up(const std::string& why) override { engine_->give_up(why); }
   std::uint64_t pages() override { return engine_->pages(); }
   void close() override { engine_->close(); }
 
@@ -138,7 +141,8 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
 Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
                std::optional<Recovery> recovery, std::string warning, const EntryBytes& resumable)
     : image_{std::move(image)},
-      home_lease_{image_->lease()},
+      home_{image_->home()},
+      home_lease_{home_.lease},
       options_{options},
       events_{options.events != nullptr ? *options.events : no_engine_events()},
       recovery_{std::move(recovery)},
@@ -156,6 +160,8 @@ Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_la
       bound_{options.log_bytes, options.held_bytes, published_.version},
       watch_{image_->file().status().modified_ns} {
   published_.image_bytes = image_->size();
+  if (home_.control != nullptr && options.home_memory != nullptr && !options.read_only)
+    home_.control->keep_in_memory(*options.home_memory);
   if (options.map_image) image_.map(options.mapping_bytes);
   published_.image_address = image_.address();
   published_.pages = image_->pages();
@@ -250,6 +256,23 @@ Stat Engine::report(std::int64_t now_ms) const {
   stat.recovery = recovery_;
   stat.last_sync_error = faults_.why_not_durable();
   return stat;
+}
+
+void Engine::begin_checkpoint() noexcept {
+  const Lock lock{mutex_};
+  if (!round_.may_begin() || tasks_.stopping() || faults_.sync_failed()) return;
+  if (reachable_point().version <= bound_.checkpointed().version) return;
+  round_.enter(Phase::scheduled);
+  submit_checkpoint();
+}
+
+// What tasks of the engine have in hand meets a lease that is lost, and changes nothing.
+void Engine::give_up(const std::string& why) {
+  const std::string what = "give up " + quoted(image_.shown_path());
+  if (home_.control == nullptr)
+    throw MemoryError{Errc::unsupported, what + ": it lies in a file of this machine; stop the daemon instead"};
+  if (const int error = home_.control->give_up(why); error != 0)
+    throw file_error(image_.file_system(), "give up", image_.shown_path(), error);
 }
 
 std::uint64_t Engine::pages() {

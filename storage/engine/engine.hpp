@@ -159,10 +159,13 @@ public:
   /// Where the lease on the store ran out, as on a machine that stood still: waits until it is renewed or known to be
   /// lost, but not for ever. To be called without a lock, before what check_right() looks at.
   void await_home() const {
-    constexpr std::chrono::milliseconds home_timeout{5000};
-    if (home_lease_ != nullptr && !home_lease_->may_answer()) home_lease_->await_verdict(home_timeout);
+    if (home_lease_ != nullptr && !home_lease_->may_answer()) home_lease_->await_verdict(options_.home_timeout);
   }
   std::string taken_over() const { return home_lease_ && home_lease_->lost() ? home_lease_->why() : std::string{}; }
+  std::string wanted_by() const { return home_lease_ ? home_lease_->wanted_by() : std::string{}; }
+  /// See Store.
+  void begin_checkpoint() noexcept;
+  void give_up(const std::string& why);
   bool read_only() const noexcept { return options_.read_only; }
   std::uint64_t pages();
   const EngineOptions& options() const noexcept { return options_; }
@@ -394,6 +397,7 @@ private:
   }
 
   ServedImage image_;
+  const FileHome home_;
   const std::shared_ptr<const HomeLease> home_lease_;  ///< null: nobody can take the store away
   NamesLook names_{image_.folder()};
   const EngineOptions options_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -44,6 +45,8 @@ struct EngineOptions {
   /// finds bytes in the logs, which pins and forks hold back. Both outlive the store.
   base::MemoryShare* private_memory = nullptr;
   base::MemoryShare* index_memory = nullptr;
+  /// As well, for what is read of an image that lies beyond this machine. Null: nothing of it stays in memory.
+  base::MemoryShare* home_memory = nullptr;
   /// How many bytes a checkpoint copies for each byte that is appended meanwhile, so that it leaves the disk and the
   /// processor to writers. 0: as fast as it can, which it also is while nobody writes, or once the log is three
   /// quarters full.
@@ -59,6 +62,9 @@ struct EngineOptions {
   /// How many addresses its first mapping takes at least, so that a growing image is seldom mapped anew. Addresses take
   /// no memory.
   std::uint64_t mapping_bytes = 1ull << 30;
+  /// How long calls wait to know whether the store is still this process's, where its lease could not be renewed in
+  /// time; of an image that others can reach.
+  std::chrono::milliseconds home_timeout{5000};
   LogSizes log_sizes;
   /// Once it is true, set from any thread, a recovery at the opening ends soon, with an error. Null: never.
   const std::atomic<bool>* abandon_recovery = nullptr;

@@ -215,7 +215,8 @@ void Engine::fail_sync() noexcept {
   faults_.note_failed_sync();
   std::exception_ptr failure;
   try {
-    failure = std::make_exception_ptr(faults_.not_durable_error());
+    failure = std::make_exception_ptr(home_lease_ != nullptr && home_lease_->lost() ? home_lost_error()
+                                                                                    : faults_.not_durable_error());
   } catch (...) {
     failure = std::current_exception();
   }

@@ -19,6 +19,16 @@ std::string HomeLease::why() const {
   return why_;
 }
 
+void HomeLease::ask_for(std::string who) noexcept {
+  const Lock lock{mutex_};
+  wanted_by_ = std::move(who);
+}
+
+std::string HomeLease::wanted_by() const {
+  const Lock lock{mutex_};
+  return wanted_by_;
+}
+
 void HomeLease::await_verdict(std::chrono::milliseconds time) const {
   Lock lock{mutex_};
   changed_.wait_for(lock, time, [this] { return lost() || may_answer(); });

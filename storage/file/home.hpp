@@ -4,9 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "base/memory_share.hpp"
 #include "base/mutex.hpp"
 
 namespace pageserver::storage {
@@ -38,6 +40,11 @@ public:
   /// The first call's reason stays.
   void lose(std::string why) noexcept;
 
+  /// Another asks for it to be given up. The last one who asks counts.
+  void ask_for(std::string who) noexcept;
+  /// Who asks for it; empty: nobody.
+  std::string wanted_by() const;
+
   /// CLOCK_BOOTTIME in nanoseconds.
   static std::int64_t now_ns() noexcept;
 
@@ -47,12 +54,46 @@ private:
   mutable Mutex mutex_;
   mutable CondVar changed_;
   std::string why_ PAGESERVER_GUARDED_BY(mutex_);
+  std::string wanted_by_ PAGESERVER_GUARDED_BY(mutex_);
+};
+
+/// What can be done about a file's lock beyond taking it: looking who has it, asking for it, and giving it up.
+///
+/// Calls ask the home and wait for its answer, however long that takes, but for those that say otherwise. They return
+/// an errno; 0: done.
+///
+/// Threads: any.
+class HomeControl {
+public:
+  HomeControl() = default;
+  HomeControl(const HomeControl&) = delete;
+  HomeControl& operator=(const HomeControl&) = delete;
+  virtual ~HomeControl() = default;
+
+  /// Who has the lock and since when, for people; empty: nobody has.
+  virtual int holder(std::string& holder) = 0;
+  /// Asks whoever has it to give it up; `who` is for people. Waits for nobody: holder() tells what came of it.
+  virtual void ask(const std::string& who) = 0;
+  /// Takes the lock from whoever has it, so that nobody waits for its lease. For a holder that is dead: one that is
+  /// not can change nothing once another has the lock, but may answer reads until its lease has run out.
+  virtual int break_lock() = 0;
+  /// Of a file that is locked here: gives the lock up. Before, its lease is lost, for this reason; then all that is
+  /// under way is waited for. So nothing of it can follow, and whoever comes next need not wait.
+  virtual int give_up(const std::string& why) = 0;
+  /// Of a file that is locked here for writing: what is read of it stays in memory, as far as `share` has room, until
+  /// the file is closed. `share` outlives that.
+  virtual void keep_in_memory(base::MemoryShare& share) = 0;
+  /// `changed` runs on a thread of the home when the lock may have come free, until the result is dropped, and once
+  /// more while that happens. It must not wait. Null, or a watch that does not hear everything: whoever waits for the
+  /// lock looks from time to time, too.
+  virtual std::shared_ptr<void> watch(std::function<void()> changed) = 0;
 };
 
 /// Of a locked file: see FileSystem::home_of().
 struct FileHome {
   std::shared_ptr<const HomeLease> lease;  ///< null: the lock can't be taken away
   std::string holder;                      ///< who has the lock, or empty
+  std::shared_ptr<HomeControl> control;    ///< null: there is none. Outlives the descriptor
 };
 
 }  // namespace pageserver::storage

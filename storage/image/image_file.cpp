@@ -58,10 +58,10 @@ ImageFile::ImageFile(ImageFile&& other) noexcept
 
 ImageFile::~ImageFile() = default;
 
-std::shared_ptr<const HomeLease> ImageFile::lease() const {
+FileHome ImageFile::home() const {
   FileHome home;
   const auto found = retried([&] { return file_.file_system().home_of(file_.descriptor(), home); });
-  return found.ok() ? home.lease : nullptr;
+  return found.ok() ? home : FileHome{};
 }
 
 void ImageFile::close() {

@@ -76,8 +76,8 @@ public:
   /// False until the first sync(): the process that made the file may have been killed before it synced the entry.
   bool entry_durable() const noexcept { return entry_durable_; }
   const File& file() const noexcept { return file_; }
-  /// Null where nobody can take the lock away.
-  std::shared_ptr<const HomeLease> lease() const;
+  /// Without a lease where nobody can take the lock away.
+  FileHome home() const;
   /// The folder that the file was opened in, and its name there. Its siblings lie in that folder, too.
   const Folder& folder() const noexcept { return folder_; }
   const std::string& name() const noexcept { return name_; }
@@ -141,6 +141,10 @@ private:
   std::optional<MemoryError> torn_;
   std::optional<MemoryError> sync_error_;  // of sync() alone
 };
+
+/// What can be done about the lock of an image whose home is beyond this machine; null where it lies in a file of this
+/// machine, or is not there. Throws file_error() where the home can't be asked.
+std::shared_ptr<HomeControl> home_control_of(FileSystem& file_system, const std::string& path);
 
 /// Returns `path` with its symbolic links resolved, or unchanged when nothing is there. An image's siblings are named
 /// after the resolved path.

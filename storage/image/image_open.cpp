@@ -110,6 +110,18 @@ std::string path_from_root(FileSystem& file_system, const std::string& path) {
   return here + "/" + path;
 }
 
+std::shared_ptr<HomeControl> home_control_of(FileSystem& file_system, const std::string& path) {
+  if (!is_home_path(path)) return nullptr;
+  const auto opened = retried([&] { return file_system.open(path, O_RDONLY, 0); });
+  if (opened.error == ENOENT) return nullptr;
+  if (!opened.ok()) throw file_error(file_system, "look at", path, opened.error);
+  const File file{file_system, static_cast<int>(opened.value), path};
+  FileHome home;
+  const auto found = retried([&] { return file_system.home_of(file.descriptor(), home); });
+  if (!found.ok()) throw file_error(file_system, "look at", path, found.error);
+  return home.control;
+}
+
 FileLock::FileLock(const File& file, const std::string& shown_path, LockKind lock) {
   if (mutated(Mutation::skip_image_lock)) return;
   auto& file_system = file.file_system();

@@ -20,6 +20,17 @@ struct LeaseKeeper::Kept : std::enable_shared_from_this<LeaseKeeper::Kept> {
   std::uint32_t lease_ms = 0;
   std::atomic<bool> asked{false};
   std::atomic<std::int64_t> ends_ns{0};  ///< in the pool, at the earliest
+  std::shared_ptr<ObjectWatch> watch;    ///< of the keeper's thread, after keep()
+
+  /// Hears who wants the lock.
+  void listen() {
+    if (watch && watch->works()) return;
+    watch.reset();
+    if (!owner->exclusive || owner->lease->lost()) return;
+    watch = folder->pool->watch(lock_object(owner->image), [lease = owner->lease](const std::string& message) {
+      if (message.starts_with(lock_wanted)) lease->ask_for(message.substr(lock_wanted.size()));
+    });
+  }
 
   static constexpr std::int64_t ns_per_ms = 1'000'000;
 
@@ -83,6 +94,7 @@ void LeaseKeeper::keep(std::shared_ptr<ObjectFolder> folder, ObjectOwnerRef owne
   kept->owner = std::move(owner);
   kept->lease_ms = lease_ms_;
   kept->renewed(asked_ns);
+  kept->listen();
   const Lock lock{mutex_};
   kept_.push_back(std::move(kept));
   if (thread_.joinable()) return;
@@ -122,6 +134,7 @@ void LeaseKeeper::run() {
     for (const auto& kept : now) {
       try {
         kept->ask();
+        kept->listen();
       } catch (const std::bad_alloc&) {
         kept->asked = false;  // the next round asks
       }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace pageserver::storage {
@@ -21,6 +22,9 @@ constexpr std::uint64_t chunk_bytes = 1ull << 20;
 constexpr std::size_t chunks_ahead = 6;
 constexpr std::size_t chunks_kept_max = 8;
 constexpr std::size_t log_chunks_kept_max = 64;
+// What is cached of a file, and how much of it is read ahead where reads follow each other.
+constexpr std::uint64_t cached_bytes = 64ull << 10;
+constexpr std::uint64_t pages_ahead = 32;
 // Of each of the last writes so much is kept.
 constexpr std::size_t tail_bytes = 64;
 
@@ -289,7 +293,12 @@ void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const Obj
   }
   const std::uint64_t turn = queue_.begin();
   // One after the other on the same object: under the mutex, so that no other write comes between them.
-  const Lock lock{mutex_};
+  Lock lock{mutex_};
+  // Whoever gives the lock up waits for what was handed over before: see settle().
+  if (owner && owner->lease->lost()) {
+    lock.unlock();
+    return landed(turn, taken_over_error, owner, bytes);
+  }
   if (run(number) != Run::there) {
     ObjectChange make;
     make.create = true;
@@ -401,6 +410,104 @@ void ObjectFile::forget(std::uint64_t offset, std::uint64_t length) {
   std::erase_if(ahead_, [&](const auto& one) { return meets(one->offset, one->bytes.size()); });
   for (Tail& tail : tails_)
     if (meets(tail.offset, tail.bytes.size())) tail.bytes.clear();
+  if (cache_.empty() || length == 0) return;
+  const std::uint64_t first = offset / cached_bytes;
+  const std::uint64_t last = length - 1 > ~offset ? ~0ull / cached_bytes : (offset + length - 1) / cached_bytes;
+  if (last - first < cache_.size()) {
+    for (std::uint64_t page = first; page <= last; ++page) uncache(page);
+    return;
+  }
+  const std::vector<std::uint64_t> pages{cache_order_.begin(), cache_order_.end()};
+  for (const std::uint64_t page : pages)
+    if (page >= first && page <= last) uncache(page);
+}
+
+/// One page of a file, or its reading. Who has found it keeps it, also when it is taken out meanwhile.
+struct ObjectFile::Cached {
+  std::vector<std::byte> bytes = std::vector<std::byte>(cached_bytes);
+  std::shared_ptr<ObjectWaits> waits = std::make_shared<ObjectWaits>();
+  std::list<std::uint64_t>::iterator place;
+};
+
+void ObjectFile::begin_cache(base::MemoryShare& share) {
+  const Lock lock{ahead_mutex_};
+  cache_share_ = &share;
+}
+
+void ObjectFile::drop_cache() {
+  const Lock lock{ahead_mutex_};
+  while (!cache_order_.empty()) uncache(cache_order_.front());
+  cache_share_ = nullptr;
+}
+
+void ObjectFile::uncache(std::uint64_t page) {
+  const auto found = cache_.find(page);
+  if (found == cache_.end()) return;
+  cache_order_.erase(found->second->place);
+  cache_.erase(found);
+  cache_share_->give_back(cached_bytes);
+}
+
+// Another file may have all there is of the share: then this one has nothing to give way with.
+bool ObjectFile::make_room_in_cache() {
+  if (cache_share_->take(cached_bytes, cache_share_->bytes_max())) return true;
+  if (cache_order_.empty()) return false;
+  uncache(cache_order_.front());
+  return cache_share_->take(cached_bytes, cache_share_->bytes_max());
+}
+
+/// What is in the cache, or begun to be read into it; null: there is no room.
+std::shared_ptr<ObjectFile::Cached> ObjectFile::cached_page(std::uint64_t page) {
+  if (const auto found = cache_.find(page); found != cache_.end()) {
+    cache_order_.splice(cache_order_.end(), cache_order_, found->second->place);
+    return found->second;
+  }
+  auto made = std::make_shared<Cached>();
+  if (!make_room_in_cache()) return nullptr;
+  cache_order_.push_back(page);
+  made->place = std::prev(cache_order_.end());
+  cache_.emplace(page, made);
+  // Handed over under the mutex: a write that comes later finds the page here, and takes it out.
+  begin_read(page * cached_bytes, made->bytes, made->waits, made);
+  return made;
+}
+
+bool ObjectFile::read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on, int& error) {
+  error = 0;
+  if (buffer.empty()) return true;
+  const std::uint64_t first = offset / cached_bytes;
+  const std::uint64_t last = (offset + buffer.size() - 1) / cached_bytes;
+  std::vector<std::shared_ptr<Cached>> pages;
+  {
+    const Lock lock{ahead_mutex_};
+    if (cache_share_ == nullptr) return false;
+    for (std::uint64_t page = first; page <= last; ++page) pages.push_back(cached_page(page));
+    // A small share must not lose by it what was just read.
+    const std::uint64_t ahead = std::min(pages_ahead, cache_share_->bytes_max() / cached_bytes / 4);
+    const std::uint64_t end = std::min(last + ahead, (size() - 1) / cached_bytes);
+    for (std::uint64_t page = last + 1; runs_on && page <= end; ++page)
+      if (cached_page(page) == nullptr) break;
+  }
+  const auto direct = std::make_shared<ObjectWaits>();
+  for (std::uint64_t page = first; page <= last; ++page) {
+    const std::uint64_t from = std::max(offset, page * cached_bytes);
+    const std::uint64_t until = std::min(offset + buffer.size(), (page + 1) * cached_bytes);
+    const auto part = buffer.subspan(static_cast<std::size_t>(from - offset), static_cast<std::size_t>(until - from));
+    const auto& cached = pages[static_cast<std::size_t>(page - first)];
+    if (cached == nullptr) {
+      begin_read(from, part, direct, nullptr);
+      continue;
+    }
+    if (const int failed = cached->waits->wait(); failed != 0) {
+      if (error == 0) error = failed;
+      const Lock lock{ahead_mutex_};
+      if (const auto found = cache_.find(page); found != cache_.end() && found->second == cached) uncache(page);
+      continue;
+    }
+    std::memcpy(part.data(), cached->bytes.data() + (from - page * cached_bytes), part.size());
+  }
+  if (const int failed = direct->wait(); error == 0) error = failed;
+  return true;
 }
 
 void ObjectFile::keep_tail(std::uint64_t end, std::span<const std::byte> last) {
@@ -467,6 +574,10 @@ IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer) {
     const Lock lock{ahead_mutex_};
     runs_on = next_read_ == offset;
     next_read_ = offset + buffer.size();
+  }
+  if (int error = 0; !fenced_ && read_from_cache(offset, buffer, runs_on, error)) {
+    if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
+    return error != 0 ? error_result(error) : IoResult{static_cast<std::int64_t>(buffer.size()), 0};
   }
   if (runs_on || (!made_ && fenced_)) begin_ahead(offset);
   const auto waits = std::make_shared<ObjectWaits>();
@@ -609,6 +720,11 @@ IoResult ObjectFile::seek(std::uint64_t offset, bool data) {
         return {static_cast<std::int64_t>(std::max(offset, number * run_bytes_)), 0};
   }
   return data ? error_result(ENXIO) : IoResult{static_cast<std::int64_t>(end), 0};
+}
+
+void ObjectFile::settle() {
+  { const Lock lock{mutex_}; }
+  queue_.wait();
 }
 
 IoResult ObjectFile::sync() {

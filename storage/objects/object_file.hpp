@@ -4,13 +4,16 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "base/memory_share.hpp"
 #include "base/mutex.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/file/home.hpp"
@@ -106,6 +109,12 @@ public:
   IoResult punch_hole(std::uint64_t offset, std::uint64_t length);
   IoResult seek(std::uint64_t offset, bool data);
   IoResult sync();
+  /// What is read stays in memory, as far as `share` has room, until drop_cache(); only of a file that is locked here.
+  void begin_cache(base::MemoryShare& share);
+  void drop_cache();
+  /// Once the owner's lease is lost: from the end of this call on nothing more is handed over, and all that was has
+  /// ended.
+  void settle();
   /// Of what was written nothing is under way any more.
   bool is_quiet() { return queue_.empty(); }
 
@@ -115,6 +124,7 @@ public:
 private:
   enum class Run : std::uint8_t { unknown, absent, there };
   struct Ahead;
+  struct Cached;
 
   int lost_error(const ObjectOwnerRef& owner) const noexcept;
   int usable(const ObjectOwnerRef& owner);
@@ -133,6 +143,11 @@ private:
   void keep_tail(std::uint64_t end, std::span<const std::byte> last) PAGESERVER_REQUIRES(ahead_mutex_);
   bool read_from_tail(std::uint64_t offset, std::span<std::byte> buffer);
   bool read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer);
+  /// False: nothing is cached. Else `error` says how it went.
+  bool read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on, int& error);
+  std::shared_ptr<Cached> cached_page(std::uint64_t page) PAGESERVER_REQUIRES(ahead_mutex_);
+  bool make_room_in_cache() PAGESERVER_REQUIRES(ahead_mutex_);
+  void uncache(std::uint64_t page) PAGESERVER_REQUIRES(ahead_mutex_);
   void begin_ahead(std::uint64_t offset);
   void begin_read(std::uint64_t offset, std::span<std::byte> buffer, const std::shared_ptr<ObjectWaits>& waits,
                   const std::shared_ptr<void>& keeps);
@@ -168,6 +183,9 @@ private:
   };
   std::array<Tail, 4> tails_ PAGESERVER_GUARDED_BY(ahead_mutex_);
   std::size_t next_tail_ PAGESERVER_GUARDED_BY(ahead_mutex_) = 0;
+  base::MemoryShare* cache_share_ PAGESERVER_GUARDED_BY(ahead_mutex_) = nullptr;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Cached>> cache_ PAGESERVER_GUARDED_BY(ahead_mutex_);
+  std::list<std::uint64_t> cache_order_ PAGESERVER_GUARDED_BY(ahead_mutex_);  ///< the one read longest ago first
 };
 
 }  // namespace pageserver::storage

@@ -227,7 +227,10 @@ int ObjectFileSystem::close(int file) noexcept {
       opened_.erase(found);
     }
     give_back(one);
-    if (one->file && --one->file->opens == 0) end_file(one->folder, one->file);
+    if (one->file && --one->file->opens == 0) {
+      one->file->drop_cache();
+      end_file(one->folder, one->file);
+    }
     return {};
   });
   return closed.error;
@@ -455,38 +458,125 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
   });
 }
 
+/// Those that `owner` changes; from here on nobody finds it as theirs.
+std::vector<ObjectFileSystem::FileRef> ObjectFileSystem::files_of(const FolderRef& folder,
+                                                                  const ObjectOwnerRef& owner) {
+  std::vector<FileRef> files;
+  {
+    const Lock lock{folder->mutex};
+    const auto found = folder->owners.find(owner->image_name);
+    if (found != folder->owners.end() && found->second == owner) folder->owners.erase(found);
+    for (const auto& [number, file] : folder->files)
+      if (FileRef open = file.lock()) files.push_back(std::move(open));
+  }
+  std::erase_if(files, [&](const FileRef& file) { return file->owner() != owner; });
+  return files;
+}
+
 // A lock that is given back in order takes its epoch along: so whoever comes next knows that nothing of this owner can
 // still arrive.
+void ObjectFileSystem::release(const FolderRef& folder, const ObjectOwnerRef& owner, bool quiet) {
+  const auto waits = std::make_shared<ObjectWaits>();
+  if (owner->guarded() && quiet && owner->epoch != 0) {
+    ObjectChange change;
+    change.compares.push_back(owner->names_guard());
+    change.unset.push_back(epoch_key(owner->image));
+    folder->pool->change(names_object, change, waits->one());
+  }
+  static_cast<void>(waits->wait());
+  const std::string object = lock_object(owner->image);
+  folder->pool->drop_lock(object, owner->cookie, waits->one());
+  static_cast<void>(waits->wait());
+  if (owner->exclusive) folder->pool->tell(object, std::string{lock_free});
+}
+
+int ObjectFileSystem::give_up(const FolderRef& folder, const ObjectOwnerRef& owner, const std::string& why) {
+  if (owner->lease->lost()) return taken_over_error;
+  owner->lease->lose(why);
+  keeper_->forget(owner);
+  for (const FileRef& file : files_of(folder, owner)) file->settle();
+  release(folder, owner, true);
+  return 0;
+}
+
+class ObjectFileSystem::Control final : public HomeControl {
+public:
+  Control(ObjectFileSystem& files, FolderRef folder, FileRef file, ObjectOwnerRef owner)
+      : files_{files},
+        folder_{std::move(folder)},
+        object_{lock_object(file->number())},
+        file_{std::move(file)},
+        owner_{std::move(owner)} {}
+
+  int holder(std::string& holder) override {
+    return answered([&]() -> IoResult {
+             std::vector<ObjectHolder> holders;
+             const int error = look(holders);
+             holder = holders.empty() ? std::string{} : shown_cookie(holders.front().cookie);
+             return error_result(error);
+           })
+        .error;
+  }
+  void ask(const std::string& who) override {
+    static_cast<void>(answered([&]() -> IoResult {
+      folder_->pool->tell(object_, std::string{lock_wanted} + who);
+      return {};
+    }));
+  }
+  int break_lock() override {
+    return answered([&]() -> IoResult {
+             std::vector<ObjectHolder> holders;
+             int error = look(holders);
+             for (const ObjectHolder& holder : holders)
+               if (error == 0 || error == ENOENT) error = folder_->pool->break_lock(object_, holder);
+             return error_result(error == ENOENT ? 0 : error);
+           })
+        .error;
+  }
+  int give_up(const std::string& why) override {
+    if (!owner_) return EBADF;
+    return answered([&] { return error_result(files_.give_up(folder_, owner_, why)); }).error;
+  }
+  void keep_in_memory(base::MemoryShare& share) override {
+    if (owner_ && owner_->exclusive) file_->begin_cache(share);
+  }
+  std::shared_ptr<void> watch(std::function<void()> changed) override {
+    std::shared_ptr<void> watch;
+    static_cast<void>(answered([&]() -> IoResult {
+      watch = folder_->pool->watch(object_, [changed = std::move(changed)](const std::string& message) {
+        if (message == lock_free) changed();
+      });
+      return {};
+    }));
+    return watch;
+  }
+
+private:
+  int look(std::vector<ObjectHolder>& holders) {
+    if (!files_.in_our_process()) return ENOTCONN;
+    const int error = folder_->pool->holders(object_, holders);
+    if (error == ENOENT) holders.clear();
+    return error == ENOENT ? 0 : error;
+  }
+
+  ObjectFileSystem& files_;
+  const FolderRef folder_;
+  const std::string object_;
+  const FileRef file_;
+  const ObjectOwnerRef owner_;
+};
+
 void ObjectFileSystem::give_back(const std::shared_ptr<Opened>& one) noexcept {
   static_cast<void>(answered([&]() -> IoResult {
     const ObjectOwnerRef owner = std::move(one->owner);
     one->owner = nullptr;
     if (!owner) return {};
     keeper_->forget(owner);
-    const FolderRef& folder = one->folder;
-    std::vector<FileRef> files;
-    {
-      const Lock lock{folder->mutex};
-      const auto found = folder->owners.find(owner->image_name);
-      if (found != folder->owners.end() && found->second == owner) folder->owners.erase(found);
-      for (const auto& [number, file] : folder->files)
-        if (FileRef open = file.lock()) files.push_back(std::move(open));
-    }
-    const bool quiet = std::all_of(files.begin(), files.end(),
-                                   [&](const FileRef& file) { return file->owner() != owner || file->is_quiet(); });
+    const std::vector<FileRef> files = files_of(one->folder, owner);
+    const bool quiet = std::all_of(files.begin(), files.end(), [](const FileRef& file) { return file->is_quiet(); });
     if (owner->lease->lost()) return {};
-    for (const FileRef& file : files)
-      if (file->owner() == owner) file->set_owner(nullptr);
-    const auto waits = std::make_shared<ObjectWaits>();
-    if (owner->guarded() && quiet && owner->epoch != 0) {
-      ObjectChange change;
-      change.compares.push_back(owner->names_guard());
-      change.unset.push_back(epoch_key(owner->image));
-      folder->pool->change(names_object, change, waits->one());
-    }
-    static_cast<void>(waits->wait());
-    folder->pool->drop_lock(lock_object(owner->image), owner->cookie, waits->one());
-    static_cast<void>(waits->wait());
+    for (const FileRef& file : files) file->set_owner(nullptr);
+    release(one->folder, owner, quiet);
     owner->lease->lose("the lock was given back");
     return {};
   }));
@@ -502,6 +592,7 @@ IoResult ObjectFileSystem::home_of(int file, FileHome& home) {
     if (!one || !one->file) return error_result(EBADF);
     home = {};
     if (one->owner) home.lease = one->owner->lease;
+    home.control = std::make_shared<Control>(*this, one->folder, one->file, one->owner);
     std::vector<ObjectHolder> holders;
     if (one->owner)
       home.holder = shown_cookie(one->owner->cookie);

@@ -99,7 +99,11 @@ private:
   static void fill(const ObjectFolder& folder, FileStatus& status);
   static IoResult status_in(const FolderRef& folder, const std::string& name, FileStatus& status);
   IoResult rename(int directory, const std::string& from, const std::string& to, bool replaces);
+  class Control;
   void give_back(const std::shared_ptr<Opened>& opened) noexcept;
+  int give_up(const FolderRef& folder, const ObjectOwnerRef& owner, const std::string& why);
+  static std::vector<FileRef> files_of(const FolderRef& folder, const ObjectOwnerRef& owner);
+  static void release(const FolderRef& folder, const ObjectOwnerRef& owner, bool quiet);
   static void note_change(ObjectFolder& folder) noexcept;
   static void end_file(const FolderRef& folder, const FileRef& file);
 

@@ -57,6 +57,10 @@ std::string removed_key(std::uint64_t file);
 std::string run_object(std::uint64_t file, std::uint64_t run);
 std::string lock_object(std::uint64_t file);
 
+/// What is told at a lock's object: who wants it, behind these words; and that it may be free.
+inline constexpr std::string_view lock_wanted = "wanted by ";
+inline constexpr std::string_view lock_free = "free";
+
 /// The image that a name belongs to: itself, or of a sibling the image beside which it lies.
 std::string image_of(const std::string& name);
 /// Files that are made as a log's are fenced: all their runs are there before anything is written, so that a run which

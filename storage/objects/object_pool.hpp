@@ -43,6 +43,17 @@ struct ObjectHolder {
   std::string client;  ///< in the pool's words
 };
 
+/// Somebody hears what is told at an object, while this lives.
+class ObjectWatch {
+public:
+  ObjectWatch() = default;
+  ObjectWatch(const ObjectWatch&) = delete;
+  ObjectWatch& operator=(const ObjectWatch&) = delete;
+  virtual ~ObjectWatch() = default;
+  /// False: it hears nothing any more, and another one may.
+  virtual bool works() = 0;
+};
+
 /// Errors are positive errnos: ENOENT, no such object; ECANCELED, a compare did not hold; EBUSY, another has the lock;
 /// ENOSPC, the pool is full, at once. ETIMEDOUT and the like say nothing of whether the change was made.
 ///
@@ -78,6 +89,15 @@ public:
                          std::uint32_t duration_ms, Done done) = 0;
   virtual void drop_lock(const std::string& object, const std::string& cookie, Done done) = 0;
   virtual int holders(const std::string& object, std::vector<ObjectHolder>& holders) = 0;
+  /// Takes the lock from this holder. ENOENT: it does not have it.
+  virtual int break_lock(const std::string& object, const ObjectHolder& holder) = 0;
+
+  /// `heard` runs on a thread of the pool for each message, and maybe once more while the watch is dropped; it must not
+  /// wait for anything. Waits for nothing; messages that are told before the pool knows of it are not heard.
+  virtual std::shared_ptr<ObjectWatch> watch(const std::string& object,
+                                             std::function<void(const std::string& message)> heard) = 0;
+  /// Tells all who watch the object. Waits for nobody.
+  virtual void tell(const std::string& object, const std::string& message) = 0;
 };
 
 /// Which pool.

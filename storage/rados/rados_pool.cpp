@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -102,11 +103,120 @@ struct Flight {
   }
 };
 
-rados_completion_t completion_of(Flight* flight) {
+rados_completion_t completion_of(void* argument, rados_callback_t landed) {
   rados_completion_t completion = nullptr;
-  if (rados_aio_create_completion2(flight, &Flight::landed, &completion) < 0) throw std::bad_alloc{};
+  if (rados_aio_create_completion2(argument, landed, &completion) < 0) throw std::bad_alloc{};
   return completion;
 }
+rados_completion_t completion_of(Flight* flight) { return completion_of(flight, &Flight::landed); }
+
+/// librados may call back while a watch is taken back, and later: what it calls with is a number, by which it finds
+/// the watch, or nobody.
+class RadosWatch final : public ObjectWatch {
+public:
+  using Heard = std::function<void(const std::string& message)>;
+
+  RadosWatch(rados_ioctx_t io, const std::string& object, Heard heard) : state_{std::make_shared<State>()} {
+    state_->io = io;
+    state_->object = object;
+    state_->heard = std::move(heard);
+    {
+      const Lock lock{all().mutex};
+      number_ = ++all().last;
+      all().states.emplace(number_, state_);
+    }
+    // Never followed: librados hands the number back. NOLINTNEXTLINE(performance-no-int-to-ptr)
+    void* const argument = reinterpret_cast<void*>(number_);
+    const rados_completion_t completion = completion_of(argument, &RadosWatch::begun);
+    constexpr std::uint32_t default_timeout = 0;
+    const int result = rados_aio_watch2(io, object.c_str(), completion, &state_->handle, &RadosWatch::told,
+                                        &RadosWatch::failed, default_timeout, argument);
+    rados_aio_release(completion);
+    if (result < 0) ended(number_, false);
+  }
+  ~RadosWatch() override {
+    bool ends = false;
+    {
+      const Lock lock{all().mutex};
+      state_->dropped = true;
+      ends = state_->begun;
+      if (ends) all().states.erase(number_);
+    }
+    if (ends && state_->stands) unwatch(*state_);
+  }
+  bool works() override { return state_->works; }
+
+private:
+  struct State {
+    rados_ioctx_t io = nullptr;  ///< of a pool, which stays for as long as the process lives
+    std::string object;
+    Heard heard;
+    std::uint64_t handle = 0;
+    std::atomic<bool> works{true};
+    // Under the mutex of all:
+    bool begun = false;   ///< the OSD has answered
+    bool stands = false;  ///< with yes
+    bool dropped = false;
+  };
+  struct All {
+    Mutex mutex;
+    std::uintptr_t last PAGESERVER_GUARDED_BY(mutex) = 0;
+    std::map<std::uintptr_t, std::shared_ptr<State>> states PAGESERVER_GUARDED_BY(mutex);
+  };
+  static All& all() {
+    static auto* const watches = new All;  // never destroyed: librados calls at any time
+    return *watches;
+  }
+  static std::shared_ptr<State> find(void* argument) {
+    const Lock lock{all().mutex};
+    const auto found = all().states.find(reinterpret_cast<std::uintptr_t>(argument));
+    return found == all().states.end() || found->second->dropped ? nullptr : found->second;
+  }
+  static void unwatch(const State& state) noexcept {
+    rados_completion_t completion = nullptr;
+    if (rados_aio_create_completion2(
+            nullptr, [](rados_completion_t, void*) {}, &completion) < 0)
+      return;
+    rados_aio_unwatch(state.io, state.handle, completion);
+    rados_aio_release(completion);
+  }
+  static void ended(std::uintptr_t number, bool stands) {
+    std::shared_ptr<State> gone;
+    {
+      const Lock lock{all().mutex};
+      const auto found = all().states.find(number);
+      if (found == all().states.end()) return;
+      State& state = *found->second;
+      state.begun = true;
+      state.stands = stands;
+      if (!stands) state.works = false;
+      if (!state.dropped) return;
+      gone = std::move(found->second);
+      all().states.erase(found);
+    }
+    if (stands) unwatch(*gone);
+  }
+  static void begun(rados_completion_t completion, void* argument) {
+    ended(reinterpret_cast<std::uintptr_t>(argument), rados_aio_get_return_value(completion) == 0);
+  }
+  static void told(void* argument, std::uint64_t notify_id, std::uint64_t handle, std::uint64_t, void* data,
+                   std::size_t bytes) {
+    const std::shared_ptr<State> state = find(argument);
+    if (!state) return;
+    rados_notify_ack(state->io, state->object.c_str(), notify_id, handle, nullptr, 0);
+    try {
+      state->heard(std::string{static_cast<const char*>(data), bytes});
+    } catch (const std::bad_alloc&) {
+      // As if it had not been heard.
+    }
+  }
+  static void failed(void* argument, std::uint64_t, int) {
+    if (const std::shared_ptr<State> state = find(argument)) state->works = false;
+  }
+
+  const std::shared_ptr<State> state_;
+  std::uintptr_t number_ = 0;
+};
 
 class RadosPool final : public ObjectPool {
 public:
@@ -200,6 +310,24 @@ public:
     const std::string request = unlock_request(cookie).bytes();
     rados_write_op_exec(op.get(), "lock", "unlock", request.data(), request.size(), nullptr);
     submit(object, op.get(), std::move(done));
+  }
+
+  int break_lock(const std::string& object, const ObjectHolder& holder) override {
+    return errno_of(rados_break_lock(io_, object.c_str(), lock_name, holder.client.c_str(), holder.cookie.c_str()));
+  }
+
+  std::shared_ptr<ObjectWatch> watch(const std::string& object,
+                                     std::function<void(const std::string& message)> heard) override {
+    return std::make_shared<RadosWatch>(io_, object, std::move(heard));
+  }
+
+  void tell(const std::string& object, const std::string& message) override {
+    // One of those who watch may be dead: so long an OSD waits for its word.
+    constexpr std::uint64_t wait_ms = 2000;
+    const rados_completion_t completion = completion_of(nullptr, [](rados_completion_t, void*) {});
+    rados_aio_notify(io_, object.c_str(), completion, message.data(), static_cast<int>(message.size()), wait_ms,
+                     nullptr, nullptr);
+    rados_aio_release(completion);
   }
 
   int holders(const std::string& object, std::vector<ObjectHolder>& holders) override {

@@ -172,6 +172,7 @@ bool encode_any(proto::Operation operation, proto::Bytes& out, std::uint64_t id)
     case proto::Operation::whoami:
     case proto::Operation::faults:
     case proto::Operation::ring:
+    case proto::Operation::takeover:
     case proto::Operation::lease_lost:
     case proto::Operation::goodbye:
     case proto::Operation::waiting: return false;

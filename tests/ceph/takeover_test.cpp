@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -233,6 +234,60 @@ TEST_CASE("ceph: dozens of take-overs under load lose nothing that was answered"
     serving = std::move(next);
   }
   CHECK(serving->stop() == 0);
+}
+
+TEST_CASE("ceph: a pool that is full refuses writes and serves reads, and goes on by itself once there is room") {
+  // The monitor raises a ratio that is below one that should be lower.
+  const auto full_at = [](const std::string& ratio) {
+    for (const char* const which : {"set-nearfull-ratio", "set-backfillfull-ratio", "set-full-ratio"}) {
+      const auto set =
+          run({"ceph", "-c", cluster_folder() + "/ceph.conf", "osd", which, ratio}, {}, std::chrono::seconds{30});
+      INFO(set.err);
+      REQUIRE(set.status == 0);
+    }
+  };
+  Daemon daemon{{"--store", "a=" + home_path("a.img", new_home_keys())}};
+  daemon.expect_complaint("sync failed");
+  std::uint64_t number = 1;
+  {
+    const auto memory = open(daemon.tcp_uri("a", "publish=on_flush"));
+    memory->grow(64);
+    commit(*memory, number);
+    full_at("0.00001");
+    // The OSDs hear of it some seconds later.
+    std::optional<MemoryError> refused;
+    wait_until([&] {
+      try {
+        commit(*memory, number + 1);
+        ++number;
+        return false;
+      } catch (const MemoryError& error) {
+        refused = error;
+        return true;
+      }
+    });
+    INFO(refused->what());
+    // Where the flush finds out, which comes last, it says that nothing is durable.
+    CHECK((refused->code() == Errc::no_space || refused->code() == Errc::provider_error));
+    CHECK(last_commit(*open(daemon.tcp_uri("a", "access=read"))) >= number);
+  }
+  full_at("0.95");
+  // Without anybody who starts it again, or opens anything else.
+  daemon.wait_for_log("store opened anew");
+  wait_until([&] {
+    try {
+      const auto memory = open(daemon.tcp_uri("a", "publish=on_flush"));
+      const std::uint64_t found = last_commit(*memory);
+      CHECK(found >= number);
+      CHECK(found <= number + 1);
+      commit(*memory, number + 2);
+      return true;
+    } catch (const MemoryError&) {
+      return false;
+    }
+  });
+  CHECK(last_commit(*open(daemon.tcp_uri("a", "access=read"))) == number + 2);
+  CHECK(daemon.stop() == 0);
 }
 
 TEST_CASE("ceph: an OSD that stands still holds up its stores alone, and nothing is lost") {

@@ -66,6 +66,7 @@ Frame ask(RawClient& client, Operation operation, std::string_view store, Access
     case Operation::whoami: return client.call(proto::WhoamiRequest{store});
     case Operation::faults: return client.call(proto::FaultsRequest{});
     case Operation::ring: return client.call(proto::RingRequest{65536});
+    case Operation::takeover: return client.call(proto::TakeoverRequest{store, false});
     case Operation::lease_lost:
     case Operation::waiting:
     case Operation::goodbye: break;

@@ -10,9 +10,10 @@ using namespace pageserver::test;
 
 namespace {
 
-const std::vector<std::string> commands{
-    "list", "ping", "sessions", "kick",   "create", "remove", "info",  "lease",   "read",   "write", "grow", "copy",
-    "diff", "hash", "inspect",  "verify", "replay", "bench",  "check", "recover", "faults", "run",   "top"};
+const std::vector<std::string> commands{"list",   "ping",  "sessions", "kick",    "takeover", "create",
+                                        "remove", "info",  "lease",    "read",    "write",    "grow",
+                                        "copy",   "diff",  "hash",     "inspect", "verify",   "replay",
+                                        "bench",  "check", "recover",  "faults",  "run",      "top"};
 
 }  // namespace
 

@@ -224,6 +224,21 @@ void add_server_commands(const CommandSink& sink) {
             "SESSION is the number of a connection, also of one without a session");
   kick.app().add_option("--reason", (*kick).reason, "For its client and the daemon's log");
 
+  Command<TakeoverOptions> takeover(
+      sink, "takeover", "Have a daemon serve a store that another daemon has",
+      page("For a store whose home is a Ceph pool. The daemon at URI asks the one that has the store to give it up,\n"
+           "takes it as soon as it is free, and serves it: some milliseconds without service. Sessions at the other\n"
+           "daemon get lease_lost and change nothing any more; writers with resume= whose URI names both daemons go\n"
+           "on here. Where the other one does not answer, its lease is waited for, which is 3 s.\n\n"
+           "With --dead it is neither asked nor waited for. Should it live after all, it can change nothing either,\n"
+           "but may answer reads with what was there before, for up to 2 s. It takes the right admin.",
+           forms_of("URI:", {served_forms}),
+           "  pagectl takeover pageserver://host2/demo\n  pagectl takeover pageserver://host2/demo --dead",
+           "Exit status 1 where the other daemon does not let go, with who that is."),
+      run_takeover);
+  takeover.text("URI", &TakeoverOptions::uri, "The store, at the daemon that is to serve it; see below");
+  takeover.flag("--dead", &TakeoverOptions::dead, "The daemon that has the store is dead: take it at once");
+
   Command<WhoamiOptions> whoami(
       sink, "whoami", "Ask a daemon who one is for it, and what one may do",
       page("With a store: what one may do with that, else what one may do with every store; and the rules that say so.",

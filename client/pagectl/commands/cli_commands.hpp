@@ -42,8 +42,8 @@ const ToolPage& tool_page();
 /// --json and --quiet, which every command has.
 void add_common_options(CLI::App& app, Context& context);
 
-void add_server_commands(const CommandSink& sink);  // list ping sessions top kick whoami token faults run create
-                                                    // remove info lease
+void add_server_commands(const CommandSink& sink);  // list ping sessions top kick takeover whoami token faults run
+                                                    // create remove info lease
 void add_image_commands(const CommandSink& sink);   // read write grow copy diff hash
 void add_layout_commands(const CommandSink& sink);  // inspect verify
 void add_work_commands(const CommandSink& sink);    // mount replay bench plot check recover

@@ -67,6 +67,12 @@ struct WhoamiOptions {
 };
 int run_whoami(Context& context, const WhoamiOptions& options);
 
+struct TakeoverOptions {
+  std::string uri;
+  bool dead = false;
+};
+int run_takeover(Context& context, const TakeoverOptions& options);
+
 struct TokenOptions {
   std::string action;
   std::string name;

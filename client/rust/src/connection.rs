@@ -160,6 +160,8 @@ pub(crate) struct Connection {
     pub(super) lost: Option<Lost>,
     /// How the request that ended the connection was answered, if that is what ended it.
     pub(super) refused_with: Option<Status>,
+    /// How the last open was refused, whatever became of the connection.
+    pub(super) open_refusal: Option<Status>,
     /// The session is over, as its close wanted.
     pub(super) closed: bool,
     /// The frames behind one that ends a request are somebody else's.
@@ -230,6 +232,7 @@ impl Connection {
             resume: None,
             lost: None,
             refused_with: None,
+            open_refusal: None,
             closed: false,
             keeps_rest: false,
             counters: Counters::default(),

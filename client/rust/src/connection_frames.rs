@@ -345,6 +345,9 @@ impl Connection {
             (false, false) => message.to_owned(),
         };
         let error = self.error(kind, &header.operation.to_string(), &text);
+        if header.operation == Operation::OPEN {
+            self.open_refusal = Some(header.status);
+        }
         if error.is_sticky() {
             self.refused_with = Some(header.status);
             return Err(self.end_with(kind, &header.operation.to_string(), &text));

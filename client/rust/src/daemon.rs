@@ -5,8 +5,8 @@ use crate::dial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Endpoint;
 use crate::protocol::{
-    is_session_name, is_store_name, Access, Answer, Fault, ListEntry, Load, Request, SessionReport, WhoAmI,
-    FEATURE_IDENTITY, FEATURE_SESSIONS,
+    is_session_name, is_store_name, Access, Answer, Fault, ListEntry, Load, Request, SessionReport, TakenOver, WhoAmI,
+    FEATURE_IDENTITY, FEATURE_SESSIONS, FEATURE_TAKEOVER,
 };
 use crate::session::ping;
 use crate::uri::{self, Scheme, Target};
@@ -23,6 +23,10 @@ impl Daemon {
     pub fn connect(uri: &str) -> Result<Daemon> {
         let parsed = uri::parse(uri, Access::Read, Target::Server)?;
         let endpoint = match parsed.scheme {
+            _ if !parsed.others.is_empty() => {
+                let text = format!("connect \"{}\": a daemon is one host; name one alone", uri);
+                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            }
             Scheme::Unix => Endpoint::Unix { path: parsed.socket },
             Scheme::Tls => Endpoint::Tls { host: parsed.host, port: parsed.port },
             _ => Endpoint::Tcp { host: parsed.host, port: parsed.port },
@@ -173,6 +177,21 @@ impl Daemon {
         self.connection.call(&Request::Whoami { store }, |answer| match answer {
             Answer::Whoami(found) => Ok(found),
             _ => Err(Fault("whoami was answered with something else".into())),
+        })
+    }
+
+    /// Has this daemon take a store over from another one, which is asked to give it up; with `holder_is_dead` it is
+    /// neither asked nor waited for. Of a store whose home is a Ceph pool; takes the right admin. Fails with `busy` where
+    /// the other one does not let go. Sessions there get `lease_lost`.
+    pub fn take_over(&mut self, store: &str, holder_is_dead: bool) -> Result<TakenOver> {
+        if !self.connection.has_feature(FEATURE_TAKEOVER) {
+            let text = "the daemon is too old to be asked; stop the one that has the store";
+            return Err(self.connection.error(ErrorKind::Unsupported, "takeover", text));
+        }
+        self.check_name("takeover", store)?;
+        self.connection.call(&Request::Takeover { store, holder_is_dead }, |answer| match answer {
+            Answer::Takeover(taken) => Ok(taken),
+            _ => Err(Fault("takeover was answered with something else".into())),
         })
     }
 

@@ -60,7 +60,7 @@ pub use options::Options;
 pub use pipeline::{Done, Pipeline};
 pub use protocol::{
     Access, ByteRange, HolderStat, ListEntry, Load, Publish, Recovery, Refreshed, SessionReport, SessionState, Stat,
-    Version, View, WaitsFor, WhoAmI, PAGE_SIZE,
+    TakenOver, Version, View, WaitsFor, WhoAmI, PAGE_SIZE,
 };
 pub use provider::Provider;
 pub use session::{Session, Traffic};

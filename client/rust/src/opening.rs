@@ -5,7 +5,7 @@ use crate::dial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::page_cache::PageCache;
-use crate::protocol::{Access, Answer, OpenAnswer, Operation, Request, Version, FEATURE_RESTART};
+use crate::protocol::{Access, Answer, OpenAnswer, Operation, Request, Status, Version, FEATURE_RESTART};
 use crate::resume::Resume;
 use crate::session::{check_pages, ping, unexpected, Session};
 use crate::transport::{Plain, Transport};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// From one attempt to open a session that is to be resumed to the next.
 const PAUSE_BETWEEN_OPENS: Duration = Duration::from_millis(20);
+/// From one round over several hosts to the next, at most.
+const PAUSE_BETWEEN_HOSTS_MAX: Duration = Duration::from_millis(200);
 
 impl Session {
     /// Opens what `uri` names: see [`Options::from_uri`].
@@ -27,6 +29,9 @@ impl Session {
     pub fn connect(options: Options) -> Result<Session> {
         let options = options.checked()?;
         let began = Instant::now();
+        if !options.others.is_empty() {
+            return Session::connect_to_one(options, began);
+        }
         let dial = |deadline| dial::connect(&options.endpoint, &options.tls, deadline);
         if options.resume.is_zero() {
             let stream = dial(began + options.connect_timeout)?;
@@ -55,6 +60,48 @@ impl Session {
         }
     }
 
+    /// To the first of several hosts that serves the store.
+    fn connect_to_one(options: Options, began: Instant) -> Result<Session> {
+        let deadline = began + options.connect_timeout;
+        let mut pause = PAUSE_BETWEEN_OPENS;
+        loop {
+            let mut tried = String::new();
+            let mut kind = ErrorKind::ConnectionLost;
+            let mut is_served = false; // by one of them, or will be
+            for at in 0..=options.others.len() {
+                let one = options.beginning_at(at);
+                let left = deadline.saturating_duration_since(Instant::now());
+                let share = left / (options.others.len() - at + 1) as u32;
+                let mut refusal = None;
+                let opened =
+                    dial::connect(&one.endpoint, &one.tls, Instant::now() + share.max(Duration::from_millis(1)))
+                        .and_then(|stream| Session::begin_noting(stream, one, Instant::now(), &mut refusal));
+                let error = match opened {
+                    Ok(session) => return Ok(session),
+                    Err(error) => error,
+                };
+                let lost =
+                    matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::TimedOut | ErrorKind::LimitExceeded);
+                let elsewhere = matches!(refusal, Some(Status::SERVED_ELSEWHERE) | Some(Status::STOPPING));
+                if !lost && !elsewhere && refusal != Some(Status::NOT_FOUND) {
+                    return Err(error);
+                }
+                // Of a host that answers.
+                if !lost || elsewhere {
+                    kind = error.kind();
+                }
+                is_served |= elsewhere;
+                tried.push_str(if tried.is_empty() { "" } else { "; " });
+                tried.push_str(error.message());
+            }
+            if !is_served || Instant::now() + pause >= deadline {
+                return Err(Error::new(kind, format!("none of the hosts serves the store: {}", tried)));
+            }
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(PAUSE_BETWEEN_HOSTS_MAX);
+        }
+    }
+
     /// As [`connect`](Session::connect), over a stream that is connected already: a tunnel, TLS, a socket of another
     /// kind. What the options say about the daemon's address is for messages only. Such a stream is read and written
     /// as it is: its own timeouts are what ends a wait (see [`connect_over`](Session::connect_over)).
@@ -74,6 +121,16 @@ impl Session {
     }
 
     pub(crate) fn begin(stream: Box<dyn Transport>, options: Options, began: Instant) -> Result<Session> {
+        Session::begin_noting(stream, options, began, &mut None)
+    }
+
+    /// `refusal`: how the daemon refused to open the session.
+    fn begin_noting(
+        stream: Box<dyn Transport>,
+        options: Options,
+        began: Instant,
+        refusal: &mut Option<Status>,
+    ) -> Result<Session> {
         let deadline = began + options.connect_timeout;
         let context = options.endpoint.uri("");
         let connection = Connection::new(stream, &ConnectionOptions::of(&options, deadline, context))?;
@@ -90,8 +147,13 @@ impl Session {
             refused: None,
         };
         session.connection.name_store(session.options.endpoint.uri(&session.options.store));
-        session.send_open(deadline)?;
-        Ok(session)
+        match session.send_open(deadline) {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                *refusal = session.connection.open_refusal;
+                Err(error)
+            }
+        }
     }
 
     fn send_open(&mut self, deadline: Instant) -> Result<()> {

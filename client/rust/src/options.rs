@@ -52,6 +52,7 @@ impl Endpoint {
 #[derive(Clone)]
 pub struct Options {
     pub(crate) endpoint: Endpoint,
+    pub(crate) others: Vec<Endpoint>,
     pub(crate) store: String,
     pub(crate) access: Access,
     pub(crate) view: View,
@@ -97,6 +98,7 @@ impl Options {
     fn new(endpoint: Endpoint, store: &str) -> Self {
         Options {
             endpoint,
+            others: Vec::new(),
             store: store.to_owned(),
             access: Access::Write,
             view: View::Live,
@@ -132,7 +134,18 @@ impl Options {
         Options::new(Endpoint::Unix { path: path.into() }, store)
     }
 
-    /// What `uri` says: `pageserver://HOST[:PORT]/STORE[?...]`, `pageservers://HOST[:PORT]/STORE[?...]` (TLS, with the
+    /// One more host, behind the first: of several daemons one serves the store, and the others stand by. The first that
+    /// serves it is taken, within `connect_timeout`; while one says that another has the store, they are asked again. With
+    /// `resume` a lost connection is made again to whichever serves then. Not for a Unix socket.
+    pub fn other_host(mut self, host: &str, port: u16) -> Self {
+        self.others.push(match self.endpoint {
+            Endpoint::Tls { .. } => Endpoint::Tls { host: host.to_owned(), port },
+            _ => Endpoint::Tcp { host: host.to_owned(), port },
+        });
+        self
+    }
+
+    /// What `uri` says: `pageserver://HOST[:PORT][,HOST[:PORT]...]/STORE[?...]`, `pageservers://HOST[:PORT]/STORE[?...]` (TLS, with the
     /// feature `rustls`) or `pageserver+unix:///STORE?socket=PATH[&...]`. The default access is write, published with each write. Fails with `invalid_argument`, quoting the wrong part.
     pub fn from_uri(text: &str) -> Result<Self> {
         Options::from_parsed(uri::parse(text, Access::Write, Target::Image)?, text)
@@ -143,7 +156,7 @@ impl Options {
             Scheme::Tcp => Endpoint::Tcp { host: parsed.host, port: parsed.port },
             Scheme::Unix => Endpoint::Unix { path: parsed.socket },
             Scheme::Tls => Endpoint::Tls { host: parsed.host, port: parsed.port },
-            _ => {
+            Scheme::Heap | Scheme::File | Scheme::Store => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
                     format!(
@@ -154,6 +167,9 @@ impl Options {
             }
         };
         let mut options = Options::new(endpoint, &parsed.store);
+        for (host, port) in parsed.others {
+            options = options.other_host(&host, port);
+        }
         options.access = parsed.access;
         options.view = parsed.view;
         options.publish = parsed.publish;
@@ -295,6 +311,18 @@ impl Options {
     }
 
     /// The options as they are used, or what is wrong with them.
+    /// The same with another of its hosts as the first: the one at `at` in their order.
+    pub(crate) fn beginning_at(&self, at: usize) -> Self {
+        let mut options = self.clone();
+        if at > 0 {
+            options.endpoint = self.others[at - 1].clone();
+            options.others = self.others[at..].to_vec();
+            options.others.push(self.endpoint.clone());
+            options.others.extend_from_slice(&self.others[..at - 1]);
+        }
+        options
+    }
+
     pub(crate) fn checked(mut self) -> Result<Self> {
         let refuse = |text: &str| {
             let uri = self.endpoint.uri("");
@@ -314,6 +342,9 @@ impl Options {
             if poll_us > POLL_US_MAX {
                 return refuse(&format!("poll_us={} exceeds {}", poll_us, POLL_US_MAX));
             }
+        }
+        if matches!(self.endpoint, Endpoint::Unix { .. }) && !self.others.is_empty() {
+            return refuse("other hosts go with a host, and not with a Unix socket");
         }
         if !matches!(self.endpoint, Endpoint::Tls { .. }) && self.tls != TlsOptions::default() {
             return refuse(

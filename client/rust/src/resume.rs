@@ -29,6 +29,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A daemon that takes a connection and says nothing is given up on, or there would be no other attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// Where there are others to be asked, each has less.
+const ATTEMPT_OF_SEVERAL_MAX: Duration = Duration::from_secs(2);
 
 /// Of what a session changed and did not flush: with more, it is over when the daemon is.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -263,14 +265,14 @@ impl Resume {
     /// better; `over`: the daemon says that there is no such session any more.
     fn attempt(
         &self,
+        options: &Options,
         mark: u64,
         deadline: Instant,
         context: &str,
     ) -> std::result::Result<(Connection, ResumeTicket), Refused> {
-        let options = &self.options;
         let left = deadline.saturating_duration_since(Instant::now());
-        let deadline =
-            Instant::now() + left.min(options.connect_timeout).min(ATTEMPT_MAX).max(Duration::from_millis(1));
+        let most = if options.others.is_empty() { ATTEMPT_MAX } else { ATTEMPT_OF_SEVERAL_MAX };
+        let deadline = Instant::now() + left.min(options.connect_timeout).min(most).max(Duration::from_millis(1));
         let stream = dial::connect(&options.endpoint, &options.tls, deadline).map_err(Refused::of)?;
         let mut connection = Connection::new(stream, &ConnectionOptions::of(options, deadline, context.to_owned()))
             .map_err(Refused::of)?;
@@ -308,7 +310,11 @@ impl Resume {
             Err(error) => {
                 let refused = Refused::of(error);
                 Err(match connection.refused_with {
-                    None | Some(Status::STOPPING) | Some(Status::TIMED_OUT) | Some(Status::BUSY) => refused,
+                    None
+                    | Some(Status::STOPPING)
+                    | Some(Status::TIMED_OUT)
+                    | Some(Status::BUSY)
+                    | Some(Status::SERVED_ELSEWHERE) => refused,
                     Some(status) => Refused {
                         again: false,
                         over: matches!(status, Status::TOKEN_UNKNOWN | Status::TOKEN_EXPIRED),
@@ -327,6 +333,16 @@ struct Refused {
 }
 
 impl Refused {
+    /// Of two hosts.
+    fn and(self, other: Refused) -> Refused {
+        let text = format!("{}; {}", self.error.message(), other.error.message());
+        Refused {
+            error: Error::new(other.error.kind(), text),
+            again: (self.again || other.again) && !other.over,
+            over: other.over,
+        }
+    }
+
     fn of(error: Error) -> Refused {
         let again = matches!(
             error.kind(),
@@ -400,14 +416,35 @@ impl Connection {
         resume.deadline = Some(deadline);
         let mut pause = PAUSE_MIN;
         loop {
-            let refused = match resume.attempt(self.first_id - 1, deadline, &self.context) {
-                Ok((fresh, ticket)) => {
-                    let rebuilt = ticket.rebuilt && resume.restarts;
-                    self.resume = Some(resume);
-                    self.take_over(fresh, ticket.executed, rebuilt)?;
-                    return if rebuilt { self.replay(ticket.executed, &lost) } else { Ok(()) };
+            // Whoever serves the store knows the session, or that it is over; the others send there.
+            let mut all: Option<Refused> = None;
+            for at in 0..=resume.options.others.len() {
+                let options = resume.options.beginning_at(at);
+                let context = options.endpoint.uri(&options.store);
+                match resume.attempt(&options, self.first_id - 1, deadline, &context) {
+                    Ok((fresh, ticket)) => {
+                        let rebuilt = ticket.rebuilt && resume.restarts;
+                        resume.options = options;
+                        self.resume = Some(resume);
+                        self.name_store(context);
+                        self.take_over(fresh, ticket.executed, rebuilt)?;
+                        return if rebuilt { self.replay(ticket.executed, &lost) } else { Ok(()) };
+                    }
+                    Err(refused) => {
+                        let over = refused.over;
+                        all = Some(match all {
+                            None => refused,
+                            Some(before) => before.and(refused),
+                        });
+                        if over {
+                            break;
+                        }
+                    }
                 }
-                Err(refused) => refused,
+            }
+            let refused = match all {
+                Some(refused) => refused,
+                None => return Ok(()), // there is at least one host
             };
             if !refused.again || Instant::now() + pause >= deadline {
                 return Err(self.end_resumable(&resume, &lost, &refused));

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// The most that the system takes as a socket's path.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+const HOSTS_MAX: usize = 16;
 const REMOTE_FORMS: &str = "pageserver://HOST[:PORT]/STORE or pageserver+unix:///STORE?socket=PATH";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(crate) struct Uri {
     pub path: PathBuf,
     pub host: String,
     pub port: u16,
+    /// Further hosts with their ports, behind `host`.
+    pub others: Vec<(String, u16)>,
     pub socket: PathBuf,
     pub store: String,
     pub access: Access,
@@ -75,6 +78,7 @@ pub(crate) fn parse(text: &str, default_access: Access, target: Target) -> Resul
             path: PathBuf::new(),
             host: String::new(),
             port: DEFAULT_PORT,
+            others: Vec::new(),
             socket: PathBuf::new(),
             store: String::new(),
             access: default_access,
@@ -253,17 +257,33 @@ impl<'a> Parser<'a> {
             };
             return self.fail(&user, "is a user", "a host; there are no users");
         }
-        let port = if let Some(bracketed) = authority.strip_prefix('[') {
+        let default_port = self.uri.port;
+        for (i, one) in authority.split(',').enumerate() {
+            let (host, port) = self.host_and_port(one, default_port)?;
+            if i == 0 {
+                self.uri.host = host;
+                self.uri.port = port;
+            } else if i == HOSTS_MAX {
+                return self.fail(one, "is one host too many", &format!("at most {} hosts", HOSTS_MAX));
+            } else {
+                self.uri.others.push((host, port));
+            }
+        }
+        Ok(())
+    }
+
+    fn host_and_port(&self, authority: &str, default_port: u16) -> Result<(String, u16)> {
+        let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
             let close = match bracketed.find(']') {
                 Some(close) => close,
                 None => return self.fail(authority, "has no closing bracket", "an address such as [::1]"),
             };
-            self.take_address(&bracketed[..close])?;
+            let address = self.address_in(&bracketed[..close])?;
             let after = &bracketed[close + 1..];
             if !after.is_empty() && !after.starts_with(':') {
                 return self.fail(after, "follows the address", "a colon and a port, or nothing");
             }
-            after.strip_prefix(':')
+            (address, after.strip_prefix(':'))
         } else {
             let (host, port) = match authority.find(':') {
                 Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
@@ -276,40 +296,37 @@ impl<'a> Parser<'a> {
                     "HOST:PORT, with an IPv6 address in brackets as in [::1]:6553",
                 );
             }
-            self.take_host(host)?;
-            port
+            (self.host_in(host)?, port)
         };
-        if let Some(port) = port {
-            match parse_number(port, u64::from(u16::MAX)) {
-                Some(number) if number > 0 => self.uri.port = number as u16,
-                _ => return self.fail(port, "is no port", "a number from 1 to 65535"),
-            }
+        match port {
+            None => Ok((host, default_port)),
+            Some(port) => match parse_number(port, u64::from(u16::MAX)) {
+                Some(number) if number > 0 => Ok((host, number as u16)),
+                _ => self.fail(port, "is no port", "a number from 1 to 65535"),
+            },
         }
-        Ok(())
     }
 
-    fn take_host(&mut self, host: &str) -> Result<()> {
+    fn host_in(&self, host: &str) -> Result<String> {
         let bytes = self.decode(host)?;
         if bytes.is_empty() {
             return self.fail(self.text, "names no host", "pageserver://HOST[:PORT]");
         }
-        let odd = bytes.iter().any(|b| *b <= 0x20 || *b == 0x7f || b"/?#[]@:%".contains(b));
+        let odd = bytes.iter().any(|b| *b <= 0x20 || *b == 0x7f || b"/?#[]@:%,".contains(b));
         match String::from_utf8(bytes) {
-            Ok(name) if !odd && name.len() <= 253 => self.uri.host = name,
-            _ => return self.fail(host, "is no host", "a name or an address of at most 253 bytes"),
+            Ok(name) if !odd && name.len() <= 253 => Ok(name),
+            _ => self.fail(host, "is no host", "a name or an address of at most 253 bytes"),
         }
-        Ok(())
     }
 
     /// An IPv6 address, with the zone as RFC 6874 writes it: `fe80::1%25eth0`.
-    fn take_address(&mut self, address: &str) -> Result<()> {
+    fn address_in(&self, address: &str) -> Result<String> {
         let decoded = String::from_utf8(self.decode(address)?).unwrap_or_default();
         let bare = decoded.split('%').next().unwrap_or("");
         if decoded.ends_with('%') || bare.parse::<Ipv6Addr>().is_err() {
             return self.fail(address, "is no IPv6 address", "one such as ::1 or fe80::1%25eth0");
         }
-        self.uri.host = decoded;
-        Ok(())
+        Ok(decoded)
     }
 
     fn take_query(&mut self, mut query: &'a str) -> Result<()> {

@@ -47,6 +47,7 @@ fn values_of(uri: &Uri) -> BTreeMap<String, String> {
     }
     add("path", uri.path.to_str().unwrap().into());
     add("host", uri.host.clone());
+    add("others", uri.others.iter().map(|(host, port)| format!("{}@{}", host, port)).collect::<Vec<_>>().join(","));
     add("socket", uri.socket.to_str().unwrap().into());
     add("store", uri.store.clone());
     add("name", uri.name.clone());

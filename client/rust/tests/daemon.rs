@@ -42,6 +42,34 @@ fn what_is_written_is_read_by_others_over_tcp_and_unix() {
 }
 
 #[test]
+fn of_several_hosts_the_one_that_serves_the_store_is_found_and_all_are_named_where_none_does() {
+    let own = || Server::builder().daemon(support::daemon_program()).start().unwrap();
+    let (one, two) = (own(), own());
+    one.create("other", 1).unwrap();
+    two.create("here", 3).unwrap();
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    for hosts in [
+        vec![two.address(), one.address()],
+        vec![one.address(), two.address()],
+        vec![dead.as_str(), one.address(), two.address()],
+    ] {
+        let uri = format!("pageserver://{}/here?access=read", hosts.join(","));
+        let mut session = Session::open(&uri).unwrap();
+        assert_eq!(session.pages().unwrap(), 3);
+        let error = session.grow(1).unwrap_err();
+        assert!(error.message().contains(two.address()), "{}", error);
+    }
+    let error = Session::open(&format!("pageserver://{},{}/here", dead, one.address())).unwrap_err();
+    for part in ["none of the hosts", dead.as_str(), one.address()] {
+        assert!(error.message().contains(part), "{}", error);
+    }
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn bounds_are_told_with_the_callers_numbers_and_change_nothing() {
     let server = server();
     server.create("bounds", 1).unwrap();

@@ -88,6 +88,9 @@ fn encode_from_values(vector: &Vector, operation: Operation) -> Vec<u8> {
             reason: values.text("reason"),
         },
         Operation::WHOAMI => Request::Whoami { store: values.text("store") },
+        Operation::TAKEOVER => {
+            Request::Takeover { store: values.text("store"), holder_is_dead: values.number("holder_is_dead") }
+        }
         Operation::RING => Request::Ring { direction_bytes: values.number("direction_bytes") },
         Operation::FAULTS => Request::Faults {
             what: values.number("what"),
@@ -319,6 +322,11 @@ fn fields_of(answer: &Answer<'_>) -> Fields {
         Answer::Kick { released, kicked } => {
             put(f, "released", released);
             put_report(f, "kicked", kicked);
+        }
+        Answer::Takeover(taken) => {
+            put(f, "was_here", taken.was_here);
+            put(f, "took_ms", taken.took_ms);
+            put_text(f, "holder", &taken.holder);
         }
         Answer::Whoami(found) => {
             put(f, "rights", found.rights);

@@ -54,11 +54,11 @@ _pagectl() {
     before=$word
   done
   if [ -z "$command" ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover help --help --version --json --quiet' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions top kick takeover whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover help --help --version --json --quiet' -- "$cur"))
     return
   fi
   if [ "$command" = help ]; then
-    COMPREPLY=($(compgen -W 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover' -- "$cur"))
+    COMPREPLY=($(compgen -W 'list ping sessions top kick takeover whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover' -- "$cur"))
     return
   fi
   _pagectl_table "$command"
@@ -87,6 +87,7 @@ _pagectl_table() {
     sessions) flags='--help -h --json --quiet -q --store' valued='--store' kinds=(server) ;;
     top) flags='--help -h --json --quiet -q --count --interval' valued='--count|--interval' kinds=(server) ;;
     kick) flags='--help -h --json --quiet -q --connection --reason' valued='--reason' kinds=(server none) ;;
+    takeover) flags='--help -h --json --quiet -q --dead' valued='' kinds=(image) ;;
     whoami) flags='--help -h --json --quiet -q' valued='' kinds=(image) ;;
     token) flags='--help -h --json --quiet -q --add-to --save' valued='--add-to|--save' kinds=(none none) ;;
     faults) flags='--help -h --json --quiet -q --add --clear' valued='--add' kinds=(image) ;;

@@ -20,7 +20,7 @@ end
 complete --command pagectl --no-files
 complete --command pagectl --condition __fish_use_subcommand --arguments help --description 'Print the help'
 complete --command pagectl --condition __fish_use_subcommand --long-option version --description 'Print the version'
-complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions top kick whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover'
+complete --command pagectl --condition '__fish_seen_subcommand_from help' --arguments 'list ping sessions top kick takeover whoami token faults run create remove info lease read write grow copy diff hash inspect verify mount replay bench plot check recover'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments list --description 'List a daemon'\''s stores'
 complete --command pagectl --condition '__fish_seen_subcommand_from list' --arguments '(__pagectl_servers)'
@@ -60,6 +60,13 @@ complete --command pagectl --condition '__fish_seen_subcommand_from kick' --long
 complete --command pagectl --condition '__fish_seen_subcommand_from kick' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 complete --command pagectl --condition '__fish_seen_subcommand_from kick' --long-option connection --description 'SESSION is the number of a connection, also of one without a session'
 complete --command pagectl --condition '__fish_seen_subcommand_from kick' --long-option reason --exclusive --description 'For its client and the daemon'\''s log'
+
+complete --command pagectl --condition __fish_use_subcommand --arguments takeover --description 'Have a daemon serve a store that another daemon has'
+complete --command pagectl --condition '__fish_seen_subcommand_from takeover' --arguments '(__pagectl_images)'
+complete --command pagectl --condition '__fish_seen_subcommand_from takeover' --short-option h --long-option help --description 'Print this help message and exit'
+complete --command pagectl --condition '__fish_seen_subcommand_from takeover' --long-option json --description 'One JSON document on standard output'
+complete --command pagectl --condition '__fish_seen_subcommand_from takeover' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
+complete --command pagectl --condition '__fish_seen_subcommand_from takeover' --long-option dead --description 'The daemon that has the store is dead: take it at once'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments whoami --description 'Ask a daemon who one is for it, and what one may do'
 complete --command pagectl --condition '__fish_seen_subcommand_from whoami' --arguments '(__pagectl_images)'

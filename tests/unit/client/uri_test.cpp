@@ -73,6 +73,10 @@ std::map<std::string, std::string> values_of(const Uri& uri) {
   values["poll_us"] = uri.poll_us ? std::to_string(*uri.poll_us) : "auto";
   values["cache_bytes"] = std::to_string(uri.cache_bytes);
   values["resume"] = std::to_string(uri.resume.count());
+  std::string others;
+  for (const OtherHost& other : uri.endpoint.others)
+    others += (others.empty() ? "" : ",") + other.host + "@" + std::to_string(other.port);
+  if (!others.empty()) values["others"] = others;
   values["transport"] = uri.ring ? "auto" : "socket";
   if (uri.scheme == Scheme::tcp) values["port"] = std::to_string(uri.endpoint.port);
   const auto add = [&values](const char* name, const std::string& value) {
@@ -273,6 +277,8 @@ TEST_CASE("an endpoint prints as a URI that parses to itself") {
     CHECK(parse_uri(endpoint.uri(), Access::read, UriTarget::server).endpoint == endpoint);
   }
   CHECK(Endpoint{"::1", 7, ""}.uri("demo") == "pageserver://[::1]:7/demo");
+  const std::string several = "pageserver://h:6553,[::1]:7,g:1/demo";
+  CHECK(parse_uri(several).endpoint.uri("demo") == several);
   CHECK(Endpoint{"", 7, "/s"}.uri("demo") == "pageserver+unix:///demo?socket=/s");
 }
 

@@ -54,6 +54,13 @@ std::vector<std::byte> content(const File& file, std::uint64_t offset, std::size
   return bytes;
 }
 
+/// The bytes from `offset` on of pattern(size, seed).
+std::vector<std::byte> sub_pattern(std::size_t size, std::uint64_t seed, std::size_t offset, std::size_t length) {
+  const auto all = pattern(size, static_cast<unsigned>(seed));
+  return {all.begin() + static_cast<std::ptrdiff_t>(offset),
+          all.begin() + static_cast<std::ptrdiff_t>(offset + length)};
+}
+
 /// A store of the engine on some machine.
 struct Served {
   explicit Served(Machine& machine, std::string path = "ceph:pool/db.img") {
@@ -153,6 +160,127 @@ TEST_CASE("home: a lease that ran out is kept where nobody wanted it") {
   CHECK_FALSE(home.lease->lost());
   held.write(0, pattern(100));
   held.sync_data();
+}
+
+TEST_CASE("home: who is asked for a lock hears of it, and who waits for it hears when it is given up") {
+  ObjectCluster cluster;
+  Machine first{cluster}, second{cluster};
+  const File held = first.locked("db.img");
+  const File wanted = second.folder().open_file("db.img", O_RDWR, 0, "open");
+  storage::FileHome mine, theirs;
+  REQUIRE(first.files.home_of(held.descriptor(), mine).ok());
+  REQUIRE(second.files.home_of(wanted.descriptor(), theirs).ok());
+  REQUIRE(theirs.control);
+  std::string holder;
+  REQUIRE(theirs.control->holder(holder) == 0);
+  CHECK(holder.find("process " + std::to_string(::getpid())) != std::string::npos);
+  CHECK(mine.lease->wanted_by().empty());
+  theirs.control->ask("somebody");
+  wait_until([&] { return mine.lease->wanted_by() == "somebody"; });
+
+  std::atomic<int> heard{0};
+  const auto watch = theirs.control->watch([&] { ++heard; });
+  const auto began = std::chrono::steady_clock::now();
+  REQUIRE(mine.control->give_up("somebody asked for it") == 0);
+  wait_until([&] { return heard == 1; });
+  REQUIRE(theirs.control->holder(holder) == 0);
+  CHECK(holder.empty());
+  REQUIRE(second.files.lock(wanted.descriptor(), LockKind::exclusive).ok());
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::milliseconds{quick.lease_ms});
+  // For whoever gave it up it is as if it had been taken.
+  CHECK(mine.lease->lost());
+  CHECK(mine.lease->why() == "somebody asked for it");
+  std::vector<std::byte> bytes(10);
+  CHECK(first.files.read_at(held.descriptor(), 0, bytes).error == storage::taken_over_error);
+  CHECK(first.files.write_at(held.descriptor(), 0, bytes).error == storage::taken_over_error);
+  CHECK(mine.control->give_up("again") == storage::taken_over_error);
+}
+
+TEST_CASE("home: a lock that is given up waits for what is under way, and lets nothing follow") {
+  ObjectCluster cluster;
+  Machine first{cluster}, second{cluster};
+  const File held = first.locked("db.img");
+  held.write(0, pattern(1000, 1));
+  storage::FileHome mine;
+  REQUIRE(first.files.home_of(held.descriptor(), mine).ok());
+  first.client.hold();
+  held.write(0, pattern(1000, 2));
+  std::thread giver{[&] { CHECK(mine.control->give_up("the test") == 0); }};
+  wait_until([&] { return mine.lease->lost(); });
+  {
+    const File wanted = second.folder().open_file("db.img", O_RDWR, 0, "open");
+    storage::FileHome theirs;
+    REQUIRE(second.files.home_of(wanted.descriptor(), theirs).ok());
+    CHECK_FALSE(theirs.holder.empty());
+  }
+  first.client.let_go();
+  giver.join();
+  const File taken = second.locked("db.img");
+  CHECK(content(taken, 0, 1000) == pattern(1000, 2));
+  const auto before = cluster.picture();
+  CHECK(first.files.write_at(held.descriptor(), 0, pattern(1000, 3)).error == storage::taken_over_error);
+  CHECK(cluster.picture() == before);
+}
+
+TEST_CASE("home: a lock that is broken is free at once, and its holder changes nothing any more") {
+  ObjectCluster cluster;
+  Machine first{cluster}, second{cluster};
+  const File held = first.locked("db.img");
+  held.write(0, pattern(1000, 1));
+  held.sync_data();
+  first.client.hold();
+  const File wanted = second.folder().open_file("db.img", O_RDWR, 0, "open");
+  storage::FileHome theirs;
+  REQUIRE(second.files.home_of(wanted.descriptor(), theirs).ok());
+  const auto began = std::chrono::steady_clock::now();
+  REQUIRE(theirs.control->break_lock() == 0);
+  REQUIRE(second.files.lock(wanted.descriptor(), LockKind::exclusive).ok());
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::milliseconds{quick.lease_ms});
+  CHECK(theirs.control->break_lock() == 0);  // its own, and a second one that is not there
+  CHECK(theirs.control->break_lock() == 0);
+  storage::FileHome mine;
+  first.client.let_go();
+  REQUIRE(first.files.home_of(held.descriptor(), mine).ok());
+  static_cast<void>(first.files.write_at(held.descriptor(), 0, pattern(1000, 2)));
+  CHECK(first.files.sync_data(held.descriptor()).error == storage::taken_over_error);
+  CHECK(content(wanted, 0, 1000) == pattern(1000, 1));
+}
+
+TEST_CASE("home: what was read stays in memory within its share, and is never older than what was written") {
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  constexpr std::uint64_t page = 65536;
+  base::MemoryShare share{8 * page, "the test"};
+  {
+    const File held = machine.locked("db.img");
+    held.truncate(64 * page);
+    held.write(0, pattern(64 * page, 1));
+    held.sync_data();
+    storage::FileHome home;
+    REQUIRE(machine.files.home_of(held.descriptor(), home).ok());
+    home.control->keep_in_memory(share);
+    const auto reads = [&] {
+      const std::lock_guard lock{cluster.mutex};
+      return cluster.reads;
+    };
+    CHECK(content(held, 3 * page + 100, 5000) == sub_pattern(64 * page, 1, 3 * page + 100, 5000));
+    const std::uint64_t cold = reads();
+    for (int i = 0; i < 10; ++i) CHECK(content(held, 3 * page + 1, 60'000).size() == 60'000);
+    CHECK(reads() == cold);
+    CHECK(share.used() == page);
+    // Written bytes are seen at once, and so is a hole.
+    held.write(3 * page + 50, pattern(100, 2));
+    CHECK(content(held, 3 * page + 50, 100) == pattern(100, 2));
+    REQUIRE(machine.files.punch_hole(held.descriptor(), 3 * page, page).ok());
+    CHECK(content(held, 3 * page, page) == std::vector<std::byte>(page));
+    // All of it, in order and beyond what fits; and over the border of pages.
+    for (std::uint64_t at = 4 * page; at < 64 * page; at += page)
+      CHECK(content(held, at, page) == sub_pattern(64 * page, 1, at, page));
+    CHECK(content(held, 10 * page - 7, 3 * page) == sub_pattern(64 * page, 1, 10 * page - 7, 3 * page));
+    CHECK(share.used() <= 8 * page);
+    CHECK(share.used() > 0);
+  }
+  CHECK(share.used() == 0);
 }
 
 /// What an owner handed over and did not arrive: bytes of its log in a run that is there and in one that is not yet

@@ -36,8 +36,15 @@ public:
 
   std::mutex mutex;
   std::map<std::string, Object> objects;
+  struct Watch final : storage::ObjectWatch {
+    bool works() override { return true; }
+    std::string object;
+    std::function<void(const std::string&)> heard;
+  };
+  std::vector<std::weak_ptr<Watch>> watches;
   std::uint64_t changes = 0;  ///< that were made
   bool full = false;
+  std::uint64_t reads = 0;  ///< of bytes
 
   int apply(const std::string& name, const storage::ObjectChange& change, const std::vector<std::byte>& bytes) {
     const std::lock_guard lock{mutex};
@@ -137,6 +144,7 @@ private:
         int error = arrives ? 0 : EIO;
         if (error == 0) {
           const std::lock_guard lock{client.cluster_.mutex};
+          ++client.cluster_.reads;
           const auto there = client.cluster_.objects.find(object);
           if (there == client.cluster_.objects.end())
             error = ENOENT;
@@ -205,7 +213,36 @@ private:
     }
     int holders(const std::string& object, std::vector<storage::ObjectHolder>& holders) override {
       return client_.wait_for([&] {
-        for (const auto& [cookie, holder] : client_.cluster_.objects[object].holders) holders.push_back({cookie, "a"});
+        holders.clear();
+        for (const auto& [cookie, holder] : client_.cluster_.objects[object].holders)
+          if (holder.until > std::chrono::steady_clock::now()) holders.push_back({cookie, "a"});
+      });
+    }
+    int break_lock(const std::string& object, const storage::ObjectHolder& holder) override {
+      bool there = false;
+      const int error =
+          client_.wait_for([&] { there = client_.cluster_.objects[object].holders.erase(holder.cookie) != 0; });
+      return error != 0 || there ? error : ENOENT;
+    }
+    std::shared_ptr<storage::ObjectWatch> watch(const std::string& object,
+                                                std::function<void(const std::string& message)> heard) override {
+      auto watch = std::make_shared<ObjectCluster::Watch>();
+      watch->object = object;
+      watch->heard = std::move(heard);
+      const std::lock_guard lock{client_.cluster_.mutex};
+      client_.cluster_.watches.push_back(watch);
+      return watch;
+    }
+    void tell(const std::string& object, const std::string& message) override {
+      client_.submit([&client = client_, object, message](bool arrives) {
+        if (!arrives) return;
+        std::vector<std::shared_ptr<ObjectCluster::Watch>> hearing;
+        {
+          const std::lock_guard lock{client.cluster_.mutex};
+          for (const auto& one : client.cluster_.watches)
+            if (auto watch = one.lock(); watch && watch->object == object) hearing.push_back(std::move(watch));
+        }
+        for (const auto& watch : hearing) watch->heard(message);
       });
     }
 

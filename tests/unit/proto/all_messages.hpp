@@ -33,20 +33,21 @@ using Requests = std::tuple<Request<HelloRequest, Operation::hello>, Request<Pin
                             Request<BreakLeaseRequest, Operation::break_lease>, Request<CloseRequest, Operation::close>,
                             Request<CommitRequest, Operation::commit>, Request<SessionsRequest, Operation::sessions>,
                             Request<KickRequest, Operation::kick>, Request<WhoamiRequest, Operation::whoami>,
-                            Request<FaultsRequest, Operation::faults>, Request<RingRequest, Operation::ring>>;
+                            Request<FaultsRequest, Operation::faults>, Request<RingRequest, Operation::ring>,
+                            Request<TakeoverRequest, Operation::takeover>>;
 
-using Answers = std::tuple<Answer<HelloAnswer, Operation::hello>, Answer<PingAnswer, Operation::ping>,
-                           Answer<ListAnswer, Operation::list>, Answer<CreateAnswer, Operation::create>,
-                           Answer<RemoveAnswer, Operation::remove>, Answer<OpenAnswer, Operation::open>,
-                           Answer<SizeAnswer, Operation::size>, Answer<GrowAnswer, Operation::grow>,
-                           Answer<ReadAnswer, Operation::read>, Answer<WriteAnswer, Operation::write>,
-                           Answer<ZeroAnswer, Operation::zero>, Answer<DataRangesAnswer, Operation::data_ranges>,
-                           Answer<FlushAnswer, Operation::flush>, Answer<DiscardAnswer, Operation::discard>,
-                           Answer<RefreshAnswer, Operation::refresh>, Answer<StatAnswer, Operation::stat>,
-                           Answer<BreakLeaseAnswer, Operation::break_lease>, Answer<CloseAnswer, Operation::close>,
-                           Answer<CommitAnswer, Operation::commit>, Answer<SessionsAnswer, Operation::sessions>,
-                           Answer<KickAnswer, Operation::kick>, Answer<WhoamiAnswer, Operation::whoami>,
-                           Answer<FaultsAnswer, Operation::faults>, Answer<RingAnswer, Operation::ring>>;
+using Answers = std::tuple<
+    Answer<HelloAnswer, Operation::hello>, Answer<PingAnswer, Operation::ping>, Answer<ListAnswer, Operation::list>,
+    Answer<CreateAnswer, Operation::create>, Answer<RemoveAnswer, Operation::remove>,
+    Answer<OpenAnswer, Operation::open>, Answer<SizeAnswer, Operation::size>, Answer<GrowAnswer, Operation::grow>,
+    Answer<ReadAnswer, Operation::read>, Answer<WriteAnswer, Operation::write>, Answer<ZeroAnswer, Operation::zero>,
+    Answer<DataRangesAnswer, Operation::data_ranges>, Answer<FlushAnswer, Operation::flush>,
+    Answer<DiscardAnswer, Operation::discard>, Answer<RefreshAnswer, Operation::refresh>,
+    Answer<StatAnswer, Operation::stat>, Answer<BreakLeaseAnswer, Operation::break_lease>,
+    Answer<CloseAnswer, Operation::close>, Answer<CommitAnswer, Operation::commit>,
+    Answer<SessionsAnswer, Operation::sessions>, Answer<KickAnswer, Operation::kick>,
+    Answer<WhoamiAnswer, Operation::whoami>, Answer<FaultsAnswer, Operation::faults>,
+    Answer<RingAnswer, Operation::ring>, Answer<TakeoverAnswer, Operation::takeover>>;
 
 /// Calls `use(Entry{})` for each entry of `Entries`.
 template <class Entries, class Use>

@@ -280,6 +280,14 @@ Lines describe(const WhoamiAnswer& m) {
   return Writer().number("rights", m.rights).text("identity", m.identity).text("why", m.why).take();
 }
 
+Lines describe(const TakeoverRequest& m) {
+  return Writer().text("store", m.store).flag("holder_is_dead", m.holder_is_dead).take();
+}
+
+Lines describe(const TakeoverAnswer& m) {
+  return Writer().flag("was_here", m.was_here).number("took_ms", m.took_ms).text("holder", m.holder).take();
+}
+
 Lines describe(const RingRequest& m) { return Writer().number("direction_bytes", m.direction_bytes).take(); }
 
 Lines describe(const FaultsRequest& m) {

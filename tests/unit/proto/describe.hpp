@@ -42,6 +42,8 @@ Lines describe(const KickRequest& message);
 Lines describe(const KickAnswer& message);
 Lines describe(const WhoamiRequest& message);
 Lines describe(const WhoamiAnswer& message);
+Lines describe(const TakeoverRequest& message);
+Lines describe(const TakeoverAnswer& message);
 Lines describe(const FaultsRequest& message);
 Lines describe(const FaultsAnswer& message);
 Lines describe(const RingRequest& message);

@@ -56,7 +56,8 @@ std::uint64_t expected_flags(const std::map<std::string, std::string>& values) {
   const auto is_true = [&](const char* key) { return values.count(key) != 0 && values.at(key) == "true"; };
   const auto is_there = [&](const std::string& key) { return values.count(key + ".name") != 0; };
   std::uint64_t flags = 0;
-  if (is_true("more") || is_true("everything") || is_true("read_only") || is_true("released") || is_there("broken"))
+  if (is_true("more") || is_true("everything") || is_true("read_only") || is_true("released") || is_there("broken") ||
+      is_true("holder_is_dead") || is_true("was_here"))
     flags |= 1;
   if (is_there("writer")) flags |= 2;
   if (is_there("oldest_holder")) flags |= 4;
@@ -172,7 +173,7 @@ TEST_CASE("the page's features are those of wire.hpp") {
       {"zero", feature_zero},         {"data_ranges", feature_data_ranges}, {"commit", feature_commit},
       {"recovery", feature_recovery}, {"sessions", feature_sessions},       {"load", feature_load},
       {"identity", feature_identity}, {"faults", feature_faults},           {"resume", feature_resume},
-      {"ring", feature_ring},         {"restart", feature_restart}};
+      {"ring", feature_ring},         {"restart", feature_restart},         {"takeover", feature_takeover}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {

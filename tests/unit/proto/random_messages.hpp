@@ -54,6 +54,8 @@ public:
     for (FaultsEntry& entry : m.entries) entry = {number(), number(), text(name_bytes_max)};
   }
   void fill(RingRequest& m) { m.direction_bytes = number(); }
+  void fill(TakeoverRequest& m) { m = {store_name(), coin()}; }
+  void fill(TakeoverAnswer& m) { m = {coin(), number(), text(message_bytes_max)}; }
   template <class Empty>
   void fill(Empty&) {
     static_assert(std::is_empty_v<Empty>);

@@ -183,6 +183,19 @@ TEST_CASE("values that are right in themselves can contradict each other") {
               "limits.buffered_bytes: 1048576 is less than one request"));
 }
 
+TEST_CASE("only a store that others can reach has somebody standing by") {
+  const auto of_file = all_faults_of(R"({"stores": [{"name": "a", "path": "/tmp/x", "standby": true}]})");
+  CHECK(holds(of_file, "stores[0].standby: the image of \"a\" is the file \"/tmp/x\" of this machine"));
+  Config config;
+  REQUIRE(
+      read_config(R"({"stores": [{"name": "a", "path": "ceph:pool/a.img", "standby": true}], "home_timeout": "7s"})",
+                  config)
+          .empty());
+  CHECK(check_config(config).empty());
+  CHECK(config.stores.front().standby);
+  CHECK(config.home_timeout == std::chrono::seconds{7});
+}
+
 TEST_CASE("two names of one file are two stores on one file") {
   const pageserver::test::TempDir dir;
   std::ofstream(dir.file("x.img")).put('x');
@@ -268,6 +281,7 @@ TEST_CASE("the engine's own defaults are those of the table") {
   CHECK(engine.fork_bytes == keys::fork_bytes.value);
   CHECK(engine.forks_bytes == keys::forks_bytes.value);
   CHECK(engine.file_mode == keys::directory_mode.value);
+  CHECK(engine.home_timeout == keys::home_timeout.duration());
 }
 
 TEST_CASE("each number is refused just outside the range that the table says, and taken at its ends") {

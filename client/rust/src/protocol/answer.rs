@@ -226,6 +226,29 @@ fn whoami(payload: &[u8]) -> Result<WhoAmI, Fault> {
     Ok(WhoAmI { identity, rights, why })
 }
 
+/// How a daemon came to a store that another one had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TakenOver {
+    /// It had the store already.
+    pub was_here: bool,
+    /// From the request until the store was open, in milliseconds.
+    pub took_ms: u64,
+    /// For people: who had it before, and since when; empty: nobody had.
+    pub holder: String,
+}
+
+fn takeover(payload: &[u8]) -> Result<TakenOver, Fault> {
+    let mut reader = Reader::new("takeover answer", payload);
+    let took_ms = reader.u64()?;
+    let holder_bytes = usize::from(reader.u16()?);
+    let was_here = reader.flags(1)? == 1;
+    reader.reserved(5)?;
+    let holder = reader.text(holder_bytes, MESSAGE_BYTES_MAX, "holder")?.to_owned();
+    reader.end()?;
+    Ok(TakenOver { was_here, took_ms, holder })
+}
+
 /// A fault on order, and what has come of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -299,6 +322,7 @@ pub enum Answer<'a> {
         kicked: Box<SessionReport>,
     },
     Whoami(WhoAmI),
+    Takeover(TakenOver),
     Faults(Vec<OrderedFault>),
     /// Of `create`, `remove`, `write`, `zero` and `close`.
     Nothing,
@@ -335,6 +359,7 @@ impl<'a> Answer<'a> {
             Operation::SESSIONS => sessions::sessions(payload)?,
             Operation::KICK => sessions::kick(payload)?,
             Operation::WHOAMI => Answer::Whoami(whoami(payload)?),
+            Operation::TAKEOVER => Answer::Takeover(takeover(payload)?),
             Operation::FAULTS => Answer::Faults(faults(payload)?),
             Operation::CREATE => nothing("create answer", payload)?,
             Operation::REMOVE => nothing("remove answer", payload)?,

@@ -75,6 +75,7 @@ numbered! { Operation, "operation",
     WHOAMI = 22, "whoami";
     FAULTS = 23, "faults";
     RING = 24, "ring";
+    TAKEOVER = 25, "takeover";
     LEASE_LOST = 128, "lease_lost";
     GOODBYE = 129, "goodbye";
     WAITING = 130, "waiting";
@@ -110,6 +111,7 @@ numbered! { Status, "status",
     IDENTITY_DIFFERS = 22, "identity_differs";
     REQUEST_DIFFERS = 23, "request_differs";
     OUTSIDE_WINDOW = 24, "outside_window";
+    SERVED_ELSEWHERE = 25, "served_elsewhere";
 }
 
 impl Status {
@@ -117,7 +119,7 @@ impl Status {
     pub fn kind(self) -> ErrorKind {
         match self {
             Status::OUT_OF_BOUNDS => ErrorKind::OutOfBounds,
-            Status::BUSY => ErrorKind::Busy,
+            Status::BUSY | Status::SERVED_ELSEWHERE => ErrorKind::Busy,
             Status::LEASE_LOST => ErrorKind::LeaseLost,
             Status::READ_ONLY => ErrorKind::ReadOnly,
             Status::SNAPSHOT_TOO_OLD => ErrorKind::SnapshotTooOld,

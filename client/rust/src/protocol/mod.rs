@@ -9,7 +9,7 @@ mod sessions;
 
 pub use answer::{
     decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, OrderedFault, Recovery, Refreshed,
-    ResumeTicket, Size, Stat, WhoAmI,
+    ResumeTicket, Size, Stat, TakenOver, WhoAmI,
 };
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
 pub use reader::Fault;
@@ -72,6 +72,8 @@ pub const FEATURE_FAULTS: u64 = 128;
 pub const FEATURE_RESUME: u64 = 256;
 /// The feature of a writer's sessions that also outlive their daemon; together with [`FEATURE_RESUME`].
 pub const FEATURE_RESTART: u64 = 1024;
+/// The feature that allows the operation `takeover`.
+pub const FEATURE_TAKEOVER: u64 = 2048;
 /// The features that this crate can use in any session.
 pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_DATA_RANGES
@@ -80,7 +82,8 @@ pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_SESSIONS
     | FEATURE_LOAD
     | FEATURE_IDENTITY
-    | FEATURE_FAULTS;
+    | FEATURE_FAULTS
+    | FEATURE_TAKEOVER;
 
 /// What a session may do. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -89,6 +89,10 @@ pub enum Request<'a> {
     Ring {
         direction_bytes: u64,
     },
+    Takeover {
+        store: &'a str,
+        holder_is_dead: bool,
+    },
     Close,
     Commit,
 }
@@ -136,6 +140,7 @@ impl Request<'_> {
             Request::Whoami { .. } => Operation::WHOAMI,
             Request::Faults { .. } => Operation::FAULTS,
             Request::Ring { .. } => Operation::RING,
+            Request::Takeover { .. } => Operation::TAKEOVER,
             Request::Close => Operation::CLOSE,
             Request::Commit => Operation::COMMIT,
         }
@@ -170,6 +175,11 @@ impl Request<'_> {
                 put_length(text, out);
                 out.extend_from_slice(&[0; 6]);
                 out.extend_from_slice(text.as_bytes());
+            }
+            Request::Takeover { store, holder_is_dead } => {
+                put_length(store, out);
+                out.extend_from_slice(&[u8::from(holder_is_dead), 0, 0, 0, 0, 0]);
+                out.extend_from_slice(store.as_bytes());
             }
             Request::Faults { what, scope, orders } => {
                 out.extend_from_slice(&[what, scope]);
