@@ -12,6 +12,7 @@
 #include "storage/file/file_io.hpp"
 #include "storage/file/file_system_warning.hpp"
 #include "storage/file/folder.hpp"
+#include "storage/file/siblings.hpp"
 #include "storage/image/image_file.hpp"
 
 namespace pageserver::server {
@@ -568,7 +569,7 @@ void StoreHost::try_standing_in() {
 bool StoreHost::has_room() {
   const std::string path = storage::resolved_image_path(*file_system_, settings_.path);
   const auto folder = storage::Folder::open(*file_system_, storage::parent_folder(path));
-  const std::string name = storage::file_name(path) + ".room";
+  const std::string name = storage::sibling_name(storage::file_name(path), storage::Sibling::spill, 0);
   const auto tried = [](const auto& call) {
     try {
       call();

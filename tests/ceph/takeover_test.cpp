@@ -246,7 +246,14 @@ TEST_CASE("ceph: a pool that is full refuses writes and serves reads, and goes o
       REQUIRE(set.status == 0);
     }
   };
-  Daemon daemon{{"--store", "a=" + home_path("a.img", new_home_keys())}};
+  const std::string keys = new_home_keys();
+  // Of somebody else, whatever it sounds like: to look whether there is room takes a file, too.
+  TempDir folder;
+  std::ofstream{folder.file("mine")} << std::string(page_size, 'm');
+  const std::vector<std::string> others{"a.img.room", "a.img.probe", "a.img.spill.1"};
+  for (const std::string& other : others)
+    REQUIRE(run({pagectl_path(), "copy", folder.file("mine"), home_path(other, keys)}).status == 0);
+  Daemon daemon{{"--store", "a=" + home_path("a.img", keys)}};
   daemon.expect_complaint("sync failed");
   std::uint64_t number = 1;
   {
@@ -288,6 +295,8 @@ TEST_CASE("ceph: a pool that is full refuses writes and serves reads, and goes o
   });
   CHECK(last_commit(*open(daemon.tcp_uri("a", "access=read"))) == number + 2);
   CHECK(daemon.stop() == 0);
+  for (const std::string& other : others)
+    CHECK(run({pagectl_path(), "diff", folder.file("mine"), home_path(other, keys)}).status == 0);
 }
 
 TEST_CASE("ceph: an OSD that stands still holds up its stores alone, and nothing is lost") {
