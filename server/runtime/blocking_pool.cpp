@@ -90,12 +90,13 @@ Ticked::Looked BlockingPool::look() noexcept {
 std::size_t BlockingPool::threads_due() const noexcept {
   if (ready_.empty() || !idle_.empty()) return 0;
   const auto now = std::chrono::steady_clock::now();
+  const std::size_t threads = threads_.size() + begun_.size();
+  if (threads < options_.threads_at_once) return std::min(1 + ready_.size() / 4, options_.threads_at_once - threads);
+  if (impatient_ == 0) return now - last_begun_ >= options_.patience && threads < options_.threads_max ? 1 : 0;
   const bool waits = now - ready_.front()->ready_since_ >= options_.stuck;
   const bool stuck = waits && now - last_begun_ >= options_.stuck;
   const std::size_t bound = stuck ? options_.threads_max : waits ? options_.threads_slow : options_.threads_at_once;
-  const std::size_t threads = threads_.size() + begun_.size();
-  if (threads < options_.threads_at_once) return std::min(1 + ready_.size() / 4, options_.threads_at_once - threads);
-  return threads < bound ? std::min(1 + ready_.size() / 4, bound - threads) : 0;
+  return threads < bound ? std::min(1 + impatient_ / 4, bound - threads) : 0;
 }
 
 bool BlockingPool::is_held_up() noexcept {
@@ -180,9 +181,9 @@ void BlockingPool::run_one(Thread& self) {
   if (is_held_back(strand)) {
     // Whoever of its group ends next brings it back.
     StrandGroup& group = *strand.group_;
-    return group.held_back_.splice(group.held_back_.end(), ready_, ready_.begin());
+    return leave(group.held_back_, ready_.begin());
   }
-  strand.place_.splice(strand.place_.end(), ready_, ready_.begin());
+  leave(strand.place_, ready_.begin());
   strand.running_ = true;
   ++running_;
   if (strand.group_ != nullptr) ++strand.group_->running_;
@@ -202,18 +203,33 @@ void BlockingPool::run_one(Thread& self) {
   self.strand = nullptr;
   if (StrandGroup* const group = strand.group_; group != nullptr) {
     --group->running_;
-    if (!group->held_back_.empty()) ready_.splice(ready_.end(), group->held_back_, group->held_back_.begin());
+    if (!group->held_back_.empty()) enter(group->held_back_, group->held_back_.begin());
   }
   strand.running_ = false;
   if (strand.ends_ != nullptr) return strand.ends_->notify_one();
-  if (strand.tasks_.empty()) return;
+  if (strand.tasks_.empty()) {
+    strand.patient_ = true;
+    return;
+  }
   strand.ready_since_ = std::chrono::steady_clock::now();
-  ready_.splice(ready_.end(), strand.place_);  // this thread takes what is first now
+  enter(strand.place_, strand.place_.begin());  // this thread takes what is first now
+}
+
+void BlockingPool::enter(std::list<Strand*>& from, std::list<Strand*>::iterator place) noexcept {
+  if (!(*place)->patient_) ++impatient_;
+  (*place)->is_ready_ = true;
+  ready_.splice(ready_.end(), from, place);
+}
+
+void BlockingPool::leave(std::list<Strand*>& to, std::list<Strand*>::iterator place) noexcept {
+  if (!(*place)->patient_) --impatient_;
+  (*place)->is_ready_ = false;
+  to.splice(to.end(), ready_, place);
 }
 
 BlockingPool::Thread* BlockingPool::make_ready(Strand& strand, bool at_once) noexcept {
   strand.ready_since_ = std::chrono::steady_clock::now();
-  ready_.splice(ready_.end(), strand.place_);
+  enter(strand.place_, strand.place_.begin());
   // What is patient is done by the threads that are awake, where they are some. The ticker looks whether they get on.
   const bool enough = !at_once && threads_.size() - idle_.size() >= options_.threads_at_once;
   return idle_.empty() || enough ? nullptr : take_idle();
@@ -231,6 +247,7 @@ void BlockingPool::submit(Strand& strand, Strand::Ready&& task, bool at_once) no
     const Lock lock{mutex_};
     const bool idle = !strand.running_ && strand.tasks_.empty();
     strand.tasks_.splice(strand.tasks_.end(), task);
+    if (at_once && std::exchange(strand.patient_, false) && strand.is_ready_) ++impatient_;
     if (!idle || strand.ends_ != nullptr) return;
     woken = make_ready(strand, at_once);
   }
@@ -247,7 +264,7 @@ void BlockingPool::finish(Strand& strand) noexcept {
   if (strand.place_.empty()) {
     const auto place = std::find(ready_.begin(), ready_.end(), &strand);
     if (place != ready_.end()) {
-      strand.place_.splice(strand.place_.end(), ready_, place);
+      leave(strand.place_, place);
     } else {
       auto& held_back = strand.group_->held_back_;
       strand.place_.splice(strand.place_.end(), held_back, std::find(held_back.begin(), held_back.end(), &strand));

@@ -8,6 +8,8 @@
 // number of stores as long as calls come back. The pool grows while they don't: a ticker looks whether strands that are
 // ready have waited for long, and adds threads, a few while others go on and up to a bound where nothing does. Tasks
 // that wait because others compute, or because the processor is busy, are not helped by more threads and get none.
+// Patient tasks, such as a look at each of 10,000 stores, get one thread at a time, and only where no task ended for
+// some time: calls that a disk holds up must not keep the others from their turn for ever.
 // Threads that had nothing to do for some time end.
 #pragma once
 
@@ -45,11 +47,12 @@ private:
 class BlockingPool final : private Ticked {
 public:
   struct Options {
-    std::size_t threads_at_once = 4;       ///< so many are made as soon as there is work for them
-    std::size_t threads_slow = 32;         ///< so many where work waits although some of it is done
-    std::size_t threads_max = 256;         ///< so many where none of it is done
-    std::chrono::milliseconds stuck{2};    ///< work that waits for longer waits for calls that are slow or stuck
-    std::chrono::milliseconds idle{5000};  ///< a thread without work ends after so long, but for the last ones
+    std::size_t threads_at_once = 4;         ///< so many are made as soon as there is work for them
+    std::size_t threads_slow = 32;           ///< so many where work waits although some of it is done
+    std::size_t threads_max = 256;           ///< so many where none of it is done
+    std::chrono::milliseconds stuck{2};      ///< work that waits for longer waits for calls that are slow or stuck
+    std::chrono::milliseconds patience{20};  ///< the same for patient tasks
+    std::chrono::milliseconds idle{5000};    ///< a thread without work ends after so long, but for the last ones
   };
   struct Load {
     std::size_t threads = 0;
@@ -104,6 +107,9 @@ private:
   void run_one(Thread& self) PAGESERVER_REQUIRES(mutex_);
   /// Its group has as many threads as it may have.
   bool is_held_back(const Strand& strand) const noexcept PAGESERVER_REQUIRES(mutex_);
+  // Everything that comes into `ready_` and leaves it.
+  void enter(std::list<Strand*>& from, std::list<Strand*>::iterator place) noexcept PAGESERVER_REQUIRES(mutex_);
+  void leave(std::list<Strand*>& to, std::list<Strand*>::iterator place) noexcept PAGESERVER_REQUIRES(mutex_);
   /// The thread to be woken once it is not held any more, or null: the ticker has to look.
   Thread* make_ready(Strand& strand, bool at_once) noexcept PAGESERVER_REQUIRES(mutex_);
   Thread* take_idle() noexcept PAGESERVER_REQUIRES(mutex_);
@@ -122,7 +128,8 @@ private:
   CondVar last_ended_;
   std::list<Thread*> idle_
       PAGESERVER_GUARDED_BY(mutex_);  ///< the one that has been for the shortest time is woken first
-  std::list<Strand*> ready_ PAGESERVER_GUARDED_BY(mutex_);  ///< in the order in which they came to be
+  std::list<Strand*> ready_ PAGESERVER_GUARDED_BY(mutex_);   ///< in the order in which they came to be
+  std::size_t impatient_ PAGESERVER_GUARDED_BY(mutex_) = 0;  ///< of these
   std::atomic<std::size_t> running_{0};
   std::atomic<std::size_t> groups_{0};
   std::chrono::steady_clock::time_point last_begun_ PAGESERVER_GUARDED_BY(mutex_);  ///< when a task was last taken
@@ -176,6 +183,8 @@ private:
   std::chrono::steady_clock::time_point ready_since_;
   std::chrono::steady_clock::time_point begun_;  ///< the task that runs
   bool running_ = false;
+  bool is_ready_ = false;    ///< in the pool's list
+  bool patient_ = true;      ///< all tasks that have not begun may wait
   CondVar* ends_ = nullptr;  ///< of who waits for the task that runs
 };
 

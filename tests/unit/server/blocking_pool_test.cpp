@@ -171,6 +171,46 @@ TEST_CASE("patient work is done by a few threads, also where those are stuck, an
   strands.clear();
 }
 
+TEST_CASE("patient work that often waits for a moment gets no further threads, however much there is") {
+  Ticker ticker(1ms);
+  BlockingPool::Options options;
+  options.stuck = 1ms;
+  options.patience = 1h;  // on a machine that stands still for a while nothing else can be told
+  BlockingPool pool(ticker, options);
+  std::list<Strand> strands;
+  std::atomic<int> done{0};
+  std::size_t most = 0;
+  for (int i = 0; i < 2000; ++i) {
+    strands.emplace_back(pool).submit_patient([&] {
+      std::this_thread::sleep_for(1ms);  // as a disk that answers, with every thread in the kernel at times
+      ++done;
+    });
+  }
+  wait_until([&] {
+    most = std::max(most, pool.load().threads);
+    return done == 2000;
+  });
+  CHECK(most <= options.threads_at_once);
+}
+
+TEST_CASE("work that can't wait gets its threads although thousands of patient tasks wait as well") {
+  Ticker ticker(1ms);
+  BlockingPool::Options options = small_pool();
+  options.patience = 1h;
+  BlockingPool pool(ticker, options);
+  std::list<Strand> strands;
+  Held held;
+  for (int i = 0; i < 1000; ++i) strands.emplace_back(pool).submit_patient([&] { held(); });
+  wait_until([&] { return held.inside == 2; });
+  CHECK(pool.load().threads == options.threads_at_once);
+  // A patient one that is wanted at once now; it is served in its turn, for which all before it must have a thread.
+  Strand& last = strands.back();
+  last.submit([&] { held(); });
+  wait_until([&] { return held.inside == 6; });
+  held.gate.open();
+  wait_until([&] { return held.done == 1001; });
+}
+
 TEST_CASE("the pool never has more threads than its bound, and what waits is done once calls come back") {
   Ticker ticker(1ms);
   BlockingPool pool(ticker, small_pool());
