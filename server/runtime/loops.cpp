@@ -13,7 +13,7 @@ BlockingPool::Options pool_options(std::size_t processors, std::size_t threads_m
   options.threads_max = threads_max;
   options.threads_at_once = std::min(std::max<std::size_t>(4, 2 * processors), threads_max);
   // With the loops, all threads of a daemon whose disks are slow and not stuck are some 4 x processors + 16.
-  options.threads_slow = std::min(std::max<std::size_t>(16, 2 * processors + 8), threads_max);
+  options.threads_slow = std::min(2 * processors + 11, threads_max);
   return options;
 }
 

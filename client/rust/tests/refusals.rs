@@ -71,7 +71,7 @@ fn a_daemon_answers_each_refused_request_with_the_status_that_its_vector_says() 
         if !vector.before_hello {
             raw.hello();
             // What is about stores, and a ring, must come without a session, all else within one.
-            if !["list", "create", "remove", "open", "sessions", "kick", "whoami", "ring"]
+            if !["list", "create", "remove", "open", "sessions", "kick", "whoami", "ring", "takeover"]
                 .iter()
                 .any(|word| vector.name.starts_with(word))
             {
