@@ -3,6 +3,11 @@
 #   scripts/check_unit.sh        in a folder of its own; touches nothing of this machine
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# What the daemon asks the scheduler for is among the calls that the unit would take away.
+for call in $(grep -ohE 'SYS_sched_setattr|::setpriority' server/runtime/*.cpp | sed 's/SYS_//; s/:://' | sort -u); do
+  grep -qE "^SystemCallFilter=[^~]*\b$call\b" systemd/pageserver.service ||
+    { echo "systemd/pageserver.service: its SystemCallFilter refuses $call, which server/runtime calls"; exit 1; }
+done
 for tool in systemd-analyze systemd-sysusers systemd-tmpfiles; do
   command -v "$tool" >/dev/null || { echo "SKIPPED: $tool is not here"; exit 0; }
 done

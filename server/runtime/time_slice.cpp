@@ -23,11 +23,11 @@ struct Attributes {
 
 }  // namespace
 
-void ask_for_short_turns(std::chrono::nanoseconds slice) noexcept {
+bool ask_for_short_turns(std::chrono::nanoseconds slice) noexcept {
   Attributes attributes;
-  if (::syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != 0) return;
+  if (::syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != 0) return true;
   attributes.runtime_ns = static_cast<std::uint64_t>(slice.count());
-  ::syscall(SYS_sched_setattr, 0, &attributes, 0);
+  return ::syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
 }
 
 }  // namespace pageserver::server

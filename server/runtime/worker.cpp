@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include <asio/executor_work_guard.hpp>
@@ -158,12 +161,26 @@ Worker::~Worker() {
   join();
 }
 
+// Once for a process: each worker asks for the same.
+void Worker::say_refused(std::string_view call) const {
+  const int error = errno;
+  static std::atomic<bool> said{false};
+  if (said.exchange(true)) return;
+  log_.warn("threads take their turns as they come",
+            {{"call", call},
+             {"error", std::error_code(error, std::generic_category()).message()},
+             {"remedy",
+              "allow sched_setattr and setpriority in the filter of system calls, or readers may wait for "
+              "writers where processors are few"}});
+}
+
 void Worker::start() {
   thread_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
-    if (haste_ == Haste::prompt) ask_for_short_turns(prompt_slice);
+    if (haste_ == Haste::prompt && !ask_for_short_turns(prompt_slice)) say_refused("sched_setattr");
     // On Linux of this thread alone.
-    if (haste_ == Haste::patient) ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + patience);
+    if (haste_ == Haste::patient && ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + patience) != 0)
+      say_refused("setpriority");
     run();
   });
 }

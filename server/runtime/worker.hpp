@@ -142,6 +142,8 @@ private:
   void run_all();
   void recover();
   bool is_still_needed(const Runner& helper);
+  /// A call by which the thread asks for its turns.
+  void say_refused(std::string_view call) const;
 
   std::string name_;
   Log& log_;
