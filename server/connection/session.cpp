@@ -60,6 +60,17 @@ private:
   std::size_t size_ = 0;
 };
 
+/// What `pagectl ping` does: whether the store answers, and reads.
+bool only_asks(const FrameHeader& header, Payload payload) {
+  proto::ReadRequest read;
+  switch (header.operation) {
+    case Operation::ping:
+    case Operation::stat: return true;
+    case Operation::read: return !proto::decode(payload, read) && read.length <= 1;
+    default: return false;
+  }
+}
+
 /// Who holds the lease is for those who may see others.
 std::exception_ptr without_names(const std::exception_ptr& error, const std::string& store) {
   try {
@@ -206,6 +217,7 @@ void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, 
   hold_.lease_notice_due = false;
   if (server_.faults != nullptr) hold_.faults = std::make_unique<SessionFaults>();
   const storage::SessionRequest& request = pending_open_->request;
+  if (request.access != Access::read || request.view != View::live) hold_.use->serve();
   hold_.name = request.name;
   hold_.keeps_private = request.access == Access::fork || request.publish == Publish::on_flush;
   watch_lease();
@@ -281,6 +293,7 @@ Connection::Step Connection::carry_out(const FrameHeader& header, Payload payloa
     return Step::taken;
   }
   if (!allows_in_session(header)) return Step::taken;
+  if (!hold_.use->serves() && !only_asks(header, payload)) hold_.use->serve();
   if (header.operation == Operation::faults && hold_.faults != nullptr) {
     take_faults(header, payload);
     return Step::taken;
@@ -415,7 +428,9 @@ void Connection::tell_session_end() const {
   const auto lasted = std::chrono::steady_clock::now() - hold_.start;
   const std::string_view reason = end_reason().empty() ? "end of stream" : end_reason();
   const auto lasted_ms = std::chrono::duration_cast<std::chrono::milliseconds>(lasted).count();
-  if (server_.closed_sessions != nullptr) {
+  // A health check each second would leave no other.
+  const bool only_asked = !hold_.use->serves() && (end_reason().empty() || close_request_id_);
+  if (server_.closed_sessions != nullptr && !only_asked) {
     const auto [access, view] = record_->last_kind();
     server_.closed_sessions->add({hold_.id, hold_.use->host().name(), hold_.name, address_, std::string(reason), access,
                                   view, record_->counters.requests, record_->counters.bytes_read,

@@ -1,6 +1,7 @@
 #include "server/stores/open_stores.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <pageserver/error.hpp>
@@ -40,7 +41,7 @@ HostUse::~HostUse() {
   if (kind_ == Kind::look)
     stores_.end_look(*host);
   else
-    stores_.release(*host);
+    stores_.release(*host, serves_);
 }
 
 OpenStores::OpenStores(const Config& config, Log& log, Strand& changes)
@@ -168,19 +169,22 @@ void OpenStores::make_room_for_one(const std::string& name) {
                         "; close sessions of another store, or raise the limit");
 }
 
-void OpenStores::release(const StoreHost& host) noexcept {
+void OpenStores::release(const StoreHost& host, bool served) noexcept {
   const Lock lock{mutex_};
   const auto found = entries_.find(host.name());
   if (found == entries_.end()) return;  // it never came to be one
   Entry& entry = found->second;
+  const Clock::time_point now = Clock::now();
+  if (served || entry.idle_since == Clock::time_point{}) entry.idle_since = now;
   if (--entry.users != 0) return;
   if (!entry.close_jobs.empty()) return entry.host->jobs().submit_ready(std::move(entry.close_jobs));
   if (!host.settings().on_demand || closing_all_) return;
   entry.charged = {};
-  entry.idle_since = Clock::now();
   entry.lingers = true;
-  lingering_.splice(lingering_.end(), entry.place);
-  if (is_unneeded(entry, entry.idle_since)) return entry.host->look_after();
+  auto before = lingering_.end();
+  while (before != lingering_.begin() && (*std::prev(before))->idle_since > entry.idle_since) --before;
+  lingering_.splice(before, entry.place);
+  if (is_unneeded(entry, now)) return entry.host->look_after();
   // Many clients that come once must not keep as many stores open.
   if (lingering_.size() > lingering_max_) close_oldest();
 }

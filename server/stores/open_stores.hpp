@@ -42,11 +42,16 @@ public:
   ~HostUse();
 
   StoreHost& host() const noexcept { return *host_; }
+  /// It is for more than to see whether the store answers: a store that is only asked that is closed in its time. One
+  /// thread at a time.
+  void serve() noexcept { serves_ = true; }
+  bool serves() const noexcept { return serves_; }
 
 private:
   OpenStores& stores_;
   std::shared_ptr<StoreHost> host_;
   const Kind kind_;
+  bool serves_ = false;
 };
 
 /// Thread-safe.
@@ -113,7 +118,7 @@ private:
     Counted charged;                                 ///< to the peer that came first, while it is used
     bool lingers = false;                            ///< nobody uses it, and it may be closed
     std::list<Entry*> place;                         ///< its node, while it is not in `lingering_`
-    Clock::time_point idle_since{};                  ///< while it lingers
+    Clock::time_point idle_since{};                  ///< when a use that served ended last
     bool close_due = false;                          ///< it is to be closed, however long it has lingered
     bool retire_due = false;                         ///< retire() has to look at it
     std::vector<std::function<void()>> after_close;  ///< in changes()
@@ -122,7 +127,7 @@ private:
 
   std::shared_ptr<HostUse> use(Entry& entry) PAGESERVER_REQUIRES(mutex_);
   bool has_share(const std::shared_ptr<Peer>& peer) const noexcept;
-  void release(const StoreHost& host) noexcept;
+  void release(const StoreHost& host, bool served) noexcept;
   void end_look(const StoreHost& host) noexcept;
   bool is_unneeded(const Entry& entry, Clock::time_point now) const noexcept PAGESERVER_REQUIRES(mutex_);
   void close_oldest() noexcept PAGESERVER_REQUIRES(mutex_);

@@ -5,10 +5,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include "tests/support/catch.hpp"
 
 #include "tests/pagectl/proxy.hpp"
 #include "tests/pagectl/tool.hpp"
+#include "tests/support/http_client.hpp"
+#include "tests/support/wait.hpp"
 
 using namespace pageserver::test;
 
@@ -232,6 +235,38 @@ TEST_CASE("ping --store and --all ask several stores of a daemon, and say which 
   CHECK(missing.err.find("noone") != std::string::npos);
   CHECK(pagectl({"ping", server, "--all", "--store", "one"}).status == 2);
   CHECK(pagectl({"ping", daemon.tcp_uri("one"), "--all"}).status != 0);
+}
+
+TEST_CASE(
+    "a store that is only asked how it is, again and again, is closed in its time, and hides no session that ended") {
+  TempDir folder;
+  std::ofstream(folder.file("c.json")) << R"({"directory": {"path": ")" << folder.path().string()
+                                       << R"(", "create": true, "linger": "500ms"}, "metrics": {"listen": "unix:)"
+                                       << folder.file("metrics") << R"("}})";
+  const Daemon daemon({"--config", folder.file("c.json")});
+  const std::string server = daemon.server_uri();
+  REQUIRE(pagectl({"create", daemon.tcp_uri("one"), "--pages", "1"}).status == 0);
+  REQUIRE(pagectl({"write", daemon.tcp_uri("one"), "0"}, "x").status == 0);
+  std::size_t asked = 0;
+  wait_until([&] {
+    const auto stores = pagectl_json({"ping", server, "--all"})["stores"];
+    asked += stores.size();
+    return stores.empty();
+  });
+  // Each of them came before the time that the one before would have begun anew.
+  CHECK(asked >= 2);
+  // Who reads it has it open for as long as before, counted from there.
+  REQUIRE(pagectl({"read", daemon.tcp_uri("one"), "0", "2"}).out == std::string("x\0", 2));
+  CHECK(pagectl_json({"ping", server, "--all"})["stores"].size() == 1);
+  const auto page = http_get(RawClient::local(folder.file("metrics")), "/").body;
+  const auto ended = page.substr(page.find("Sessions that ended last"));
+  const auto count = [&](const std::string& part) {
+    std::size_t found = 0;
+    for (auto at = ended.find(part); at != std::string::npos; at = ended.find(part, at + 1)) ++found;
+    return found;
+  };
+  INFO(ended);
+  CHECK(count("<td>closed by the client</td>") == 2);
 }
 
 TEST_CASE("ping of a store asks the store") {
