@@ -90,8 +90,10 @@ inline constexpr Family checkpoint_duration{
     "rounds of a checkpoint that came to their end, with the pauses that they make for writers"};
 inline constexpr Family checkpoint_failures{"pageserver_checkpoint_failures_total", FamilyKind::counter,
                                             "rounds of a checkpoint that failed"};
-inline constexpr Family sync_failures{"pageserver_sync_failures_total", FamilyKind::counter,
-                                      "syncs that failed; their store takes no more writes until it is opened again"};
+inline constexpr Family sync_failures{
+    "pageserver_sync_failures_total", FamilyKind::counter,
+    "syncs that the system failed; their store takes no more writes until it is opened "
+    "again. Files that somebody took away are in `pageserver_store_sync_failed` alone"};
 inline constexpr Family recoveries{"pageserver_recoveries_total", FamilyKind::counter,
                                    "stores that were opened with a log that had to be replayed"};
 inline constexpr Family recovery_records{"pageserver_recovery_records_total", FamilyKind::counter,
@@ -122,8 +124,11 @@ inline constexpr Family store_disk_available{
     "pageserver_store_disk_available_bytes", FamilyKind::gauge,
     "what the file system of the image has left for the daemon, as it was some seconds ago; of `other` the least",
     "store"};
-inline constexpr Family store_sync_failed{"pageserver_store_sync_failed", FamilyKind::gauge,
-                                          "1 after a sync of the store failed, until it is opened again", "store"};
+inline constexpr Family store_sync_failed{
+    "pageserver_store_sync_failed", FamilyKind::gauge,
+    "1 while nothing that the store is told is durable: after a failed sync, until it is "
+    "opened again, or while its image or its log is away",
+    "store"};
 
 inline constexpr Family disk_calls_running{
     "pageserver_disk_calls_running", FamilyKind::gauge, "work for disks that has a thread", {}, false};
