@@ -94,6 +94,35 @@ TEST_CASE("ping --wait gives a daemon that stands still no more time than was as
   CHECK(pagectl({"ping", server, "--wait", "10000"}).status == 0);
 }
 
+TEST_CASE("a daemon that has no room for one more connection is to be tried again") {
+  TempDir dir;
+  write_file(dir.file("demo.img"), random_bytes(2, 1));
+  write_file(dir.file("config.json"),
+             R"({"limits": {"connections": 1, "peer_percent": 100, "size_bytes_max": "128KiB"}})");
+  Daemon daemon({"--config", "{dir}/config.json", "--store", "demo={dir}/demo.img"}, &dir);
+  const std::string uri = daemon.tcp_uri("demo");
+  {
+    Writer writer(uri);
+    daemon.wait_for_log("session open");
+    for (const auto& words : std::vector<std::vector<std::string>>{
+             {"read", uri, "0", "1"}, {"list", daemon.server_uri()}, {"sessions", daemon.server_uri()}}) {
+      const auto refused = pagectl(words);
+      INFO(words[0] << ": " << refused.err);
+      CHECK(refused.status == 75);
+      CHECK_THAT(refused.err, Contains("try again later"));
+    }
+    // "No answer" is the answer of ping.
+    CHECK(pagectl({"ping", daemon.server_uri()}).status == 1);
+  }
+  // What is too much at any time is no matter of trying again.
+  const auto loop =
+      "until " + pagectl_program() + " grow '" + uri + "' 1; do status=$?; [ $status = 75 ] || exit $status; done";
+  const auto grown = run({"bash", "-c", loop});
+  INFO(grown.err);
+  CHECK(grown.status == 1);
+  CHECK_THAT(grown.err, Contains("size_bytes_max=131072"));
+}
+
 TEST_CASE("a store is created, used and removed") {
   const Served served;
   for (const auto& uri : served.uris("fresh")) {

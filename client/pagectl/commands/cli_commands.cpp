@@ -155,7 +155,7 @@ const ToolPage& tool_page() {
       "  2   usage: nothing was tried; of `diff` any trouble, so that 1 says that\n"
       "      the images differ\n"
       "  75  failed for now, try again: someone else has the lease or the file, the\n"
-      "      connection was lost, time ran out",
+      "      connection was lost, the daemon has no room for one more, time ran out",
       "  pagectl list 127.0.0.1\n"
       "  pagectl copy pageserver://127.0.0.1/demo backup.img"};
   return page;

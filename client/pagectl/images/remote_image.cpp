@@ -17,6 +17,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// What `open` returns; where it was refused for want of room, that is thrown as NoRoomNow.
+template <class Open>
+auto opened(const Open& open) {
+  try {
+    return open();
+  } catch (const MemoryError& error) {
+    if (error.errc() == Errc::limit_exceeded) throw NoRoomNow(error);
+    throw;
+  }
+}
+
 /// From the session's completion to ours.
 AsyncSession::Done forward(Image::Done done) {
   return [done = std::move(done)](const MemoryError* error) {
@@ -224,7 +235,7 @@ std::unique_ptr<client::Connection> dial(const client::Uri& uri) {
   options.poll_us = uri.poll_us;
   options.client_name = "pagectl " PAGECTL_VERSION;
   options.token_file = uri.token_file;
-  return std::make_unique<client::Connection>(uri.endpoint, options);
+  return opened([&] { return std::make_unique<client::Connection>(uri.endpoint, options); });
 }
 
 std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, const OpenMode& mode) {
@@ -236,15 +247,20 @@ std::unique_ptr<Image> open_remote_image(const std::string& name, const client::
   auto wanted = options;
   if (uri.access == Access::read && !uri.view_given && mode.one_version) wanted.view = View::pinned;
   if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
+  const auto open = [&](const RemoteOptions& with) {
+    const auto make = [&] { return std::make_unique<RemoteImage>(name, with, flush_timeout); };
+    // More orders of faults than a session takes are too many at any time.
+    return with.faults.empty() ? opened(make) : make();
+  };
   if (wanted.view != options.view || wanted.publish != options.publish) {
     try {
-      return std::make_unique<RemoteImage>(name, wanted, flush_timeout);
+      return open(wanted);
     } catch (const MemoryError& error) {
       // A store that has neither pins nor transactions.
       if (error.errc() != Errc::unsupported) throw;
     }
   }
-  return std::make_unique<RemoteImage>(name, options, flush_timeout);
+  return open(options);
 }
 
 }  // namespace pageserver::pagectl
