@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <sstream>
 #include "tests/support/catch.hpp"
 
 #include "tests/pagectl/proxy.hpp"
@@ -342,10 +343,25 @@ TEST_CASE("what a killed daemon left is found by check and replayed by recover")
   CHECK(document["log_found"] == true);
   CHECK(document["records"] == 1);
   CHECK(pagectl({"read", image, "70000", "7"}).status == 1);
+  std::string line = pagectl({"check", image, "--progress", "json"}).err;
+  line.resize(std::min(line.find('\n'), line.size()));
+  CHECK(nlohmann::json::parse(line)["progress"] == "check: looking at the log");
 
   const auto told = pagectl({"recover", image, "--json", "--progress", "json"});
   CHECK_THAT(told.err, Contains(R"({"progress":"recover: reading the log","unit":"bytes","done":0,"total":)") &&
                            Contains(R"({"progress":"recover: copying","unit":"bytes",)"));
+  // Of a part that is over nothing is left, though the log's file is larger than what was written to it.
+  std::size_t ended = 0;
+  for (std::istringstream lines(told.err); std::getline(lines, line);) {
+    const auto object = nlohmann::json::parse(line);
+    if (object["over"] == false || !object.contains("done")) continue;
+    ++ended;
+    INFO(line);
+    CHECK(object["done"] > 0);
+    CHECK(object["done"] == object["total"]);
+    CHECK(object["seconds_left"] == 0);
+  }
+  CHECK(ended == 2);
   const auto recovered = nlohmann::json::parse(told.out);
   CHECK(recovered["recovered"] == true);
   CHECK(recovered["records"] == 1);
@@ -354,6 +370,17 @@ TEST_CASE("what a killed daemon left is found by check and replayed by recover")
   CHECK((read_file(image) == expected));
   CHECK(pagectl_json({"check", image})["ok"] == true);
   CHECK(pagectl_json({"recover", image})["recovered"] == false);
+}
+
+TEST_CASE("a store in the tool's own process says that it replays a log before it is read") {
+  Served served;
+  REQUIRE(pagectl({"write", served.daemon->tcp_uri("demo"), "70000"}, "written before the kill").status == 0);
+  served.daemon->kill_hard();
+  const std::vector<std::string> hash{"hash", "store:" + served.dir.file("demo.img"), "--progress", "json"};
+  const auto told = pagectl(hash);
+  CHECK(told.status == 0);
+  CHECK_THAT(told.err, Catch::Matchers::StartsWith(R"({"progress":"open: replaying the log",)"));
+  CHECK_THAT(pagectl(hash).err, !Contains("replaying"));
 }
 
 TEST_CASE("an image and its log that were moved together are recovered only when told to") {
