@@ -12,6 +12,7 @@
 #include "tests/pagectl/tool.hpp"
 
 using namespace pageserver::test;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -40,11 +41,10 @@ TEST_CASE("list shows every store with its size") {
   // As people type it.
   const auto text = pagectl({"list", "127.0.0.1:" + std::to_string(served.daemon->port())});
   CHECK(text.status == 0);
-  CHECK_THAT(text.out, Catch::Matchers::StartsWith("STORE ") && Contains("\ndemo ") && Contains("4 pages") &&
-                           Contains("256.0 KiB"));
+  CHECK_THAT(text.out, StartsWith("STORE ") && Contains("\ndemo ") && Contains("4 pages") && Contains("256.0 KiB"));
   CHECK(pagectl({"list", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).out == text.out);
   // For scripts the lines alone.
-  CHECK_THAT(pagectl({"list", "-q", served.daemon->server_uri()}).out, Catch::Matchers::StartsWith("demo "));
+  CHECK_THAT(pagectl({"list", "-q", served.daemon->server_uri()}).out, StartsWith("demo "));
 }
 
 TEST_CASE("a list of many stores is complete and in order") {
@@ -61,6 +61,7 @@ TEST_CASE("ping answers for a daemon that is there and fails for one that is not
   const auto server = served.daemon->server_uri();
   CHECK(pagectl({"ping", server}).status == 0);
   CHECK(pagectl({"ping", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).status == 0);
+  for (const auto& uri : served.uris("demo")) CHECK_THAT(pagectl({"ping", uri}).out, StartsWith(uri + ": "));
   const auto document = pagectl_json({"ping", server});
   CHECK(document["round_trip_ms"] > 0);
   CHECK_THAT(document["server_name"].get<std::string>(), Contains("pageserverd"));
@@ -229,8 +230,8 @@ TEST_CASE("sessions shows who uses a daemon, and kick ends one") {
 
   CHECK(pagectl_json({"sessions", server, "--store", "fresh"})["sessions"].empty());
   const auto text = pagectl({"sessions", server, "--store", "demo"}).out;
-  CHECK_THAT(text, Catch::Matchers::StartsWith("SESSION") && Contains("\n" + session + " ") &&
-                       Contains("the other at 127.0.0.1:") && Contains("has the lease"));
+  CHECK_THAT(text, StartsWith("SESSION") && Contains("\n" + session + " ") && Contains("the other at 127.0.0.1:") &&
+                       Contains("has the lease"));
   // Over a Unix socket the kernel says who it is.
   const auto local = pagectl_json({"sessions", "pageserver+unix:///?socket=" + served.daemon->socket_path()});
   CHECK(local["sessions"].back()["uid"] == ::getuid());
@@ -379,7 +380,7 @@ TEST_CASE("a store in the tool's own process says that it replays a log before i
   const std::vector<std::string> hash{"hash", "store:" + served.dir.file("demo.img"), "--progress", "json"};
   const auto told = pagectl(hash);
   CHECK(told.status == 0);
-  CHECK_THAT(told.err, Catch::Matchers::StartsWith(R"({"progress":"open: replaying the log",)"));
+  CHECK_THAT(told.err, StartsWith(R"({"progress":"open: replaying the log",)"));
   CHECK_THAT(pagectl(hash).err, !Contains("replaying"));
 }
 
