@@ -87,11 +87,13 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->type_name("HOST:PORT")
       ->check(form<parse_listen_plain>(listen_form))
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_option("--listen-tls", flags.listen_tls, "The same, with TLS")
       ->type_name("HOST:PORT")
       ->check(form<parse_listen_tls>(listen_form))
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_option("--tls-certificate", flags.tls_certificate, "PEM file with the certificate for TLS, and its chain")
       ->type_name("FILE")
@@ -105,11 +107,13 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->type_name("PATH")
       ->check(not_empty())
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_option("--store", flags.stores, "Store to serve; the image is made when it is missing")
       ->type_name("NAME=PATH")
       ->check(form<parse_store>("NAME=PATH with a name of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_flag("--standby", flags.standby,
                "Where another daemon has a store that lies in a Ceph pool: wait, and take it over once it is free");

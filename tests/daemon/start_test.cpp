@@ -183,6 +183,18 @@ TEST_CASE("help and version end with status 0") {
   CHECK(version.out.find("pageserverd ") == 0);
 }
 
+TEST_CASE("a word that no flag takes is named as one that is not expected") {
+  for (const char* flag :
+       {"--store=a=x.img", "--unix=/run/x.sock", "--listen=127.0.0.1:0", "--listen-tls=127.0.0.1:0"}) {
+    const std::string text = flag;
+    const auto equals = text.find('=');
+    const auto result = daemon_with({text.substr(0, equals), text.substr(equals + 1), "extra", "--check-config"});
+    INFO(result.err);
+    CHECK(result.status == 2);
+    CHECK(result.err.find("not expected: extra") != std::string::npos);
+  }
+}
+
 TEST_CASE("the flag --check-config says ok, or everything that is wrong, and serves nothing") {
   const TempDir dir;
   const std::string good = write_file(dir, "good.json", R"({"stores": [{"name": "a", "path": "/nowhere/a.img"}]})");
