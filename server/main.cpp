@@ -97,8 +97,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (line.check_only) {
-    std::cout << "ok\n";
-    return 0;
+    return print_out("ok\n");
   }
   raise_open_files_limit();
   keep_some_memory();

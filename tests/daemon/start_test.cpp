@@ -195,6 +195,20 @@ TEST_CASE("a word that no flag takes is named as one that is not expected") {
   }
 }
 
+TEST_CASE("what is printed for a person and can't be written is a failure that says so") {
+  for (const char* flags :
+       {"--help", "--version", "--print-config-reference", "--print-metrics-reference",
+        "--store a=/nowhere/a.img --check-config", "--store a=/nowhere/a.img --check-config --explain anyone a"}) {
+    INFO(flags);
+    const auto full = run({"bash", "-c", "exec \"$0\" " + std::string(flags) + " >/dev/full", pageserverd_path()});
+    CHECK(full.status == 1);
+    CHECK(full.err == "pageserverd: write to standard output: No space left on device\n");
+    const auto closed = run({"bash", "-c", "exec \"$0\" " + std::string(flags) + " >&-", pageserverd_path()});
+    CHECK(closed.status == 1);
+    CHECK(closed.err.find("Bad file descriptor") != std::string::npos);
+  }
+}
+
 TEST_CASE("the flag --check-config says ok, or everything that is wrong, and serves nothing") {
   const TempDir dir;
   const std::string good = write_file(dir, "good.json", R"({"stores": [{"name": "a", "path": "/nowhere/a.img"}]})");
