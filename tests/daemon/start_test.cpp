@@ -183,6 +183,27 @@ TEST_CASE("help and version end with status 0") {
   CHECK(version.out.find("pageserverd ") == 0);
 }
 
+TEST_CASE("the flag --check-config warns where the stores need more open files than there may be") {
+  const TempDir dir;
+  std::string stores;
+  for (int i = 0; i < 400; ++i)
+    stores += std::string(i == 0 ? "" : ",") + R"({"name": "s)" + std::to_string(i) + R"(", "path": ")" +
+              dir.file("s" + std::to_string(i) + ".img") + "\"}";
+  const std::string config = write_file(dir, "many.json", "{\"stores\": [" + stores + "]}");
+  const auto check = [&](const std::string& limit) {
+    return run({"bash", "-c", "ulimit -n " + limit + " && exec \"$0\" --check-config --config \"$1\"",
+                pageserverd_path(), config});
+  };
+  const auto few = check("700");
+  CHECK(few.status == 0);
+  CHECK(few.out == "ok\n");
+  for (const char* text : {"warning: 400 stores need 800 open files", "it may have 700:", "ulimit -n"})
+    CHECK(few.err.find(text) != std::string::npos);
+  // The soft limit alone is raised at the start.
+  CHECK(check("1024").err.empty());
+  CHECK(check("-S 700").err.empty());
+}
+
 TEST_CASE("a word that no flag takes is named as one that is not expected") {
   for (const char* flag :
        {"--store=a=x.img", "--unix=/run/x.sock", "--listen=127.0.0.1:0", "--listen-tls=127.0.0.1:0"}) {
