@@ -106,8 +106,11 @@ TEST_CASE("a daemon that has no room for one more connection is to be tried agai
   {
     Writer writer(uri);
     daemon.wait_for_log("session open");
-    for (const auto& words : std::vector<std::vector<std::string>>{
-             {"read", uri, "0", "1"}, {"list", daemon.server_uri()}, {"sessions", daemon.server_uri()}}) {
+    for (const auto& words : std::vector<std::vector<std::string>>{{"read", uri, "0", "1"},
+                                                                   {"read", uri + "?cache_bytes=1MiB", "0", "1"},
+                                                                   {"faults", uri},
+                                                                   {"list", daemon.server_uri()},
+                                                                   {"sessions", daemon.server_uri()}}) {
       const auto refused = pagectl(words);
       INFO(words[0] << ": " << refused.err);
       CHECK(refused.status == 75);

@@ -17,17 +17,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// What `open` returns; where it was refused for want of room, that is thrown as NoRoomNow.
-template <class Open>
-auto opened(const Open& open) {
-  try {
-    return open();
-  } catch (const MemoryError& error) {
-    if (error.errc() == Errc::limit_exceeded) throw NoRoomNow(error);
-    throw;
-  }
-}
-
 /// From the session's completion to ours.
 AsyncSession::Done forward(Image::Done done) {
   return [done = std::move(done)](const MemoryError* error) {
@@ -248,9 +237,7 @@ std::unique_ptr<Image> open_remote_image(const std::string& name, const client::
   if (uri.access == Access::read && !uri.view_given && mode.one_version) wanted.view = View::pinned;
   if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
   const auto open = [&](const RemoteOptions& with) {
-    const auto make = [&] { return std::make_unique<RemoteImage>(name, with, flush_timeout); };
-    // More orders of faults than a session takes are too many at any time.
-    return with.faults.empty() ? opened(make) : make();
+    return opened_session(with, [&] { return std::make_unique<RemoteImage>(name, with, flush_timeout); });
   };
   if (wanted.view != options.view || wanted.publish != options.publish) {
     try {

@@ -10,6 +10,7 @@
 
 #include "client/open_uri.hpp"
 #include "client/pagectl/images/files.hpp"
+#include "client/pagectl/images/remote.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -96,7 +97,7 @@ std::unique_ptr<Image> open_cached_image(const std::string& name, const client::
   if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) options.publish = Publish::on_flush;
   const bool stable = options.access != Access::read || options.view == View::pinned;
   const bool on_flush = options.publish == Publish::on_flush;
-  auto session = std::make_unique<RemoteProvider>(std::move(options));
+  auto session = opened_session(options, [&] { return std::make_unique<RemoteProvider>(options); });
   auto& remote = *session;
   return std::make_unique<CachedImage>(name, uri, remote, std::move(session), stable, on_flush);
 }
