@@ -2,7 +2,9 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -11,6 +13,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "base/home_paths.hpp"
 #include "base/secrets.hpp"
 #include "base/standard_streams.hpp"
 #include "server/config/command_line.hpp"
@@ -39,6 +42,21 @@ void keep_some_memory() {
   ::mallopt(M_TOP_PAD, 128 << 10);
   ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
 #endif
+}
+
+/// Whether the stores that are named can all be opened by this process; empty: yes. Those in a pool have no files here.
+std::string warning_of_stores(const pageserver::server::Config& config) {
+  constexpr std::uint64_t of_each = 2;  // the image and its folder
+  constexpr std::uint64_t beside = 32;  // listeners, threads, the log
+  const auto stores = static_cast<std::uint64_t>(std::count_if(
+      config.stores.begin(), config.stores.end(),
+      [](const pageserver::server::StoreConfig& store) { return !pageserver::base::is_home_path(store.path); }));
+  const std::uint64_t limit = pageserver::storage::open_files_limit();
+  if (stores * of_each + beside <= limit) return {};
+  return std::to_string(stores) + " stores need " + std::to_string(stores * of_each) +
+         " open files, two each, beside about " + std::to_string(beside) + " of the daemon, and here it may have " +
+         std::to_string(limit) +
+         ": it would not start; raise that limit (ulimit -n, LimitNOFILE=), or name fewer stores";
 }
 
 /// What was wrong, and what helps where the system says only that it has no more of something.
@@ -97,8 +115,11 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (line.check_only) {
-    std::cout << "ok\n";
-    return 0;
+    // The limit that it would have when it serves.
+    raise_open_files_limit();
+    if (const std::string warning = warning_of_stores(line.config); !warning.empty())
+      std::cerr << "pageserverd: warning: " << warning << '\n';
+    return print_out("ok\n");
   }
   raise_open_files_limit();
   keep_some_memory();

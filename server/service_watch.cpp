@@ -72,15 +72,15 @@ void ServiceWatch::tell_phase(Phase phase) {
 }
 
 void ServiceWatch::tell_progress() {
-  std::string progress;
+  const bool starting = told_ == Phase::starting;
+  std::string progress = starting ? "starting" : "stopping: " + std::to_string(connections_()) + " connections";
+  const char* separator = starting ? ": " : "; still open: ";
   for (const auto& host : catalog_.configured_hosts()) {
-    const bool open = host->is_open();
-    if (told_ == Phase::starting && !open) progress += "store " + host->name() + ": " + host->opening() + "; ";
-    if (told_ == Phase::stopping && open) progress += host->name() + " ";
+    if (host->is_open() == starting) continue;
+    progress += separator;
+    progress += starting ? "store " + host->name() + ": " + host->opening() : host->name();
+    separator = starting ? "; " : " ";
   }
-  progress = told_ == Phase::starting
-                 ? "starting: " + progress
-                 : "stopping: " + std::to_string(connections_()) + " connections; still open: " + progress;
   if (progress == progress_) return;
   progress_ = progress;
   const auto us = std::chrono::microseconds(extension).count();

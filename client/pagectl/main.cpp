@@ -11,6 +11,7 @@
 #include "base/secrets.hpp"
 #include "base/standard_streams.hpp"
 #include "client/pagectl/commands/cli.hpp"
+#include "client/pagectl/images/remote.hpp"
 #include "client/pagectl/terminal/signals.hpp"
 
 namespace {
@@ -18,7 +19,13 @@ namespace {
 using namespace pageserver;
 using namespace pageserver::pagectl;
 
-int report(Context& context, Errc code, const std::string& text) {
+/// Whether the same may go well later.
+bool may_pass(Errc code) {
+  return code == Errc::busy || code == Errc::lease_lost || code == Errc::snapshot_too_old ||
+         code == Errc::connection_lost || code == Errc::timed_out;
+}
+
+int report(Context& context, Errc code, bool passing, const std::string& text) {
   const std::string message = base::without_secrets(text);
   complain(message);
   // Where one document was asked for, a failure is one too, unless the result is out in part already.
@@ -26,15 +33,8 @@ int report(Context& context, Errc code, const std::string& text) {
     context.out.json({{"error", {{"code", std::string(to_string(code))}, {"message", message}}}});
     context.out.flush();
   }
-  switch (code) {
-    case Errc::invalid_argument: return exit_usage;
-    case Errc::busy:
-    case Errc::lease_lost:
-    case Errc::snapshot_too_old:
-    case Errc::connection_lost:
-    case Errc::timed_out: return context.try_again_status;
-    default: return context.failed_status;
-  }
+  if (code == Errc::invalid_argument) return exit_usage;
+  return passing ? context.try_again_status : context.failed_status;
 }
 
 int run(Context& context, int argc, const char* const* argv) {
@@ -42,12 +42,14 @@ int run(Context& context, int argc, const char* const* argv) {
     const int status = run_command_line(context, argc, argv);
     context.out.flush();
     return status;
+  } catch (const NoRoomNow& error) {
+    return report(context, error.errc(), true, error.what());
   } catch (const MemoryError& error) {
-    return report(context, error.errc(), error.what());
+    return report(context, error.errc(), may_pass(error.errc()), error.what());
   } catch (const BrokenPipe&) {
     return context.failed_status;
   } catch (const std::exception& error) {
-    return report(context, Errc::provider_error, error.what());
+    return report(context, Errc::provider_error, false, error.what());
   }
 }
 

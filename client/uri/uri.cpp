@@ -310,7 +310,7 @@ private:
       publish_item_ = item;
     } else if (key == "wait_ms") {
       const auto number = base::parse_number(value, std::numeric_limits<std::uint32_t>::max());
-      if (!number) fail(item, "is no time to wait", "milliseconds from 0 to 4294967295");
+      if (!number) fail(item, "is no time to wait", "milliseconds from 0 to 4294967295, a plain number");
       uri_.wait_ms = static_cast<std::uint32_t>(*number);
     } else if (key == "name") {
       if (!is_session_name(value)) fail(item, "is no name", "at most 255 bytes of UTF-8 without control characters");
@@ -370,8 +370,12 @@ private:
 
   void take_resume(std::string_view item, std::string_view value) {
     constexpr std::uint64_t seconds_max = 86'400;
+    // As people write the other times.
+    if (value.ends_with('s')) value.remove_suffix(1);
     const auto number = base::parse_number(value, seconds_max);
-    if (!number) fail(item, "is no time to resume in", "seconds from 0 (off) to " + std::to_string(seconds_max));
+    if (!number)
+      fail(item, "is no time to resume in",
+           "seconds from 0 (off) to " + std::to_string(seconds_max) + ", such as resume=30 or resume=30s");
     uri_.resume = std::chrono::seconds{*number};
   }
 

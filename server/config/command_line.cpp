@@ -1,8 +1,13 @@
 #include "server/config/command_line.hpp"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <iostream>
+#include <sstream>
+#include <system_error>
 
 #include "base/home_paths.hpp"
 #include "base/nearest.hpp"
@@ -87,11 +92,13 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->type_name("HOST:PORT")
       ->check(form<parse_listen_plain>(listen_form))
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_option("--listen-tls", flags.listen_tls, "The same, with TLS")
       ->type_name("HOST:PORT")
       ->check(form<parse_listen_tls>(listen_form))
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_option("--tls-certificate", flags.tls_certificate, "PEM file with the certificate for TLS, and its chain")
       ->type_name("FILE")
@@ -105,11 +112,13 @@ void add_flags(CLI::App& app, Flags& flags, bool& check_only, bool& print_refere
       ->type_name("PATH")
       ->check(not_empty())
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_option("--store", flags.stores, "Store to serve; the image is made when it is missing")
       ->type_name("NAME=PATH")
       ->check(form<parse_store>("NAME=PATH with a name of the form [A-Za-z0-9][A-Za-z0-9._-]{0,63}"))
       ->expected(1)
+      ->allow_extra_args(false)  // else it takes all words that follow
       ->take_all();
   app.add_flag("--standby", flags.standby,
                "Where another daemon has a store that lies in a Ceph pool: wait, and take it over once it is free");
@@ -248,9 +257,8 @@ void check_access(const Flags& flags, CommandLine& result) {
   for (std::string& fault : TlsFiles(result.config).look(true, tls)) result.faults.push_back(std::move(fault));
   if (!result.faults.empty() || flags.explain.empty()) return;
   const Granted granted = policy->explain(Identity(flags.explain[0]), flags.explain[1]);
-  std::cout << flags.explain[0] << " may do " << text_of(granted.rights) << " with " << flags.explain[1] << '\n'
-            << granted.why << '\n';
-  result.exit_status = 0;
+  result.exit_status = print_out(flags.explain[0] + " may do " + text_of(granted.rights) + " with " + flags.explain[1] +
+                                 "\n" + granted.why + "\n");
 }
 
 std::string fault_in_explain(const Flags& flags, bool check_only) {
@@ -282,6 +290,19 @@ ProgramPage program_page() {
   return page;
 }
 
+int print_out(std::string_view text) {
+  while (!text.empty()) {
+    const auto written = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      std::cerr << "pageserverd: write to standard output: " << std::generic_category().message(errno) << '\n';
+      return 1;
+    }
+  }
+  return 0;
+}
+
 CommandLine read_command_line(int argc, char** argv, const PassedSockets& passed) {
   CommandLine result;
   Flags flags;
@@ -293,7 +314,9 @@ CommandLine read_command_line(int argc, char** argv, const PassedSockets& passed
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {
-    result.exit_status = app.exit(done);
+    std::ostringstream out;
+    app.exit(done, out, out);
+    result.exit_status = print_out(out.str());
     return result;
   } catch (const CLI::ParseError& error) {
     std::cerr << "pageserverd: " << base::without_secrets(usage_error(app, error))
@@ -307,13 +330,11 @@ CommandLine read_command_line(int argc, char** argv, const PassedSockets& passed
     return result;
   }
   if (print_reference) {
-    std::cout << config_reference();
-    result.exit_status = 0;
+    result.exit_status = print_out(config_reference());
     return result;
   }
   if (print_metrics) {
-    std::cout << metrics_reference();
-    result.exit_status = 0;
+    result.exit_status = print_out(metrics_reference());
     return result;
   }
   result.config.file = flags.config_path;

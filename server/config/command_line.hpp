@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/config/config.hpp"
@@ -32,6 +33,10 @@ struct ProgramPage {
   std::vector<Flag> flags;
 };
 ProgramPage program_page();
+
+/// Writes `text` to standard output, all of it. Returns the exit status: 1 where it could not be written, which is then
+/// said on standard error.
+int print_out(std::string_view text);
 
 /// Prints help, version and usage errors itself. Reads the configuration file; flags win over it. `passed` are
 /// listeners beside those.

@@ -3,6 +3,7 @@
 #include <sys/un.h>
 
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 #include "tests/support/catch.hpp"
@@ -15,6 +16,12 @@ using namespace pageserver;
 using namespace pageserver::test;
 
 namespace {
+
+/// A status that ends with what would part it from more.
+bool has_loose_end(const std::string& message) {
+  const std::string text = message.substr(0, message.find_last_not_of('\n') + 1);
+  return text.empty() || std::string(";: ").find(text.back()) != std::string::npos;
+}
 
 /// The manager's end.
 class Manager {
@@ -61,13 +68,15 @@ struct Served {
   SlowDisk disk{dir.file("order"), "slow.img"};
   std::string notify_path = dir.file("notify");
   std::string watchdog;
+  bool in_a_folder = false;  ///< and not configured by its name
 
   Process start() {
     std::vector<std::string> argv{"/usr/bin/env", disk.environment(), std::string("LD_PRELOAD=") + DISK_SHIM_PATH,
                                   "NOTIFY_SOCKET=" + notify_path};
     if (!watchdog.empty()) argv.push_back("WATCHDOG_USEC=" + watchdog);
     for (const std::string& word : {pageserverd_path(), std::string("--unix"), dir.file("d.sock"),
-                                    std::string("--store"), "slow=" + dir.file("slow.img")})
+                                    std::string(in_a_folder ? "--directory" : "--store"),
+                                    in_a_folder ? dir.path().string() : "slow=" + dir.file("slow.img")})
       argv.push_back(word);
     return Process(std::move(argv));
   }
@@ -129,11 +138,34 @@ TEST_CASE("service: a recovery is not ready, asks for time, and says how far it 
   const std::string starting = manager.wait_for("recovering: ");
   CHECK(starting.find("EXTEND_TIMEOUT_USEC=") != std::string::npos);
   CHECK(starting.find("STATUS=starting: store slow: ") != std::string::npos);
+  CHECK_FALSE(has_loose_end(starting));
   CHECK_FALSE(manager.has_heard("READY=1"));
   served.disk.let_go();
   manager.wait_for("READY=1");
   process.signal(SIGTERM);
   CHECK(process.wait() == 0);
+}
+
+TEST_CASE("service: a stop that takes its time says what is still open") {
+  for (const bool in_a_folder : {false, true}) {
+    Served served;
+    served.in_a_folder = in_a_folder;
+    if (in_a_folder) std::ofstream(served.dir.file("slow.img")).flush();
+    Manager manager(served.notify_path);
+    Process process = served.start();
+    manager.wait_for("READY=1");
+    RawClient writer = served.session();
+    writer.grow(1);
+    writer.write(0, pattern(8, 1));
+    served.disk.hold(DiskOrder::syncs);
+    process.signal(SIGTERM);
+    const std::string stopping = manager.wait_for("STATUS=stopping: ");
+    // Of those in a folder it says nothing: they are not what it is configured for.
+    CHECK((stopping.find("; still open: slow") != std::string::npos) == !in_a_folder);
+    CHECK_FALSE(has_loose_end(stopping));
+    served.disk.let_go();
+    CHECK(process.wait() == 0);
+  }
 }
 
 TEST_CASE("service: the watchdog is fed through the stores, and not while one of them hangs") {

@@ -183,6 +183,53 @@ TEST_CASE("help and version end with status 0") {
   CHECK(version.out.find("pageserverd ") == 0);
 }
 
+TEST_CASE("the flag --check-config warns where the stores need more open files than there may be") {
+  const TempDir dir;
+  std::string stores;
+  for (int i = 0; i < 400; ++i)
+    stores += std::string(i == 0 ? "" : ",") + R"({"name": "s)" + std::to_string(i) + R"(", "path": ")" +
+              dir.file("s" + std::to_string(i) + ".img") + "\"}";
+  const std::string config = write_file(dir, "many.json", "{\"stores\": [" + stores + "]}");
+  const auto check = [&](const std::string& limit) {
+    return run({"bash", "-c", "ulimit -n " + limit + " && exec \"$0\" --check-config --config \"$1\"",
+                pageserverd_path(), config});
+  };
+  const auto few = check("700");
+  CHECK(few.status == 0);
+  CHECK(few.out == "ok\n");
+  for (const char* text : {"warning: 400 stores need 800 open files", "it may have 700:", "ulimit -n"})
+    CHECK(few.err.find(text) != std::string::npos);
+  // The soft limit alone is raised at the start.
+  CHECK(check("1024").err.empty());
+  CHECK(check("-S 700").err.empty());
+}
+
+TEST_CASE("a word that no flag takes is named as one that is not expected") {
+  for (const char* flag :
+       {"--store=a=x.img", "--unix=/run/x.sock", "--listen=127.0.0.1:0", "--listen-tls=127.0.0.1:0"}) {
+    const std::string text = flag;
+    const auto equals = text.find('=');
+    const auto result = daemon_with({text.substr(0, equals), text.substr(equals + 1), "extra", "--check-config"});
+    INFO(result.err);
+    CHECK(result.status == 2);
+    CHECK(result.err.find("not expected: extra") != std::string::npos);
+  }
+}
+
+TEST_CASE("what is printed for a person and can't be written is a failure that says so") {
+  for (const char* flags :
+       {"--help", "--version", "--print-config-reference", "--print-metrics-reference",
+        "--store a=/nowhere/a.img --check-config", "--store a=/nowhere/a.img --check-config --explain anyone a"}) {
+    INFO(flags);
+    const auto full = run({"bash", "-c", "exec \"$0\" " + std::string(flags) + " >/dev/full", pageserverd_path()});
+    CHECK(full.status == 1);
+    CHECK(full.err == "pageserverd: write to standard output: No space left on device\n");
+    const auto closed = run({"bash", "-c", "exec \"$0\" " + std::string(flags) + " >&-", pageserverd_path()});
+    CHECK(closed.status == 1);
+    CHECK(closed.err.find("Bad file descriptor") != std::string::npos);
+  }
+}
+
 TEST_CASE("the flag --check-config says ok, or everything that is wrong, and serves nothing") {
   const TempDir dir;
   const std::string good = write_file(dir, "good.json", R"({"stores": [{"name": "a", "path": "/nowhere/a.img"}]})");

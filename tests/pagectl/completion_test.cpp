@@ -42,13 +42,15 @@ std::vector<std::string> bash_offers(const std::string& line, const std::string&
 }
 
 /// The functions that zsh would have loaded by name stand in: what is handed to them is what is offered.
-std::vector<std::string> zsh_image_offers(const std::string& typed) {
+std::vector<std::string> zsh_offers(const std::string& call, const std::string& typed) {
   return lines_of(
       run({"zsh", "-f", "-c",
            path_first() + "compadd() { while [[ $1 != -- ]]; do shift; done; shift; print -l -- \"$@\"; }; " +
-               "_files() { print files; }; compdef() { :; }; . '" + scripts + "/_pagectl'; PREFIX=$1; _pagectl_image",
+               "_files() { print files; }; compdef() { :; }; . '" + scripts + "/_pagectl'; PREFIX=$1; " + call,
            "zsh", typed}));
 }
+
+std::vector<std::string> zsh_image_offers(const std::string& typed) { return zsh_offers("_pagectl_image", typed); }
 
 std::vector<std::string> fish_offers(const std::string& line) {
   auto lines = lines_of(run({"env", "HOME=/nonexistent", "XDG_CONFIG_HOME=/nonexistent", "XDG_DATA_HOME=/tmp", "fish",
@@ -93,6 +95,21 @@ TEST_CASE("bash completes commands, flags and the stores of a URI that is being 
   CHECK(bash_offers("pagectl copy " + server + "/al") == std::vector<std::string>{behind + "/alpha", behind + "/alps"});
   CHECK(bash_offers("pagectl copy a.img " + server + "/b") == std::vector<std::string>{behind + "/beta"});
   CHECK(bash_offers("pagectl --json hash -q " + server + "/d") == std::vector<std::string>{behind + "/demo"});
+  // Of a ping a store as well, and no file.
+  CHECK(bash_offers("pagectl ping " + server + "/al", " ") ==
+        std::vector<std::string>{server + "/alpha", server + "/alps"});
+  CHECK(bash_offers("pagectl ping /et").empty());
+  CHECK(bash_offers("pagectl list " + server + "/al").empty());
+  // What stands behind a flag, where that is known.
+  CHECK(bash_offers("pagectl hash --progress ") == std::vector<std::string>{"auto", "json", "none"});
+  CHECK(bash_offers("pagectl hash --progress j") == std::vector<std::string>{"json"});
+  CHECK(bash_offers("pagectl plot ") == std::vector<std::string>{"bench", "trace"});
+  CHECK(bash_offers("pagectl plot tr") == std::vector<std::string>{"trace"});
+  for (const std::string command : {"ping ", "ping --wait 5s ", "sessions "})
+    CHECK(bash_offers("pagectl " + command + server + " --store al") == std::vector<std::string>{"alpha", "alps"});
+  CHECK(bash_offers("pagectl ping pageserver+unix:///?socket=" + stores.daemon->socket_path() + " --store be") ==
+        std::vector<std::string>{"beta"});
+  CHECK(bash_offers("pagectl ping --store al").empty());
   // A third operand is none.
   CHECK(bash_offers("pagectl copy a b " + server + "/al").empty());
   CHECK(bash_offers("pagectl copy pageserver://127.0.0.1:1/al").empty());
@@ -112,6 +129,11 @@ TEST_CASE("zsh completes the stores of a URI that is being typed") {
   CHECK(offers(zsh_image_offers("page"), "pageserver://"));
   CHECK(offers(zsh_image_offers("page"), "pageservers://"));
   CHECK(offers(zsh_image_offers("./"), "files"));
+  CHECK(zsh_offers("_pagectl_served", stores.server() + "/al") == zsh_image_offers(stores.server() + "/al"));
+  CHECK_FALSE(offers(zsh_offers("_pagectl_served", "./"), "files"));
+  const std::string names =
+      "words=(ping --wait 5s " + stores.server() + " --store ''); _pagectl_names '--store|--wait'";
+  CHECK(zsh_offers(names, "") == std::vector<std::string>{"alpha", "alps", "beta", "demo"});
 }
 
 TEST_CASE("fish completes commands, flags and the stores of a URI that is being typed") {
@@ -119,6 +141,11 @@ TEST_CASE("fish completes commands, flags and the stores of a URI that is being 
   CHECK(offers(fish_offers("pagectl co"), "copy"));
   CHECK(offers(fish_offers("pagectl copy --fo"), "--force"));
   const Stores stores;
-  CHECK(fish_offers("pagectl copy " + stores.server() + "/al") ==
-        std::vector<std::string>{stores.server() + "/alpha", stores.server() + "/alps"});
+  for (const std::string command : {"copy ", "ping "})
+    CHECK(fish_offers("pagectl " + command + stores.server() + "/al") ==
+          std::vector<std::string>{stores.server() + "/alpha", stores.server() + "/alps"});
+  CHECK(fish_offers("pagectl hash --progress ") == std::vector<std::string>{"auto", "json", "none"});
+  CHECK(fish_offers("pagectl plot tr") == std::vector<std::string>{"trace"});
+  CHECK(fish_offers("pagectl ping --wait 5s " + stores.server() + " --store al") ==
+        std::vector<std::string>{"alpha", "alps"});
 }

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include "tests/support/catch.hpp"
 
 #include "tests/pagectl/proxy.hpp"
@@ -14,6 +15,7 @@
 #include "tests/support/wait.hpp"
 
 using namespace pageserver::test;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -42,11 +44,10 @@ TEST_CASE("list shows every store with its size") {
   // As people type it.
   const auto text = pagectl({"list", "127.0.0.1:" + std::to_string(served.daemon->port())});
   CHECK(text.status == 0);
-  CHECK_THAT(text.out, Catch::Matchers::StartsWith("STORE ") && Contains("\ndemo ") && Contains("4 pages") &&
-                           Contains("256.0 KiB"));
+  CHECK_THAT(text.out, StartsWith("STORE ") && Contains("\ndemo ") && Contains("4 pages") && Contains("256.0 KiB"));
   CHECK(pagectl({"list", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).out == text.out);
   // For scripts the lines alone.
-  CHECK_THAT(pagectl({"list", "-q", served.daemon->server_uri()}).out, Catch::Matchers::StartsWith("demo "));
+  CHECK_THAT(pagectl({"list", "-q", served.daemon->server_uri()}).out, StartsWith("demo "));
 }
 
 TEST_CASE("a list of many stores is complete and in order") {
@@ -63,6 +64,7 @@ TEST_CASE("ping answers for a daemon that is there and fails for one that is not
   const auto server = served.daemon->server_uri();
   CHECK(pagectl({"ping", server}).status == 0);
   CHECK(pagectl({"ping", "pageserver+unix:///?socket=" + served.daemon->socket_path()}).status == 0);
+  for (const auto& uri : served.uris("demo")) CHECK_THAT(pagectl({"ping", uri}).out, StartsWith(uri + ": "));
   const auto document = pagectl_json({"ping", server});
   CHECK(document["round_trip_ms"] > 0);
   CHECK_THAT(document["server_name"].get<std::string>(), Contains("pageserverd"));
@@ -95,6 +97,38 @@ TEST_CASE("ping --wait gives a daemon that stands still no more time than was as
   CHECK(std::stoul(stopped.err.substr(at + 17)) <= 300);
   served.daemon->process().signal(SIGCONT);
   CHECK(pagectl({"ping", server, "--wait", "10000"}).status == 0);
+}
+
+TEST_CASE("a daemon that has no room for one more connection is to be tried again") {
+  TempDir dir;
+  write_file(dir.file("demo.img"), random_bytes(2, 1));
+  write_file(dir.file("config.json"),
+             R"({"limits": {"connections": 1, "peer_percent": 100, "size_bytes_max": "128KiB"}})");
+  Daemon daemon({"--config", "{dir}/config.json", "--store", "demo={dir}/demo.img"}, &dir);
+  const std::string uri = daemon.tcp_uri("demo");
+  {
+    Writer writer(uri);
+    daemon.wait_for_log("session open");
+    for (const auto& words : std::vector<std::vector<std::string>>{{"read", uri, "0", "1"},
+                                                                   {"read", uri + "?cache_bytes=1MiB", "0", "1"},
+                                                                   {"faults", uri},
+                                                                   {"list", daemon.server_uri()},
+                                                                   {"sessions", daemon.server_uri()}}) {
+      const auto refused = pagectl(words);
+      INFO(words[0] << ": " << refused.err);
+      CHECK(refused.status == 75);
+      CHECK_THAT(refused.err, Contains("try again later"));
+    }
+    // "No answer" is the answer of ping.
+    CHECK(pagectl({"ping", daemon.server_uri()}).status == 1);
+  }
+  // What is too much at any time is no matter of trying again.
+  const auto loop =
+      "until " + pagectl_program() + " grow '" + uri + "' 1; do status=$?; [ $status = 75 ] || exit $status; done";
+  const auto grown = run({"bash", "-c", loop});
+  INFO(grown.err);
+  CHECK(grown.status == 1);
+  CHECK_THAT(grown.err, Contains("size_bytes_max=131072"));
 }
 
 TEST_CASE("a store is created, used and removed") {
@@ -202,8 +236,8 @@ TEST_CASE("sessions shows who uses a daemon, and kick ends one") {
 
   CHECK(pagectl_json({"sessions", server, "--store", "fresh"})["sessions"].empty());
   const auto text = pagectl({"sessions", server, "--store", "demo"}).out;
-  CHECK_THAT(text, Catch::Matchers::StartsWith("SESSION") && Contains("\n" + session + " ") &&
-                       Contains("the other at 127.0.0.1:") && Contains("has the lease"));
+  CHECK_THAT(text, StartsWith("SESSION") && Contains("\n" + session + " ") && Contains("the other at 127.0.0.1:") &&
+                       Contains("has the lease"));
   // Over a Unix socket the kernel says who it is.
   const auto local = pagectl_json({"sessions", "pageserver+unix:///?socket=" + served.daemon->socket_path()});
   CHECK(local["sessions"].back()["uid"] == ::getuid());
@@ -348,10 +382,25 @@ TEST_CASE("what a killed daemon left is found by check and replayed by recover")
   CHECK(document["log_found"] == true);
   CHECK(document["records"] == 1);
   CHECK(pagectl({"read", image, "70000", "7"}).status == 1);
+  std::string line = pagectl({"check", image, "--progress", "json"}).err;
+  line.resize(std::min(line.find('\n'), line.size()));
+  CHECK(nlohmann::json::parse(line)["progress"] == "check: looking at the log");
 
   const auto told = pagectl({"recover", image, "--json", "--progress", "json"});
   CHECK_THAT(told.err, Contains(R"({"progress":"recover: reading the log","unit":"bytes","done":0,"total":)") &&
                            Contains(R"({"progress":"recover: copying","unit":"bytes",)"));
+  // Of a part that is over nothing is left, though the log's file is larger than what was written to it.
+  std::size_t ended = 0;
+  for (std::istringstream lines(told.err); std::getline(lines, line);) {
+    const auto object = nlohmann::json::parse(line);
+    if (object["over"] == false || !object.contains("done")) continue;
+    ++ended;
+    INFO(line);
+    CHECK(object["done"] > 0);
+    CHECK(object["done"] == object["total"]);
+    CHECK(object["seconds_left"] == 0);
+  }
+  CHECK(ended == 2);
   const auto recovered = nlohmann::json::parse(told.out);
   CHECK(recovered["recovered"] == true);
   CHECK(recovered["records"] == 1);
@@ -360,6 +409,17 @@ TEST_CASE("what a killed daemon left is found by check and replayed by recover")
   CHECK((read_file(image) == expected));
   CHECK(pagectl_json({"check", image})["ok"] == true);
   CHECK(pagectl_json({"recover", image})["recovered"] == false);
+}
+
+TEST_CASE("a store in the tool's own process says that it replays a log before it is read") {
+  Served served;
+  REQUIRE(pagectl({"write", served.daemon->tcp_uri("demo"), "70000"}, "written before the kill").status == 0);
+  served.daemon->kill_hard();
+  const std::vector<std::string> hash{"hash", "store:" + served.dir.file("demo.img"), "--progress", "json"};
+  const auto told = pagectl(hash);
+  CHECK(told.status == 0);
+  CHECK_THAT(told.err, StartsWith(R"({"progress":"open: replaying the log",)"));
+  CHECK_THAT(pagectl(hash).err, !Contains("replaying"));
 }
 
 TEST_CASE("an image and its log that were moved together are recovered only when told to") {

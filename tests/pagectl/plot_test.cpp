@@ -129,7 +129,16 @@ TEST_CASE("plot takes names for text, and refuses what is no report") {
     INFO(wrong << "\n" << result.err);
     CHECK(result.status == 2);
     CHECK(result.out.empty());
-    CHECK_THAT(result.err, Contains("pagectl bench URI --json"));
+    CHECK_THAT(result.err, Contains("pagectl bench URI --json") && !Contains("json.exception"));
+  }
+  // What may be mistaken for one: it is said what the file is.
+  write_file(dir.file("a.img"), random_bytes(1, 1));
+  for (const auto& [file, is] : {std::pair{dir.file("a.img"), "it is no JSON"},
+                                 std::pair{engine_fixture("small_crud.wdtr.zst"), "it is a trace"}}) {
+    const auto result = pagectl({"plot", "bench", file});
+    CHECK(result.status == 2);
+    CHECK_THAT(result.err,
+               Contains(is) && Contains("expected the report of a bench or a replay") && !Contains("json.exception"));
   }
   CHECK(pagectl({"plot", "bench", dir.file("missing.json")}).status == 1);
   CHECK(pagectl({"plot", "pages", dir.file("a.json")}).status == 2);

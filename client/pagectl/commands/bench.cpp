@@ -197,6 +197,7 @@ int run_bench(Context& context, const BenchOptions& given) {
   if (options.depths.empty()) options.depths = {1};
   check_options(options);
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.access = options.write_percent > 0 ? Access::write : Access::read;
   mode.session_name = "pagectl bench";
   const auto image = open_image(options.uri, mode);

@@ -91,6 +91,7 @@ void refuse_binary(std::span<const std::byte> bytes) {
 
 int run_read(Context& context, const ReadOptions& options) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.session_name = "pagectl read";
   mode.one_version = true;
   const auto image = open_image(options.uri, mode);
@@ -129,6 +130,7 @@ int run_read(Context& context, const ReadOptions& options) {
 
 int run_write(Context& context, const WriteOptions& options) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.access = Access::write;
   mode.one_transaction = true;
   mode.session_name = "pagectl write";
@@ -172,6 +174,7 @@ int run_write(Context& context, const WriteOptions& options) {
 
 int run_grow(Context& context, const GrowOptions& options) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.access = Access::write;
   mode.session_name = "pagectl grow";
   const auto image = open_image(options.uri, mode);

@@ -116,7 +116,7 @@ public:
             "--progress", [context = context_](const std::string& given) { context->progress = to_progress(given); },
             "How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each "
             "second; none (default auto)")
-        ->type_name("WHEN");
+        ->type_name("auto|json|none");
   }
   CLI::App& app() { return *sub_; }
 
@@ -155,7 +155,7 @@ const ToolPage& tool_page() {
       "  2   usage: nothing was tried; of `diff` any trouble, so that 1 says that\n"
       "      the images differ\n"
       "  75  failed for now, try again: someone else has the lease or the file, the\n"
-      "      connection was lost, time ran out",
+      "      connection was lost, the daemon has no room for one more, time ran out",
       "  pagectl list 127.0.0.1\n"
       "  pagectl copy pageserver://127.0.0.1/demo backup.img"};
   return page;
@@ -182,7 +182,7 @@ void add_server_commands(const CommandSink& sink) {
   CLI::Option* const stores = ping.app()
                                   .add_option("--store", (*ping).stores,
                                               "Ask this store of the daemon, by its name; may be given several times")
-                                  ->type_name("NAME")
+                                  ->type_name("STORE")
                                   ->expected(1)
                                   ->take_all();
   ping.flag("--all", &PingOptions::all, "Ask each store that the daemon has open")->excludes(stores);
@@ -196,7 +196,9 @@ void add_server_commands(const CommandSink& sink) {
            forms_of("SERVER:", {server_forms}), "  pagectl sessions 127.0.0.1 --store demo"),
       run_sessions);
   sessions.text("SERVER", &SessionsOptions::server, server_help);
-  sessions.app().add_option("--store", (*sessions).store, "Only those on this store, or waiting for it");
+  sessions.app()
+      .add_option("--store", (*sessions).store, "Only those on this store, or waiting for it")
+      ->type_name("STORE");
 
   Command<TopOptions> top(
       sink, "top", "Watch who uses a daemon, and how much",

@@ -17,8 +17,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::unique_ptr<Image> open_to_read(const std::string& uri, const std::string& command) {
+std::unique_ptr<Image> open_to_read(const Context& context, const std::string& uri, const std::string& command) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.one_version = true;
   mode.session_name = "pagectl " + command;
   return open_image(uri, mode);
@@ -38,8 +39,8 @@ std::string range_text(const PageRun& range) {
 
 int run_diff(Context& context, const DiffOptions& options) {
   context.failed_status = exit_usage;  // as cmp(1) and diff(1): 1 says that they differ
-  const auto a = open_to_read(options.first, "diff");
-  const auto b = open_to_read(options.second, "diff");
+  const auto a = open_to_read(context, options.first, "diff");
+  const auto b = open_to_read(context, options.second, "diff");
   if (options.layout) return compare_layouts(context, *a, *b);
   const auto version_a = a->version();
   const auto version_b = b->version();
@@ -75,7 +76,7 @@ int run_diff(Context& context, const DiffOptions& options) {
 }
 
 int run_hash(Context& context, const HashOptions& options) {
-  const auto image = open_to_read(options.uri, "hash");
+  const auto image = open_to_read(context, options.uri, "hash");
   const auto version = image->version();
   const std::uint64_t size_bytes = image->size_bytes();
   std::uint64_t hash = 0;

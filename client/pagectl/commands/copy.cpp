@@ -161,7 +161,7 @@ struct Destination {
   }
 };
 
-Destination open_destination(const CopyOptions& options) {
+Destination open_destination(const Context& context, const CopyOptions& options) {
   const auto uri = client::parse_uri(options.destination, Access::write);
   Destination out;
   if (uri.scheme == client::Scheme::heap) {
@@ -176,6 +176,7 @@ Destination open_destination(const CopyOptions& options) {
     return out;
   }
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.access = Access::write;
   mode.one_transaction = true;
   mode.session_name = "pagectl copy";
@@ -221,10 +222,11 @@ void check_copy(Context& context, Image& source, Image& destination) {
 
 int run_copy(Context& context, const CopyOptions& options) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.one_version = true;
   mode.session_name = "pagectl copy";
   const auto source = open_image(options.source, mode);
-  Destination destination = open_destination(options);
+  Destination destination = open_destination(context, options);
   if (!destination.file) refuse_to_replace(*destination.image, options);
   const auto version = source->version();
   const std::uint64_t pages = source->pages();

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "client/open_uri.hpp"
 #include "client/pagectl/commands/commands.hpp"
+#include "client/pagectl/images/remote.hpp"
 #include "client/uri/uri.hpp"
 
 namespace pageserver::pagectl {
@@ -28,7 +29,8 @@ int run_faults(Context& context, const FaultsOptions& options) {
   client::Uri uri = client::parse_uri(options.uri, Access::read);
   if (!uri.is_remote())
     throw MemoryError(Errc::invalid_argument, "faults " + options.uri + ": only a daemon strikes faults on order");
-  RemoteProvider session(client::remote_options(std::move(uri)));
+  const RemoteOptions remote = client::remote_options(std::move(uri));
+  RemoteProvider session = opened_session(remote, [&] { return RemoteProvider(remote); });
   std::vector<OrderedFault> faults =
       options.clear ? session.clear_faults(FaultScope::store) : session.faults(FaultScope::store);
   // Where both are wanted what is added is all that there is then.

@@ -14,8 +14,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::unique_ptr<Image> open_to_ask(const std::string& uri, const std::string& command) {
+std::unique_ptr<Image> open_to_ask(const Context& context, const std::string& uri, const std::string& command) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.session_name = "pagectl " + command;
   return open_image(uri, mode);
 }
@@ -110,7 +111,7 @@ Json lease_json(const Stat& stat, const std::optional<HolderStat>& broken) {
 }  // namespace
 
 int run_info(Context& context, const InfoOptions& options) {
-  const auto image = open_to_ask(options.uri, "info");
+  const auto image = open_to_ask(context, options.uri, "info");
   const auto stat = image->stat();
   if (stat) {
     if (context.json) {
@@ -131,7 +132,7 @@ int run_info(Context& context, const InfoOptions& options) {
 }
 
 int run_lease(Context& context, const LeaseOptions& options) {
-  const auto image = open_to_ask(options.uri, "lease");
+  const auto image = open_to_ask(context, options.uri, "lease");
   auto stat = image->stat();
   if (!stat) {
     throw MemoryError(Errc::unsupported, "lease of " + options.uri + ": only a daemon's stores have a writer lease");

@@ -199,7 +199,7 @@ void show_page(Context& context, const layout::Recognised& found, layout::Source
 }  // namespace
 
 int run_inspect(Context& context, const InspectOptions& options) {
-  const auto image = open_to_look(options.uri, "inspect");
+  const auto image = open_to_look(context, options.uri, "inspect");
   const auto version = image->version();
   Progress progress(context.progress_kind(), "inspect", image->size_bytes());
   ImageSource source(*image, progress);

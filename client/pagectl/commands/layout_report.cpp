@@ -89,8 +89,9 @@ void JsonStream::end_list() {
 }
 void JsonStream::finish() { out_.text("\n}\n"); }
 
-std::unique_ptr<Image> open_to_look(const std::string& uri, const std::string& command) {
+std::unique_ptr<Image> open_to_look(const Context& context, const std::string& uri, const std::string& command) {
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.one_version = true;
   mode.session_name = "pagectl " + command;
   return open_image(uri, mode);

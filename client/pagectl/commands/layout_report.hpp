@@ -37,7 +37,7 @@ private:
 };
 
 /// An image opened to be looked at: all reads see one version where the store can pin.
-std::unique_ptr<Image> open_to_look(const std::string& uri, const std::string& command);
+std::unique_ptr<Image> open_to_look(const Context& context, const std::string& uri, const std::string& command);
 
 /// "wasm-dbms 0.10 or later", and the same for programs: "wasm-dbms-0.10", "wasm-dbms-0.9", "ic-stable-memories",
 /// "ic-stable-structure", "empty", "unknown".

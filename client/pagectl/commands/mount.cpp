@@ -30,6 +30,7 @@
 #include "base/units.hpp"
 #include "client/open_uri.hpp"
 #include "client/pagectl/commands/commands.hpp"
+#include "client/pagectl/images/remote.hpp"
 #include "client/pagectl/mount/fuse_server.hpp"
 #include "client/pagectl/mount/mount_point.hpp"
 #include "client/pagectl/mount/mounted_image.hpp"
@@ -151,7 +152,7 @@ std::unique_ptr<MemoryProvider> open_provider(const client::Uri& uri, const std:
   auto remote = client::remote_options(uri);
   remote.client_name = "pagectl " PAGECTL_VERSION;
   if (text.find("cache_bytes=") == std::string::npos) remote.cache_bytes = usual_cache_bytes;
-  return std::make_unique<RemoteProvider>(std::move(remote));
+  return opened_session(remote, [&] { return std::make_unique<RemoteProvider>(remote); });
 }
 
 MountedImage::Kind kind_of(const client::Uri& uri) {

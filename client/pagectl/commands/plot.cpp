@@ -205,7 +205,23 @@ std::string plot_trace(Context& context, const PlotOptions& options) {
 [[noreturn]] void no_bench(const std::string& file, const std::string& why) {
   throw MemoryError(Errc::invalid_argument,
                     "plot " + base::quoted(file) + ": " + why +
-                        "; `pagectl bench URI --json` and `pagectl replay TRACE URI --json` write what is wanted");
+                        "; expected the report of a bench or a replay, as `pagectl bench URI --json >FILE` and "
+                        "`pagectl replay TRACE URI --json >FILE` make one");
+}
+
+/// A file that is no JSON, in words for whoever mistook it.
+std::string what_it_is(std::string_view text) {
+  if (text.empty()) return "it is empty";
+  if (text.starts_with("WDTRACE") || text.starts_with("\x28\xb5\x2f\xfd"))
+    return "it is a trace, or compressed as one, and no JSON (`pagectl plot trace` draws traces)";
+  return "it is no JSON";
+}
+
+/// What is missing or of another kind, without the library's own number for that.
+std::string fault_in(std::string_view what) {
+  const auto prefix = what.find("] ");
+  return "it is not the whole report: " +
+         std::string(prefix == std::string_view::npos ? what : what.substr(prefix + 2));
 }
 
 /// Numbers of a file that anybody may have written.
@@ -334,7 +350,8 @@ std::string plot_bench(const PlotOptions& options) {
                       "plot " + base::quoted(options.file) + ": " + std::generic_category().message(error));
   }
   try {
-    const Json document = Json::parse(text);
+    const Json document = Json::parse(text, nullptr, false);
+    if (document.is_discarded()) no_bench(options.file, what_it_is(text));
     if (!document.is_object()) no_bench(options.file, "it is no JSON object");
     const bool is_bench = document.contains("runs");
     if (!is_bench && !document.contains("timeline")) no_bench(options.file, "it has neither `runs` nor a `timeline`");
@@ -351,7 +368,7 @@ std::string plot_bench(const PlotOptions& options) {
     }
     return svg.document(picture_width, top, title);
   } catch (const Json::exception& fault) {
-    no_bench(options.file, fault.what());
+    no_bench(options.file, fault_in(fault.what()));
   } catch (const std::out_of_range& fault) {
     no_bench(options.file, fault.what());
   }

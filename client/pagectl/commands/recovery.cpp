@@ -51,16 +51,30 @@ public:
     progress_.emplace(kind_, "recover: reading the log", log_bytes);
   }
 
-  void recovery_read(std::uint64_t bytes) noexcept override { show(bytes); }
+  void recovery_read(std::uint64_t bytes) noexcept override {
+    read_bytes_ = bytes;
+    show(bytes);
+  }
   void recovery_copied(std::uint64_t page, std::uint64_t pages) noexcept override {
     if (!copies_) begin_copy(pages * page_size);
     show(page * page_size);
+  }
+  /// The part that is shown is over: of the log's files not all was used, of the image the last pages may be as they
+  /// were.
+  void finish() noexcept {
+    try {
+      if (progress_) progress_->finish(copies_ ? size_bytes_ : read_bytes_);
+    } catch (const std::exception&) {
+      progress_.reset();
+    }
   }
 
 private:
   // Not told for want of memory is better than not recovered.
   void begin_copy(std::uint64_t size_bytes) noexcept {
+    finish();
     copies_ = true;
+    size_bytes_ = size_bytes;
     try {
       progress_.reset();
       progress_.emplace(kind_, "recover: copying", size_bytes);
@@ -78,6 +92,7 @@ private:
 
   const ProgressKind kind_;
   bool copies_ = false;
+  std::uint64_t read_bytes_ = 0, size_bytes_ = 0;
   std::optional<Progress> progress_;
 };
 
@@ -100,10 +115,17 @@ Json report_json(const std::string& path, const storage::RecoveryReport& report)
           {"warning", report.warning.empty() ? Json(nullptr) : Json(report.warning)}};
 }
 
+/// All of a log is read, however long that takes.
+storage::RecoveryReport look_at_log(Context& context, const std::string& action, const std::string& path) {
+  std::optional<Waiting> waiting;
+  if (!check_place(action, path).log.empty()) waiting.emplace(context.progress_kind(), action + ": looking at the log");
+  return storage::inspect_log(storage::all_file_systems(), path);
+}
+
 /// Why the file can't be used as it is; empty when it can. Reads all of it unless a log says that it is not whole.
 std::string problem_of(Context& context, const std::string& path, storage::RecoveryReport& report) {
   try {
-    report = storage::inspect_log(storage::all_file_systems(), path);
+    report = look_at_log(context, "check", path);
     if (report.problem) return report.problem->what();
     if (report.log_found) {
       return "a log of " + bytes_text(report.log_bytes) +
@@ -145,7 +167,7 @@ int run_recover(Context& context, const RecoverOptions& options) {
   const std::string path = path_in("recover", options.file);
   require_file("recover", path);
   // Opened as an image first where no log is in the way: a file that is no image is refused, not praised.
-  const auto found = storage::inspect_log(storage::all_file_systems(), path);
+  const auto found = look_at_log(context, "recover", path);
   if (!found.log_found) make_file_image(options.file, path, Access::write);
   auto& files = storage::all_file_systems();
   const auto report = [&] {
@@ -155,7 +177,9 @@ int run_recover(Context& context, const RecoverOptions& options) {
       return storage::drop_log(files, path);
     }
     ReplayProgress progress(context.progress_kind(), found.log_bytes);
-    return storage::recover_log(files, path, options.adopt, progress);
+    auto recovered = storage::recover_log(files, path, options.adopt, progress);
+    progress.finish();
+    return recovered;
   }();
   if (context.json) {
     Json document = report_json(path, report);

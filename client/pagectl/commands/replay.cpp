@@ -81,6 +81,7 @@ int run_replay(Context& context, const ReplayOptions& options) {
   }
   TraceReader trace(options.trace);
   OpenMode mode;
+  mode.progress = context.progress_kind();
   mode.access = Access::write;
   mode.create_file = true;
   mode.session_name = "pagectl replay";

@@ -189,7 +189,7 @@ PingedStore ping_store(client::Uri uri, std::chrono::milliseconds timeout) {
   uri.access = Access::read;
   uri.connect_timeout = std::min(uri.connect_timeout, timeout);
   uri.request_timeout = timeout;
-  const std::string shown = uri.endpoint.uri() + "/" + uri.store;
+  const std::string shown = uri.endpoint.uri(uri.store);
   const auto refuse = [&](const std::string& what, const std::string& why) {
     throw MemoryError(Errc::timed_out, "ping " + shown + ": " + what + (why.empty() ? "" : ": " + why));
   };

@@ -26,7 +26,7 @@ void verify_database(const dbms::Database& database, layout::Findings& findings)
 }  // namespace
 
 int run_verify(Context& context, const VerifyOptions& options) {
-  const auto image = open_to_look(options.uri, "verify");
+  const auto image = open_to_look(context, options.uri, "verify");
   const auto version = image->version();
   Progress progress(context.progress_kind(), "verify", image->size_bytes());
   ImageSource source(*image, progress);

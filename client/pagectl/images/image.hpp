@@ -15,6 +15,7 @@
 #include <pageserver/session.hpp>
 
 #include "client/pagectl/images/found_data.hpp"
+#include "client/pagectl/terminal/progress.hpp"
 #include "client/uri/uri.hpp"
 
 namespace pageserver::pagectl {
@@ -108,6 +109,7 @@ struct OpenMode {
   bool one_transaction = false;  ///< published whole at flush() where the store can; else with each write
   bool create_file = false;      ///< a plain file that is missing is made when it is opened for writing
   std::string session_name;
+  ProgressKind progress = ProgressKind::nothing;  ///< how it is shown that an embedded store's log is replayed
 };
 
 std::unique_ptr<Image> open_image(const std::string& uri, const OpenMode& mode);

@@ -224,7 +224,7 @@ std::unique_ptr<client::Connection> dial(const client::Uri& uri) {
   options.poll_us = uri.poll_us;
   options.client_name = "pagectl " PAGECTL_VERSION;
   options.token_file = uri.token_file;
-  return std::make_unique<client::Connection>(uri.endpoint, options);
+  return opened([&] { return std::make_unique<client::Connection>(uri.endpoint, options); });
 }
 
 std::unique_ptr<Image> open_remote_image(const std::string& name, const client::Uri& uri, const OpenMode& mode) {
@@ -236,15 +236,18 @@ std::unique_ptr<Image> open_remote_image(const std::string& name, const client::
   auto wanted = options;
   if (uri.access == Access::read && !uri.view_given && mode.one_version) wanted.view = View::pinned;
   if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) wanted.publish = Publish::on_flush;
+  const auto open = [&](const RemoteOptions& with) {
+    return opened_session(with, [&] { return std::make_unique<RemoteImage>(name, with, flush_timeout); });
+  };
   if (wanted.view != options.view || wanted.publish != options.publish) {
     try {
-      return std::make_unique<RemoteImage>(name, wanted, flush_timeout);
+      return open(wanted);
     } catch (const MemoryError& error) {
       // A store that has neither pins nor transactions.
       if (error.errc() != Errc::unsupported) throw;
     }
   }
-  return std::make_unique<RemoteImage>(name, options, flush_timeout);
+  return open(options);
 }
 
 }  // namespace pageserver::pagectl

@@ -1,5 +1,7 @@
 #include "client/pagectl/images/session_image.hpp"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <pageserver/error.hpp>
@@ -7,6 +9,8 @@
 #include <pageserver/remote_provider.hpp>
 
 #include "client/open_uri.hpp"
+#include "client/pagectl/images/files.hpp"
+#include "client/pagectl/images/remote.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -79,6 +83,9 @@ std::unique_ptr<Image> open_session_image(const std::string& name, const client:
   client::Uri asked = uri;
   if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) asked.publish = Publish::on_flush;
   const bool on_flush = asked.publish == Publish::on_flush;
+  // To open it is to replay the log that a killed process left, however long that takes.
+  std::optional<Waiting> waiting;
+  if (!check_place("open", uri.path).log.empty()) waiting.emplace(mode.progress, "open: replaying the log");
   // An embedded store serves this process alone, so a live view is as stable as a pinned one.
   return std::make_unique<SessionImage>(name, client::open_embedded(asked), true, on_flush);
 }
@@ -90,7 +97,7 @@ std::unique_ptr<Image> open_cached_image(const std::string& name, const client::
   if (uri.access == Access::write && !uri.publish_given && mode.one_transaction) options.publish = Publish::on_flush;
   const bool stable = options.access != Access::read || options.view == View::pinned;
   const bool on_flush = options.publish == Publish::on_flush;
-  auto session = std::make_unique<RemoteProvider>(std::move(options));
+  auto session = opened_session(options, [&] { return std::make_unique<RemoteProvider>(options); });
   auto& remote = *session;
   return std::make_unique<CachedImage>(name, uri, remote, std::move(session), stable, on_flush);
 }

@@ -152,6 +152,11 @@ void Progress::update(std::uint64_t done) {
   show(done, std::chrono::duration<double>(now - start_).count(), false);
 }
 
+void Progress::finish(std::uint64_t done) {
+  if (total_ > 0) total_ = done;
+  update(done);
+}
+
 void Progress::show(std::uint64_t done, double seconds, bool over) {
   if (kind_ == ProgressKind::json) return put_if_taken(json_line(done, seconds, over));
   line_on_screen = true;
@@ -180,6 +185,7 @@ std::string Progress::json_line(std::uint64_t done, double seconds, bool over) c
     object["per_second"] = static_cast<std::uint64_t>(rate);
     if (total_ > 0 && done <= total_) object["seconds_left"] = rounded(static_cast<double>(total_ - done) / rate);
   }
+  if (over) object["seconds_left"] = 0;
   return object.dump() + "\n";
 }
 

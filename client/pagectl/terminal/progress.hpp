@@ -30,6 +30,8 @@ public:
   ~Progress();
 
   void update(std::uint64_t done);
+  /// All is done, and it was so much: the total was a guess.
+  void finish(std::uint64_t done);
 
 private:
   void show(std::uint64_t done, double seconds, bool over);

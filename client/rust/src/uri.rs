@@ -454,7 +454,9 @@ impl<'a> Parser<'a> {
             }
             "wait_ms" => match parse_number(&value, u64::from(u32::MAX)) {
                 Some(number) => self.uri.wait_ms = number as u32,
-                None => return self.fail(item, "is no time to wait", "milliseconds from 0 to 4294967295"),
+                None => {
+                    return self.fail(item, "is no time to wait", "milliseconds from 0 to 4294967295, a plain number")
+                }
             },
             "poll_us" if value == "auto" => self.uri.poll_us = None,
             "poll_us" => match parse_number(&value, u64::from(POLL_US_MAX)) {
@@ -467,10 +469,12 @@ impl<'a> Parser<'a> {
             "transport" => {
                 self.uri.shares_memory = self.choose(&[("auto", true), ("socket", false)], item, &value)?;
             }
-            "resume" => match parse_number(&value, RESUME_SECONDS_MAX) {
+            // As people write the other times, too.
+            "resume" => match parse_number(value.strip_suffix('s').unwrap_or(&value), RESUME_SECONDS_MAX) {
                 Some(seconds) => self.uri.resume_seconds = seconds,
                 None => {
-                    let expected = format!("seconds from 0 (off) to {}", RESUME_SECONDS_MAX);
+                    let expected =
+                        format!("seconds from 0 (off) to {}, such as resume=30 or resume=30s", RESUME_SECONDS_MAX);
                     return self.fail(item, "is no time to resume in", &expected);
                 }
             },

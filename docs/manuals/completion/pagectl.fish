@@ -1,16 +1,42 @@
 # fish completion for pagectl; made by docs/manuals/write_manuals from the commands' own table: change that.
 
 function __pagectl_images
+    __pagectl_stores; and return
+    printf '%s\n' pageserver:// pageservers:// pageserver+unix:///
+    __fish_complete_path (commandline --current-token)
+end
+
+# Where a store is being typed behind its daemon.
+function __pagectl_stores
     set -l typed (commandline --current-token)
     if string match --quiet --regex '^pageservers?://.*/' -- $typed
         set -l server (string replace --regex '/[^/]*$' '' -- $typed)
         for line in (pagectl list --quiet "$server?connect_timeout=1s&request_timeout=2s" 2>/dev/null)
             echo $server/(string split --max 1 ' ' -- $line)[1]
         end
-        return
+        return 0
     end
-    printf '%s\n' pageserver:// pageservers:// pageserver+unix:///
-    __fish_complete_path $typed
+    return 1
+end
+
+function __pagectl_served
+    __pagectl_stores; or __pagectl_servers
+end
+
+# The arguments: the flags that take a value. The daemon is the first operand.
+function __pagectl_names
+    set -l before
+    set -l limits '?connect_timeout=1s&request_timeout=2s'
+    for word in (commandline --tokenize --cut-at-cursor --current-process)[3..-1]
+        if not string match --quiet -- '-*' $word; and not contains -- "$before" $argv
+            string match --quiet -- '*\?*' $word; and set limits (string replace '?' '&' -- $limits)
+            for line in (pagectl list --quiet $word$limits 2>/dev/null)
+                echo (string split --max 1 ' ' -- $line)[1]
+            end
+            return
+        end
+        set before $word
+    end
 end
 
 function __pagectl_servers
@@ -29,11 +55,11 @@ complete --command pagectl --condition '__fish_seen_subcommand_from list' --long
 complete --command pagectl --condition '__fish_seen_subcommand_from list' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments ping --description 'See whether a daemon, or one of its stores, answers'
-complete --command pagectl --condition '__fish_seen_subcommand_from ping' --arguments '(__pagectl_servers)'
+complete --command pagectl --condition '__fish_seen_subcommand_from ping' --arguments '(__pagectl_served)'
 complete --command pagectl --condition '__fish_seen_subcommand_from ping' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from ping' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from ping' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from ping' --long-option store --exclusive --description 'Ask this store of the daemon, by its name; may be given several times'
+complete --command pagectl --condition '__fish_seen_subcommand_from ping' --long-option store --exclusive --arguments '(__pagectl_names --store --wait --timeout)' --description 'Ask this store of the daemon, by its name; may be given several times'
 complete --command pagectl --condition '__fish_seen_subcommand_from ping' --long-option all --description 'Ask each store that the daemon has open'
 complete --command pagectl --condition '__fish_seen_subcommand_from ping' --long-option wait --exclusive --description 'Keep trying for so long: milliseconds, or 10s, 2m, 1h'
 complete --command pagectl --condition '__fish_seen_subcommand_from ping' --long-option timeout --exclusive --description 'A store: answer within so long, and no call to its disk may take longer (default 5s)'
@@ -43,7 +69,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --
 complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --long-option store --exclusive --description 'Only those on this store, or waiting for it'
+complete --command pagectl --condition '__fish_seen_subcommand_from sessions' --long-option store --exclusive --arguments '(__pagectl_names --store)' --description 'Only those on this store, or waiting for it'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments top --description 'Watch who uses a daemon, and how much'
 complete --command pagectl --condition '__fish_seen_subcommand_from top' --arguments '(__pagectl_servers)'
@@ -75,6 +101,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from whoami' --lo
 complete --command pagectl --condition '__fish_seen_subcommand_from whoami' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments token --description 'Make a token, by which a daemon knows a client'
+complete --command pagectl --condition '__fish_seen_subcommand_from token' --arguments 'create'
 complete --command pagectl --condition '__fish_seen_subcommand_from token' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from token' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from token' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
@@ -128,7 +155,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from read' --argu
 complete --command pagectl --condition '__fish_seen_subcommand_from read' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from read' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from read' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from read' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from read' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from read' --long-option hex --description 'For people, in the manner of hexdump -C'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments write --description 'Write standard input into an image'
@@ -136,7 +163,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from write' --arg
 complete --command pagectl --condition '__fish_seen_subcommand_from write' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from write' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from write' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from write' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from write' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments grow --description 'Append pages of zeros'
 complete --command pagectl --condition '__fish_seen_subcommand_from grow' --arguments '(__pagectl_images)'
@@ -149,7 +176,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from copy' --argu
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --short-option f --long-option force --description 'Replace a file that is there, or what a store holds'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option check --description 'Compare both at the end, before the copy is made visible where possible'
 
@@ -158,7 +185,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from diff' --argu
 complete --command pagectl --condition '__fish_seen_subcommand_from diff' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from diff' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from diff' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from diff' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from diff' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from diff' --long-option layout --description 'Of two wasm-dbms databases: the tables and rows that differ, told by their keys, wherever they lie'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments hash --description 'Print the XXH3-64 of an image in 16 hex digits'
@@ -166,14 +193,14 @@ complete --command pagectl --condition '__fish_seen_subcommand_from hash' --argu
 complete --command pagectl --condition '__fish_seen_subcommand_from hash' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from hash' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from hash' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from hash' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from hash' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments inspect --description 'Show what is inside an image: tables, rows, indexes, free and lost pages'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --arguments '(__pagectl_images)'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --long-option page --exclusive --description 'Show this page alone, with its fields named'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --long-option map --description 'Draw the pages of a database, a sign for each'
 complete --command pagectl --condition '__fish_seen_subcommand_from inspect' --long-option svg --description 'The same as an SVG document on standard output'
@@ -183,7 +210,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from verify' --ar
 complete --command pagectl --condition '__fish_seen_subcommand_from verify' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from verify' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from verify' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from verify' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from verify' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments mount --description 'Let programs that only know files use an image'
 complete --command pagectl --condition '__fish_seen_subcommand_from mount' --arguments '(__pagectl_images)'
@@ -204,7 +231,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from replay' --fo
 complete --command pagectl --condition '__fish_seen_subcommand_from replay' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from replay' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from replay' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from replay' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from replay' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from replay' --long-option depth --exclusive --description 'Requests in flight; 1, the default, is how the engine works: one after the other'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments bench --description 'Measure requests: rate, median and percentiles'
@@ -212,7 +239,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from bench' --arg
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option size --exclusive --description 'Bytes of a request (default 8,4KiB,64KiB)'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option depth --exclusive --description 'Requests in flight (default 1)'
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option write --exclusive --description 'Per cent of requests that write, 0 to 100 (default 0)'
@@ -222,24 +249,25 @@ complete --command pagectl --condition '__fish_seen_subcommand_from bench' --lon
 complete --command pagectl --condition '__fish_seen_subcommand_from bench' --long-option seed --exclusive --description 'Of the random offsets and the mix (default 1)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments plot --description 'Draw what a trace does, or how a bench or a replay went'
+complete --command pagectl --condition '__fish_seen_subcommand_from plot' --arguments 'trace bench'
 complete --command pagectl --condition '__fish_seen_subcommand_from plot' --force-files
 complete --command pagectl --condition '__fish_seen_subcommand_from plot' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from plot' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from plot' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from plot' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from plot' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments check --description 'See whether a file is an image that can be opened'
 complete --command pagectl --condition '__fish_seen_subcommand_from check' --force-files
 complete --command pagectl --condition '__fish_seen_subcommand_from check' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from check' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from check' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from check' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from check' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments recover --description 'Bring an image up to date with the log beside it'
 complete --command pagectl --condition '__fish_seen_subcommand_from recover' --force-files
 complete --command pagectl --condition '__fish_seen_subcommand_from recover' --short-option h --long-option help --description 'Print this help message and exit'
 complete --command pagectl --condition '__fish_seen_subcommand_from recover' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from recover' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
-complete --command pagectl --condition '__fish_seen_subcommand_from recover' --long-option progress --exclusive --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
+complete --command pagectl --condition '__fish_seen_subcommand_from recover' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
 complete --command pagectl --condition '__fish_seen_subcommand_from recover' --long-option adopt --description 'Replay the log although inode, size or time of the image say that it is another one: right when both were moved or copied together, or only the time was changed; publishes of the log then lie over whatever the image holds'
 complete --command pagectl --condition '__fish_seen_subcommand_from recover' --long-option drop-log --description 'Use the image as it is, as after it was put back from a copy: what only the log has is lost to it, and the log'\''s files are kept as FILE.kept-TIME.NUMBER'
