@@ -302,6 +302,9 @@ TEST_CASE("a copy into a daemon that is killed and started again again and again
     const RunResult copied = run({pagectl_path(), "copy", "--force", file, daemon.uri(query)});
     INFO(copied.err);
     REQUIRE(copied.status == 0);
+    // A reader's session would be over with the daemon.
+    daemon.let_live();
+    wait_until([&] { return is_serving(daemon); });
     const auto image = open(daemon.uri("access=read"));
     std::vector<std::byte> found(bytes.size());
     image->read(0, found);
