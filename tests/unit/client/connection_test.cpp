@@ -343,7 +343,8 @@ TEST_CASE("every status has its code") {
   CHECK(code(static_cast<unsigned>(proto::Status::kicked)) == Errc::connection_lost);
   for (const unsigned status : {19u, 20u, 21u, 22u}) CHECK(code(status) == Errc::connection_lost);  // no such session
   for (const unsigned status : {23u, 24u}) CHECK(code(status) == Errc::protocol_error);             // no such request
-  for (const unsigned status : {25u, 255u, 65535u}) CHECK(code(status) == Errc::provider_error);
+  CHECK(code(static_cast<unsigned>(proto::Status::served_elsewhere)) == Errc::busy);
+  for (const unsigned status : {26u, 255u, 65535u}) CHECK(code(status) == Errc::provider_error);
 }
 
 TEST_CASE("a completion may submit, and one that throws harms no other") {
