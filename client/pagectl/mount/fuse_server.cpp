@@ -76,7 +76,8 @@ void keep_words(fuse_log_level, const char* format, va_list arguments) {
 }
 
 /// A process that takes away the mount which a killed one leaves behind. fusermount3 does that by its auto_unmount, but
-/// before libfuse 3.15 not for a user: it looks as root whether the mount is dead, and root may not look into a user's.
+/// only where it finds the mount dead: it looks as root, who may not look into a user's (before libfuse 3.15), and while
+/// the kernel still has the file's attributes it answers as if the mount lived.
 class Remover {
 public:
   explicit Remover(std::string file) {
@@ -442,7 +443,7 @@ void Server::mount() {
   mounted_ = true;
   const int device = ::fuse_session_fd(session_);
   ::fcntl(device, F_SETFD, FD_CLOEXEC);
-  if (::geteuid() != 0 && has_fusermount()) remover_.emplace(options_.file);
+  if (has_fusermount()) remover_.emplace(options_.file);
 }
 
 void Server::work() {
