@@ -76,8 +76,8 @@ void keep_words(fuse_log_level, const char* format, va_list arguments) {
 }
 
 /// A process that takes away the mount which a killed one leaves behind. fusermount3 does that by its auto_unmount, but
-/// only where it finds the mount dead: it looks as root, who may not look into a user's (before libfuse 3.15), and while
-/// the kernel still has the file's attributes it answers as if the mount lived.
+/// only where it finds the mount dead: it looks as root, who may not look into a user's (before libfuse 3.15), and
+/// while the kernel still has the file's attributes it answers as if the mount lived.
 class Remover {
 public:
   explicit Remover(std::string file) {
