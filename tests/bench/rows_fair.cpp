@@ -453,6 +453,47 @@ Measured measure_list(Servers& servers) {
                  {{"list of 20,000", sample}, {"bound", [](std::size_t) { return 300.0; }}});
 }
 
+/// Whichever takes longer: until a daemon of so many names serves, or until it has stopped.
+Measured measure_names(Servers& servers) {
+  const int stores = servers.settings().quick ? 500 : 20'000;
+  for (int i = 0; i < stores; ++i) make_empty(servers.file("names/s" + std::to_string(i) + ".img"), 0);
+  const auto sample = [&](std::size_t) {
+    const auto start = Clock::now();
+    const auto daemon = servers.start_daemon("names", {"--directory", servers.file("names")});
+    const double start_ms = us_since(start) / 1000;
+    const auto stop = Clock::now();
+    daemon->process().signal(SIGTERM);
+    if (daemon->process().wait() != 0) throw std::runtime_error("the daemon did not stop in order");
+    return std::max(start_ms, us_since(stop) / 1000);
+  };
+  return compare(servers.settings(), "ms", false,
+                 {{"start or stop", sample}, {"bound", [](std::size_t) { return 1000.0; }}});
+}
+
+/// As a loop of a shell opens it: each time there is no other session.
+Measured measure_lingering(Servers& servers) {
+  make_empty(servers.file("linger/s.img"), 1u << 20);
+  const auto daemon = servers.start_daemon("linger", {"--directory", servers.file("linger")});
+  const std::size_t times = servers.settings().quick ? 20 : 200;
+  const auto opening = [&] {
+    RawClient client = RawClient::local(daemon->address().socket_path);
+    client.hello();
+    const auto start = Clock::now();
+    client.open("s", proto::Access::read);
+    const double ms = us_since(start) / 1000;
+    static_cast<void>(client.call(proto::ReadRequest{0, 8}).as<proto::ReadAnswer>());  // else it only asked
+    static_cast<void>(client.call(proto::CloseRequest{}).as<proto::CloseAnswer>());
+    return ms;
+  };
+  opening();
+  const auto sample = [&](std::size_t) {
+    double ms = 0;
+    for (std::size_t i = 0; i < times; ++i) ms += opening();
+    return ms / static_cast<double>(times);
+  };
+  return compare(servers.settings(), "ms", false, {{"open", sample}, {"bound", [](std::size_t) { return 0.3; }}});
+}
+
 }  // namespace
 
 std::vector<Row> fair_rows() {
@@ -509,7 +550,12 @@ std::vector<Row> fair_rows() {
            "64 writers of 64 stores: 4 KiB and flush each",
            {Kind::at_least, 1, "64 threads: pwrite, fdatasync"},
            measure_writers},
-          {"list_20000", "list of 20,000 stores", {Kind::at_most, 1, "300 ms"}, measure_list}};
+          {"list_20000", "list of 20,000 stores", {Kind::at_most, 1, "300 ms"}, measure_list},
+          {"names_20000", "start or stop with 20,000 names", {Kind::at_most, 1, "1 s"}, measure_names},
+          {"open_lingering",
+           "opening a store of a directory, again and again",
+           {Kind::at_most, 1, "0.3 ms"},
+           measure_lingering}};
 }
 
 }  // namespace pageserver::bench

@@ -23,7 +23,7 @@ void Field::judge(Errc code, const std::string& text, std::string_view doing) {
       ++leases_lost;
       break;
     case Errc::snapshot_too_old:
-      expected = pins_go || no_room;
+      expected = pins_go || no_room || fills_small_disk(text);
       ++versions_given_up;
       break;
     case Errc::no_space:
@@ -39,6 +39,11 @@ void Field::judge(Errc code, const std::string& text, std::string_view doing) {
     throw Violation("unexpected error " + std::string(to_string(code)) + " at " + std::string(doing) + ": " + text);
   if (code == Errc::damaged || code == Errc::out_of_bounds || code == Errc::timed_out || code == Errc::invalid_argument)
     throw Violation("error " + std::string(to_string(code)) + " at " + std::string(doing) + ": " + text);
+}
+
+bool Field::fills_small_disk(const std::string& text) const {
+  return !small_disk.empty() && text.find("of \"" + small_disk + "/") != std::string::npos &&
+         text.find("was given up: the disk is full") != std::string::npos;
 }
 
 void Field::step() {

@@ -23,6 +23,9 @@ public:
   std::uint16_t port = 0;
   std::uint16_t tls_port = 0;
   std::string tls_ca;  ///< a file
+  /// The folder of the disk of few bytes. What pins and forks may hold back (limits.held_bytes) is more than it has, so
+  /// that the log that they hold may fill it, and writers need them given up.
+  std::string small_disk;
 
   std::atomic<bool> stop{false};            ///< actors end at their next step
   std::atomic<bool> ending{false};          ///< connections may break from now on
@@ -48,6 +51,8 @@ public:
   std::string uri(Way way, std::string_view store, std::string_view query) const;
 
 private:
+  bool fills_small_disk(const std::string& text) const;
+
   std::atomic<std::uint64_t> steps_{0};
   std::atomic<std::uint64_t> target_{0};
   mutable std::mutex mutex_;

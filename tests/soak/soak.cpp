@@ -273,6 +273,7 @@ void Soak::live(const Plan& plan, Random& random) {
   field.tls_ca = certificates_.certificate("ca");
   field.no_room = no_room_ || plan.file_size_bytes != 0 || plan.open_files != 0;
   field.pins_go = plan.held_little;
+  if (!plan.held_little) field.small_disk = small_disk_.string();
   field.connections_go = plan.open_files != 0;
   Causes causes = plan.open_files != 0 ? few_descriptors : none;
   if (plan.streams == Streams::stalled) causes |= stalled_streams;
