@@ -6,9 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,6 +24,8 @@
 #include "server/runtime/loops.hpp"
 #include "server/runtime/peers.hpp"
 #include "server/stores/lane.hpp"
+#include "server/stores/lease_line.hpp"
+#include "server/stores/recent_versions.hpp"
 #include "server/stores/recoveries.hpp"
 #include "server/stores/store_events.hpp"
 #include "storage/file/file_system.hpp"
@@ -94,7 +94,9 @@ public:
   Strand& jobs() noexcept { return jobs_; }
   /// For who is about to wait for the lease on behalf of `peer`: a place, for as long as it is kept. Throws
   /// limit_exceeded.
-  std::shared_ptr<void> take_place_in_line(const std::shared_ptr<Peer>& peer);
+  std::shared_ptr<void> take_place_in_line(const std::shared_ptr<Peer>& peer) {
+    return line_.take_place(settings_.name, peer);
+  }
   /// In which threads of the loops are stuck, on behalf of sessions of this store.
   StuckCalls& calls() noexcept { return *calls_; }
   /// Any thread: what of its work waits, and what is stuck. Waits for nothing.
@@ -162,8 +164,6 @@ private:
   void look_at_store(const Look& look);
   storage::Store* current() const;
   void watch();
-  void note_version(std::uint64_t version);
-  std::uint64_t version_a_minute_ago() const;
   void note_disk() noexcept;
   void say_what_is_wrong(const Stat& stat);
   void break_idle_lease(storage::Store& store);
@@ -185,14 +185,7 @@ private:
   const HeldCalls calls_;
   const std::size_t writers_loop_;
   std::atomic<std::size_t> readers_;  ///< where the next one goes
-
-  /// Outlives the host where a place does.
-  struct Line {
-    Mutex mutex;
-    std::size_t places PAGESERVER_GUARDED_BY(mutex) = 0;
-    std::map<std::shared_ptr<Peer>, std::size_t> of_peers PAGESERVER_GUARDED_BY(mutex);
-  };
-  const std::shared_ptr<Line> line_;
+  LeaseLine line_;
 
   StoreEvents events_;  // the store's lanes and the store go before it
   // Declared so that the jobs end first, then the store, then its lanes.
@@ -207,8 +200,7 @@ private:
   std::unique_ptr<storage::Store> store_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> noted_pages_{0};
   std::atomic<std::uint64_t> disk_available_bytes_{0};
-  /// Which version was the newest when, for as long as that is of use.
-  std::deque<std::pair<std::int64_t, std::uint64_t>> versions_ PAGESERVER_GUARDED_BY(mutex_);
+  RecentVersions versions_ PAGESERVER_GUARDED_BY(mutex_);
   std::atomic<bool> said_taken_over_{false};
   std::atomic<bool> maps_{false};                           ///< a job looks at the pages
   std::string said_warning_ PAGESERVER_GUARDED_BY(mutex_);  ///< what the log has said already
@@ -245,6 +237,17 @@ private:
   const std::shared_ptr<std::array<Way, ways_count>> ways_;
   Strand jobs_;
 };
+
+template <class Look>
+void StoreHost::look_at_store(const Look& look) {
+  const std::shared_lock looks(look_mutex_, std::try_to_lock);
+  if (!looks.owns_lock()) return;
+  try {
+    if (storage::Store* const store = current()) look(*store);
+  } catch (const std::exception&) {
+    // Its disk fails, or memory is out: whoever uses it is told.
+  }
+}
 
 /// How many descriptors such a store may need.
 std::uint64_t open_files_of(const StoreSettings& settings) noexcept;
