@@ -309,7 +309,7 @@ TEST_CASE("ceph: an OSD that stands still holds up its stores alone, and nothing
   local->grow(64);
   commit(*beyond, 1);
   pid_t osd = 0;
-  std::ifstream{cluster_folder() + "/osd.pid"} >> osd;
+  std::ifstream{cluster_folder() + "/osd.0.pid"} >> osd;
   REQUIRE(osd > 0);
   REQUIRE(::kill(osd, SIGSTOP) == 0);
   struct GoOn {

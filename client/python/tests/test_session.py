@@ -309,6 +309,7 @@ def test_who_uses_a_daemon_is_shown_and_ended(pageserver: Server) -> None:
         load = daemon.load(store)
         assert load.connections >= 2 and load.store_calls_stuck == 0
         assert session.stat().load is not None
+        assert session.stat().home == pageserver.Home("file", "", "", 0)
         kicked = daemon.kick(report.session_id, "enough")
         assert kicked.released and kicked.session.session_id == report.session_id
         with pytest.raises(package.ConnectionLost, match="enough"):

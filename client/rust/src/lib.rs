@@ -59,7 +59,7 @@ pub use error::{printable, Error, ErrorKind, Result};
 pub use options::Options;
 pub use pipeline::{Done, Pipeline};
 pub use protocol::{
-    Access, ByteRange, HolderStat, ListEntry, Load, Publish, Recovery, Refreshed, SessionReport, SessionState, Stat,
+    Access, ByteRange, HolderStat, Home, ListEntry, Load, Publish, Recovery, Refreshed, SessionReport, SessionState, Stat,
     TakenOver, Version, View, WaitsFor, WhoAmI, PAGE_SIZE,
 };
 pub use provider::Provider;
