@@ -27,9 +27,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// How often it is looked at who has an image open that is read.
-constexpr std::chrono::seconds look_interval{1};
+constexpr std::chrono::seconds others_interval{1};
 
-[[noreturn]] void fail(const std::string& action, const std::string& uri, int error) {
+[[noreturn]] void fail_disk(const std::string& action, const std::string& uri, int error) {
   const std::string what = action + " " + storage::quoted(uri) + ": ";
   switch (error) {
     case EINVAL:
@@ -60,36 +60,36 @@ constexpr std::chrono::seconds look_interval{1};
 
 storage::BlockImages& images_for(const std::string& uri) {
   storage::BlockImages* images = nullptr;
-  if (const auto loaded = storage::load_block_images(images); !loaded.ok()) fail("open", uri, loaded.error);
+  if (const auto loaded = storage::load_block_images(images); !loaded.ok()) fail_disk("open", uri, loaded.error);
   return *images;
 }
 
 /// The path with another name of the image: `use(name)` of what stands between the pool and the keys.
 template <class Use>
-std::string with_name(const std::string& uri, const Use& use) {
+std::string with_disk_name(const std::string& uri, const Use& use) {
   const auto keys = std::min(uri.find('?'), uri.size());
   const auto slash = uri.rfind('/', keys);
-  if (slash == std::string::npos) fail("open", uri, EINVAL);
+  if (slash == std::string::npos) fail_disk("open", uri, EINVAL);
   return uri.substr(0, slash + 1) + use(uri.substr(slash + 1, keys - slash - 1)) + uri.substr(keys);
 }
 
-std::string name_in(const std::string& uri) {
+std::string disk_name(const std::string& uri) {
   std::string found;
-  with_name(uri, [&](const std::string& name) { return found = name; });
+  with_disk_name(uri, [&](const std::string& name) { return found = name; });
   return found;
 }
 
 // NAME.pagectl-NUMBER
-std::string temporary_prefix(const std::string& name) { return name + ".pagectl-"; }
+std::string disk_prefix(const std::string& name) { return name + ".pagectl-"; }
 
 /// What has ended, told by threads of the module. They may come late: it outlives the image.
-struct Ended {
-  Ended() : event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
+struct EndedRequests {
+  EndedRequests() : event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
     if (event < 0) throw MemoryError(Errc::provider_error, "eventfd: " + std::generic_category().message(errno));
   }
-  Ended(const Ended&) = delete;
-  Ended& operator=(const Ended&) = delete;
-  ~Ended() { ::close(event); }
+  EndedRequests(const EndedRequests&) = delete;
+  EndedRequests& operator=(const EndedRequests&) = delete;
+  ~EndedRequests() { ::close(event); }
 
   void add(std::uint64_t request, int error) {
     {
@@ -130,7 +130,7 @@ public:
   std::uint64_t pages() override { return bytes_ / page_size + (bytes_ % page_size != 0); }
   std::uint64_t grow(std::uint64_t new_pages) override {
     const std::uint64_t before = pages();
-    if (new_pages > UINT64_MAX / page_size - before) fail("grow", name_, EFBIG);
+    if (new_pages > UINT64_MAX / page_size - before) fail_disk("grow", name_, EFBIG);
     check("grow", image_->resize((before + new_pages) * page_size));
     bytes_ = (before + new_pages) * page_size;
     return before;
@@ -227,7 +227,7 @@ private:
   };
 
   void check(const char* action, int error) const {
-    if (error != 0) fail(action, name_, error);
+    if (error != 0) fail_disk(action, name_, error);
   }
 
   /// A request that can't be begun ends at once, with the reason.
@@ -263,7 +263,7 @@ private:
   }
 
   void look_now_and_then() {
-    if (can_change_ && others_.empty() && Clock::now() - looked_ >= look_interval) look_for_others();
+    if (can_change_ && others_.empty() && Clock::now() - looked_ >= others_interval) look_for_others();
   }
   void look_for_others() {
     looked_ = Clock::now();
@@ -274,7 +274,7 @@ private:
   }
 
   const std::string name_;
-  const std::shared_ptr<Ended> ended_ = std::make_shared<Ended>();
+  const std::shared_ptr<EndedRequests> ended_ = std::make_shared<EndedRequests>();
   const std::unique_ptr<storage::BlockImage> image_;
   const bool can_change_;  ///< by others, while it is read
   std::uint64_t bytes_ = 0;
@@ -290,8 +290,8 @@ private:
 std::unique_ptr<Image> open_disk_image(const std::string& uri) {
   int error = 0;
   auto image = images_for(uri).open_to_read(uri, error);
-  if (!image) fail("open", uri, error);
-  const bool is_snapshot = name_in(uri).find('@') != std::string::npos;
+  if (!image) fail_disk("open", uri, error);
+  const bool is_snapshot = disk_name(uri).find('@') != std::string::npos;
   std::uint64_t bytes = 0;
   if (image->size(bytes) == 0 && bytes % page_size != 0)
     complain("warning: " + uri + " has size=" + std::to_string(bytes) + ", which is no multiple of " +
@@ -304,12 +304,12 @@ ReplacementDisk::ReplacementDisk(const std::string& uri, bool overwrite)
     : target_(uri), overwrite_(overwrite), images_(images_for(uri)) {
   check_target();
   remove_leftovers();
-  temporary_ = with_name(target_, [](const std::string& name) {
-    return temporary_prefix(name) + std::to_string(base::random_number() % 1'000'000'000);
+  temporary_ = with_disk_name(target_, [](const std::string& name) {
+    return disk_prefix(name) + std::to_string(base::random_number() % 1'000'000'000);
   });
   int error = 0;
   auto image = images_.make(temporary_, error);
-  if (!image) fail("create", target_, error);
+  if (!image) fail_disk("create", target_, error);
   image_ = std::make_unique<DiskImage>(target_, std::move(image), false);
 }
 
@@ -321,21 +321,21 @@ ReplacementDisk::~ReplacementDisk() {
 
 void ReplacementDisk::check_target() const {
   const int error = images_.removable(target_);
-  if (name_in(target_).find('@') != std::string::npos)
+  if (disk_name(target_).find('@') != std::string::npos)
     throw MemoryError(Errc::unsupported, "write " + storage::quoted(target_) + ": a snapshot is never written");
   if (error == ENOENT) return;
-  if (error == 0 && !overwrite_) fail("write", target_, EEXIST);
-  if (error != 0) fail("replace", target_, error);
+  if (error == 0 && !overwrite_) fail_disk("write", target_, EEXIST);
+  if (error != 0) fail_disk("replace", target_, error);
 }
 
 // What killed copies to this target left: whoever still writes has it open.
 void ReplacementDisk::remove_leftovers() const {
   std::vector<std::string> names;
   if (images_.names(target_, names) != 0) return;
-  const std::string prefix = temporary_prefix(name_in(target_));
+  const std::string prefix = disk_prefix(disk_name(target_));
   for (const std::string& name : names) {
     if (!name.starts_with(prefix) || name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) continue;
-    const std::string left = with_name(target_, [&](const std::string&) { return name; });
+    const std::string left = with_disk_name(target_, [&](const std::string&) { return name; });
     if (images_.removable(left) == 0) static_cast<void>(images_.remove(left));
   }
 }
@@ -343,8 +343,8 @@ void ReplacementDisk::remove_leftovers() const {
 void ReplacementDisk::replace_target() {
   check_target();
   if (overwrite_)
-    if (const int error = images_.remove(target_); error != 0 && error != ENOENT) fail("replace", target_, error);
-  if (const int error = images_.rename(temporary_, name_in(target_)); error != 0) fail("name", target_, error);
+    if (const int error = images_.remove(target_); error != 0 && error != ENOENT) fail_disk("replace", target_, error);
+  if (const int error = images_.rename(temporary_, disk_name(target_)); error != 0) fail_disk("name", target_, error);
   replaced_ = true;
 }
 
