@@ -89,8 +89,8 @@ StatResult::StatResult(Stat found) : ps_stat{}, kept_{std::move(found)} {
   if (kept_.load) load = &kept_load_.emplace(load_of(*kept_.load));
   if (kept_.home) {
     const HomeStat& at = *kept_.home;
-    home = &kept_home_.emplace(
-        ps_home{sizeof(ps_home), at.name.c_str(), at.holder.c_str(), at.health.c_str(), at.epoch});
+    home =
+        &kept_home_.emplace(ps_home{sizeof(ps_home), at.name.c_str(), at.holder.c_str(), at.health.c_str(), at.epoch});
   }
   if (!kept_.recovery) return;
   const bool has_warning = !kept_.recovery->warning.empty();

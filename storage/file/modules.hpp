@@ -7,8 +7,9 @@
 
 namespace pageserver::storage {
 
-/// Loads the module `name`, such as "pageserver-ceph.so", and hands its `symbol` to `use`, which returns false where the
-/// module is not for this program. ELIBACC: there is no module. ELIBBAD: it is of another release, or can't be loaded.
+/// Loads the module `name`, such as "pageserver-ceph.so", and hands its `symbol` to `use`, which returns false where
+/// the module is not for this program. ELIBACC: there is no module. ELIBBAD: it is of another release, or can't be
+/// loaded.
 IoResult load_module(const std::string& name, const char* symbol, bool (*use)(void* symbol, void* context),
                      void* context);
 

@@ -37,7 +37,8 @@ std::string ClusterHealth::text(std::chrono::milliseconds time) {
   if (text_.empty() && time.count() > 0)
     changed_.wait_for(lock, time, [this]() PAGESERVER_REQUIRES(mutex_) { return !text_.empty(); });
   const auto now = Clock::now();
-  if (wanted_ && now - asked_at_ > patience) return "not known: no monitor has answered for " + seconds_text(now - asked_at_);
+  if (wanted_ && now - asked_at_ > patience)
+    return "not known: no monitor has answered for " + seconds_text(now - asked_at_);
   if (text_.empty() || now - answered_at_ <= fresh) return text_;
   return text_ + " (" + seconds_text(now - answered_at_) + " ago)";
 }

@@ -1,5 +1,5 @@
-// A cluster of three OSDs of which parts die, stand still, or can't be reached: nothing that was answered is lost, stores
-// in files go on, and what waits ends in time.
+// A cluster of three OSDs of which parts die, stand still, or can't be reached: nothing that was answered is lost,
+// stores in files go on, and what waits ends in time.
 #include "tests/support/catch.hpp"
 
 #include <signal.h>

@@ -84,9 +84,7 @@ TEST_CASE("rbd: what Ceph's own tool made is read like any image, also a clone w
   fill(*open("file:" + folder.file("a.img")), 11);
   done(rbd({"import", folder.file("a.img"), "disks/parent"}));
   done(rbd({"snap", "create", "disks/parent@then"}));
-  const auto hash = [](const std::string& what) {
-    return done(run({pagectl_path(), "hash", what})).out.substr(0, 16);
-  };
+  const auto hash = [](const std::string& what) { return done(run({pagectl_path(), "hash", what})).out.substr(0, 16); };
   CHECK(hash(disk("parent@then")) == hash(folder.file("a.img")));
   done(rbd({"clone", "--rbd-default-clone-format", "2", "disks/parent@then", "disks/child"}));
   done(run({pagectl_path(), "copy", disk("child"), folder.file("child.img"), "--check"}));

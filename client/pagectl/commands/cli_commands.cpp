@@ -382,10 +382,12 @@ void add_image_commands(const CommandSink& sink) {
           "To a store: it must exist and must not be larger than the source; it grows as needed. An upload is one\n"
           "transaction (publish=on_flush): readers see all of it or nothing, and one that is interrupted leaves no\n"
           "trace. With publish=on_write in the URI, or a daemon that knows nothing else, it is not atomic.\n"
-          "To a disk of Ceph: a new one, which gets its name when it is whole. A snapshot of one is read as one version;\n"
+          "To a disk of Ceph: a new one, which gets its name when it is whole. A snapshot of one is read as one "
+          "version;\n"
           "of a disk that somebody else had open a warning says so.\n"
           "A file or disk that is there, and a store that holds anything but zeros, is replaced with --force only.",
-          forms_of("SRC and DST:", {served_forms, embedded_form, file_form, disk_form}), "  pagectl copy --check pageserver://127.0.0.1/demo backup.img"),
+          forms_of("SRC and DST:", {served_forms, embedded_form, file_form, disk_form}),
+          "  pagectl copy --check pageserver://127.0.0.1/demo backup.img"),
       run_copy);
   copy.text("SRC", &CopyOptions::source, uri_help);
   copy.text("DST", &CopyOptions::destination, uri_help);

@@ -82,7 +82,7 @@ Json info_json(const Stat& stat) {
 
 /// A plain file has no sessions: the same keys, with what can be said of it.
 Json file_json(const std::string& name, std::uint64_t pages, const std::optional<HomeStat>& home) {
-  return {{"store", name},     {"size_bytes", pages * page_size}, {"pages", pages},          {"version", nullptr},
+  return {{"store", name},     {"size_bytes", pages * page_size}, {"pages", pages},         {"version", nullptr},
           {"writer", nullptr}, {"sessions", sessions_json({})},   {"home", home_json(home)}};
 }
 

@@ -33,27 +33,28 @@ constexpr std::chrono::seconds others_interval{1};
   const std::string what = action + " " + storage::quoted(uri) + ": ";
   switch (error) {
     case EINVAL:
-      throw MemoryError(Errc::invalid_argument,
-                        what + "it is no path of an RBD image: expected "
-                               "rbd:POOL/IMAGE[@SNAPSHOT][?conf=FILE&id=CLIENT&namespace=NAME]");
+      throw MemoryError(Errc::invalid_argument, what +
+                                                    "it is no path of an RBD image: expected "
+                                                    "rbd:POOL/IMAGE[@SNAPSHOT][?conf=FILE&id=CLIENT&namespace=NAME]");
     case ENOENT:
       throw MemoryError(Errc::not_found, what + "there is no such image, snapshot, pool, namespace or configuration");
     case EEXIST: throw MemoryError(Errc::already_exists, what + "it is there; --force replaces it");
-    case EBUSY:
-      throw MemoryError(Errc::busy, what + "somebody has it open (rbd status says who); end that first");
+    case EBUSY: throw MemoryError(Errc::busy, what + "somebody has it open (rbd status says who); end that first");
     case ENOTEMPTY: throw MemoryError(Errc::unsupported, what + "it has snapshots; name another");
     case ENOSPC: throw MemoryError(Errc::no_space, what + "the pool is full; make room there");
     case EACCES:
     case EPERM:
-      throw MemoryError(Errc::permission_denied, what + "the cluster does not allow it; grant the client `profile rbd`");
+      throw MemoryError(Errc::permission_denied,
+                        what + "the cluster does not allow it; grant the client `profile rbd`");
     case ETIMEDOUT: throw MemoryError(Errc::timed_out, what + "the cluster does not answer; try again");
     case ELIBACC:
       throw MemoryError(Errc::unsupported,
                         what + "there is no module for RBD images; install the package pageserver-ceph");
     case ELIBBAD:
       throw MemoryError(Errc::unsupported,
-                        what + "the module for RBD images can't be loaded, or is of another release; install "
-                               "the package pageserver-ceph of this one");
+                        what +
+                            "the module for RBD images can't be loaded, or is of another release; install "
+                            "the package pageserver-ceph of this one");
     default: throw MemoryError(Errc::provider_error, what + std::generic_category().message(error));
   }
 }
