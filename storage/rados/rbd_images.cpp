@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -138,10 +139,10 @@ public:
   }
 
   int snapshots(int& count) {
-    count = 0;
-    int max_count = 0;
-    const int result = rbd_snap_list(image_, nullptr, &max_count);
-    if (result == -ERANGE || result > 0) count = result == -ERANGE ? max_count : result;
+    // Where it has no room it says how much that is, and one more.
+    int places = 0;
+    const int result = rbd_snap_list(image_, nullptr, &places);
+    count = std::max(0, places - 1);
     return result == -ERANGE ? 0 : errno_of(result);
   }
 
@@ -235,6 +236,8 @@ private:
     pool.cluster = cluster;
     if (const int result = rados_ioctx_create(cluster, name.pool.c_str(), &pool.io); result < 0) return -result;
     rados_ioctx_set_namespace(pool.io, name.name_space.c_str());
+    // Else what is written waits for ever where the pool is full, and so does an opening.
+    rados_set_pool_full_try(pool.io);
     return 0;
   }
 

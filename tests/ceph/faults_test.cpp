@@ -8,9 +8,9 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -322,7 +322,7 @@ TEST_CASE("faults: an owner that is cut off answers nothing from the past, chang
   const std::string path = "ceph:pages/a.img?conf=" + cluster.folder + "/ceph.conf&id=pages";
   Process owner{{"ip", "netns", "exec", host.name(), pageserverd_path(), "--listen", "127.0.0.1:0", "--unix",
                  folder.file("d.sock"), "--port-file", folder.file("port"), "--store", "a=" + path}};
-  owner.wait_for_err("serving");
+  owner.wait_for_err("INFO start");
   const std::string far = "pageserver+unix:///a?socket=" + folder.file("d.sock");
   open(far)->grow(64);
   const auto writer = open(far + "&publish=on_flush");

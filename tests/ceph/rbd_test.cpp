@@ -63,7 +63,8 @@ TEST_CASE("rbd: a store's pinned version becomes a disk, sparse, and the disk a 
   CHECK(document["consistent"] == true);
   CHECK(document["bytes"] == 2048 * page_size);
   CHECK(document["bytes_sent"] < (1u << 20));
-  CHECK(used_bytes("one") < (1u << 20));
+  // An object's bytes count from its beginning to the last that was written.
+  CHECK(used_bytes("one") < (10u << 20));
   done(rbd({"export", "disks/one", folder.file("one.raw")}));
   CHECK(daemon.stop() == 0);
   CHECK(run({"cmp", folder.file("a.img"), folder.file("one.raw")}).status == 0);
