@@ -8,8 +8,8 @@ mod request;
 mod sessions;
 
 pub use answer::{
-    decode_message, Answer, HelloAnswer, HolderStat, Home, ListEntry, Load, OpenAnswer, OrderedFault, Recovery, Refreshed,
-    ResumeTicket, Size, Stat, TakenOver, WhoAmI,
+    decode_message, Answer, HelloAnswer, HolderStat, Home, ListEntry, Load, OpenAnswer, OrderedFault, Recovery,
+    Refreshed, ResumeTicket, Size, Stat, TakenOver, WhoAmI,
 };
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
 pub use reader::Fault;
