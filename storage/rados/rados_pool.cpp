@@ -415,7 +415,12 @@ public:
     const Lock lock{mutex_};
     Cluster& cluster = clusters_[{name.configuration, name.client, base::process_mark()}];
     if (cluster.handle == nullptr) {
+      // One that did not answer just now does not within another 10 s either: an opening asks several times.
+      const auto now = std::chrono::steady_clock::now();
+      error = ETIMEDOUT;
+      if (cluster.silent_until > now) return nullptr;
       error = connect_rados(name, cluster.handle);
+      if (error == ETIMEDOUT) cluster.silent_until = std::chrono::steady_clock::now() + silence;
       if (error != 0) return nullptr;
     }
     if (cluster.health == nullptr) cluster.health = std::make_shared<ClusterHealth>(cluster.handle);
@@ -436,7 +441,9 @@ private:
   struct Cluster {
     rados_t handle = nullptr;
     std::shared_ptr<ClusterHealth> health;
+    std::chrono::steady_clock::time_point silent_until{};
   };
+  static constexpr std::chrono::seconds silence{1};
   Mutex mutex_;
   std::map<Key, Cluster> clusters_ PAGESERVER_GUARDED_BY(mutex_);
 };

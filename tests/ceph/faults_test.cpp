@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -203,22 +204,23 @@ TEST_CASE("faults: while all OSDs stand still requests end with timed_out, and a
   const auto writer = open(served.daemon.tcp_uri("a", "publish=on_flush"));
   commit(*writer, 1);
   const auto reader = open(served.daemon.tcp_uri("a", "access=read"));
-  std::atomic<bool> committed{false};
+  CHECK(last_commit(*reader) == 1);
   std::vector<std::unique_ptr<StandsStill>> still;
   for (int i = 0; i < osds; ++i) still.push_back(std::make_unique<StandsStill>("osd." + std::to_string(i)));
-  std::thread second{[&] {
+  auto second = std::async(std::launch::async, [&] {
     try {
       commit(*writer, 2);
-      committed = true;
+      return true;
     } catch (const MemoryError&) {
-      // As good an answer: nobody was told that it is durable.
+      return false;  // as good an answer: nobody was told that it is durable
     }
-  }};
+  });
   const auto began = Clock::now();
   std::optional<MemoryError> refused;
   wait_until([&] {
     try {
       last_commit(*reader);  // out of its memory, for as long as the lease lasts
+      std::cerr << "answered after " << std::chrono::duration_cast<milliseconds>(Clock::now() - began).count() << std::endl;
       return false;
     } catch (const MemoryError& error) {
       refused = error;
@@ -231,7 +233,7 @@ TEST_CASE("faults: while all OSDs stand still requests end with timed_out, and a
   CHECK(Clock::now() - began < seconds{15});
   served.commit_to_file(20);
   still.clear();
-  second.join();
+  const bool committed = second.get();
   wait_for_osds(osds);
   // In its order, and by itself.
   wait_until([&] {
