@@ -40,7 +40,8 @@ inline bool read_commit(MemoryProvider& memory, std::uint64_t& number) {
 /// The same; fails where it is not whole.
 inline std::uint64_t last_commit(MemoryProvider& memory) {
   std::uint64_t number = 0;
-  CHECK(read_commit(memory, number));
+  const bool whole = read_commit(memory, number);  // which may throw
+  CHECK(whole);
   return number;
 }
 
