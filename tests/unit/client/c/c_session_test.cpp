@@ -508,7 +508,7 @@ TEST_CASE("C: of several hosts the one that serves the store is found, and where
   Daemon other{{"--store", "other={dir}/other.img"}};
   std::string down;
   {
-    Daemon ended;
+    Daemon ended{{"--store", "gone={dir}/gone.img"}};
     down = "127.0.0.1:" + std::to_string(ended.port());
     CHECK(ended.stop() == 0);
   }
