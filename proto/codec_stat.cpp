@@ -11,13 +11,15 @@ namespace {
 constexpr std::size_t stat_fixed_bytes = 112;
 constexpr std::size_t break_lease_fixed_bytes = 8;
 constexpr std::size_t holder_bytes = 40;
+constexpr std::size_t home_record_bytes = 16;
 
-constexpr std::uint8_t stat_read_only = 1;
-constexpr std::uint8_t stat_has_writer = 2;
-constexpr std::uint8_t stat_has_oldest_holder = 4;
+constexpr std::uint16_t stat_read_only = 1;
+constexpr std::uint16_t stat_has_writer = 2;
+constexpr std::uint16_t stat_has_oldest_holder = 4;
 // Of a feature's block: the feature's bit.
-constexpr std::uint8_t stat_has_recovery = feature_recovery;
-constexpr std::uint8_t stat_has_load = feature_load;
+constexpr std::uint16_t stat_has_recovery = feature_recovery;
+constexpr std::uint16_t stat_has_load = feature_load;
+constexpr std::uint16_t stat_has_home = feature_home;
 constexpr std::uint8_t break_lease_broken = 1;
 
 /// A holder's record, whose texts come later in the payload.
@@ -83,6 +85,41 @@ struct OutgoingHolder {
   SendableText address;
 };
 
+/// The block of a stat answer: its record, and the texts behind it.
+Home read_home(PayloadReader& in, std::size_t known_bytes) {
+  Home home;
+  home.epoch = in.number<std::uint64_t>();
+  const auto name_bytes = in.number<std::uint16_t>();
+  const auto holder_text_bytes = in.number<std::uint16_t>();
+  const auto health_bytes = in.number<std::uint16_t>();
+  in.reserved(2);
+  if (!in.exactly(known_bytes + name_bytes + holder_text_bytes + health_bytes)) return home;
+  home.name = in.text(name_bytes, message_bytes_max, "home");
+  home.holder = in.text(holder_text_bytes, message_bytes_max, "home's holder");
+  home.health = in.text(health_bytes, message_bytes_max, "home's health");
+  return home;
+}
+
+/// A home with its texts as they are sent.
+struct OutgoingHome {
+  explicit OutgoingHome(const Home& from)
+      : epoch(from.epoch),
+        name(from.name, message_bytes_max),
+        holder(from.holder, message_bytes_max),
+        health(from.health, message_bytes_max) {}
+
+  std::size_t bytes() const { return home_record_bytes + name.size() + holder.size() + health.size(); }
+  void write(FrameWriter& frame) const {
+    frame.number(epoch).length(name.size()).length(holder.size()).length(health.size()).reserved(2);
+    frame.text(name.view()).text(holder.view()).text(health.view());
+  }
+
+  std::uint64_t epoch;
+  SendableText name;
+  SendableText holder;
+  SendableText health;
+};
+
 void read_counters(PayloadReader& in, StatAnswer& message) {
   message.pages = in.number<std::uint64_t>();
   message.version = in.version();
@@ -106,19 +143,20 @@ Decoded decode(std::span<const std::byte> payload, StatAnswer& message) {
   message.oldest_holder.reset();
   message.recovery.reset();
   message.load.reset();
+  message.home.reset();
   if (!in.at_least(stat_fixed_bytes)) return in.result();
   read_counters(in, message);
   const auto store_bytes = in.number<std::uint16_t>();
   const auto last_sync_error_bytes = in.number<std::uint16_t>();
   const auto image_warning_bytes = in.number<std::uint16_t>();
-  const auto flags =
-      in.flags(stat_read_only | stat_has_writer | stat_has_oldest_holder | stat_has_recovery | stat_has_load);
-  in.reserved(1);
+  const auto flags = in.flags16(stat_read_only | stat_has_writer | stat_has_oldest_holder | stat_has_recovery |
+                                stat_has_load | stat_has_home);
   message.read_only = (flags & stat_read_only) != 0;
   const bool has_writer = (flags & stat_has_writer) != 0;
   const bool has_oldest = (flags & stat_has_oldest_holder) != 0;
   const bool has_recovery = (flags & stat_has_recovery) != 0;
   const bool has_load = (flags & stat_has_load) != 0;
+  const bool has_home = (flags & stat_has_home) != 0;
 
   const std::size_t records_end = stat_fixed_bytes + (has_writer ? holder_bytes : 0) + (has_oldest ? holder_bytes : 0);
   if (!in.at_least(records_end)) return in.result();
@@ -129,10 +167,11 @@ Decoded decode(std::span<const std::byte> payload, StatAnswer& message) {
 
   const std::size_t texts_bytes =
       store_bytes + std::size_t{last_sync_error_bytes} + image_warning_bytes + text_bytes(writer) + text_bytes(oldest);
-  const std::size_t blocks_bytes = (has_recovery ? recovery_record_bytes : 0) + (has_load ? load_bytes : 0);
-  // How long a recovery's texts are is said behind these.
-  const std::size_t known_bytes = records_end + texts_bytes + blocks_bytes;
-  if (has_recovery ? !in.at_least(known_bytes) : !in.exactly(known_bytes)) return in.result();
+  const std::size_t blocks_bytes =
+      (has_recovery ? recovery_record_bytes : 0) + (has_load ? load_bytes : 0) + (has_home ? home_record_bytes : 0);
+  // How long the texts of a recovery and of a home are is said behind these.
+  std::size_t known_bytes = records_end + texts_bytes + blocks_bytes;
+  if (has_recovery || has_home ? !in.at_least(known_bytes) : !in.exactly(known_bytes)) return in.result();
   message.store = in.text(store_bytes, store_name_bytes_max, "store name");
   message.last_sync_error = in.text(last_sync_error_bytes, message_bytes_max, "last sync error");
   message.image_warning = in.text(image_warning_bytes, message_bytes_max, "image warning");
@@ -140,10 +179,12 @@ Decoded decode(std::span<const std::byte> payload, StatAnswer& message) {
   message.oldest_holder = read_texts(in, oldest);
   if (has_recovery) {
     RecoveryRecord recovery = read_recovery(in);
-    if (!in.exactly(known_bytes + recovery.warning_bytes + recovery.kept_files_bytes)) return in.result();
+    known_bytes += recovery.warning_bytes + recovery.kept_files_bytes;
+    if (has_home ? !in.at_least(known_bytes) : !in.exactly(known_bytes)) return in.result();
     message.recovery = read_recovery_texts(in, std::move(recovery));
   }
   if (has_load) message.load = read_load(in);
+  if (has_home) message.home = read_home(in, known_bytes);
   return in.result();
 }
 
@@ -153,15 +194,17 @@ void encode(Bytes& out, std::uint64_t request_id, const StatAnswer& message) {
   const OutgoingHolder oldest(message.oldest_holder);
   std::optional<OutgoingRecovery> recovery;
   if (message.recovery) recovery.emplace(*message.recovery, true);
+  std::optional<OutgoingHome> home;
+  if (message.home) home.emplace(*message.home);
   const SendableText last_sync_error(message.last_sync_error, message_bytes_max);
   const SendableText image_warning(message.image_warning, message_bytes_max);
   const std::size_t payload_bytes = stat_fixed_bytes + message.store.size() + last_sync_error.size() +
                                     image_warning.size() + writer.bytes() + oldest.bytes() +
                                     (recovery ? recovery_record_bytes + recovery->text_bytes() : 0) +
-                                    (message.load ? load_bytes : 0);
+                                    (message.load ? load_bytes : 0) + (home ? home->bytes() : 0);
   const int flags = (message.read_only ? stat_read_only : 0) | (message.writer ? stat_has_writer : 0) |
                     (message.oldest_holder ? stat_has_oldest_holder : 0) | (recovery ? stat_has_recovery : 0) |
-                    (message.load ? stat_has_load : 0);
+                    (message.load ? stat_has_load : 0) | (home ? stat_has_home : 0);
   FrameWriter frame(out, answer_header(Operation::stat, request_id, payload_bytes));
   frame.number(message.pages)
       .version(message.version)
@@ -178,8 +221,7 @@ void encode(Bytes& out, std::uint64_t request_id, const StatAnswer& message) {
       .length(message.store.size())
       .length(last_sync_error.size())
       .length(image_warning.size())
-      .choice(flags)
-      .reserved(1);
+      .number(static_cast<std::uint16_t>(flags));
   writer.write_record(frame);
   oldest.write_record(frame);
   frame.text(message.store).text(last_sync_error.view()).text(image_warning.view());
@@ -190,6 +232,7 @@ void encode(Bytes& out, std::uint64_t request_id, const StatAnswer& message) {
     recovery->write_texts(frame);
   }
   if (message.load) write_load(frame, *message.load);
+  if (home) home->write(frame);
 }
 
 Decoded decode(std::span<const std::byte> payload, BreakLeaseAnswer& message) {

@@ -28,6 +28,13 @@ constexpr std::tuple holder_fields{
     Field{&Holder::version_number, &HolderStat::version_number},
 };
 
+constexpr std::tuple home_fields{
+    Field{&Home::name, &HomeStat::name},
+    Field{&Home::holder, &HomeStat::holder},
+    Field{&Home::health, &HomeStat::health},
+    Field{&Home::epoch, &HomeStat::epoch},
+};
+
 using WireRecovery = proto::Recovery;
 constexpr std::tuple recovery_fields{
     Field{&WireRecovery::unix_ms, &pageserver::Recovery::unix_ms},
@@ -63,6 +70,7 @@ constexpr std::tuple stat_fields{
     Field{&StatAnswer::image_warning, &Stat::image_warning},
     Field{&StatAnswer::recovery, &Stat::recovery},
     Field{&StatAnswer::load, &Stat::load},
+    Field{&StatAnswer::home, &Stat::home},
 };
 
 constexpr std::tuple session_fields{
@@ -125,6 +133,9 @@ void assign(std::optional<pageserver::Recovery>& to, const std::optional<WireRec
   if (from) to = from_wire(*from);
 }
 
+void assign(std::optional<Home>& to, const std::optional<HomeStat>& from);
+void assign(std::optional<HomeStat>& to, const std::optional<Home>& from);
+
 template <class Wire, class Library, class Fields>
 Wire wire_of(const Library& from, const Fields& fields) {
   Wire to;
@@ -137,6 +148,13 @@ Library library_of(const Wire& from, const Fields& fields) {
   Library to;
   std::apply([&](const auto&... field) { (assign(to.*field.library, from.*field.wire), ...); }, fields);
   return to;
+}
+
+void assign(std::optional<Home>& to, const std::optional<HomeStat>& from) {
+  if (from) to = wire_of<Home>(*from, home_fields);
+}
+void assign(std::optional<HomeStat>& to, const std::optional<Home>& from) {
+  if (from) to = library_of<HomeStat>(*from, home_fields);
 }
 
 struct Code {

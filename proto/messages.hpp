@@ -186,6 +186,12 @@ struct Holder {
   Publish publish = Publish::on_write;
   std::uint64_t version_number = 0;
 };
+struct Home {
+  std::string_view name;
+  std::string_view holder;
+  std::string_view health;
+  std::uint64_t epoch = 0;
+};
 struct StatAnswer {
   std::string_view store;
   std::uint64_t pages = 0;
@@ -207,6 +213,7 @@ struct StatAnswer {
   std::string_view image_warning;
   std::optional<Recovery> recovery;
   std::optional<Load> load;
+  std::optional<Home> home;
 };
 
 struct BreakLeaseRequest {

@@ -56,10 +56,19 @@ void PayloadReader::reserved(std::size_t bytes) {
 
 std::uint8_t PayloadReader::flags(std::uint8_t known) {
   const auto value = number<std::uint8_t>();
-  if ((value & ~known) != 0) {
-    refuse(Status::protocol_error, "flags are " + std::to_string(value) + ", known bits are " + std::to_string(known));
-  }
+  check_flags(value, known);
   return value;
+}
+
+std::uint16_t PayloadReader::flags16(std::uint16_t known) {
+  const auto value = number<std::uint16_t>();
+  check_flags(value, known);
+  return value;
+}
+
+void PayloadReader::check_flags(unsigned value, unsigned known) {
+  if ((value & ~known) != 0)
+    refuse(Status::protocol_error, "flags are " + std::to_string(value) + ", known bits are " + std::to_string(known));
 }
 
 void PayloadReader::bad_choice(std::string_view field, unsigned value, unsigned last) {

@@ -44,6 +44,8 @@ public:
   void reserved(std::size_t bytes);
   /// A byte of which only the bits of `known` may be set.
   std::uint8_t flags(std::uint8_t known);
+  /// The same of two bytes.
+  std::uint16_t flags16(std::uint16_t known);
   /// A byte that is one of 0..`last`.
   template <class Enum>
   Enum choice(Enum last, std::string_view field) {
@@ -76,6 +78,7 @@ private:
     position_ += bytes;
     return taken;
   }
+  void check_flags(unsigned value, unsigned known);
   void bad_choice(std::string_view field, unsigned value, unsigned last);
 
   std::string_view what_;

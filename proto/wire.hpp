@@ -92,11 +92,12 @@ inline constexpr std::uint64_t feature_resume = 256;     ///< a session outlives
 inline constexpr std::uint64_t feature_ring = 512;       ///< the operation `ring`, over a Unix socket
 inline constexpr std::uint64_t feature_restart = 1024;   ///< with `resume`: a writer's also outlives its server
 inline constexpr std::uint64_t feature_takeover = 2048;  ///< the operation `takeover`
+inline constexpr std::uint64_t feature_home = 4096;      ///< the block `home` of a stat answer
 /// What whoever wants no more than it needs offers, too: all but `resume` and `restart`, by which a session stays when
 /// its client is gone, and `ring`, which is for who polls.
 inline constexpr std::uint64_t features_all = feature_zero | feature_data_ranges | feature_commit | feature_recovery |
                                               feature_sessions | feature_load | feature_identity | feature_faults |
-                                              feature_takeover;
+                                              feature_takeover | feature_home;
 
 inline constexpr std::uint32_t request_bytes_min = 1u << 20;      ///< what a server's request_bytes_max is at least
 inline constexpr std::uint32_t hello_payload_bytes_max = 4096;    ///< of any frame before hello was answered

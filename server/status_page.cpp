@@ -221,12 +221,18 @@ void tell_rest(std::string& html, std::size_t all, std::size_t shown) {
   if (all > shown) html += "<p>and " + std::to_string(all - shown) + " more</p>";
 }
 
+std::string home_text(const std::optional<HomeStat>& home) {
+  if (!home) return {};
+  return home->name + (home->epoch == 0 ? "" : ", epoch " + std::to_string(home->epoch)) +
+         (home->health.empty() ? "" : ", " + home->health);
+}
+
 void tell_stores(std::string& html, const ReportSources& sources) {
   const auto stores = sources.catalog.figures();
   {
     Table table(html, "Open stores: " + std::to_string(stores.size()),
                 {"store", "#size", "#log", "#not in the image", "#held", "#forks", "writer", "#idle", "#in line",
-                 "#sessions", "state"});
+                 "#sessions", "home", "state"});
     for (std::size_t i = 0; i < std::min(stores.size(), shown_stores_max); ++i) {
       const auto& [name, stat, available] = stores[i];
       table.row()
@@ -239,7 +245,8 @@ void tell_stores(std::string& html, const ReportSources& sources) {
           .text(stat.writer ? stat.writer->name + " at " + stat.writer->address : std::string())
           .number(stat.writer ? time_text(stat.writer->idle_ms) : std::string())
           .number(std::to_string(stat.writers_waiting))
-          .number(std::to_string(stat.sessions_live + stat.sessions_pinned + stat.sessions_write + stat.sessions_fork));
+          .number(std::to_string(stat.sessions_live + stat.sessions_pinned + stat.sessions_write + stat.sessions_fork))
+          .text(home_text(stat.home));
       if (stat.last_sync_error.empty()) {
         table.text("well");
       } else {

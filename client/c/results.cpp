@@ -87,6 +87,11 @@ StatResult::StatResult(Stat found) : ps_stat{}, kept_{std::move(found)} {
   last_sync_error = kept_.last_sync_error.c_str();
   image_warning = kept_.image_warning.c_str();
   if (kept_.load) load = &kept_load_.emplace(load_of(*kept_.load));
+  if (kept_.home) {
+    const HomeStat& at = *kept_.home;
+    home =
+        &kept_home_.emplace(ps_home{sizeof(ps_home), at.name.c_str(), at.holder.c_str(), at.health.c_str(), at.epoch});
+  }
   if (!kept_.recovery) return;
   const bool has_warning = !kept_.recovery->warning.empty();
   recovery = &kept_recovery_.emplace(std::move(*kept_.recovery), has_warning);

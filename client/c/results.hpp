@@ -109,6 +109,7 @@ private:
   std::optional<HolderResult> kept_writer_;
   std::optional<HolderResult> kept_oldest_;
   std::optional<ps_load> kept_load_;
+  std::optional<ps_home> kept_home_;
   std::optional<RecoveryResult> kept_recovery_;
 };
 

@@ -219,6 +219,15 @@ typedef struct ps_load {
 } ps_load;
 PS_API void ps_load_free(const ps_load* load);
 
+/* Where an image lies, and who may change it there. */
+typedef struct ps_home {
+  size_t size;
+  const char* name;   /* "file", or where other machines reach it, too: "ceph:POOL/NAME" */
+  const char* holder; /* for people: who owns it there, and since when; "" for a file */
+  const char* health; /* for people: what the home says of itself; "" for a file, or while that is not known */
+  uint64_t epoch;     /* of the owner, grows with each; 0: there is none, or the image is open for reading only */
+} ps_home;
+
 /* A report on one store. Its numbers belong to nearly the same moment. */
 typedef struct ps_stat {
   size_t size;
@@ -242,6 +251,7 @@ typedef struct ps_stat {
   const char* image_warning;      /* "" unless the image was touched from outside */
   const ps_load* load;            /* NULL: from an older daemon, or without one */
   const ps_recovery* recovery;    /* the last one since the daemon, or this program, began; NULL: there was none */
+  const ps_home* home;            /* NULL: from an older daemon */
 } ps_stat;
 PS_API void ps_stat_free(const ps_stat* stat);
 

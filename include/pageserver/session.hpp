@@ -81,6 +81,14 @@ struct Load {
   std::uint64_t stuck_ms = 0;             ///< for how long the oldest of these has been; 0 without one
 };
 
+/// Where an image lies, and who may change it there.
+struct HomeStat {
+  std::string name;         ///< "file", or where other machines reach it, too: "ceph:POOL/NAME"
+  std::string holder;       ///< for people: who owns it there, and since when; empty for a file
+  std::string health;       ///< for people: what the home says of itself; empty for a file, or while that is not known
+  std::uint64_t epoch = 0;  ///< of the owner, grows with each; 0: there is none, or the image is open for reading only
+};
+
 /// A report on one store, for people and monitoring. Numbers of one report belong to nearly the same moment.
 struct Stat {
   std::string store;        ///< its name; for an embedded store its path
@@ -105,6 +113,7 @@ struct Stat {
   /// Of the last opening that found a log, of those by this program or daemon: nothing when none did. A daemon of
   /// before does not say.
   std::optional<Recovery> recovery;
+  std::optional<HomeStat> home;  ///< nothing from an older daemon
 };
 
 /// One client's use of one store. Access, view and publish mode were chosen at opening and never change.

@@ -169,6 +169,7 @@ Next serve_stat(SessionScope& scope, const FrameHeader& header, Payload payload,
     answer.store = scope.store_name;
     if ((scope.features & proto::feature_recovery) == 0) answer.recovery.reset();
     if (scope.load != nullptr) answer.load = *scope.load;
+    if ((scope.features & proto::feature_home) == 0) answer.home.reset();
     answers.add(header.request_id, answer);
     return Next::answered;
   });

@@ -255,6 +255,11 @@ Stat Engine::report(std::int64_t now_ms) const {
   stat.fork_bytes = fork_bytes_.load();
   stat.recovery = recovery_;
   stat.last_sync_error = faults_.why_not_durable();
+  HomeStat& home = stat.home.emplace();
+  home.name = home_.control == nullptr ? "file" : home_.name;
+  home.holder = home_.holder;
+  home.epoch = home_.epoch;
+  if (home_.control != nullptr) home.health = home_.control->health({});
   return stat;
 }
 

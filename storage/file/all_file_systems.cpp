@@ -1,13 +1,6 @@
 // Which file system a path belongs to: the operating system's, or the home that its beginning names.
-#include <dlfcn.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
-#include <climits>
-#include <memory>
 #include <new>
 #include <string>
 
@@ -15,35 +8,18 @@
 #include "base/mutex.hpp"
 #include "storage/file/forwarding_file_system.hpp"
 #include "storage/file/home_module.hpp"
+#include "storage/file/modules.hpp"
 
 namespace pageserver::storage {
 namespace {
 
-constexpr const char* module_name = "/pageserver-ceph.so";
-
-/// Beside the program, as it lies in a build tree and in an installation that was moved; then where it is installed.
-std::array<std::string, 2> module_paths() {
-  std::array<char, PATH_MAX> program{};
-  const ssize_t length = ::readlink("/proc/self/exe", program.data(), program.size() - 1);
-  std::string beside{program.data(), length > 0 ? static_cast<std::size_t>(length) : 0};
-  beside.erase(std::min(beside.rfind('/'), beside.size()));
-  return {beside + "/../lib/pageserver" + module_name, std::string{PAGESERVER_MODULE_FOLDER} + module_name};
-}
-
-/// ELIBACC: there is no module. ELIBBAD: it is of another release, or can't be loaded.
-IoResult load_module(FileSystem*& files) {
-  IoResult result{-1, ELIBACC};
-  for (const std::string& path : module_paths()) {
-    if (::access(path.c_str(), R_OK) != 0) continue;
-    result.error = ELIBBAD;
-    void* const module = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (module == nullptr) continue;
-    const auto make = reinterpret_cast<HomeModule>(::dlsym(module, "pageserver_home_module"));
-    files = make == nullptr ? nullptr : make(home_interface);
-    if (files != nullptr) return {};
-    ::dlclose(module);
-  }
-  return result;
+IoResult load_home(FileSystem*& files) {
+  const auto use = [](void* symbol, void* context) {
+    auto*& made = *static_cast<FileSystem**>(context);
+    made = reinterpret_cast<HomeModule>(symbol)(home_interface);
+    return made != nullptr;
+  };
+  return load_module("pageserver-ceph.so", "pageserver_home_module", use, &files);
 }
 
 class AllFileSystems final : public ForwardingFileSystem {
@@ -129,7 +105,7 @@ private:
         const Lock lock{mutex_};
         files = home_.load(std::memory_order_acquire);
         if (files == nullptr)
-          if (const IoResult loaded = load_module(files); !loaded.ok()) return loaded;
+          if (const IoResult loaded = load_home(files); !loaded.ok()) return loaded;
         home_.store(files, std::memory_order_release);
       } catch (const std::bad_alloc&) {
         return {-1, ENOMEM};

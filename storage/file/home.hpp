@@ -87,11 +87,16 @@ public:
   /// more while that happens. It must not wait. Null, or a watch that does not hear everything: whoever waits for the
   /// lock looks from time to time, too.
   virtual std::shared_ptr<void> watch(std::function<void()> changed) = 0;
+  /// What the home says of itself, for people, as of the last seconds before somebody asked; empty: not known yet.
+  /// Waits for `time` at most, and only where it is not known.
+  virtual std::string health(std::chrono::milliseconds time) = 0;
 };
 
 /// Of a locked file: see FileSystem::home_of().
 struct FileHome {
   std::shared_ptr<const HomeLease> lease;  ///< null: the lock can't be taken away
+  std::string name;                        ///< for people, without what only this process needs to get there
+  std::uint64_t epoch = 0;                 ///< of the owner where that is this process, else 0
   std::string holder;                      ///< who has the lock, or empty
   std::shared_ptr<HomeControl> control;    ///< null: there is none. Outlives the descriptor
 };

@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <chrono>
 #include <ctime>
-#include <new>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -18,6 +16,7 @@
 #include "storage/file/home_module.hpp"
 #include "storage/file/siblings.hpp"
 #include "storage/objects/lease_keeper.hpp"
+#include "storage/objects/object_answer.hpp"
 #include "storage/objects/take_over.hpp"
 
 namespace pageserver::storage {
@@ -25,20 +24,6 @@ namespace {
 
 constexpr int tries_max = 16;
 constexpr std::chrono::milliseconds lock_poll{100};
-
-/// Nothing that is thrown may leave a call of FileSystem, least of all a module's.
-template <class Call>
-IoResult answered(Call&& call) noexcept {
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    return error_result(ENOMEM);
-  } catch (const std::system_error& error) {
-    return error_result(error.code().value() > 0 ? error.code().value() : EIO);
-  } catch (...) {
-    return error_result(EIO);
-  }
-}
 
 std::int64_t time_of(clockid_t clock) noexcept {
   struct timespec time {};
@@ -86,7 +71,7 @@ IoResult ObjectFileSystem::folder_of(const PoolName& pool, FolderRef& folder) {
   int error = 0;
   auto opened_pool = pools_.open(pool, error);
   if (!opened_pool) return error_result(error);
-  const auto made = std::make_shared<ObjectFolder>(std::move(opened_pool), number_of(pool));
+  const auto made = std::make_shared<ObjectFolder>(std::move(opened_pool), pool, number_of(pool));
   const Lock lock{mutex_};
   folder = folders_.try_emplace(pool, made).first->second;
   return {};
@@ -414,6 +399,7 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
       const auto found = folder->owners.find(owner->image_name);
       return found != folder->owners.end() && found->second->image == owner->image && !found->second->lease->lost();
     };
+    folder->pool->health({});  // so that it is known once somebody asks
     // A holder who lives has renewed its lease when one has passed: so long this waits for one who may be dead.
     const std::int64_t until_ns = HomeLease::now_ns() + (times_.lease_ms + times_.renew_ms) * std::int64_t{1'000'000};
     std::int64_t asked_ns = 0;
@@ -499,73 +485,6 @@ int ObjectFileSystem::give_up(const FolderRef& folder, const ObjectOwnerRef& own
   return 0;
 }
 
-class ObjectFileSystem::Control final : public HomeControl {
-public:
-  Control(ObjectFileSystem& files, FolderRef folder, FileRef file, ObjectOwnerRef owner)
-      : files_{files},
-        folder_{std::move(folder)},
-        object_{lock_object(file->number())},
-        file_{std::move(file)},
-        owner_{std::move(owner)} {}
-
-  int holder(std::string& holder) override {
-    return answered([&]() -> IoResult {
-             std::vector<ObjectHolder> holders;
-             const int error = look(holders);
-             holder = holders.empty() ? std::string{} : shown_cookie(holders.front().cookie);
-             return error_result(error);
-           })
-        .error;
-  }
-  void ask(const std::string& who) override {
-    static_cast<void>(answered([&]() -> IoResult {
-      folder_->pool->tell(object_, std::string{lock_wanted} + who);
-      return {};
-    }));
-  }
-  int break_lock() override {
-    return answered([&]() -> IoResult {
-             std::vector<ObjectHolder> holders;
-             int error = look(holders);
-             for (const ObjectHolder& holder : holders)
-               if (error == 0 || error == ENOENT) error = folder_->pool->break_lock(object_, holder);
-             return error_result(error == ENOENT ? 0 : error);
-           })
-        .error;
-  }
-  int give_up(const std::string& why) override {
-    if (!owner_) return EBADF;
-    return answered([&] { return error_result(files_.give_up(folder_, owner_, why)); }).error;
-  }
-  void keep_in_memory(base::MemoryShare& share) override {
-    if (owner_ && owner_->exclusive) file_->begin_cache(share);
-  }
-  std::shared_ptr<void> watch(std::function<void()> changed) override {
-    std::shared_ptr<void> watch;
-    static_cast<void>(answered([&]() -> IoResult {
-      watch = folder_->pool->watch(object_, [changed = std::move(changed)](const std::string& message) {
-        if (message == lock_free) changed();
-      });
-      return {};
-    }));
-    return watch;
-  }
-
-private:
-  int look(std::vector<ObjectHolder>& holders) {
-    if (!files_.in_our_process()) return ENOTCONN;
-    const int error = folder_->pool->holders(object_, holders);
-    if (error == ENOENT) holders.clear();
-    return error == ENOENT ? 0 : error;
-  }
-
-  ObjectFileSystem& files_;
-  const FolderRef folder_;
-  const std::string object_;
-  const FileRef file_;
-  const ObjectOwnerRef owner_;
-};
-
 void ObjectFileSystem::give_back(const std::shared_ptr<Opened>& one) noexcept {
   static_cast<void>(answered([&]() -> IoResult {
     const ObjectOwnerRef owner = std::move(one->owner);
@@ -584,22 +503,6 @@ void ObjectFileSystem::give_back(const std::shared_ptr<Opened>& one) noexcept {
 
 void ObjectFileSystem::unlock(int file) noexcept {
   if (const auto one = opened(file)) give_back(one);
-}
-
-IoResult ObjectFileSystem::home_of(int file, FileHome& home) {
-  return answered([&]() -> IoResult {
-    const auto one = opened(file);
-    if (!one || !one->file) return error_result(EBADF);
-    home = {};
-    if (one->owner) home.lease = one->owner->lease;
-    home.control = std::make_shared<Control>(*this, one->folder, one->file, one->owner);
-    std::vector<ObjectHolder> holders;
-    if (one->owner)
-      home.holder = shown_cookie(one->owner->cookie);
-    else if (one->folder->pool->holders(lock_object(one->file->number()), holders) == 0 && !holders.empty())
-      home.holder = shown_cookie(holders.front().cookie) + " (" + holders.front().client + ")";
-    return {};
-  });
 }
 
 IoResult ObjectFileSystem::map(int, std::uint64_t, const std::byte*&) { return error_result(ENOTSUP); }

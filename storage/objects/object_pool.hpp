@@ -2,6 +2,7 @@
 // so is the model that the tests have.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -98,6 +99,9 @@ public:
                                              std::function<void(const std::string& message)> heard) = 0;
   /// Tells all who watch the object. Waits for nobody.
   virtual void tell(const std::string& object, const std::string& message) = 0;
+
+  /// See HomeControl::health().
+  virtual std::string health(std::chrono::milliseconds /*time*/) { return {}; }
 };
 
 /// Which pool.

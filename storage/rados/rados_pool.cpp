@@ -1,9 +1,6 @@
 // Pools of objects by librados, and the module's one symbol.
 #include <rados/librados.h>
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -18,13 +15,13 @@
 #include "storage/file/home_module.hpp"
 #include "storage/objects/object_file_system.hpp"
 #include "storage/objects/object_pool.hpp"
+#include "storage/rados/cluster_health.hpp"
+#include "storage/rados/rados_connection.hpp"
 
 namespace pageserver::storage {
 namespace {
 
 constexpr const char* lock_name = "pageserver";
-// So long a connection may take; calls on a connection wait for as long as their OSD does not answer.
-constexpr const char* connect_timeout_s = "10";
 constexpr std::uint64_t keys_at_once = 1000;
 
 int errno_of(int result) noexcept { return result < 0 ? -result : 0; }
@@ -220,7 +217,7 @@ private:
 
 class RadosPool final : public ObjectPool {
 public:
-  explicit RadosPool(rados_ioctx_t io) : io_{io} {}
+  RadosPool(rados_ioctx_t io, ClusterHealth& health) : io_{io}, health_{health} {}
   ~RadosPool() override { rados_ioctx_destroy(io_); }
 
   void change(const std::string& object, const ObjectChange& change, Done done) override {
@@ -330,6 +327,8 @@ public:
     rados_aio_release(completion);
   }
 
+  std::string health(std::chrono::milliseconds time) override { return health_.text(time); }
+
   int holders(const std::string& object, std::vector<ObjectHolder>& holders) override {
     std::vector<char> tag(256), clients(4096), cookies(4096), addresses(4096);
     int exclusive = 0;
@@ -405,6 +404,7 @@ private:
   }
 
   rados_ioctx_t io_;
+  ClusterHealth& health_;
 };
 
 /// One connection for each configuration and client, for as long as the process lives: librados has its threads, and
@@ -413,57 +413,39 @@ class RadosPools final : public ObjectPools {
 public:
   std::shared_ptr<ObjectPool> open(const PoolName& name, int& error) override {
     const Lock lock{mutex_};
-    rados_t& cluster = clusters_[{name.configuration, name.client, base::process_mark()}];
-    if (cluster == nullptr) {
-      error = connect(name, cluster);
+    Cluster& cluster = clusters_[{name.configuration, name.client, base::process_mark()}];
+    if (cluster.handle == nullptr) {
+      // One that did not answer just now does not within another 10 s either: an opening asks several times.
+      const auto now = std::chrono::steady_clock::now();
+      error = ETIMEDOUT;
+      if (cluster.silent_until > now) return nullptr;
+      error = connect_rados(name, cluster.handle);
+      if (error == ETIMEDOUT) cluster.silent_until = std::chrono::steady_clock::now() + silence;
       if (error != 0) return nullptr;
     }
+    if (cluster.health == nullptr) cluster.health = std::make_shared<ClusterHealth>(cluster.handle);
     rados_ioctx_t io = nullptr;
-    error = errno_of(rados_ioctx_create(cluster, name.pool.c_str(), &io));
+    error = errno_of(rados_ioctx_create(cluster.handle, name.pool.c_str(), &io));
     if (error != 0) return nullptr;
     rados_ioctx_set_namespace(io, name.name_space.c_str());
-    return std::make_shared<RadosPool>(io);
+    return std::make_shared<RadosPool>(io, *cluster.health);
   }
 
 private:
-  /// Signals are blocked meanwhile: the threads that librados begins inherit that, and the daemon's own hear them.
-  static int connect(const PoolName& name, rados_t& connected) {
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int result = connect_blocked(name, connected);
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return errno_of(result);
-  }
-
-  static int connect_blocked(const PoolName& name, rados_t& connected) {
-    rados_t cluster = nullptr;
-    int result = rados_create(&cluster, name.client.empty() ? nullptr : name.client.c_str());
-    if (result < 0) return result;
-    // Whatever the file says.
-    rados_conf_set(cluster, "client_mount_timeout", connect_timeout_s);
-    rados_conf_set(cluster, "ms_async_op_threads", "1");
-    result = rados_conf_read_file(cluster, name.configuration.empty() ? nullptr : name.configuration.c_str());
-    // An operation that is given up may still be carried out: so none is.
-    rados_conf_set(cluster, "rados_osd_op_timeout", "0");
-    rados_conf_set(cluster, "log_to_stderr", "false");
-    rados_conf_set(cluster, "err_to_stderr", "false");
-    if (result == 0) result = rados_connect(cluster);
-    if (result < 0)
-      rados_shutdown(cluster);
-    else
-      connected = cluster;
-    return result;
-  }
-
   struct Key {
     std::string configuration;
     std::string client;
     std::uint64_t process;
     auto operator<=>(const Key&) const = default;
   };
+  struct Cluster {
+    rados_t handle = nullptr;
+    std::shared_ptr<ClusterHealth> health;
+    std::chrono::steady_clock::time_point silent_until{};
+  };
+  static constexpr std::chrono::seconds silence{1};
   Mutex mutex_;
-  std::map<Key, rados_t> clusters_ PAGESERVER_GUARDED_BY(mutex_);
+  std::map<Key, Cluster> clusters_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 }  // namespace

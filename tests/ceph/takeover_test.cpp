@@ -5,7 +5,6 @@
 #include <signal.h>
 
 #include <array>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -16,11 +15,14 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <pageserver/open.hpp>
 #include <pageserver/session.hpp>
 
 #include "storage/file/file_system.hpp"
 #include "tests/ceph/cluster.hpp"
+#include "tests/ceph/commits.hpp"
 #include "tests/support/bytes.hpp"
 #include "tests/support/daemon.hpp"
 #include "tests/support/errors.hpp"
@@ -29,30 +31,6 @@
 
 namespace pageserver::test {
 namespace {
-
-constexpr std::uint64_t places = 8;
-
-/// A commit is whole: each of its places has its number, and so has the first page.
-void commit(MemoryProvider& memory, std::uint64_t number) {
-  std::vector<std::byte> bytes(4096);
-  std::memcpy(bytes.data(), &number, sizeof number);
-  for (std::uint64_t place = 0; place < places; ++place)
-    memory.write(place * 3 * page_size + number % 13 * 4096, bytes);
-  memory.write(places * 3 * page_size, std::span{bytes}.first(8));
-  memory.flush();
-}
-
-/// The number of the last commit; fails where it is not whole.
-std::uint64_t last_commit(MemoryProvider& memory) {
-  std::uint64_t number = 0;
-  memory.read(places * 3 * page_size, std::as_writable_bytes(std::span{&number, 1}));
-  for (std::uint64_t place = 0; place < places && number != 0; ++place) {
-    std::uint64_t here = 0;
-    memory.read(place * 3 * page_size + number % 13 * 4096, std::as_writable_bytes(std::span{&here, 1}));
-    CHECK(here == number);
-  }
-  return number;
-}
 
 std::unique_ptr<Daemon> serve(const std::string& path) {
   return std::make_unique<Daemon>(std::vector<std::string>{"--store", "a=" + path});
@@ -153,6 +131,41 @@ TEST_CASE("ceph: a second daemon is told who serves the store, and a clean stop 
   auto next = serve(path);
   CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds{3});
   CHECK(last_commit(*open(next->tcp_uri("a"))) == 1);
+}
+
+TEST_CASE("ceph: info says in one line where a store lies, who has it there, and how the cluster is") {
+  TempDir folder;
+  const std::string keys = new_home_keys(), path = home_path("a.img", keys);
+  const std::string name = "ceph:pages/a.img?" + keys.substr(keys.find("namespace="));
+  std::uint64_t epoch = 0;
+  {
+    Daemon daemon{{"--store", "a=" + path, "--store", "b=" + folder.file("b.img")}};
+    const auto session = open_session(daemon.tcp_uri("a"));
+    session->grow(1);
+    wait_until([&] { return !session->stat().home->health.empty(); });
+    const HomeStat home = *session->stat().home;
+    CHECK(home.name == name);
+    CHECK(home.holder.find("process " + std::to_string(daemon.pid()) + ", since") != std::string::npos);
+    CHECK(home.health.rfind("HEALTH_", 0) == 0);
+    CHECK(home.epoch > 0);
+    epoch = home.epoch;
+    const auto line = run({pagectl_path(), "info", daemon.tcp_uri("a")});
+    INFO(line.out);
+    CHECK(line.out.find("home        " + name + ", epoch " + std::to_string(epoch) + ", held by " + home.holder +
+                        ", lag ") != std::string::npos);
+    CHECK(line.out.find(", HEALTH_") != std::string::npos);
+    CHECK(run({pagectl_path(), "info", daemon.tcp_uri("b")}).out.find("home        file\n") != std::string::npos);
+    const auto json = nlohmann::json::parse(run({pagectl_path(), "info", daemon.tcp_uri("b"), "--json"}).out)["home"];
+    CHECK(json == nlohmann::json{{"name", "file"}, {"epoch", nullptr}, {"holder", nullptr}, {"health", nullptr}});
+    CHECK(daemon.stop() == 0);
+  }
+  Daemon next{{"--store", "a=" + path}};
+  CHECK(open_session(next.tcp_uri("a", "access=read"))->stat().home->epoch > epoch);
+  CHECK(next.stop() == 0);
+  // Without a daemon, and without the engine.
+  const auto info = run({pagectl_path(), "info", path});
+  INFO(info.out + info.err);
+  CHECK(info.out.find("home        " + name + ", HEALTH_") != std::string::npos);
 }
 
 TEST_CASE("ceph: a daemon that stood still while it was followed ends its sessions with lease_lost") {
@@ -309,7 +322,7 @@ TEST_CASE("ceph: an OSD that stands still holds up its stores alone, and nothing
   local->grow(64);
   commit(*beyond, 1);
   pid_t osd = 0;
-  std::ifstream{cluster_folder() + "/osd.pid"} >> osd;
+  std::ifstream{cluster_folder() + "/osd.0.pid"} >> osd;
   REQUIRE(osd > 0);
   REQUIRE(::kill(osd, SIGSTOP) == 0);
   struct GoOn {

@@ -23,6 +23,8 @@ constexpr const char* served_forms =
     "  pageserver+unix:///STORE?socket=PATH[&...] the same over a Unix socket\n";
 constexpr const char* embedded_form = "  store:PATH[?...]                           an image file through the engine\n";
 constexpr const char* file_form = "  PATH or file:PATH                          a plain image file\n";
+constexpr const char* disk_form =
+    "  rbd:POOL/DISK[@SNAPSHOT][?id=CLIENT&...]   a disk of Ceph (RBD); see docs/homes.md\n";
 constexpr const char* heap_form = "  heap:                                      an empty image in memory\n";
 
 std::string join(std::initializer_list<const char*> lines) {
@@ -380,13 +382,17 @@ void add_image_commands(const CommandSink& sink) {
           "To a store: it must exist and must not be larger than the source; it grows as needed. An upload is one\n"
           "transaction (publish=on_flush): readers see all of it or nothing, and one that is interrupted leaves no\n"
           "trace. With publish=on_write in the URI, or a daemon that knows nothing else, it is not atomic.\n"
-          "A file that is there, and a store that holds anything but zeros, is replaced with --force only.",
-          image_forms("SRC and DST:"), "  pagectl copy --check pageserver://127.0.0.1/demo backup.img"),
+          "To a disk of Ceph: a new one, which gets its name when it is whole. A snapshot of one is read as one "
+          "version;\n"
+          "of a disk that somebody else had open a warning says so.\n"
+          "A file or disk that is there, and a store that holds anything but zeros, is replaced with --force only.",
+          forms_of("SRC and DST:", {served_forms, embedded_form, file_form, disk_form}),
+          "  pagectl copy --check pageserver://127.0.0.1/demo backup.img"),
       run_copy);
   copy.text("SRC", &CopyOptions::source, uri_help);
   copy.text("DST", &CopyOptions::destination, uri_help);
   copy.shows_progress();
-  copy.flag("-f,--force", &CopyOptions::force, "Replace a file that is there, or what a store holds");
+  copy.flag("-f,--force", &CopyOptions::force, "Replace a file or disk that is there, or what a store holds");
   copy.flag("--check", &CopyOptions::check, "Compare both at the end, before the copy is made visible where possible");
 
   Command<DiffOptions> diff(

@@ -10,6 +10,7 @@
 #include "base/bytes.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/commands/describe.hpp"
+#include "client/pagectl/images/disk_image.hpp"
 #include "client/pagectl/images/files.hpp"
 #include "client/pagectl/images/image.hpp"
 #include "client/pagectl/terminal/numbers.hpp"
@@ -147,12 +148,18 @@ private:
 
 /// Where a copy goes, and how it becomes visible there.
 struct Destination {
-  std::unique_ptr<ReplacementFile> file;  // none for a store
-  std::unique_ptr<Image> image;
+  std::unique_ptr<ReplacementFile> file;  // a file
+  std::unique_ptr<ReplacementDisk> disk;  // an RBD image
+  std::unique_ptr<Image> image;           // goes before these
 
-  bool is_atomic() const { return file || image->publishes_on_flush(); }
+  bool is_new() const { return file || disk; }
+  bool is_atomic() const { return is_new() || image->publishes_on_flush(); }
   void commit() {
     image->flush();
+    if (disk) {
+      image.reset();
+      return disk->replace_target();
+    }
     // A file is renamed while its writer has it locked.
     if (file)
       file->replace_target();
@@ -162,13 +169,21 @@ struct Destination {
 };
 
 Destination open_destination(const Context& context, const CopyOptions& options) {
-  const auto uri = client::parse_uri(options.destination, Access::write);
   Destination out;
+  if (is_disk(options.destination)) {
+    if (is_disk(options.source))
+      throw MemoryError(Errc::unsupported, "copy " + options.source + " to " + options.destination +
+                                               ": both are RBD images; `rbd cp` copies those");
+    out.disk = std::make_unique<ReplacementDisk>(options.destination, options.force);
+    out.image = out.disk->take_image();
+    return out;
+  }
+  const auto uri = client::parse_uri(options.destination, Access::write);
   if (uri.scheme == client::Scheme::heap) {
     throw MemoryError(Errc::invalid_argument, "copy to heap: nothing could ever read it; name a file or a store");
   }
   if (uri.scheme == client::Scheme::file) {
-    const auto from = client::parse_uri(options.source, Access::read);
+    const auto from = is_disk(options.source) ? client::Uri{} : client::parse_uri(options.source, Access::read);
     if (from.scheme == client::Scheme::file && exists(uri.path) && resolved(from.path) == resolved(uri.path))
       throw MemoryError(Errc::unsupported, "copy " + storage::quoted(uri.path) + " to itself: name another file");
     out.file = std::make_unique<ReplacementFile>("write", uri.path, options.force);
@@ -227,7 +242,7 @@ int run_copy(Context& context, const CopyOptions& options) {
   mode.session_name = "pagectl copy";
   const auto source = open_image(options.source, mode);
   Destination destination = open_destination(context, options);
-  if (!destination.file) refuse_to_replace(*destination.image, options);
+  if (!destination.is_new()) refuse_to_replace(*destination.image, options);
   const auto version = source->version();
   const std::uint64_t pages = source->pages();
   const std::uint64_t size_bytes = pages * page_size;
@@ -244,7 +259,7 @@ int run_copy(Context& context, const CopyOptions& options) {
   if (options.check) check_copy(context, *source, *destination.image);
   {
     // All of an upload becomes visible, and durable, at once.
-    const Waiting waiting(context.progress_kind(), destination.file ? "making it durable" : "publishing");
+    const Waiting waiting(context.progress_kind(), destination.is_new() ? "making it durable" : "publishing");
     destination.commit();
   }
   const bool consistent = check_one_version(*source, version);

@@ -39,6 +39,25 @@ Json found_json(const std::optional<Recovery>& recovery) {
   return json;
 }
 
+/// Null: an older daemon does not say.
+Json home_json(const std::optional<HomeStat>& home) {
+  if (!home) return nullptr;
+  return {{"name", home->name},
+          {"epoch", home->epoch != 0 ? Json(home->epoch) : Json(nullptr)},
+          {"holder", text_or_null(home->holder)},
+          {"health", text_or_null(home->health)}};
+}
+
+/// In one line, with what a home that takes over would have to bring into the image.
+std::string home_text(const HomeStat& home, std::optional<std::uint64_t> lag_bytes) {
+  std::string text = home.name;
+  if (home.epoch != 0) text += ", epoch " + std::to_string(home.epoch);
+  if (!home.holder.empty()) text += ", held by " + home.holder;
+  if (text == "file") return text;
+  if (lag_bytes) text += ", lag " + bytes_text(*lag_bytes);
+  return text + ", " + (home.health.empty() ? "health not known yet" : home.health);
+}
+
 Json info_json(const Stat& stat) {
   return {{"store", stat.store},
           {"size_bytes", stat.pages * page_size},
@@ -57,13 +76,14 @@ Json info_json(const Stat& stat) {
           {"last_sync_error", text_or_null(stat.last_sync_error)},
           {"image_warning", text_or_null(stat.image_warning)},
           {"recovery", found_json(stat.recovery)},
-          {"load", stat.load ? load_json(*stat.load) : Json(nullptr)}};
+          {"load", stat.load ? load_json(*stat.load) : Json(nullptr)},
+          {"home", home_json(stat.home)}};
 }
 
 /// A plain file has no sessions: the same keys, with what can be said of it.
-Json file_json(const std::string& name, std::uint64_t pages) {
-  return {{"store", name},     {"size_bytes", pages * page_size}, {"pages", pages}, {"version", nullptr},
-          {"writer", nullptr}, {"sessions", sessions_json({})}};
+Json file_json(const std::string& name, std::uint64_t pages, const std::optional<HomeStat>& home) {
+  return {{"store", name},     {"size_bytes", pages * page_size}, {"pages", pages},         {"version", nullptr},
+          {"writer", nullptr}, {"sessions", sessions_json({})},   {"home", home_json(home)}};
 }
 
 void print_info(Context& context, const Stat& stat) {
@@ -72,6 +92,7 @@ void print_info(Context& context, const Stat& stat) {
   };
   row("store", stat.store + (stat.read_only ? " (read-only)" : ""));
   row("size", bytes_text(stat.pages * page_size) + ", " + pages_text(stat.pages));
+  if (stat.home) row("home", home_text(*stat.home, stat.checkpoint_lag_bytes));
   row("version", version_text(stat.version));
   row("writer", stat.writer ? holder_text(*stat.writer) : "none");
   if (stat.writers_waiting > 0) row("waiting", std::to_string(stat.writers_waiting) + " to write");
@@ -122,11 +143,13 @@ int run_info(Context& context, const InfoOptions& options) {
     return exit_done;
   }
   const auto pages = image->pages();
+  const auto home = image->home();
   if (context.json) {
-    context.out.json(file_json(options.uri, pages));
+    context.out.json(file_json(options.uri, pages, home));
   } else {
     context.result("file        " + options.uri);
     context.result("size        " + bytes_text(pages * page_size) + ", " + pages_text(pages));
+    if (home && home->name != "file") context.result("home        " + base::visible(home_text(*home, std::nullopt)));
   }
   return exit_done;
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -17,6 +18,7 @@
 #include "base/random.hpp"
 #include "client/pagectl/terminal/signals.hpp"
 #include "storage/file/folder.hpp"
+#include "storage/file/home.hpp"
 
 namespace pageserver::pagectl {
 namespace {
@@ -109,6 +111,15 @@ FoundData FileHints::find_data(std::uint64_t offset, std::uint64_t length) const
   FoundData found;
   found.ranges = file_.data_ranges(offset, offset + length, found_ranges_max, found.described_until);
   return found;
+}
+
+HomeStat FileHints::home() const {
+  using namespace std::chrono_literals;
+  HomeStat home;
+  storage::FileHome found;
+  home.name = files().home_of(file_.descriptor(), found).ok() ? found.name : "file";
+  if (found.control != nullptr) home.health = found.control->health(1s);
+  return home;
 }
 
 void FileHints::start_writeback(std::uint64_t offset, std::uint64_t length) const {

@@ -33,6 +33,8 @@ public:
   bool is_at(const std::string& path) const;
   /// See Image::find_data().
   FoundData find_data(std::uint64_t offset, std::uint64_t length) const;
+  /// Where it lies; nobody owns it there but whoever looks.
+  HomeStat home() const;
   /// Lets the disk begin with what was written there, so that a later sync has less to wait for.
   void start_writeback(std::uint64_t offset, std::uint64_t length) const;
   /// What of it is on disk by now need not stay in memory.

@@ -8,6 +8,7 @@
 
 #include <pageserver/error.hpp>
 
+#include "client/pagectl/images/disk_image.hpp"
 #include "client/pagectl/images/files.hpp"
 #include "client/pagectl/images/session_image.hpp"
 #include "proto/codec.hpp"
@@ -65,6 +66,11 @@ void wait_for_either(Image& first, Image& second) {
 }
 
 std::unique_ptr<Image> open_image(const std::string& text, const OpenMode& mode) {
+  if (is_disk(text)) {
+    if (mode.access == Access::read) return open_disk_image(text);
+    throw MemoryError(Errc::unsupported, "open " + storage::quoted(text) +
+                                             ": an RBD image is only copied, to it as a whole by `pagectl copy`");
+  }
   client::Uri uri = client::parse_uri(text, mode.access);
   if (uri.name.empty()) uri.name = mode.session_name;
   switch (uri.scheme) {

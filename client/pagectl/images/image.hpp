@@ -76,10 +76,14 @@ public:
   virtual std::optional<Version> version() { return std::nullopt; }
   /// True when every read sees the same version, whatever others publish meanwhile.
   virtual bool is_stable() const { return true; }
+  /// Where it has no versions, and may have been changed while it was read: why, and what to do, for people.
+  virtual std::string why_unstable() { return {}; }
   /// True when nothing is published before flush(): what was written until then goes with the session.
   virtual bool publishes_on_flush() const { return false; }
   /// Nothing where images have no sessions.
   virtual std::optional<Stat> stat() { return std::nullopt; }
+  /// Where it lies, of an image without a stat() that lies somewhere.
+  virtual std::optional<HomeStat> home() { return std::nullopt; }
   /// What it has cost so far; nothing but for a session with a cache.
   virtual std::optional<RemoteTraffic> traffic() { return std::nullopt; }
   /// Takes the lease from the writer with this epoch.

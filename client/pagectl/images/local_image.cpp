@@ -56,6 +56,11 @@ public:
     return hints_->find_data(offset, length);
   }
 
+  std::optional<HomeStat> home() override {
+    if (!hints_) return std::nullopt;
+    return hints_->home();
+  }
+
 private:
   /// Writes that rise are a copy, which ends with a sync: the disk need not wait for that. Nor must a large one push
   /// everything else out of memory: pages that lie far behind are dropped once they are on disk. Holes in between cost

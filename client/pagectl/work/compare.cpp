@@ -70,6 +70,10 @@ std::uint64_t compare_images(Image& a, Image& b, Progress& progress,
 }
 
 bool check_one_version(Image& image, const std::optional<Version>& version_before) {
+  if (const std::string why = image.why_unstable(); !why.empty()) {
+    complain("warning: " + image.name() + " " + why + ", and what was read may be a mixture");
+    return false;
+  }
   if (image.is_stable()) return true;
   const auto now = image.version();
   if (now == version_before) return true;

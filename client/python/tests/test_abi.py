@@ -45,6 +45,7 @@ def test_each_struct_has_the_size_and_the_offsets_of_the_compiler(tmp_path: path
         "ps_recovery": _abi.CRecovery,
         "ps_stores": _abi.CStores, "ps_daemon_info": _abi.CDaemonInfo, "ps_view": _abi.CView,
         "ps_interest": _abi.CInterest, "ps_opened": _abi.COpened, "ps_load": _abi.CLoad,
+        "ps_home": _abi.CHome,
         "ps_session_report": _abi.CSessionReport, "ps_sessions": _abi.CSessions, "ps_kicked": _abi.CKicked,
         "ps_identity": _abi.CIdentity,
     }  # fmt: skip

@@ -3,6 +3,7 @@ import gc
 import mmap
 import os
 import pathlib
+import socket
 import subprocess
 import threading
 import time
@@ -309,6 +310,7 @@ def test_who_uses_a_daemon_is_shown_and_ended(pageserver: Server) -> None:
         load = daemon.load(store)
         assert load.connections >= 2 and load.store_calls_stuck == 0
         assert session.stat().load is not None
+        assert session.stat().home == package.Home("file", "", "", 0)
         kicked = daemon.kick(report.session_id, "enough")
         assert kicked.released and kicked.session.session_id == report.session_id
         with pytest.raises(package.ConnectionLost, match="enough"):
@@ -418,3 +420,23 @@ def test_the_version_is_the_library_s() -> None:
     from importlib.metadata import version
 
     assert version("pageserver") == pageserver.library_version()
+
+
+def test_of_several_hosts_the_one_that_serves_the_store_is_found(tmp_path: pathlib.Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        down = f"127.0.0.1:{taken.getsockname()[1]}"  # bound, and nobody listens
+        store = ["--store", f"only={tmp_path / 'only.img'}"]
+        with Server() as other, Server(arguments=store) as serves:
+            hosts = [down, other.address, serves.address]
+            for order in (hosts, hosts[::-1]):
+                with package.open(f"pageserver://{','.join(order)}/only") as session:
+                    session.grow(1)
+                    session.flush()
+            with package.open(f"pageserver://{serves.address}/only", access="read") as reader:
+                assert reader.pages == 2
+            with pytest.raises(package.NotFound) as refused:
+                package.open(f"pageserver://{down},{other.address}/only")
+            assert down in str(refused.value) and other.address in str(refused.value)
+            with pytest.raises(package.ConnectionLost):
+                package.open(f"pageserver://{down}/only")

@@ -59,8 +59,8 @@ pub use error::{printable, Error, ErrorKind, Result};
 pub use options::Options;
 pub use pipeline::{Done, Pipeline};
 pub use protocol::{
-    Access, ByteRange, HolderStat, ListEntry, Load, Publish, Recovery, Refreshed, SessionReport, SessionState, Stat,
-    TakenOver, Version, View, WaitsFor, WhoAmI, PAGE_SIZE,
+    Access, ByteRange, HolderStat, Home, ListEntry, Load, Publish, Recovery, Refreshed, SessionReport, SessionState,
+    Stat, TakenOver, Version, View, WaitsFor, WhoAmI, PAGE_SIZE,
 };
 pub use provider::Provider;
 pub use session::{Session, Traffic};

@@ -310,6 +310,15 @@ fn fields_of(answer: &Answer<'_>) -> Fields {
                 None => put(f, "load", "absent"),
                 Some(load) => put_load(f, "load.", load),
             }
+            match &a.home {
+                None => put(f, "home", "absent"),
+                Some(home) => {
+                    put(f, "home.epoch", home.epoch);
+                    put_text(f, "home.name", &home.name);
+                    put_text(f, "home.holder", &home.holder);
+                    put_text(f, "home.health", &home.health);
+                }
+            }
         }
         Answer::Sessions { more, described_until, load, entries } => {
             put(f, "more", more);

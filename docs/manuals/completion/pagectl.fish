@@ -177,7 +177,7 @@ complete --command pagectl --condition '__fish_seen_subcommand_from copy' --shor
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option json --description 'One JSON document on standard output'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --short-option q --long-option quiet --description 'No progress and no word on what was done: results and errors only'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option progress --exclusive --arguments 'auto json none' --description 'How far it is, on standard error: auto, a line where that is a terminal; json, an object a line, each second; none (default auto)'
-complete --command pagectl --condition '__fish_seen_subcommand_from copy' --short-option f --long-option force --description 'Replace a file that is there, or what a store holds'
+complete --command pagectl --condition '__fish_seen_subcommand_from copy' --short-option f --long-option force --description 'Replace a file or disk that is there, or what a store holds'
 complete --command pagectl --condition '__fish_seen_subcommand_from copy' --long-option check --description 'Compare both at the end, before the copy is made visible where possible'
 
 complete --command pagectl --condition __fish_use_subcommand --arguments diff --description 'Compare two images'

@@ -77,6 +77,13 @@ public:
   Writer& load(const std::string& key, const std::optional<Load>& value) {
     return value ? load(key + ".", *value) : line(key, "absent");
   }
+  Writer& home(const std::string& key, const std::optional<Home>& value) {
+    if (!value) return line(key, "absent");
+    return number(key + ".epoch", value->epoch)
+        .text(key + ".name", value->name)
+        .text(key + ".holder", value->holder)
+        .text(key + ".health", value->health);
+  }
   Writer& entry(const std::string& key, const SessionEntry& value) {
     return choice(key + ".state", value.state)
         .choice(key + ".waits_for", value.waits_for)
@@ -254,6 +261,7 @@ Lines describe(const StatAnswer& m) {
       .holder("oldest_holder", m.oldest_holder)
       .recovery("recovery", m.recovery, true)
       .load("load", m.load)
+      .home("home", m.home)
       .take();
 }
 

@@ -23,13 +23,17 @@ auto fields_of(const Load& load) {
   const auto& [connections, requests, waiting, running, threads, store_waiting, stuck, stuck_ms] = load;
   return std::tie(connections, requests, waiting, running, threads, store_waiting, stuck, stuck_ms);
 }
+auto fields_of(const HomeStat& home) {
+  const auto& [name, holder, health, epoch] = home;
+  return std::tie(name, holder, health, epoch);
+}
 auto fields_of(const Stat& stat) {
   const auto& [store, pages, version, read_only, writer, waiting, live, pinned, write, fork, oldest, size, log, lag,
-               held, forked, sync_error, warning, load, recovery] = stat;
+               held, forked, sync_error, warning, load, recovery, home] = stat;
   return std::tuple_cat(std::tie(store, pages, version, read_only, waiting, live, pinned, write, fork, size, log, lag,
                                  held, forked, sync_error, warning),
                         fields_of(load.value()), fields_of(recovery.value()), fields_of(writer.value()),
-                        fields_of(oldest.value()));
+                        fields_of(oldest.value()), fields_of(home.value()));
 }
 
 /// Every field differs from its default and from the others of its kind.
@@ -60,7 +64,8 @@ Stat full_stat() {
           "warning",
           Load{31, 32, 33, 34, 35, 36, 37, 38},
 
-          Recovery{-24, 25, 26, 27, 28, 29, 30, 2, {"a.kept", "b.kept"}, "torn"}};
+          Recovery{-24, 25, 26, 27, 28, 29, 30, 2, {"a.kept", "b.kept"}, "torn"},
+          HomeStat{"ceph:pool/demo.img", "host, process 7", "HEALTH_OK", 39}};
 }
 
 }  // namespace
@@ -80,6 +85,7 @@ TEST_CASE("a report without holders has none on the wire") {
   CHECK_FALSE(wire.oldest_holder);
   CHECK_FALSE(wire.load);
   CHECK_FALSE(wire.recovery);
+  CHECK_FALSE(wire.home);
   const auto stat = proto::from_wire(wire);
   CHECK_FALSE(stat.writer);
   CHECK_FALSE(stat.oldest_holder);

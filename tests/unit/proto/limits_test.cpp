@@ -92,13 +92,25 @@ Bytes stat_with(std::size_t store, std::size_t error, std::size_t warning, std::
   append(payload, store, 2);
   append(payload, error, 2);
   append(payload, warning, 2);
-  append(payload, 2, 1);  // there is a writer
-  append(payload, 0, 1);
+  append(payload, 2, 2);  // there is a writer
   payload.resize(payload.size() + 32);
   append(payload, name, 2);
   append(payload, address, 2);
   append(payload, 0, 4);
   append_text(payload, store + error + warning + name + address);
+  return payload;
+}
+
+/// A stat answer with a home whose texts have these sizes.
+Bytes home_with(std::size_t name, std::size_t holder, std::size_t health) {
+  Bytes payload(110);
+  append(payload, feature_home, 2);
+  append(payload, 7, 8);
+  append(payload, name, 2);
+  append(payload, holder, 2);
+  append(payload, health, 2);
+  append(payload, 0, 2);
+  append_text(payload, name + holder + health);
   return payload;
 }
 
@@ -137,6 +149,10 @@ TEST_CASE("each text of a stat answer has its limit") {
   CHECK(verdict<StatAnswer>(stat_with(0, 0, message_bytes_max + 1, 0, 0)) == "limit_exceeded");
   CHECK(verdict<StatAnswer>(stat_with(0, 0, 0, name_bytes_max + 1, 0)) == "limit_exceeded");
   CHECK(verdict<StatAnswer>(stat_with(0, 0, 0, 0, name_bytes_max + 1)) == "limit_exceeded");
+  CHECK(verdict<StatAnswer>(home_with(message_bytes_max, message_bytes_max, message_bytes_max)) == "accepted");
+  CHECK(verdict<StatAnswer>(home_with(message_bytes_max + 1, 0, 0)) == "limit_exceeded");
+  CHECK(verdict<StatAnswer>(home_with(0, message_bytes_max + 1, 0)) == "limit_exceeded");
+  CHECK(verdict<StatAnswer>(home_with(0, 0, message_bytes_max + 1)) == "limit_exceeded");
 }
 
 TEST_CASE("an error's text may have 2048 bytes, a ping 64") {

@@ -63,6 +63,7 @@ std::uint64_t expected_flags(const std::map<std::string, std::string>& values) {
   if (is_there("oldest_holder")) flags |= 4;
   if (values.count("recovery.unix_ms") != 0) flags |= feature_recovery;
   if (values.count("load.connections") != 0) flags |= feature_load;
+  if (values.count("home.epoch") != 0) flags |= feature_home;
   return flags;
 }
 
@@ -173,7 +174,8 @@ TEST_CASE("the page's features are those of wire.hpp") {
       {"zero", feature_zero},         {"data_ranges", feature_data_ranges}, {"commit", feature_commit},
       {"recovery", feature_recovery}, {"sessions", feature_sessions},       {"load", feature_load},
       {"identity", feature_identity}, {"faults", feature_faults},           {"resume", feature_resume},
-      {"ring", feature_ring},         {"restart", feature_restart},         {"takeover", feature_takeover}};
+      {"ring", feature_ring},         {"restart", feature_restart},         {"takeover", feature_takeover},
+      {"home", feature_home}};
   std::map<std::string, std::uint64_t> found;
   std::uint64_t all = 0;
   for (const Row& row : table("Hello")) {

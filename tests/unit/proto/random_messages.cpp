@@ -161,6 +161,7 @@ void RandomMessages::fill(StatAnswer& m) {
   m.image_warning = text(message_bytes_max);
   m.recovery = recovery();
   if (coin()) m.load = load();
+  if (coin()) m.home = Home{text(message_bytes_max), text(message_bytes_max), text(message_bytes_max), number()};
 }
 
 SessionEntry RandomMessages::entry() {

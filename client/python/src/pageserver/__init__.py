@@ -39,6 +39,7 @@ from .values import (
     DaemonInfo,
     DataRanges,
     Holder,
+    Home,
     Kicked,
     Load,
     Range,
@@ -55,7 +56,7 @@ from .values import (
 
 __all__ = [
     "PAGE_BYTES", "AlreadyExists", "AsyncSession", "Busy", "Code", "ConnectionLost", "Daemon", "DaemonInfo", "Damaged",
-    "DataRanges", "Error", "Holder", "InvalidArgument", "Kicked", "LeaseLost", "LimitExceeded", "Load", "NoMemory",
+    "DataRanges", "Error", "Holder", "Home", "InvalidArgument", "Kicked", "LeaseLost", "LimitExceeded", "Load", "NoMemory",
     "NoSpace", "NotFound", "OutOfBounds", "PermissionDenied", "ProtocolError", "ProviderError", "Range", "ReadOnly",
     "Recovery", "Refreshed", "Session", "SessionReport", "SnapshotTooOld", "Stat", "Store", "TimedOut", "Traffic", "Unsupported", "Version", "View", "WhoAmI", "connect", "daemon",
     "library_version", "open",

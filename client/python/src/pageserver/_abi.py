@@ -118,6 +118,16 @@ class CLoad(Structure):
     ]
 
 
+class CHome(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("name", c_char_p),
+        ("holder", c_char_p),
+        ("health", c_char_p),
+        ("epoch", c_uint64),
+    ]
+
+
 class CStat(Structure):
     _fields_ = [
         ("size", c_size_t),
@@ -141,6 +151,7 @@ class CStat(Structure):
         ("image_warning", c_char_p),
         ("load", POINTER(CLoad)),
         ("recovery", POINTER(CRecovery)),
+        ("home", POINTER(CHome)),
     ]
 
 

@@ -106,6 +106,16 @@ class WhoAmI:
 
 
 @dataclass(frozen=True)
+class Home:
+    """Where an image lies, and who may change it there."""
+
+    name: str  # "file", or where other machines reach it, too: "ceph:POOL/NAME"
+    holder: str  # for people: who owns it there, and since when; empty for a file
+    health: str  # for people: what the home says of itself; empty for a file, or while that is not known
+    epoch: int  # of the owner, grows with each; 0: there is none, or the image is open for reading only
+
+
+@dataclass(frozen=True)
 class Stat:
     """A report on one store."""
 
@@ -129,6 +139,7 @@ class Stat:
     image_warning: str
     load: Optional[Load] = None  # an older daemon does not say
     recovery: Optional[Recovery] = None  # the last one since the daemon, or this program, began
+    home: Optional[Home] = None  # an older daemon does not say
 
 
 @dataclass(frozen=True)
@@ -267,6 +278,13 @@ def load_of(found: Any) -> Load:
     )  # fmt: skip
 
 
+def home_of(found: Any) -> Optional[Home]:
+    if not found:
+        return None
+    each = found.contents
+    return Home(_text(each.name), _text(each.holder), _text(each.health), each.epoch)
+
+
 def stat_of(found: Any) -> Stat:
     return Stat(
         _text(found.store), found.pages, version_of(found.version), found.read_only != 0,
@@ -276,6 +294,7 @@ def stat_of(found: Any) -> Stat:
         found.log_bytes, found.checkpoint_lag_bytes, found.held_bytes, found.fork_bytes,
         _text(found.last_sync_error), _text(found.image_warning),
         load_of(found.load.contents) if found.load else None, recovery_of(found.recovery),
+        home_of(found.home),
     )  # fmt: skip
 
 

@@ -178,6 +178,32 @@ pub(super) fn load(reader: &mut Reader<'_>) -> Result<Load, Fault> {
     })
 }
 
+/// Where an image lies, and who may change it there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Home {
+    /// `file`, or where other machines reach it, too: `ceph:POOL/NAME`.
+    pub name: String,
+    /// For people: who owns it there, and since when; empty for a file.
+    pub holder: String,
+    /// For people: what the home says of itself; empty for a file, or while that is not known.
+    pub health: String,
+    /// Of the owner, grows with each; 0: there is none, or the image is open for reading only.
+    pub epoch: u64,
+}
+
+fn home(reader: &mut Reader<'_>) -> Result<Home, Fault> {
+    let epoch = reader.u64()?;
+    let lengths = (usize::from(reader.u16()?), usize::from(reader.u16()?), usize::from(reader.u16()?));
+    reader.reserved(2)?;
+    Ok(Home {
+        name: reader.text(lengths.0, MESSAGE_BYTES_MAX, "home")?.to_owned(),
+        holder: reader.text(lengths.1, MESSAGE_BYTES_MAX, "home's holder")?.to_owned(),
+        health: reader.text(lengths.2, MESSAGE_BYTES_MAX, "home's health")?.to_owned(),
+        epoch,
+    })
+}
+
 /// A report on one store, for people and monitoring. Its numbers belong to nearly the same moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the document has them, by the same names
@@ -202,6 +228,7 @@ pub struct Stat {
     pub oldest_holder: Option<HolderStat>,
     pub load: Option<Load>,
     pub recovery: Option<Recovery>,
+    pub home: Option<Home>,
 }
 
 /// Whom a daemon takes a client for, and what that client may do.
@@ -606,8 +633,7 @@ fn stat(payload: &[u8]) -> Result<Stat, Fault> {
     let store_bytes = usize::from(reader.u16()?);
     let sync_error_bytes = usize::from(reader.u16()?);
     let warning_bytes = usize::from(reader.u16()?);
-    let flags = reader.flags(7 | FEATURE_RECOVERY as u8 | FEATURE_LOAD as u8)?;
-    reader.reserved(1)?;
+    let flags = reader.flags16(7 | (FEATURE_RECOVERY | FEATURE_LOAD | FEATURE_HOME) as u16)?;
     stat.read_only = flags & 1 != 0;
     let writer = if flags & 2 != 0 { Some(record(&mut reader)?) } else { None };
     let oldest = if flags & 4 != 0 { Some(record(&mut reader)?) } else { None };
@@ -621,6 +647,9 @@ fn stat(payload: &[u8]) -> Result<Stat, Fault> {
     }
     if u64::from(flags) & FEATURE_LOAD != 0 {
         stat.load = Some(load(&mut reader)?);
+    }
+    if u64::from(flags) & FEATURE_HOME != 0 {
+        stat.home = Some(home(&mut reader)?);
     }
     reader.end()?;
     Ok(stat)

@@ -8,8 +8,8 @@ mod request;
 mod sessions;
 
 pub use answer::{
-    decode_message, Answer, HelloAnswer, HolderStat, ListEntry, Load, OpenAnswer, OrderedFault, Recovery, Refreshed,
-    ResumeTicket, Size, Stat, TakenOver, WhoAmI,
+    decode_message, Answer, HelloAnswer, HolderStat, Home, ListEntry, Load, OpenAnswer, OrderedFault, Recovery,
+    Refreshed, ResumeTicket, Size, Stat, TakenOver, WhoAmI,
 };
 pub use frame::{Header, Operation, Scan, Status, HEADER_BYTES, MAGIC};
 pub use reader::Fault;
@@ -74,6 +74,8 @@ pub const FEATURE_RESUME: u64 = 256;
 pub const FEATURE_RESTART: u64 = 1024;
 /// The feature that allows the operation `takeover`.
 pub const FEATURE_TAKEOVER: u64 = 2048;
+/// The feature that has a `stat` answer say where the image lies.
+pub const FEATURE_HOME: u64 = 4096;
 /// The features that this crate can use in any session.
 pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_DATA_RANGES
@@ -83,7 +85,8 @@ pub const FEATURES_ALL: u64 = FEATURE_ZERO
     | FEATURE_LOAD
     | FEATURE_IDENTITY
     | FEATURE_FAULTS
-    | FEATURE_TAKEOVER;
+    | FEATURE_TAKEOVER
+    | FEATURE_HOME;
 
 /// What a session may do. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -81,6 +81,14 @@ impl<'a> Reader<'a> {
         Ok(flags)
     }
 
+    pub fn flags16(&mut self, known: u16) -> Result<u16, Fault> {
+        let flags = self.u16()?;
+        if flags & !known != 0 {
+            return self.fault(format!("has flags={}, of which {} are unknown", flags, flags & !known));
+        }
+        Ok(flags)
+    }
+
     pub fn choice<T: Copy>(&mut self, name: &str, choices: &[T]) -> Result<T, Fault> {
         let number = self.u8()?;
         match choices.get(usize::from(number)) {

@@ -494,7 +494,41 @@ TEST_CASE("C: who uses a daemon is shown, and a session is ended") {
   REQUIRE(ps_session_stat(reader.get(), &stat, nullptr) == PS_OK);
   REQUIRE(stat->load != nullptr);
   CHECK(stat->load->store_calls_stuck == 0);
+  REQUIRE(stat->home != nullptr);
+  CHECK(stat->home->size == sizeof(ps_home));
+  CHECK(std::string{stat->home->name} == "file");
+  CHECK(std::string{stat->home->holder}.empty());
+  CHECK(std::string{stat->home->health}.empty());
+  CHECK(stat->home->epoch == 0);
   ps_stat_free(stat);
+}
+
+TEST_CASE("C: of several hosts the one that serves the store is found, and where none does each is named") {
+  Daemon serves{{"--store", "demo={dir}/demo.img"}};
+  Daemon other{{"--store", "other={dir}/other.img"}};
+  std::string down;
+  {
+    Daemon ended{{"--store", "gone={dir}/gone.img"}};
+    down = "127.0.0.1:" + std::to_string(ended.port());
+    CHECK(ended.stop() == 0);
+  }
+  const auto host = [](const Daemon& daemon) { return "127.0.0.1:" + std::to_string(daemon.port()); };
+  const auto uri = [](const std::string& hosts) { return "pageserver://" + hosts + "/demo"; };
+  ps_options all = options();
+  all.publish = PS_PUBLISH_ON_FLUSH;
+  const std::string text = "found";
+  {
+    const auto writer = c_session(uri(down + "," + host(other) + "," + host(serves)), &all);
+    CHECK(ps_session_grow(writer.get(), 1, nullptr, nullptr) == PS_OK);
+    write_text(writer.get(), 7, text);
+    CHECK(ps_session_flush(writer.get(), nullptr) == PS_OK);
+  }
+  const auto reader = c_session(uri(host(serves) + "," + down) + "?access=read");
+  CHECK(read_text(reader.get(), 7, text.size()) == text);
+  ps_error error = no_error();
+  check_refused(opened(uri(host(other) + "," + down), nullptr, error), error, PS_NOT_FOUND, host(other));
+  CHECK(std::string{error.text}.find(down) != std::string::npos);
+  check_refused(opened(uri(down), nullptr, error), error, PS_CONNECTION_LOST, down);
 }
 
 TEST_CASE("C: threads share a session, close those of others, and keep their errors apart") {
