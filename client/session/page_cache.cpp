@@ -11,7 +11,14 @@ namespace {
 // Of one page: beyond that, larger gaps are sent along.
 constexpr std::size_t cached_ranges_max = 16;
 
+// About what a commit changes: the copies of pages as they were before it.
+constexpr std::size_t spare_max = 32;
+
 }  // namespace
+
+PageCache::PageCache(std::uint64_t bytes_max) : buffers_max_{static_cast<std::size_t>(bytes_max / page_size)} {
+  spare_.reserve(std::min(spare_max, buffers_max_));
+}
 
 std::vector<PageRange> CachedPage::unsent() const {
   if (!dirty) return {};
@@ -41,8 +48,13 @@ PageCache::Page* PageCache::peek(std::uint64_t number) {
 }
 
 PageCache::Page::Buffer PageCache::take_buffer() {
-  auto buffer = spare_ ? std::move(spare_) : base::make_io_memory(Page::size);
-  spare_ = nullptr;
+  Page::Buffer buffer;
+  if (spare_.empty()) {
+    buffer = base::make_io_memory(Page::size);
+  } else {
+    buffer = std::move(spare_.back());
+    spare_.pop_back();
+  }
   ++buffers_;
   buffers_peak_ = std::max(buffers_peak_, buffers_);
   return buffer;
@@ -51,8 +63,8 @@ PageCache::Page::Buffer PageCache::take_buffer() {
 void PageCache::give_back(Page::Buffer buffer) noexcept {
   if (!buffer) return;
   --buffers_;
-  // The spare buffer is memory as well: it is kept only while there is room for it.
-  spare_ = buffers_ < buffers_max_ ? std::move(buffer) : nullptr;
+  // What is spare is memory as well: it is kept only while there is room for it.
+  if (spare_.size() < spare_.capacity() && buffers_ + spare_.size() < buffers_max_) spare_.push_back(std::move(buffer));
 }
 
 PageCache::Page& PageCache::add(std::uint64_t number) {
@@ -86,7 +98,7 @@ void PageCache::drop(std::uint64_t number) {
 
 void PageCache::clear() noexcept {
   while (!order_.empty()) erase(order_.begin());
-  spare_ = nullptr;
+  spare_.clear();
 }
 
 void PageCache::drop_range(std::uint64_t offset, std::uint64_t length) noexcept {

@@ -60,7 +60,7 @@ class PageCache {
 public:
   using Page = CachedPage;
   /// At least 2 buffers are needed to change a page: see buffers_min.
-  explicit PageCache(std::uint64_t bytes_max) : buffers_max_{static_cast<std::size_t>(bytes_max / page_size)} {}
+  explicit PageCache(std::uint64_t bytes_max);
 
   static constexpr std::size_t buffers_min = 2;
 
@@ -111,6 +111,8 @@ public:
 
   std::size_t buffers_max() const { return buffers_max_; }
   std::uint64_t bytes() const { return std::uint64_t{buffers_} * page_size; }
+  /// Memory for further pages. Together with bytes() never more than the cache may have.
+  std::uint64_t spare_bytes() const { return std::uint64_t{spare_.size()} * page_size; }
   /// The most that bytes() has been.
   std::uint64_t bytes_peak() const { return std::uint64_t{buffers_peak_} * page_size; }
 
@@ -127,7 +129,8 @@ private:
   std::size_t buffers_peak_ = 0;
   Order order_;  // most recently used first
   std::unordered_map<std::uint64_t, Order::iterator> pages_;
-  Page::Buffer spare_;  // the last one given back: a cache that is full takes and gives in turn
+  // Given back, and taken again. The system takes them back as well, but makes them anew, page by page, at each commit.
+  std::vector<Page::Buffer> spare_;
 };
 
 }  // namespace pageserver::client

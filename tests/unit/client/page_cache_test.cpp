@@ -146,3 +146,23 @@ TEST_CASE("ranges of the image drop exactly the pages that they touch") {
   cache.drop_range(0, 1ull << 60);
   CHECK(cache.bytes() == 0);
 }
+
+TEST_CASE("memory of pages that are gone is kept for the next ones, as far as the cache may have it") {
+  PageCache cache{64 * page_size};
+  for (std::uint64_t number = 0; number < 8; ++number) cache.add(number);
+  for (std::uint64_t number = 0; number < 8; ++number) cache.drop(number);
+  CHECK(cache.spare_bytes() == 8 * page_size);
+  cache.add(1);
+  CHECK(cache.spare_bytes() == 7 * page_size);
+  cache.clear();
+  CHECK(cache.spare_bytes() == 0);
+
+  PageCache small{3 * page_size};
+  for (std::uint64_t number = 0; number < 3; ++number) small.add(number);
+  small.keep_as_it_was(small.add(3));  // more than it may have, for a moment
+  for (std::uint64_t number = 0; number < 4; ++number) {
+    small.drop(number);
+    CHECK(small.bytes() + small.spare_bytes() <= 3 * page_size + (number == 0 ? page_size : 0));
+  }
+  CHECK(small.spare_bytes() == 3 * page_size);
+}
