@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 
 #include "base/text.hpp"
 #include "base/units.hpp"
@@ -19,6 +20,8 @@ constexpr std::array struck{Operation::size,    Operation::grow,        Operatio
                             Operation::zero,    Operation::data_ranges, Operation::flush,       Operation::discard,
                             Operation::refresh, Operation::stat,        Operation::break_lease, Operation::commit,
                             Operation::ping,    Operation::close};
+
+constexpr std::array<std::string_view, 4> valued{"rate", "seed", "at", "after"};
 
 constexpr std::string_view conditions = "N, N+, always, rate=P, seed=N, at=OFFSET+LENGTH or after=BYTES";
 constexpr std::string_view actions =
@@ -118,6 +121,11 @@ private:
       if (number && *number > 0) return take_count(part, *number, open ? no_end : *number);
       fail(part, "is no count", "a number from 1 on, such as 3, or 3+ for the third and each later one");
       return false;
+    }
+    for (std::size_t i = 0; i < valued.size(); ++i) {
+      if (!value_of(part, valued[i]) || !std::exchange(has_value_[i], true)) continue;
+      fail(part, "is a second " + std::string(valued[i]), "each of them once");
+      return true;
     }
     if (const auto rate = value_of(part, "rate")) {
       order_.rate_ppm = parse_rate(*rate);
@@ -248,6 +256,7 @@ private:
   std::size_t start_;
   bool more_ = true;
   bool has_count_ = false;
+  std::array<bool, valued.size()> has_value_{};
   FaultOrder order_;
   std::optional<FaultOrderError> error_;
 };

@@ -55,7 +55,12 @@ Server::Server(Config config, Log& log, storage::FileSystem& file_system)
     : config_(std::move(config)),
       log_(log),
       file_system_(file_system),
-      log_write_faults_(config_.allow_faults ? std::make_unique<LogWriteFaults>(file_system) : nullptr),
+      log_write_faults_(config_.allow_faults ? std::make_unique<LogWriteFaults>(
+                                                   file_system,
+                                                   [this](const std::string& order, const std::string& store) {
+                                                     kill_by_fault(log_, fault_plans_, order, store);
+                                                   })
+                                             : nullptr),
       port_file_(config_.port_file),
       front_(std::make_shared<Worker>("front", log)),
       threads_(readers_max(config_), pool_options(storage::usable_processors(), config_.limits.disk_threads), log,
@@ -589,6 +594,7 @@ void Server::stores_closed() {
     status_ = close_failures_.empty() ? 0 : 1;
   }
   lines_.say_left_out(true);
+  fault_plans_.tell(log_);
   {
     const Lock lock{signal_mutex_};
     log_.info("stop", {{"status", status_.load()}});

@@ -123,6 +123,7 @@ private:
   std::atomic<int> status_{0};
   std::optional<SignalWatch> signal_watch_;
   storage::FileSystem& file_system_;
+  StorePlans fault_plans_;
   std::unique_ptr<LogWriteFaults> log_write_faults_;  ///< null but with --allow-faults; the stores use it
   PortFile port_file_;
   std::shared_ptr<Worker> front_;
@@ -145,7 +146,6 @@ private:
   TlsInForce tls_;
   bool peers_unverified_ = false;  ///< since tls_ is another one; in policy_strand_
   Strand policy_strand_;
-  StorePlans fault_plans_;
   ServerContext context_;
   std::unique_ptr<Io> io_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -2,6 +2,8 @@
 
 #include <pageserver/error.hpp>
 
+#include "server/runtime/log.hpp"
+
 namespace pageserver::server {
 
 namespace {
@@ -90,7 +92,7 @@ void FaultPlan::look(const RequestShape& request, Strike& strike) {
         strike.order = order.text;
         break;
     }
-    ++entry.struck;
+    if (order.action != proto::FaultAction::kill_inside) ++entry.struck;
   }
 }
 
@@ -110,6 +112,17 @@ void StorePlans::look(const std::string& store, const RequestShape& request, Str
   if (!any_.load(std::memory_order_relaxed)) return;
   const Lock lock{mutex_};
   if (const auto plan = plans_.find(store); plan != plans_.end()) plan->second.look(request, strike);
+}
+
+void StorePlans::tell(Log& log) {
+  const Lock lock{mutex_};
+  for (const auto& [store, plan] : plans_) {
+    std::vector<proto::FaultsEntry> entries;
+    plan.describe(entries);
+    for (const proto::FaultsEntry& entry : entries)
+      log.warn("fault on order",
+               {{"seen", entry.seen}, {"struck", entry.struck}, {"order", entry.order}, {"store", store}});
+  }
 }
 
 }  // namespace pageserver::server

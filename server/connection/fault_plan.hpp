@@ -35,6 +35,8 @@ struct Strike {
   std::string order;  ///< of the action
 };
 
+class Log;
+
 /// The orders of one session, or of one store, in the order in which they came.
 ///
 /// Threads: one at a time.
@@ -44,7 +46,8 @@ public:
   void add(std::vector<proto::FaultOrder> orders);
   void clear() noexcept { entries_.clear(); }
   bool empty() const noexcept { return entries_.empty(); }
-  /// Counts the request, and adds to `strike` what is due. An action that is there already stays.
+  /// Counts the request, and adds to `strike` what is due. An action that is there already stays. A kill inside of a
+  /// record counts as struck by nobody: until there is one it has not struck, and then nobody counts any more.
   void look(const RequestShape& request, Strike& strike);
   /// Appends what was ordered, and how often it struck; the texts live as long as the plan is not changed.
   void describe(std::vector<proto::FaultsEntry>& entries) const;
@@ -67,12 +70,17 @@ public:
   /// `change` gets the store's plan.
   void change(const std::string& store, const std::function<void(FaultPlan& plan)>& change);
   void look(const std::string& store, const RequestShape& request, Strike& strike);
+  /// What came of all of them, a line each: nobody can ask a daemon that ends.
+  void tell(Log& log);
 
 private:
   std::atomic<bool> any_{false};  // else no session asks for the lock
   Mutex mutex_;
   std::map<std::string, FaultPlan> plans_ PAGESERVER_GUARDED_BY(mutex_);
 };
+
+/// Says which order did it and what came of the others, and ends the process as by SIGKILL. Any thread.
+void kill_by_fault(Log& log, StorePlans& plans, const std::string& order, const std::string& store) noexcept;
 
 /// What one session has of all this.
 struct SessionFaults {
@@ -83,6 +91,7 @@ struct SessionFaults {
   ByteBuffer dripping;                             ///< what is left of an answer
   std::uint32_t drip_bytes = 0;
   bool sync_failed = false;
+  bool tends_store = false;  ///< it has ordered, listed or cleared for its store
 };
 
 }  // namespace pageserver::server

@@ -25,7 +25,8 @@ constexpr std::chrono::milliseconds drip_pause{10};
 
 std::string ordered(const Strike& strike) { return "a fault on order (" + strike.order + ")"; }
 
-void kill_daemon() { ::kill(::getpid(), SIGKILL); }
+/// Who reads the log may stall.
+constexpr std::chrono::seconds words_time{1};
 
 /// Why an order is of no use to a session, where it is.
 std::string fault_in_order(const proto::FaultOrder& order, bool has_lease, bool holds_version) {
@@ -39,6 +40,21 @@ std::string fault_in_order(const proto::FaultOrder& order, bool has_lease, bool 
 
 }  // namespace
 
+void say_ended_by_fault(Log& log, const std::string& order, const std::string& store) noexcept {
+  log.warn("fault on order ends the daemon", {{"order", order}, {"store", store}});
+}
+
+void kill_by_fault(Log& log, StorePlans& plans, const std::string& order, const std::string& store) noexcept {
+  try {
+    say_ended_by_fault(log, order, store);
+    plans.tell(log);
+    log.drain(words_time);
+  } catch (const std::bad_alloc&) {
+    // The words are lost.
+  }
+  ::kill(::getpid(), SIGKILL);
+}
+
 Connection::Step Connection::take_with_faults(const FrameHeader& header, Payload payload) {
   SessionFaults& faults = *hold_.faults;
   if (!faults.strike) {
@@ -47,7 +63,9 @@ Connection::Step Connection::take_with_faults(const FrameHeader& header, Payload
     faults.has_waited = false;
     Strike strike;
     faults.plan.look(*shape, strike);
-    server_.faults->look(hold_.use->host().name(), *shape, strike);
+    // Whoever is there for the orders alone is not what they are for.
+    if (!faults.tends_store || shape->operation != Operation::close)
+      server_.faults->look(hold_.use->host().name(), *shape, strike);
     faults.strike = std::move(strike);
   }
   Strike& strike = *faults.strike;
@@ -63,11 +81,12 @@ Connection::Step Connection::take_with_faults(const FrameHeader& header, Payload
     return Step::taken;
   }
   const bool closes = header.operation == Operation::close;
-  const bool kills = strike.action == FaultAction::kill_after;
+  const std::string killed_by = strike.action == FaultAction::kill_after ? strike.order : std::string();
+  const std::string store = hold_.use->host().name();  // a close lets go of it
   // It may have to wait for room: the frame comes again then, and is still struck.
   if (carry_out(header, payload) == Step::not_taken) return Step::not_taken;
   if (closes) {  // and with the session what was ordered for it
-    if (kills) kill_daemon();
+    if (!killed_by.empty()) kill_by_fault(server_.log, *server_.faults, killed_by, store);
   } else {
     keep_answer(before);
     if (!pending_.is_any()) finish_strike(before);
@@ -87,7 +106,9 @@ bool Connection::take_instead(const FrameHeader& header, Strike& strike) {
     const FaultAction action = *strike.action;
     switch (action) {
       case FaultAction::status: return refuse(strike.status, ordered(strike));
-      case FaultAction::kill_before: kill_daemon(); break;
+      case FaultAction::kill_before:
+        kill_by_fault(server_.log, *server_.faults, strike.order, hold_.use->host().name());
+        break;
       case FaultAction::cut_before: leave_by_fault(strike); return true;
       case FaultAction::cut_after:
         if (header.operation != Operation::close) break;
@@ -96,9 +117,14 @@ bool Connection::take_instead(const FrameHeader& header, Strike& strike) {
       case FaultAction::lease_lost:
       case FaultAction::snapshot_too_old: hold_.session->revoke(ordered(strike)); break;
       case FaultAction::sync_failed: hold_.faults->sync_failed = true; break;
-      case FaultAction::stop: ::kill(::getpid(), SIGTERM); break;
+      case FaultAction::stop:
+        say_ended_by_fault(server_.log, strike.order, hold_.use->host().name());
+        server_.log.drain(words_time);  // before whoever sees it end looks there
+        ::kill(::getpid(), SIGTERM);
+        break;
       case FaultAction::kill_inside:
-        server_.log_write_faults->kill_in_next_record_of(hold_.use->host().image_name());
+        server_.log_write_faults->kill_in_next_record_of(hold_.use->host().image_path(), strike.order,
+                                                         hold_.use->host().name());
         break;
       case FaultAction::delay:
       case FaultAction::hang:
@@ -131,7 +157,8 @@ void Connection::finish_strike(std::size_t before) {
   if (!strike.action) return;
   const std::size_t answer_bytes = answers().size() - before;
   switch (*strike.action) {
-    case FaultAction::kill_after: return kill_daemon();
+    case FaultAction::kill_after:
+      return kill_by_fault(server_.log, *server_.faults, strike.order, hold_.use->host().name());
     case FaultAction::cut_after: answers().shorten(answer_bytes); return leave_by_fault(strike);
     case FaultAction::torn: {
       const std::size_t kept = std::min<std::size_t>(strike.bytes.value_or(answer_bytes / 2), answer_bytes);
@@ -213,7 +240,9 @@ void Connection::take_faults(const FrameHeader& header, Payload payload) {
     log_refusal(server_.figures.auth_failed_right, header.operation, store, why);
     return refuse(Status::permission_denied, why);
   }
-  if (!of_store) {
+  if (of_store) {
+    hold_.faults->tends_store = true;
+  } else {
     for (const proto::FaultOrder& order : orders) {
       const std::string fault = fault_in_order(order, hold_.session->epoch() != 0, record_->held_version != 0);
       if (!fault.empty()) return refuse(Status::invalid_argument, fault);

@@ -97,9 +97,7 @@ StoreHost::~StoreHost() {
   news_->host = nullptr;
 }
 
-std::string StoreHost::image_name() const {
-  return storage::file_name(storage::resolved_image_path(*file_system_, settings_.path));
-}
+std::string StoreHost::image_path() const { return storage::resolved_image_path(*file_system_, settings_.path); }
 
 std::shared_ptr<Worker> StoreHost::worker_for(Access access) noexcept {
   return access == Access::write ? loops_.writer(writers_loop_) : loops_.reader(readers_++);

@@ -86,7 +86,7 @@ public:
   const StoreSettings& settings() const noexcept { return settings_; }
   const std::string& name() const noexcept { return settings_.name; }
   /// Of its file, where links are followed; the names of its log's files begin so. Asks the file system.
-  std::string image_name() const;
+  std::string image_path() const;
   /// The loop for the next session. One that reads, or a fork, never comes to where writers are.
   std::shared_ptr<Worker> worker_for(Access access) noexcept;
   /// What takes as long as the disk does, one thing at a time: opening, closing, looking after the store. The calls

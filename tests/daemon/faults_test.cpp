@@ -1,6 +1,8 @@
 // Faults on order, frame by frame: what each does to the request, to its answer, and to nobody else.
 #include <sys/wait.h>
 
+#include <filesystem>
+
 #include "proto/fault_order.hpp"
 #include "tests/daemon/helpers.hpp"
 #include "tests/support/wait.hpp"
@@ -18,6 +20,7 @@ struct Faulty : Daemon {
   explicit Faulty(std::vector<std::string> more = {}, TempDir* shared_dir = nullptr)
       : Daemon(with(std::move(more)), shared_dir) {
     expect_complaint("faults can be ordered");
+    expect_complaint("fault on order");
   }
 
 private:
@@ -415,6 +418,40 @@ TEST_CASE(
     CHECK(published(daemon, 100 + at, part) == std::vector<std::byte>(part));
   }
   CHECK(pages() == pages_before);
+}
+
+TEST_CASE("faults: a kill inside of a record is of the store for which it was ordered, whatever others are called") {
+  TempDir dir;
+  for (const char* folder : {"one", "two", "three"}) std::filesystem::create_directory(dir.file(folder));
+  Faulty daemon({"--store", "one=" + dir.file("one/same.img"), "--store", "two=" + dir.file("two/same.img"), "--store",
+                 "three=" + dir.file("three/same.img")});
+  const auto writer = [&](const char* store, proto::Publish publish) {
+    RawClient client = RawClient::tcp(daemon.port());
+    client.hello();
+    proto::OpenRequest open;
+    open.store = store;
+    open.access = Access::write;
+    open.publish = publish;
+    REQUIRE(client.call(open).status() == Status::ok);
+    client.grow(1);
+    client.call(proto::FlushRequest{});
+    return client;
+  };
+  RawClient one = writer("one", proto::Publish::on_flush), two = writer("two", proto::Publish::on_flush),
+            three = writer("three", proto::Publish::on_write);
+  for (RawClient* client : {&one, &two}) {
+    order(*client, "write:kill=inside");
+    client->write(0, pattern(10, 1));  // private: the record comes with the flush
+  }
+  three.write(0, pattern(10, 1));
+  CHECK(three.read(0, 10) == pattern(10, 1));
+  one.send(proto::FlushRequest{});
+  CHECK_FALSE(one.receive());
+  CHECK(daemon.process().wait() == 128 + SIGKILL);
+  CHECK_THAT(daemon.log(), Contains("fault on order ends the daemon order=\"write:kill=inside\" store=one"));
+  daemon.start_again();
+  CHECK(session_on(daemon, "three", Access::read).read(0, 10) == pattern(10, 1));
+  CHECK(session_on(daemon, "one", Access::read).read(0, 10) == std::vector<std::byte>(10));
 }
 
 TEST_CASE("faults: a daemon stops in order at a request, which is answered") {

@@ -20,6 +20,7 @@ namespace {
 struct Faulty : Daemon {
   Faulty() : Daemon({"--allow-faults", "--store", "s={dir}/s.img", "--directory", "{dir}", "--allow-create"}) {
     expect_complaint("faults can be ordered");
+    expect_complaint("fault on order");
   }
 };
 

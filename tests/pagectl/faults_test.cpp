@@ -18,7 +18,10 @@ using nlohmann::json;
 namespace {
 
 struct Faulty : Daemon {
-  Faulty() : Daemon({"--store", "demo={dir}/demo.img", "--allow-faults"}) { expect_complaint("faults can be ordered"); }
+  Faulty() : Daemon({"--store", "demo={dir}/demo.img", "--allow-faults"}) {
+    expect_complaint("faults can be ordered");
+    expect_complaint("fault on order");
+  }
 };
 
 std::string write_text(const TempDir& dir, const std::string& name, const std::string& text) {
@@ -124,6 +127,99 @@ TEST_CASE("run: an order that never struck has a status of its own, and is named
   const RunResult wrong = run_with({"--faults", write_text(dir, "wrong", "grow:no_space\nboom"), "--", "true"});
   CHECK(wrong.status == 2);
   CHECK_THAT(wrong.err, Contains("at byte 14: \"boom\""));
+}
+
+TEST_CASE("run: what struck before a daemon was ended on order is known, and so is what did not") {
+  TempDir dir;
+  const std::string image = dir.file("start.img");
+  REQUIRE(pagectl({"create", image, "--pages", "1"}).status == 0);
+  const std::string script = write_text(dir, "test.sh", "echo new | \"$1\" write \"$PAGESERVER_URI$2\" 0 >&2\ntrue\n");
+  const auto run = [&](const std::string& orders, const std::string& query) {
+    std::vector<std::string> words{"--json", "--image", image};
+    if (!orders.empty()) words.insert(words.end(), {"--faults", write_text(dir, "orders", orders)});
+    words.insert(words.end(), {"--", "sh", script, pagectl_path(), query});
+    return run_with(words);
+  };
+  for (const char* ending : {"write:kill=before", "write:kill=inside", "write:kill=after", "write:stop"}) {
+    INFO(ending);
+    const RunResult alone = run(ending, "");
+    INFO(alone.err);
+    CHECK(alone.status == 0);
+    CHECK(json::parse(alone.out)["faults"][0]["ended_the_daemon"] == true);
+    const RunResult beside = run(std::string(ending) + "\nwrite:delay=1ms\nwrite:2:hang\nstat:kill=after\n", "");
+    CHECK(beside.status == 124);
+    const json found = json::parse(beside.out);
+    CHECK(found["all_struck"] == false);
+    CHECK(found["faults"][0]["ended_the_daemon"] == true);
+    CHECK(found["faults"][1]["struck"] == 1);
+    CHECK(found["faults"][2] ==
+          json({{"order", "write:2:hang"}, {"seen", 1}, {"struck", 0}, {"ended_the_daemon", false}}));
+    CHECK(found["faults"][3]["struck"] == 0);
+    CHECK(found["faults"][3]["ended_the_daemon"] == false);
+    // The command may have ordered it for its own session.
+    const RunResult own = run("", std::string("&faults=") + ending);
+    INFO(own.err);
+    CHECK(own.status == 0);
+  }
+  // A flush of nothing writes no record, so that nothing is killed.
+  const RunResult nothing =
+      run_with({"--json", "--image", image, "--faults", write_text(dir, "orders", "flush:kill=inside"), "--", "sh",
+                "-c", ": | \"$0\" write \"$PAGESERVER_URI\" 0 >&2", pagectl_path()});
+  CHECK(nothing.status == 124);
+  CHECK(json::parse(nothing.out)["faults"][0]["seen"] == 1);
+  CHECK(json::parse(nothing.out)["faults"][0]["struck"] == 0);
+}
+
+TEST_CASE("run: what the tool itself does with the daemon is not struck, nor counted") {
+  TempDir dir;
+  for (const char* order : {"close:cut=before", "close:kill=before", "any:hang"}) {
+    INFO(order);
+    const RunResult result = run_with({"--json", "--faults", write_text(dir, "orders", order), "--", "true"});
+    CHECK(result.status == 124);
+    CHECK(json::parse(result.out)["faults"][0]["seen"] == 0);
+  }
+}
+
+TEST_CASE("run: the URI is right wherever the daemon's socket lies") {
+  TempDir dir;
+  const std::string place = dir.file("a b&c%41#?");
+  std::filesystem::create_directory(place);
+  const RunResult result =
+      pageserver::test::run({"env", "TMPDIR=" + place, pagectl_path(), "run", "--daemon", pageserverd_path(), "--",
+                             "sh", "-c", "\"$0\" info \"$PAGESERVER_URI&name=a\"", pagectl_path()});
+  INFO(result.err);
+  CHECK(result.status == 0);
+}
+
+TEST_CASE("run: a folder for temporary files whose path is too long for a socket is refused with the remedy") {
+  TempDir dir;
+  const std::string place = dir.file(std::string(100, 'x'));
+  std::filesystem::create_directory(place);
+  const RunResult result = pageserver::test::run(
+      {"env", "TMPDIR=" + place, pagectl_path(), "run", "--daemon", pageserverd_path(), "--", "true"});
+  CHECK(result.status == 2);
+  CHECK_THAT(result.err, Contains("at most 107") && Contains("TMPDIR"));
+  CHECK(std::filesystem::is_empty(place));
+}
+
+TEST_CASE("run: words of the command behind -- are its own") {
+  const RunResult result = run_with({"--", "sh", "-c", "printf '[%s]' \"$@\"", "sh", "", "-", "--json", "--"});
+  CHECK(result.status == 0);
+  CHECK(result.out == "[][-][--json][--]");
+}
+
+TEST_CASE("run: a daemon that does not answer at the end is no reason to wait for it") {
+  TempDir dir;
+  const std::string script =
+      write_text(dir, "test.sh",
+                 "for process in /proc/[0-9]*; do\n"
+                 "  case $(tr '\\0' ' ' <$process/cmdline 2>/dev/null) in\n"
+                 "    *--allow-faults*${PAGESERVER_URI#*socket=}*) kill -STOP ${process#/proc/} ;;\n"
+                 "  esac\n"
+                 "done\n");
+  const RunResult result = run_with({"--faults", write_text(dir, "orders", "read:hang"), "--", "sh", script});
+  CHECK(result.status == 125);
+  CHECK_THAT(result.err, Contains("does not answer"));
 }
 
 TEST_CASE("run: each recipe of the document does what it says") {

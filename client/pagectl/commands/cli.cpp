@@ -88,10 +88,13 @@ int run_command_line(Context& context, int argc, const char* const* argv) {
   // Known before anything else, so that what is wrong with the other words is one document too.
   const auto options_end = std::find(words.begin(), words.end(), "--");
   context.json = std::find(words.begin(), options_end, "--json") != options_end;
-  if (std::any_of(words.begin(), words.end(), [](const std::string& word) { return word.empty(); }))
+  // What is behind -- is the words of another program, for `run`.
+  const auto command = find_command(words);
+  const auto own_end = command != words.end() && *command == "run" ? options_end : words.end();
+  if (std::any_of(words.begin(), own_end, [](const std::string& word) { return word.empty(); }))
     refuse("one of the words is empty: is a variable of the script not set?");
 
-  if (std::find(words.begin(), words.end(), "-") != words.end())
+  if (std::find(words.begin(), own_end, "-") != own_end)
     refuse(
         "\"-\" is no image: `pagectl read` writes to a pipe, and `pagectl write` reads from one; a file of that "
         "name is ./-");

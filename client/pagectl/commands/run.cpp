@@ -1,19 +1,22 @@
 // run: a command with a private daemon, and what goes wrong on order beside it.
 //
 // The daemon serves a copy of the image on a Unix socket in a folder of its own, which goes at the end. Orders are for
-// its store, so that the command need not know of them. What the daemon can't say any more, since an order ended it, is
-// told by how it ended.
+// its store, so that the command need not know of them. What the daemon can't be asked any more, since an order ended
+// it, it has said in its log.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -22,10 +25,12 @@
 
 #include "base/small_file.hpp"
 #include "base/text.hpp"
+#include "base/units.hpp"
 #include "client/pagectl/commands/commands.hpp"
 #include "client/pagectl/commands/faults.hpp"
 #include "client/pagectl/terminal/progress.hpp"
 #include "client/pagectl/terminal/signals.hpp"
+#include "client/uri/endpoint.hpp"
 #include "proto/fault_order.hpp"
 
 namespace pageserver::pagectl {
@@ -36,6 +41,7 @@ namespace fs = std::filesystem;
 constexpr const char* run_store = "image";
 constexpr std::chrono::seconds start_time{30};
 constexpr std::chrono::seconds stop_time{60};
+constexpr std::chrono::seconds answer_time{10};
 constexpr std::chrono::milliseconds look_pause{5};
 
 [[noreturn]] void run_failed(Errc code, const std::string& text) { throw MemoryError(code, "run: " + text); }
@@ -137,6 +143,10 @@ public:
   /// SIGTERM, then SIGKILL when it takes too long.
   int stop() {
     if (!has_ended()) ::kill(pid_, SIGTERM);
+    return end_by_itself();
+  }
+  /// SIGKILL when that takes too long.
+  int end_by_itself() {
     const auto until = std::chrono::steady_clock::now() + stop_time;
     while (!has_ended() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(look_pause);
     if (!has_ended()) ::kill(pid_, SIGKILL);
@@ -180,11 +190,14 @@ std::string read_orders(const std::string& path) {
   return text;
 }
 
-std::string last_lines(const std::string& log) {
-  std::string text;
-  static_cast<void>(base::SmallFile(log).read(text, 1u << 20));
-  constexpr std::size_t shown = 2000;
-  return text.size() > shown ? text.substr(text.size() - shown) : text;
+std::string last_lines(const std::string& log, std::streamoff bytes_max = 2000) {
+  std::ifstream file(log, std::ios::binary | std::ios::ate);
+  const std::streamoff bytes = file ? static_cast<std::streamoff>(file.tellg()) : 0;
+  std::string text(static_cast<std::size_t>(std::clamp<std::streamoff>(bytes, 0, bytes_max)), '\0');
+  file.seekg(bytes - static_cast<std::streamoff>(text.size()));
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text;
 }
 
 RemoteOptions options_for(const std::string& socket) {
@@ -193,7 +206,33 @@ RemoteOptions options_for(const std::string& socket) {
   remote.store = run_store;
   remote.access = Access::read;
   remote.name = "pagectl run";
+  remote.request_timeout = answer_time;
   return remote;
+}
+
+/// What a daemon has said of its orders at its end. An order's text has nothing that the log would escape.
+struct LastWords {
+  std::string ended_by;  ///< empty: none of the orders
+  std::vector<OrderedFault> counted;
+};
+
+LastWords last_words(const std::string& log) {
+  constexpr std::streamoff words_bytes_max = 64 * 1024;
+  LastWords words;
+  std::istringstream lines(last_lines(log, words_bytes_max));
+  for (std::string line; std::getline(lines, line);) {
+    const auto value = [&](std::string_view key) {
+      const auto at = line.find(key);
+      if (at == std::string::npos) return std::string();
+      const std::string rest = line.substr(at + key.size());
+      return rest.starts_with('"') ? rest.substr(1, rest.find('"', 1) - 1) : rest.substr(0, rest.find(' '));
+    };
+    if (line.find(" WARN fault on order ends the daemon ") != std::string::npos) words.ended_by = value(" order=");
+    if (line.find(" WARN fault on order seen=") == std::string::npos) continue;
+    words.counted.push_back({value(" order="), base::parse_number(value(" seen=")).value_or(0),
+                             base::parse_number(value(" struck=")).value_or(0)});
+  }
+  return words;
 }
 
 /// Once it serves; throws with what it said when it does not.
@@ -212,26 +251,25 @@ std::unique_ptr<RemoteProvider> connect_to(Child& daemon, const std::string& soc
   }
 }
 
-/// What has come of an order; nothing: the daemon was ended before it could say.
+/// What has come of an order. No count: the daemon was ended by something else before it could say.
 struct Outcome {
   std::string order;
   std::optional<OrderedFault> counted;
   bool ended_the_daemon = false;
 
-  bool struck() const { return ended_the_daemon || !counted || counted->struck > 0; }
+  bool struck() const { return ended_the_daemon || (counted && counted->struck > 0); }
 };
 
 std::vector<Outcome> outcomes_of(const std::vector<proto::FaultOrder>& orders, const std::vector<OrderedFault>& counted,
-                                 int daemon_status, bool daemon_ended) {
+                                 const std::string& ended_by) {
   std::vector<Outcome> outcomes;
   for (std::size_t i = 0; i < orders.size(); ++i) {
     Outcome outcome{orders[i].text, {}, false};
     if (i < counted.size()) outcome.counted = counted[i];
-    const bool kills =
-        orders[i].action == proto::FaultAction::kill_before || orders[i].action == proto::FaultAction::kill_after;
-    const bool stops = orders[i].action == proto::FaultAction::stop;
-    outcome.ended_the_daemon =
-        daemon_ended && ((kills && daemon_status == 128 + SIGKILL) || (stops && daemon_status == 0));
+    // Of a kill inside of a record nobody counts: it has not struck before.
+    const bool is_counted = orders[i].action != proto::FaultAction::kill_inside;
+    outcome.ended_the_daemon = proto::strikes_the_daemon(orders[i].action) && outcome.order == ended_by &&
+                               (!is_counted || (outcome.counted && outcome.counted->struck > 0));
     outcomes.push_back(std::move(outcome));
   }
   return outcomes;
@@ -271,6 +309,11 @@ int run_run(Context& context, const RunOptions& options) {
     run_failed(Errc::invalid_argument, base::quoted(options.faults) + " " + error->message);
   const WorkFolder folder;
   const std::string image = folder.file("image.img"), socket = folder.file("d.sock"), log = folder.file("log");
+  if (socket.size() >= sizeof(sockaddr_un::sun_path))
+    run_failed(Errc::invalid_argument, "the path of the daemon's socket, " + base::quoted(socket) + ", would have " +
+                                           std::to_string(socket.size()) + " bytes, and at most " +
+                                           std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
+                                           " are possible; set TMPDIR to a shorter folder");
   if (!options.image.empty()) copy_image(options.image, image);
   Child daemon(Child::Kind::daemon,
                {daemon_path(options), "--allow-faults", "--unix", socket, "--store",
@@ -284,8 +327,9 @@ int run_run(Context& context, const RunOptions& options) {
     if (!orders.empty()) session->order_faults(orders_text, FaultScope::store);
   }
   // The command's: nothing that is said here is of this process.
-  const std::string uri = std::string("pageserver+unix:///") + run_store + "?socket=" + socket;
-  ::setenv("PAGESERVER_URI", uri.c_str(), 1);
+  client::Endpoint endpoint;
+  endpoint.socket_path = socket;
+  ::setenv("PAGESERVER_URI", endpoint.uri(run_store).c_str(), 1);
   ::unsetenv("PAGESERVER_TOKEN");
   Child command(Child::Kind::command, options.command);
   handle_signal([pid = command.pid()] { ::kill(pid, SIGTERM); });
@@ -295,21 +339,25 @@ int run_run(Context& context, const RunOptions& options) {
     return command.exec_error() == ENOENT ? 127 : 126;
   }
   const int status = command.wait();
-  std::vector<OrderedFault> counted;
-  const bool serves = !daemon.has_ended();
-  if (serves && !orders.empty()) {
+  handle_signal([pid = daemon.pid()] { ::kill(pid, SIGKILL); });
+  // Its last words have the counts. One that ends already, on order, is not hurried: a second signal is another end.
+  std::string silence;
+  bool ends = daemon.has_ended();
+  if (!ends) {
     try {
-      counted = RemoteProvider(options_for(socket)).clear_faults(FaultScope::store);
-    } catch (const MemoryError&) {
-      // It is about to end, as ordered.
+      static_cast<void>(RemoteProvider(options_for(socket)).faults(FaultScope::store));
+      ends = !last_words(log).ended_by.empty();
+    } catch (const MemoryError& error) {
+      ends = true;
+      if (error.errc() == Errc::timed_out) silence = error.what();
     }
   }
-  const bool is_asked_to_stop = serves && (orders.empty() || !counted.empty());
-  const int daemon_status = is_asked_to_stop ? daemon.stop() : daemon.wait();
-  const auto outcomes = outcomes_of(orders, counted, daemon_status, !is_asked_to_stop);
+  if (!silence.empty()) ::kill(daemon.pid(), SIGKILL);
+  const int daemon_status = ends ? daemon.end_by_itself() : daemon.stop();
+  if (!silence.empty()) run_failed(Errc::provider_error, "the daemon does not answer, and was killed: " + silence);
+  const LastWords words = last_words(log);
+  const auto outcomes = outcomes_of(orders, words.counted, words.ended_by);
   const bool all_struck = std::all_of(outcomes.begin(), outcomes.end(), [](const Outcome& o) { return o.struck(); });
-  const bool ended_on_order =
-      std::any_of(outcomes.begin(), outcomes.end(), [](const Outcome& o) { return o.ended_the_daemon; });
   if (context.json) {
     auto faults = nlohmann::ordered_json::array();
     for (const Outcome& outcome : outcomes) faults.push_back(json_of(outcome));
@@ -322,7 +370,7 @@ int run_run(Context& context, const RunOptions& options) {
     for (const Outcome& outcome : outcomes)
       if (!context.quiet || !outcome.struck()) complain(outcome_text(outcome));
   }
-  if (daemon_status != 0 && !ended_on_order)
+  if (daemon_status != 0 && words.ended_by.empty())
     run_failed(Errc::provider_error,
                "the daemon ended with status " + std::to_string(daemon_status) + "\n" + last_lines(log));
   if (status != 0) return status;
