@@ -40,8 +40,8 @@ ObjectCompare ObjectOwner::run_guard() const {
   return {run_epoch_key, ObjectCompare::Kind::less, encode_epoch(epoch + 1)};
 }
 
-ObjectFolder::ObjectFolder(std::shared_ptr<ObjectPool> of, PoolName pool_name, std::uint64_t number)
-    : pool{std::move(of)}, name{std::move(pool_name)}, device{number}, room{under_way_bytes_max} {}
+ObjectFolder::ObjectFolder(std::shared_ptr<ObjectPool> of, PoolName of_name, std::uint64_t number)
+    : pool{std::move(of)}, pool_name{std::move(of_name)}, device{number}, room{under_way_bytes_max} {}
 
 ObjectOwnerRef ObjectFolder::owner_of(const std::string& name) {
   const std::string image = image_of(name);

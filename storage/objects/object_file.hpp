@@ -50,10 +50,10 @@ constexpr IoResult error_result(int error) noexcept { return {-1, error}; }
 /// A pool's files that are open in this process, and their owners.
 class ObjectFile;
 struct ObjectFolder {
-  ObjectFolder(std::shared_ptr<ObjectPool> of, PoolName pool_name, std::uint64_t number);
+  ObjectFolder(std::shared_ptr<ObjectPool> of, PoolName of_name, std::uint64_t number);
 
   const std::shared_ptr<ObjectPool> pool;
-  const PoolName name;
+  const PoolName pool_name;
   const std::uint64_t device;
   ObjectRoom room;
   std::atomic<std::int64_t> changed_ns{0};  ///< when a name was changed from here

@@ -89,7 +89,7 @@ IoResult ObjectFileSystem::home_of(int file, FileHome& home) {
     const auto one = opened(file);
     if (!one || !one->file) return error_result(EBADF);
     home = {};
-    const PoolName& pool = one->folder->name;
+    const PoolName& pool = one->folder->pool_name;
     home.name = std::string{base::home_prefix} + pool.pool + "/" + one->file->name() +
                 (pool.name_space.empty() ? "" : "?namespace=" + pool.name_space);
     if (one->owner) home.lease = one->owner->lease;

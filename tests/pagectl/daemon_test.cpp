@@ -253,6 +253,11 @@ TEST_CASE("sessions shows who uses a daemon, and kick ends one") {
   CHECK(again.status == 1);
   CHECK_THAT(again.err, Contains("there is no session " + session));
   CHECK(pagectl({"kick", server, "1", "--reason", "two\nlines"}).status != 0);
+  for (const char* const number : {"abc", "1KiB", "-1"}) {
+    const auto wrong = pagectl({"kick", server, "--", number});
+    CHECK(wrong.status == 2);
+    CHECK_THAT(wrong.err, Contains("is no whole number: expected one such as 41"));
+  }
   CHECK(pagectl({"sessions", server, "--store", "../up"}).status != 0);
 }
 

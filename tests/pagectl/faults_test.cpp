@@ -1,4 +1,9 @@
 // Faults on order from the command line: faults, run, and the recipes of docs/testing-with-pageserver.md.
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -7,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/unique_fd.hpp"
 #include "tests/pagectl/tool.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/daemon.hpp"
@@ -220,6 +226,26 @@ TEST_CASE("run: a daemon that does not answer at the end is no reason to wait fo
   const RunResult result = run_with({"--faults", write_text(dir, "orders", "read:hang"), "--", "sh", script});
   CHECK(result.status == 125);
   CHECK_THAT(result.err, Contains("does not answer"));
+}
+
+TEST_CASE("run: a service manager hears nothing of its daemon") {
+  TempDir dir;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = dir.file("notify");
+  REQUIRE(path.size() < sizeof address.sun_path);
+  std::copy(path.begin(), path.end(), address.sun_path);
+  const pageserver::UniqueFd manager{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  REQUIRE(::bind(manager.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  const RunResult result = run_with({"--", "sh", "-c", "echo $NOTIFY_SOCKET"});
+  ::unsetenv("NOTIFY_SOCKET");
+  INFO(result.err);
+  CHECK(result.status == 0);
+  CHECK(result.out == path + "\n");  // the command's is as it was
+  char said = 0;
+  CHECK(::recv(manager.get(), &said, 1, 0) < 0);
+  CHECK(errno == EAGAIN);
 }
 
 TEST_CASE("run: each recipe of the document does what it says") {

@@ -87,6 +87,19 @@ public:
             name, [options = options_, field](const std::string& given) { (*options).*field = to_number(given); }, help)
         ->type_name("NUMBER");
   }
+  /// Of one thing among many: nothing that is counted or measured.
+  CLI::Option* id(const std::string& name, std::uint64_t Options::*field, const std::string& help) {
+    return sub_
+        ->add_option_function<std::string>(
+            name,
+            [options = options_, field](const std::string& given) {
+              const auto parsed = base::parse_number(given);
+              if (!parsed) throw CLI::ValidationError("`" + given + "` is no whole number: expected one such as 41");
+              (*options).*field = *parsed;
+            },
+            help)
+        ->type_name("NUMBER");
+  }
   void duration(const std::string& name, std::chrono::milliseconds Options::*field, const std::string& help) {
     sub_->add_option_function<std::string>(
             name,
@@ -223,7 +236,7 @@ void add_server_commands(const CommandSink& sink) {
            "Exit status 1 also when a disk that hangs still has hold of something."),
       run_kick);
   kick.text("SERVER", &KickOptions::server, server_help);
-  kick.number("SESSION", &KickOptions::id, "Number of the session, as `pagectl sessions` shows it")->required();
+  kick.id("SESSION", &KickOptions::id, "Number of the session, as `pagectl sessions` shows it")->required();
   kick.flag("--connection", &KickOptions::connection,
             "SESSION is the number of a connection, also of one without a session");
   kick.app().add_option("--reason", (*kick).reason, "For its client and the daemon's log");

@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -71,6 +73,20 @@ private:
   fs::path path_;
 };
 
+/// This process's, without what a service manager has given it: the daemon is none of its services.
+std::vector<char*> environment_of_a_daemon() {
+  constexpr std::array managers{"NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=",
+                                "LISTEN_FDS=",    "LISTEN_PID=",    "LISTEN_FDNAMES="};
+  std::vector<char*> kept;
+  for (char** one = environ; *one != nullptr; ++one) {
+    const std::string_view text = *one;
+    if (std::none_of(managers.begin(), managers.end(), [&](const char* name) { return text.starts_with(name); }))
+      kept.push_back(*one);
+  }
+  kept.push_back(nullptr);
+  return kept;
+}
+
 /// A process of ours.
 class Child {
 public:
@@ -85,6 +101,9 @@ public:
     argv.reserve(copies.size() + 1);
     for (std::string& word : copies) argv.push_back(word.data());
     argv.push_back(nullptr);
+    std::vector<char*> environment;
+    if (kind == Kind::daemon) environment = environment_of_a_daemon();
+    char* const* const variables = kind == Kind::daemon ? environment.data() : environ;
     int report[2];
     if (::pipe2(report, O_CLOEXEC) != 0) run_failed(Errc::provider_error, "a pipe: " + error_of(errno));
     const pid_t parent = ::getpid();
@@ -106,7 +125,7 @@ public:
         if (nothing >= 0) ::dup2(nothing, STDIN_FILENO);
         if (nothing >= 0) ::dup2(nothing, STDOUT_FILENO);
       }
-      ::execvp(argv[0], argv.data());
+      ::execvpe(argv[0], argv.data(), variables);
       const int error = errno;
       [[maybe_unused]] const ssize_t put = ::write(report[1], &error, sizeof error);
       ::_exit(127);

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -85,3 +86,14 @@ def test_a_server_ends_with_its_process() -> None:
     while os.path.exists(folder) and time.monotonic() < until:
         time.sleep(0.005)
     assert not os.path.exists(folder)
+
+
+def test_a_server_tells_no_service_manager(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with Server():
+            pass
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)

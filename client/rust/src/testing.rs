@@ -30,6 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a service manager has given this process: the daemon is none of its services.
+const MANAGERS: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
 /// Ends the daemon when its standard input ends, which it does when the process that holds it does, in whatever way.
 const KEEPER: &str = r#"
@@ -161,6 +164,9 @@ impl Server {
         }
         command.args(&builder.arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log_file);
+        for name in MANAGERS {
+            command.env_remove(name);
+        }
         let keeper = io("start", &daemon, command.spawn())?;
         let mut server = Server {
             folder,

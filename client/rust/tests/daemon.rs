@@ -683,3 +683,23 @@ fn timeouts_of_nothing_and_of_for_ever_are_no_limits() {
         }
     }
 }
+
+// In a process of its own, since its environment is changed.
+#[test]
+fn a_server_tells_no_service_manager() {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        Server::builder().daemon(support::daemon_program()).start().unwrap();
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("pageserver-notify-{}", std::process::id()));
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_server_tells_no_service_manager"])
+        .env("NOTIFY_SOCKET", &path)
+        .status();
+    std::fs::remove_file(&path).unwrap();
+    assert!(status.unwrap().success());
+    let said = manager.recv(&mut [0; 100]).unwrap_err();
+    assert_eq!(said.kind(), std::io::ErrorKind::WouldBlock);
+}

@@ -22,6 +22,9 @@ from .errors import Error, NotFound, ProviderError
 
 START_TIMEOUT = 60.0
 
+# What a service manager has given this process: the daemon is none of its services.
+_MANAGERS = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
+
 # Ends the daemon when its standard input ends, which it does when the process that holds it does, in whatever way; and
 # ends itself when the daemon does.
 _KEEPER = """
@@ -67,6 +70,7 @@ class Server:
             self._keeper: "subprocess.Popen[bytes]" = subprocess.Popen(
                 ["/bin/sh", "-c", _KEEPER, "pageserver-keeper", self._folder, *command],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name not in _MANAGERS},
             )  # fmt: skip
         try:
             self.addresses = self._wait_until_it_serves(ready)
