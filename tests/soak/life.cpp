@@ -23,12 +23,12 @@ void Field::judge(Errc code, const std::string& text, std::string_view doing) {
       ++leases_lost;
       break;
     case Errc::snapshot_too_old:
-      expected = pins_go || no_room || fills_small_disk(text);
+      expected = pins_go || no_room || fills_small_disk(code, text, doing);
       ++versions_given_up;
       break;
     case Errc::no_space:
     case Errc::limit_exceeded:
-      expected = no_room;
+      expected = no_room || fills_small_disk(code, text, doing);
       ++refusals;
       break;
     case Errc::provider_error: expected = touched; break;
@@ -41,9 +41,11 @@ void Field::judge(Errc code, const std::string& text, std::string_view doing) {
     throw Violation("error " + std::string(to_string(code)) + " at " + std::string(doing) + ": " + text);
 }
 
-bool Field::fills_small_disk(const std::string& text) const {
-  return !small_disk.empty() && text.find("of \"" + small_disk + "/") != std::string::npos &&
-         text.find("was given up: the disk is full") != std::string::npos;
+bool Field::fills_small_disk(Errc code, const std::string& text, std::string_view doing) const {
+  const auto says = [&text](std::string_view words) { return text.find(words) != std::string::npos; };
+  if (small_disk.empty() || !says('"' + small_disk + '/')) return false;
+  if (code == Errc::snapshot_too_old) return says("was given up: the disk is full");
+  return code == Errc::no_space && doing == "fork" && says("No space left on device") && says(" are held by the ");
 }
 
 void Field::step() {

@@ -24,7 +24,7 @@ public:
   std::uint16_t tls_port = 0;
   std::string tls_ca;  ///< a file
   /// The folder of the disk of few bytes. What pins and forks may hold back (limits.held_bytes) is more than it has, so
-  /// that the log that they hold may fill it, and writers need them given up.
+  /// that the log that they hold may fill it: then a writer has them given up, and a fork finds no room.
   std::string small_disk;
 
   std::atomic<bool> stop{false};            ///< actors end at their next step
@@ -51,7 +51,8 @@ public:
   std::string uri(Way way, std::string_view store, std::string_view query) const;
 
 private:
-  bool fills_small_disk(const std::string& text) const;
+  /// That such a log has filled that disk is what `text` says.
+  bool fills_small_disk(Errc code, const std::string& text, std::string_view doing) const;
 
   std::atomic<std::uint64_t> steps_{0};
   std::atomic<std::uint64_t> target_{0};

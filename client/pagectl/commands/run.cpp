@@ -75,8 +75,8 @@ private:
 
 /// This process's, without what a service manager has given it: the daemon is none of its services.
 std::vector<char*> environment_of_a_daemon() {
-  constexpr std::array managers{"NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=",
-                                "LISTEN_FDS=",    "LISTEN_PID=",    "LISTEN_FDNAMES="};
+  constexpr std::array managers{
+      "NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=", "LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES="};
   std::vector<char*> kept;
   for (char** one = environ; *one != nullptr; ++one) {
     const std::string_view text = *one;
