@@ -9,6 +9,7 @@
 #include <chrono>
 #include <deque>
 #include <map>
+#include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -247,14 +248,10 @@ private:
 
   template <class Start>
   void blocking(const Start& start_one) {
-    bool ended = false;
-    std::exception_ptr failed;
-    start_one([&](const std::exception_ptr& error) {
-      ended = true;
-      failed = error;
-    });
+    std::optional<std::exception_ptr> ended;
+    start_one([&ended](const std::exception_ptr& error) { ended = error; });
     while (!ended) wait();
-    if (failed) std::rethrow_exception(failed);
+    if (*ended) std::rethrow_exception(*ended);
   }
 
   void poll_event() const {
