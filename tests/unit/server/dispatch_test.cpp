@@ -218,7 +218,8 @@ TEST_CASE("stat carries every number of the store under the name it is served by
        "sync",
        "warning",
        {},
-       {}};
+       {},
+       HomeStat{"ceph:pages/a", "host-a", "HEALTH_OK", 14}};
   CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
   const auto a = f.as<proto::StatAnswer>();
   CHECK(a.store == "demo");
@@ -243,6 +244,11 @@ TEST_CASE("stat carries every number of the store under the name it is served by
   CHECK(a.last_sync_error == "sync");
   CHECK(a.image_warning == "warning");
   CHECK_FALSE(a.recovery);
+  REQUIRE(a.home);
+  CHECK(a.home->name == "ceph:pages/a");
+  CHECK(a.home->holder == "host-a");
+  CHECK(a.home->health == "HEALTH_OK");
+  CHECK(a.home->epoch == 14);
   f.session.report.recovery.emplace();
   f.session.report.recovery->records = 14;
   CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
@@ -251,6 +257,10 @@ TEST_CASE("stat carries every number of the store under the name it is served by
   f.features = proto::features_all & ~proto::feature_recovery;
   CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
   CHECK_FALSE(f.as<proto::StatAnswer>().recovery);
+  CHECK(f.as<proto::StatAnswer>().home);
+  f.features = proto::features_all & ~proto::feature_home;
+  CHECK(f.ask(proto::StatRequest{}) == proto::Status::ok);
+  CHECK_FALSE(f.as<proto::StatAnswer>().home);
 }
 
 TEST_CASE("break_lease names who lost it, and says whom to blame") {
