@@ -1,9 +1,11 @@
 #include "tests/bench/driver.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <iostream>
 #include <limits>
+#include <stdexcept>
 
 namespace pageserver::bench {
 namespace {
@@ -115,33 +117,65 @@ std::string RowDriver::answer() {
   return line;
 }
 
-Measured compare_builds(std::size_t rounds, const std::string& unit, bool more_is_better, const Subject& ours,
-                        const Subject& theirs) {
-  std::vector<double> mine;
-  std::vector<double> others;
+Turns take_turns(std::size_t rounds, const Subject& ours, const Subject& theirs, bool ours_begins) {
+  Turns turns;
   for (std::size_t round = 0; round < rounds; ++round) {
-    if (round % 2 == 0) mine.push_back(ours.sample(round));
-    others.push_back(theirs.sample(round));
-    if (round % 2 != 0) mine.push_back(ours.sample(round));
+    const bool ours_first = (round % 2 == 0) == ours_begins;
+    if (ours_first) turns.ours.push_back(ours.sample(round));
+    turns.theirs.push_back(theirs.sample(round));
+    if (!ours_first) turns.ours.push_back(ours.sample(round));
   }
+  return turns;
+}
+
+Measured compare_builds(const std::string& unit, bool more_is_better, const Turns& placed, const Turns& exchanged) {
+  const auto ratios = [more_is_better](const Turns& turns) {
+    return more_is_better ? paired_ratios(turns.ours, turns.theirs) : paired_ratios(turns.theirs, turns.ours);
+  };
+  std::vector<double> both = ratios(placed);
+  const std::vector<double> other = ratios(exchanged);
+  if (both.size() != other.size()) throw std::invalid_argument("places with different numbers of rounds");
+  for (std::size_t i = 0; i < both.size(); ++i) both[i] = std::sqrt(both[i] * other[i]);
+  const auto all = [](std::vector<double> samples, const std::vector<double>& more) {
+    samples.insert(samples.end(), more.begin(), more.end());
+    return summarize(samples);
+  };
   Measured measured;
-  measured.ratio = summarize(more_is_better ? paired_ratios(mine, others) : paired_ratios(others, mine));
-  measured.figures = {{ours.name, unit, summarize(mine)}, {theirs.name, unit, summarize(others)}};
+  measured.ratio = summarize(both);
+  measured.figures = {{"ours", unit, all(placed.ours, exchanged.ours)},
+                      {"theirs", unit, all(placed.theirs, exchanged.theirs)}};
   return measured;
 }
+
+namespace {
+
+/// One place for each build. `unit` and `more_is_better` are those of the row.
+Turns measure_placed(const Build& first, const Build& second, bool ours_first, const std::string& row_id,
+                     const Settings& settings, std::string& unit, bool& more_is_better) {
+  RowDriver one{first, "first", row_id, settings};
+  RowDriver other{second, "second", row_id, settings};
+  RowDriver& ours = ours_first ? one : other;
+  RowDriver& theirs = ours_first ? other : one;
+  if (ours.unit() != theirs.unit() || ours.more_is_better() != theirs.more_is_better())
+    throw NotAvailable("the other build measures it in " + theirs.unit() + ", this one in " + ours.unit());
+  unit = ours.unit();
+  more_is_better = ours.more_is_better();
+  return take_turns((settings.rounds + 1) / 2, {"ours", [&](std::size_t round) { return ours.sample(round); }},
+                    {"theirs", [&](std::size_t round) { return theirs.sample(round); }}, ours_first);
+}
+
+}  // namespace
 
 std::vector<Row> rows_against(const std::vector<Row>& rows, const Build& ours, const Build& theirs, double least) {
   std::vector<Row> against;
   for (const Row& row : rows) {
     const auto measure = [ours, theirs, id = row.id](Servers& servers) {
       const Settings& settings = servers.settings();
-      RowDriver mine{ours, "ours", id, settings};
-      RowDriver others{theirs, "theirs", id, settings};
-      if (mine.unit() != others.unit() || mine.more_is_better() != others.more_is_better())
-        throw NotAvailable("the other build measures it in " + others.unit() + ", this one in " + mine.unit());
-      return compare_builds(settings.rounds, mine.unit(), mine.more_is_better(),
-                            {"ours", [&](std::size_t round) { return mine.sample(round); }},
-                            {"theirs", [&](std::size_t round) { return others.sample(round); }});
+      std::string unit;
+      bool more_is_better = false;
+      const Turns placed = measure_placed(ours, theirs, true, id, settings, unit, more_is_better);
+      const Turns exchanged = measure_placed(theirs, ours, false, id, settings, unit, more_is_better);
+      return compare_builds(unit, more_is_better, placed, exchanged);
     };
     against.push_back({row.id, row.work, {Bar::Kind::at_least, least, "theirs"}, measure});
   }

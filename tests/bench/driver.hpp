@@ -58,10 +58,18 @@ private:
   bool more_is_better_ = false;
 };
 
-/// Both builds once a round, each first in its turn. The ratio says how many times as good ours is, whichever way is
-/// better for the unit: above 1 it is faster, or takes less.
-Measured compare_builds(std::size_t rounds, const std::string& unit, bool more_is_better, const Subject& ours,
-                        const Subject& theirs);
+/// What both builds gave, round by round.
+struct Turns {
+  std::vector<double> ours;
+  std::vector<double> theirs;
+};
+/// Both builds once a round, each first in its turn; `ours_begins` the first round, or they do.
+Turns take_turns(std::size_t rounds, const Subject& ours, const Subject& theirs, bool ours_begins);
+
+/// `placed` and `exchanged` are as many rounds in which the builds had each other's places: which folder a build has,
+/// and which of the two begins, can be worth a fifth. So a ratio is the geometric mean of those of two rounds, and says
+/// how many times as good ours is, whichever way is better for the unit: above 1 it is faster, or takes less.
+Measured compare_builds(const std::string& unit, bool more_is_better, const Turns& placed, const Turns& exchanged);
 
 /// The same rows, each of our build against the other; `least` is their bar.
 std::vector<Row> rows_against(const std::vector<Row>& rows, const Build& ours, const Build& theirs, double least);

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <sstream>
+#include <vector>
 
 #include <pageserver/memory_provider.hpp>
 
@@ -32,20 +33,35 @@ Settings settings_in(const test::TempDir& folder) {
 
 TEST_CASE("two builds take turns, each first in its turn") {
   std::string order;
-  compare_builds(3, "us", false, counting("a", order, 1), counting("b", order, 1));
+  const Turns turns = take_turns(3, counting("a", order, 1), counting("b", order, 2), true);
   CHECK(order == "abbaab");
+  order.clear();
+  take_turns(3, counting("a", order, 1), counting("b", order, 2), false);
+  CHECK(order == "baabba");
+  CHECK(turns.ours == std::vector<double>{1, 1, 1});
+  CHECK(turns.theirs == std::vector<double>{2, 2, 2});
 }
 
 TEST_CASE("the ratio of two builds is above 1 where ours is better, whatever the unit") {
-  std::string order;
-  const Subject six = counting("six", order, 6);
-  const Subject three = counting("three", order, 3);
-  CHECK(compare_builds(2, "requests/s", true, six, three).ratio.median == Approx(2));
-  CHECK(compare_builds(2, "us", false, six, three).ratio.median == Approx(0.5));
-  const Measured measured = compare_builds(2, "us", false, six, three);
+  const Turns turns{{6, 6}, {3, 3}};
+  CHECK(compare_builds("requests/s", true, turns, turns).ratio.median == Approx(2));
+  const Measured measured = compare_builds("us", false, turns, turns);
+  CHECK(measured.ratio.median == Approx(0.5));
   REQUIRE(measured.figures.size() == 2);
-  CHECK(measured.figures[0].name == "six");
+  CHECK(measured.figures[0].name == "ours");
+  CHECK(measured.figures[0].value.median == Approx(6));
   CHECK(measured.figures[1].value.median == Approx(3));
+}
+
+TEST_CASE("a place that is worth something is worth nothing in the ratio of two builds") {
+  // Equal builds, of which whoever has the first place is a quarter slower.
+  const Turns placed{{75, 75, 75}, {100, 100, 100}};
+  const Turns exchanged{{100, 100, 100}, {75, 75, 75}};
+  const Measured measured = compare_builds("MB/s", true, placed, exchanged);
+  CHECK(measured.ratio.low == Approx(1));
+  CHECK(measured.ratio.high == Approx(1));
+  CHECK(measured.figures[0].value.min == Approx(75));
+  CHECK(measured.figures[0].value.max == Approx(100));
 }
 
 TEST_CASE("a driven row answers each round with a figure and ends with its input") {
