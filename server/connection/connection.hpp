@@ -454,6 +454,8 @@ private:
   void repeat_answers();
   void repeat_answer(std::uint64_t id);
   void keep_read_answers();
+  void sum_written(proto::Operation operation, std::span<const std::byte> payload);
+  bool is_same_request(const proto::FrameHeader& header, std::span<const std::byte> payload);
   Step take_resumable(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void keep_answer(std::size_t before);
   void keep_group_answer(const proto::FrameHeader& header, std::span<const std::byte> payload, std::size_t before);

@@ -12,6 +12,7 @@
 #include "server/connection/resume.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/access.hpp"
 #include "base/clock.hpp"
@@ -30,6 +31,31 @@ using Payload = std::span<const std::byte>;
 /// What the session sees may be another thing after it.
 bool may_change_view(Operation operation) {
   return operation != Operation::read && operation != Operation::ping && operation != Operation::close;
+}
+
+/// What of the image the request may change, as far as the session sees it.
+ByteRange changed_by(Operation operation, Payload payload) {
+  proto::WriteRequest write;
+  proto::ZeroRequest zero;
+  switch (operation) {
+    case Operation::read:
+    case Operation::ping:
+    case Operation::close:
+    case Operation::size:
+    case Operation::stat:
+    case Operation::data_ranges:
+    case Operation::grow:
+    case Operation::flush:
+    case Operation::commit: return {};
+    case Operation::write:
+      if (!proto::decode(payload, write)) return {write.offset, write.data.size()};
+      break;
+    case Operation::zero:
+      if (!proto::decode(payload, zero)) return {zero.offset, zero.length};
+      break;
+    default: break;
+  }
+  return {0, std::numeric_limits<std::uint64_t>::max()};
 }
 
 }  // namespace
@@ -365,6 +391,38 @@ void Connection::keep_read_answers() {
   });
 }
 
+// Before it is written over.
+void Connection::sum_written(Operation operation, Payload payload) {
+  if (!hold_.resume->has_written()) return;
+  const ByteRange changed = changed_by(operation, payload);
+  proto::Bytes written;
+  hold_.resume->sum_written(changed.offset, changed.length, [&](const KeptAnswer& kept) {
+    proto::Bytes data(kept.length);
+    hold_.session->read(kept.offset, data);
+    written.clear();
+    proto::encode(written, 0, proto::WriteRequest{kept.offset, data});
+    return std::span<const std::byte>(written).subspan(proto::frame_header_bytes);
+  });
+}
+
+/// The request that was carried out by this id.
+bool Connection::is_same_request(const FrameHeader& header, Payload payload) {
+  const KeptAnswer& kept = hold_.resume->at(header.request_id);
+  if (!kept.is_there) return hold_.resume->is_same(header.request_id, header.operation, payload);
+  proto::WriteRequest write;
+  if (header.operation != Operation::write || proto::decode(payload, write) || write.offset != kept.offset ||
+      write.data.size() != kept.length)
+    return false;
+  proto::Bytes there(kept.length);
+  try {
+    hold_.session->read(kept.offset, there);
+  } catch (const MemoryError&) {
+    // The session has lost its right, or the disk fails. Only its own request is answered once more.
+    return true;
+  }
+  return std::equal(there.begin(), there.end(), write.data.begin());
+}
+
 Connection::Step Connection::take_resumable(const FrameHeader& header, Payload payload) {
   Resumption& resume = *hold_.resume;
   FrameHeader request = header;
@@ -382,7 +440,7 @@ Connection::Step Connection::take_resumable(const FrameHeader& header, Payload p
                         " were carried out, up to " + std::to_string(resume.acknowledged()) +
                         " are acknowledged, and at most " + std::to_string(resume_window()) + " may not be");
     case Resumption::Place::executed:
-      if (!resume.is_same(header.request_id, header.operation, payload))
+      if (!is_same_request(header, payload))
         return refuse(Status::request_differs, "has request_id=" + std::to_string(header.request_id) +
                                                    ", by which another request was carried out");
       repeat_answer(header.request_id);
@@ -396,6 +454,7 @@ Connection::Step Connection::take_resumable(const FrameHeader& header, Payload p
     return Step::not_taken;
   }
   if (may_change_view(header.operation)) keep_read_answers();
+  sum_written(header.operation, payload);
   resume.take_in_hand(header.operation, payload);
   const std::size_t before = answers().size();
   Step step = Step::taken;
@@ -403,6 +462,7 @@ Connection::Step Connection::take_resumable(const FrameHeader& header, Payload p
     answers().error(request, *fault);
     note_answer(request, fault->status, hold_.failed_change);
   } else if (was_published(request)) {
+    resume.sum_in_hand();
     answer_published(request);
   } else {
     if (hold_.restart != nullptr) remember(request.operation, request.request_id);

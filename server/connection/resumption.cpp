@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "proto/framing.hpp"
 #include "storage/log/log_checksum.hpp"
@@ -37,7 +38,7 @@ Resumption::Place Resumption::place_of(std::uint64_t request_id, std::uint16_t u
 void Resumption::acknowledge(std::uint64_t mark) noexcept {
   if (mark <= acknowledged_) return;
   const std::size_t count = std::min<std::uint64_t>(mark - acknowledged_, kept_.size());
-  for (std::size_t i = 0; i < count && (kept_bytes_ != 0 || reads_ != 0); ++i) forget(kept_[i]);
+  for (std::size_t i = 0; i < count && (kept_bytes_ != 0 || reads_ != 0 || written_ != 0); ++i) forget(kept_[i]);
   kept_.pop_front(count);
   acknowledged_ += count;
 }
@@ -45,6 +46,7 @@ void Resumption::acknowledge(std::uint64_t mark) noexcept {
 void Resumption::forget(KeptAnswer& answer) noexcept {
   kept_bytes_ -= answer.heap_bytes();
   reads_ -= answer.reads_again ? 1 : 0;
+  written_ -= answer.is_there ? 1 : 0;
   answer.free_large();
 }
 
@@ -65,11 +67,28 @@ std::uint64_t Resumption::checksum(std::span<const std::byte> payload) noexcept 
 void Resumption::take_in_hand(proto::Operation operation, std::span<const std::byte> payload) {
   RequestInHand& request = in_hand_.emplace();
   request.operation = operation;
-  request.checksum = checksum(payload);
+  proto::WriteRequest write;
+  if (operation == proto::Operation::write && payload.size() >= unsummed_bytes_min && !proto::decode(payload, write)) {
+    request.offset = write.offset;
+    request.length = static_cast<std::uint32_t>(write.data.size());
+    request.unsummed = payload;
+    if (summed_next_ == 0) return;
+    --summed_next_;
+    return sum_in_hand();
+  }
+  // All that a read says is its place.
   proto::ReadRequest read;
-  if (operation != proto::Operation::read || proto::decode(payload, read)) return;
-  request.offset = read.offset;
-  request.length = read.length;
+  if (operation == proto::Operation::read && !proto::decode(payload, read)) {
+    request.offset = read.offset;
+    request.length = read.length;
+    return;
+  }
+  request.checksum = checksum(payload);
+}
+
+void Resumption::sum_in_hand() noexcept {
+  const std::span<const std::byte> unsummed = std::exchange(in_hand_->unsummed, {});
+  if (!unsummed.empty()) in_hand_->checksum = checksum(unsummed);
 }
 
 KeptAnswer& Resumption::add() {
@@ -80,7 +99,10 @@ KeptAnswer& Resumption::add() {
   return added;
 }
 
-void Resumption::begun() { add(); }
+void Resumption::begun() {
+  sum_in_hand();
+  add();
+}
 
 void Resumption::answered(std::span<const std::byte> frame) {
   assert(!kept_.empty());
@@ -89,10 +111,15 @@ void Resumption::answered(std::span<const std::byte> frame) {
 }
 
 void Resumption::done(std::span<const std::byte> frame) {
+  assert(in_hand_);
+  const auto succeeded = [frame] { return proto::scan_frame(frame, UINT32_MAX).header.status == proto::Status::ok; };
+  const bool is_there = !in_hand_->unsummed.empty() && succeeded();
+  if (!is_there) sum_in_hand();
   KeptAnswer& added = add();
+  added.is_there = is_there;
+  written_ += is_there ? 1 : 0;
   const bool has_data = added.operation == proto::Operation::read && frame.size() > KeptAnswer::small_bytes_max &&
-                        frame.size() == proto::frame_header_bytes + added.length &&
-                        proto::scan_frame(frame, UINT32_MAX).header.status == proto::Status::ok;
+                        frame.size() == proto::frame_header_bytes + added.length && succeeded();
   if (has_data) {
     added.reads_again = true;
     ++reads_;
@@ -105,7 +132,12 @@ void Resumption::done(std::span<const std::byte> frame) {
 bool Resumption::is_same(std::uint64_t request_id, proto::Operation operation,
                          std::span<const std::byte> payload) const noexcept {
   const KeptAnswer& kept = at(request_id);
-  return kept.operation == operation && kept.checksum == checksum(payload);
+  assert(!kept.is_there);
+  if (kept.operation != operation) return false;
+  proto::ReadRequest read;
+  if (operation == proto::Operation::read && !proto::decode(payload, read))
+    return kept.offset == read.offset && kept.length == read.length;
+  return kept.checksum == checksum(payload);
 }
 
 std::uint64_t Resumption::next_to_repeat() noexcept {

@@ -6,6 +6,8 @@
 // Ids have no gaps, so that the kept answers are those between the two marks. Of a read that had its answer only the
 // place is kept: what it saw is still there as long as the session did nothing but read. Before anything else is
 // carried out Connection::keep_read_answers() reads it once more. So reads, whose answers are large, cost nothing.
+// In the same way a large write is known when it comes again by what is there, for as long as the session has not
+// written over it: a checksum of its bytes would take a twentieth of the time that the write takes.
 #pragma once
 
 #include <array>
@@ -14,6 +16,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/reused_queue.hpp"
@@ -27,6 +30,7 @@ struct RequestInHand {
   std::uint64_t checksum = 0;
   std::uint64_t offset = 0;
   std::uint32_t length = 0;
+  std::span<const std::byte> unsummed{};  ///< a large write's payload, which may do without
 };
 
 /// One request that was carried out, or has begun to be.
@@ -34,14 +38,15 @@ class KeptAnswer {
 public:
   proto::Operation operation{};
   bool reads_again = false;    ///< the answer is what is read there
-  std::uint64_t checksum = 0;  ///< of its payload
+  bool is_there = false;       ///< a write: what it wrote is what is read there
+  std::uint64_t checksum = 0;  ///< of its payload, but of a read's, and unless is_there
   std::uint32_t length = 0;
   std::uint64_t offset = 0;
 
   /// For a request that has no answer yet.
   void begin(const RequestInHand& request) noexcept {
     operation = request.operation;
-    reads_again = false;
+    reads_again = is_there = false;
     checksum = request.checksum;
     length = request.length;
     offset = request.offset;
@@ -96,6 +101,8 @@ public:
   /// The request that is in hand: not carried out yet.
   void take_in_hand(proto::Operation operation, std::span<const std::byte> payload);
   bool has_in_hand() const noexcept { return in_hand_.has_value(); }
+  /// It is answered without being carried out: what is there may be of a later one.
+  void sum_in_hand() noexcept;
   void drop_in_hand() noexcept { in_hand_.reset(); }
   /// It has begun, and is answered later, before another one begins.
   void begun();
@@ -129,6 +136,21 @@ public:
     }
   }
 
+  bool has_written() const noexcept { return written_ != 0; }
+  /// `[offset, offset + length)` is about to be changed. `read(answer)` gives the payload of each of the writes that
+  /// lie there.
+  template <class Read>
+  void sum_written(std::uint64_t offset, std::uint64_t length, Read read) {
+    for (std::size_t i = 0; written_ != 0 && i < kept_.size(); ++i) {
+      KeptAnswer& one = kept_[i];
+      if (!one.is_there || !(offset < one.offset + one.length && one.offset < offset + length)) continue;
+      one.checksum = checksum(read(std::as_const(one)));
+      one.is_there = false;
+      --written_;
+      summed_next_ = summed_after_overlap;
+    }
+  }
+
   // The answers once more, after a resumption.
   void begin_repeating() noexcept { repeated_ = acknowledged_; }
   void stop_repeating() noexcept { repeated_.reset(); }
@@ -137,6 +159,10 @@ public:
   std::uint64_t next_to_repeat() noexcept;
 
   static std::uint64_t checksum(std::span<const std::byte> payload) noexcept;
+
+  static constexpr std::size_t unsummed_bytes_min = 16384;
+  /// To read what is written over costs more than its checksum did: so many large writes in a row get theirs then.
+  static constexpr std::uint32_t summed_after_overlap = 64;
 
 private:
   KeptAnswer& add();
@@ -151,6 +177,8 @@ private:
   base::ReusedQueue<KeptAnswer> kept_;
   std::size_t kept_bytes_ = 0;
   std::size_t reads_ = 0;
+  std::size_t written_ = 0;  ///< that are there
+  std::uint32_t summed_next_ = 0;
   std::optional<RequestInHand> in_hand_;
   std::optional<std::uint64_t> repeated_;
 };

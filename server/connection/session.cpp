@@ -360,7 +360,10 @@ std::size_t Connection::publish_group(RequestRow& row) {
   bool together = false;
   try {
     if (group.size() > 1 && hold_.session->may_write(room_callback())) {
-      if (hold_.resume != nullptr) keep_read_answers();
+      if (hold_.resume != nullptr) {
+        keep_read_answers();
+        for (const WriteGroup::Frame& frame : group.frames()) sum_written(Operation::write, frame.payload);
+      }
       // First, or what is published might find no room for its answers.
       answers().reserve(group.size() * write_answer_bytes);
       if (hold_.restart != nullptr) remember(Operation::write, group.frames().back().header.request_id);

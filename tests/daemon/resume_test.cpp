@@ -1,6 +1,7 @@
 // Sessions that outlive their connections, frame by frame: what PROTOCOL.md says of resuming a session.
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <thread>
@@ -183,6 +184,66 @@ TEST_CASE("a request that was carried out is answered again, and one that differ
   session.client.send_as(session.next, 60'000, proto::GrowRequest{1});
   CHECK(session.client.must_receive().status() == Status::outside_window);
   CHECK(ask(session, proto::SizeRequest{}).as<proto::SizeAnswer>().pages == 3);
+}
+
+TEST_CASE("a large write that comes again is known, also once it was written over, and one that differs is refused") {
+  Daemon daemon{one_store};
+  Resumable session = begin(daemon, Access::write, GENERATE(proto::Publish::on_write, proto::Publish::on_flush));
+  std::uint16_t unanswered = 0;
+  const auto next = [&](const auto& request) {
+    const std::uint64_t id = session.next;
+    ask(session, request, unanswered++);
+    return id;
+  };
+  const auto again = [&](std::uint64_t id, const auto& request) {
+    session.client.send_as(id, 0, request);
+    Frame frame = session.client.must_receive();
+    CHECK(frame.header.request_id == id);
+    return frame.status();
+  };
+  const std::vector<std::byte> first(20'000, std::byte{1}), second(65'536, std::byte{2}), small(10, std::byte{3});
+  const auto check_known = [&](std::uint64_t id, std::uint64_t offset, const std::vector<std::byte>& data,
+                               Status status = Status::ok) {
+    CHECK(again(id, proto::WriteRequest{offset, data}) == status);
+    std::vector<std::byte> other = data;
+    other.back() ^= std::byte{1};
+    CHECK(again(id, proto::WriteRequest{offset, other}) == Status::request_differs);
+    CHECK(again(id, proto::WriteRequest{offset + 1, data}) == Status::request_differs);
+    CHECK(again(id, proto::WriteRequest{offset, std::span(data).first(data.size() - 1)}) == Status::request_differs);
+    CHECK(again(id, proto::ZeroRequest{offset, data.size()}) == Status::request_differs);
+  };
+  session.client.send_as(session.next, 0, proto::GrowRequest{4});
+  CHECK(session.client.must_receive().status() == Status::ok);
+  ++session.next;
+  const std::uint64_t one = next(proto::WriteRequest{1000, first});
+  check_known(one, 1000, first);
+  const std::uint64_t two = next(proto::WriteRequest{10'000, second});
+  check_known(one, 1000, first);
+  check_known(two, 10'000, second);
+  next(proto::WriteRequest{10'500, small});
+  check_known(two, 10'000, second);
+  const std::uint64_t three = next(proto::WriteRequest{100'000, second});
+  next(proto::ZeroRequest{165'000, 1000});
+  check_known(three, 100'000, second);
+  const std::uint64_t refused = next(proto::WriteRequest{4 * page_size - 5, first});
+  check_known(refused, 4 * page_size - 5, first, Status::out_of_bounds);
+  const std::uint64_t four = next(proto::WriteRequest{200'000, first});
+  if (session.request.publish == proto::Publish::on_flush) {
+    next(proto::DiscardRequest{});
+  } else {
+    next(proto::FlushRequest{});
+    next(proto::GrowRequest{1});
+  }
+  check_known(four, 200'000, first);
+  // Nothing of this was carried out a second time.
+  const auto read = ask(session, proto::ReadRequest{10'490, 30}, unanswered);
+  if (session.request.publish == proto::Publish::on_write) {
+    std::vector<std::byte> expected(30, std::byte{2});
+    std::fill_n(expected.begin() + 10, 10, std::byte{3});
+    CHECK(data_of(read) == expected);
+  } else {
+    CHECK(read.status() == Status::out_of_bounds);
+  }
 }
 
 TEST_CASE("requests beyond the window are not carried out") {

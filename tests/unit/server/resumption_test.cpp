@@ -167,6 +167,58 @@ TEST_CASE("resumption: of a read only the place is kept, until what it saw may c
   CHECK(resume.kept_bytes() == error.size());
 }
 
+TEST_CASE("resumption: of a large write only the place is kept, until it is written over") {
+  Resumption resume = fresh();
+  const auto large = [](std::uint64_t offset, char with) {
+    const std::string text(20'000, with);
+    return request_of(Operation::write, proto::WriteRequest{offset, std::as_bytes(std::span(text))});
+  };
+  proto::Bytes taken, refused;
+  proto::encode(taken, 3, proto::WriteAnswer{});
+  proto::encode_error(refused, 4, Operation::write, proto::Status::out_of_bounds, "too far");
+  carry_out(resume, large(0, 'a'), taken);
+  CHECK(resume.has_written());
+  CHECK(resume.at(3).is_there);
+  carry_out(resume, large(1'000'000, 'b'), refused);
+  CHECK_FALSE(resume.at(4).is_there);
+  CHECK(is_same(resume, 4, large(1'000'000, 'b')));
+  CHECK_FALSE(is_same(resume, 4, large(1'000'000, 'c')));
+
+  const auto read = [&](const KeptAnswer& kept) {
+    CHECK(kept.offset == 0);
+    CHECK(kept.length == 20'000);
+    static Request there;
+    there = large(0, 'a');
+    return std::span<const std::byte>(there.payload);
+  };
+  resume.sum_written(20'000, 100, read);
+  CHECK(resume.at(3).is_there);
+  resume.sum_written(19'999, 1, read);
+  CHECK_FALSE(resume.has_written());
+  CHECK(is_same(resume, 3, large(0, 'a')));
+  CHECK_FALSE(is_same(resume, 3, large(1, 'a')));
+
+  // The next large writes have their checksums at once, and then no more.
+  for (std::uint32_t i = 0; i < Resumption::summed_after_overlap; ++i) {
+    resume.acknowledge(resume.executed());
+    carry_out(resume, large(0, 'c'), taken);
+    REQUIRE_FALSE(resume.has_written());
+    REQUIRE(is_same(resume, resume.executed(), large(0, 'c')));
+  }
+  carry_out(resume, large(0, 'd'), taken);
+  CHECK(resume.has_written());
+  resume.acknowledge(resume.executed());
+  CHECK_FALSE(resume.has_written());
+
+  // One that was carried out by an earlier server says nothing of what is there now.
+  const Request earlier = large(0, 'e');
+  resume.take_in_hand(earlier.operation, earlier.payload);
+  resume.sum_in_hand();
+  resume.done(taken);
+  CHECK_FALSE(resume.has_written());
+  CHECK(is_same(resume, resume.executed(), earlier));
+}
+
 TEST_CASE("resumption: bytes that are kept are counted up and down, so that a daemon can bound them") {
   Resumption resume = fresh();
   std::size_t sum = 0;
