@@ -231,7 +231,7 @@ Measured measure_recovery(Servers& servers) {
 
 std::vector<Row> copy_rows() {
   return {
-      {"copy_1g", "copy of 1 GiB to a file", {Kind::at_least, 1, "nbdcopy from nbdkit"}, measure_copy},
+      {"copy_1g", "copy of 1 GiB to a file", {Kind::at_least, 2, "nbdcopy from nbdkit"}, measure_copy},
       {"copy_sparse", "copy of 1 TiB with 64 MiB of data", {Kind::at_most, 1.25, "64 MiB alone"}, measure_sparse_copy},
       {"recovery", "recovery after a kill", {Kind::at_most, 2, "read log, write pages"}, measure_recovery}};
 }
