@@ -137,6 +137,7 @@ private:
       const auto number = base::parse_number(*seed);
       if (!number) fail(part, "is no seed", "a whole number, such as seed=7");
       order_.seed = number.value_or(0);
+      seed_ = part;
       return true;
     }
     if (const auto range = value_of(part, "at")) {
@@ -249,6 +250,8 @@ private:
                            order_.operation == Operation::data_ranges;
     if (order_.at_length && !has_range)
       fail(text, "names a range, and this request has none", "read, write, zero, data_ranges or any");
+    if (!seed_.empty() && !order_.rate_ppm && order_.delay_min == order_.delay_max)
+      fail(seed_, "has nothing to choose in this order", "rate=P or delay=MIN..MAX beside it");
   }
 
   std::string_view whole_;
@@ -257,6 +260,7 @@ private:
   bool more_ = true;
   bool has_count_ = false;
   std::array<bool, valued.size()> has_value_{};
+  std::string_view seed_;
   FaultOrder order_;
   std::optional<FaultOrderError> error_;
 };

@@ -121,6 +121,8 @@ TEST_CASE("an order that is wrong is refused with its place, and what may stand 
            Case{"read:rate=.5:hang", 5, "no rate"},
            Case{"read:rate=0.1234567:hang", 5, "6 digits"},
            Case{"read:seed=x:hang", 5, "seed=7"},
+           Case{"read:3:seed=7:hang", 7, "nothing to choose"},
+           Case{"read:seed=7:delay=5ms", 5, "delay=MIN..MAX"},
            Case{"read:at=5:hang", 5, "at=64KiB+64KiB"},
            Case{"read:at=5+0:hang", 5, "no range"},
            Case{"read:at=18446744073709551615+2:hang", 5, "no range"},
