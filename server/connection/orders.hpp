@@ -14,6 +14,8 @@ namespace pageserver::server {
 
 /// Whoever gives an order then nudges the connection. Threads: any; the connection alone takes what is to be taken.
 class Orders {
+  using Told = std::list<std::function<void()>>;
+
 public:
   /// To close at once.
   void abort() noexcept { aborted_ = true; }
@@ -26,7 +28,7 @@ public:
   /// To end, and to tell the peer why; the first reason stays. `released` is for tell_released(). True for the first
   /// kick. Throws std::bad_alloc, having done nothing.
   bool kick(proto::Fault why, std::function<void()> released) {
-    std::list<std::function<void()>> one;
+    Told one;
     one.push_back(std::move(released));
     auto reason = std::make_unique<const proto::Fault>(std::move(why));
     {
@@ -43,7 +45,14 @@ public:
     return *kicked_for_;
   }
   /// Nothing is held any more: tells each of those who asked, once.
-  void tell_released() noexcept { tell(released_); }
+  void tell_released() noexcept {
+    Told told;
+    {
+      const Lock lock{mutex_};
+      told.swap(released_);
+    }
+    for (const auto& one : told) one();
+  }
 
   /// What it has shown in its handshake is not believed any more; a kick follows.
   void distrust() noexcept { distrusted_ = true; }
@@ -51,7 +60,7 @@ public:
 
   /// Its store goes to another daemon. `gone` is for tell_gone(). Throws std::bad_alloc, having done nothing.
   void go_to_successor(std::function<void()> gone) {
-    std::list<std::function<void()>> one;
+    Told one;
     one.push_back(std::move(gone));
     {
       const Lock lock{mutex_};
@@ -62,7 +71,14 @@ public:
   bool has_successor() const noexcept { return has_successor_; }
   /// Its session is none that could go on there.
   void stay() noexcept { has_successor_ = false; }
-  void tell_gone() noexcept { tell(gone_); }
+  void tell_gone() noexcept {
+    Told told;
+    {
+      const Lock lock{mutex_};
+      told.swap(gone_);
+    }
+    for (const auto& one : told) one();
+  }
 
   /// There is another policy: taken once.
   void look_at_policy() noexcept { policy_changed_ = true; }
@@ -73,16 +89,6 @@ public:
   bool dropped() const noexcept { return dropped_; }
 
 private:
-  using Told = std::list<std::function<void()>>;
-  void tell(Told& told) noexcept {
-    Told now;
-    {
-      const Lock lock{mutex_};
-      now.swap(told);
-    }
-    for (const auto& one : now) one();
-  }
-
   std::atomic<bool> aborted_{false};
   std::atomic<bool> lost_{false};
   std::atomic<bool> kicked_{false};
