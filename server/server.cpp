@@ -430,7 +430,7 @@ void Server::relieve_buffers(const Peer& wanting) {
   if (now - last < interval_ms || !last_relief_ms_.compare_exchange_strong(last, now)) return;
   struct Candidate {
     std::uint64_t of_peer;
-    Connection::IdleBuffers idle;
+    BufferAccount::Idle idle;
     std::shared_ptr<Connection> connection;
   };
   std::vector<Candidate> candidates;
@@ -438,7 +438,7 @@ void Server::relieve_buffers(const Peer& wanting) {
   {
     const Lock lock{mutex_};
     for (const auto& [id, connection] : connections_) {
-      const Connection::IdleBuffers idle = connection->idle_buffers();
+      const BufferAccount::Idle idle = connection->idle_buffers();
       if (idle.bytes == 0 || now - idle.since_ms < patience_ms) continue;
       if (by_itself && &connection->peer() != &wanting) continue;
       candidates.push_back({connection->peer().buffered_bytes, idle, connection});

@@ -7,8 +7,10 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/commit.cpp
   engine/engine.cpp
   engine/holders.cpp
+  engine/image_changes.cpp
   engine/image_copy.cpp
   engine/image_watch.cpp
+  engine/last_session.cpp
   engine/lease_queue.cpp
   engine/leases.cpp
   engine/log_check.cpp
@@ -22,6 +24,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/private_bytes.cpp
   engine/private_ranges.cpp
   engine/publish.cpp
+  engine/range_locator.cpp
   engine/read.cpp
   engine/read_plan.cpp
   engine/recovery.cpp
@@ -29,9 +32,11 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/room.cpp
   engine/served_image.cpp
   engine/session.cpp
+  engine/session_factory.cpp
   engine/session_state.cpp
   engine/set_aside.cpp
   engine/store_faults.cpp
+  engine/store_home.cpp
   engine/sync.cpp
   file/disk_compare.cpp
   file/file_system_warning.cpp

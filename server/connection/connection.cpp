@@ -20,6 +20,7 @@ Connection::Connection(ServerContext& server, UniqueFd socket, std::string addre
       is_tcp_(!is_unix_socket(socket.get())),
       socket_(std::move(socket)),
       wait_for_calls_(1),
+      buffers_(server.buffers, peer_, id_),
       host_watch_(is_tcp_ ? server.config.limits.keepalive : std::chrono::milliseconds{}),
       pending_(record_->pending),
       poll_budget_(server.poll_bound) {
@@ -40,10 +41,7 @@ void Connection::start(std::optional<proto::Fault> refusal, const std::shared_pt
   }
   // From here on others find it.
   turn_.enter(Sign::begin);
-  {
-    const Lock lock{worker_mutex_};
-    worker_ = tls == nullptr ? server_.front : handshakes;
-  }
+  worker_.set(tls == nullptr ? server_.front : handshakes);
   if (tls == nullptr) return use_turn(Sign::begin);
   signs_to_go_on_ = Sign::begin;
   turn_.step_out();
@@ -51,9 +49,10 @@ void Connection::start(std::optional<proto::Fault> refusal, const std::shared_pt
 }
 
 bool Connection::gives_up_handshake() {
-  if (!stream_.is_broken() && !kicked_ && !dropped_ && !server_.stopping && !deadline_.passed(Deadline::Kind::hello))
+  if (!stream_.is_broken() && !orders_.kicked() && !orders_.dropped() && !server_.stopping &&
+      !deadline_.passed(Deadline::Kind::hello))
     return false;
-  if (dropped_) {
+  if (orders_.dropped()) {
     // An alert is not for that: without TLS nothing is sent any more.
     stream_.fail();
     leave_dropped();
@@ -67,30 +66,22 @@ bool Connection::gives_up_handshake() {
   }
   // Nothing can be said to who has not come so far.
   stream_.fail();
-  if (kicked_) leave_kicked();
+  if (orders_.kicked()) leave_kicked();
   return true;
-}
-
-std::shared_ptr<tls::PeerChain> Connection::peer_chain() const {
-  const Lock lock{events_mutex_};
-  return peer_chain_;
 }
 
 // It can be found before what is in force is looked at: who changes that meanwhile verifies it.
 void Connection::note_certificate() {
   const std::shared_ptr<tls::PeerChain> chain = stream_.tls()->peer_chain();
   if (chain == nullptr) return;
-  {
-    const Lock lock{events_mutex_};
-    peer_chain_ = chain;
-  }
+  peer_chain_.set(chain);
   const auto in_force = server_.tls->get();
   if (in_force == stream_.tls()->context()) return;
   if (const std::string why = chain->fault(*in_force); !why.empty()) certificate_failed(why);
 }
 
 void Connection::certificate_failed(const std::string& why) {
-  certificate_failed_ = true;
+  orders_.distrust();
   kick(
       "TLS: " + why, [] {}, proto::Status::permission_denied);
 }
@@ -136,20 +127,16 @@ void Connection::loop_ended(const std::exception_ptr& error) {
 void Connection::move_on() {
   socket_.reset(io_->descriptor.release());
   io_.reset();
-  const std::shared_ptr<Worker> target = std::move(move_to_);
-  {
-    const Lock lock{worker_mutex_};
-    worker_ = target;
-  }
+  worker_.set(std::move(move_to_));
   // Whatever comes meanwhile is left for the worker that it goes to: this thread may be the front one, which no disk
   // may hold up.
   moves_ = true;
 }
 
 std::string_view Connection::end_reason() const noexcept {
-  if (aborted_ && has_successor_) return "the store goes to another daemon, and so does the session";
-  if (aborted_) return "the grace period is over";
-  if (lost_) return "the daemon is out of memory";
+  if (orders_.aborted() && orders_.has_successor()) return "the store goes to another daemon, and so does the session";
+  if (orders_.aborted()) return "the grace period is over";
+  if (orders_.lost()) return "the daemon is out of memory";
   if (reason_.empty() && stream_.is_broken()) return "the connection was lost";
   if (reason_.empty() && stream_.is_at_end() && !stream_.input().empty())
     return "the peer closed the connection in the middle of a frame";
@@ -158,7 +145,7 @@ std::string_view Connection::end_reason() const noexcept {
 
 void Connection::finish() {
   ended_ = true;
-  server_.buffers.change(*peer_, held_bytes_.exchange(0), 0);
+  buffers_.give_back();
   tls_memory_ = {};
   pending_.clear();
   end_session();
@@ -177,16 +164,11 @@ void Connection::finish() {
     // The line is lost; the connection has to be counted out all the same.
   }
   server_.ended(id_);
-  tell_released();
-  tell_gone();
+  orders_.tell_released();
+  orders_.tell_gone();
 }
 
 bool Connection::on_front() const { return worker() == server_.front; }
-
-std::shared_ptr<Worker> Connection::worker() const {
-  const Lock lock{worker_mutex_};
-  return worker_;
-}
 
 void Connection::take_turn(unsigned signs) {
   const std::shared_ptr<Connection> self = shared_from_this();
@@ -311,34 +293,27 @@ void Connection::nudge() noexcept {
 void Connection::nudged() noexcept {
   if (ended_) return;
   if (io_ == nullptr) return nudge();  // on its way: its beginning there is in the queue
-  if (has_successor_) {
+  if (orders_.has_successor()) {
     if (hold_.restart != nullptr && hold_.session != nullptr)
-      aborted_ = true;
+      orders_.abort();
     else
-      has_successor_ = false;
-    if (!aborted_) tell_gone();
+      orders_.stay();
+    if (!orders_.aborted()) orders_.tell_gone();
   }
-  if (aborted_ || lost_) stream_.fail();
+  if (orders_.ends_at_once()) stream_.fail();
   wake();
 }
 
 void Connection::stop() noexcept { nudge(); }
 
 void Connection::policy_changed() noexcept {
-  policy_changed_ = true;
+  orders_.look_at_policy();
   nudge();
 }
 
 void Connection::kick(const std::string& reason, std::function<void()> released, proto::Status status) {
-  std::list<std::function<void()>> one;
-  one.push_back(std::move(released));
-  auto why = std::make_unique<const proto::Fault>(proto::Fault{status, reason});
-  {
-    const Lock lock{events_mutex_};
-    if (kicked_for_ == nullptr) kicked_for_ = std::move(why);
-    released_.splice(released_.end(), one);
-  }
-  if (!kicked_.exchange(true) && record_->has_lease()) ++server_.figures.leases_kicked;
+  const bool is_first = orders_.kick(proto::Fault{status, reason}, std::move(released));
+  if (is_first && record_->has_lease()) ++server_.figures.leases_kicked;
   record_->kicked = true;
   try {
     record_->revoke(reason);
@@ -346,19 +321,15 @@ void Connection::kick(const std::string& reason, std::function<void()> released,
     // Then its own end does it.
   }
   nudge();
-  if (ended_) tell_released();
+  if (ended_) orders_.tell_released();
 }
 
 // Whatever is under way is not waited for: its completion finds nobody. The peer's last bytes are.
 void Connection::leave_kicked() {
-  proto::Fault why;
-  {
-    const Lock lock{events_mutex_};
-    why = *kicked_for_;
-  }
+  const proto::Fault why = orders_.kicked_for();
   if (!std::exchange(kick_taken_, true)) {
     reason_ = why.message;
-    if (certificate_failed_) log_refusal(server_.figures.auth_failed_tls, proto::Operation::hello, {}, reason_);
+    if (orders_.distrusted()) log_refusal(server_.figures.auth_failed_tls, proto::Operation::hello, {}, reason_);
     if (!stream_.is_broken()) finish_drip();
     end_session();
     kick_.reset();
@@ -373,11 +344,11 @@ void Connection::leave_kicked() {
     clear_deadline();
     if (!leaving_ && !stream_.is_broken()) say_goodbye(why.status, why.message);
   }
-  tell_released();
+  orders_.tell_released();
 }
 
 void Connection::drop_stranger() noexcept {
-  dropped_ = true;
+  orders_.drop_stranger();
   nudge();
 }
 
@@ -393,41 +364,19 @@ void Connection::leave_dropped() {
   stream_.fail();
 }
 
-void Connection::tell_released() noexcept {
-  std::list<std::function<void()>> released;
-  {
-    const Lock lock{events_mutex_};
-    released.swap(released_);
-  }
-  for (const auto& tell : released) tell();
-}
-
 void Connection::go_to_successor(std::function<void()> gone) {
-  {
-    const Lock lock{events_mutex_};
-    gone_.push_back(std::move(gone));
-  }
-  has_successor_ = true;
+  orders_.go_to_successor(std::move(gone));
   nudge();
-  if (ended_) tell_gone();
-}
-
-void Connection::tell_gone() noexcept {
-  std::list<std::function<void()>> gone;
-  {
-    const Lock lock{events_mutex_};
-    gone.swap(gone_);
-  }
-  for (const auto& tell : gone) tell();
+  if (ended_) orders_.tell_gone();
 }
 
 void Connection::abort() noexcept {
-  aborted_ = true;
+  orders_.abort();
   nudge();
 }
 
 void Connection::lose() noexcept {
-  lost_ = true;
+  orders_.lose();
   nudge();
 }
 

@@ -6,6 +6,14 @@
 // a sync, room in the log) becomes `pending_`, and the frames behind it stay in `input_`; whoever completes it posts to
 // this connection's worker. stream.cpp has the bytes, front.cpp what is asked before there is a session, session.cpp
 // the session. The states that a connection goes through are drawn in docs/architecture.md.
+//
+// Much of its state is in parts with unit tests of their own:
+//
+//   bytes                    ByteStream; BufferAccount (what is kept of them, and whether there is room)
+//   the peer                 Deadline, HostWatch, Gate (who it is, and what it may do)
+//   what others want of it   Orders (from any thread), Pending (what it waits for)
+//   its loop                 Turn, TurnTime
+//   the session              SessionHold, with Resumption and Restart
 #pragma once
 
 #include <atomic>
@@ -27,20 +35,24 @@
 #include "server/access/gate.hpp"
 #include "server/config/config.hpp"
 #include "server/connection/answers.hpp"
+#include "server/connection/buffer_account.hpp"
 #include "server/connection/byte_stream.hpp"
 #include "server/connection/closed_sessions.hpp"
 #include "server/connection/deadline.hpp"
 #include "server/connection/fault_plan.hpp"
 #include "server/connection/host_watch.hpp"
+#include "server/connection/orders.hpp"
 #include "server/connection/pending.hpp"
 #include "server/connection/record.hpp"
 #include "server/connection/resume_tokens.hpp"
 #include "server/connection/session_hold.hpp"
+#include "server/connection/turn_time.hpp"
 #include "server/metrics/figures.hpp"
 #include "server/runtime/buffer_room.hpp"
 #include "server/runtime/log.hpp"
 #include "server/runtime/peer_log.hpp"
 #include "server/runtime/peers.hpp"
+#include "server/runtime/shared_slot.hpp"
 #include "server/runtime/strangers.hpp"
 #include "server/runtime/tls_memory.hpp"
 #include "server/runtime/turn.hpp"
@@ -54,22 +66,8 @@ class LogWriteFaults;
 class ResumeReply;
 struct HandedOver;
 
-/// The certificate and key of now, for the connections to come. Any thread.
-class TlsInForce {
-public:
-  std::shared_ptr<const tls::Context> get() const {
-    const Lock lock{mutex_};
-    return context_;
-  }
-  void set(std::shared_ptr<const tls::Context> context) {
-    const Lock lock{mutex_};
-    context_.swap(context);
-  }
-
-private:
-  mutable Mutex mutex_;
-  std::shared_ptr<const tls::Context> context_ PAGESERVER_GUARDED_BY(mutex_);
-};
+/// The certificate and key of now, for the connections to come.
+using TlsInForce = SharedSlot<const tls::Context>;
 
 /// What all connections share. Outlives them.
 struct ServerContext {
@@ -121,6 +119,7 @@ struct PendingOpen {
   };
   std::optional<Rebuilt> rebuilt;
   std::shared_ptr<void> place_in_line;  ///< among those that may wait for the store's lease
+  std::uint64_t lease_place = 0;        ///< of Store::open_session(): where in that line; 0: it does not wait
 };
 
 /// A kick that a client asked for.
@@ -166,7 +165,7 @@ public:
   void policy_changed() noexcept;
 
   /// Any thread: what the client has shown in its handshake; null without a certificate, and until that is done.
-  std::shared_ptr<tls::PeerChain> peer_chain() const;
+  std::shared_ptr<tls::PeerChain> peer_chain() const { return peer_chain_.get(); }
   /// Any thread: that is not believed any more, for this reason, and the connection ends as by kick().
   void certificate_failed(const std::string& why);
 
@@ -179,19 +178,11 @@ public:
 
   std::uint64_t id() const noexcept { return id_; }
   const Peer& peer() const noexcept { return *peer_; }
-  /// What its buffers are charged with while nothing comes or goes, else 0; and since when, by the monotonic clock.
-  struct IdleBuffers {
-    std::uint64_t bytes = 0;
-    std::int64_t since_ms = 0;
-  };
-  IdleBuffers idle_buffers() const noexcept {
-    // Answers that are kept for a client that may come back stay whatever becomes of the connection.
-    const std::uint64_t held = held_bytes_, kept = kept_bytes_;
-    return {waits_for_buffers_ || held <= kept ? 0 : held - kept, held_since_ms_};
-  }
+  /// Any thread: what its buffers are charged with while nothing comes or goes.
+  BufferAccount::Idle idle_buffers() const noexcept { return buffers_.idle(); }
   /// Any thread: it ends, unless something goes on meanwhile.
   void give_way() noexcept {
-    gives_way_ = true;
+    buffers_.ask_for_room();
     nudge();
   }
 
@@ -264,14 +255,12 @@ private:
   void leave_kicked();
   /// Inside, after drop_stranger(): it is told so, as far as it takes that at once.
   void leave_dropped();
-  void tell_released() noexcept;
   void deadline_passed() noexcept;
   void peer_look_due() noexcept;
   /// Any thread: what it waits for, or has to be told, is lost for want of memory, so it ends.
   void lose() noexcept;
-  void tell_gone() noexcept;
   void wake() noexcept;
-  std::shared_ptr<Worker> worker() const;
+  std::shared_ptr<Worker> worker() const { return worker_.get(); }
   bool on_front() const;
   int socket() const;
 
@@ -284,10 +273,6 @@ private:
 
   // stream.cpp: bytes in, frames, bytes out; nothing in there waits
   void advance();
-  /// From here on the connection has the loop for itself, for a while.
-  void begin_turn() noexcept;
-  /// The loop's other connections shall have it. Looked at before each frame, so that a turn may be longer by one.
-  bool turn_ends(Clock::time_point now) noexcept;
   std::size_t process(std::span<const std::byte> bytes);
   void note_waiting_request(RequestRow& row) noexcept;
   /// A request that waited has its answer.
@@ -312,7 +297,7 @@ private:
   bool may_take_in() noexcept;
   /// Whether the frame's answer may be made, should the peer not take it at once; else the connection waits.
   bool may_answer(const proto::Scan& scan) noexcept;
-  bool is_tight() const noexcept { return server_.buffers.is_tight(*peer_); }
+  bool is_tight() const noexcept { return buffers_.is_tight(); }
   /// There is still no room.
   void wait_for_buffers();
   void make_way();
@@ -513,59 +498,39 @@ private:
   UniqueFd socket_;  // until io_ has it, and between two workers
   PostRoom nudging_;
   PostRoom going_on_;
-  std::atomic<bool> aborted_{false};
-  std::atomic<bool> has_successor_{false};
-  std::atomic<bool> lost_{false};  // something that it waits for can't be told to it
-  std::atomic<bool> kicked_{false};
-  std::atomic<bool> policy_changed_{false};
-  std::atomic<bool> certificate_failed_{false};
-  std::atomic<bool> dropped_{false};
-  mutable Mutex events_mutex_;
-  std::shared_ptr<tls::PeerChain> peer_chain_ PAGESERVER_GUARDED_BY(events_mutex_);      // set once
-  std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(events_mutex_);  // set once
-  std::list<std::function<void()>> released_ PAGESERVER_GUARDED_BY(events_mutex_);       // who waits for that
-  std::list<std::function<void()>> gone_ PAGESERVER_GUARDED_BY(events_mutex_);           // see go_to_successor()
-  Turn turn_;                    // whose it is may touch all that follows
-  unsigned signs_to_go_on_ = 0;  // of a turn that goes on
-  bool moves_ = false;           // it goes on where the connection goes
-  Loops::Wait wait_for_calls_;   // a node, while it does not wait
+  Orders orders_;
+  SharedSlot<tls::PeerChain> peer_chain_;  // of a client with a certificate, from its handshake on
+  Turn turn_;                              // whose it is may touch all that follows
+  unsigned signs_to_go_on_ = 0;            // of a turn that goes on
+  bool moves_ = false;                     // it goes on where the connection goes
+  Loops::Wait wait_for_calls_;             // a node, while it does not wait
   std::atomic<bool> ended_{false};
 
-  mutable Mutex worker_mutex_;
-  std::shared_ptr<Worker> worker_ PAGESERVER_GUARDED_BY(worker_mutex_);
+  SharedSlot<Worker> worker_;
   std::shared_ptr<Worker> move_to_;  // where the loop goes on after it has ended here
   std::unique_ptr<Io> io_;           // belongs to worker_, so it goes first
 
   ByteStream stream_;
-  TlsMemory::Held tls_memory_;     // from hello on
-  Clock::time_point now_{};        // of the frame in hand
-  Clock::time_point turn_ends_{};  // zero: it has not begun
+  TlsMemory::Held tls_memory_;  // from hello on
+  TurnTime turn_time_;
   /// A request that has to wait for something before it is answered, and since when it has been in hand.
   struct Waiting {
     proto::Operation operation;
     Clock::time_point since;
   };
   std::optional<Waiting> waiting_;
-  bool turn_is_over_ = false;
   bool recheck_input_ = false;  // the input may hold a whole frame
   bool is_cut_ = false;         // leaving_ by a fault on order, with neither goodbye nor close
   bool detached_ = false;       // it has a session and no socket
   bool to_be_detached_ = false;
-  bool leaving_ = false;                      // goodbye or close's answer is in the output: send it, then close
-  bool kick_taken_ = false;                   // all that it held is let go
-  bool unwelcome_ = false;                    // it showed a wrong token, and will be told so
-  std::size_t input_needed_ = 0;              // length of the frame at the front of the input, as far as known
-  std::uint64_t admitted_bytes_ = 0;          // of the frame at the front of the input, which is large
-  std::atomic<std::uint64_t> held_bytes_{0};  // charged for buffers
-  std::atomic<std::int64_t> held_since_ms_{0};
-  std::atomic<std::uint64_t> kept_bytes_{0};  // of them, answers for a client that may come back
-  std::uint64_t moved_before_ = 0;            // bytes in and out, when held_since_ms_ was set
-  std::atomic<bool> waits_for_buffers_{false};
-  std::atomic<bool> gives_way_{false};
-  int waits_for_buffers_in_a_row_ = 0;
+  bool leaving_ = false;             // goodbye or close's answer is in the output: send it, then close
+  bool kick_taken_ = false;          // all that it held is let go
+  bool unwelcome_ = false;           // it showed a wrong token, and will be told so
+  std::size_t input_needed_ = 0;     // length of the frame at the front of the input, as far as known
   std::uint64_t bytes_to_drop_ = 0;  // of a payload that was answered already
   std::string reason_;               // why it ended, for the log
   int last_looks_ = 0;               // stopping: how often what had arrived was read
+  BufferAccount buffers_;
   Deadline deadline_;
   HostWatch host_watch_;
 
@@ -575,7 +540,6 @@ private:
   Pending pending_;
   std::unique_ptr<KickUnderWay> kick_;         // that this connection asked for
   std::unique_ptr<PendingOpen> pending_open_;  // only while it opens: an idle session is small
-  std::uint64_t place_in_line_ = 0;
   base::PollBudget poll_budget_;
   std::optional<std::uint64_t> close_request_id_;
   std::unique_ptr<ResumeRequest> resume_request_;  // that this connection asked for

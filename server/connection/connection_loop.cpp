@@ -77,7 +77,7 @@ struct ConnectionLoop {
       connection.io_->loop.wait(begin).await_suspend(innermost);
     }
     void await_resume() const noexcept {
-      connection.begin_turn();
+      connection.turn_time_.begin();
       if (until == Until::next_turn) return;
       connection.io_->woken = false;
       connection.stream_.end_wait();
@@ -228,7 +228,7 @@ struct ConnectionLoop {
       if (self->stream_.is_broken() || self->move_to_) co_return;
     }
     if (self->refusal_ && !self->leaving_) self->say_goodbye(self->refusal_->status, self->refusal_->message);
-    if (self->pending_open_ && self->hold_.use && !self->kicked_) self->begin_open();
+    if (self->pending_open_ && self->hold_.use && !self->orders_.kicked()) self->begin_open();
     for (;;) {
       if (std::exchange(self->to_be_detached_, false)) {
         Coroutine staying = stay_detached(self);
@@ -237,10 +237,10 @@ struct ConnectionLoop {
         in_a_row = 0;
       }
       if (self->resumed_by_) self->answer_resumed();
-      if (self->policy_changed_.exchange(false)) self->apply_policy();
-      if (self->kicked_) self->leave_kicked();
-      if (self->dropped_ && !self->greeting_.done) self->leave_dropped();
-      if (self->gives_way_.exchange(false)) self->make_way();
+      if (self->orders_.take_policy_change()) self->apply_policy();
+      if (self->orders_.kicked()) self->leave_kicked();
+      if (self->orders_.dropped() && !self->greeting_.done) self->leave_dropped();
+      if (self->buffers_.take_ask()) self->make_way();
       self->advance();
       self->gather_answers();
       self->send_output();
@@ -276,14 +276,14 @@ struct ConnectionLoop {
         }
         continue;
       }
-      if (self->waits_for_buffers_) {
+      if (self->buffers_.waits()) {
         if (self->server_.stopping) {
           self->say_goodbye(proto::Status::stopping, "the server is stopping");
         } else {
           self->wait_for_buffers();
           if (!self->stream_.is_broken()) co_await wait(self, Until::woken);
         }
-        self->waits_for_buffers_ = false;
+        self->buffers_.end_wait();
         continue;
       }
       const bool more_in_hand = self->recheck_input_ && !self->stream_.input().empty();
@@ -301,7 +301,7 @@ struct ConnectionLoop {
           continue;
         }
         if (self->stream_.is_drained() || self->receive() == Connection::Received::nothing) {
-          if (self->waits_for_buffers_) continue;
+          if (self->buffers_.waits()) continue;
           in_a_row = 0;
           self->watch_input_progress();
           if (self->hold_.session == nullptr || !self->poll_budget_.is_on()) {
@@ -325,7 +325,7 @@ struct ConnectionLoop {
           continue;
         }
       }
-      if (++in_a_row >= batches_in_a_row || self->turn_is_over_) {
+      if (++in_a_row >= batches_in_a_row || self->turn_time_.is_over()) {
         in_a_row = 0;
         // What was gathered lies where the worker's other connections gather theirs.
         self->send_output();
@@ -350,11 +350,11 @@ struct ConnectionLoop {
     self->set_deadline(Deadline::Kind::peer_close, peer_close_time);
     const std::uint64_t received_max = self->stream_.received_bytes() + peer_close_bytes_max;
     while (!self->stream_.is_broken() && !self->stream_.is_at_end() && self->stream_.received_bytes() < received_max &&
-           !self->dropped_ && !self->deadline_.passed(Deadline::Kind::peer_close)) {
+           !self->orders_.dropped() && !self->deadline_.passed(Deadline::Kind::peer_close)) {
       self->stream_.input().release();
       if (self->receive_ahead() == Connection::Received::nothing)
         co_await wait(self, for_input(self));
-      else if (self->turn_ends(Connection::Clock::now()))
+      else if (self->turn_time_.ends(Connection::Clock::now()))
         co_await next_turn(self);
     }
   }

@@ -114,7 +114,7 @@ void Connection::take_whoami(const FrameHeader& header, Payload payload) {
 }
 
 void Connection::apply_policy() {
-  if (!greeting_.done || leaving_ || kicked_) return;
+  if (!greeting_.done || leaving_ || orders_.kicked()) return;
   std::string why;
   auto* failures = &server_.figures.auth_failed_right;
   if (!gate_.renew(server_.policy->get())) {

@@ -150,8 +150,8 @@ void Connection::hand_over(const std::shared_ptr<Connection>& old) {
 // The old one.
 
 bool Connection::can_be_resumed() const noexcept {
-  return hold_.session != nullptr && hold_.resume != nullptr && hold_.resume->is_confirmed() && !kicked_ &&
-         !close_request_id_ && !aborted_ && !lost_ && !server_.stopping && (!leaving_ || is_cut_);
+  return hold_.session != nullptr && hold_.resume != nullptr && hold_.resume->is_confirmed() && !orders_.kicked() &&
+         !close_request_id_ && !orders_.aborted() && !orders_.lost() && !server_.stopping && (!leaving_ || is_cut_);
 }
 
 void Connection::fence_for(ResumeReply& reply, std::uint64_t mark) {
@@ -190,9 +190,10 @@ void Connection::fence() noexcept {
   resumed_by_.reset();
   waiting_.reset();
   leaving_ = is_cut_ = false;
-  recheck_input_ = waits_for_buffers_ = gives_way_ = false;
+  recheck_input_ = false;
   input_needed_ = 0;
-  admitted_bytes_ = bytes_to_drop_ = moved_before_ = 0;
+  bytes_to_drop_ = 0;
+  buffers_.begin_anew();
   if (!detached_) clear_deadline();
   settle_buffers();
   wake();
@@ -246,8 +247,8 @@ bool Connection::finds_room_beside_detached(const FrameHeader& header) {
 }
 
 bool Connection::ends_detached() {
-  if (policy_changed_.exchange(false)) apply_policy();
-  if (kicked_) {
+  if (orders_.take_policy_change()) apply_policy();
+  if (orders_.kicked()) {
     leave_kicked();
     return true;
   }
@@ -257,7 +258,7 @@ bool Connection::ends_detached() {
         "nobody came back for it within resume_linger=" + std::to_string(server_.config.resume_linger.count()) + " ms";
     return true;
   }
-  return aborted_ || lost_ || server_.stopping;
+  return orders_.ends_at_once() || server_.stopping;
 }
 
 // Whatever it answers is kept, and sent once there is somebody.
@@ -283,13 +284,10 @@ void Connection::adopt(HandedOver& over) {
   address_ = over.address;
   is_tcp_ = over.is_tcp;
   host_watch_ = HostWatch(is_tcp_ ? server_.config.limits.keepalive : std::chrono::milliseconds{});
-  {
-    const Lock lock{events_mutex_};
-    peer_chain_ = over.peer_chain;
-  }
+  peer_chain_.set(over.peer_chain);
   // What is believed may have changed while neither of the two connections had the other's token or certificate.
   gate_.shown_again(over.gate);
-  policy_changed_ = true;
+  orders_.look_at_policy();
   if (stream_.tls() != nullptr) note_certificate();
   hold_.resume->acknowledge(over.request.mark);
   resumed_by_ = std::make_unique<ResumeRequest>(over.request);
@@ -533,7 +531,7 @@ void Connection::begin_resumable(const FrameHeader& header, const storage::Sessi
 void Connection::end_resumable() noexcept {
   if (hold_.resume == nullptr) return;
   // One that goes on at another daemon may come back with its store.
-  if (has_successor_ && hold_.restart != nullptr)
+  if (orders_.has_successor() && hold_.restart != nullptr)
     server_.resume_tokens->forget(hold_.resume->token());
   else
     server_.resume_tokens->end(hold_.resume->token());

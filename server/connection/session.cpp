@@ -146,9 +146,9 @@ void Connection::open_session() {
       pending_open_->request.owner_fork_bytes = std::shared_ptr<std::atomic<std::uint64_t>>(peer_, &peer_->fork_bytes);
     {
       const Pending::Beginning beginning{pending_};
-      place_in_line_ = hold_.store->open_session(pending_open_->request, done);
+      pending_open_->lease_place = hold_.store->open_session(pending_open_->request, done);
     }
-    record_->place.set(place_in_line_);
+    record_->place.set(pending_open_->lease_place);
     if (!pending_.is_done() && pending_open_->request.wait_in_line) {
       set_deadline(Deadline::Kind::lease_wait, std::chrono::milliseconds(pending_open_->wait_ms));
     }
@@ -159,9 +159,8 @@ void Connection::open_session() {
 }
 
 void Connection::give_up_place() {
-  if (place_in_line_ == 0) return;
-  hold_.store->cancel_wait(place_in_line_);
-  place_in_line_ = 0;
+  if (pending_open_ == nullptr || pending_open_->lease_place == 0) return;
+  hold_.store->cancel_wait(std::exchange(pending_open_->lease_place, 0));
   clear_deadline();
 }
 
@@ -187,7 +186,6 @@ void Connection::open_failed(const std::exception_ptr& error) {
 
 void Connection::drop_opening() {
   pending_open_.reset();
-  place_in_line_ = 0;
   hold_.store = nullptr;
   waited();
   record_->left(proto::SessionState::front);
@@ -196,7 +194,7 @@ void Connection::drop_opening() {
 
 void Connection::session_opened(std::unique_ptr<storage::StoreSession> session, const std::exception_ptr& error) {
   if (error) return open_failed(error);
-  place_in_line_ = 0;
+  pending_open_->lease_place = 0;
   hold_.session = std::move(session);
   if (pending_open_->rebuilt) {
     try {
@@ -298,9 +296,15 @@ Connection::Step Connection::carry_out(const FrameHeader& header, Payload payloa
     take_faults(header, payload);
     return Step::taken;
   }
-  SessionScope scope{*hold_.session,     hold_.use->host().name(), greeting_.request_bytes_max,
-                     greeting_.features, base::monotonic_ms(now_), hold_.name,
-                     address_,           record_->counters,        hold_.failed_change,
+  SessionScope scope{*hold_.session,
+                     hold_.use->host().name(),
+                     greeting_.request_bytes_max,
+                     greeting_.features,
+                     base::monotonic_ms(turn_time_.now()),
+                     hold_.name,
+                     address_,
+                     record_->counters,
+                     hold_.failed_change,
                      gate_.administers()};
   std::optional<Load> load_now;
   if (header.operation == Operation::stat && (greeting_.features & proto::feature_load) != 0) {
@@ -383,7 +387,7 @@ std::size_t Connection::publish_group(RequestRow& row) {
     } else if ((hold_.resume != nullptr ? take_resumable(frame.header, frame.payload)
                                         : take_session(frame.header, frame.payload)) == Step::not_taken) {
       recheck_input_ = true;
-      if (!waiting_) waiting_ = Waiting{Operation::write, now_};
+      if (!waiting_) waiting_ = Waiting{Operation::write, turn_time_.now()};
       break;
     }
     taken += frame.frame_bytes;
@@ -460,8 +464,8 @@ void Connection::end_session() {
   pending_.clear();
   hold_.faults.reset();
   // It goes on once the daemon was started again, or at another one.
-  if (hold_.restart != nullptr && (server_.stopping || has_successor_) && !close_request_id_ && !kicked_ &&
-      hold_.session != nullptr)
+  if (hold_.restart != nullptr && (server_.stopping || orders_.has_successor()) && !close_request_id_ &&
+      !orders_.kicked() && hold_.session != nullptr)
     hold_.session->keep_for_reopening();
   end_resumable();
   record_->left(proto::SessionState::leaving);

@@ -21,12 +21,8 @@ constexpr std::size_t receive_bytes = 128u << 10;
 constexpr std::size_t front_receive_bytes = 8u << 10;
 // One send carries at most about so much, so that a client that reads while it sends gets answers early.
 constexpr std::size_t batch_bytes_max = 128u << 10;
-// A peer that trickles bytes makes no progress: only so many, or a whole frame, move its deadline.
-constexpr std::size_t progress_bytes = 64u << 10;
 // Of refresh and data_ranges.
 constexpr std::uint64_t ranges_answer_bytes_max = proto::ranges_max * 24 + 256;
-// So long at a time a connection has the loop for itself, whatever it asks for.
-constexpr std::chrono::microseconds turn_max{200};
 
 // At a stop, what has arrived is still carried out, within reason.
 constexpr int last_looks_max = 64;
@@ -94,18 +90,6 @@ void Connection::advance() {
   if (stream_.input().empty()) stream_.input().release();
 }
 
-void Connection::begin_turn() noexcept {
-  turn_ends_ = {};
-  turn_is_over_ = false;
-}
-
-bool Connection::turn_ends(Clock::time_point now) noexcept {
-  now_ = now;
-  if (turn_ends_ == Clock::time_point{}) turn_ends_ = now_ + turn_max;
-  turn_is_over_ = now_ >= turn_ends_;
-  return turn_is_over_;
-}
-
 // The rest of a frame is on its way: perhaps it is here by now, and its answer goes out together with those before it.
 void Connection::gather_answers() {
   constexpr int looks_max = 4;
@@ -144,19 +128,19 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   std::size_t ahead = 0;  // bytes behind `taken` that are in the group of writes
   answers().start_batch();
   RequestRow row(answers().figures());
-  now_ = Clock::now();
+  turn_time_.set_now(Clock::now());
   bool is_first = true;
-  const std::int64_t now_ms = base::monotonic_ms(now_);
+  const std::int64_t now_ms = base::monotonic_ms(turn_time_.now());
   record_->last_request_ms.set(now_ms);
   record_->in_hand.set(std::uint64_t{1});
   if (hold_.session) hold_.session->note_request(now_ms);
   while (taken + ahead < bytes.size()) {
     if (pending_.is_any() || leaving_ || move_to_ || output_full() || is_repeating() ||
-        (ahead == 0 && turn_ends(std::exchange(is_first, false) ? now_ : Clock::now()))) {
+        (ahead == 0 && turn_time_.ends(std::exchange(is_first, false) ? turn_time_.now() : Clock::now()))) {
       recheck_input_ = true;
       break;
     }
-    if (ahead == 0) row.moment(now_);
+    if (ahead == 0) row.moment(turn_time_.now());
     const std::uint32_t payload_bytes_max = greeting_.done
                                                 ? server_.config.limits.request_bytes + proto::payload_overhead_bytes
                                                 : proto::hello_payload_bytes_max;
@@ -195,11 +179,11 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
     const Step step = take_frame(scan);
     if (step == Step::not_taken) {
       recheck_input_ = true;
-      if (!waiting_) waiting_ = Waiting{scan.header.operation, now_};
+      if (!waiting_) waiting_ = Waiting{scan.header.operation, turn_time_.now()};
       break;
     }
     taken += scan.frame_bytes;
-    admitted_bytes_ = 0;
+    buffers_.frame_taken();
     clear_deadline();
     row.taken(scan.header.operation);
     // One that had to wait before it could be taken, which is the first one.
@@ -227,7 +211,7 @@ void Connection::note_waiting_request(RequestRow& row) noexcept {
       pending_.what() == Pending::What::acknowledgement)
     return;
   const proto::Operation operation = row.forget_last();
-  if (!waiting_) waiting_ = Waiting{operation, now_};
+  if (!waiting_) waiting_ = Waiting{operation, turn_time_.now()};
   if (is_answered) waited();
 }
 
@@ -249,31 +233,17 @@ Connection::Step Connection::take_frame(const proto::Scan& scan) {
 }
 
 void Connection::settle_buffers() noexcept {
-  const std::uint64_t input = std::max<std::uint64_t>(stream_.input().filled(), admitted_bytes_);
-  const std::uint64_t kept = hold_.resume == nullptr ? 0 : hold_.resume->kept_bytes();
-  if (hold_.resume != nullptr) kept_bytes_.store(kept, std::memory_order_relaxed);
-  const std::uint64_t bytes = input + stream_.output().filled() + stream_.unsent_bytes() + kept;
-  const std::uint64_t charged = bytes > BufferRoom::free_bytes ? bytes - BufferRoom::free_bytes : 0;
-  const std::uint64_t before = held_bytes_.load(std::memory_order_relaxed);
-  if (charged == 0 && before == 0) return;
-  const std::uint64_t moved = stream_.received_bytes() + stream_.sent_bytes();
-  if (before == 0 || moved - moved_before_ >= progress_bytes) {
-    held_since_ms_ = base::monotonic_ms();
-    moved_before_ = moved;
-  }
-  held_bytes_ = charged;
-  server_.buffers.change(*peer_, before, charged);
+  BufferAccount::Kept kept;
+  kept.input = stream_.input().filled();
+  kept.output = stream_.output().filled() + stream_.unsent_bytes();
+  kept.answers = hold_.resume == nullptr ? 0 : hold_.resume->kept_bytes();
+  kept.moved_ever = stream_.received_bytes() + stream_.sent_bytes();
+  buffers_.settle(kept);
 }
 
-// A frame is let in as a whole, so that those that were let in come to their ends.
 bool Connection::may_take_in() noexcept {
-  if (input_needed_ <= BufferRoom::free_bytes || admitted_bytes_ >= input_needed_) return true;
-  if (!server_.buffers.has(*peer_, input_needed_)) {
-    waits_for_buffers_ = true;
-    return false;
-  }
-  waits_for_buffers_in_a_row_ = 0;
-  admitted_bytes_ = input_needed_;
+  if (buffers_.is_admitted(input_needed_)) return true;
+  if (!buffers_.admit(input_needed_)) return false;
   settle_buffers();
   return true;
 }
@@ -290,26 +260,20 @@ bool Connection::may_answer(const proto::Scan& scan) noexcept {
     case proto::Operation::data_ranges: bytes = ranges_answer_bytes_max; break;
     default: break;
   }
-  if (answers().size() + bytes <= BufferRoom::free_bytes || server_.buffers.has(*peer_, answers().size() + bytes)) {
-    waits_for_buffers_in_a_row_ = 0;
-    return true;
-  }
-  waits_for_buffers_ = true;
-  return false;
+  return buffers_.may_answer(answers().size() + bytes);
 }
 
 void Connection::wait_for_buffers() {
   clear_deadline();  // it is not the peer that does not go on
   look_for_hang_up();
-  server_.buffers.wait(id_);
-  if (++waits_for_buffers_in_a_row_ > 1) server_.relieve_buffers(*peer_);
+  if (buffers_.wait_in_line()) server_.relieve_buffers(*peer_);
 }
 
 void Connection::make_way() {
-  if (held_bytes_ == 0 || pending_.is_any() || leaving_) return;
+  if (buffers_.bytes() == 0 || pending_.is_any() || leaving_) return;
   const base::MemoryShare& share = server_.buffers.share();
   const std::string text = "others need room for their requests, and this connection keeps " +
-                           std::to_string(held_bytes_.load()) + " bytes and does not go on; the buffers of all have " +
+                           std::to_string(buffers_.bytes()) + " bytes and does not go on; the buffers of all have " +
                            share.text();
   if (hold_.resume != nullptr) {  // it comes back
     reason_ = text;
@@ -479,15 +443,16 @@ void Connection::send_output() {
   }
   record_->unsent_bytes.set(stream_.output().size());
   if (!stream_.is_broken() && !stream_.output().empty() && deadline_.kind() != Deadline::Kind::output)
-    set_deadline(Deadline::Kind::output, kicked_ ? kicked_patience : server_.config.limits.stall_timeout);
+    set_deadline(Deadline::Kind::output, orders_.kicked() ? kicked_patience : server_.config.limits.stall_timeout);
 }
 
 // Called when there is nothing to read. In the middle of a frame the peer has a deadline for going on.
 void Connection::watch_input_progress() {
   if (!greeting_.done) return;
   if (stream_.input().empty()) return clear_deadline();
-  if (deadline_.kind() == Deadline::Kind::input && deadline_.progress(stream_.received_bytes()) < progress_bytes)
-    return;
+  if (deadline_.kind() == Deadline::Kind::input &&
+      deadline_.progress(stream_.received_bytes()) < BufferAccount::progress_bytes)
+    return;  // a whole frame would move it, too
   set_deadline(Deadline::Kind::input, server_.config.limits.stall_timeout);
 }
 

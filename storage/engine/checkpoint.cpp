@@ -27,7 +27,7 @@ void Engine::consider_checkpoint() noexcept {
   const std::uint64_t behind = reachable.cost - bound_.checkpointed().cost;
   const bool for_reads = log_reads_.take_wish();
   const bool early = behind >= early_round_cost_min &&
-                     (for_reads || published().index.memory_bytes() > index_bytes_max || index_part_.is_to_shrink());
+                     (for_reads || published().index.memory_bytes() > index_bytes_max || index_memory_.is_to_shrink());
   if (!early && behind <= options_.log_bytes / 2 && !past_log_bound() && !faults_.checkpoint_error() && !for_room)
     return;
   round_.enter(Phase::scheduled);
@@ -76,7 +76,7 @@ void Engine::step_checkpoint() {
   extend_image(pages);
   {
     const Lock lock{mutex_};
-    pace_.begin_step(indexed_.point().position);
+    round_.pace().begin_step(indexed_.point().position);
   }
   const std::optional<std::uint64_t> next_page = copy_step();
   if (!next_page) return finish_round();
@@ -91,11 +91,11 @@ void Engine::step_checkpoint() {
 void Engine::pace_round() {
   {
     const Lock lock{mutex_};
-    pace_.end_step();
-    resume_round(pace_.is_alone(indexed_.point().position));
-    if (!pace_.is_paused()) return;
+    round_.pace().end_step();
+    resume_round(round_.pace().is_alone(indexed_.point().position));
+    if (!round_.pace().is_paused()) return;
   }
-  notes_.settle(image_->file());
+  image_changes_.settle();
 }
 
 /// `anyway`: nobody writes who could be disturbed.
@@ -103,7 +103,7 @@ void Engine::resume_round(bool anyway) noexcept {
   if (round_.was_missed()) return submit_checkpoint();
   const bool hurries =
       room_.wanted() || indexed_.point().cost - bound_.checkpointed().cost > options_.log_bytes / 4 * 3;
-  if (pace_.resume(anyway || hurries)) submit_checkpoint();
+  if (round_.pace().resume(anyway || hurries)) submit_checkpoint();
 }
 
 // Reads may wait for the disk for long. Writers do not wait for a round that waits for reads: see past_log_bound().
@@ -129,7 +129,6 @@ bool Engine::start_round(DeferredCalls& deferred) {
     const LogPoint until = reachable_point();
     // Pages are only ever added: the pages that the oldest holder sees are those of its version.
     round_.begin(until, until.version == published().version ? published().pages : holders_.oldest()->held_pages);
-    pace_.begin_round();
     events_.checkpoint_begins();
     gate_.begin_generation(ReadGate::Change{gate_});
     if (tail_.synced().position < until.position && !mutated(Mutation::checkpoint_past_synced)) {
@@ -148,7 +147,7 @@ bool Engine::start_round(DeferredCalls& deferred) {
 
 void Engine::extend_image(std::uint64_t pages) {
   if (image_->pages() < pages) {
-    const ImageChange change{*this};
+    const ImageChanges::Change change = change_image();
     image_->grow(pages - image_->pages(), ~0ull);
   }
   // Compares sizes, since an earlier step may have grown the image and failed before it noted that.
@@ -199,7 +198,7 @@ std::optional<std::uint64_t> Engine::copy_step() {
         round_.move_to(next);
       }
     }
-    const ImageChange change{*this};
+    const ImageChanges::Change change = change_image();
     const PagesCopied done = copy_pages(copy, segments, image_->file(), copy_scratch_);
     if (done.punched) refill_hole({copy.page, copy.page + copy.pages});
     for (const Piece& piece : copy.pieces) copied += piece.end - piece.begin;
@@ -225,7 +224,7 @@ void Engine::refill_hole(PageRun run) {
     wanted = reservations_.promised(run);
   }
   for (const PageRun& one : wanted) {
-    const ImageChange change{*this};
+    const ImageChanges::Change change = change_image();
     static_cast<void>(image_->file().reserve(one.first * page_size, (one.end - one.first) * page_size));
   }
 }
@@ -239,15 +238,12 @@ void Engine::finish_round() {
   if (mutated(Mutation::cut_log_before_image_sync)) cut_log(until.position);
   if (!is_log_whole()) return;
   try {
-    // fsync, which includes the image's times: the next note in the log states them.
-    const ImageNotes::Sync sync = notes_.begin_sync(image_->file());
-    if (!mutated(Mutation::drop_image_sync)) image_->file().sync();
-    notes_.end_sync(sync);
+    image_changes_.sync();
   } catch (...) {
     fail_round();
     return fail_sync();
   }
-  notes_.settle(image_->file());
+  image_changes_.settle();
   try {
     image_.check_stays();
   } catch (...) {
@@ -263,8 +259,8 @@ void Engine::finish_round() {
     const Lock lock{mutex_};
     bound_.note_checkpoint(until);
     round_.let_go();
-    indexed_.forget_small();
-    note_index_memory();
+    index_memory_.forget_small();
+    index_memory_.note(published().index.memory_bytes());
   }
   begin_empty_segment();
   cut_log(until.position);
@@ -313,7 +309,7 @@ void Engine::cut_log(std::uint64_t position) {
     if (oldest_kept == segments.front()) oldest_kept = nullptr;
     if (oldest_kept) entry_synced = oldest_kept->entry_synced;
   }
-  if (all) keep_resume_entry();
+  if (all) last_session_.leave_file(log_.last_entry());
   const auto must_sync = [this](const auto& action) {
     try {
       action();
@@ -325,7 +321,7 @@ void Engine::cut_log(std::uint64_t position) {
   if (oldest_kept)
     must_sync([&] {
       mark_segment(*oldest_kept);
-      notes_.header_synced(*oldest_kept);
+      image_changes_.notes().header_synced(*oldest_kept);
       // The mark is worth nothing if the file's name is lost.
       if (!entry_synced && !mutated(Mutation::drop_mark_entry_sync)) image_.folder().sync();
     });
@@ -369,7 +365,6 @@ void Engine::fail_round() noexcept {
   DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   round_.end();
-  pace_.end_round();
   room_.end_round();
   faults_.note_failed_checkpoint();
   call_room_waiters(deferred);
@@ -380,36 +375,27 @@ void Engine::call_room_waiters(DeferredCalls& deferred) noexcept {
   wake_commit();
 }
 
-Engine::ImageChange::ImageChange(Engine& engine) {
+ImageChanges::Change Engine::change_image() {
   try {
-    noted_.emplace(engine.notes_, engine.image_->file());
+    return ImageChanges::Change{image_changes_};
   } catch (const NoteSyncError&) {
-    engine.fail_sync();
+    fail_sync();
     throw;
   }
-  change_.emplace(engine.watch_);
 }
 
 std::string Engine::look_at_image() {
-  const ImageWatch::Look look = watch_.begin_look();
-  notes_.settle(image_->file());
-  FileStatus status;
-  const bool seen = image_.file_system().status(image_->file().descriptor(), status).ok();
+  const ImageChanges::Look look = image_changes_.begin_look();
   // What flushes fail for comes first: that a folder was moved says less than that another has its place.
   std::string found = image_.misplaced();
   if (found.empty()) found = image_->outside_change();
   if (found.empty()) found = log_misplaced();
-  if (!found.empty()) names_.forget();
-  if (const auto foreign = notes_.foreign_ns(); foreign && found.empty())
-    found = "the file " + quoted(image_.shown_path()) +
-            " was written to from outside while the store wrote nothing, at " + time_text(*foreign) +
-            "; stop the store in order, and compare the image with a copy: after a crash its log is not replayed "
-            "unless `pagectl recover --adopt` says so";
+  if (!found.empty()) image_.names().forget();
+  if (found.empty()) found = image_changes_.foreign();
   const bool is_back = is_misplaced() && find_misplaced().empty();
   const Lock lock{mutex_};
   if (is_back) note_placement({});
-  return watch_.end_look(look, seen ? std::optional{status.modified_ns} : std::nullopt, std::move(found),
-                         image_.shown_path());
+  return image_changes_.end_look(look, std::move(found));
 }
 
 }  // namespace pageserver::storage

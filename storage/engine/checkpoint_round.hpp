@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "storage/engine/log_point.hpp"
+#include "storage/engine/round_pace.hpp"
 
 namespace pageserver::storage {
 
@@ -19,6 +20,8 @@ namespace pageserver::storage {
 class CheckpointRound {
 public:
   enum class Phase : std::uint8_t { idle, scheduled, syncing, draining, copying };
+
+  explicit CheckpointRound(const RoundPace& pace) noexcept : pace_{pace} {}
 
   Phase phase() const noexcept { return phase_; }
   bool idle() const noexcept { return phase_ == Phase::idle; }
@@ -41,13 +44,18 @@ public:
     pages_ = pages;
     held_version_ = until.version;
     cursor_ = data_from_ = 0;
+    pace_.begin_round();
   }
   /// Everything is copied: its version is not held any more.
   void let_go() noexcept { held_version_ = 0; }
   void end() noexcept {
     phase_ = Phase::idle;
     held_version_ = 0;
+    pace_.end_round();
   }
+
+  /// When its next step comes.
+  RoundPace& pace() noexcept { return pace_; }
 
   const LogPoint& until() const noexcept { return until_; }
   std::uint64_t pages() const noexcept { return pages_; }
@@ -64,6 +72,7 @@ public:
   void set_data_from(std::uint64_t page) noexcept { data_from_ = page; }
 
 private:
+  RoundPace pace_;
   Phase phase_ = Phase::idle;
   bool held_off_ = false;
   bool missed_ = false;

@@ -116,7 +116,7 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
     if (!tail_.has_sync_ready()) tail_.set_sync_ready(make_ready(&Engine::sync_task));
     publishing = plan_publish(state->private_pages, state->bytes->bytes());
     publishing.entry = state->entry_view();
-    keep_small = keeps_small();
+    keep_small = index_memory_.keeps_small();
   }
   // The record's data is that of the non-zero ranges, one after the other.
   std::vector<std::uint64_t> starts;
@@ -139,8 +139,7 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
       ++at;
     }
   };
-  std::vector<LoggedRange> logged;
-  locate(ranges, keep_small, fill, logged);
+  std::vector<LoggedRange> logged = locator_.locate(ranges, keep_small, fill);
   const auto parts = state->bytes->parts(ranges, gathered_parts_max);
   const auto done = append(publishing, ranges, fill, parts);
   {

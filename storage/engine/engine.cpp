@@ -71,8 +71,8 @@ public:
   bool read_only() const override { return engine_->read_only(); }
   std::optional<ResumeEntry> resumable() override { return engine_->resumable(); }
   void forget_resumable() noexcept override { engine_->forget_resumable(); }
-  std::string taken_over() const override { return engine_->taken_over(); }
-  std::string wanted_by() const override { return engine_->wanted_by(); }
+  std::string taken_over() const override { return engine_->home().taken_over(); }
+  std::string wanted_by() const override { return engine_->home().wanted_by(); }
   void begin_checkpoint() noexcept override { engine_->begin_checkpoint(); }
   void give_up(const std::string& why) override { engine_->give_up(why); }
   std::uint64_t pages() override { return engine_->pages(); }
@@ -141,67 +141,36 @@ std::unique_ptr<Store> open_engine(FileSystem& file_system, const std::string& p
 Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_lane, const EngineOptions& options,
                std::optional<Recovery> recovery, std::string warning, const EntryBytes& resumable)
     : image_{std::move(image)},
-      home_{image_->home()},
-      home_lease_{home_.lease},
+      home_{image_->home(), image_.shown_path(), options.home_timeout},
       options_{options},
       events_{options.events != nullptr ? *options.events : no_engine_events()},
       recovery_{std::move(recovery)},
       incarnation_{derived(options.salt, 2)},
-      notes_{image_.folder(), derived(options.salt, 1), image_->file().status()},
-      log_{image_.folder(), log_options(image_, options, notes_)},
+      image_changes_{image_, derived(options.salt, 1)},
+      last_session_{image_, options.file_mode, resumable},
+      session_factory_{options_, image_,
+                       [this](const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {
+                         read_below(state, offset, buffer);
+                       }},
       lanes_{sync_lane, checkpoint_lane},
+      log_{image_.folder(), log_options(image_, options, image_changes_.notes())},
       gate_{options.read_lanes},
+      faults_{image_.shown_path()},
       indexed_{published_.version},
       tail_{published_.version},
-      faults_{image_.shown_path()},
-      resumable_{resumable},
-      resume_file_{resumable.size != 0},
-      pace_{options.checkpoint_pace, options.checkpoint_step_bytes},
-      bound_{options.log_bytes, options.held_bytes, published_.version},
-      watch_{image_->file().status().modified_ns} {
+      round_{RoundPace{options.checkpoint_pace, options.checkpoint_step_bytes}},
+      bound_{options.log_bytes, options.held_bytes, published_.version} {
   published_.image_bytes = image_->size();
-  if (home_.control != nullptr && options.home_memory != nullptr && !options.read_only)
-    home_.control->keep_in_memory(*options.home_memory);
+  if (options.home_memory != nullptr && !options.read_only) home_.keep_in_memory(*options.home_memory);
   if (options.map_image) image_.map(options.mapping_bytes);
   published_.image_address = image_.address();
   published_.pages = image_->pages();
-  watch_.warn(std::move(warning));
-}
-
-std::unique_ptr<PrivateBytes> Engine::make_private_bytes(const SessionState& state) {
-  PrivateBytes::Options bytes;
-  bytes.base = [this, &state](std::uint64_t offset, std::span<std::byte> buffer) { read_below(state, offset, buffer); };
-  bytes.spill_folder = image_.folder();
-  bytes.spill_name = sibling_name(image_.name(), Sibling::spill, state.id % (sibling_number_max + 1));
-  bytes.memory_bytes_max = options_.private_memory_bytes;
-  bytes.memory_share = options_.private_memory;
-  bytes.descriptors_kept = open_files_of_store(options_);
-  bytes.ranges_max = options_.private_ranges;
-  bytes.ranges_max_name = "limits.private_ranges";
-  // Only the writer's: there is one writer, and any number of forks.
-  if (state.request.access == Access::write) {
-    bytes.spare_bytes_max = std::min(options_.private_memory_bytes, 2 * options_.inline_commit_bytes);
-    bytes.bytes_max = options_.transaction_bytes;
-    bytes.bytes_max_name = "limits.transaction_bytes";
-    bytes.remedy = "flush or discard what there is";
-  }
-  if (state.request.access == Access::fork) {
-    bytes.bytes_max = options_.fork_bytes;
-    bytes.bytes_max_name = "limits.fork_bytes";
-    bytes.total_bytes = options_.forks_bytes_used != nullptr ? options_.forks_bytes_used : &fork_bytes_;
-    bytes.part_bytes = options_.forks_bytes_used != nullptr ? &fork_bytes_ : nullptr;
-    bytes.total_bytes_max = options_.forks_bytes;
-    bytes.total_bytes_max_name = "limits.forks_bytes";
-    bytes.owner_bytes = state.request.owner_fork_bytes;
-    bytes.owner_bytes_max = options_.owner_fork_bytes;
-    bytes.owner_bytes_max_name = options_.owner_fork_bytes_name;
-  }
-  return std::make_unique<PrivateBytes>(std::move(bytes));
+  image_changes_.warn(std::move(warning));
 }
 
 Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
-  await_home();
-  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
+  home_.await_verdict();
+  home_.check_may_answer();
   {
     // It counts as a task, so that a close waits until it has looked at the file.
     const Lock lock{mutex_};
@@ -222,7 +191,7 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   if (asking != nullptr) check_right(published(), *asking);
   try_to_finish_entering(deferred);
   // A round that paused for a writer goes on where that has stopped writing.
-  resume_round(pace_.is_quiet(indexed_.point().position));
+  resume_round(round_.pace().is_quiet(indexed_.point().position));
   Stat stat = report(now_ms);
   stat.image_warning = std::move(warning);
   return stat;
@@ -252,14 +221,10 @@ Stat Engine::report(std::int64_t now_ms) const {
   const std::vector<LogSegmentRef>& segments = published().segments;
   if (!segments.empty()) stat.log_bytes = segments.back()->end_position - segments.front()->first_position;
   stat.checkpoint_lag_bytes = indexed_.point().position - bound_.checkpointed().position;
-  stat.fork_bytes = fork_bytes_.load();
+  stat.fork_bytes = session_factory_.fork_bytes();
   stat.recovery = recovery_;
   stat.last_sync_error = faults_.why_not_durable();
-  HomeStat& home = stat.home.emplace();
-  home.name = home_.control == nullptr ? "file" : home_.name;
-  home.holder = home_.holder;
-  home.epoch = home_.epoch;
-  if (home_.control != nullptr) home.health = home_.control->health({});
+  stat.home = home_.report();
   return stat;
 }
 
@@ -271,14 +236,7 @@ void Engine::begin_checkpoint() noexcept {
   submit_checkpoint();
 }
 
-// What tasks of the engine have in hand meets a lease that is lost, and changes nothing.
-void Engine::give_up(const std::string& why) {
-  const std::string what = "give up " + quoted(image_.shown_path());
-  if (home_.control == nullptr)
-    throw MemoryError{Errc::unsupported, what + ": it lies in a file of this machine; stop the daemon instead"};
-  if (const int error = home_.control->give_up(why); error != 0)
-    throw file_error(image_.file_system(), "give up", image_.shown_path(), error);
-}
+void Engine::give_up(const std::string& why) { home_.give_up(why, image_.file_system()); }
 
 std::uint64_t Engine::pages() {
   const Lock lock{mutex_};
@@ -295,7 +253,6 @@ void Engine::close() {
     tasks_.stop();
     tasks_.await_none(lock);
     round_.end();
-    pace_.end_round();
   }
   try {
     finish_log();
@@ -355,59 +312,16 @@ void Engine::finish_log() {
     log_end = tail_.appended().position;
     has_log = !published().segments.empty();
   }
-  if (!has_log) keep_resume_entry();
+  if (!has_log) last_session_.leave_file(log_.last_entry());
   if (!all_copied) copy_all(nobody);
   cut_log(log_end);
   log_.drop_spares();
   if (image_.folder().left_names()) remove_scratch_files(image_.folder(), image_.name());
 }
 
-/// Before the last of the log goes, which may be all that knows the session; the image is synced, with its times.
-void Engine::keep_resume_entry() {
-  EntryBytes entry;
-  bool stays = false;
-  {
-    const Lock lock{mutex_};
-    if (keeps_last_) entry = log_.last_entry();
-    stays = resumable_.size != 0;
-  }
-  if (entry.size == 0) {
-    if (stays || !resume_file_) return;
-    remove_resume_file(image_.folder(), image_.name());
-    image_.folder().sync();
-    return;
-  }
-  try {
-    write_resume_file(image_.folder(), image_.name(), entry, image_->file().status(), options_.file_mode);
-  } catch (const MemoryError& error) {
-    // Nothing that was published is lost with it: a client that comes back is told that the session is over.
-    remove_resume_file(image_.folder(), image_.name());
-    if (error.errc() != Errc::no_space) throw;
-  }
-}
+std::optional<ResumeEntry> Engine::resumable() { return last_session_.resumable(); }
 
-std::optional<ResumeEntry> Engine::resumable() {
-  EntryBytes entry;
-  {
-    const Lock lock{mutex_};
-    entry = resumable_;
-  }
-  return decode_entry(entry.view());
-}
-
-void Engine::forget_resumable() noexcept {
-  const Lock lock{mutex_};
-  resumable_.size = 0;
-}
-
-void Engine::drop_resume_file() noexcept {
-  if (!resume_file_.exchange(false)) return;
-  try {
-    remove_resume_file(image_.folder(), image_.name());
-  } catch (const std::exception&) {
-    resume_file_ = true;  // the close tries again
-  }
-}
+void Engine::forget_resumable() noexcept { last_session_.forget(); }
 
 void Engine::check_durable() {
   const Lock lock{mutex_};
@@ -451,7 +365,7 @@ void Engine::halt() noexcept {
     published_.image_address = nullptr;
     image_.close();
     published_.segments.clear();
-    notes_.close();
+    image_changes_.close();
     std::swap(flushes, flushes_);
     unfinished.swap(published_.unfinished);
   }

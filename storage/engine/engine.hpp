@@ -10,17 +10,18 @@
 //
 // The engine's state is in parts that know nothing of each other:
 //
-//   what is published          Published, IndexProgress; ReadPlan and LogReads for a read of it
-//   the log                    LogTail (how far it is written and durable), FlushQueue (who waits for a sync)
-//   the image                  ServedImage, BlockReservations, ImageWatch
-//   sessions                   LeaseQueue, Holders, SessionCounts, RoomWaiters
-//   the checkpoint             CheckpointRound, RoundPace, LogBound
-//   tasks and faults           Lanes, RunningTasks, StoreFaults
+//   what is published          Published, IndexProgress, IndexMemory; ReadPlan and LogReads for a read of it
+//   a publish                  RangeLocator, BlockReservations
+//   the log                    LogWriter, LogTail (how far it is written and durable), FlushQueue (who waits for a
+//   sync) the image                  StoreHome (whether it is still ours), ServedImage, ImageChanges sessions
+//   SessionFactory, LeaseQueue, Holders, SessionCounts, RoomWaiters, LastSession the checkpoint CheckpointRound,
+//   LogBound tasks and faults           Lanes, RunningTasks, StoreFaults
 //
 // The engine says in which order they change together.
 //
-// One mutex guards them. No call to the file system is made under it. What reads look at changes only while `gate_` is
-// closed as well, so that reads do without the mutex. Three rules give the rest of the order:
+// One mutex guards those that do not look after themselves. No call to the file system is made under it. What reads
+// look at changes only while `gate_` is closed as well, so that reads do without the mutex. Three rules give the rest
+// of the order:
 //
 // - One publish at a time: the session that has set `publishing_` alone appends to the log, until its publish is
 //   visible or refused. The next writer gets the lease only after that.
@@ -57,28 +58,29 @@
 #include "storage/engine/checkpoint_round.hpp"
 #include "storage/engine/flush_queue.hpp"
 #include "storage/engine/holders.hpp"
+#include "storage/engine/image_changes.hpp"
 #include "storage/engine/image_copy.hpp"
-#include "storage/engine/image_watch.hpp"
+#include "storage/engine/index_memory.hpp"
 #include "storage/engine/index_progress.hpp"
 #include "storage/engine/lanes.hpp"
+#include "storage/engine/last_session.hpp"
 #include "storage/engine/lease_queue.hpp"
 #include "storage/engine/log_bound.hpp"
 #include "storage/engine/log_tail.hpp"
-#include "storage/engine/names_look.hpp"
 #include "storage/engine/open_engine.hpp"
 #include "storage/engine/published.hpp"
+#include "storage/engine/range_locator.hpp"
 #include "storage/engine/read_gate.hpp"
 #include "storage/engine/read_plan.hpp"
-#include "storage/engine/recent_writes.hpp"
 #include "storage/engine/room_waiters.hpp"
-#include "storage/engine/round_pace.hpp"
 #include "storage/engine/running_tasks.hpp"
 #include "storage/engine/served_image.hpp"
 #include "storage/engine/session_counts.hpp"
+#include "storage/engine/session_factory.hpp"
 #include "storage/engine/session_state.hpp"
 #include "storage/engine/store_faults.hpp"
+#include "storage/engine/store_home.hpp"
 #include "storage/image/image_file.hpp"
-#include "storage/log/image_note.hpp"
 #include "storage/log/log_index.hpp"
 #include "storage/log/log_segment.hpp"
 
@@ -156,20 +158,14 @@ public:
   /// `asking` as for break_lease().
   Stat stat(std::int64_t now_ms, const SessionState* asking = nullptr);
   Stat figures(std::int64_t now_ms);
-  /// Where the lease on the store ran out, as on a machine that stood still: waits until it is renewed or known to be
-  /// lost, but not for ever. To be called without a lock, before what check_right() looks at.
-  void await_home() const {
-    if (home_lease_ != nullptr && !home_lease_->may_answer()) home_lease_->await_verdict(options_.home_timeout);
-  }
-  std::string taken_over() const { return home_lease_ && home_lease_->lost() ? home_lease_->why() : std::string{}; }
-  std::string wanted_by() const { return home_lease_ ? home_lease_->wanted_by() : std::string{}; }
+  /// Where the store is kept, and whether it is still this process's.
+  const StoreHome& home() const noexcept { return home_; }
   /// See Store.
   void begin_checkpoint() noexcept;
   void give_up(const std::string& why);
   bool read_only() const noexcept { return options_.read_only; }
   std::uint64_t pages();
   const EngineOptions& options() const noexcept { return options_; }
-  std::unique_ptr<PrivateBytes> make_private_bytes(const SessionState& state);
   void close();
   void halt() noexcept;
 
@@ -197,7 +193,6 @@ private:
 
   // leases.cpp
   void grant_next(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
-  SessionRef make_state(SessionRequest request);
   void open_reader(SessionRequest request, const Store::Opened& opened);
   HolderStat holder_stat(const SessionState& state, std::int64_t now_ms) const PAGESERVER_REQUIRES(mutex_);
   Stat report(std::int64_t now_ms) const PAGESERVER_REQUIRES(mutex_);
@@ -214,7 +209,6 @@ private:
 
   // publish.cpp
   void check_open(const Published& published) const;
-  MemoryError home_lost_error() const;
   void check_right(const Published& published, const SessionState& state) const;
   void refuse_without_checkpoint() PAGESERVER_REQUIRES(mutex_);
   void refuse_past_bound() PAGESERVER_REQUIRES(mutex_);
@@ -255,22 +249,13 @@ private:
   void end_publish(DeferredCalls& deferred) noexcept PAGESERVER_REQUIRES(mutex_);
   /// Ends a publish of which nothing was appended.
   void give_up_publish(const Publishing& publishing) noexcept;
-  /// Supplies the data of all ranges that are not zeros as one stream, at rising offsets into it.
-  using Fill = std::function<void(std::uint64_t data_offset, std::span<std::byte> buffer)>;
+  using Fill = RangeLocator::Fill;
   /// `even_nothing`: there is a record, and a version, without a change too.
   std::uint64_t publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                                const Fill& fill, std::uint64_t new_pages,
                                std::span<const std::span<const std::byte>> parts = {}, bool even_nothing = false);
   /// Less than this is not worth the two syncs of a round.
   static constexpr std::uint64_t early_round_cost_min = 1ull << 20;
-  void note_index_memory() noexcept PAGESERVER_REQUIRES(mutex_);
-  /// Whether the small ranges of a record are kept in memory as well.
-  bool keeps_small() const noexcept PAGESERVER_REQUIRES(mutex_);
-  /// Makes the list for the index before the append, since nothing may fail after it. Positions are relative to the
-  /// record's data; appended() makes them positions of the log.
-  void locate(std::span<const LogRange> ranges, bool keep_small,
-              const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
-              std::vector<LoggedRange>& logged) const;
 
   // reserve.cpp
   /// Reserves the image's blocks for pages that get data and have no blocks yet; adds those to `reserved`.
@@ -334,9 +319,6 @@ private:
 
   // engine.cpp
   void finish_log();
-  void keep_resume_entry();
-  /// A writer has come that is another one.
-  void drop_resume_file() noexcept;
   void copy_all(DeferredCalls& deferred);
   /// Throws when a sync has failed.
   void check_durable();
@@ -376,16 +358,9 @@ private:
   void refill_hole(PageRun run);
   std::string look_at_image();
 
-  /// Marks a change to the image file as the store's own while it lives. Throws when that can't be noted in the log:
-  /// then the image must not be changed.
-  class ImageChange {
-  public:
-    explicit ImageChange(Engine& engine);
-
-  private:
-    std::optional<NotedChange> noted_;
-    std::optional<ImageWatch::Change> change_;
-  };
+  /// Marks a change to the image file as the store's own while the result lives. When that can't be noted for want of a
+  /// sync of the log, nothing becomes durable any more.
+  ImageChanges::Change change_image();
 
   /// From any thread, without the mutex.
   bool is_misplaced() const noexcept PAGESERVER_NO_THREAD_SAFETY_ANALYSIS { return faults_.is_misplaced(); }
@@ -396,60 +371,52 @@ private:
     return published_;
   }
 
+  // Each of these looks after itself, or never changes.
   ServedImage image_;
-  const FileHome home_;
-  const std::shared_ptr<const HomeLease> home_lease_;  ///< null: nobody can take the store away
-  NamesLook names_{image_.folder()};
+  StoreHome home_;
   const EngineOptions options_;
   EngineEvents& events_;
   const std::optional<Recovery> recovery_;  ///< for reports
   const std::uint64_t incarnation_;
-  ImageNotes notes_;  // has a lock of its own
+  ImageChanges image_changes_;
+  LastSession last_session_;
+  SessionFactory session_factory_;
+  Lanes lanes_;
+  LogReads log_reads_;
+
   // Used by the session that has set publishing_.
   LogWriter log_;
-  std::vector<LoggedRange> located_;  ///< empty: memory for the next publish
-  Lanes lanes_;
+  RangeLocator locator_;
+  // Used by the checkpoint lane.
+  base::IoBytes copy_scratch_;
 
   Mutex mutex_;
   /// Closed while somebody changes what reads look at: a session's rights, and the published state.
   ReadGate gate_;
   RunningTasks tasks_ PAGESERVER_GUARDED_BY(mutex_);
-  std::atomic<std::uint64_t> fork_bytes_{0};
+  StoreFaults faults_ PAGESERVER_GUARDED_BY(mutex_);
 
   // The published state.
   Published published_ PAGESERVER_GUARDED_BY(gate_){[this](std::uint64_t from, std::uint64_t until)
                                                         PAGESERVER_REQUIRES(mutex_) { return held(from, until); }};
   IndexProgress indexed_ PAGESERVER_GUARDED_BY(mutex_);
-  LogReads log_reads_;
-  RecentWrites recent_writes_ PAGESERVER_GUARDED_BY(mutex_);
+  IndexMemory index_memory_ PAGESERVER_GUARDED_BY(mutex_){options_.index_memory};
 
   // Publishing and durability.
   bool publishing_ PAGESERVER_GUARDED_BY(mutex_) = false;
+  BlockReservations reservations_ PAGESERVER_GUARDED_BY(mutex_);
   LogTail tail_ PAGESERVER_GUARDED_BY(mutex_);
   FlushQueue flushes_ PAGESERVER_GUARDED_BY(mutex_);
-  StoreFaults faults_ PAGESERVER_GUARDED_BY(mutex_);
-  BlockReservations reservations_ PAGESERVER_GUARDED_BY(mutex_);
-  base::MemoryPart index_part_ PAGESERVER_GUARDED_BY(mutex_){options_.index_memory};  ///< with the small bytes
-  /// rounds_ended() when a holder was last given up for memory, and one more; 0: none was.
-  std::uint64_t given_up_for_memory_ PAGESERVER_GUARDED_BY(mutex_) = 0;
 
   // Sessions.
-  std::atomic<std::uint64_t> next_id_{1};
   LeaseQueue lease_ PAGESERVER_GUARDED_BY(mutex_);
   Holders holders_ PAGESERVER_GUARDED_BY(mutex_);
   RoomWaiters room_ PAGESERVER_GUARDED_BY(mutex_);
   SessionCounts sessions_ PAGESERVER_GUARDED_BY(mutex_);
-  EntryBytes resumable_ PAGESERVER_GUARDED_BY(mutex_);     ///< see Store::resumable()
-  bool keeps_last_ PAGESERVER_GUARDED_BY(mutex_) = false;  ///< see StoreSession::keep_for_reopening()
-  std::atomic<bool> resume_file_{false};                   ///< there is one, of an earlier opening
 
   // Checkpoints.
   CheckpointRound round_ PAGESERVER_GUARDED_BY(mutex_);
-  RoundPace pace_ PAGESERVER_GUARDED_BY(mutex_);
   LogBound bound_ PAGESERVER_GUARDED_BY(mutex_);
-  base::IoBytes copy_scratch_;  // of the checkpoint lane alone
-
-  ImageWatch watch_;  // guarded by the mutex, but for changes and begin_look()
 };
 
 }  // namespace pageserver::storage

@@ -13,8 +13,9 @@ ImageWatch::Look ImageWatch::begin_look() const noexcept {
   return look;
 }
 
-const std::string& ImageWatch::end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
-                                        const std::string& path) {
+std::string ImageWatch::end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
+                                 const std::string& path) {
+  const Lock lock{mutex_};
   const bool quiet = modified_ns && look.changing_ == 0 && look.changes_ == changes_.load();
   // `found` may be a size that a change of the store is just setting.
   if (!quiet) return warning_;

@@ -13,9 +13,11 @@
 #include <string>
 #include <utility>
 
+#include "base/mutex.hpp"
+
 namespace pageserver::storage {
 
-/// Changes come from any thread. All else is called under a lock of the caller, but for begin_look().
+/// Threads: any.
 class ImageWatch {
 public:
   /// `modified_ns`: the file's time now.
@@ -42,17 +44,21 @@ public:
   Look begin_look() const noexcept;
   /// `modified_ns`: the file's time, where it could be had. `found`: another fault of the file, or nothing. Returns the
   /// warning of this look or an earlier one; empty: there is none. `path`: the file's name in the warning.
-  const std::string& end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
-                              const std::string& path);
+  std::string end_look(const Look& look, std::optional<std::int64_t> modified_ns, std::string found,
+                       const std::string& path);
 
-  void warn(std::string warning) { warning_ = std::move(warning); }
+  void warn(std::string warning) {
+    const Lock lock{mutex_};
+    warning_ = std::move(warning);
+  }
 
 private:
   std::atomic<std::uint64_t> changing_{0};  // changes of the store under way
   std::atomic<std::uint64_t> changes_{0};   // beginnings and ends of such changes
-  std::uint64_t baseline_changes_ = 0;
-  std::int64_t baseline_modified_ns_;
-  std::string warning_;
+  Mutex mutex_;
+  std::uint64_t baseline_changes_ PAGESERVER_GUARDED_BY(mutex_) = 0;
+  std::int64_t baseline_modified_ns_ PAGESERVER_GUARDED_BY(mutex_);
+  std::string warning_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
 }  // namespace pageserver::storage

@@ -29,24 +29,9 @@ public:
     return staged_above_ != 0 && from <= staged_above_ && staged_above_ < until;
   }
 
-  /// Whether the small ranges of a record are kept in memory as well: reading a page of many small changes is then not
-  /// many calls.
-  bool keeps_small() const noexcept {
-    constexpr std::uint64_t small_bytes_max = 32ull << 20;
-    return small_bytes_ < small_bytes_max;
-  }
-  void add_small(std::uint64_t bytes) noexcept {
-    constexpr std::uint64_t overhead_bytes = 64;  // of the allocator and the counters
-    small_bytes_ += bytes + overhead_bytes;
-  }
-  /// A checkpoint has dropped them.
-  std::uint64_t small_bytes() const noexcept { return small_bytes_; }
-  void forget_small() noexcept { small_bytes_ = 0; }
-
 private:
   LogPoint point_;
   std::uint64_t staged_above_ = 0;  // 0: none is
-  std::uint64_t small_bytes_ = 0;
 };
 
 }  // namespace pageserver::storage

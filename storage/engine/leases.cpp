@@ -12,7 +12,7 @@
 namespace pageserver::storage {
 
 Engine::DeferredCalls::~DeferredCalls() {
-  if (drops_resume_file) engine.drop_resume_file();
+  if (drops_resume_file) engine.last_session_.drop_file();
   for (const Flush& flush : flushes) {
     if (!flush.state) continue;
     if (flush.published) flush.state->bytes->clear();  // may close a file
@@ -43,19 +43,9 @@ void Engine::notify_lost(SessionState& state, std::optional<std::uint64_t> given
   }
 }
 
-SessionRef Engine::make_state(SessionRequest request) {
-  auto state = std::make_shared<SessionState>();
-  state->last_request_ms = request.opened_ms;
-  state->request = std::move(request);
-  state->id = next_id_++;
-  const bool keeps = state->request.access == Access::fork || state->request.publish == Publish::on_flush;
-  if (keeps) state->bytes = make_private_bytes(*state);
-  return state;
-}
-
 std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened) {
-  await_home();
-  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
+  home_.await_verdict();
+  home_.check_may_answer();
   if (request.view == View::pinned && request.access != Access::read)
     throw MemoryError{Errc::invalid_argument,
                       "open " + quoted(image_.shown_path()) + ": view=pinned goes with access=read only"};
@@ -71,7 +61,7 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
                                            " for writing: the store is read-only; open it with access=read or fork"};
   LeaseQueue::Waiters waiting(1);
   LeaseQueue::Waiter& one = waiting.front();
-  one.state = make_state(std::move(request));
+  one.state = session_factory_.make(std::move(request));
   one.place = one.state->id;
   one.session = std::make_unique<EngineSession>(shared_from_this(), one.state);
   one.opened = std::move(opened);
@@ -81,11 +71,11 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
   {
     DeferredCalls deferred{*this};
     const Lock lock{mutex_};
-    if (tasks_.stopping() || keeps_last_)
+    if (tasks_.stopping() || last_session_.is_kept())
       throw MemoryError{Errc::provider_error, "open " + quoted(image_.shown_path()) + ": the store is closed"};
     try_to_finish_entering(deferred);
     const bool taken = lease_.taken() || publishing_;
-    if (claims && (claim.size == 0 || claim != resumable_))
+    if (claims && !last_session_.is(claim))
       throw MemoryError{Errc::not_found, "open " + quoted(image_.shown_path()) +
                                              ": the session that is to go on is not the last one that published, or "
                                              "another writer has come since"};
@@ -104,7 +94,7 @@ std::uint64_t Engine::open_session(SessionRequest request, Store::Opened opened)
 }
 
 void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
-  const SessionRef state = make_state(std::move(request));
+  const SessionRef state = session_factory_.make(std::move(request));
   auto session = std::make_unique<EngineSession>(shared_from_this(), state);
   Holders::Entry entry;
   if (state->holds()) entry = Holders::make_entry(state);
@@ -125,17 +115,17 @@ void Engine::open_reader(SessionRequest request, const Store::Opened& opened) {
 }
 
 void Engine::grant_next(DeferredCalls& deferred) noexcept {
-  if (publishing_ || tasks_.stopping() || keeps_last_ || lease_.grant(deferred.granted) == nullptr) return;
+  if (publishing_ || tasks_.stopping() || last_session_.is_kept() || lease_.grant(deferred.granted) == nullptr) return;
   SessionState& writer = *lease_.writer();
   writer.opened = seen_by(published(), writer);
   writer.counted = true;
   sessions_.add(writer.request);
-  resumable_.size = 0;
+  last_session_.forget();
 }
 
 void Engine::keep_for_reopening(const SessionRef& state) noexcept {
   const Lock lock{mutex_};
-  keeps_last_ = lease_.writer() == state && state->right == SessionState::Right::whole && state->entry_published;
+  last_session_.keep(lease_.writer() == state && state->right == SessionState::Right::whole && state->entry_published);
 }
 
 void Engine::cancel_wait(std::uint64_t place) {
@@ -296,11 +286,10 @@ void Engine::evict_holders(DeferredCalls& deferred) noexcept {
     using GivenUpFor = SessionState::GivenUpFor;
     GivenUpFor why = GivenUpFor::held_bytes;
     if (indexed_.point().cost - oldest->held.cost <= options_.held_bytes) {
-      if (!index_part_.is_to_shrink() || oldest->held.version == published().version) return;
+      if (!index_memory_.is_to_shrink() || oldest->held.version == published().version) return;
       // What that gives free is only seen after the checkpoint that may go further now.
       const bool round_comes = reachable_point().cost - bound_.checkpointed().cost >= early_round_cost_min;
-      if (given_up_for_memory_ == room_.rounds_ended() + 1 && round_comes) return;
-      given_up_for_memory_ = room_.rounds_ended() + 1;
+      if (!index_memory_.claim_giving_up(room_.rounds_ended(), round_comes)) return;
       why = GivenUpFor::memory;
     }
     const ReadGate::Change change{gate_};

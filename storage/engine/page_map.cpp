@@ -32,8 +32,11 @@ PageMap Engine::page_map(const PageMapRequest& request) {
   {
     const Lock lock{mutex_};
     check_open(published());
-    if (!recent_writes_.watched()) recent_writes_.watch(std::move(room));
-    recent = recent_writes_.view();
+    if (!published().recent.watched()) {
+      const ReadGate::Change change{gate_};
+      published_.recent.watch(std::move(room));
+    }
+    recent = published().recent.view();
     map.pages = published().pages;
     map.version = {incarnation_, published().version};
   }

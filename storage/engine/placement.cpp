@@ -56,17 +56,17 @@ void Engine::check_log_whole() {
 }
 
 std::string Engine::find_misplaced() {
-  const std::int64_t moment = names_.now();
-  const bool known = names_.is_known(moment);
+  const std::int64_t moment = image_.names().now();
+  const bool known = image_.names().is_known(moment);
   std::string found = image_.misplaced(!known);
   if (found.empty()) found = look_at_log(!known);
-  if (found.empty()) names_.found_in_place(moment);
+  if (found.empty()) image_.names().found_in_place(moment);
   return found;
 }
 
 void Engine::note_placement(const std::string& found) {
   std::string warning = faults_.note_placement(found);
-  if (!warning.empty()) watch_.warn(std::move(warning));
+  if (!warning.empty()) image_changes_.warn(std::move(warning));
 }
 
 void Engine::check_placement(std::string_view action) {

@@ -17,30 +17,12 @@
 #include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
-namespace {
-
-/// Ranges of at most this size keep their bytes in memory, so that a read of a page with many small changes does not
-/// make a call for each.
-constexpr std::uint64_t small_range_bytes_max = 512;
-
-}  // namespace
-
 void Engine::check_open(const Published& published) const {
   if (published.closed) throw MemoryError{Errc::provider_error, quoted(image_.shown_path()) + ": the store is closed"};
 }
 
-MemoryError Engine::home_lost_error() const {
-  if (home_lease_->lost())
-    return {Errc::lease_lost, quoted(image_.shown_path()) + ": this daemon does not have the store any more: " +
-                                  home_lease_->why() + "; open it where it is served now"};
-  return {Errc::timed_out,
-          quoted(image_.shown_path()) +
-              ": the lease on the store could not be renewed in time, so that another may have taken it over; see to "
-              "the cluster, and open a new session"};
-}
-
 void Engine::check_right(const Published& published, const SessionState& state) const {
-  if (home_lease_ != nullptr && !home_lease_->may_answer()) throw home_lost_error();
+  home_.check_may_answer();
   check_open(published);
   if (state.right == SessionState::Right::lease_lost && !mutated(Mutation::skip_epoch_check)) throw lost_error(state);
 }
@@ -180,7 +162,7 @@ std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::
     else if (whole / page_size >= pages_max)
       length = pages_max * page_size;
     published_.index.add(logged.range.offset, length, version, logged.position, logged.memory);
-    recent_writes_.note(logged.range.offset / page_size, (logged.range.offset + length - 1) / page_size, version);
+    published_.recent.note(logged.range.offset / page_size, (logged.range.offset + length - 1) / page_size, version);
     entries += logged.range.zero ? 1 : length / page_size + 1;
     if (length != whole) {
       logged.range.offset += length;
@@ -188,7 +170,7 @@ std::span<LoggedRange> Engine::add_to_index(std::span<LoggedRange> ranges, std::
       if (!logged.range.zero) logged.position += length;
       break;
     }
-    if (logged.memory) indexed_.add_small(length);
+    if (logged.memory) index_memory_.add_small(length);
     ranges = ranges.subspan(1);
   }
   return ranges;
@@ -218,10 +200,10 @@ void Engine::note_entered(DeferredCalls& deferred) noexcept {
   const std::uint64_t record_bytes = end - indexed_.point().position;
   indexed_.enter({end, published().version, end + published().index.grown_bytes()});
   if (!holders_.empty()) bound_.hold_back(indexed_.point().cost);
-  note_index_memory();
+  index_memory_.note(published().index.memory_bytes());
   evict_holders(deferred);
   consider_checkpoint();
-  pace_.appended(record_bytes);
+  round_.pace().appended(record_bytes);
   resume_round(false);
 }
 
@@ -263,49 +245,6 @@ void Engine::give_up_publish(const Publishing& publishing) noexcept {
   end_publish(deferred);
 }
 
-bool Engine::keeps_small() const noexcept {
-  const base::MemoryShare* const share = options_.index_memory;
-  return indexed_.keeps_small() && (share == nullptr || share->used() < share->bytes_max() / 2);
-}
-
-void Engine::note_index_memory() noexcept {
-  index_part_.set(published().index.memory_bytes() + indexed_.small_bytes());
-}
-
-void Engine::locate(std::span<const LogRange> ranges, bool keep_small,
-                    const std::function<void(std::uint64_t, std::span<std::byte>)>& data,
-                    std::vector<LoggedRange>& logged) const {
-  logged.reserve(ranges.size());
-  const auto is_kept = [&](const LogRange& range) {
-    return keep_small && !range.zero && range.length <= small_range_bytes_max;
-  };
-  // Small ranges share blocks of this size; a block lives as long as any of its ranges.
-  constexpr std::uint64_t block_bytes = 4096;
-  std::shared_ptr<std::byte[]> block;
-  std::uint64_t block_left = 0, block_used = 0;
-  std::uint64_t kept_bytes = 0;
-  for (const LogRange& range : ranges) kept_bytes += is_kept(range) ? range.length : 0;
-  std::uint64_t data_offset = 0;
-  for (const LogRange& range : ranges) {
-    logged.push_back({range, range.zero ? no_position : data_offset, nullptr});
-    if (range.zero) continue;
-    if (is_kept(range)) {
-      if (block_left < range.length) {
-        block_left = std::clamp(kept_bytes, range.length, block_bytes);
-        block_used = 0;
-        block = std::make_shared_for_overwrite<std::byte[]>(block_left);
-      }
-      std::byte* const bytes = block.get() + block_used;
-      data(data_offset, {bytes, range.length});
-      logged.back().memory = std::shared_ptr<const std::byte[]>{block, bytes};
-      block_left -= range.length;
-      block_used += range.length;
-      kept_bytes -= range.length;
-    }
-    data_offset += range.length;
-  }
-}
-
 std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view action, std::span<const LogRange> ranges,
                                      const Fill& fill, std::uint64_t new_pages,
                                      std::span<const std::span<const std::byte>> parts, bool even_nothing) {
@@ -345,14 +284,13 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     // Mostly nothing is left to be reserved, which is said without another look.
     if (ranges.size() == 1 && !ranges.front().zero)
       publishing.has_blocks = reservations_.try_begin_publish(pages_of(ranges.front()));
-    keep_small = keeps_small();
+    keep_small = index_memory_.keeps_small();
   }
-  std::vector<LoggedRange> logged = std::move(located_);
+  std::vector<LoggedRange> logged;
   LogWriter::Appended done;
   try {
     if (mutated(Mutation::publish_before_append)) {
-      std::vector<LoggedRange> early;
-      locate(ranges, true, fill, early);
+      std::vector<LoggedRange> early = locator_.locate(ranges, true, fill);
       for (LoggedRange& one : early) {
         if (one.range.zero || one.memory) continue;  // the others have no place in the log yet: they go into memory
         const auto bytes = std::make_shared_for_overwrite<std::byte[]>(one.range.length);
@@ -362,7 +300,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
       const Lock lock{mutex_};
       make_visible(state, publishing, early, deferred);
     }
-    locate(ranges, keep_small, fill, logged);
+    logged = locator_.locate(ranges, keep_small, fill);
     done = append(publishing, ranges, fill, parts);
   } catch (const MemoryError& error) {
     give_up_publish(publishing);
@@ -386,11 +324,7 @@ std::uint64_t Engine::publish_ranges(const SessionRef& state, std::string_view a
     lock.lock();
   }
   if (!mutated(Mutation::publish_before_append)) make_visible(state, publishing, logged, deferred);
-  constexpr std::size_t kept_ranges_max = 64;
-  if (logged.capacity() <= kept_ranges_max) {
-    logged.clear();
-    located_.swap(logged);
-  }
+  locator_.take_back(logged);
   consider_writeback();
   end_visible(deferred);
   return publishing.previous_pages;

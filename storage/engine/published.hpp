@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "storage/engine/recent_writes.hpp"
 #include "storage/engine/session_state.hpp"
 #include "storage/log/log_codec.hpp"
 #include "storage/log/log_index.hpp"
@@ -37,6 +38,7 @@ struct Published {
   std::uint64_t pages = 0;
   LogIndex index;
   std::optional<Unfinished> unfinished;      ///< while it has a value, its publish is under way
+  RecentWrites recent;                       ///< what is known of versions that left the index, too
   std::vector<LogSegmentRef> segments;       ///< has room for one more while a publish is under way
   std::uint64_t image_bytes = 0;             ///< of the image file
   const std::byte* image_address = nullptr;  ///< of `image_bytes` bytes; null: not mapped

@@ -32,7 +32,7 @@ void Engine::reserve_blocks(Publishing& publishing, std::span<const LogRange> ra
       if (has_blocks(run)) continue;
       reserved.push_back(run);  // before the call: one that fails may have reserved a part
       changed = true;
-      const ImageChange change{*this};
+      const ImageChanges::Change change = change_image();
       if (image_->file().reserve(run.first * page_size, (run.end - run.first) * page_size)) continue;
       publishing.unreservable = true;
       return;
@@ -91,7 +91,7 @@ void Engine::give_back_blocks(std::span<const PageRun> reserved) noexcept {
 
 void Engine::give_back_hole(std::uint64_t begin, std::uint64_t end) {
   if (begin >= end) return;
-  const ImageChange change{*this};
+  const ImageChanges::Change change = change_image();
   static_cast<void>(image_->file().punch_hole(begin, end - begin));
 }
 
@@ -108,7 +108,7 @@ void Engine::give_back_past_end(std::uint64_t end_page) {
   const File& file = image_->file();
   FileStatus status;
   try {
-    const ImageChange change{*this};
+    const ImageChanges::Change change = change_image();
     // If the file has another size, somebody else has set it: then it is left alone.
     if (image_.file_system().status(file.descriptor(), status).ok() && status.size_bytes == pages * page_size)
       static_cast<void>(image_.file_system().truncate(file.descriptor(), pages * page_size));

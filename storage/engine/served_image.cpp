@@ -41,6 +41,7 @@ ServedImage::ServedImage(ImageFile image)
       folder_{image_->folder()},
       shown_path_{image_->path()},
       name_{image_->name()},
+      names_{folder_},
       file_size_limit_{file_size_limit()} {}
 
 void ServedImage::map(std::uint64_t bytes_min) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "storage/engine/names_look.hpp"
 #include "storage/file/file_io.hpp"
 #include "storage/file/folder.hpp"
 #include "storage/file/mapped_file.hpp"
@@ -48,6 +49,8 @@ public:
   /// Throws limit_exceeded when this process may not write there, into a file that is larger than its limit.
   void check_file_limit(std::string_view action, std::uint64_t offset, std::uint64_t length) const;
 
+  /// Of image and log in folder(): whether they may have been changed.
+  NamesLook& names() noexcept { return names_; }
   /// Empty, or why the next opening would not find this file, and what can be done. Without `at_name_too` its name in
   /// the folder is taken to lead to it.
   std::string misplaced(bool at_name_too = true) const;
@@ -60,6 +63,7 @@ private:
   Folder folder_;
   const std::string shown_path_;
   const std::string name_;
+  NamesLook names_;
   const std::uint64_t file_size_limit_;
   std::atomic<std::uint64_t> possible_size_bytes_{0};  // the file system can have a file of this size
   std::optional<MappedFile> mapping_;

@@ -14,7 +14,7 @@ EngineSession::EngineSession(std::shared_ptr<Engine> engine, SessionRef state)
 EngineSession::~EngineSession() { engine_->end_session(state_); }
 
 SessionView EngineSession::view() {
-  engine_->await_home();
+  engine_->home().await_verdict();
   SessionView view = engine_->view(*state_);
   view.pages += state_->private_pages;
   return view;
@@ -27,7 +27,7 @@ void EngineSession::check_writable(std::string_view action) const {
 }
 
 std::uint64_t EngineSession::grow(std::uint64_t new_pages) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   check_writable("grow");
   return state_->bytes ? grow_private(new_pages) : engine_->publish_grow(state_, new_pages);
 }
@@ -42,7 +42,7 @@ std::uint64_t EngineSession::grow_private(std::uint64_t new_pages) {
 }
 
 void EngineSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   if (!state_->bytes) return engine_->read(*state_, offset, buffer);
   const SessionView view = engine_->view(*state_);
   base::check_bounds("read", offset, buffer.size(), (view.pages + state_->private_pages) * page_size);
@@ -53,7 +53,7 @@ void EngineSession::read(std::uint64_t offset, std::span<std::byte> buffer) {
 }
 
 void EngineSession::write(std::uint64_t offset, std::span<const std::byte> data) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   check_writable("write");
   if (!state_->bytes) {
     const LogRange range{offset, data.size(), false};
@@ -77,13 +77,13 @@ void EngineSession::change_private(std::uint64_t bytes, const Change& change) {
 }
 
 bool EngineSession::write_together(std::span<const Write> writes) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   if (state_->request.access != Access::write || state_->bytes) return false;
   return engine_->publish_together(state_, writes);
 }
 
 void EngineSession::zero(std::uint64_t offset, std::uint64_t length) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   check_writable("zero");
   if (!state_->bytes) {
     const LogRange range{offset, length, true};
@@ -113,7 +113,7 @@ void add_uncovered(std::uint64_t begin, std::uint64_t end, const std::vector<Log
 
 std::vector<ByteRange> EngineSession::data_ranges(std::uint64_t offset, std::uint64_t length, std::size_t ranges_max,
                                                   std::uint64_t& described_until) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   const SessionView view = engine_->view(*state_);
   base::check_bounds("data_ranges", offset, length, (view.pages + state_->private_pages) * page_size);
   engine_->check_readable(*state_);
@@ -145,13 +145,13 @@ std::vector<ByteRange> EngineSession::data_ranges(std::uint64_t offset, std::uin
 }
 
 void EngineSession::flush(Done done) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   if (state_->request.access == Access::write) return engine_->flush(state_, std::move(done));
   done(nullptr, engine_->view(*state_).version);
 }
 
 SessionView EngineSession::discard() {
-  engine_->await_home();
+  engine_->home().await_verdict();
   const SessionView left = engine_->view(*state_);
   if (state_->bytes) state_->bytes->clear();
   state_->private_pages = 0;
@@ -159,7 +159,7 @@ SessionView EngineSession::discard() {
 }
 
 Refreshed EngineSession::refresh() {
-  engine_->await_home();
+  engine_->home().await_verdict();
   return engine_->refresh(*state_);
 }
 
@@ -171,7 +171,7 @@ std::optional<HolderStat> EngineSession::break_lease(std::uint64_t epoch, const 
 }
 
 bool EngineSession::may_write(std::function<void()> room) {
-  engine_->await_home();
+  engine_->home().await_verdict();
   if (state_->request.access != Access::write) return true;
   return engine_->may_write(state_, std::move(room));
 }

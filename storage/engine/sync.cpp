@@ -67,7 +67,7 @@ void Engine::writeback_task() noexcept {
 // At most one such task in a tenth of a second, since writes without a flush mostly come in series. The last change of
 // a series may stay unsettled until the next stat() or sync.
 void Engine::consider_settling() noexcept {
-  if (!notes_.wants_to_settle() || !lanes_.claim_settling()) return;
+  if (!image_changes_.wants_to_settle() || !lanes_.claim_settling()) return;
   try {
     lanes_.submit_to_sync_lane(make_ready(&Engine::settle_task));
   } catch (const std::bad_alloc&) {
@@ -77,7 +77,7 @@ void Engine::consider_settling() noexcept {
 
 void Engine::settle_task() noexcept {
   lanes_.settling_begins();
-  notes_.settle(image_->file());
+  image_changes_.settle();
 }
 
 LogSegmentRef Engine::unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept {
@@ -101,7 +101,7 @@ void Engine::sync_log(std::uint64_t until) {
       from = segment->first_position + 1;
     }
     if (!mutated(Mutation::drop_log_sync)) segment->file.sync_data();
-    notes_.header_synced(*segment);
+    image_changes_.notes().header_synced(*segment);
   }
   if (new_entry && !mutated(Mutation::drop_log_entry_sync)) image_.folder().sync();
 }
@@ -117,7 +117,7 @@ void Engine::sync_task() noexcept {
     target = *begun;
   }
   // Before the sync, which makes the note durable as well.
-  notes_.settle(image_->file());
+  image_changes_.settle();
   std::string misplaced;
   events_.log_sync_begins();
   try {
@@ -208,15 +208,14 @@ void Engine::fail_sync() noexcept {
     const Lock lock{mutex_};
     new_segment = !published().segments.empty() && !published().segments.back()->entry_synced;
   }
-  notes_.repeat(new_segment);
+  image_changes_.notes().repeat(new_segment);
   events_.sync_failed();
   DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   faults_.note_failed_sync();
   std::exception_ptr failure;
   try {
-    failure = std::make_exception_ptr(home_lease_ != nullptr && home_lease_->lost() ? home_lost_error()
-                                                                                    : faults_.not_durable_error());
+    failure = std::make_exception_ptr(home_.lost() ? home_.lost_error() : faults_.not_durable_error());
   } catch (...) {
     failure = std::current_exception();
   }

@@ -29,6 +29,20 @@ std::vector<std::string> with_small_log(const TempDir& dir, std::vector<std::str
   return flags;
 }
 
+/// "d" in `dir`, with an image that has nothing in it.
+fs::path folder_with_image(const TempDir& dir) {
+  fs::path folder = dir.path() / "d";
+  fs::create_directory(folder);
+  std::ofstream(folder / "a.img").close();
+  return folder;
+}
+
+/// A daemon serves that image as one "store", or with the whole "directory".
+std::vector<std::string> flags_of(const std::string& how) {
+  if (how == "store") return {"--store", "a={dir}/d/a.img"};
+  return {"--directory", "{dir}/d"};
+}
+
 constexpr std::size_t piece = 1 << 19;
 
 void write_pieces(RawClient& client, unsigned first, unsigned count) {
@@ -52,12 +66,8 @@ TEST_CASE("a folder that is moved while its store is served keeps what is flushe
   const std::string how = GENERATE("store", "directory");
   const bool another_in_its_place = GENERATE(false, true);
   INFO(how << ", another folder in its place: " << another_in_its_place);
-  const fs::path d = dir.path() / "d";
-  fs::create_directory(d);
-  std::ofstream(d / "a.img").close();
-  Daemon daemon(with_small_log(dir, how == "store" ? std::vector<std::string>{"--store", "a={dir}/d/a.img"}
-                                                   : std::vector<std::string>{"--directory", "{dir}/d"}),
-                &dir);
+  const fs::path d = folder_with_image(dir);
+  Daemon daemon(with_small_log(dir, flags_of(how)), &dir);
   daemon.expect_complaint("was moved or renamed");
   daemon.expect_complaint("was replaced by another one");
   {
@@ -93,12 +103,8 @@ TEST_CASE("a folder that is moved while its store is served is left clean when t
   TempDir dir;
   const std::string how = GENERATE("store", "directory");
   INFO(how);
-  const fs::path d = dir.path() / "d";
-  fs::create_directory(d);
-  std::ofstream(d / "a.img").close();
-  Daemon daemon(with_small_log(dir, how == "store" ? std::vector<std::string>{"--store", "a={dir}/d/a.img"}
-                                                   : std::vector<std::string>{"--directory", "{dir}/d"}),
-                &dir);
+  const fs::path d = folder_with_image(dir);
+  Daemon daemon(with_small_log(dir, flags_of(how)), &dir);
   daemon.expect_complaint("was moved or renamed");
   daemon.expect_complaint("was replaced by another one");
   {
@@ -133,9 +139,7 @@ TEST_CASE(
   const SmallDisk disk{8u << 20};
   if (!disk.works()) return;
   TempDir dir;
-  const fs::path d = dir.path() / "d";
-  fs::create_directory(d);
-  std::ofstream(d / "a.img").close();
+  const fs::path d = folder_with_image(dir);
   Daemon daemon(how == "store" ? std::vector<std::string>{"--store", "a={dir}/d/a.img"}
                                : std::vector<std::string>{"--directory", "{dir}/d", "--allow-create"},
                 &dir);
@@ -177,9 +181,7 @@ TEST_CASE(
 
 TEST_CASE("a directory that was moved is listed, and stores in it are made and removed, where it is now") {
   TempDir dir;
-  const fs::path d = dir.path() / "d";
-  fs::create_directory(d);
-  std::ofstream(d / "a.img").close();
+  const fs::path d = folder_with_image(dir);
   Daemon daemon({"--directory", "{dir}/d", "--allow-create", "--allow-remove"}, &dir);
   daemon.expect_complaint("was replaced by another folder since the start");
   daemon.expect_complaint("was moved or removed since the start");
@@ -209,9 +211,7 @@ TEST_CASE("a directory that was moved is listed, and stores in it are made and r
 
 TEST_CASE("links planted at the names of a store's files are not followed") {
   TempDir dir;
-  const fs::path d = dir.path() / "d";
-  fs::create_directory(d);
-  std::ofstream(d / "a.img").close();
+  const fs::path d = folder_with_image(dir);
   const fs::path target = dir.path() / "target";
   std::ofstream(target) << "precious";
   const bool hard = GENERATE(false, true);

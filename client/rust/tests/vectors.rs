@@ -405,7 +405,7 @@ fn every_message_has_its_bytes_and_every_refused_answer_is_refused() {
                 assert!(decode(vector).is_err(), "{} was accepted", vector.name);
                 refused += 1;
             }
-            "refused goodbye" | "refused answer" => for_daemons += 1, // tests/daemon.rs sends them to one
+            "refused goodbye" | "refused answer" => for_daemons += 1, // refusals.rs sends them to one
             other => panic!("{}: {}", vector.name, other),
         }
     }

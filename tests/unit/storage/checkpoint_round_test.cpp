@@ -6,10 +6,11 @@ namespace pageserver::test {
 namespace {
 
 using storage::CheckpointRound;
+using storage::RoundPace;
 using Phase = CheckpointRound::Phase;
 
 TEST_CASE("checkpoint round: it holds its version as a pin does, until it lets go") {
-  CheckpointRound round;
+  CheckpointRound round{RoundPace{4, 1000}};
   CHECK(round.idle());
   CHECK_FALSE(round.holds_within(0, ~0ull));
   round.enter(Phase::scheduled);
@@ -29,7 +30,7 @@ TEST_CASE("checkpoint round: it holds its version as a pin does, until it lets g
 }
 
 TEST_CASE("checkpoint round: one that failed leaves nothing to the next") {
-  CheckpointRound round;
+  CheckpointRound round{RoundPace{4, 1000}};
   round.begin({100, 5, 200}, 7);
   round.enter(Phase::copying);
   round.move_to(3);
@@ -43,7 +44,7 @@ TEST_CASE("checkpoint round: one that failed leaves nothing to the next") {
 }
 
 TEST_CASE("checkpoint round: none begins while one is under way or held off") {
-  CheckpointRound round;
+  CheckpointRound round{RoundPace{4, 1000}};
   CHECK(round.may_begin());
   round.enter(Phase::scheduled);
   CHECK_FALSE(round.may_begin());
@@ -56,7 +57,7 @@ TEST_CASE("checkpoint round: none begins while one is under way or held off") {
 }
 
 TEST_CASE("checkpoint round: what it waits for, and that its task was missed, outlasts its end") {
-  CheckpointRound round;
+  CheckpointRound round{RoundPace{4, 1000}};
   round.enter(Phase::draining);
   round.wait_for_reads(true);
   round.note_missed(true);
@@ -67,6 +68,20 @@ TEST_CASE("checkpoint round: what it waits for, and that its task was missed, ou
   round.note_missed(false);
   CHECK_FALSE(round.waits_for_reads());
   CHECK_FALSE(round.was_missed());
+}
+
+TEST_CASE("checkpoint round: its first step is free, however its predecessor ended") {
+  CheckpointRound round{RoundPace{4, 1000}};
+  round.begin({100, 5, 200}, 7);
+  round.pace().end_step();
+  CHECK(round.pace().is_paused());
+  round.end();
+  CHECK_FALSE(round.pace().is_paused());
+  CHECK_FALSE(round.pace().resume(true));  // nothing waits for it
+  round.begin({200, 8, 400}, 9);
+  round.pace().end_step();
+  round.pace().appended(1);
+  CHECK(round.pace().resume(false));
 }
 
 }  // namespace

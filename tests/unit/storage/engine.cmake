@@ -24,8 +24,11 @@ pageserver_test(engine_parts_test LABEL unit
     checkpoint_round_test.cpp
     flush_queue_test.cpp
     holders_test.cpp
+    image_changes_test.cpp
     image_watch_test.cpp
+    index_memory_test.cpp
     index_progress_test.cpp
+    last_session_test.cpp
     lease_queue_test.cpp
     log_bound_test.cpp
     log_codec_test.cpp
@@ -38,12 +41,15 @@ pageserver_test(engine_parts_test LABEL unit
     private_budget_test.cpp
     private_bytes_test.cpp
     private_ranges_test.cpp
+    range_locator_test.cpp
     read_plan_test.cpp
     room_waiters_test.cpp
     round_pace_test.cpp
     served_image_test.cpp
     session_counts_test.cpp
+    session_factory_test.cpp
     store_faults_test.cpp
+    store_home_test.cpp
   LIBRARIES pageserver_storage pageserver_test_support)
 # Whole images compared byte for byte, often: minutes without optimisation.
 set_source_files_properties(log_index_test.cpp private_bytes_test.cpp PROPERTIES

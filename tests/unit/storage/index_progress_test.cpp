@@ -22,15 +22,5 @@ TEST_CASE("index progress: the version below one that is staged is held until th
   CHECK(progress.point().cost == 120);
 }
 
-TEST_CASE("index progress: small ranges are kept in memory up to a bound, and again after a checkpoint") {
-  IndexProgress progress{1};
-  CHECK(progress.keeps_small());
-  std::uint64_t ranges = 0;
-  for (; progress.keeps_small(); ++ranges) progress.add_small(64);
-  CHECK(ranges == (32ull << 20) / 128);
-  progress.forget_small();
-  CHECK(progress.keeps_small());
-}
-
 }  // namespace
 }  // namespace pageserver::test

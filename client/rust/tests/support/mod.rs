@@ -77,6 +77,10 @@ pub fn server() -> std::sync::Arc<pageserver::testing::Server> {
     Arc::clone(server.get_or_insert_with(start))
 }
 
+pub fn writer(server: &pageserver::testing::Server, store: &str) -> pageserver::Session {
+    pageserver::Session::connect(server.options(store)).unwrap()
+}
+
 /// Asks again and again, for at most a minute.
 pub fn wait_until(mut condition: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
