@@ -10,12 +10,13 @@
 //
 // The engine's state is in parts that know nothing of each other:
 //
-//   what is published          Published, IndexProgress, IndexMemory; ReadPlan and LogReads for a read of it
-//   a publish                  RangeLocator, BlockReservations
-//   the log                    LogWriter, LogTail (how far it is written and durable), FlushQueue (who waits for a
-//   sync) the image                  StoreHome (whether it is still ours), ServedImage, ImageChanges sessions
-//   SessionFactory, LeaseQueue, Holders, SessionCounts, RoomWaiters, LastSession the checkpoint CheckpointRound,
-//   LogBound tasks and faults           Lanes, RunningTasks, StoreFaults
+//   what is published   Published, IndexProgress, IndexMemory; ReadPlan and LogReads for a read of it
+//   a publish           RangeLocator, BlockReservations
+//   the log             LogWriter, LogTail (how far it is written and durable), FlushQueue (who waits for a sync)
+//   the image           StoreHome (whether it is still ours), ServedImage, ImageChanges
+//   sessions            SessionFactory, LeaseQueue, Holders, SessionCounts, RoomWaiters, LastSession
+//   the checkpoint      CheckpointRound, LogBound
+//   tasks and faults    Lanes, RunningTasks, StoreFaults
 //
 // The engine says in which order they change together.
 //
