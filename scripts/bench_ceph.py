@@ -149,6 +149,13 @@ def requests_a_second(bench, uri, *words):
     return found["runs"][0]["requests_per_second"]
 
 
+def make_disk(bench):
+    """Of random.img, once."""
+    rbd = ["rbd", "-c", bench.configuration, "--id", "disks"]
+    if "bench" not in subprocess.run([*rbd, "ls", "disks"], check=True, stdout=subprocess.PIPE, text=True).stdout.split():
+        subprocess.run([*rbd, "import", bench.folder / "random.img", "disks/bench", "--no-progress"], check=True)
+
+
 def rbd_requests_a_second(bench, kind):
     """What librbd does by Ceph's own tool, with its defaults."""
     said = subprocess.run(
@@ -183,8 +190,7 @@ def reads(bench, _):
     with bench.daemon({"a": bench.home("reads"), "local": bench.folder / "local.img"}) as (_, uri):
         for store in ("a", "local"):
             fill(bench, uri(store))
-        subprocess.run(["rbd", "-c", bench.configuration, "--id", "disks", "import", bench.folder / "random.img",
-                        "disks/bench", "--no-progress"], check=True)
+        make_disk(bench)
         rbd = lambda: rbd_requests_a_second(bench, "read")
         warm = lambda: requests_a_second(bench, uri("a"))
         warm()
@@ -202,9 +208,102 @@ def reads(bench, _):
 def writes(bench, _):
     with bench.daemon({"a": bench.home("writes")}) as (_, uri):
         fill(bench, uri("a"))
+        make_disk(bench)
         bench.row("64 KiB writes, 16 under way, `on_write`, a second × librbd",
                   lambda: requests_a_second(bench, uri("a"), "--write", "100"),
                   lambda: rbd_requests_a_second(bench, "write"), 1.0)
+
+
+class Recording:
+    """A recorded workload (tests/fixtures/engine/README.md), as a disk under the kernel's page cache meets it at best:
+    no read, and at each flush the blocks of 4 KiB that changed since the last one, neighbours together."""
+
+    def __init__(self, name):
+        self.file = ROOT / f"tests/fixtures/engine/{name}.wdtr.zst"
+        data = subprocess.run(["zstd", "-dcq", self.file], check=True, stdout=subprocess.PIPE).stdout
+        number = lambda at, size: int.from_bytes(data[at:at + size], "little")
+        image, changed, self.batches, at = bytearray(), set(), [], 48
+        for _ in range(number(24, 8)):
+            kind, at = data[at], at + 1
+            if kind == 1:
+                image.extend(bytes(number(at, 8) * PAGE))
+                at += 16
+            elif kind == 2:
+                at += 20
+            elif kind in (3, 4):
+                offset, length = number(at, 8), number(at + 8, 4)
+                at += 12
+                image[offset:offset + length] = data[at:at + length] if kind == 3 else bytes(length)
+                at += length if kind == 3 else 0
+                changed.update(range(offset // 4096, (offset + length + 4095) // 4096))
+            elif kind == 5:
+                self.batches.append(self.ranges(image, sorted(changed)))
+                changed.clear()
+            else:
+                at += 13
+        self.bytes = len(image)
+
+    @staticmethod
+    def ranges(image, blocks):
+        found = []
+        for block in blocks:
+            content = bytes(image[block * 4096:(block + 1) * 4096])
+            if found and found[-1][0] + len(found[-1][1]) == block * 4096:
+                found[-1] = (found[-1][0], found[-1][1] + content)
+            else:
+                found.append((block * 4096, content))
+        return found
+
+
+class Disk:
+    """A disk of RBD by librbd, with its defaults."""
+
+    def __init__(self, bench, name, size):
+        subprocess.run(["rbd", "-c", bench.configuration, "--id", "disks", "create", "--size", f"{size}B",
+                        f"disks/{name}"], check=True)
+        self.rados, self.rbd = ctypes.CDLL("librados.so.2"), ctypes.CDLL("librbd.so.1")
+        cluster, io, self.image = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+        for result in (self.rados.rados_create(ctypes.byref(cluster), b"disks"),
+                       self.rados.rados_conf_read_file(cluster, bench.configuration.encode()),
+                       self.rados.rados_connect(cluster),
+                       self.rados.rados_ioctx_create(cluster, b"disks", ctypes.byref(io)),
+                       self.rbd.rbd_open(io, name.encode(), ctypes.byref(self.image), None)):
+            self.check(result)
+
+    @staticmethod
+    def check(result):
+        if result < 0:
+            raise SystemExit(f"librbd says {result}: {os.strerror(-result)}")
+
+    def replay(self, batches):
+        for batch in batches:
+            under_way = []
+            for offset, content in batch:
+                completion = ctypes.c_void_p()
+                self.check(self.rbd.rbd_aio_create_completion(None, None, ctypes.byref(completion)))
+                self.check(self.rbd.rbd_aio_write(self.image, ctypes.c_uint64(offset), ctypes.c_size_t(len(content)),
+                                                  content, completion))
+                under_way.append(completion)
+            for completion in under_way:
+                self.check(self.rbd.rbd_aio_wait_for_complete(completion))
+                self.check(self.rbd.rbd_aio_get_return_value(completion))
+                self.rbd.rbd_aio_release(completion)
+            self.check(self.rbd.rbd_flush(self.image))
+
+
+def recordings(bench, _):
+    for name in ("small_crud", "blob"):
+        recording = Recording(name)
+        disk = Disk(bench, name, recording.bytes)
+
+        def ours():
+            bench.number += 1
+            with bench.daemon({"a": bench.home(f"{name}{bench.number}")}) as (_, uri):
+                return json.loads(bench.tool("replay", recording.file, uri("a", "publish=on_flush&cache_bytes=64MiB"),
+                                             "--json"))["seconds"]
+
+        bench.row(f"recorded `{name}`, cached, `on_flush`, {len(recording.batches)} flushes, s × librbd under an ideal "
+                  "page cache", ours, lambda: timed(lambda: disk.replay(recording.batches)), 0.5, False)
 
 
 def takeovers(bench, package):
@@ -219,7 +318,8 @@ def takeovers(bench, package):
 
     def follow(end):
         home = bench.home(f"follow{bench.number}")
-        with bench.daemon({"a": home}) as (first, uri):
+        # Whose daemon was killed can't be closed in order.
+        with bench.daemon({"a": home}) as (first, uri), contextlib.suppress(package.Error):
             with package.open(uri("a")) as session:
                 session.grow(513)
                 for page in range(512):
@@ -229,7 +329,8 @@ def takeovers(bench, package):
                     end(first, session)
                     if first.poll() is None:
                         first.wait(60)
-                    return timed(lambda: first_read(next_uri("a")))
+                    took = timed(lambda: first_read(next_uri("a")))
+        return took
 
     def kill(first, _):
         first.send_signal(signal.SIGKILL)
@@ -261,7 +362,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build/bench", help="the tree of the optimised build")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="*", help="only rows of these groups: commits, reads, writes, takeovers, views")
+    parser.add_argument("--only", default="*", help="only rows of these groups: commits, reads, writes, "
+                        "recordings, takeovers, views")
     arguments = parser.parse_args()
     build = pathlib.Path(arguments.build).resolve()
     os.environ["PAGESERVER_LIBRARY"] = str(next(build.rglob("libpageserver.so.1")))
@@ -277,7 +379,7 @@ def main():
             bench = Bench(build, pathlib.Path(folder), cluster, arguments.rounds)
             print("| work | ours | theirs | ratio | spread | wanted | reached |")
             print("|---|---|---|---|---|---|---|")
-            for group in (commits, reads, writes, takeovers, views):
+            for group in (commits, reads, writes, recordings, takeovers, views):
                 if fnmatch.fnmatch(group.__name__, arguments.only):
                     group(bench, pageserver)
         finally:
