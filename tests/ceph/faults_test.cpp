@@ -425,7 +425,11 @@ TEST_CASE("faults: all OSDs that keep files die at once, and with them the daemo
     std::optional<std::uint64_t> found;
     if (with_daemon) {
       // It answers once the OSDs do, which takes longer than a daemon may.
-      REQUIRE(run({pagectl_path(), "info", path}, {}, std::chrono::seconds{120}).status == 0);
+      wait_until([&] {
+        return run({"timeout", "5", "rados", "-c", cluster.folder + "/ceph.conf", "-p", "pages", "stat",
+                    "pageserver.names"})
+                   .status == 0;
+      });
       served = std::make_unique<Served>(path);
     }
     wait_until([&] {
