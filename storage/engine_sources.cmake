@@ -7,6 +7,7 @@ set(PAGESERVER_ENGINE_SOURCES
   engine/commit.cpp
   engine/engine.cpp
   engine/holders.cpp
+  engine/home_calls.cpp
   engine/image_changes.cpp
   engine/image_copy.cpp
   engine/image_watch.cpp

@@ -359,8 +359,8 @@ inline constexpr ConfigKey home_timeout{
     .path = "home_timeout",
     .form = Form::duration,
     .meaning =
-        "of a store in a Ceph pool: how long requests wait to know whether it is still this daemon's, where its lease "
-        "could not be renewed in time, before they get `timed_out`",
+        "of a store in a Ceph pool: how long requests wait for a cluster that does not answer, or to know whether the "
+        "store is still this daemon's where its lease could not be renewed in time, before they get `timed_out`",
     .value = 5'000,
     .max = 24 * 3'600'000};
 inline constexpr ConfigKey threads{

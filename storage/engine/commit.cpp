@@ -30,7 +30,9 @@ void Engine::begin_commit(const SessionRef& state) {
       flushes_.keep_transaction(state, std::move(ready));
       return;
     }
-    if (state->bytes->bytes() > options_.inline_commit_bytes || state->bytes->range_count() > inline_ranges_max) {
+    const bool is_large =
+        state->bytes->bytes() > options_.inline_commit_bytes || state->bytes->range_count() > inline_ranges_max;
+    if (is_large || home_.calls() != nullptr) {
       // The lane appends it, so that other sessions on this thread don't wait. `publishing_` stays set until then.
       flushes_.keep_transaction(state);
       lanes_.submit_to_sync_lane(std::move(ready));
@@ -157,7 +159,22 @@ void Engine::try_to_append_commit(const SessionRef& state, Publishing& publishin
 }
 
 void Engine::flush(const SessionRef& state, StoreSession::Done done) {
-  state->callbacks.set_done(std::move(done));
+  if (home_.calls() == nullptr) {
+    state->callbacks.set_done(std::move(done));
+    return begin_flush(state);
+  }
+  state->callbacks.set_done(std::move(done), HomeCalls::Clock::now());
+  try {
+    home_.calls()->watch(state);
+    // Mostly the lane does all that may wait.
+    if (state->is_private() && !is_misplaced()) return begin_flush(state);
+    home_.calls()->begin([this, state, task = begin_task("flush of")] { begin_flush(state); });
+  } catch (...) {
+    state->callbacks.run_done(std::current_exception());
+  }
+}
+
+void Engine::begin_flush(const SessionRef& state) noexcept {
   std::exception_ptr error;
   Version version;
   try {

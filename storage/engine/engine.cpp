@@ -168,6 +168,20 @@ Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_la
   image_changes_.warn(std::move(warning));
 }
 
+std::shared_ptr<void> Engine::begin_task(std::string_view action) {
+  const auto end = [](Engine* engine) {
+    const Lock lock{engine->mutex_};
+    engine->tasks_.end();
+  };
+  {
+    const Lock lock{mutex_};
+    if (!tasks_.begin())
+      throw MemoryError{Errc::provider_error,
+                        std::string{action} + " " + quoted(image_.shown_path()) + ": the store is closed"};
+  }
+  return {this, end};  // which calls `end` where it throws
+}
+
 Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   home_.await_verdict();
   home_.check_may_answer();
@@ -323,6 +337,15 @@ std::optional<ResumeEntry> Engine::resumable() { return last_session_.resumable(
 
 void Engine::forget_resumable() noexcept { last_session_.forget(); }
 
+void Engine::begin_to_drop_resume_file() noexcept {
+  if (home_.calls() == nullptr || !last_session_.has_file()) return last_session_.drop_file();
+  try {
+    home_.calls()->begin([this, task = begin_task("open")] { last_session_.drop_file(); });
+  } catch (const std::exception&) {
+    // The close does it.
+  }
+}
+
 void Engine::check_durable() {
   const Lock lock{mutex_};
   faults_.check_durable();
@@ -369,6 +392,7 @@ void Engine::halt() noexcept {
     std::swap(flushes, flushes_);
     unfinished.swap(published_.unfinished);
   }
+  if (home_.calls() != nullptr) home_.calls()->stop();
   std::exception_ptr error;
   try {
     error = std::make_exception_ptr(

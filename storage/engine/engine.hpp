@@ -96,7 +96,8 @@ public:
   // --- leases.cpp: sessions, the lease and its line
   std::uint64_t open_session(SessionRequest request, Store::Opened opened);
   void cancel_wait(std::uint64_t place);
-  void end_session(const SessionRef& state) noexcept;
+  /// `busy`: a call of it goes on, or its flush.
+  void end_session(const SessionRef& state, bool busy) noexcept;
   /// `asking`: the session that asks. Throws lease_lost when its own lease is lost.
   std::optional<HolderStat> break_lease(std::uint64_t epoch, const std::string& reason,
                                         std::optional<std::int64_t> now_ms = {}, const SessionState* asking = nullptr,
@@ -161,6 +162,8 @@ public:
   Stat figures(std::int64_t now_ms);
   /// Where the store is kept, and whether it is still this process's.
   const StoreHome& home() const noexcept { return home_; }
+  /// A close waits until the result is gone. Throws once the store closes.
+  std::shared_ptr<void> begin_task(std::string_view action);
   /// See Store.
   void begin_checkpoint() noexcept;
   void give_up(const std::string& why);
@@ -269,6 +272,7 @@ private:
   void give_back_past_end(std::uint64_t end_page);
 
   // commit.cpp
+  void begin_flush(const SessionRef& state) noexcept;
   void begin_commit(const SessionRef& state);
   void commit_task() noexcept;
   /// Appends the private bytes of `state`, for which `publishing_` is set. When it throws, nothing was appended.
@@ -320,6 +324,8 @@ private:
 
   // engine.cpp
   void finish_log();
+  /// Another writer has come. Waits for no home.
+  void begin_to_drop_resume_file() noexcept;
   void copy_all(DeferredCalls& deferred);
   /// Throws when a sync has failed.
   void check_durable();

@@ -42,6 +42,7 @@ public:
   void leave_file(const EntryBytes& last_entry);
   /// Another writer has come: the file of an earlier opening goes. Where it can't be removed, the close tries again.
   void drop_file() noexcept;
+  bool has_file() const noexcept { return has_file_; }
 
 private:
   const ServedImage& image_;

@@ -12,7 +12,7 @@
 namespace pageserver::storage {
 
 Engine::DeferredCalls::~DeferredCalls() {
-  if (drops_resume_file) engine.last_session_.drop_file();
+  if (drops_resume_file) engine.begin_to_drop_resume_file();
   for (const Flush& flush : flushes) {
     if (!flush.state) continue;
     if (flush.published) flush.state->bytes->clear();  // may close a file
@@ -143,10 +143,10 @@ void Engine::cancel_wait(std::uint64_t place) {
   cancelled.front().opened(nullptr, error);
 }
 
-void Engine::end_session(const SessionRef& state) noexcept {
+void Engine::end_session(const SessionRef& state, bool busy) noexcept {
   state->callbacks.end();
   // A fork's bytes are counted where several stores share a counter. They go now, although others may keep its state.
-  const auto bytes = state->request.access == Access::fork ? std::move(state->bytes) : nullptr;
+  const auto bytes = state->request.access == Access::fork && !busy ? std::move(state->bytes) : nullptr;
   DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   if (!std::exchange(state->counted, false)) return;

@@ -92,6 +92,13 @@ bool PrivateBlocks::may_keep(Memory& memory, std::uint64_t memory_blocks) const 
   return true;
 }
 
+bool PrivateBlocks::may_spill(std::uint64_t length) const noexcept {
+  constexpr std::uint64_t others_bytes = 4ull << 20;
+  if (spilled() || memory_blocks_ * block_bytes + length + 2 * block_bytes > options_.memory_bytes_max) return true;
+  const base::MemoryShare* const share = options_.memory_share;
+  return share != nullptr && share->used() + length + others_bytes > share->bytes_max() / 2;
+}
+
 void PrivateBlocks::release(Block& block) noexcept {
   if (block.memory) {
     --memory_blocks_;

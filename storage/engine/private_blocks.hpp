@@ -69,6 +69,9 @@ public:
   bool any(std::uint64_t first, std::uint64_t end) const;
   std::size_t count() const noexcept { return blocks_.size(); }
   bool spilled() const noexcept { return spill_.is_open(); }
+  /// It has the file, or a write of so many bytes may open it; sometimes true where it does not, since others take
+  /// memory at the same time.
+  bool may_spill(std::uint64_t length) const noexcept;
 
   /// The first half of a write of `data`, which is not empty, at `offset`. Destroyed without apply(), it changes
   /// nothing.

@@ -59,6 +59,8 @@ public:
   std::uint64_t bytes() const noexcept { return budget_.charged(); }
   std::size_t range_count() const noexcept { return ranges_.count(); }
   bool spilled() const noexcept { return blocks_.spilled(); }
+  /// Whether a change of so many bytes may go to the spill, which may take long.
+  bool may_spill(std::uint64_t length) const noexcept { return blocks_.may_spill(length); }
 
   /// True when every byte of the range is private.
   bool covers(std::uint64_t offset, std::uint64_t length) const { return ranges_.covers(offset, length); }

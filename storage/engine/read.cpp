@@ -100,10 +100,12 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     consider_checkpoint();
   }
   run_read_planned();
+  File::Deadline deadline;
+  if (home_.calls() != nullptr) deadline = std::chrono::steady_clock::now() + options_.home_timeout;
   if (all_in_image)
-    plan.read_image(image_->file(), offset, buffer);
+    plan.read_image(image_->file(), offset, buffer, deadline);
   else
-    plan.run(image_->file(), buffer);
+    plan.run(image_->file(), buffer, deadline);
 }
 
 void Engine::read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {

@@ -87,13 +87,13 @@ void ReadPlan::add(const Published& published, std::uint64_t version, std::uint6
   parts_.insert(parts_.end(), from_log.begin(), from_log.end());
 }
 
-void ReadPlan::run(const File& image, std::span<std::byte> buffer) const {
+void ReadPlan::run(const File& image, std::span<std::byte> buffer, const File::Deadline& deadline) const {
   for (const Part& part : parts_) {
     const std::span<std::byte> into = buffer.subspan(part.offset, part.length);
     if (part.segment != nullptr)
-      part.segment->read(part.position, into);
+      part.segment->read(part.position, into, deadline);
     else
-      read_image(image, part.position, into);
+      read_image(image, part.position, into, deadline);
   }
   for (const Overlay& overlay : overlays_) {
     if (overlay.bytes_at == no_overlay_bytes)
@@ -103,11 +103,12 @@ void ReadPlan::run(const File& image, std::span<std::byte> buffer) const {
   }
 }
 
-void ReadPlan::read_image(const File& image, std::uint64_t offset, std::span<std::byte> buffer) const {
+void ReadPlan::read_image(const File& image, std::uint64_t offset, std::span<std::byte> buffer,
+                          const File::Deadline& deadline) const {
   // Pages that were grown and not yet checkpointed lie past the file's end.
   const std::uint64_t there = offset < image_bytes_ ? std::min<std::uint64_t>(image_bytes_ - offset, buffer.size()) : 0;
   if (there != 0 && !(image_address_ != nullptr && read_mapped(image_address_ + offset, buffer.first(there))))
-    image.read(offset, buffer.first(there));
+    image.read(offset, buffer.first(there), deadline);
   std::memset(buffer.data() + there, 0, buffer.size() - there);
 }
 

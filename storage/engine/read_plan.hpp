@@ -29,10 +29,11 @@ public:
   bool crowded() const noexcept { return crowded_; }
   bool reads_log() const noexcept { return !segments_.empty(); }
 
-  /// Carries out the plan. Throws MemoryError when a file can't be read.
-  void run(const File& image, std::span<std::byte> buffer) const;
+  /// Carries out the plan. Throws MemoryError when a file can't be read, and timed_out as File::read().
+  void run(const File& image, std::span<std::byte> buffer, const File::Deadline& deadline = {}) const;
   /// Reads from the image alone, without add(): for pages of which the log has nothing.
-  void read_image(const File& image, std::uint64_t offset, std::span<std::byte> buffer) const;
+  void read_image(const File& image, std::uint64_t offset, std::span<std::byte> buffer,
+                  const File::Deadline& deadline = {}) const;
 
 private:
   struct Part {

@@ -31,15 +31,27 @@ public:
   bool may_write(std::function<void()> room) override;
   bool room_may_come(std::function<void()> room) override;
   void on_notice(Notice notice) override;
-  std::uint64_t private_bytes() const noexcept override { return state_->bytes ? state_->bytes->bytes() : 0; }
+  std::uint64_t private_bytes() const noexcept override;
   void revoke(const std::string& reason) override { engine_->revoke(state_, reason); }
   void note_request(std::int64_t now_ms) noexcept override;
   void remember(const ResumeEntry* entry) override;
-  void publish_remembered() override { engine_->publish_remembered(state_); }
+  void publish_remembered() override;
   void keep_for_reopening() noexcept override { engine_->keep_for_reopening(state_); }
 
 private:
+  /// The beginning of each call: what has to be known of the store's home, and of the calls before.
+  void enter(std::string_view action);
+  /// A call before goes on although it was answered, or a flush.
+  bool is_busy() const noexcept;
+  /// Runs `body`, which may wait for the home, by HomeCalls. It owns all that it uses but for the engine. Throws
+  /// timed_out where that takes too long: then it goes on, and nothing else uses the session's state until its end.
+  template <class Body>
+  auto apart(std::string_view action, Body body);
   void check_writable(std::string_view action) const;
+  static void read_over(Engine& engine, SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
+  static std::vector<ByteRange> find_data_ranges(Engine& engine, SessionState& state, std::uint64_t offset,
+                                                 std::uint64_t length, std::size_t ranges_max,
+                                                 std::uint64_t& described_until);
   std::uint64_t grow_private(std::uint64_t new_pages);
   /// Changes what is private: a file of it that finds no room may find some behind a checkpoint.
   template <class Change>
@@ -47,6 +59,9 @@ private:
 
   std::shared_ptr<Engine> engine_;
   SessionRef state_;
+  HomeCalls::CallRef late_call_;  ///< null: the last one has ended in time
+  bool waited_in_vain_ = false;
+  mutable std::uint64_t private_bytes_ = 0;
 };
 
 }  // namespace pageserver::storage

@@ -4,8 +4,9 @@
 
 namespace pageserver::storage {
 
-void SessionCallbacks::set_done(StoreSession::Done done) {
+void SessionCallbacks::set_done(StoreSession::Done done, Moment since) {
   const RecursiveLock lock{mutex_};
+  since_ = since;
   done_ = std::move(done);
   done_awaited_ = true;
 }
@@ -37,7 +38,22 @@ void SessionCallbacks::run_done(const std::exception_ptr& error, const Version& 
   const RecursiveLock lock{mutex_};
   const auto done = std::exchange(done_, nullptr);
   done_awaited_ = false;
+  overdue_.store(false, std::memory_order_release);
   if (!ended_ && done) guarded([&] { done(error, version); });
+}
+
+bool SessionCallbacks::is_late(Moment moment) noexcept {
+  const RecursiveLock lock{mutex_};
+  return done_ && since_ < moment;
+}
+
+void SessionCallbacks::expire(Moment moment, const std::exception_ptr& error) noexcept {
+  const RecursiveLock lock{mutex_};
+  if (!done_ || since_ >= moment) return;
+  const auto done = std::exchange(done_, nullptr);
+  done_awaited_ = false;
+  overdue_.store(true, std::memory_order_release);
+  if (!ended_) guarded([&] { done(error, Version{}); });
 }
 
 void SessionCallbacks::run_notice(const MemoryError& reason) noexcept {

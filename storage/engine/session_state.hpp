@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -22,7 +23,9 @@ namespace pageserver::storage {
 /// dropped.
 class SessionCallbacks {
 public:
-  void set_done(StoreSession::Done done);
+  using Moment = std::chrono::steady_clock::time_point;
+  /// `since`: when the flush began, where somebody looks whether it is late.
+  void set_done(StoreSession::Done done, Moment since = Moment::max());
   void set_notice(StoreSession::Notice notice);
   void set_room(std::function<void()> room);
   void run_done(const std::exception_ptr& error, const Version& version = {}) noexcept;
@@ -32,12 +35,21 @@ public:
   /// True from set_done() until it is run.
   bool done_awaited() const noexcept { return done_awaited_.load(std::memory_order_relaxed); }
 
+  /// True where run_done() is awaited for a flush that began before `moment`.
+  bool is_late(Moment moment) noexcept;
+  /// Runs the callback of such a flush with `error`, although what becomes of the flush is not known: until run_done(),
+  /// which then runs nobody, the session is_overdue(), and what the flush uses of it must be left alone.
+  void expire(Moment moment, const std::exception_ptr& error) noexcept;
+  bool is_overdue() const noexcept { return overdue_.load(std::memory_order_acquire); }
+
 private:
   // Recursive: a callback may end the session that it belongs to.
   RecursiveMutex mutex_;
   bool ended_ PAGESERVER_GUARDED_BY(mutex_) = false;
   std::atomic<bool> done_awaited_{false};
+  std::atomic<bool> overdue_{false};
   StoreSession::Done done_ PAGESERVER_GUARDED_BY(mutex_);
+  Moment since_ PAGESERVER_GUARDED_BY(mutex_) = Moment::max();
   StoreSession::Notice notice_ PAGESERVER_GUARDED_BY(mutex_);
   std::function<void()> room_ PAGESERVER_GUARDED_BY(mutex_);
 };
@@ -73,6 +85,7 @@ struct SessionState : std::enable_shared_from_this<SessionState> {
   std::uint64_t private_pages = 0;      ///< grown and not published
   std::unique_ptr<EntryBytes> entry;    ///< what the records of its publishes say of it; null: nothing
   bool entry_published = false;         ///< its last record, by which it is known after another opening
+  bool watched = false;                 ///< of HomeCalls, under its mutex
 
   std::span<const std::byte> entry_view() const noexcept {
     return entry == nullptr ? std::span<const std::byte>{} : entry->view();

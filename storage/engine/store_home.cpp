@@ -7,7 +7,12 @@
 namespace pageserver::storage {
 
 StoreHome::StoreHome(FileHome home, std::string shown_path, std::chrono::milliseconds timeout)
-    : home_{std::move(home)}, shown_path_{std::move(shown_path)}, timeout_{timeout} {}
+    : home_{std::move(home)},
+      shown_path_{std::move(shown_path)},
+      timeout_{timeout},
+      calls_{home_.lease == nullptr ? nullptr : std::make_unique<HomeCalls>(timeout, [this] {
+        return std::make_exception_ptr(late_error("flush of"));
+      })} {}
 
 void StoreHome::keep_in_memory(base::MemoryShare& share) {
   if (home_.control != nullptr) home_.control->keep_in_memory(share);
@@ -21,6 +26,13 @@ MemoryError StoreHome::lost_error() const {
           quoted(shown_path_) +
               ": the lease on the store could not be renewed in time, so that another may have taken it over; see to "
               "the cluster, and open a new session"};
+}
+
+MemoryError StoreHome::late_error(std::string_view action) const {
+  return {Errc::timed_out,
+          std::string{action} + " " + quoted(shown_path_) +
+              ": the cluster has not answered within home_timeout=" + std::to_string(timeout_.count()) +
+              " ms; what was asked for may still be done, once it does: see to its OSDs, and open a new session"};
 }
 
 // What tasks of the engine have in hand meets a lease that is lost, and changes nothing.

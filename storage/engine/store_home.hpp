@@ -2,12 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include <pageserver/error.hpp>
 #include <pageserver/session.hpp>
 
 #include "base/memory_share.hpp"
+#include "storage/engine/home_calls.hpp"
 #include "storage/file/file_system.hpp"
 #include "storage/file/home.hpp"
 
@@ -39,6 +42,11 @@ public:
   /// Says lease_lost where that is so, and timed_out where it may be so.
   MemoryError lost_error() const;
 
+  /// Null for files of this machine. Else calls that may wait for the home go by it.
+  HomeCalls* calls() const noexcept { return calls_.get(); }
+  /// What a call is told whose outcome is not known.
+  MemoryError late_error(std::string_view action) const;
+
   /// See Store::taken_over(), Store::wanted_by() and Store::give_up().
   std::string taken_over() const { return lost() ? home_.lease->why() : std::string{}; }
   std::string wanted_by() const { return home_.lease != nullptr ? home_.lease->wanted_by() : std::string{}; }
@@ -50,6 +58,7 @@ private:
   const FileHome home_;
   const std::string shown_path_;
   const std::chrono::milliseconds timeout_;
+  const std::unique_ptr<HomeCalls> calls_;
 };
 
 }  // namespace pageserver::storage

@@ -36,6 +36,9 @@ public:
   IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override {
     return of(file).read_at(file, offset, buffer);
   }
+  IoResult read_until(int file, std::uint64_t offset, std::span<std::byte> buffer, Moment deadline) override {
+    return of(file).read_until(file, offset, buffer, deadline);
+  }
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override {
     return of(file).write_at(file, offset, data);
   }

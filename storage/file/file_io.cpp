@@ -21,10 +21,14 @@ std::string numbers(std::string_view action, std::uint64_t offset, std::uint64_t
 }  // namespace
 
 IoResult read_fully(FileSystem& file_system, int file, std::uint64_t offset, std::span<std::byte> buffer,
-                    std::size_t& done) {
+                    std::size_t& done, const std::optional<FileSystem::Moment>& deadline) {
   done = 0;
   while (done < buffer.size()) {
-    const auto result = retried([&] { return file_system.read_at(file, offset + done, buffer.subspan(done)); });
+    const auto result = retried([&] {
+      const std::span<std::byte> rest = buffer.subspan(done);
+      return deadline ? file_system.read_until(file, offset + done, rest, *deadline)
+                      : file_system.read_at(file, offset + done, rest);
+    });
     if (!result.ok()) return result;
     if (result.value == 0) break;
     done += static_cast<std::size_t>(result.value);
@@ -88,17 +92,21 @@ void File::close_and_tell() {
 
 void File::fail(std::string_view action, int error) const { throw file_error(*file_system_, action, path_, error); }
 
-void File::read(std::uint64_t offset, std::span<std::byte> buffer) const {
-  const auto done = read_up_to(offset, buffer);
+void File::read(std::uint64_t offset, std::span<std::byte> buffer, const Deadline& deadline) const {
+  const auto done = read_up_to(offset, buffer, deadline);
   if (done == buffer.size()) return;
   throw MemoryError{Errc::provider_error, numbers("read", offset, buffer.size()) + " " + quoted(path_) +
                                               ": the file ends at byte " + std::to_string(offset + done) +
                                               "; it was cut from outside, restore it from a copy"};
 }
 
-std::size_t File::read_up_to(std::uint64_t offset, std::span<std::byte> buffer) const {
+std::size_t File::read_up_to(std::uint64_t offset, std::span<std::byte> buffer, const Deadline& deadline) const {
   std::size_t done = 0;
-  const auto result = read_fully(*file_system_, descriptor_, offset, buffer, done);
+  const auto result = read_fully(*file_system_, descriptor_, offset, buffer, done, deadline);
+  if (result.error == ETIMEDOUT && deadline)
+    throw MemoryError{Errc::timed_out, numbers("read", offset, buffer.size()) + " " + quoted(path_) +
+                                           ": the cluster has not answered in time; see to its OSDs, and open a new "
+                                           "session"};
   if (!result.ok()) fail(numbers("read", offset, buffer.size()), result.error);
   return done;
 }

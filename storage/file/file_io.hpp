@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,7 +47,7 @@ IoResult retried(Call&& call) {
 /// Loops over short transfers and EINTR until all is done, the file ends (read) or a call fails. `done` is the number
 /// of bytes transferred, also on an error.
 IoResult read_fully(FileSystem& file_system, int file, std::uint64_t offset, std::span<std::byte> buffer,
-                    std::size_t& done);
+                    std::size_t& done, const std::optional<FileSystem::Moment>& deadline = {});
 IoResult write_fully(FileSystem& file_system, int file, std::uint64_t offset, std::span<const std::byte> data,
                      std::size_t& done);
 
@@ -77,10 +78,11 @@ public:
   /// As close(), and says what the system says: that writes which had seemed to succeed are lost.
   void close_and_tell();
 
-  /// Fills `buffer`. Throws provider_error when the file ends before that.
-  void read(std::uint64_t offset, std::span<std::byte> buffer) const;
+  using Deadline = std::optional<FileSystem::Moment>;
+  /// Fills `buffer`. Throws provider_error when the file ends before that, and timed_out as FileSystem::read_until().
+  void read(std::uint64_t offset, std::span<std::byte> buffer, const Deadline& deadline = {}) const;
   /// Fills `buffer` as far as the file goes; returns the number of bytes.
-  std::size_t read_up_to(std::uint64_t offset, std::span<std::byte> buffer) const;
+  std::size_t read_up_to(std::uint64_t offset, std::span<std::byte> buffer, const Deadline& deadline = {}) const;
   void write(std::uint64_t offset, std::span<const std::byte> data) const;
   /// Writes the parts one after the other, by one call.
   void write_parts(std::uint64_t offset, std::span<const std::span<const std::byte>> parts) const;

@@ -2,6 +2,7 @@
 // test can make any call fail, tear what it wrote, or forget what was never synced.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -74,6 +75,12 @@ public:
   virtual int close(int file) noexcept = 0;
 
   virtual IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) = 0;
+  using Moment = std::chrono::steady_clock::time_point;
+  /// The same, but ETIMEDOUT where a home beyond this machine has not answered at `deadline`: what comes later changes
+  /// nothing in `buffer`. Files of an operating system take the time that they take.
+  virtual IoResult read_until(int file, std::uint64_t offset, std::span<std::byte> buffer, Moment /*deadline*/) {
+    return read_at(file, offset, buffer);
+  }
   virtual IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) = 0;
   /// pwritev(2): the parts one after the other.
   virtual IoResult write_parts_at(int file, std::uint64_t offset,

@@ -14,7 +14,7 @@ namespace {
 
 using namespace log_format;
 
-constexpr std::int64_t second_ns = 1'000'000'000;
+constexpr std::int64_t ns_per_second = 1'000'000'000;
 
 /// The latest time in the note, with the time when it was written.
 std::int64_t newest_of(const ImageNote& note) noexcept {
@@ -66,12 +66,12 @@ bool is_same_file_time(std::int64_t a, std::int64_t b) noexcept {
   // Unsigned: a file may have any time, and a signed difference could overflow.
   const std::uint64_t apart = static_cast<std::uint64_t>(std::max(a, b)) - static_cast<std::uint64_t>(std::min(a, b));
   const auto whole = [&](std::int64_t unit) { return a % unit == 0 || b % unit == 0; };
-  return (whole(second_ns) && apart < 2'000'000'000u) || (whole(1000) && apart < 1000);
+  return (whole(ns_per_second) && apart < 2'000'000'000u) || (whole(1000) && apart < 1000);
 }
 
 std::string time_text(std::int64_t ns) {
-  std::int64_t seconds = ns / second_ns, rest = ns % second_ns;
-  if (rest < 0) rest += second_ns, --seconds;
+  std::int64_t seconds = ns / ns_per_second, rest = ns % ns_per_second;
+  if (rest < 0) rest += ns_per_second, --seconds;
   const auto time = static_cast<std::time_t>(seconds);
   std::tm parts{};
   std::array<char, 64> date{};

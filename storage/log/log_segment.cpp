@@ -72,10 +72,10 @@ void LogSegment::unmap() noexcept {
   mapping_.reset();
 }
 
-void LogSegment::read(std::uint64_t position, std::span<std::byte> into) const {
+void LogSegment::read(std::uint64_t position, std::span<std::byte> into, const File::Deadline& deadline) const {
   const std::uint64_t offset = offset_of(position);
   const bool within = offset <= mapped_.size() && into.size() <= mapped_.size() - offset;
-  if (!within || !read_mapped(mapped_.data() + offset, into)) file.read(offset, into);
+  if (!within || !read_mapped(mapped_.data() + offset, into)) file.read(offset, into, deadline);
   if (cut) throw cut_error(*this, "read");  // what was cut reads as zeros once something was appended behind it
 }
 

@@ -55,8 +55,8 @@ struct LogSegment {
   void map();
   /// The mapped bytes: the file from byte 0 to the end that it had then. Empty where it is not mapped.
   std::span<const std::byte> mapped() const noexcept { return mapped_; }
-  /// Fills `into`. Throws where that fails, and once the file is known to be cut.
-  void read(std::uint64_t position, std::span<std::byte> into) const;
+  /// Fills `into`. Throws as File::read(), and once the file is known to be cut.
+  void read(std::uint64_t position, std::span<std::byte> into, const File::Deadline& deadline = {}) const;
   /// To be called before `file` is replaced.
   void unmap() noexcept;
 

@@ -11,6 +11,8 @@ namespace {
 
 // What all writes of a pool may have under way.
 constexpr std::uint64_t under_way_bytes_max = 64ull << 20;
+// What each file may have, however much others do.
+constexpr std::uint64_t file_under_way_bytes_min = 1ull << 20;
 // Operations of one call under way: so many removals, looks or touches.
 constexpr std::size_t at_once_max = 64;
 // An extent grows by at least so much, so that a file which grows does not change its entry each time.
@@ -41,7 +43,10 @@ ObjectCompare ObjectOwner::run_guard() const {
 }
 
 ObjectFolder::ObjectFolder(std::shared_ptr<ObjectPool> of, PoolName of_name, std::uint64_t number)
-    : pool{std::move(of)}, pool_name{std::move(of_name)}, device{number}, room{under_way_bytes_max} {}
+    : pool{std::move(of)},
+      pool_name{std::move(of_name)},
+      device{number},
+      room{under_way_bytes_max, file_under_way_bytes_min} {}
 
 ObjectOwnerRef ObjectFolder::owner_of(const std::string& name) {
   const std::string image = image_of(name);
@@ -321,7 +326,7 @@ void ObjectFile::landed(std::uint64_t turn, int error, const ObjectOwnerRef& own
     int none = 0;
     error_.compare_exchange_strong(none, lost_error(owner) != 0 ? taken_over_error : error);
   }
-  if (bytes != 0) folder_->room.give_back(bytes);
+  if (bytes != 0) folder_->room.give_back(under_way_, bytes);
   queue_.end(turn);
 }
 
@@ -472,7 +477,40 @@ std::shared_ptr<ObjectFile::Cached> ObjectFile::cached_page(std::uint64_t page) 
   return made;
 }
 
-bool ObjectFile::read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on, int& error) {
+namespace {
+
+/// Bytes of a file that are read directly into a caller's buffer, or where that may be gone by then into own ones.
+class DirectRead {
+public:
+  using Moment = ObjectWaits::Moment;
+  explicit DirectRead(const std::optional<Moment>& deadline) : deadline_{deadline} {}
+
+  /// `begin(into, waits, keeps)`.
+  template <class Begin>
+  void add(std::span<std::byte> part, const Begin& begin) {
+    if (!deadline_) return begin(part, waits_, nullptr);
+    auto own = std::make_shared<std::vector<std::byte>>(part.size());
+    parts_.emplace_back(part, own);
+    begin(std::span{*own}, waits_, own);
+  }
+  /// The first error.
+  int wait() {
+    const int error = waits_->wait(deadline_);
+    if (error == 0)
+      for (const auto& [part, own] : parts_) std::copy(own->begin(), own->end(), part.begin());
+    return error;
+  }
+
+private:
+  const std::optional<Moment> deadline_;
+  const std::shared_ptr<ObjectWaits> waits_ = std::make_shared<ObjectWaits>();
+  std::vector<std::pair<std::span<std::byte>, std::shared_ptr<std::vector<std::byte>>>> parts_;
+};
+
+}  // namespace
+
+bool ObjectFile::read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on,
+                                 const std::optional<Moment>& deadline, int& error) {
   error = 0;
   if (buffer.empty()) return true;
   const std::uint64_t first = offset / cached_bytes;
@@ -488,25 +526,28 @@ bool ObjectFile::read_from_cache(std::uint64_t offset, std::span<std::byte> buff
     for (std::uint64_t page = last + 1; runs_on && page <= end; ++page)
       if (cached_page(page) == nullptr) break;
   }
-  const auto direct = std::make_shared<ObjectWaits>();
+  DirectRead direct{deadline};
   for (std::uint64_t page = first; page <= last; ++page) {
     const std::uint64_t from = std::max(offset, page * cached_bytes);
     const std::uint64_t until = std::min(offset + buffer.size(), (page + 1) * cached_bytes);
     const auto part = buffer.subspan(static_cast<std::size_t>(from - offset), static_cast<std::size_t>(until - from));
     const auto& cached = pages[static_cast<std::size_t>(page - first)];
     if (cached == nullptr) {
-      begin_read(from, part, direct, nullptr);
+      direct.add(part, [&](std::span<std::byte> into, const auto& waits, const std::shared_ptr<void>& keeps) {
+        begin_read(from, into, waits, keeps);
+      });
       continue;
     }
-    if (const int failed = cached->waits->wait(); failed != 0) {
+    if (const int failed = cached->waits->wait(deadline); failed != 0) {
       if (error == 0) error = failed;
+      if (failed == ETIMEDOUT) continue;  // its reading goes on, for whoever asks next
       const Lock lock{ahead_mutex_};
       if (const auto found = cache_.find(page); found != cache_.end() && found->second == cached) uncache(page);
       continue;
     }
     std::memcpy(part.data(), cached->bytes.data() + (from - page * cached_bytes), part.size());
   }
-  if (const int failed = direct->wait(); error == 0) error = failed;
+  if (const int failed = direct.wait(); error == 0) error = failed;
   return true;
 }
 
@@ -528,14 +569,18 @@ bool ObjectFile::read_from_tail(std::uint64_t offset, std::span<std::byte> buffe
   return false;
 }
 
-bool ObjectFile::read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer) {
+bool ObjectFile::read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer,
+                                 const std::optional<Moment>& deadline, int& error) {
   std::shared_ptr<Ahead> found;
   {
     const Lock lock{ahead_mutex_};
     for (const auto& one : ahead_)
       if (offset >= one->offset && offset + buffer.size() <= one->offset + one->bytes.size()) found = one;
   }
-  if (!found || found->waits->wait() != 0) return false;
+  if (!found) return false;
+  const int failed = found->waits->wait(deadline);
+  if (failed == ETIMEDOUT) error = failed;
+  if (failed != 0) return failed == ETIMEDOUT;
   std::memcpy(buffer.data(), found->bytes.data() + (offset - found->offset), buffer.size());
   return true;
 }
@@ -563,7 +608,7 @@ void ObjectFile::begin_ahead(std::uint64_t offset) {
   }
 }
 
-IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer) {
+IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer, const std::optional<Moment>& deadline) {
   if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
   const std::uint64_t end = size();
   if (offset >= end) return {0, 0};
@@ -575,20 +620,24 @@ IoResult ObjectFile::read(std::uint64_t offset, std::span<std::byte> buffer) {
     runs_on = next_read_ == offset;
     next_read_ = offset + buffer.size();
   }
-  if (int error = 0; !fenced_ && read_from_cache(offset, buffer, runs_on, error)) {
+  if (int error = 0; !fenced_ && read_from_cache(offset, buffer, runs_on, deadline, error)) {
     if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
     return error != 0 ? error_result(error) : IoResult{static_cast<std::int64_t>(buffer.size()), 0};
   }
   if (runs_on || (!made_ && fenced_)) begin_ahead(offset);
-  const auto waits = std::make_shared<ObjectWaits>();
+  DirectRead direct{deadline};
+  int error = 0;
   for (std::span<std::byte> rest = buffer; !rest.empty();) {
     const std::uint64_t at = offset + (buffer.size() - rest.size());
     const auto part =
         rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), chunk_bytes - at % chunk_bytes)));
     rest = rest.subspan(part.size());
-    if (!read_from_ahead(at, part)) begin_read(at, part, waits, nullptr);
+    if (read_from_ahead(at, part, deadline, error)) continue;
+    direct.add(part, [&](std::span<std::byte> into, const auto& waits, const std::shared_ptr<void>& keeps) {
+      begin_read(at, into, waits, keeps);
+    });
   }
-  const int error = waits->wait();
+  if (const int failed = direct.wait(); error == 0) error = failed;
   if (const int lost = lost_error(owner()); lost != 0) return error_result(lost);
   return error != 0 ? error_result(error) : IoResult{static_cast<std::int64_t>(buffer.size()), 0};
 }
@@ -615,7 +664,7 @@ IoResult ObjectFile::write(std::uint64_t offset, std::span<const std::span<const
       skipped += now.size();
       if (skipped == parts[part].size()) ++part, skipped = 0;
     }
-    folder_->room.take(bytes);
+    folder_->room.take(under_way_, bytes);
     change_run(at / run_bytes_, std::move(change), owner, bytes);
     done += bytes;
   }

@@ -103,7 +103,9 @@ public:
   /// It has no name any more.
   void note_removed();
 
-  IoResult read(std::uint64_t offset, std::span<std::byte> buffer);
+  using Moment = ObjectWaits::Moment;
+  /// `deadline`: see FileSystem::read_until().
+  IoResult read(std::uint64_t offset, std::span<std::byte> buffer, const std::optional<Moment>& deadline = {});
   IoResult write(std::uint64_t offset, std::span<const std::span<const std::byte>> parts);
   IoResult truncate(std::uint64_t size_bytes);
   IoResult reserve(std::uint64_t offset, std::uint64_t length);
@@ -143,9 +145,12 @@ private:
   void forget(std::uint64_t offset, std::uint64_t length) PAGESERVER_REQUIRES(ahead_mutex_);
   void keep_tail(std::uint64_t end, std::span<const std::byte> last) PAGESERVER_REQUIRES(ahead_mutex_);
   bool read_from_tail(std::uint64_t offset, std::span<std::byte> buffer);
-  bool read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer);
+  /// False: it is not there. Else `error` says how it went.
+  bool read_from_ahead(std::uint64_t offset, std::span<std::byte> buffer, const std::optional<Moment>& deadline,
+                       int& error);
   /// False: nothing is cached. Else `error` says how it went.
-  bool read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on, int& error);
+  bool read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on,
+                       const std::optional<Moment>& deadline, int& error);
   std::shared_ptr<Cached> cached_page(std::uint64_t page) PAGESERVER_REQUIRES(ahead_mutex_);
   bool make_room_in_cache() PAGESERVER_REQUIRES(ahead_mutex_);
   void uncache(std::uint64_t page) PAGESERVER_REQUIRES(ahead_mutex_);
@@ -163,6 +168,7 @@ private:
   std::atomic<int> error_{0};
   const bool fenced_;
   ObjectQueue queue_;
+  ObjectRoom::Part under_way_;
 
   Mutex entry_mutex_;  ///< held while the entry is changed, which waits
   ObjectEntry entry_ PAGESERVER_GUARDED_BY(entry_mutex_);

@@ -234,6 +234,10 @@ IoResult ObjectFileSystem::read_at(int file, std::uint64_t offset, std::span<std
   return on_file(file, false, [&](ObjectFile& found) { return found.read(offset, buffer); });
 }
 
+IoResult ObjectFileSystem::read_until(int file, std::uint64_t offset, std::span<std::byte> buffer, Moment deadline) {
+  return on_file(file, false, [&](ObjectFile& found) { return found.read(offset, buffer, deadline); });
+}
+
 IoResult ObjectFileSystem::write_at(int file, std::uint64_t offset, std::span<const std::byte> data) {
   return write_parts_at(file, offset, std::span{&data, 1});
 }

@@ -44,6 +44,7 @@ public:
   IoResult open_beneath(int directory, const std::string& name, int flags, std::uint32_t mode) override;
   int close(int file) noexcept override;
   IoResult read_at(int file, std::uint64_t offset, std::span<std::byte> buffer) override;
+  IoResult read_until(int file, std::uint64_t offset, std::span<std::byte> buffer, Moment deadline) override;
   IoResult write_at(int file, std::uint64_t offset, std::span<const std::byte> data) override;
   IoResult write_parts_at(int file, std::uint64_t offset, std::span<const std::span<const std::byte>> parts) override;
   IoResult truncate(int file, std::uint64_t size_bytes) override;

@@ -1,9 +1,13 @@
 // Waiting for what a pool carries out on its own threads.
 #pragma once
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/mutex.hpp"
@@ -20,6 +24,7 @@ public:
     ++under_way_;
     return [self = shared_from_this(), ignored](int error) { self->landed(error == ignored ? 0 : error); };
   }
+  using Moment = std::chrono::steady_clock::time_point;
   /// Waits until at most `count` are under way.
   void wait_for_few(std::size_t count) {
     Lock lock{mutex_};
@@ -30,6 +35,14 @@ public:
     wait_for_few(0);
     const Lock lock{mutex_};
     return error_;
+  }
+  /// The same; ETIMEDOUT where some are still under way at `deadline`, if there is one.
+  int wait(const std::optional<Moment>& deadline) {
+    if (!deadline) return wait();
+    Lock lock{mutex_};
+    const bool all =
+        changed_.wait_until(lock, *deadline, [&]() PAGESERVER_REQUIRES(mutex_) { return under_way_ == 0; });
+    return all ? error_ : ETIMEDOUT;
   }
 
 private:
@@ -85,24 +98,41 @@ private:
   std::deque<bool> ended_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
-/// Bytes under way of all files of a pool, so that a slow pool does not fill the memory.
+/// Bytes under way of all files of a pool, so that a slow pool does not fill the memory. Where one store's have all of
+/// it, since what they are written to does not answer, each file of the others still has a little.
 class ObjectRoom {
 public:
-  explicit ObjectRoom(std::uint64_t bytes_max) : bytes_max_{bytes_max} {}
-  /// Waits while others have too much. One that is larger than all goes alone.
-  void take(std::uint64_t bytes) {
+  /// What one file has of it. Guarded by the room's mutex.
+  struct Part {
+    std::uint64_t bytes = 0;
+  };
+
+  ObjectRoom(std::uint64_t bytes_max, std::uint64_t part_bytes_min)
+      : bytes_max_{bytes_max}, part_bytes_min_{part_bytes_min} {}
+  /// Waits while there is too much under way. One that is larger than all goes alone.
+  void take(Part& part, std::uint64_t bytes) {
+    bytes = std::max(bytes, operation_bytes_min);
     Lock lock{mutex_};
-    changed_.wait(lock, [&]() PAGESERVER_REQUIRES(mutex_) { return bytes_ == 0 || bytes_ + bytes <= bytes_max_; });
+    changed_.wait(lock, [&]() PAGESERVER_REQUIRES(mutex_) {
+      return bytes_ + bytes <= bytes_max_ || part.bytes == 0 || part.bytes + bytes <= part_bytes_min_;
+    });
     bytes_ += bytes;
+    part.bytes += bytes;
   }
-  void give_back(std::uint64_t bytes) {
+  void give_back(Part& part, std::uint64_t bytes) {
+    bytes = std::max(bytes, operation_bytes_min);
     const Lock lock{mutex_};
     bytes_ -= bytes;
+    part.bytes -= bytes;
     changed_.notify_all();
   }
 
 private:
+  /// What a small operation counts as: it takes its time in the pool all the same, and whoever comes later waits for
+  /// all.
+  static constexpr std::uint64_t operation_bytes_min = 32768;
   const std::uint64_t bytes_max_;
+  const std::uint64_t part_bytes_min_;
   Mutex mutex_;
   CondVar changed_;
   std::uint64_t bytes_ PAGESERVER_GUARDED_BY(mutex_) = 0;

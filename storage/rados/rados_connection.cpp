@@ -18,6 +18,10 @@ int connect_blocked(const PoolName& name, rados_t& connected) {
   result = rados_conf_read_file(cluster, name.configuration.empty() ? nullptr : name.configuration.c_str());
   // An operation that is given up may still be carried out: so none is.
   rados_conf_set(cluster, "rados_osd_op_timeout", "0");
+  // Nor may a call wait before it hands an operation over, since all stores share the connection: ObjectRoom bounds
+  // what is under way. 0: no bound here.
+  rados_conf_set(cluster, "objecter_inflight_ops", "0");
+  rados_conf_set(cluster, "objecter_inflight_op_bytes", "0");
   rados_conf_set(cluster, "log_to_stderr", "false");
   rados_conf_set(cluster, "err_to_stderr", "false");
   if (result == 0) result = rados_connect(cluster);

@@ -2,7 +2,8 @@
 # A Ceph cluster for tests: a monitor and OSDs in memory, on loopback, with cephx.
 #
 #   cluster.sh start FOLDER         begins it; FOLDER is made, and has its configuration, keys and logs
-#   cluster.sh start-osd FOLDER N   begins OSD N again, which was killed: with nothing in it, so that the others fill it
+#   cluster.sh start-osd FOLDER N   begins OSD N again, which was killed: of those in memory with nothing in it, so that
+#                                   the others fill it
 #   cluster.sh stop FOLDER          ends it, by the process ids that FOLDER has: mon.pid, osd.N.pid
 #   cluster.sh with COMMAND...      begins one in a temporary folder, runs COMMAND, and ends it
 #
@@ -162,5 +163,5 @@ case ${1:-} in
     export PAGESERVER_CEPH_CLUSTER=$folder
     "$@"
     ;;
-  *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

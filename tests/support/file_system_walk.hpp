@@ -21,7 +21,7 @@ namespace pageserver::test {
 /// fails until it makes it.
 class CountingFiles final : public storage::FileSystem {
 public:
-  static constexpr std::size_t kinds = 33;
+  static constexpr std::size_t kinds = 34;
   std::map<std::string, int> arrived;
 
   storage::IoResult open(const std::string&, int, std::uint32_t) override { return count("open"); }
@@ -31,6 +31,9 @@ public:
     return 0;
   }
   storage::IoResult read_at(int, std::uint64_t, std::span<std::byte>) override { return count("read_at"); }
+  storage::IoResult read_until(int, std::uint64_t, std::span<std::byte>, Moment) override {
+    return count("read_until");
+  }
   storage::IoResult write_at(int, std::uint64_t, std::span<const std::byte>) override { return count("write_at"); }
   storage::IoResult write_parts_at(int, std::uint64_t, std::span<const std::span<const std::byte>>) override {
     return count("write_parts_at");
@@ -93,6 +96,7 @@ inline void call_everything(storage::FileSystem& files, const std::string& folde
   const std::vector<storage::IoResult> results{files.open(path, O_RDWR, 0),
                                                files.open_beneath(3, "slow.img", O_RDWR, 0),
                                                files.read_at(7, 0, bytes),
+                                               files.read_until(7, 0, bytes, {}),
                                                files.write_at(7, 0, bytes),
                                                files.write_parts_at(7, 0, parts),
                                                files.truncate(7, 0),

@@ -94,7 +94,7 @@ public:
     {
       const std::lock_guard lock{mutex_};
       ended_ = true;
-      held_ = false;
+      held_ = nullptr;
     }
     changed_.notify_all();
     thread_.join();
@@ -107,13 +107,17 @@ public:
 
   /// From now on nothing arrives, until let_go(); renewals of leases do neither.
   void hold() {
+    hold([](const std::string&) { return true; });
+  }
+  /// The same of these objects alone, as where one of several OSDs stands still.
+  void hold(std::function<bool(const std::string& object)> which) {
     const std::lock_guard lock{mutex_};
-    held_ = true;
+    held_ = std::move(which);
   }
   void let_go() {
     {
       const std::lock_guard lock{mutex_};
-      held_ = false;
+      held_ = nullptr;
     }
     changed_.notify_all();
   }
@@ -135,11 +139,11 @@ private:
     void change(const std::string& object, const storage::ObjectChange& change, Done done) override {
       std::vector<std::byte> bytes;
       for (const auto& part : change.bytes) bytes.insert(bytes.end(), part.begin(), part.end());
-      client_.submit([&client = client_, object, change, bytes = std::move(bytes), done = std::move(done)](
-                         bool arrives) { done(arrives ? client.cluster_.apply(object, change, bytes) : EIO); });
+      client_.submit(object, [&client = client_, object, change, bytes = std::move(bytes), done = std::move(done)](
+                                 bool arrives) { done(arrives ? client.cluster_.apply(object, change, bytes) : EIO); });
     }
     void read(const std::string& object, std::uint64_t offset, std::span<std::byte> buffer, Found found) override {
-      client_.submit([&client = client_, object, offset, buffer, found = std::move(found)](bool arrives) {
+      client_.submit(object, [&client = client_, object, offset, buffer, found = std::move(found)](bool arrives) {
         std::uint64_t bytes = 0;
         int error = arrives ? 0 : EIO;
         if (error == 0) {
@@ -156,7 +160,7 @@ private:
       });
     }
     void look(const std::string& object, Found found) override {
-      client_.submit([&client = client_, object, found = std::move(found)](bool arrives) {
+      client_.submit(object, [&client = client_, object, found = std::move(found)](bool arrives) {
         std::uint64_t bytes = 0;
         int error = arrives ? 0 : EIO;
         if (error == 0) {
@@ -169,7 +173,7 @@ private:
       });
     }
     int list(const std::string& object, const std::string& prefix, std::map<std::string, std::string>& keys) override {
-      return client_.wait_for([&] {
+      return client_.wait_for(object, [&] {
         keys.clear();
         for (const auto& [key, value] : client_.cluster_.objects[object].keys)
           if (key.starts_with(prefix)) keys[key] = value;
@@ -177,7 +181,7 @@ private:
     }
     int get(const std::string& object, const std::vector<std::string>& wanted,
             std::map<std::string, std::string>& values) override {
-      return client_.wait_for([&] {
+      return client_.wait_for(object, [&] {
         values.clear();
         const auto there = client_.cluster_.objects.find(object);
         if (there == client_.cluster_.objects.end()) return;
@@ -188,22 +192,23 @@ private:
     }
     void take_lock(const std::string& object, bool exclusive, const std::string& cookie, const std::string&,
                    std::uint32_t duration_ms, Done done) override {
-      client_.submit([&client = client_, object, exclusive, cookie, duration_ms, done = std::move(done)](bool arrives) {
-        int error = arrives ? 0 : EIO;
-        if (error == 0) {
-          const std::lock_guard lock{client.cluster_.mutex};
-          auto& holders = client.cluster_.objects[object].holders;
-          const auto now = std::chrono::steady_clock::now();
-          std::erase_if(holders, [&](const auto& one) { return one.second.until <= now; });
-          for (const auto& [other, holder] : holders)
-            if (other != cookie && (exclusive || holder.exclusive)) error = EBUSY;
-          if (error == 0) holders[cookie] = {exclusive, now + std::chrono::milliseconds{duration_ms}};
-        }
-        done(error);
-      });
+      client_.submit(object,
+                     [&client = client_, object, exclusive, cookie, duration_ms, done = std::move(done)](bool arrives) {
+                       int error = arrives ? 0 : EIO;
+                       if (error == 0) {
+                         const std::lock_guard lock{client.cluster_.mutex};
+                         auto& holders = client.cluster_.objects[object].holders;
+                         const auto now = std::chrono::steady_clock::now();
+                         std::erase_if(holders, [&](const auto& one) { return one.second.until <= now; });
+                         for (const auto& [other, holder] : holders)
+                           if (other != cookie && (exclusive || holder.exclusive)) error = EBUSY;
+                         if (error == 0) holders[cookie] = {exclusive, now + std::chrono::milliseconds{duration_ms}};
+                       }
+                       done(error);
+                     });
     }
     void drop_lock(const std::string& object, const std::string& cookie, Done done) override {
-      client_.submit([&client = client_, object, cookie, done = std::move(done)](bool arrives) {
+      client_.submit(object, [&client = client_, object, cookie, done = std::move(done)](bool arrives) {
         if (arrives) {
           const std::lock_guard lock{client.cluster_.mutex};
           client.cluster_.objects[object].holders.erase(cookie);
@@ -212,7 +217,7 @@ private:
       });
     }
     int holders(const std::string& object, std::vector<storage::ObjectHolder>& holders) override {
-      return client_.wait_for([&] {
+      return client_.wait_for(object, [&] {
         holders.clear();
         for (const auto& [cookie, holder] : client_.cluster_.objects[object].holders)
           if (holder.until > std::chrono::steady_clock::now()) holders.push_back({cookie, "a"});
@@ -221,7 +226,7 @@ private:
     int break_lock(const std::string& object, const storage::ObjectHolder& holder) override {
       bool there = false;
       const int error =
-          client_.wait_for([&] { there = client_.cluster_.objects[object].holders.erase(holder.cookie) != 0; });
+          client_.wait_for(object, [&] { there = client_.cluster_.objects[object].holders.erase(holder.cookie) != 0; });
       return error != 0 || there ? error : ENOENT;
     }
     std::shared_ptr<storage::ObjectWatch> watch(const std::string& object,
@@ -234,7 +239,7 @@ private:
       return watch;
     }
     void tell(const std::string& object, const std::string& message) override {
-      client_.submit([&client = client_, object, message](bool arrives) {
+      client_.submit(object, [&client = client_, object, message](bool arrives) {
         if (!arrives) return;
         std::vector<std::shared_ptr<ObjectCluster::Watch>> hearing;
         {
@@ -252,21 +257,21 @@ private:
 
   using Operation = std::function<void(bool arrives)>;
 
-  void submit(Operation operation) {
+  void submit(const std::string& object, Operation operation) {
     {
       const std::lock_guard lock{mutex_};
-      queue_.push_back(std::move(operation));
+      queue_.push_back({object, std::move(operation)});
     }
     changed_.notify_all();
   }
 
   template <class Call>
-  int wait_for(const Call& call) {
+  int wait_for(const std::string& object, const Call& call) {
     std::mutex mutex;
     std::condition_variable changed;
     bool done = false;
     int error = 0;
-    submit([&](bool arrives) {
+    submit(object, [&](bool arrives) {
       if (arrives) {
         const std::lock_guard lock{cluster_.mutex};
         call();
@@ -284,13 +289,17 @@ private:
   void run() {
     std::unique_lock lock{mutex_};
     for (;;) {
-      changed_.wait(lock, [this] { return ended_ || (!held_ && !queue_.empty()); });
+      auto next = queue_.end();
+      changed_.wait(lock, [&] {
+        next = std::find_if(queue_.begin(), queue_.end(), [&](const auto& one) { return !held_ || !held_(one.first); });
+        return ended_ || next != queue_.end();
+      });
       if (queue_.empty()) return;
-      const Operation next = std::move(queue_.front());
-      queue_.pop_front();
+      const Operation operation = std::move(next->second);
+      queue_.erase(next);
       const bool arrives = !killed_;
       lock.unlock();
-      next(arrives);
+      operation(arrives);
       lock.lock();
     }
   }
@@ -298,8 +307,8 @@ private:
   ObjectCluster& cluster_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Operation> queue_;
-  bool held_ = false;
+  std::deque<std::pair<std::string, Operation>> queue_;
+  std::function<bool(const std::string&)> held_;  ///< null: nothing is
   bool killed_ = false;
   bool ended_ = false;
   std::thread thread_;
