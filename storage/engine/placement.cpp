@@ -65,6 +65,8 @@ std::string Engine::find_misplaced() {
 }
 
 void Engine::note_placement(const std::string& found) {
+  // Another may have the store by now, and that removes files of the log: the loss of the store is what is told then.
+  if (!found.empty() && !home_.may_answer()) return;
   std::string warning = faults_.note_placement(found);
   if (!warning.empty()) image_changes_.warn(std::move(warning));
 }
