@@ -512,8 +512,11 @@ struct Slow {
   static Errc refusal(const std::function<void()>& call) { return errc_of(thrown_by(call)); }
   static Errc errc_of(const MemoryError& error) { return error.errc(); }
 
+  // A lease that lasts, however slow the machine: what ends a call is the time that it waits.
+  static constexpr ObjectFileSystem::Times patient{60'000, 500, true};
+
   ObjectCluster cluster;
-  Machine machine{cluster};
+  Machine machine{cluster, patient};
   Served served{machine, "ceph:pool/db.img", soon};
   std::unique_ptr<storage::StoreSession> session;
 };
@@ -614,7 +617,7 @@ TEST_CASE("home: a publish that its home holds up is answered in time, and takes
 
 TEST_CASE("home: a read that its home does not answer ends in time, and touches the reader's memory no more") {
   ObjectCluster cluster;
-  Machine machine{cluster};
+  Machine machine{cluster, Slow::patient};
   {
     Served before{machine};
     auto session = before.session();
@@ -676,7 +679,7 @@ TEST_CASE("home: a store closes once what its home held up has ended") {
 
 TEST_CASE("home: a file whose objects do not answer holds up no other file of the pool") {
   ObjectCluster cluster;
-  Machine machine{cluster};
+  Machine machine{cluster, Slow::patient};
   const File held = machine.locked("a.img");
   const File other = machine.locked("b.img");
   held.truncate(80 << 20);
