@@ -1,7 +1,9 @@
 #include "storage/objects/object_names.hpp"
 
+#include <charconv>
 #include <cinttypes>
 #include <cstdio>
+#include <system_error>
 
 #include "storage/file/siblings.hpp"
 
@@ -51,17 +53,23 @@ std::optional<RemovedEntry> decode_removed(const std::string& text) {
   return entry;
 }
 
+// An OSD takes the bytes that it compares for signed ones: to it 0x80 is less than 0x7f. Digits are the same either
+// way. What earlier versions wrote, eight bytes from 0 on, is less than any digit.
 std::string encode_epoch(std::uint64_t epoch) {
-  std::string bytes(8, '\0');
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(epoch >> (56 - 8 * i) & 0xff);
-  return bytes;
+  std::string digits(16, '0');
+  std::string_view hex = "0123456789abcdef";
+  for (std::size_t i = 0; i < digits.size(); ++i) digits[i] = hex[epoch >> (60 - 4 * i) & 0xf];
+  return digits;
 }
 
 std::uint64_t decode_epoch(std::string_view bytes) noexcept {
-  if (bytes.size() != 8) return 0;
   std::uint64_t epoch = 0;
-  for (const char byte : bytes) epoch = epoch << 8 | static_cast<unsigned char>(byte);
-  return epoch;
+  if (bytes.size() == 8) {
+    for (const char byte : bytes) epoch = epoch << 8 | static_cast<unsigned char>(byte);
+    return epoch;
+  }
+  const auto [end, error] = std::from_chars(bytes.data(), bytes.data() + bytes.size(), epoch, 16);
+  return bytes.size() == 16 && error == std::errc{} && end == bytes.data() + bytes.size() ? epoch : 0;
 }
 
 std::string epoch_key(std::uint64_t file) { return with_hex("e.", file); }

@@ -342,6 +342,30 @@ TEST_CASE("home: nothing that an earlier owner has under way changes what its su
   CHECK_FALSE(late_changes_arrive(quick));
 }
 
+TEST_CASE("home: a store is followed any number of times: epochs keep their order as the pool compares them") {
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  for (unsigned round = 0; round < 300; ++round) {
+    const File image = machine.locked("db.img");
+    const File log = machine.folder().open_file("db.img.log.0000000001", O_RDWR | O_CREAT, 0640, "open");
+    log.write(0, pattern(100, round));
+    REQUIRE((content(log, 0, 100) == pattern(100, round)));
+  }
+  std::uint64_t before = 0;
+  for (int bit = 0; bit < 64; ++bit) {
+    for (const std::uint64_t epoch : {(std::uint64_t{1} << bit) - 1, std::uint64_t{1} << bit}) {
+      if (epoch <= before) continue;
+      CHECK(is_less(storage::encode_epoch(before), storage::encode_epoch(epoch)));
+      CHECK(storage::decode_epoch(storage::encode_epoch(epoch)) == epoch);
+      before = epoch;
+    }
+  }
+  // What earlier ones had written: eight bytes, highest first.
+  const std::string earlier{"\0\0\0\0\0\0\x01\x7f", 8};
+  CHECK(storage::decode_epoch(earlier) == 383);
+  CHECK(is_less(earlier, storage::encode_epoch(384)));
+}
+
 TEST_CASE("home: without epochs it does: the control") { CHECK(late_changes_arrive(without_fence)); }
 
 TEST_CASE("home: an owner whose log was removed can't make it anew, and is told") {

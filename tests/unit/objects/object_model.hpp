@@ -21,6 +21,13 @@
 
 namespace pageserver::test {
 
+/// As an OSD compares values: byte by byte, each with its sign.
+inline bool is_less(const std::string& one, const std::string& other) {
+  return std::lexicographical_compare(one.begin(), one.end(), other.begin(), other.end(), [](char a, char b) {
+    return static_cast<signed char>(a) < static_cast<signed char>(b);
+  });
+}
+
 /// All that the clients share.
 class ObjectCluster {
 public:
@@ -53,8 +60,8 @@ public:
     for (const auto& compare : change.compares) {
       const auto key = found->second.keys.find(compare.key);
       const std::string stored = key == found->second.keys.end() ? std::string{} : key->second;
-      const bool holds =
-          compare.kind == storage::ObjectCompare::Kind::equal ? stored == compare.value : stored < compare.value;
+      const bool holds = compare.kind == storage::ObjectCompare::Kind::equal ? stored == compare.value
+                                                                             : is_less(stored, compare.value);
       if (!holds) return ECANCELED;
     }
     if (full && !bytes.empty()) return ENOSPC;
