@@ -440,6 +440,7 @@ private:
   void repeat_answer(std::uint64_t id);
   void keep_read_answers();
   void sum_written(proto::Operation operation, std::span<const std::byte> payload);
+  std::optional<proto::Bytes> read_written(const KeptAnswer& kept);
   bool is_same_request(const proto::FrameHeader& header, std::span<const std::byte> payload);
   Step take_resumable(const proto::FrameHeader& header, std::span<const std::byte> payload);
   void keep_answer(std::size_t before);

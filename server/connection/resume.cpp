@@ -394,13 +394,25 @@ void Connection::sum_written(Operation operation, Payload payload) {
   if (!hold_.resume->has_written()) return;
   const ByteRange changed = changed_by(operation, payload);
   proto::Bytes written;
-  hold_.resume->sum_written(changed.offset, changed.length, [&](const KeptAnswer& kept) {
-    proto::Bytes data(kept.length);
+  hold_.resume->sum_written(changed.offset, changed.length,
+                            [&](const KeptAnswer& kept) -> std::optional<std::span<const std::byte>> {
+                              const auto data = read_written(kept);
+                              if (!data) return std::nullopt;
+                              written.clear();
+                              proto::encode(written, 0, proto::WriteRequest{kept.offset, *data});
+                              return std::span<const std::byte>(written).subspan(proto::frame_header_bytes);
+                            });
+}
+
+/// Nothing where the session has lost its right, or the disk fails.
+std::optional<proto::Bytes> Connection::read_written(const KeptAnswer& kept) {
+  proto::Bytes data(kept.length);
+  try {
     hold_.session->read(kept.offset, data);
-    written.clear();
-    proto::encode(written, 0, proto::WriteRequest{kept.offset, data});
-    return std::span<const std::byte>(written).subspan(proto::frame_header_bytes);
-  });
+  } catch (const MemoryError&) {
+    return std::nullopt;
+  }
+  return data;
 }
 
 /// The request that was carried out by this id.
@@ -411,14 +423,8 @@ bool Connection::is_same_request(const FrameHeader& header, Payload payload) {
   if (header.operation != Operation::write || proto::decode(payload, write) || write.offset != kept.offset ||
       write.data.size() != kept.length)
     return false;
-  proto::Bytes there(kept.length);
-  try {
-    hold_.session->read(kept.offset, there);
-  } catch (const MemoryError&) {
-    // The session has lost its right, or the disk fails. Only its own request is answered once more.
-    return true;
-  }
-  return std::equal(there.begin(), there.end(), write.data.begin());
+  const auto there = read_written(kept);
+  return !there || std::equal(there->begin(), there->end(), write.data.begin());
 }
 
 Connection::Step Connection::take_resumable(const FrameHeader& header, Payload payload) {

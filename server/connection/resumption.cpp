@@ -137,7 +137,7 @@ bool Resumption::is_same(std::uint64_t request_id, proto::Operation operation,
   proto::ReadRequest read;
   if (operation == proto::Operation::read && !proto::decode(payload, read))
     return kept.offset == read.offset && kept.length == read.length;
-  return kept.checksum == checksum(payload);
+  return !kept.checksum || *kept.checksum == checksum(payload);
 }
 
 std::uint64_t Resumption::next_to_repeat() noexcept {

@@ -37,9 +37,11 @@ struct RequestInHand {
 class KeptAnswer {
 public:
   proto::Operation operation{};
-  bool reads_again = false;    ///< the answer is what is read there
-  bool is_there = false;       ///< a write: what it wrote is what is read there
-  std::uint64_t checksum = 0;  ///< of its payload, but of a read's, and unless is_there
+  bool reads_again = false;  ///< the answer is what is read there
+  bool is_there = false;     ///< a write: what it wrote is what is read there
+  /// Of its payload, but of a read's, and unless is_there. Nothing: what it wrote could not be read any more, and every
+  /// write that comes by its id is taken for it.
+  std::optional<std::uint64_t> checksum;
   std::uint32_t length = 0;
   std::uint64_t offset = 0;
 
@@ -138,13 +140,14 @@ public:
 
   bool has_written() const noexcept { return written_ != 0; }
   /// `[offset, offset + length)` is about to be changed. `read(answer)` gives the payload of each of the writes that
-  /// lie there.
+  /// lie there, or nothing where it can't be read.
   template <class Read>
   void sum_written(std::uint64_t offset, std::uint64_t length, Read read) {
     for (std::size_t i = 0; written_ != 0 && i < kept_.size(); ++i) {
       KeptAnswer& one = kept_[i];
       if (!one.is_there || !(offset < one.offset + one.length && one.offset < offset + length)) continue;
-      one.checksum = checksum(read(std::as_const(one)));
+      const std::optional<std::span<const std::byte>> payload = read(std::as_const(one));
+      one.checksum = payload ? std::optional(checksum(*payload)) : std::nullopt;
       one.is_there = false;
       --written_;
       summed_next_ = summed_after_overlap;

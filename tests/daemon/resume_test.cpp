@@ -246,6 +246,22 @@ TEST_CASE("a large write that comes again is known, also once it was written ove
   }
 }
 
+TEST_CASE("a write over a large one is told of the lease that is lost, as any other") {
+  Daemon daemon{one_store};
+  Resumable session = begin(daemon);
+  ask(session, proto::GrowRequest{4});
+  const std::vector<std::byte> large(20'000, std::byte{1});
+  CHECK(ask(session, proto::WriteRequest{0, large}).status() == Status::ok);
+  RawClient reader = greeted(daemon);
+  reader.open("s", Access::read);
+  CHECK(reader.call(proto::BreakLeaseRequest{session.opened.epoch}).status() == Status::ok);
+  CHECK(session.client.must_receive().is_notice());
+  CHECK(ask(session, proto::WriteRequest{100, large}, 1).status() == Status::lease_lost);
+  CHECK(ask(session, proto::ZeroRequest{0, 10}, 2).status() == Status::lease_lost);
+  session.client.send_as(session.next - 2, 1, proto::WriteRequest{100, large});
+  CHECK(session.client.must_receive().status() == Status::lease_lost);
+}
+
 TEST_CASE("requests beyond the window are not carried out") {
   TempDir dir;
   Daemon daemon{with_config(dir, R"({"limits": {"requests_in_flight": 4}})"), &dir};

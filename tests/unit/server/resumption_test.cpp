@@ -184,7 +184,7 @@ TEST_CASE("resumption: of a large write only the place is kept, until it is writ
   CHECK(is_same(resume, 4, large(1'000'000, 'b')));
   CHECK_FALSE(is_same(resume, 4, large(1'000'000, 'c')));
 
-  const auto read = [&](const KeptAnswer& kept) {
+  const auto read = [&](const KeptAnswer& kept) -> std::optional<std::span<const std::byte>> {
     CHECK(kept.offset == 0);
     CHECK(kept.length == 20'000);
     static Request there;
@@ -217,6 +217,13 @@ TEST_CASE("resumption: of a large write only the place is kept, until it is writ
   resume.done(taken);
   CHECK_FALSE(resume.has_written());
   CHECK(is_same(resume, resume.executed(), earlier));
+
+  // What can't be read is known by its operation alone.
+  carry_out(resume, large(0, 'f'), taken);
+  resume.sum_written(0, 1, [](const KeptAnswer&) -> std::optional<std::span<const std::byte>> { return {}; });
+  CHECK_FALSE(resume.has_written());
+  CHECK(is_same(resume, resume.executed(), large(0, 'f')));
+  CHECK_FALSE(is_same(resume, resume.executed(), read_of(0, 1)));
 }
 
 TEST_CASE("resumption: bytes that are kept are counted up and down, so that a daemon can bound them") {
