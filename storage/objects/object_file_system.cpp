@@ -404,10 +404,8 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
       return found != folder->owners.end() && found->second->image == owner->image && !found->second->lease->lost();
     };
     folder->pool->health({});  // so that it is known once somebody asks
-    // A holder who lives has renewed its lease when one has passed: so long this waits for one who may be dead. What
-    // such a one had sent may reach a busy OSD some time later, and renews the lease once more.
-    const std::int64_t until_ns =
-        HomeLease::now_ns() + (times_.lease_ms + 3 * times_.renew_ms) * std::int64_t{1'000'000};
+    // A holder who lives has renewed its lease when one has passed: so long this waits for one who may be dead.
+    const std::int64_t until_ns = HomeLease::now_ns() + (times_.lease_ms + times_.renew_ms) * std::int64_t{1'000'000};
     std::int64_t asked_ns = 0;
     for (;;) {
       asked_ns = HomeLease::now_ns();
