@@ -48,6 +48,7 @@ void Engine::commit_task() noexcept {
     const Lock lock{mutex_};
     state = flushes_.take_transaction();
   }
+  home_.await_verdict();  // the process may have stood still since the session asked
   try {
     append_commit(state);
   } catch (...) {
@@ -168,7 +169,10 @@ void Engine::flush(const SessionRef& state, StoreSession::Done done) {
     home_.calls()->watch(state);
     // Mostly the lane does all that may wait.
     if (state->is_private() && !is_misplaced()) return begin_flush(state);
-    home_.calls()->begin([this, state, task = begin_task("flush of")] { begin_flush(state); });
+    home_.calls()->begin([this, state, task = begin_task("flush of")] {
+      home_.await_verdict();
+      begin_flush(state);
+    });
   } catch (...) {
     state->callbacks.run_done(std::current_exception());
   }

@@ -38,13 +38,14 @@ auto EngineSession::apart(std::string_view action, Body body) {
   };
   const auto answer = std::make_shared<Answer>();
   // What it refers to stays for as long as the store does not close, and that waits for the task.
-  const auto call = engine_->home().calls()->begin(
-      [body = std::move(body), answer, state = state_, task = engine_->begin_task(action)]() mutable {
-        if constexpr (std::is_void_v<Result>)
-          body();
-        else
-          answer->value = body();
-      });
+  const auto call = engine_->home().calls()->begin([engine = engine_.get(), body = std::move(body), answer,
+                                                    state = state_, task = engine_->begin_task(action)]() mutable {
+    engine->home().await_verdict();  // the process may have stood still since enter()
+    if constexpr (std::is_void_v<Result>)
+      body();
+    else
+      answer->value = body();
+  });
   if (!call->wait_until(engine_->home().calls()->deadline())) {
     late_call_ = call;
     throw engine_->home().late_error(action);

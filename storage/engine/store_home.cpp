@@ -1,5 +1,6 @@
 #include "storage/engine/store_home.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "storage/file/file_io.hpp"
@@ -29,6 +30,10 @@ MemoryError StoreHome::lost_error() const {
 }
 
 MemoryError StoreHome::late_error(std::string_view action) const {
+  // Twice as long as it takes until the lease is asked for again.
+  constexpr std::chrono::milliseconds verdict_time_max{1000};
+  if (!may_answer()) home_.lease->await_verdict(std::min(timeout_, verdict_time_max));
+  if (lost()) return lost_error();
   return {Errc::timed_out,
           std::string{action} + " " + quoted(shown_path_) +
               ": the cluster has not answered within home_timeout=" + std::to_string(timeout_.count()) +

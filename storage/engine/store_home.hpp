@@ -44,7 +44,8 @@ public:
 
   /// Null for files of this machine. Else calls that may wait for the home go by it.
   HomeCalls* calls() const noexcept { return calls_.get(); }
-  /// What a call is told whose outcome is not known.
+  /// What a call is told whose outcome is not known in time. Where the lease has run out, that of an owner that stood
+  /// still maybe, this waits a little for the verdict, and says lease_lost if it comes.
   MemoryError late_error(std::string_view action) const;
 
   /// See Store::taken_over(), Store::wanted_by() and Store::give_up().

@@ -286,10 +286,8 @@ TEST_CASE("ceph: take-overs under load lose nothing that was answered, and nothi
       }
       serving->expect_complaint("store taken over");
       serving->process().signal(SIGCONT);
-      // An answer that it had sent before it stood still is one that counts. What was under way for longer than
-      // home_timeout when it wakes may be told that nobody knows what became of it.
-      const Errc end = load.end();
-      CHECK((end == Errc::lease_lost || end == Errc::timed_out));
+      // An answer that it had sent before it stood still is one that counts.
+      CHECK(load.end() == Errc::lease_lost);
       CHECK(load.acknowledged() < found);
       CHECK(serving->stop() == 0);
       CHECK(last_commit(*open(next->tcp_uri("a", "access=read"))) == found);

@@ -100,6 +100,19 @@ TEST_CASE("store home: a store that another has taken over says to whom, and is 
   CHECK(contains(error.what(), "\"/data/a.img\": this daemon does not have the store any more: daemon b has it"));
 }
 
+TEST_CASE("store home: a call that is late is told of the loss of the store, and else that nobody knows") {
+  const FarHome far;
+  const StoreHome home = far.home();
+  far.lease->renew(HomeLease::now_ns() + hour_ns);
+  const MemoryError late = home.late_error("flush of");
+  CHECK(late.errc() == Errc::timed_out);
+  CHECK(contains(late.what(), "flush of \"/data/a.img\": the cluster has not answered within home_timeout=1 ms"));
+  far.lease->renew(0);
+  CHECK(home.late_error("flush of").errc() == Errc::timed_out);  // after a millisecond without a verdict
+  far.lease->lose("daemon b has it");
+  CHECK(home.late_error("flush of").errc() == Errc::lease_lost);
+}
+
 TEST_CASE("store home: what the home is told and says of itself goes through") {
   const FarHome far;
   StoreHome home = far.home();
