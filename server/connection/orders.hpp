@@ -12,10 +12,33 @@
 
 namespace pageserver::server {
 
+/// Calls that are to be made once. Threads: any.
+class OneTimeCalls {
+public:
+  /// Throws std::bad_alloc, having done nothing.
+  void add(std::function<void()> call) {
+    std::list<std::function<void()>> one;
+    one.push_back(std::move(call));
+    const Lock lock{mutex_};
+    calls_.splice(calls_.end(), one);
+  }
+  /// Makes them, without the lock. They must not throw.
+  void make() noexcept {
+    std::list<std::function<void()>> calls;
+    {
+      const Lock lock{mutex_};
+      calls.swap(calls_);
+    }
+    for (const auto& call : calls) call();
+  }
+
+private:
+  Mutex mutex_;
+  std::list<std::function<void()>> calls_ PAGESERVER_GUARDED_BY(mutex_);
+};
+
 /// Whoever gives an order then nudges the connection. Threads: any; the connection alone takes what is to be taken.
 class Orders {
-  using Told = std::list<std::function<void()>>;
-
 public:
   /// To close at once.
   void abort() noexcept { aborted_ = true; }
@@ -28,13 +51,11 @@ public:
   /// To end, and to tell the peer why; the first reason stays. `released` is for tell_released(). True for the first
   /// kick. Throws std::bad_alloc, having done nothing.
   bool kick(proto::Fault why, std::function<void()> released) {
-    Told one;
-    one.push_back(std::move(released));
     auto reason = std::make_unique<const proto::Fault>(std::move(why));
+    released_.add(std::move(released));
     {
       const Lock lock{mutex_};
       if (kicked_for_ == nullptr) kicked_for_ = std::move(reason);
-      released_.splice(released_.end(), one);
     }
     return !kicked_.exchange(true);
   }
@@ -45,14 +66,7 @@ public:
     return *kicked_for_;
   }
   /// Nothing is held any more: tells each of those who asked, once.
-  void tell_released() noexcept {
-    Told told;
-    {
-      const Lock lock{mutex_};
-      told.swap(released_);
-    }
-    for (const auto& one : told) one();
-  }
+  void tell_released() noexcept { released_.make(); }
 
   /// What it has shown in its handshake is not believed any more; a kick follows.
   void distrust() noexcept { distrusted_ = true; }
@@ -60,25 +74,13 @@ public:
 
   /// Its store goes to another daemon. `gone` is for tell_gone(). Throws std::bad_alloc, having done nothing.
   void go_to_successor(std::function<void()> gone) {
-    Told one;
-    one.push_back(std::move(gone));
-    {
-      const Lock lock{mutex_};
-      gone_.splice(gone_.end(), one);
-    }
+    gone_.add(std::move(gone));
     has_successor_ = true;
   }
   bool has_successor() const noexcept { return has_successor_; }
   /// Its session is none that could go on there.
   void stay() noexcept { has_successor_ = false; }
-  void tell_gone() noexcept {
-    Told told;
-    {
-      const Lock lock{mutex_};
-      told.swap(gone_);
-    }
-    for (const auto& one : told) one();
-  }
+  void tell_gone() noexcept { gone_.make(); }
 
   /// There is another policy: taken once.
   void look_at_policy() noexcept { policy_changed_ = true; }
@@ -98,8 +100,8 @@ private:
   std::atomic<bool> dropped_{false};
   mutable Mutex mutex_;
   std::unique_ptr<const proto::Fault> kicked_for_ PAGESERVER_GUARDED_BY(mutex_);  // set once
-  Told released_ PAGESERVER_GUARDED_BY(mutex_);
-  Told gone_ PAGESERVER_GUARDED_BY(mutex_);
+  OneTimeCalls released_;
+  OneTimeCalls gone_;
 };
 
 }  // namespace pageserver::server
