@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <optional>
@@ -20,7 +19,7 @@
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/wait.hpp"
 #include "tests/unit/objects/home_contract.hpp"
-#include "tests/unit/objects/object_model.hpp"
+#include "tests/unit/objects/object_machines.hpp"
 #include "tests/unit/storage/store_client.hpp"
 
 namespace pageserver::test {
@@ -29,74 +28,8 @@ namespace {
 using storage::File;
 using storage::Folder;
 using storage::LockKind;
-using storage::ObjectFileSystem;
 
-// Short leases, so that a test of an owner that is gone does not take seconds.
-constexpr ObjectFileSystem::Times quick{300, 50, true};
 constexpr ObjectFileSystem::Times without_fence{300, 50, false};
-
-/// One machine.
-struct Machine {
-  explicit Machine(ObjectCluster& cluster, const ObjectFileSystem::Times& times = quick)
-      : client{cluster}, files{client, times} {}
-  ObjectClient client;
-  ObjectFileSystem files;
-
-  Folder folder() { return Folder::open(files, "ceph:pool"); }
-  File locked(const std::string& name) {
-    File file = folder().open_file(name, O_RDWR | O_CREAT, 0640, "open");
-    REQUIRE(files.lock(file.descriptor(), LockKind::exclusive).ok());
-    return file;
-  }
-};
-
-std::vector<std::byte> content(const File& file, std::uint64_t offset, std::size_t length) {
-  std::vector<std::byte> bytes(length);
-  bytes.resize(file.read_up_to(offset, bytes));
-  return bytes;
-}
-
-/// The bytes from `offset` on of pattern(size, seed).
-std::vector<std::byte> sub_pattern(std::size_t size, std::uint64_t seed, std::size_t offset, std::size_t length) {
-  const auto all = pattern(size, static_cast<unsigned>(seed));
-  return {all.begin() + static_cast<std::ptrdiff_t>(offset),
-          all.begin() + static_cast<std::ptrdiff_t>(offset + length)};
-}
-
-/// A store of the engine on some machine.
-struct Served {
-  explicit Served(Machine& machine, std::string path = "ceph:pool/db.img",
-                  std::chrono::milliseconds home_timeout = std::chrono::seconds{5}) {
-    storage::EngineOptions options;
-    options.home_timeout = home_timeout;
-    options.salt = base_salt++;
-    store = storage::open_engine(machine.files, path, sync_lane, checkpoint_lane, options);
-  }
-  std::unique_ptr<storage::StoreSession> session(Publish publish = Publish::on_flush) {
-    auto request = session_request(Access::write, "writer");
-    request.publish = publish;
-    return open_now(*store, request);
-  }
-  static void flush(storage::StoreSession& session) {
-    std::mutex mutex;
-    bool done = false;
-    std::exception_ptr failed;
-    session.flush([&](std::exception_ptr error, const Version&) {
-      const std::lock_guard lock{mutex};
-      failed = error;
-      done = true;
-    });
-    wait_until([&] {
-      const std::lock_guard lock{mutex};
-      return done;
-    });
-    if (failed) std::rethrow_exception(failed);
-  }
-
-  static inline std::atomic<std::uint64_t> base_salt{77};
-  storage::ThreadBackground sync_lane, checkpoint_lane;
-  std::unique_ptr<storage::Store> store;
-};
 
 TEST_CASE("home: files of the operating system keep the contract") {
   TempDir folder;
@@ -515,216 +448,6 @@ TEST_CASE("home: a store that was taken over answers lease_lost, and what it ans
   session.reset();
   served.store.reset();
   CHECK((read_from(*writer, 0, 1000) == pattern(1000, 2)));
-}
-
-/// Runs of files: names and locks are other objects.
-bool is_run(const std::string& object) {
-  return object != storage::names_object && !object.starts_with("pageserver.lock.");
-}
-
-constexpr std::chrono::milliseconds soon{100};
-
-/// A store that does not wait long for its home, which answers what keeps the lease and nothing else.
-struct Slow {
-  explicit Slow(Publish publish) : session{served.session(publish)} {
-    session->grow(40);
-    session->write(0, pattern(300'000, 1));
-    Served::flush(*session);
-  }
-  std::unique_ptr<storage::StoreSession> reader() { return open_now(*served.store, session_request(Access::read)); }
-  void hold_runs() { machine.client.hold(&is_run); }
-  static Errc refusal(const std::function<void()>& call) { return errc_of(thrown_by(call)); }
-  static Errc errc_of(const MemoryError& error) { return error.errc(); }
-
-  // A lease that lasts, however slow the machine: what ends a call is the time that it waits.
-  static constexpr ObjectFileSystem::Times patient{60'000, 500, true};
-
-  ObjectCluster cluster;
-  Machine machine{cluster, patient};
-  Served served{machine, "ceph:pool/db.img", soon};
-  std::unique_ptr<storage::StoreSession> session;
-};
-
-TEST_CASE("home: a flush that its home does not answer is answered in time, and takes effect later in its order") {
-  Slow slow{Publish::on_flush};
-  const std::uint64_t seen = slow.reader()->version().number;
-  slow.hold_runs();
-  slow.session->write(0, pattern(1000, 2));
-  const auto began = std::chrono::steady_clock::now();
-  check_error(thrown_by([&] { Served::flush(*slow.session); }), Errc::timed_out, {"home_timeout=100 ms"});
-  CHECK(std::chrono::steady_clock::now() - began >= soon);
-  // The session does not know what it has, and says so at once.
-  const auto again = std::chrono::steady_clock::now();
-  std::vector<std::byte> bytes(1000);
-  CHECK(Slow::refusal([&] { slow.session->read(0, bytes); }) == Errc::timed_out);
-  CHECK(Slow::refusal([&] { slow.session->write(0, bytes); }) == Errc::timed_out);
-  CHECK(Slow::refusal([&] { slow.session->discard(); }) == Errc::timed_out);
-  CHECK(Slow::refusal([&] { Served::flush(*slow.session); }) == Errc::timed_out);
-  CHECK(slow.session->private_bytes() != 0);
-  CHECK(std::chrono::steady_clock::now() - again < soon);
-  // Nobody sees it, and nobody publishes before it.
-  CHECK(slow.reader()->version().number == seen);
-  slow.machine.client.let_go();
-  wait_until([&] { return read_from(*slow.reader(), 0, 1000) == pattern(1000, 2); });
-  // The same session goes on.
-  wait_until([&] {
-    try {
-      return slow.session->private_bytes() == 0 && read_from(*slow.session, 0, 1000) == pattern(1000, 2);
-    } catch (const MemoryError&) {
-      return false;
-    }
-  });
-  slow.session->write(0, pattern(1000, 3));
-  Served::flush(*slow.session);
-  CHECK((read_from(*slow.reader(), 0, 1000) == pattern(1000, 3)));
-  slow.session.reset();
-  slow.served.store->close();
-}
-
-TEST_CASE("home: a session that ends while its flush is not answered leaves the lease once that has an outcome") {
-  Slow slow{Publish::on_flush};
-  slow.hold_runs();
-  slow.session->write(0, pattern(1000, 2));
-  CHECK(Slow::refusal([&] { Served::flush(*slow.session); }) == Errc::timed_out);
-  slow.session.reset();
-  CHECK(Slow::refusal([&] { slow.served.session(); }) == Errc::busy);
-  slow.machine.client.let_go();
-  std::unique_ptr<storage::StoreSession> next;
-  wait_until([&] {
-    try {
-      next = slow.served.session();
-      return true;
-    } catch (const MemoryError&) {
-      return false;
-    }
-  });
-  CHECK((read_from(*next, 0, 1000) == pattern(1000, 2)));
-}
-
-TEST_CASE("home: a publish that its home holds up is answered in time, and takes effect later") {
-  Slow slow{Publish::on_write};
-  // Names do not answer: a record that needs another file of the log waits for one.
-  slow.machine.client.hold([](const std::string& object) { return object == storage::names_object; });
-  const auto data = pattern(1 << 20, 2);
-  std::uint64_t written = 0;
-  std::optional<MemoryError> refused;
-  const auto began = std::chrono::steady_clock::now();
-  while (!refused) {
-    try {
-      slow.session->write(0, data);
-      ++written;
-    } catch (const MemoryError& error) {
-      refused = error;
-    }
-    REQUIRE(written < 200);
-  }
-  check_error(*refused, Errc::timed_out, {"home_timeout=100 ms"});
-  CHECK(std::chrono::steady_clock::now() - began >= soon);
-  CHECK(Slow::refusal([&] { slow.session->view(); }) == Errc::timed_out);
-  CHECK(Slow::refusal([&] { slow.session->grow(1); }) == Errc::timed_out);
-  const std::uint64_t seen = slow.reader()->version().number;
-  slow.session.reset();
-  slow.machine.client.let_go();
-  // It is one version more, and the next writer comes after it.
-  std::unique_ptr<storage::StoreSession> next;
-  wait_until([&] {
-    try {
-      next = slow.served.session(Publish::on_write);
-      return true;
-    } catch (const MemoryError&) {
-      return false;
-    }
-  });
-  CHECK(next->version().number == seen + 1);
-  CHECK((read_from(*next, 0, 1 << 20) == data));
-}
-
-TEST_CASE("home: a read that its home does not answer ends in time, and touches the reader's memory no more") {
-  ObjectCluster cluster;
-  Machine machine{cluster, Slow::patient};
-  {
-    Served before{machine};
-    auto session = before.session();
-    session->grow(40);
-    session->write(0, pattern(2'000'000, 1));
-    Served::flush(*session);
-    session.reset();
-    before.store->close();
-  }
-  base::MemoryShare share{4 * 65536, "the test"};
-  for (const bool cached : {false, true}) {
-    storage::ThreadBackground sync_lane, checkpoint_lane;
-    storage::EngineOptions options;
-    options.home_timeout = soon;
-    options.salt = Served::base_salt++;
-    if (cached) options.home_memory = &share;
-    const auto store = storage::open_engine(machine.files, "ceph:pool/db.img", sync_lane, checkpoint_lane, options);
-    const auto reader = open_now(*store, session_request(Access::read));
-    machine.client.hold(&is_run);
-    std::vector<std::byte> bytes(600'000, std::byte{7});
-    const auto began = std::chrono::steady_clock::now();
-    check_error(thrown_by([&] { reader->read(1000, bytes); }), Errc::timed_out, {"has not answered in time"});
-    CHECK(std::chrono::steady_clock::now() - began >= soon);
-    bytes.assign(bytes.size(), std::byte{7});
-    CHECK(Slow::refusal([&] {
-            std::uint64_t until = 0;
-            static_cast<void>(reader->data_ranges(0, 2'000'000, 10, until));
-          }) == Errc::timed_out);
-    machine.client.let_go();
-    wait_until([&] { return machine.client.waiting() == 0; });
-    CHECK((bytes == std::vector<std::byte>(600'000, std::byte{7})));
-    wait_until([&] {
-      try {
-        return read_from(*reader, 1000, 600'000) == sub_pattern(2'000'000, 1, 1000, 600'000);
-      } catch (const MemoryError&) {
-        return false;
-      }
-    });
-  }
-}
-
-TEST_CASE("home: a store closes once what its home held up has ended") {
-  Slow slow{Publish::on_write};
-  slow.hold_runs();
-  slow.session->write(0, pattern(1000, 2));
-  CHECK(Slow::refusal([&] { Served::flush(*slow.session); }) == Errc::timed_out);
-  slow.session.reset();
-  std::atomic<bool> closed{false};
-  std::thread closing{[&] {
-    slow.served.store->close();
-    closed = true;
-  }};
-  CHECK_FALSE(closed);
-  slow.machine.client.let_go();
-  closing.join();
-  Served anew{slow.machine};
-  CHECK((read_from(*anew.session(), 0, 1000) == pattern(1000, 2)));
-}
-
-TEST_CASE("home: a file whose objects do not answer holds up no other file of the pool") {
-  ObjectCluster cluster;
-  Machine machine{cluster, Slow::patient};
-  const File held = machine.locked("a.img");
-  const File other = machine.locked("b.img");
-  held.truncate(80 << 20);
-  other.truncate(8 << 20);
-  held.sync_data();
-  other.sync_data();
-  const auto entries = [&](const File& file) { return file.status().inode; };
-  const std::string objects_of_held = storage::run_object(entries(held), 0).substr(0, 27);
-  machine.client.hold([&](const std::string& object) { return object.starts_with(objects_of_held); });
-  // All that may be under way in a pool, and what waits for it.
-  std::thread writer{[&] {
-    const auto data = pattern(1 << 20, 1);
-    for (std::uint64_t i = 0; i < 70; ++i) held.write(i << 20, data);
-  }};
-  wait_until([&] { return machine.client.waiting() >= 64; });
-  other.write(0, pattern(3 << 20, 2));
-  other.sync_data();
-  CHECK((content(other, 0, 3 << 20) == pattern(3 << 20, 2)));
-  machine.client.let_go();
-  writer.join();
-  held.sync_data();
 }
 
 }  // namespace
