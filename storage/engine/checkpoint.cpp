@@ -337,7 +337,7 @@ void Engine::cut_log(std::uint64_t position) {
     }
     // Each removal is durable before the next, so that a crash never leaves a log with a gap.
     bool keeps = !ends && !room_wanted && log_.wants(*oldest, others);
-    const std::string name = segment_name(image_.name(), oldest->number);
+    const std::string& name = oldest->name;
     if (keeps) {
       const std::string spare = spare_name(image_.name(), oldest->number);
       const IoResult renamed = image_.folder().try_rename(name, spare);

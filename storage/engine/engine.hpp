@@ -308,8 +308,9 @@ private:
   void sync_log(std::uint64_t until);
   /// The first segment that is not synced and begins in `[from, until)`; null when there is none.
   LogSegmentRef unsynced_segment(std::uint64_t from, std::uint64_t until) const noexcept PAGESERVER_REQUIRES(mutex_);
-  /// `misplaced`: not empty where image or log are away, and the flushes fail although the log is synced.
-  void finish_sync(const LogPoint& target, const std::string& misplaced) noexcept;
+  /// `misplaced`: not empty where image or log are away, and the flushes fail although the log is synced. `failure`:
+  /// nobody could look.
+  void finish_sync(const LogPoint& target, const std::string& misplaced, std::exception_ptr failure) noexcept;
   /// Called by an exception handler: that exception is the reason.
   void fail_sync() noexcept;
 

@@ -1,11 +1,9 @@
 // Looks whether image and log are still where the next opening looks for them. A flush is answered only then: bytes in
-// a file without a name are gone with the process.
+// a file without a name are gone with the process. While all is in place, a look takes no memory.
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "storage/engine/engine.hpp"
-#include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
 
@@ -14,28 +12,32 @@ std::string Engine::look_at_log(bool at_places_too) {
     return segment.end_position > bound_.checkpointed().position ||
            segment.number == published().segments.back()->number;
   };
-  std::vector<LogSegmentRef> needed;
-  {
-    const Lock lock{mutex_};
-    for (const LogSegmentRef& segment : published().segments)
-      if (is_needed(*segment)) needed.push_back(segment);
-  }
-  for (const LogSegmentRef& segment : needed) {
+  for (std::uint64_t from = 0;;) {
+    LogSegmentRef segment;
+    {
+      const Lock lock{mutex_};
+      for (const LogSegmentRef& one : published().segments) {
+        if (one->first_position < from || !is_needed(*one)) continue;
+        segment = one;
+        break;
+      }
+    }
+    if (!segment) return {};
+    from = segment->first_position + 1;
     const std::optional<std::uint64_t> held_bytes = look_for_cut(*segment);
-    const std::string name = segment_name(image_.name(), segment->number);
     if (!held_bytes) continue;
     if (!segment->cut) {
       const auto is_gone = [&] {
         FileStatus held;
         return retried([&] { return segment->file.file_system().status(segment->file.descriptor(), held); }).ok() &&
-               is_elsewhere(image_.folder(), name, held);
+               is_elsewhere(image_.folder(), segment->name, held);
       };
       if (!at_places_too || !is_gone()) continue;
     }
     // A checkpoint may have ended meanwhile and removed the file.
     const Lock lock{mutex_};
     if (published().segments.empty() || !is_needed(*segment)) continue;
-    const std::string file = "the file " + quoted(image_.folder().path_of(name)) + " of its log ";
+    const std::string file = "the file " + quoted(image_.folder().path_of(segment->name)) + " of its log ";
     if (!segment->cut)
       return file +
              "was removed or replaced, so that a crash would lose what it holds; put it back if it was renamed, or "
@@ -45,7 +47,6 @@ std::string Engine::look_at_log(bool at_places_too) {
            ": somebody emptied or cut it, and what it held and the image lacks is lost; reads of that fail. The log is "
            "kept as it is, and `pagectl recover --drop-log` goes on without it";
   }
-  return {};
 }
 
 std::string Engine::log_misplaced() { return look_at_log(true); }

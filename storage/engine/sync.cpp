@@ -119,16 +119,22 @@ void Engine::sync_task() noexcept {
   // Before the sync, which makes the note durable as well.
   image_changes_.settle();
   std::string misplaced;
+  std::exception_ptr not_looked;
   events_.log_sync_begins();
   try {
     sync_log(target.position);
     events_.log_sync_ended();
-    misplaced = find_misplaced();
+    try {
+      misplaced = find_misplaced();
+    } catch (const std::bad_alloc&) {
+      // No sync failed. Only to say what is out of place takes memory: so flushes fail as they do for that.
+      not_looked = std::current_exception();
+    }
   } catch (...) {
     return fail_sync();
   }
   stage_commit(target);
-  finish_sync(target, misplaced);
+  finish_sync(target, misplaced, not_looked);
 }
 
 // To enter many ranges into the index takes long. Readers don't see pieces of a version that is not visible yet: so the
@@ -174,13 +180,12 @@ void Engine::stage(std::vector<LoggedRange>& ranges, std::uint64_t version) noex
 
 // A transaction becomes visible also when its flush fails because image or log are away: its record is in the log, and
 // durable once the file is back.
-void Engine::finish_sync(const LogPoint& target, const std::string& misplaced) noexcept {
-  std::exception_ptr failure;
+void Engine::finish_sync(const LogPoint& target, const std::string& misplaced, std::exception_ptr failure) noexcept {
   DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   try {
     if (!misplaced.empty()) failure = std::make_exception_ptr(faults_.misplaced_error("flush of", misplaced));
-    note_placement(misplaced);
+    if (!failure) note_placement(misplaced);
   } catch (const std::bad_alloc&) {
     failure = std::current_exception();
   }

@@ -71,6 +71,7 @@ private:
     FoundSegment found;
     found.segment = std::make_shared<LogSegment>();
     found.segment->file = folder_.open_file(name, open_flags_, 0, "open log");
+    found.segment->name = name;
     found.segment->number = parse_sibling_name(name)->number;
     found.file_bytes = found.segment->file.status().size_bytes;
     // A caller that opens the files for writing syncs them later: the disk may begin while the scan goes on.

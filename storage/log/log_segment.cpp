@@ -170,7 +170,7 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
     // Gives back the room of the torn record. A failure here changes nothing: the rest is no record in any case.
     if (appended.new_segment) {
       if (options_.notes != nullptr) options_.notes->forget_segment();
-      segment_left_ = !give_up(segment_name(options_.image_name, segment->number));
+      segment_left_ = !give_up(segment->name);
     } else if (writes) {
       torn_rest_ = !cut_off(*segment, offset);
       segment->blocks_written = std::min(segment->blocks_written, block_from(offset));
@@ -318,10 +318,11 @@ bool LogWriter::give_up(const std::string& name) noexcept {
 
 // Goes on with the open file, and does not open the new name: where others may write to the folder, the name may lead
 // to another file by now.
-bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
+bool LogWriter::take_spare(LogSegment& segment) {
   FileStatus status;
-  if (folder_.has(name, status) && !S_ISREG(status.mode)) throw not_ours_error(folder_, name, "create log", status);
-  std::string path = folder_.path_of(name);
+  if (folder_.has(segment.name, status) && !S_ISREG(status.mode))
+    throw not_ours_error(folder_, segment.name, "create log", status);
+  std::string path = folder_.path_of(segment.name);
   std::string spare_was;
   LogSegmentRef spare;
   {
@@ -334,7 +335,7 @@ bool LogWriter::take_spare(LogSegment& segment, const std::string& name) {
     spare = std::move(*unused);
     spares_.erase(unused);
   }
-  if (!folder_.try_rename(spare_was, name).ok()) {
+  if (!folder_.try_rename(spare_was, segment.name).ok()) {
     // If it can't be removed either, it is a scratch file, which the close removes.
     static_cast<void>(give_up(spare_was));
     return false;
@@ -385,13 +386,13 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
     throw MemoryError{Errc::limit_exceeded, "the log of " + quoted(options_.image_name) + " has had all " +
                                                 std::to_string(sibling_number_max) +
                                                 " names of its files; close the store and open it again"};
-  const std::string name = segment_name(options_.image_name, header.number);
+  segment->name = segment_name(options_.image_name, header.number);
   segment->number = header.number;
   segment->first_position = header.first_position;
   segment->end_position = header.first_position + segment_records_at;
   segment->salt = header.salt;
-  const bool used_before = take_spare(*segment, name);
-  if (!used_before) segment->file = create_segment(name);
+  const bool used_before = take_spare(*segment);
+  if (!used_before) segment->file = create_segment(segment->name);
   try {
     reserve_segment(segment->file, bytes_min, bytes);
     // From here on a recovery may find the segment, and go on there.
@@ -403,7 +404,7 @@ LogSegmentRef LogWriter::make_segment(const SegmentHeader& header, std::uint64_t
     else
       segment->file.write(0, std::span{encoded}.first(used_before ? segment_records_at : segment_header_bytes));
   } catch (...) {
-    segment_left_ = !give_up(name);
+    segment_left_ = !give_up(segment->name);
     throw;
   }
   note_size(*segment, options_.notes != nullptr || used_before ? segment_records_at : segment_header_bytes);

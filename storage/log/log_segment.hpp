@@ -32,6 +32,7 @@ namespace pageserver::storage {
 /// One file of the log. It covers the positions `[first_position, end_position)`; the last segment of a log grows.
 struct LogSegment {
   File file;
+  std::string name;  ///< in the image's folder
   std::uint64_t number = 0;
   std::uint64_t first_position = 0;
   std::uint64_t end_position = 0;
@@ -199,7 +200,7 @@ private:
   /// first write to a reserved block changes the file's metadata, and a sync of that takes half as long again.
   void write_ahead(LogSegment& segment, std::uint64_t segment_bytes, std::uint64_t offset, std::uint64_t bytes);
   /// Gives `segment` a spare file, renamed to `name`. False when there is none, or readers still refer to all of them.
-  bool take_spare(LogSegment& segment, const std::string& name);
+  bool take_spare(LogSegment& segment);
   /// Takes a spare segment out of the list; null when there is none.
   LogSegmentRef last_spare() noexcept;
   /// Removes a file that is not needed or could not be finished. False when it is still there.

@@ -423,6 +423,8 @@ TEST_CASE("each allocation of each operation fails in turn, and the daemon goes 
     // The operation itself may make more calls than a bounded test can fail one by one.
     constexpr std::uint64_t turns_max = 120;
     std::uint64_t turns = 0;
+    // Keeps the store open: to open it again would mend what a failure left.
+    RawClient stays = session_of(daemon, "demo", proto::Access::read);
     for (std::uint64_t k = 1; k <= turns_max; ++k, ++turns) {
       CAPTURE(operation.name, k);
       RawClient client = session_of(daemon, "demo", proto::Access::write, operation.publish);
