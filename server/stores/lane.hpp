@@ -1,5 +1,8 @@
-// A lane of a store that is a strand.
+// The lanes of a store, which are strands.
 #pragma once
+
+#include <cstddef>
+#include <utility>
 
 #include "server/runtime/blocking_pool.hpp"
 #include "storage/engine/background.hpp"
@@ -16,6 +19,22 @@ public:
 
 private:
   Strand strand_;
+};
+
+/// Those that an engine wants. A slow checkpoint is in no sync's way.
+struct StoreLanes {
+  StoreLanes(BlockingPool& pool, StrandGroup* group) : sync(pool, group), checkpoint(pool, group) {}
+
+  /// How many tasks have not begun.
+  std::size_t waiting() const { return sync.strand().waiting() + checkpoint.strand().waiting(); }
+  Stuck stuck() const {
+    Stuck found = sync.strand().stuck();
+    found.add(checkpoint.strand().stuck());
+    return found;
+  }
+
+  Lane sync;
+  Lane checkpoint;
 };
 
 }  // namespace pageserver::server

@@ -1,7 +1,5 @@
 #include "server/stores/store_host.hpp"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 
 #include "base/clock.hpp"
@@ -76,61 +74,42 @@ StoreHost::StoreHost(std::shared_ptr<storage::FileSystem> file_system, StoreSett
       settings_(std::move(settings)),
       log_(log),
       unneeded_(std::move(unneeded)),
-      loops_(threads.loops),
-      calls_(threads.loops.take_calls(settings_.disk)),
-      writers_loop_(threads.loops.next()),
-      readers_(writers_loop_),
+      loops_(threads.loops, settings_.disk),
       line_(settings_.lease_line, settings_.peer_percent),
       events_(settings_.figures),
-      sync_lane_(threads.disk, strands_of(settings_)),
-      checkpoint_lane_(threads.disk, strands_of(settings_)),
-      beyond_(storage::is_home_path(settings_.path)),
-      news_(std::make_shared<News>()),
-      ways_(std::make_shared<std::array<Way, ways_count>>()),
-      jobs_(threads.disk, strands_of(settings_)) {
-  const Lock lock{news_->mutex};
-  news_->host = this;
-}
+      lanes_(threads.disk, strands_of(settings_)),
+      warnings_(log, settings_.name),
+      home_(*file_system_, settings_, log, store_,
+            {[this] { static_cast<void>(opened()); }, [this] { look_at_home(); }}),
+      jobs_(threads.disk, strands_of(settings_)) {}
 
-StoreHost::~StoreHost() {
-  const Lock lock{news_->mutex};
-  news_->host = nullptr;
-}
+StoreHost::~StoreHost() { home_.hear_nothing(); }
 
 std::string StoreHost::image_path() const { return storage::resolved_image_path(*file_system_, settings_.path); }
 
-std::shared_ptr<Worker> StoreHost::worker_for(Access access) noexcept {
-  return access == Access::write ? loops_.writer(writers_loop_) : loops_.reader(readers_++);
-}
-
-std::size_t StoreHost::waiting_calls() {
-  return sync_lane_.strand().waiting() + checkpoint_lane_.strand().waiting() + jobs_.waiting() +
-         loops_.waiting(calls_.get());
-}
+std::size_t StoreHost::waiting_calls() { return lanes_.waiting() + jobs_.strand().waiting() + loops_.waiting(); }
 
 Stuck StoreHost::stuck_calls() {
-  Stuck found = loops_.stuck(calls_.get());
-  for (const Strand* const strand : {&sync_lane_.strand(), &checkpoint_lane_.strand(), &std::as_const(jobs_)})
-    found.add(strand->stuck());
+  Stuck found = loops_.stuck();
+  found.add(lanes_.stuck());
+  found.add(std::as_const(jobs_).strand().stuck());
   return found;
 }
 
 std::vector<std::uint64_t> StoreHost::line() {
   std::vector<std::uint64_t> places;
-  look_at_store([&places](storage::Store& store) { places = store.line(); });
+  store_.look([&places](storage::Store& store) { places = store.line(); });
   return places;
 }
 
 storage::Store& StoreHost::opened() {
   // Held for as long as the opening takes: others that want this store have to wait for it anyway.
   const std::lock_guard lock(open_mutex_);
-  if (storage::Store* const store = current()) {
-    if (!say_taken_over(*store)) return *store;
-    taken_over_.reserve(taken_over_.size() + 1);
-    const Lock state_lock{mutex_};
-    taken_over_.push_back(std::move(store_));
+  if (storage::Store* const store = store_.current()) {
+    if (!home_.say_taken_over(*store)) return *store;
+    store_.set_aside();
   }
-  if (beyond_) check_elsewhere();
+  home_.check_elsewhere();
   const auto start = std::chrono::steady_clock::now();
   const auto took_ms = [start] {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
@@ -153,160 +132,100 @@ storage::Store& StoreHost::opened() {
   };
   std::unique_ptr<storage::Store> store;
   try {
-    store = open_store(*file_system_, settings_, sync_lane_, checkpoint_lane_, &events_, recovered);
+    store = open_store(*file_system_, settings_, lanes_.sync, lanes_.checkpoint, &events_, recovered);
   } catch (const MemoryError& error) {
-    control_.reset();
-    if (!beyond_ || error.errc() != Errc::busy) throw;
-    elsewhere_ = true;
+    if (!home_.refused(error)) throw;
     throw ServedElsewhere{error.what()};
   }
-  if (elsewhere_.exchange(false))
+  if (home_.opened())
     log_.info("store taken", {{"store", settings_.name}, {"path", settings_.path}, {"ms", took_ms()}});
-  was_opened_ = true;
-  wanted_since_ = {};
-  opened_at_ = std::chrono::steady_clock::now();
   const Stat stat = store->stat(base::monotonic_ms());
-  noted_pages_ = stat.pages;
   if (stat.recovery && settings_.recoveries != nullptr) settings_.recoveries->note(settings_.name, *stat.recovery);
-  note_disk();
+  last_look_.note_disk(settings_.path);
   log_.debug("store opened",
              {{"store", settings_.name}, {"path", settings_.path}, {"pages", stat.pages}, {"ms", took_ms()}});
   if (const std::string warning = storage::file_system_warning_of(*file_system_, settings_.path); !warning.empty())
     log_.warn("store", {{"store", settings_.name}, {"warning", warning}});
-  {
-    const Lock state_lock{mutex_};
-    said_warning_.clear();
-    said_taken_over_ = false;
-    said_sync_error_.clear();
-  }
+  warnings_.begin_anew();
   say_what_is_wrong(stat);
-  const Lock state_lock{mutex_};
-  versions_.clear();
-  versions_.note(base::monotonic_ms(), stat.version.number);
-  store_ = std::move(store);
-  return *store_;
+  last_look_.begin_anew(stat, base::monotonic_ms());
+  return store_.put(std::move(store));
 }
 
 storage::Store* StoreHost::open_already() {
   const std::unique_lock lock(open_mutex_, std::try_to_lock);
-  storage::Store* const store = lock.owns_lock() ? current() : nullptr;
+  storage::Store* const store = lock.owns_lock() ? store_.current() : nullptr;
   // One that was taken over is opened anew, or refused with who has it: by a job.
   // And of one that is just being left to another nobody is told that it does not know their session: the next one may.
-  return store == nullptr || (store->taken_over().empty() && !lets_go_) ? store : nullptr;
+  return store == nullptr || (store->taken_over().empty() && !home_.lets_go()) ? store : nullptr;
 }
 
 bool StoreHost::is_closed() {
   const std::unique_lock lock(open_mutex_, std::try_to_lock);
-  return lock.owns_lock() && current() == nullptr;
+  return lock.owns_lock() && store_.current() == nullptr;
 }
 
 bool StoreHost::close(const std::function<bool()>& unused) {
   const std::lock_guard lock(open_mutex_);
   if (unused && !unused()) return false;
-  if (!unused) ended_ = true;
-  const std::lock_guard looks(look_mutex_);
-  std::unique_ptr<storage::Store> store;
-  {
-    const Lock state_lock{mutex_};
-    store = std::move(store_);
-  }
-  if (store == nullptr) return false;
-  if (std::chrono::steady_clock::now() - opened_at_ > settings_.resume_linger) store->forget_resumable();
-  // What it would bring into the image is another's to bring there.
-  try {
-    if (!say_taken_over(*store)) store->close();
-  } catch (const MemoryError&) {
-    if (!say_taken_over(*store)) throw;
-  }
-  log_.debug("store closed", {{"store", settings_.name}});
-  return true;
-}
-
-storage::Store* StoreHost::current() const {
-  const Lock lock{mutex_};
-  return store_.get();
-}
-
-void StoreHost::Way::answer() noexcept {
-  answered_ms = base::monotonic_ms();
-  asked = false;
+  if (!unused) home_.end();
+  const bool was_open = store_.close([this](storage::Store& store) {
+    if (HostedStore::Clock::now() - store_.opened_at() > settings_.resume_linger) store.forget_resumable();
+    // What it would bring into the image is another's to bring there.
+    try {
+      if (!home_.say_taken_over(store)) store.close();
+    } catch (const MemoryError&) {
+      if (!home_.say_taken_over(store)) throw;
+    }
+  });
+  if (was_open) log_.debug("store closed", {{"store", settings_.name}});
+  return was_open;
 }
 
 void StoreHost::probe() noexcept {
-  const auto ask = [this](std::size_t number, const auto& begin) {
-    Way& way = (*ways_)[number];
-    if (way.asked.exchange(true)) return;
-    try {
-      begin();
-    } catch (const std::bad_alloc&) {
-      way.asked = false;
-    }
-  };
-  ask(0, [this] {
-    jobs_.submit([this] {
-      look_at_store([](storage::Store& store) { static_cast<void>(store.stat(base::monotonic_ms())); });
-      ways_->front().answer();
+  ways_.ask(Ways::Way::jobs, [this](const Ways::Question& question) {
+    jobs_.strand().submit([this, question] {
+      store_.look([](storage::Store& store) { static_cast<void>(store.stat(base::monotonic_ms())); });
+      question.answer();
     });
   });
-  ask(1, [this] { loops_.reader(writers_loop_)->post([ways = ways_] { (*ways)[1].answer(); }); });
-  ask(2, [this] { loops_.writer(writers_loop_)->post([ways = ways_] { (*ways)[2].answer(); }); });
+  ways_.ask(Ways::Way::readers,
+            [this](const Ways::Question& question) { loops_.a_reader()->post([question] { question.answer(); }); });
+  ways_.ask(Ways::Way::writers,
+            [this](const Ways::Question& question) { loops_.writer()->post([question] { question.answer(); }); });
 }
 
 std::shared_ptr<StoreHost::MapOfPages> StoreHost::map_pages(storage::PageMapRequest request) {
-  if (maps_.exchange(true)) return nullptr;
   auto found = std::make_shared<MapOfPages>();
-  try {
-    jobs_.submit_patient([this, request, found]() mutable {
-      found->error = "the store is not open, or just being closed";
-      constexpr std::int64_t minute_ms = 60'000;
-      {
-        const Lock lock{mutex_};
-        request.since_version = versions_.newest_at(base::monotonic_ms() - minute_ms);
-      }
-      look_at_store([&](storage::Store& store) {
-        found->error = "the store could not be looked at";
-        found->map = store.page_map(request);
-        found->error = {};
-      });
-      maps_ = false;
-      found->ready = true;
+  const auto look = [this, request, found]() mutable {
+    found->error = "the store is not open, or just being closed";
+    constexpr std::int64_t minute_ms = 60'000;
+    request.since_version = last_look_.newest_version_at(base::monotonic_ms() - minute_ms);
+    store_.look([&](storage::Store& store) {
+      found->error = "the store could not be looked at";
+      found->map = store.page_map(request);
+      found->error = {};
     });
-  } catch (...) {
-    maps_ = false;
-    throw;
-  }
-  return found;
-}
-
-std::int64_t StoreHost::answered_ms() const noexcept {
-  std::int64_t least = INT64_MAX;
-  for (const Way& way : *ways_) least = std::min(least, way.answered_ms.load());
-  return least;
+  };
+  // Who finds it ready may ask for the next one.
+  const auto tell = [found] { found->ready = true; };
+  return jobs_.submit_alone(StoreJobs::Kind::page_map, look, tell) ? found : nullptr;
 }
 
 std::optional<Stat> StoreHost::figures() {
   std::optional<Stat> stat;
-  look_at_store([&stat](storage::Store& store) { stat = store.figures(base::monotonic_ms()); });
+  store_.look([&stat](storage::Store& store) { stat = store.figures(base::monotonic_ms()); });
   return stat;
 }
 
 std::uint64_t StoreHost::pages() {
-  look_at_store([this](storage::Store& store) { noted_pages_ = store.pages(); });
-  return noted_pages_;
+  store_.look([this](storage::Store& store) { last_look_.note_pages(store.pages()); });
+  return last_look_.pages();
 }
 
-// Loudly, and each thing once: a file that others touch or a disk that fails is for people to see to.
 void StoreHost::say_what_is_wrong(const Stat& stat) {
-  const Lock lock{mutex_};
-  if (stat.image_warning != said_warning_ && !stat.image_warning.empty()) {
-    log_.warn("store", {{"store", settings_.name}, {"warning", stat.image_warning}});
-  }
-  if (stat.last_sync_error != said_sync_error_ && !stat.last_sync_error.empty()) {
-    log_.error("sync failed", {{"store", settings_.name}, {"error", stat.last_sync_error}});
-  }
-  said_warning_ = stat.image_warning;
-  said_sync_error_ = stat.last_sync_error;
-  is_broken_ = beyond_ && !settings_.read_only && !stat.last_sync_error.empty();
+  warnings_.say(stat);
+  home_.note(stat);
 }
 
 void StoreHost::break_idle_lease(storage::Store& store) {
@@ -324,22 +243,13 @@ void StoreHost::break_idle_lease(storage::Store& store) {
                              {"reason", reason}});
 }
 
-void StoreHost::note_disk() noexcept {
-  struct statvfs disk {};
-  if (::statvfs(settings_.path.c_str(), &disk) == 0)
-    disk_available_bytes_ = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
-}
-
 void StoreHost::watch() {
-  note_disk();
-  look_at_store([this](storage::Store& store) {
-    if (say_taken_over(store)) return;
-    const Stat stat = store.stat(base::monotonic_ms());
-    noted_pages_ = stat.pages;
-    {
-      const Lock lock{mutex_};
-      versions_.note(base::monotonic_ms(), stat.version.number);
-    }
+  last_look_.note_disk(settings_.path);
+  store_.look([this](storage::Store& store) {
+    if (home_.say_taken_over(store)) return;
+    const std::int64_t now_ms = base::monotonic_ms();
+    const Stat stat = store.stat(now_ms);
+    last_look_.note(stat, now_ms);
     say_what_is_wrong(stat);
     break_idle_lease(store);
   });
@@ -350,16 +260,27 @@ void StoreHost::watch() {
   }
 }
 
-// Nothing owns the host in the task: its destructor waits for its strands, so it must not run in one.
+// Nothing owns the host in the tasks: its destructor waits for its strands, so it must not run in one.
 void StoreHost::look_after() noexcept {
-  if (watch_due_.exchange(true)) return;
   try {
-    jobs_.submit_patient([this] {
-      watch_due_ = false;
-      watch();
+    jobs_.submit_once(StoreJobs::Kind::watch, [this] { watch(); });
+  } catch (const std::bad_alloc&) {
+    // The next look tries again.
+  }
+}
+
+void StoreHost::look_at_home() noexcept {
+  if (!home_.wants_look()) return;
+  try {
+    jobs_.submit_once(StoreJobs::Kind::home, [this] {
+      try {
+        home_.look();
+      } catch (const std::exception& error) {
+        log_.warn("store not given up", {{"store", settings_.name}, {"error", error.what()}});
+      }
     });
   } catch (const std::bad_alloc&) {
-    watch_due_ = false;  // the next look tries again
+    // As above.
   }
 }
 

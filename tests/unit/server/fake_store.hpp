@@ -1,8 +1,11 @@
-// A session in memory, whose calls can be made to fail, for tests of dispatch.
+// A session in memory, whose calls can be made to fail, for tests of dispatch; and a store of which tests say how it
+// is, for those of its host.
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "storage/store.hpp"
@@ -99,6 +102,37 @@ private:
     if (length <= image.size() && offset <= image.size() - length) return;
     throw MemoryError(Errc::out_of_bounds, "past the end");
   }
+};
+
+class FakeStore final : public storage::Store {
+public:
+  std::uint64_t open_session(storage::SessionRequest, Opened opened) override {
+    opened(std::make_unique<FakeSession>(), nullptr);
+    return 0;
+  }
+  void cancel_wait(std::uint64_t) override {}
+  Stat stat(std::int64_t) override { return report; }
+  std::optional<HolderStat> break_lease(std::uint64_t, const std::string& reason) override {
+    broken.push_back(reason);
+    return std::nullopt;
+  }
+  std::optional<HolderStat> break_idle_lease(std::int64_t, std::uint64_t, const std::string&) override {
+    return std::nullopt;
+  }
+  bool read_only() const override { return false; }
+  std::uint64_t pages() override { return report.pages; }
+  std::string taken_over() const override { return taken; }
+  std::string wanted_by() const override { return wanted; }
+  void begin_checkpoint() noexcept override { ++checkpoints; }
+  void give_up(const std::string& why) override { taken = why; }
+  void close() override { ++closed; }
+
+  Stat report;
+  std::string taken;   ///< what taken_over() says
+  std::string wanted;  ///< the same of wanted_by()
+  std::vector<std::string> broken;
+  int checkpoints = 0;
+  int closed = 0;
 };
 
 }  // namespace pageserver::test
