@@ -1,20 +1,15 @@
-// Who is let in: how many connections there may be, by limits, descriptors and memory, and who goes for a newcomer.
-#include <algorithm>
-#include <chrono>
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
-#include <utility>
+#include "server/admission.hpp"
 
-#include "server/server.hpp"
+#include <algorithm>
+
+#include "server/runtime/tls_memory.hpp"
+#include "server/stores/open_stores.hpp"
 #include "storage/file/open_files.hpp"
 
 namespace pageserver::server {
 namespace {
 
-// Connections over the limit are told why. So many at a time; the others are just closed.
-constexpr std::size_t refused_at_once_max = 64;
+constexpr std::size_t refused_at_once_most = 64;
 constexpr std::chrono::seconds warning_interval{10};
 
 /// Counts of several threads, read one after the other, may disagree for a moment.
@@ -23,12 +18,10 @@ std::uint64_t without(std::uint64_t all, std::uint64_t some) noexcept { return a
 }  // namespace
 
 // Stores come first: a connection can wait.
-void Server::budget_open_files() {
+void Admission::budget_open_files(std::uint64_t spare_files) {
   const std::uint64_t limit = storage::open_files_limit();
   // Few of them where there are few descriptors.
-  refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_max, limit / 16));
-  // Of lists, size probes and the like, and of the metrics listener.
-  const std::uint64_t spare_files = 8 + (metrics_ ? MetricsEndpoint::connections_max : 0);
+  refused_at_once_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(refused_at_once_most, limit / 16));
   const std::uint64_t files_of_store = catalog_.open_files_of_a_store();
   // Stores that nobody uses may have an eighth.
   const std::uint64_t lingering =
@@ -49,24 +42,20 @@ void Server::budget_open_files() {
              {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower limits.connections"}});
 }
 
-bool Server::speaks_tls() const {
-  return std::any_of(config_.listen.begin(), config_.listen.end(),
-                     [](const ListenAddress& address) { return address.tls; });
-}
-
 // Each of them may shake hands.
-void Server::budget_strangers() {
+std::string Admission::budget_strangers(const MemoryShares& memory, bool speaks_tls) {
   const std::uint64_t configured = config_.limits.strangers;
-  const std::uint64_t fit = std::max<std::uint64_t>(1, TlsMemory::handshakes_max(memory_.handshake_bytes));
-  context_.strangers_max = speaks_tls() ? std::min(configured, fit) : configured;
-  context_.strangers_bound = "limits.strangers=" + std::to_string(configured);
-  if (context_.strangers_max == configured) return;
-  context_.strangers_bound += ", of which TLS handshakes of " + std::to_string(context_.strangers_max) + " fit into " +
-                              std::to_string(memory_.handshake_bytes) + " bytes of " + memory_.name;
-  log_.info("fewer strangers", {{"strangers", context_.strangers_max}, {"reason", context_.strangers_bound}});
+  const std::uint64_t fit = std::max<std::uint64_t>(1, TlsMemory::handshakes_max(memory.handshake_bytes));
+  strangers_max_ = speaks_tls ? std::min(configured, fit) : configured;
+  std::string bound = "limits.strangers=" + std::to_string(configured);
+  if (strangers_max_ == configured) return bound;
+  bound += ", of which TLS handshakes of " + std::to_string(strangers_max_) + " fit into " +
+           std::to_string(memory.handshake_bytes) + " bytes of " + memory.name;
+  log_.info("fewer strangers", {{"strangers", strangers_max_}, {"reason", bound}});
+  return bound;
 }
 
-std::string Server::too_many_connections(std::size_t count) {
+std::string Admission::too_many_connections(std::size_t count) {
   const std::uint64_t configured = config_.limits.connections;
   if (count >= configured)
     return std::to_string(count) + " connections are open, limits.connections=" + std::to_string(configured) +
@@ -87,16 +76,15 @@ std::string Server::too_many_connections(std::size_t count) {
          " are kept for its stores; try again later, or raise that limit";
 }
 
-std::size_t Server::connections_with_sockets() {
-  const Lock lock{mutex_};
-  return static_cast<std::size_t>(without(connections_.size(), resume_tokens_.detached));
+std::size_t Admission::connections_with_sockets() const {
+  return static_cast<std::size_t>(without(connections_.count(), resume_tokens_.detached));
 }
 
-std::uint64_t Server::connections_of_peer_max() const noexcept {
+std::uint64_t Admission::connections_of_peer_max() const noexcept {
   return share_of(config_.limits.connections, config_.limits.peer_percent);
 }
 
-std::string Server::too_many_of_peer(const Peer& peer, std::uint64_t count) const {
+std::string Admission::too_many_of_peer(const Peer& peer, std::uint64_t count) const {
   if (count < connections_of_peer_max()) return {};
   return std::to_string(count) + " connections of " + peer.name() +
          " are open, limits.peer_percent=" + std::to_string(config_.limits.peer_percent) +
@@ -104,16 +92,15 @@ std::string Server::too_many_of_peer(const Peer& peer, std::uint64_t count) cons
          "; close some, or raise one of these limits";
 }
 
-std::uint64_t Server::connections_max() const noexcept {
+std::uint64_t Admission::connections_max() const noexcept {
   return std::min<std::uint64_t>(config_.limits.connections,
                                  open_files_.connections_max(catalog_.stores_to_keep_files_for()));
 }
 
 // Who goes still has its descriptor until its turn, which comes before more than a row of others are accepted: there
 // are as many as for those that are told why they are refused.
-void Server::make_room(const Peer& peer) {
-  const std::uint64_t strangers_max = context_.strangers_max;
-  const std::uint64_t of_peer_max = share_of(strangers_max, config_.limits.peer_percent);
+void Admission::make_room(const Peer& peer) {
+  const std::uint64_t of_peer_max = share_of(strangers_max_, config_.limits.peer_percent);
   for (;;) {
     const Strangers::Counts all = strangers_.counts(), of_peer = strangers_.counts_of(peer);
     const std::uint64_t count = without(connections_with_sockets(), all.going);
@@ -121,63 +108,48 @@ void Server::make_room(const Peer& peer) {
     std::uint64_t goes = 0;
     // The newcomer is among those of the peer already.
     if (of_peer.staying >= of_peer_max || peers_own > connections_of_peer_max()) goes = strangers_.choose(&peer);
-    if (goes == 0 && (all.staying >= strangers_max || count >= connections_max())) goes = strangers_.choose(nullptr);
+    if (goes == 0 && (all.staying >= strangers_max_ || count >= connections_max())) goes = strangers_.choose(nullptr);
     if (goes == 0) return;
-    if (const auto connection = find(goes))
+    if (const auto connection = connections_.find(goes))
       connection->drop_stranger();
     else
       strangers_.remove(goes);
   }
 }
 
-// The connection is made whole before it can be found, and owns the socket from the beginning. Strangers make room for
-// it: it is refused only where those that are known fill a limit.
-bool Server::accepted(UniqueFd socket, Listener::Origin origin) {
-  const std::shared_ptr<Peer> peer = peers_.of(origin.peer);
-  const std::uint64_t count_of_peer = without(peer->connections, peer->detached);
-  const std::uint64_t id = next_connection_++;
-  ++figures_.connections_accepted;
-  const auto connection =
-      std::make_shared<Connection>(context_, std::move(socket), std::move(origin.address), peer, id);
+Admission::Verdict Admission::judge(const Peer& peer, std::uint64_t count_of_peer) {
   const std::size_t count = connections_with_sockets();
-  const Strangers::Counts strangers = strangers_.counts(), strangers_of_peer = strangers_.counts_of(*peer);
+  const Strangers::Counts strangers = strangers_.counts(), strangers_of_peer = strangers_.counts_of(peer);
   const std::uint64_t known_of_peer = without(count_of_peer, strangers_of_peer.all());
-  std::optional<proto::Fault> refusal;
+  Verdict verdict;
   std::string reason = too_many_connections(static_cast<std::size_t>(without(count, strangers.all())));
   if (!reason.empty()) {
-    if (count >= connections_max() + refused_at_once_max_) {
-      ++figures_.refused_for_limit;
-      return true;
-    }
-    refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
-  } else if (reason = too_many_of_peer(*peer, known_of_peer); !reason.empty()) {
-    if (count_of_peer >= connections_of_peer_max() + refused_at_once_max_) {
-      ++figures_.refused_for_limit;
-      return true;
-    }
-    refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
+    verdict.is_dropped = count >= connections_max() + refused_at_once_max_;
+  } else if (reason = too_many_of_peer(peer, known_of_peer); !reason.empty()) {
+    verdict.is_dropped = count_of_peer >= connections_of_peer_max() + refused_at_once_max_;
   } else {
-    make_room(*peer);
+    make_room(peer);
+    return verdict;
   }
-  strangers_.add(id, peer);
-  try {
-    // Only this thread adds some.
-    const Lock lock{mutex_};
-    connections_.emplace(id, connection);
-  } catch (...) {
-    strangers_.remove(id);
-    throw;
-  }
-  if (origin.tls)
-    connection->start(std::move(refusal), tls_.get(), handshakes_.next());
-  else
-    connection->start(std::move(refusal));
-  // Those that shake hands take longer to go, and leave room for the others.
-  return strangers_.few_go(std::max<std::size_t>(1, origin.tls ? refused_at_once_max_ / 2 : refused_at_once_max_));
+  verdict.refusal = proto::Fault{proto::Status::limit_exceeded, std::move(reason)};
+  return verdict;
 }
 
-void Server::accept_more() {
-  for (const auto& listener : listeners_) listener->accept_more();
+void Admission::enter(const std::shared_ptr<Connection>& connection, const std::shared_ptr<Peer>& peer) {
+  strangers_.add(connection->id(), peer);
+  try {
+    connections_.add(connection);
+  } catch (...) {
+    strangers_.remove(connection->id());
+    throw;
+  }
 }
+
+bool Admission::may_go_on(bool tls) noexcept {
+  // Those that shake hands take longer to go, and leave room for the others.
+  return strangers_.few_go(std::max<std::size_t>(1, tls ? refused_at_once_max_ / 2 : refused_at_once_max_));
+}
+
+std::uint64_t Admission::connections_of(const Peer& peer) noexcept { return without(peer.connections, peer.detached); }
 
 }  // namespace pageserver::server

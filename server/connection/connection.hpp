@@ -91,7 +91,7 @@ struct ServerContext {
   BufferRoom& buffers;
   /// Any thread: who keeps much in its buffers and does not go on makes room for others.
   std::function<void(const Peer& wanting)> relieve_buffers;
-  PolicyInForce* policy = nullptr;  ///< who may do what
+  const PolicyInForce* policy = nullptr;  ///< who may do what
   const TlsInForce* tls = nullptr;
   Strangers* strangers = nullptr;
   TlsMemory* tls_memory = nullptr;
@@ -101,8 +101,7 @@ struct ServerContext {
   StorePlans* faults = nullptr;  ///< what is ordered for whole stores
   LogWriteFaults* log_write_faults = nullptr;
   ClosedSessions* closed_sessions = nullptr;
-  /// How many strangers may stay, and by what; set before the first of them comes.
-  std::uint64_t strangers_max = 0;
+  /// By what it is bounded how many strangers may stay; set before the first of them comes.
   std::string strangers_bound = {};
 };
 
