@@ -196,6 +196,11 @@ Stat Engine::stat(std::int64_t now_ms, const SessionState* asking) {
   std::exception_ptr error;
   try {
     warning = look_at_image();
+    if (!warning.empty()) {
+      // It may be the next owner's doing, where this one stood still meanwhile: then that is what is told.
+      home_.await_verdict();
+      home_.check_may_answer();
+    }
   } catch (...) {
     error = std::current_exception();
   }

@@ -1,13 +1,20 @@
 // A store whose home in a pool does not answer in time: what its sessions are told, and what takes effect all the same.
 #include "tests/support/catch.hpp"
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "storage/file/home.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/temp_dir.hpp"
 #include "tests/unit/objects/object_machines.hpp"
+#include "tests/unit/storage/faulty_file_system.hpp"
 
 namespace pageserver::test {
 namespace {
@@ -54,6 +61,42 @@ struct Slow {
   Served served{machine, "ceph:pool/db.img", soon};
   std::unique_ptr<storage::StoreSession> session;
 };
+
+/// Files of this machine under a lease that a test ends.
+class LeasedFiles final : public FaultyFileSystem {
+public:
+  storage::IoResult home_of(int, storage::FileHome& home) override {
+    home.lease = lease;
+    home.name = "ceph:pool/a.img";
+    return {0, 0};
+  }
+  const std::shared_ptr<storage::HomeLease> lease = std::make_shared<storage::HomeLease>();
+};
+
+TEST_CASE("home: an owner that is followed while it looks at its files says so, and not what became of them") {
+  TempDir dir;
+  LeasedFiles files;
+  files.lease->renew(INT64_MAX);
+  storage::EngineOptions options;
+  options.home_timeout = soon;
+  storage::ThreadBackground sync_lane, checkpoint_lane;
+  std::atomic<bool> followed{false};
+  // The next owner has replayed the log, and removes it.
+  files.before(Call::status, [&] {
+    if (!followed.exchange(false)) return;
+    std::filesystem::remove(dir.file("a.img.log.0000000001"));
+    files.lease->lose("daemon b has it");
+  });
+  const auto store = storage::open_engine(files, dir.file("a.img"), sync_lane, checkpoint_lane, options);
+  const auto session = open_now(*store, session_request(Access::write));
+  session->grow(1);
+  session->write(0, pattern(1000));
+  REQUIRE(std::filesystem::exists(dir.file("a.img.log.0000000001")));
+  CHECK(store->stat(1'000).image_warning.empty());
+  followed = true;
+  check_error(thrown_by([&] { static_cast<void>(store->stat(1'000)); }), Errc::lease_lost, {"daemon b has it"});
+  CHECK_FALSE(followed);
+}
 
 TEST_CASE("home: a flush that its home does not answer is answered in time, and takes effect later in its order") {
   Slow slow{Publish::on_flush};
