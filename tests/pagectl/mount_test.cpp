@@ -452,6 +452,28 @@ TEST_CASE("a mount goes on in the background, and its descriptor says when it is
   CHECK(size_of(file) == 0);  // it was there before, so it stays
 }
 
+TEST_CASE("a mount in the background finds a daemon that was restarted by a path from where it was started") {
+  if (!can_mount()) return;
+  Served served;
+  const auto folder = served.dir.path().string();
+  const auto socket = std::filesystem::path(served.daemon->socket_path()).filename().string();
+  const auto file = served.dir.file("mounted");
+  const auto result = run({"bash", "-ec", "cd \"$1\"; exec \"$2\" mount \"$3\" mounted", "bash", folder,
+                           pagectl_program(), "pageserver+unix:///demo?resume=30&socket=" + socket});
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  auto opened_file = opened(file);
+  REQUIRE(write_at(opened_file, 0, "before") == 0);
+  served.daemon->kill_hard();
+  served.daemon->start_again();
+  CHECK(write_at(opened_file, 0, "behind") == 0);
+  CHECK(errno_after(::fsync(opened_file.get())) == 0);
+  opened_file.reset();
+  CHECK(run({"fusermount3", "-u", file}).status == 0);
+  wait_until([&] { return ::access(file.c_str(), F_OK) != 0; });
+  CHECK(stored(served, 0, 6) == "behind");
+}
+
 TEST_CASE("what can't be mounted is refused in one sentence, and leaves nothing") {
   if (!can_mount()) return;
   TempDir dir;

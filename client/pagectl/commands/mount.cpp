@@ -175,6 +175,16 @@ void write_ready(int descriptor) {
   ::close(descriptor);
 }
 
+/// Whether a path in it leads elsewhere from another folder. Those of a daemon are followed anew at each resumption.
+bool names_files_from_here(const client::Uri& uri) {
+  if (!uri.is_remote()) return true;
+  const client::Endpoint& to = uri.endpoint;
+  const std::array<const std::string*, 5> paths{&to.socket_path, &to.tls_ca, &to.tls_certificate, &to.tls_key,
+                                                &uri.token_file};
+  return std::any_of(paths.begin(), paths.end(),
+                     [](const std::string* path) { return !path->empty() && path->front() != '/'; });
+}
+
 /// From here on nobody reads what this process prints.
 void let_go_of_streams() {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -222,8 +232,8 @@ int serve(Context& context, const MountOptions& options) {
       if (detached) {
         log.detach();
         let_go_of_streams();
-        // No folder is kept busy; a local image may be named from here.
-        if (uri.is_remote()) static_cast<void>(!::chdir("/"));
+        // No folder is kept busy.
+        if (!names_files_from_here(uri)) static_cast<void>(!::chdir("/"));
       }
       if (options.ready_fd) write_ready(static_cast<int>(*options.ready_fd));
     });
