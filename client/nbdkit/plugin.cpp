@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -29,13 +31,11 @@ struct Image {
   ~Image() { ps_session_close(session); }
 };
 
-using Handle = std::shared_ptr<Image>;
-
 struct Plugin {
   std::string uri;
   std::mutex mutex;
-  std::weak_ptr<Image> open;  ///< as long as somebody is connected
-  Handle kept;                ///< a fork: as long as nbdkit runs, since it is gone with its session
+  std::weak_ptr<Image> open;    ///< as long as somebody is connected
+  std::shared_ptr<Image> kept;  ///< a fork: as long as nbdkit runs, since it is gone with its session
 };
 
 /// Never destroyed: nbdkit unloads the plugin while the process ends.
@@ -79,14 +79,86 @@ std::string_view key_of(std::string_view uri, std::string_view key) {
   return {};
 }
 
-bool has_sessions(std::string_view uri) { return uri.starts_with("pageserver") || uri.starts_with("store:"); }
+bool is_letter(char sign) { return (sign >= 'a' && sign <= 'z') || (sign >= 'A' && sign <= 'Z'); }
+bool is_digit(char sign) { return sign >= '0' && sign <= '9'; }
+
+/// With its colon; empty: it is a path.
+std::string_view scheme_of(std::string_view uri) {
+  const auto* const end = std::find_if_not(uri.begin(), uri.end(), [](char sign) {
+    return is_letter(sign) || is_digit(sign) || sign == '+' || sign == '-' || sign == '.';
+  });
+  if (end == uri.end() || *end != ':' || !is_letter(uri.front())) return {};
+  return uri.substr(0, static_cast<std::size_t>(end - uri.begin()) + 1);
+}
+
+bool is_remote(std::string_view uri) { return uri.starts_with("pageserver"); }
+bool has_sessions(std::string_view uri) { return is_remote(uri) || uri.starts_with("store:"); }
+
+/// `path` as a part of a URI, from the root: nbdkit leaves the folder in which it was started. Empty: it was said why.
+std::string from_root(std::string_view path) {
+  const std::unique_ptr<char, decltype(&std::free)> folder(::realpath(".", nullptr), &std::free);
+  if (!folder) {
+    nbdkit_error("the folder that the relative path %.*s is in: %m", static_cast<int>(path.size()), path.data());
+    return {};
+  }
+  std::string whole;
+  for (const char sign : std::string_view(folder.get())) {
+    const bool is_plain =
+        is_letter(sign) || is_digit(sign) || std::string_view("/-._~").find(sign) != std::string_view::npos;
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    const auto byte = static_cast<unsigned char>(sign);
+    if (is_plain)
+      whole += sign;
+    else
+      whole.append({'%', digits[byte >> 4], digits[byte & 15]});
+  }
+  return whole.append("/").append(path);
+}
+
+bool is_relative(std::string_view path) {
+  return !path.empty() && !path.starts_with("/") && !path.starts_with("%2F") && !path.starts_with("%2f") &&
+         !path.starts_with("ceph:");
+}
+
+/// With each relative path in it made absolute. Empty: it was said why.
+std::string with_paths_from_root(std::string_view uri) {
+  const auto scheme = scheme_of(uri);
+  if (scheme == "file:" || scheme == "store:") {
+    const auto path = uri.substr(scheme.size());
+    if (!is_relative(path)) return std::string(uri);
+    const std::string whole = from_root(path);
+    return whole.empty() ? whole : std::string(scheme) + whole;
+  }
+  if (scheme.empty()) {
+    const std::unique_ptr<char, decltype(&std::free)> whole(nbdkit_absolute_path(std::string(uri).c_str()), &std::free);
+    return whole ? std::string(whole.get()) : std::string();
+  }
+  std::string made(uri.substr(0, uri.find('?')));
+  for (auto at = uri.find('?'); at != std::string_view::npos; at = uri.find('&', at + 1)) {
+    const auto word = uri.substr(at + 1, uri.find('&', at + 1) - at - 1);
+    const auto key = word.substr(0, word.find('='));
+    const bool names_file =
+        key == "socket" || key == "token_file" || key == "tls_ca" || key == "tls_certificate" || key == "tls_key";
+    made += uri[at];
+    if (!names_file || key.size() == word.size() || !is_relative(word.substr(key.size() + 1))) {
+      made += word;
+      continue;
+    }
+    const std::string whole = from_root(word.substr(key.size() + 1));
+    if (whole.empty()) return whole;
+    made.append(key).append("=").append(whole);
+  }
+  return made;
+}
+
+constexpr const char* client_name = "nbdkit-pageserver-plugin " PS_VERSION;
 
 /// Null: it was said why.
-Handle open_image(bool read_only) {
+std::shared_ptr<Image> open_image(bool read_only) {
   const std::string& uri = plugin().uri;
   const auto access = key_of(uri, "access");
   ps_options options = PS_OPTIONS_INIT;
-  options.client_name = "nbdkit-pageserver-plugin " PS_VERSION;
+  options.client_name = client_name;
   auto image = std::make_shared<Image>();
   image->knows_data = has_sessions(uri);
   image->writable = !read_only && (access == "write" || access == "fork");
@@ -95,13 +167,16 @@ Handle open_image(bool read_only) {
     // Size and bytes of a disk stay as they are while it is in use.
     if (image->knows_data) options.view = PS_VIEW_PINNED;
   }
-  if (!image->knows_data) options.client_name = nullptr;
+  if (!is_remote(uri)) options.client_name = nullptr;
   ps_error error = PS_ERROR_INIT;
   int code = ps_session_open(uri.c_str(), &options, &image->session, &error);
   if (code == PS_OK) code = ps_session_size(image->session, &image->size_bytes, &error);
   if (answer(code, error) != 0) return nullptr;
   return image;
 }
+
+/// A connection.
+using Handle = std::shared_ptr<Image>;
 
 Image& image_of(void* handle) { return **static_cast<Handle*>(handle); }
 
@@ -110,7 +185,12 @@ int config(const char* key, const char* value) {
     nbdkit_error("unknown parameter '%s': the plugin pageserver takes uri=URI", key);
     return -1;
   }
-  plugin().uri = value;
+  std::string& uri = plugin().uri;
+  uri = value;
+  // Schemes are the same in capitals.
+  const auto scheme = uri.begin() + static_cast<std::ptrdiff_t>(scheme_of(uri).size());
+  std::transform(uri.begin(), scheme, uri.begin(),
+                 [](char sign) { return sign >= 'A' && sign <= 'Z' ? char(sign + 32) : sign; });
   return 0;
 }
 
@@ -124,14 +204,15 @@ int config_complete() {
     nbdkit_error("view=live in the URI: the size and the bytes of a disk stay as they are, so leave it out");
     return -1;
   }
-  return 0;
+  plugin().uri = with_paths_from_root(uri);
+  return plugin().uri.empty() ? -1 : 0;
 }
 
 void* open(int read_only) {
   try {
     Plugin& shared = plugin();
     const std::lock_guard lock(shared.mutex);
-    Handle image = shared.open.lock();
+    auto image = shared.open.lock();
     // One that has lost its daemon is for those who have it.
     if (image && image->knows_data && ps_session_lost(image->session, nullptr) != PS_OK) image.reset();
     if (!image) {
@@ -155,8 +236,15 @@ void close(void* handle) {
 }
 
 void cleanup() {
-  const std::lock_guard lock(plugin().mutex);
-  plugin().kept.reset();
+  Plugin& shared = plugin();
+  const std::lock_guard lock(shared.mutex);
+  // nbdkit that is told to stop may leave out the close of the last connection: the lease is freed, and a store closed,
+  // all the same.
+  if (const auto image = shared.open.lock()) {
+    ps_error error = PS_ERROR_INIT;
+    if (ps_session_end(image->session, &error) != PS_OK) nbdkit_error("%s", error.text);
+  }
+  shared.kept.reset();
 }
 
 std::int64_t get_size(void* handle) { return static_cast<std::int64_t>(image_of(handle).size_bytes); }

@@ -1,6 +1,8 @@
 // Images as disks: nbdkit with our plugin, and what clients of NBD make of it.
 #include "tests/support/catch.hpp"
 
+#include <filesystem>
+
 #include "tests/pagectl/served.hpp"
 #include "tests/support/skip.hpp"
 #include "tests/support/wait.hpp"
@@ -226,6 +228,49 @@ TEST_CASE("nbdkit: over TLS, with certificates of both sides, and nobody without
   CHECK((read_file(copy) == random_bytes(4, 1)));
   CHECK(result.out.find("newstyle-fixed with TLS") != std::string::npos);
   CHECK(result.out.find("export-size: 262144") != std::string::npos);
+}
+
+TEST_CASE("nbdkit: an image through the engine in nbdkit's own process is a disk, for a reader, a fork and a writer") {
+  if (!are_here({"nbdkit", "nbdcopy", "qemu-io"})) return;
+  const TempDir dir;
+  const auto image = dir.file("image.img"), copy = dir.file("copy.img");
+  write_file(image, random_bytes(4, 3));
+  const auto read = nbdkit("store:" + image, "nbdcopy \"$uri\" '" + copy + "'; nbdinfo --can multi-conn \"$uri\"");
+  INFO(read.err);
+  CHECK(read.status == 0);
+  CHECK((read_file(copy) == random_bytes(4, 3)));
+  const auto writing = "qemu-io -f raw -c 'write -P 0x5a 65536 4096' -c flush -c 'read -P 0x5a 65536 4096' \"$uri\"";
+  const auto fork = nbdkit("store:" + image + "?access=fork", writing);
+  INFO(fork.out << fork.err);
+  CHECK(fork.status == 0);
+  CHECK((read_file(image) == random_bytes(4, 3)));
+  const auto writer = nbdkit("store:" + image + "?access=write&publish=on_flush", writing);
+  INFO(writer.out << writer.err);
+  CHECK(writer.status == 0);
+  // nbdkit closes the store, and so copies the log into the image, behind the command's back.
+  wait_until([&] { return read_file(image).substr(65536, 4096) == std::string(4096, '\x5a'); });
+}
+
+TEST_CASE("nbdkit: a relative path leads there where nbdkit was started, though it serves from the root") {
+  if (!are_here({"nbdkit", "nbdinfo"})) return;
+  Served served;
+  const TempDir dir;
+  std::filesystem::create_directory(dir.path() / "a & b");
+  const auto folder = dir.file("a & b");
+  std::filesystem::create_symlink(served.daemon->socket_path(), folder + "/d.sock");
+  write_file(folder + "/image.img", random_bytes(4, 3));
+  for (const std::string uri : {"image.img", "./image.img", "file:image.img", "store:image.img?access=fork",
+                                "pageserver+unix:///demo?access=fork&socket=d.sock&wait_ms=0"}) {
+    const auto result = run({"bash", "-ec", R"sh(
+      cd "$1"
+      nbdkit --unix "$1/nbd" --pidfile "$1/pid" "$2" "uri=$3"
+      trap 'kill "$(cat pid)"; while [ -e "/proc/$(cat pid)" ]; do sleep 0.01; done; rm -f nbd pid' EXIT
+      nbdinfo --size "nbd+unix:///?socket=nbd")sh",
+                             "bash", folder, PAGESERVER_NBDKIT_PLUGIN, uri});
+    INFO(uri << ": " << result.err);
+    CHECK(result.status == 0);
+    CHECK(result.out == "262144\n");
+  }
 }
 
 TEST_CASE("nbdkit: what can't be served is refused in words") {
