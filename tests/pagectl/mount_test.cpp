@@ -226,6 +226,20 @@ TEST_CASE("maps of a mount are shared where nobody else changes the image, and r
   Mount live(served.daemon->unix_uri("demo", "access=read"), served.dir.file("live"));
   CHECK(::mmap(nullptr, page_bytes, PROT_READ, MAP_SHARED, opened(live.file, O_RDONLY).get(), 0) == MAP_FAILED);
   CHECK(errno == ENODEV);
+  // An errno has no words: the mount says beforehand which mode allows them.
+  const auto told = [&](const std::string& query, const std::vector<std::string>& options = {}) {
+    const auto file = served.dir.file("told");
+    std::vector<std::string> words{"mount", served.daemon->unix_uri("demo", query), file};
+    words.insert(words.end(), options.begin(), options.end());
+    const auto result = pagectl(words);
+    REQUIRE(result.status == 0);
+    REQUIRE(run({"fusermount3", "-u", file}).status == 0);
+    wait_until([&] { return ::access(file.c_str(), F_OK) != 0; });
+    return result.out;
+  };
+  CHECK(told("access=read").find("shared maps are refused, view=pinned allows them") != std::string::npos);
+  CHECK(told("access=fork", {"-o", "direct_io"}).find("a mount without -o direct_io allows them") != std::string::npos);
+  CHECK(told("access=fork").find("maps") == std::string::npos);
 }
 
 TEST_CASE("a write that asks to be durable is published before its answer, however the kernel keeps bytes") {

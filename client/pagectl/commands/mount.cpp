@@ -185,6 +185,13 @@ bool names_files_from_here(const client::Uri& uri) {
                      [](const std::string* path) { return !path->empty() && path->front() != '/'; });
 }
 
+/// Who maps the file gets an errno and no text, so it is said here which mode would allow it.
+std::string_view words_on_maps(MountedImage::Kind kind, const FuseOptions& fuse) {
+  if (kind == MountedImage::Kind::live) return "; shared maps are refused, view=pinned allows them";
+  if (fuse.direct_io) return "; shared maps are refused, a mount without -o direct_io allows them";
+  return {};
+}
+
 /// From here on nobody reads what this process prints.
 void let_go_of_streams() {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -227,7 +234,8 @@ int serve(Context& context, const MountOptions& options) {
                           {"pages", pages},
                           {"access", access},
                           {"pid", static_cast<std::int64_t>(::getpid())}});
-      context.note(point.path() + ": " + options.uri + ", " + pages_text(pages) + ", access=" + std::string(access));
+      context.note(point.path() + ": " + options.uri + ", " + pages_text(pages) + ", access=" + std::string(access) +
+                   std::string(words_on_maps(image.kind(), fuse)));
       context.out.flush();
       if (detached) {
         log.detach();
