@@ -175,10 +175,86 @@ std::shared_ptr<Image> open_image(bool read_only) {
   return image;
 }
 
-/// A connection.
-using Handle = std::shared_ptr<Image>;
+/// Whether disks are read-only and the daemon is on this machine. Requests of a connection are carried out one after
+/// the other then: threads that wake each other for each answer cost more than to wait for it, which is short there,
+/// and where requests come in a row the next answers are on their way already.
+bool takes_turns(std::string_view uri) {
+  const auto access = key_of(uri, "access");
+  return uri.starts_with("pageserver+unix:") && access != "write" && access != "fork";
+}
 
-Image& image_of(void* handle) { return **static_cast<Handle*>(handle); }
+/// A second session, which reads ahead where a connection's reads go forward. It has to see the same version.
+///
+/// Threads: one at a time; any number where requests do not take turns, since nothing is done then.
+class ReadAhead {
+public:
+  explicit ReadAhead(const Image& image)
+      : image_(image),
+        wanted_(takes_turns(plugin().uri) && !image.writable && key_of(plugin().uri, "cache_bytes").empty()) {}
+  ReadAhead(const ReadAhead&) = delete;
+  ReadAhead& operator=(const ReadAhead&) = delete;
+  ~ReadAhead() { ps_session_close(session_); }
+
+  /// Whether it has read; else nobody has.
+  bool read(std::uint64_t offset, void* buffer, std::uint32_t count) {
+    if (!wanted_) return false;
+    in_a_row_ = offset == expected_ ? in_a_row_ + 1 : 0;
+    expected_ = offset + count;
+    if (in_a_row_ < in_a_row_min || count > count_max) return false;
+    if (session_ == nullptr && !open()) return false;
+    ps_error error = PS_ERROR_INIT;
+    if (ps_session_read(session_, offset, buffer, count, &error) == PS_OK) return true;
+    give_up();
+    return false;
+  }
+
+private:
+  // Of one that reads once and here and there another session would be more than it saves.
+  static constexpr unsigned in_a_row_min = 3;
+  // Larger ones are worth a request of their own, and would not stay in so small a cache.
+  static constexpr std::uint32_t count_max = 2 * PS_PAGE_BYTES;
+  // What is on its way, and no more: it stays in the processor's cache.
+  static constexpr std::uint64_t cache_bytes = 1u << 20;
+
+  bool open() {
+    ps_options options = PS_OPTIONS_INIT;
+    options.client_name = client_name;
+    options.access = PS_ACCESS_READ;
+    options.view = PS_VIEW_PINNED;
+    options.cache_bytes = cache_bytes;
+    ps_image_version mine{};
+    ps_image_version theirs{};
+    const bool same = ps_session_open(plugin().uri.c_str(), &options, &session_, nullptr) == PS_OK &&
+                      ps_session_version(session_, &mine, nullptr) == PS_OK &&
+                      ps_session_version(image_.session, &theirs, nullptr) == PS_OK &&
+                      mine.incarnation == theirs.incarnation && mine.number == theirs.number;
+    if (!same) give_up();
+    return same;
+  }
+  /// The image's own session goes on, and has the words where something is wrong.
+  void give_up() {
+    ps_session_close(session_);
+    session_ = nullptr;
+    wanted_ = false;
+  }
+
+  const Image& image_;
+  bool wanted_;
+  ps_session* session_ = nullptr;
+  std::uint64_t expected_ = 0;
+  unsigned in_a_row_ = 0;
+};
+
+/// A connection.
+struct Handle {
+  explicit Handle(std::shared_ptr<Image> of) : image(std::move(of)), ahead(*image) {}
+
+  std::shared_ptr<Image> image;
+  ReadAhead ahead;  ///< where requests take turns
+};
+
+Handle& handle_of(void* handle) { return *static_cast<Handle*>(handle); }
+Image& image_of(void* handle) { return *handle_of(handle).image; }
 
 int config(const char* key, const char* value) {
   if (std::string_view(key) != "uri") {
@@ -262,6 +338,7 @@ int block_size(void*, std::uint32_t* minimum, std::uint32_t* preferred, std::uin
 }
 
 int pread(void* handle, void* buffer, std::uint32_t count, std::uint64_t offset, std::uint32_t) {
+  if (handle_of(handle).ahead.read(offset, buffer, count)) return 0;
   ps_error error = PS_ERROR_INIT;
   return answer(ps_session_read(image_of(handle).session, offset, buffer, count, &error), error);
 }
@@ -344,6 +421,9 @@ nbdkit_plugin make_plugin() {
       "             pageserver+unix:///STORE?socket=PATH, store:PATH or a file. Without access=, or\n"
       "             with -r, one version is read, pinned while anybody is connected.";
   made.magic_config_key = "uri";
+  made.thread_model = [] {
+    return takes_turns(plugin().uri) ? NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS : NBDKIT_THREAD_MODEL_PARALLEL;
+  };
   made.cleanup = cleanup;
   made.open = open;
   made.close = close;

@@ -251,6 +251,53 @@ TEST_CASE("nbdkit: an image through the engine in nbdkit's own process is a disk
   wait_until([&] { return read_file(image).substr(65536, 4096) == std::string(4096, '\x5a'); });
 }
 
+TEST_CASE("nbdkit: what is read ahead where reads go forward is of the version that the disk shows") {
+  if (!are_here({"nbdkit", "nbdcopy", "qemu-io"})) return;
+  Served served(64);
+  const auto image = served.daemon->unix_uri("demo");
+  const auto copy = served.dir.file("copy.img");
+  for (const std::string size : {"4096", "65536", "262144"}) {
+    const auto copied = nbdkit(image, "nbdcopy --request-size=" + size + " \"$uri\" '" + copy + "'");
+    INFO(copied.err);
+    CHECK(copied.status == 0);
+    CHECK((read_file(copy) == random_bytes(64, 1)));
+  }
+  // A client reads on while the store is written: before it has read anything in a row, and in the middle.
+  write_file(served.dir.file("client.sh"), R"sh(
+    fill() { head -c 2097152 /dev/zero | tr '\0' "$3" | "$1" write --quiet "$2" 0; }
+    fill "$1" "$2" '\021'
+    coproc client { stdbuf -oL qemu-io -r -f raw "$uri"; }
+    pages() {
+      for ((page = $1; page < $2; page++)); do
+        echo "read -P 0x11 $((page * 65536)) 65536" >&"${client[1]}"
+        while read -r line <&"${client[0]}"; do
+          case $line in *failed*) echo "page $page: $line";; *read\ 65536/65536*) break;; esac
+        done
+      done
+    }
+    pages 0 1
+    if [ "$3" = early ]; then fill "$1" "$2" '\042'; pages 0 32; fi
+    if [ "$3" = late ]; then pages 1 16; fill "$1" "$2" '\042'; pages 16 32; fi
+    "$1" info --json "$2" | grep '"pinned"'
+    echo quit >&"${client[1]}"
+    wait
+  )sh");
+  const auto client = [&](const std::string& when) {
+    return nbdkit(image, "export uri; bash '" + served.dir.file("client.sh") + "' '" + pagectl_program() + "' '" +
+                             image + "' " + when);
+  };
+  const auto early = client("early");
+  INFO(early.out << early.err);
+  CHECK(early.status == 0);
+  CHECK(early.out.find("failed") == std::string::npos);
+  CHECK(early.out.find("\"pinned\": 1") != std::string::npos);
+  const auto late = client("late");
+  INFO(late.out << late.err);
+  CHECK(late.status == 0);
+  CHECK(late.out.find("failed") == std::string::npos);
+  CHECK(late.out.find("\"pinned\": 2") != std::string::npos);
+}
+
 TEST_CASE("nbdkit: a relative path leads there where nbdkit was started, though it serves from the root") {
   if (!are_here({"nbdkit", "nbdinfo"})) return;
   Served served;
