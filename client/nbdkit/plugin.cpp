@@ -145,7 +145,7 @@ std::string with_paths_from_root(std::string_view uri) {
       continue;
     }
     const std::string whole = from_root(word.substr(key.size() + 1));
-    if (whole.empty()) return whole;
+    if (whole.empty()) return {};
     made.append(key).append("=").append(whole);
   }
   return made;
