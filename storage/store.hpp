@@ -91,6 +91,11 @@ public:
   /// Returns the number of pages before.
   virtual std::uint64_t grow(std::uint64_t new_pages) = 0;
   virtual void read(std::uint64_t offset, std::span<std::byte> buffer) = 0;
+  /// Whether it pays to announce reads that come one after the other: where each may wait for a while, and they don't
+  /// have to wait one after the other.
+  virtual bool wants_announcements() const noexcept { return false; }
+  /// These will be read soon, each by itself; they may be out of bounds. Waits for nothing.
+  virtual void will_read(std::span<const ByteRange> /*ranges*/) noexcept {}
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;
   struct Write {
     std::uint64_t offset = 0;

@@ -273,6 +273,7 @@ private:
   // stream.cpp: bytes in, frames, bytes out; nothing in there waits
   void advance();
   std::size_t process(std::span<const std::byte> bytes);
+  void announce_reads(std::span<const std::byte> bytes);
   void note_waiting_request(RequestRow& row) noexcept;
   /// A request that waited has its answer.
   void waited() noexcept;

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include <array>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -134,6 +135,7 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   record_->last_request_ms.set(now_ms);
   record_->in_hand.set(std::uint64_t{1});
   if (hold_.session) hold_.session->note_request(now_ms);
+  if (hold_.session && hold_.session->wants_announcements()) announce_reads(bytes.subspan(taken));
   while (taken + ahead < bytes.size()) {
     if (pending_.is_any() || leaving_ || move_to_ || output_full() || is_repeating() ||
         (ahead == 0 && turn_time_.ends(std::exchange(is_first, false) ? turn_time_.now() : Clock::now()))) {
@@ -202,6 +204,24 @@ std::size_t Connection::process(std::span<const std::byte> bytes) {
   record_->in_flight.set(std::uint64_t{pending_.is_any() || recheck_input_ ? 1u : 0u});
   note_private();
   return leaving_ ? bytes.size() : taken;
+}
+
+// Reads that wait for a home beyond this machine would do so one after the other. Which may not be made is decided when
+// they are taken: nothing of what is fetched is told to anybody before.
+void Connection::announce_reads(std::span<const std::byte> bytes) {
+  constexpr std::size_t announced_max = 64;
+  std::array<ByteRange, announced_max> ranges;
+  std::size_t count = 0;
+  while (count < announced_max) {
+    const proto::Scan scan =
+        proto::scan_frame(bytes, server_.config.limits.request_bytes + proto::payload_overhead_bytes);
+    if (scan.kind != proto::Scan::Kind::frame || scan.header.operation != proto::Operation::read) break;
+    proto::ReadRequest read;
+    if (proto::decode(scan.payload, read) || read.length > greeting_.request_bytes_max) break;
+    ranges[count++] = {read.offset, read.length};
+    bytes = bytes.subspan(scan.frame_bytes);
+  }
+  if (count > 1 && gate_.may(proto::Operation::read)) hold_.session->will_read(std::span{ranges}.first(count));
 }
 
 // The last request of the row may have no answer yet, or never get one. One that waits for room is not in the row.

@@ -44,6 +44,7 @@ LogWriter::Options log_options(const ServedImage& image, const EngineOptions& op
   log.file_mode = options.file_mode;
   log.sizes = options.log_sizes;
   log.image = image_identity(image->file().status());
+  log.on_a_disk = !is_beyond_this_machine(image.folder());
   log.notes = &notes;
   return log;
 }
@@ -161,6 +162,8 @@ Engine::Engine(ImageFile image, Background& sync_lane, Background& checkpoint_la
       round_{RoundPace{options.checkpoint_pace, options.checkpoint_step_bytes}},
       bound_{options.log_bytes, options.held_bytes, published_.version} {
   published_.image_bytes = image_->size();
+  // A pool reserves no room for anybody, and to ask it for each page would be an operation or two of a publish.
+  if (home_.calls() != nullptr) reservations_.give_up();
   if (options.home_memory != nullptr && !options.read_only) home_.keep_in_memory(*options.home_memory);
   if (options.map_image) image_.map(options.mapping_bytes);
   published_.image_address = image_.address();

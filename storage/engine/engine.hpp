@@ -148,6 +148,7 @@ public:
   void read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
   /// Reads published bytes.
   void read(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer);
+  void will_read(std::span<const ByteRange> ranges) noexcept;
   /// As StoreSession::data_ranges(), for the published bytes alone.
   std::vector<ByteRange> data_ranges(const SessionState& state, std::uint64_t offset, std::uint64_t length,
                                      std::size_t ranges_max, std::uint64_t& described_until);

@@ -1,6 +1,8 @@
 // Reading: a short section plans where the bytes of a version are (ReadPlan), and files are read after it.
 #include <algorithm>
 #include <cstring>
+#include <new>
+#include <vector>
 
 #include "base/bounds.hpp"
 #include "storage/engine/engine.hpp"
@@ -106,6 +108,26 @@ void Engine::read(const SessionState& state, std::uint64_t offset, std::span<std
     plan.read_image(image_->file(), offset, buffer, deadline);
   else
     plan.run(image_->file(), buffer, deadline);
+}
+
+// What has pieces in the log is not fetched from the image: mostly they are all that is wanted of the page.
+void Engine::will_read(std::span<const ByteRange> ranges) noexcept {
+  try {
+    std::vector<FileRange> in_image;
+    in_image.reserve(ranges.size());
+    {
+      const ReadGate::Look look{gate_};
+      for (const ByteRange& range : ranges) {
+        if (range.length == 0 || range.offset >= published_.image_bytes) continue;
+        const std::uint64_t length = std::min(range.length, published_.image_bytes - range.offset);
+        if (!published_.index.touches(range.offset / page_size, (range.offset + length - 1) / page_size))
+          in_image.push_back({range.offset, length});
+      }
+    }
+    if (!in_image.empty()) home_.will_read(in_image);
+  } catch (const std::bad_alloc&) {
+    // They are fetched when they are read.
+  }
 }
 
 void Engine::read_below(const SessionState& state, std::uint64_t offset, std::span<std::byte> buffer) {

@@ -8,6 +8,7 @@
 
 #include "storage/file/file_size_limit.hpp"
 #include "storage/file/file_system_warning.hpp"
+#include "storage/file/home.hpp"
 #include "storage/file/siblings.hpp"
 
 namespace pageserver::storage {
@@ -57,8 +58,10 @@ void ServedImage::close() noexcept {
 }
 
 // Tries the size on a file without a name, since a checkpoint would find out too late that the file system can't have
-// it. Only for sizes that some file systems don't support.
+// it. Only for sizes that some file systems don't support. Beyond this machine each size is as good as another, and to
+// remove such a file would be an operation for each of its objects.
 void ServedImage::check_file_size(std::uint64_t pages, std::uint64_t size_bytes_max) {
+  if (is_beyond_this_machine(folder_) && pages <= objects_file_bytes_max / page_size) return;
   constexpr std::uint64_t common_size_bytes = 2ull << 30;
   const std::uint64_t bytes = pages * page_size;
   if (bytes <= std::max(std::min(common_size_bytes, file_size_limit()), possible_size_bytes_.load())) return;

@@ -18,6 +18,8 @@ public:
   std::uint64_t epoch() const override { return state_->epoch; }
   std::uint64_t grow(std::uint64_t new_pages) override;
   void read(std::uint64_t offset, std::span<std::byte> buffer) override;
+  bool wants_announcements() const noexcept override { return engine_->home().calls() != nullptr; }
+  void will_read(std::span<const ByteRange> ranges) noexcept override { engine_->will_read(ranges); }
   void write(std::uint64_t offset, std::span<const std::byte> data) override;
   bool write_together(std::span<const Write> writes) override;
   void zero(std::uint64_t offset, std::uint64_t length) override;

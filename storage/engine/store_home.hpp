@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,11 @@ public:
   /// What is read of the image stays in memory, as far as `share` has room; where the image lies on this machine, the
   /// system sees to that.
   void keep_in_memory(base::MemoryShare& share);
+
+  /// These bytes of the image will be read soon. Waits for nothing; does nothing for an image of this machine.
+  void will_read(std::span<const FileRange> ranges) const noexcept {
+    if (calls_ != nullptr && home_.control != nullptr) home_.control->will_read(ranges);
+  }
 
   bool may_answer() const noexcept { return home_.lease == nullptr || home_.lease->may_answer(); }
   /// Throws lost_error() when nothing may be answered.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/memory_share.hpp"
@@ -19,6 +20,8 @@ inline constexpr int taken_over_error = 128;  // EKEYREVOKED
 
 /// The magic number (FileSystem::file_system_type) of homes that are pools of objects: no operating system's.
 inline constexpr std::int64_t objects_magic = 0x50534F42;
+/// How large a file in such a pool may be.
+inline constexpr std::uint64_t objects_file_bytes_max = 1ull << 50;
 
 /// The right of a process to answer for what it has locked. It ends by itself unless it is renewed, by a clock that
 /// goes on while the machine sleeps.
@@ -57,6 +60,11 @@ private:
   std::string wanted_by_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
+struct FileRange {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+
 /// What can be done about a file's lock beyond taking it: looking who has it, asking for it, and giving it up.
 ///
 /// Calls ask the home and wait for its answer, however long that takes, but for those that say otherwise. They return
@@ -83,6 +91,9 @@ public:
   /// Of a file that is locked here for writing: what is read of it stays in memory, as far as `share` has room, until
   /// the file is closed. `share` outlives that.
   virtual void keep_in_memory(base::MemoryShare& share) = 0;
+  /// Of such a file: these bytes will be read soon, each range by itself. They are fetched at the same time, if they
+  /// are not in memory yet. Waits for nothing.
+  virtual void will_read(std::span<const FileRange> ranges) noexcept = 0;
   /// `changed` runs on a thread of the home when the lock may have come free, until the result is dropped, and once
   /// more while that happens. It must not wait. Null, or a watch that does not hear everything: whoever waits for the
   /// lock looks from time to time, too.

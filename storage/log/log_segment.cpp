@@ -160,7 +160,7 @@ LogWriter::Appended LogWriter::try_to_append(const LogAppend& record, std::uint6
   bool writes = false;
   try {
     if (record.before_write) record.before_write();
-    const bool grows = check_before_growth(*segment, offset, offset + bytes);
+    const bool grows = options_.on_a_disk && check_before_growth(*segment, offset, offset + bytes);
     writes = true;
     write_ahead(*segment, appended.new_segment ? segment_bytes : current_bytes_, offset, bytes);
     last = write_record(*segment, record, header);
@@ -417,7 +417,8 @@ void LogWriter::write_ahead(LogSegment& segment, std::uint64_t segment_bytes, st
       zeros{};  // not const: a const array would be stored in the program file
   const std::uint64_t piece = std::min(ahead_bytes_max, block_from(options_.segment_bytes / ahead_part));
   const std::uint64_t from = std::max(segment.blocks_written, offset / block_bytes * block_bytes);
-  const bool wanted = offset + bytes > segment.blocks_written && bytes <= piece / ahead_record_part;
+  const bool wanted =
+      options_.on_a_disk && offset + bytes > segment.blocks_written && bytes <= piece / ahead_record_part;
   if (wanted && from + piece <= segment_bytes) {
     segment.file.write(from, std::span<const std::byte>{zeros}.first(piece));
     segment.blocks_written = from + piece;

@@ -128,6 +128,8 @@ public:
     std::uint32_t file_mode = 0640;
     ImageIdentity image;
     LogSizes sizes;
+    /// The files lie on a disk of this machine: blocks that are new cost a sync more, and others may cut a file.
+    bool on_a_disk = true;
     ImageNotes* notes = nullptr;  ///< outlives the writer; null: its segments get no notes
   };
   struct Appended {

@@ -11,8 +11,10 @@ namespace {
 
 // What all writes of a pool may have under way.
 constexpr std::uint64_t under_way_bytes_max = 64ull << 20;
-// What each file may have, however much others do.
+// What each file may have, however much others do; and at most. More than an OSD has in hand waits there, leaves the
+// processor's caches before it is looked at, and holds up whoever comes next: a flush, and the lease.
 constexpr std::uint64_t file_under_way_bytes_min = 1ull << 20;
+constexpr std::uint64_t file_under_way_bytes_max = 8ull << 20;
 // Operations of one call under way: so many removals, looks or touches.
 constexpr std::size_t at_once_max = 64;
 // An extent grows by at least so much, so that a file which grows does not change its entry each time.
@@ -34,7 +36,7 @@ ObjectFolder::ObjectFolder(std::shared_ptr<ObjectPool> of, PoolName of_name, std
     : pool{std::move(of)},
       pool_name{std::move(of_name)},
       device{number},
-      room{under_way_bytes_max, file_under_way_bytes_min} {}
+      room{under_way_bytes_max, file_under_way_bytes_min, file_under_way_bytes_max} {}
 
 ObjectOwnerRef ObjectFolder::owner_of(const std::string& name) {
   const std::string image = image_of(name);
@@ -169,6 +171,8 @@ void ObjectFile::set_owner(ObjectOwnerRef owner) {
   const Lock lock{mutex_};
   owner_ = std::move(owner);
   if (!made_) runs_.clear();
+  for (Run& run : runs_)
+    if (run == Run::ours) run = Run::there;
 }
 
 void ObjectFile::set_name(const std::string& name) {
@@ -272,7 +276,8 @@ void ObjectFile::set_run(std::uint64_t number, Run what) {
 void ObjectFile::note_run(std::uint64_t number, Run what) {
   const Lock lock{mutex_};
   if (what == Run::absent && (!owner_ || !owner_->exclusive)) return;  // another may make it
-  if (number < runs_.size() && runs_[number] == Run::there) return;    // written meanwhile
+  const Run known = run(number);
+  if (known == Run::there || known == Run::ours) return;  // written meanwhile
   set_run(number, what);
 }
 
@@ -280,10 +285,7 @@ void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const Obj
                             std::uint64_t bytes) {
   const std::string object = run_object(number_, number);
   const bool guarded = owner && owner->guarded();
-  if (guarded) {
-    change.compares.push_back(owner->run_guard());
-    change.set.emplace_back(run_epoch_key, encode_epoch(owner->epoch));
-  }
+  if (guarded) change.compares.push_back(owner->run_guard());
   const std::uint64_t turn = queue_.begin();
   // One after the other on the same object: under the mutex, so that no other write comes between them.
   Lock lock{mutex_};
@@ -292,15 +294,25 @@ void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const Obj
     lock.unlock();
     return landed(turn, taken_over_error, owner, bytes);
   }
-  if (run(number) != Run::there) {
+  const Run known = run(number);
+  if (known != Run::there && known != Run::ours) {
     ObjectChange make;
     make.create = true;
     if (!fenced_) folder_->pool->change(object, make, [](int) {});
     set_run(number, Run::there);
   }
-  folder_->pool->change(object, change, [self = shared_from_this(), turn, owner, bytes](int error) {
+  const bool sets_epoch = guarded && known != Run::ours;
+  if (sets_epoch) change.set.emplace_back(run_epoch_key, encode_epoch(owner->epoch));
+  folder_->pool->change(object, change, [self = shared_from_this(), turn, owner, bytes, number, sets_epoch](int error) {
+    if (sets_epoch && error == 0) self->note_epoch(number, owner);
     self->landed(turn, error, owner, bytes);
   });
+}
+
+// Only an operation that was carried out says so: where one was refused, for want of room maybe, the next sets it.
+void ObjectFile::note_epoch(std::uint64_t number, const ObjectOwnerRef& owner) {
+  const Lock lock{mutex_};
+  if (owner_ == owner) set_run(number, Run::ours);
 }
 
 void ObjectFile::landed(std::uint64_t turn, int error, const ObjectOwnerRef& owner, std::uint64_t bytes) {
@@ -403,8 +415,7 @@ IoResult ObjectFile::truncate(std::uint64_t size_bytes) {
   if (const int error = usable(owner); error != 0) return error_result(error);
   const std::uint64_t was = size();
   if (size_bytes == was && entry().size_bytes == was) return {0, 0};
-  constexpr std::uint64_t size_max = 1ull << 50;
-  if (size_bytes > size_max) return error_result(EFBIG);
+  if (size_bytes > objects_file_bytes_max) return error_result(EFBIG);
   if (size_bytes < was) {
     // The bytes behind the new end must read as zeros should the file grow again.
     if (const IoResult punched = punch_hole(size_bytes, was - size_bytes); !punched.ok()) return punched;
@@ -435,6 +446,7 @@ IoResult ObjectFile::reserve(std::uint64_t offset, std::uint64_t length) {
 IoResult ObjectFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
   const ObjectOwnerRef owner = this->owner();
   if (const int error = usable(owner); error != 0) return error_result(error);
+  const std::uint64_t begin = offset;
   const std::uint64_t end = std::min(offset + length, rounded_up(extent_, run_bytes_));
   while (offset < end) {
     const std::uint64_t number = offset / run_bytes_;
@@ -456,7 +468,7 @@ IoResult ObjectFile::punch_hole(std::uint64_t offset, std::uint64_t length) {
     change_run(number, std::move(change), owner, 0);
   }
   const Lock lock{ahead_mutex_};
-  forget(0, ~0ull);
+  forget(begin, length);
   return {0, 0};
 }
 

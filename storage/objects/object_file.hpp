@@ -106,6 +106,9 @@ public:
   using Moment = ObjectWaits::Moment;
   /// `deadline`: see FileSystem::read_until().
   IoResult read(std::uint64_t offset, std::span<std::byte> buffer, const std::optional<Moment>& deadline = {});
+  /// Begins to read these bytes into the cache, all at the same time, as far as they have room there. Waits for
+  /// nothing.
+  void will_read(std::span<const FileRange> ranges);
   IoResult write(std::uint64_t offset, std::span<const std::span<const std::byte>> parts);
   IoResult truncate(std::uint64_t size_bytes);
   IoResult reserve(std::uint64_t offset, std::uint64_t length);
@@ -125,7 +128,8 @@ public:
   std::atomic<int> opens{0};
 
 private:
-  enum class Run : std::uint8_t { unknown, absent, there };
+  /// ours: it is there with the owner's epoch, which no operation need set again.
+  enum class Run : std::uint8_t { unknown, absent, there, ours };
   struct Ahead;
   struct Cached;
 
@@ -134,6 +138,7 @@ private:
   Run run(std::uint64_t number) PAGESERVER_REQUIRES(mutex_);
   void set_run(std::uint64_t number, Run what) PAGESERVER_REQUIRES(mutex_);
   void note_run(std::uint64_t number, Run what);
+  void note_epoch(std::uint64_t number, const ObjectOwnerRef& owner);
   /// Changes a run under the guard; an absent one is made before, in the same order.
   void change_run(std::uint64_t run, ObjectChange change, const ObjectOwnerRef& owner, std::uint64_t bytes);
   void landed(std::uint64_t number, int error, const ObjectOwnerRef& owner, std::uint64_t bytes);
@@ -151,7 +156,14 @@ private:
   /// False: nothing is cached. Else `error` says how it went.
   bool read_from_cache(std::uint64_t offset, std::span<std::byte> buffer, bool runs_on,
                        const std::optional<Moment>& deadline, int& error);
-  std::shared_ptr<Cached> cached_page(std::uint64_t page) PAGESERVER_REQUIRES(ahead_mutex_);
+  using Pages = std::vector<std::pair<std::uint64_t, std::shared_ptr<Cached>>>;
+  std::shared_ptr<Cached> cached_page(std::uint64_t page, Pages& added) PAGESERVER_REQUIRES(ahead_mutex_);
+  template <class Add>
+  void add_pages(const Add& add) PAGESERVER_REQUIRES(ahead_mutex_);
+  void begin_pages(const Pages& pages) PAGESERVER_REQUIRES(ahead_mutex_);
+  void begin_adjacent(const Pages& pages) PAGESERVER_REQUIRES(ahead_mutex_);
+  /// Pages behind `last`, as far as they are worth it.
+  void read_ahead(std::uint64_t last, Pages& added) PAGESERVER_REQUIRES(ahead_mutex_);
   bool make_room_in_cache() PAGESERVER_REQUIRES(ahead_mutex_);
   void uncache(std::uint64_t page) PAGESERVER_REQUIRES(ahead_mutex_);
   void begin_ahead(std::uint64_t offset);

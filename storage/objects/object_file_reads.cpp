@@ -15,7 +15,8 @@ constexpr std::uint64_t chunk_bytes = 1ull << 20;
 constexpr std::size_t chunks_ahead = 6;
 constexpr std::size_t chunks_kept_max = 8;
 constexpr std::size_t log_chunks_kept_max = 64;
-// What is cached of a file, and how much of it is read ahead where reads follow each other.
+// What is cached of a file, and how much of it is read ahead where reads follow each other: more, once less than half
+// of that is left, so that it goes by few operations.
 constexpr std::uint64_t cached_bytes = 64ull << 10;
 constexpr std::uint64_t pages_ahead = 32;
 // Of each of the last writes so much is kept.
@@ -47,7 +48,7 @@ void ObjectFile::begin_read(std::uint64_t offset, std::span<std::byte> buffer,
       }
     }
     folder_->pool->read(
-        run_object(number_, number), within, part,
+        run_object(number_, number), within, {part},
         [self = shared_from_this(), number, part, done = waits->one(ENOENT), keeps](int error, std::uint64_t bytes) {
           if (error == 0 || error == ENOENT) {
             const std::uint64_t there = error == 0 ? std::min<std::uint64_t>(bytes, part.size()) : 0;
@@ -110,20 +111,108 @@ bool ObjectFile::make_room_in_cache() {
   return cache_share_->take(cached_bytes, cache_share_->bytes_max());
 }
 
-/// What is in the cache, or begun to be read into it; null: there is no room.
-std::shared_ptr<ObjectFile::Cached> ObjectFile::cached_page(std::uint64_t page) {
+/// What is in the cache, or was put there, to be read by begin_pages(), and is in `added`; null: there is no room.
+std::shared_ptr<ObjectFile::Cached> ObjectFile::cached_page(std::uint64_t page, Pages& added) {
   if (const auto found = cache_.find(page); found != cache_.end()) {
     cache_order_.splice(cache_order_.end(), cache_order_, found->second->place);
     return found->second;
   }
   auto made = std::make_shared<Cached>();
-  if (!make_room_in_cache()) return nullptr;
-  cache_order_.push_back(page);
-  made->place = std::prev(cache_order_.end());
+  std::list<std::uint64_t> place{page};
+  added.reserve(added.size() + 1);
   cache_.emplace(page, made);
-  // Handed over under the mutex: a write that comes later finds the page here, and takes it out.
-  begin_read(page * cached_bytes, made->bytes, made->waits, made);
+  if (!make_room_in_cache()) {
+    cache_.erase(page);
+    return nullptr;
+  }
+  made->place = place.begin();
+  cache_order_.splice(cache_order_.end(), place);
+  added.emplace_back(page, made);
   return made;
+}
+
+/// Pages that `add(added)` puts into the cache are begun to be read, or are in the cache no more.
+template <class Add>
+void ObjectFile::add_pages(const Add& add) {
+  Pages added;
+  try {
+    add(added);
+    begin_pages(added);
+  } catch (...) {
+    for (const auto& [page, cached] : added) uncache(page);
+    throw;
+  }
+}
+
+// Handed over under the mutex: a write that comes later finds the pages in the cache, and takes them out. Those of one
+// run that follow each other are one operation.
+void ObjectFile::begin_pages(const Pages& pages) {
+  for (auto first = pages.begin(); first != pages.end();) {
+    const std::uint64_t run = first->first * cached_bytes / run_bytes_;
+    auto last = std::next(first);
+    while (last != pages.end() && last->first == std::prev(last)->first + 1 &&
+           last->first * cached_bytes / run_bytes_ == run)
+      ++last;
+    if (std::next(first) == last || run_bytes_ % cached_bytes != 0)
+      for (auto page = first; page != last; ++page)
+        begin_read(page->first * cached_bytes, page->second->bytes, page->second->waits, page->second);
+    else
+      begin_adjacent({first, last});
+    first = last;
+  }
+}
+
+void ObjectFile::begin_adjacent(const Pages& pages) {
+  const std::uint64_t offset = pages.front().first * cached_bytes;
+  const std::uint64_t number = offset / run_bytes_;
+  {
+    const Lock lock{mutex_};
+    if (run(number) == Run::absent) return;  // their bytes are zeros
+  }
+  std::vector<std::span<std::byte>> buffers;
+  std::vector<ObjectPool::Done> done;
+  for (const auto& [page, cached] : pages) {
+    buffers.emplace_back(cached->bytes);
+    done.push_back(cached->waits->one(ENOENT));
+  }
+  folder_->pool->read(run_object(number_, number), offset % run_bytes_, buffers,
+                      [self = shared_from_this(), number, pages, done = std::move(done)](int error, std::uint64_t) {
+                        // What the run does not have stays as it was made: zeros.
+                        if (error == ENOENT) self->note_run(number, Run::absent);
+                        for (const ObjectPool::Done& one : done) one(error);
+                      });
+}
+
+void ObjectFile::read_ahead(std::uint64_t last, Pages& added) {
+  // A small share must not lose by it what was just read.
+  const std::uint64_t ahead = std::min(pages_ahead, cache_share_->bytes_max() / cached_bytes / 4);
+  if (ahead == 0) return;
+  const std::uint64_t last_of_file = (size() - 1) / cached_bytes;
+  const std::uint64_t middle = std::min(last + 1 + ahead / 2, last_of_file);
+  if (middle <= last || cache_.contains(middle)) return;
+  std::uint64_t end = std::min(last + 1 + ahead, last_of_file + 1);
+  // To the end of a run, so that the next ones are whole.
+  if (const std::uint64_t whole = end * cached_bytes / run_bytes_ * run_bytes_ / cached_bytes; whole > middle)
+    end = whole;
+  for (std::uint64_t page = last + 1; page < end; ++page)
+    if (cached_page(page, added) == nullptr) break;
+}
+
+void ObjectFile::will_read(std::span<const FileRange> ranges) {
+  if (fenced_ || lost_error(owner()) != 0) return;
+  const std::uint64_t end = size();
+  const Lock lock{ahead_mutex_};
+  if (cache_share_ == nullptr) return;
+  // What comes first must not make room for what comes last.
+  std::uint64_t pages_left = cache_share_->bytes_max() / cached_bytes / 2;
+  add_pages([&](Pages& added) PAGESERVER_REQUIRES(ahead_mutex_) {
+    for (const FileRange& range : ranges) {
+      if (range.length == 0 || range.offset >= end) continue;
+      const std::uint64_t last = (std::min(range.offset + range.length, end) - 1) / cached_bytes;
+      for (std::uint64_t page = range.offset / cached_bytes; page <= last && pages_left != 0; ++page, --pages_left)
+        static_cast<void>(cached_page(page, added));
+    }
+  });
 }
 
 namespace {
@@ -168,12 +257,10 @@ bool ObjectFile::read_from_cache(std::uint64_t offset, std::span<std::byte> buff
   {
     const Lock lock{ahead_mutex_};
     if (cache_share_ == nullptr) return false;
-    for (std::uint64_t page = first; page <= last; ++page) pages.push_back(cached_page(page));
-    // A small share must not lose by it what was just read.
-    const std::uint64_t ahead = std::min(pages_ahead, cache_share_->bytes_max() / cached_bytes / 4);
-    const std::uint64_t end = std::min(last + ahead, (size() - 1) / cached_bytes);
-    for (std::uint64_t page = last + 1; runs_on && page <= end; ++page)
-      if (cached_page(page) == nullptr) break;
+    add_pages([&](Pages& added) PAGESERVER_REQUIRES(ahead_mutex_) {
+      for (std::uint64_t page = first; page <= last; ++page) pages.push_back(cached_page(page, added));
+      if (runs_on) read_ahead(last, added);
+    });
   }
   DirectRead direct{deadline};
   for (std::uint64_t page = first; page <= last; ++page) {

@@ -50,6 +50,12 @@ public:
   void keep_in_memory(base::MemoryShare& share) override {
     if (owner_ && owner_->exclusive) file_->begin_cache(share);
   }
+  void will_read(std::span<const FileRange> ranges) noexcept override {
+    static_cast<void>(answered([&]() -> IoResult {
+      if (files_.in_our_process()) file_->will_read(ranges);
+      return {};
+    }));
+  }
   std::shared_ptr<void> watch(std::function<void()> changed) override {
     std::shared_ptr<void> watch;
     static_cast<void>(answered([&]() -> IoResult {

@@ -73,8 +73,10 @@ public:
 
   /// The bytes of the change may go once this returns.
   virtual void change(const std::string& object, const ObjectChange& change, Done done) = 0;
-  /// `buffer` stays until `found` ran, which gets how much of it was filled.
-  virtual void read(const std::string& object, std::uint64_t offset, std::span<std::byte> buffer, Found found) = 0;
+  /// Fills one buffer after the other, from `offset` on. They stay until `found` ran, which gets how many bytes were
+  /// filled in all.
+  virtual void read(const std::string& object, std::uint64_t offset, const std::vector<std::span<std::byte>>& buffers,
+                    Found found) = 0;
   /// `found` gets the object's size.
   virtual void look(const std::string& object, Found found) = 0;
 

@@ -98,7 +98,7 @@ private:
   std::deque<bool> ended_ PAGESERVER_GUARDED_BY(mutex_);
 };
 
-/// Bytes under way of all files of a pool, so that a slow pool does not fill the memory. Where one store's have all of
+/// Bytes under way of all files of a pool, so that a slow pool does not fill the memory. Where some stores' have all of
 /// it, since what they are written to does not answer, each file of the others still has a little.
 class ObjectRoom {
 public:
@@ -107,14 +107,16 @@ public:
     std::uint64_t bytes = 0;
   };
 
-  ObjectRoom(std::uint64_t bytes_max, std::uint64_t part_bytes_min)
-      : bytes_max_{bytes_max}, part_bytes_min_{part_bytes_min} {}
+  /// Of all; and of each file, at least and at most.
+  ObjectRoom(std::uint64_t bytes_max, std::uint64_t part_bytes_min, std::uint64_t part_bytes_max)
+      : bytes_max_{bytes_max}, part_bytes_min_{part_bytes_min}, part_bytes_max_{part_bytes_max} {}
   /// Waits while there is too much under way. One that is larger than all goes alone.
   void take(Part& part, std::uint64_t bytes) {
     bytes = std::max(bytes, operation_bytes_min);
     Lock lock{mutex_};
     changed_.wait(lock, [&]() PAGESERVER_REQUIRES(mutex_) {
-      return bytes_ + bytes <= bytes_max_ || part.bytes == 0 || part.bytes + bytes <= part_bytes_min_;
+      if (part.bytes == 0 || part.bytes + bytes <= part_bytes_min_) return true;
+      return bytes_ + bytes <= bytes_max_ && part.bytes + bytes <= part_bytes_max_;
     });
     bytes_ += bytes;
     part.bytes += bytes;
@@ -133,6 +135,7 @@ private:
   static constexpr std::uint64_t operation_bytes_min = 32768;
   const std::uint64_t bytes_max_;
   const std::uint64_t part_bytes_min_;
+  const std::uint64_t part_bytes_max_;
   Mutex mutex_;
   CondVar changed_;
   std::uint64_t bytes_ PAGESERVER_GUARDED_BY(mutex_) = 0;

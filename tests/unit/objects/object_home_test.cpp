@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <optional>
@@ -218,6 +219,151 @@ TEST_CASE("home: what was read stays in memory within its share, and is never ol
     CHECK(share.used() > 0);
   }
   CHECK(share.used() == 0);
+}
+
+TEST_CASE("home: pages that follow each other are fetched by few operations") {
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  constexpr std::uint64_t page = 65536;
+  constexpr std::size_t pages = 64;
+  base::MemoryShare share{1024 * page, "the test"};
+  const File held = machine.locked("db.img");
+  held.truncate(pages * page);
+  // Three runs of four: the third is not there, and the last has bytes at its beginning alone.
+  auto expected = pattern(pages * page, 1);
+  std::fill(expected.begin() + 32 * page, expected.begin() + 48 * page, std::byte{0});
+  std::fill(expected.begin() + 50 * page + 7, expected.end(), std::byte{0});
+  held.write(0, std::span{expected}.first(32 * page));
+  held.write(48 * page, std::span{expected}.subspan(48 * page, 2 * page + 7));
+  held.sync_data();
+  storage::FileHome home;
+  REQUIRE(machine.files.home_of(held.descriptor(), home).ok());
+  home.control->keep_in_memory(share);
+  const std::uint64_t before = cluster.count(&ObjectCluster::reads);
+  std::vector<std::byte> found;
+  for (std::uint64_t at = 0; at < pages * page; at += page) {
+    const auto bytes = content(held, at, page);
+    found.insert(found.end(), bytes.begin(), bytes.end());
+  }
+  CHECK((found == expected));
+  CHECK(cluster.count(&ObjectCluster::reads) - before <= 8);
+}
+
+TEST_CASE("home: reads that are announced are under way at the same time, and need not be repeated") {
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  constexpr std::uint64_t page = 65536;
+  base::MemoryShare share{32 * page, "the test"};
+  const File held = machine.locked("db.img");
+  held.truncate(64 * page);
+  held.write(0, pattern(64 * page, 1));
+  held.sync_data();
+  storage::FileHome home;
+  REQUIRE(machine.files.home_of(held.descriptor(), home).ok());
+  const std::vector<storage::FileRange> wanted{{40 * page + 5, 10}, {3 * page, page},        {9 * page, 2 * page},
+                                               {20 * page, page},   {64 * page - 10, 1'000}, {1'000 * page, page}};
+  home.control->will_read(wanted);  // it has no memory yet
+  CHECK(machine.client.waiting() == 0);
+  home.control->keep_in_memory(share);
+  const std::uint64_t before = cluster.count(&ObjectCluster::reads);
+  machine.client.hold([](const std::string& object) {
+    return object != storage::names_object && !object.starts_with("pageserver.lock.");
+  });
+  home.control->will_read(wanted);
+  home.control->will_read(wanted);
+  CHECK(machine.client.waiting() == 5);  // two pages that adjoin are one operation; and one is behind the end
+  machine.client.let_go();
+  for (const std::uint64_t at : {40 * page, 3 * page, 10 * page, 9 * page, 20 * page, 63 * page})
+    CHECK(content(held, at, page) == sub_pattern(64 * page, 1, at, page));
+  CHECK(cluster.count(&ObjectCluster::reads) - before == 5);
+  // More than there is room for: what comes first stays.
+  const std::vector<storage::FileRange> all{{0, 64 * page}};
+  home.control->will_read(all);
+  CHECK(share.used() <= 32 * page);
+  CHECK(content(held, 0, 64 * page) == pattern(64 * page, 1));
+  // A write takes out what was fetched before it.
+  home.control->will_read(std::vector<storage::FileRange>{{50 * page, page}});
+  held.write(50 * page, pattern(page, 2));
+  CHECK(content(held, 50 * page, page) == pattern(page, 2));
+}
+
+TEST_CASE("home: a run gets its owner's epoch once, and again from the next owner") {
+  ObjectCluster cluster;
+  Machine first{cluster}, second{cluster};
+  {
+    const File held = first.locked("db.img");
+    held.truncate(2 << 20);
+    for (unsigned i = 0; i < 20; ++i) {
+      held.write(i * 1000, pattern(1000, i));
+      held.sync_data();
+    }
+    CHECK(cluster.count(&ObjectCluster::epochs_set) == 1);
+    held.write(1 << 20, pattern(1000));
+    held.sync_data();
+    CHECK(cluster.count(&ObjectCluster::epochs_set) == 2);
+  }
+  const File taken = second.locked("db.img");
+  taken.write(0, pattern(1000, 99));
+  taken.sync_data();
+  CHECK(cluster.count(&ObjectCluster::epochs_set) == 3);
+}
+
+TEST_CASE("home: a file has so much under way and no more") {
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  constexpr std::uint64_t mib = 1 << 20;
+  const File held = machine.locked("db.img");
+  held.truncate(32 * mib);
+  const File other = machine.folder().open_file("other.img", O_RDWR | O_CREAT, 0640, "open");
+  other.truncate(mib);
+  const auto is_run = [](const std::string& object) {
+    return object != storage::names_object && !object.starts_with("pageserver.lock.");
+  };
+  wait_until([&] { return machine.client.waiting() == 0; });
+  machine.client.hold(is_run);
+  std::thread writer{[&] {
+    for (std::uint64_t i = 0; i < 32; ++i) held.write(i * mib, pattern(mib, static_cast<unsigned>(i)));
+  }};
+  // Each run is made before it is written.
+  constexpr std::size_t operations = 16;
+  wait_until([&] { return machine.client.waiting() >= operations; });
+  other.write(0, pattern(1000));  // is not held up
+  machine.client.let_go();
+  writer.join();
+  held.sync_data();
+  CHECK(machine.client.waiting_most() <= operations + 6);
+  CHECK(content(held, 31 * mib, mib) == pattern(mib, 31));
+}
+
+TEST_CASE("home: a commit is one operation of hardly more than its bytes, and to grow takes no operations a page") {
+  ObjectCluster cluster;
+  Machine machine{cluster, ObjectFileSystem::Times{60'000, 60'000, true}};
+  Served served{machine};
+  auto session = served.session();
+  session->grow(64);
+  session->write(0, pattern(4096));
+  Served::flush(*session);
+  constexpr std::uint64_t commits = 100;
+  const std::uint64_t changes = cluster.count(&ObjectCluster::changes);
+  const std::uint64_t bytes = cluster.count(&ObjectCluster::bytes_written);
+  const std::uint64_t reads = cluster.count(&ObjectCluster::reads);
+  for (std::uint64_t i = 0; i < commits; ++i) {
+    // Zeros at the end, as most pages have: nothing is looked at for them.
+    auto data = pattern(4096, static_cast<unsigned>(i));
+    std::fill(data.begin() + 1000, data.end(), std::byte{0});
+    session->write(i % 64 * 65536, data);
+    Served::flush(*session);
+  }
+  CHECK(cluster.count(&ObjectCluster::changes) - changes <= commits + 2);
+  CHECK(cluster.count(&ObjectCluster::bytes_written) - bytes <= commits * 5000);
+  CHECK(cluster.count(&ObjectCluster::reads) == reads);
+  const std::uint64_t before = cluster.count(&ObjectCluster::changes);
+  session->grow(10ull << 14);  // 10 GiB
+  Served::flush(*session);
+  wait_until([&] { return machine.client.waiting() == 0; });
+  CHECK(cluster.count(&ObjectCluster::changes) - before <= 4);
+  session.reset();
+  served.store->close();
 }
 
 /// What an owner handed over and did not arrive: bytes of its log in a run that is there and in one that is not yet

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "storage/objects/object_names.hpp"
 #include "storage/objects/object_pool.hpp"
 
 namespace pageserver::test {
@@ -52,6 +53,13 @@ public:
   std::uint64_t changes = 0;  ///< that were made
   bool full = false;
   std::uint64_t reads = 0;  ///< of bytes
+  std::uint64_t bytes_written = 0;
+  std::uint64_t epochs_set = 0;  ///< changes of runs that set the epoch of their writer
+
+  std::uint64_t count(std::uint64_t ObjectCluster::*counter) {
+    const std::lock_guard lock{mutex};
+    return this->*counter;
+  }
 
   int apply(const std::string& name, const storage::ObjectChange& change, const std::vector<std::byte>& bytes) {
     const std::lock_guard lock{mutex};
@@ -71,7 +79,11 @@ public:
       return 0;
     }
     Object& object = objects[name];
-    for (const auto& [key, value] : change.set) object.keys[key] = value;
+    for (const auto& [key, value] : change.set) {
+      object.keys[key] = value;
+      if (key == storage::run_epoch_key) ++epochs_set;
+    }
+    bytes_written += bytes.size();
     for (const auto& key : change.unset) object.keys.erase(key);
     if (!bytes.empty()) {
       object.bytes.resize(std::max<std::size_t>(object.bytes.size(), change.offset + bytes.size()));
@@ -132,6 +144,11 @@ public:
     const std::lock_guard lock{mutex_};
     return queue_.size();
   }
+  /// The most that ever were.
+  std::size_t waiting_most() {
+    const std::lock_guard lock{mutex_};
+    return waiting_most_;
+  }
   /// The process is killed: what it handed over and did not arrive never will.
   void kill() {
     const std::lock_guard lock{mutex_};
@@ -149,19 +166,23 @@ private:
       client_.submit(object, [&client = client_, object, change, bytes = std::move(bytes), done = std::move(done)](
                                  bool arrives) { done(arrives ? client.cluster_.apply(object, change, bytes) : EIO); });
     }
-    void read(const std::string& object, std::uint64_t offset, std::span<std::byte> buffer, Found found) override {
-      client_.submit(object, [&client = client_, object, offset, buffer, found = std::move(found)](bool arrives) {
+    void read(const std::string& object, std::uint64_t offset, const std::vector<std::span<std::byte>>& buffers,
+              Found found) override {
+      client_.submit(object, [&client = client_, object, offset, buffers, found = std::move(found)](bool arrives) {
         std::uint64_t bytes = 0;
         int error = arrives ? 0 : EIO;
         if (error == 0) {
           const std::lock_guard lock{client.cluster_.mutex};
           ++client.cluster_.reads;
           const auto there = client.cluster_.objects.find(object);
-          if (there == client.cluster_.objects.end())
-            error = ENOENT;
-          else if (offset < there->second.bytes.size())
-            bytes = std::min<std::uint64_t>(buffer.size(), there->second.bytes.size() - offset);
-          if (bytes != 0) std::memcpy(buffer.data(), there->second.bytes.data() + offset, bytes);
+          if (there == client.cluster_.objects.end()) error = ENOENT;
+          for (const auto& buffer : buffers) {
+            const std::uint64_t at = offset + bytes;
+            if (error != 0 || at >= there->second.bytes.size()) break;
+            const auto now = std::min<std::uint64_t>(buffer.size(), there->second.bytes.size() - at);
+            std::memcpy(buffer.data(), there->second.bytes.data() + at, now);
+            bytes += now;
+          }
         }
         found(error, bytes);
       });
@@ -268,6 +289,7 @@ private:
     {
       const std::lock_guard lock{mutex_};
       queue_.push_back({object, std::move(operation)});
+      waiting_most_ = std::max(waiting_most_, queue_.size());
     }
     changed_.notify_all();
   }
@@ -316,6 +338,7 @@ private:
   std::condition_variable changed_;
   std::deque<std::pair<std::string, Operation>> queue_;
   std::function<bool(const std::string&)> held_;  ///< null: nothing is
+  std::size_t waiting_most_ = 0;
   bool killed_ = false;
   bool ended_ = false;
   std::thread thread_;

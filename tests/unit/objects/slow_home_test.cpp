@@ -1,6 +1,7 @@
 // A store whose home in a pool does not answer in time: what its sessions are told, and what takes effect all the same.
 #include "tests/support/catch.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -9,6 +10,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "storage/file/home.hpp"
 #include "tests/support/errors.hpp"
@@ -238,30 +241,39 @@ TEST_CASE("home: a store closes once what its home held up has ended") {
   CHECK((read_from(*anew.session(), 0, 1000) == pattern(1000, 2)));
 }
 
-TEST_CASE("home: a file whose objects do not answer holds up no other file of the pool") {
+TEST_CASE("home: files whose objects do not answer hold up no other file of the pool") {
   ObjectCluster cluster;
   Machine machine{cluster, Slow::patient};
-  const File held = machine.locked("a.img");
+  // As many as have all that may be under way in a pool.
+  constexpr std::size_t files = 8;
+  std::vector<File> held;
+  for (std::size_t i = 0; i < files; ++i) held.push_back(machine.locked("a" + std::to_string(i) + ".img"));
   const File other = machine.locked("b.img");
-  held.truncate(80 << 20);
   other.truncate(8 << 20);
-  held.sync_data();
   other.sync_data();
-  const auto entries = [&](const File& file) { return file.status().inode; };
-  const std::string objects_of_held = storage::run_object(entries(held), 0).substr(0, 27);
-  machine.client.hold([&](const std::string& object) { return object.starts_with(objects_of_held); });
-  // All that may be under way in a pool, and what waits for it.
-  std::thread writer{[&] {
-    const auto data = pattern(1 << 20, 1);
-    for (std::uint64_t i = 0; i < 70; ++i) held.write(i << 20, data);
-  }};
-  wait_until([&] { return machine.client.waiting() >= 64; });
+  std::vector<std::string> objects_of_held;
+  for (const File& file : held) {
+    file.truncate(16 << 20);
+    objects_of_held.push_back(storage::run_object(file.status().inode, 0).substr(0, 27));
+  }
+  machine.client.hold([&](const std::string& object) {
+    return std::any_of(objects_of_held.begin(), objects_of_held.end(),
+                       [&](const std::string& prefix) { return object.starts_with(prefix); });
+  });
+  // All that may be under way in a pool, and what waits for it. Each run is made before it is written.
+  std::vector<std::thread> writers;
+  for (const File& file : held)
+    writers.emplace_back([&file] {
+      const auto data = pattern(1 << 20, 1);
+      for (std::uint64_t i = 0; i < 10; ++i) file.write(i << 20, data);
+    });
+  wait_until([&] { return machine.client.waiting() >= 2 * 64; });
   other.write(0, pattern(3 << 20, 2));
   other.sync_data();
   CHECK((content(other, 0, 3 << 20) == pattern(3 << 20, 2)));
   machine.client.let_go();
-  writer.join();
-  held.sync_data();
+  for (std::thread& writer : writers) writer.join();
+  for (const File& file : held) file.sync_data();
 }
 
 }  // namespace
