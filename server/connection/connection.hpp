@@ -351,7 +351,13 @@ private:
         self->lose();
       }
     });
+    const bool is_of_directory = header.operation != proto::Operation::takeover;  // which has a time of its own
+    if (is_of_directory && server_.catalog.is_beyond()) bound_by_home(header, server_.config.home_timeout);
   }
+  /// What is pending is answered with timed_out where it has not ended after `time`, and goes on.
+  void bound_by_home(const proto::FrameHeader& header, std::chrono::milliseconds time);
+  bool is_home_late();
+  void answer_home_late();
   void refuse_admin(const proto::FrameHeader& header);
   void refuse_stopping();
 
@@ -539,7 +545,14 @@ private:
   Gate gate_;
 
   Pending pending_;
-  std::unique_ptr<KickUnderWay> kick_;         // that this connection asked for
+  std::unique_ptr<KickUnderWay> kick_;  // that this connection asked for
+  /// A request that waits for a pool, which may not answer.
+  struct HomeWait {
+    proto::FrameHeader header;
+    std::chrono::milliseconds time;
+    std::chrono::steady_clock::time_point until;
+  };
+  std::unique_ptr<HomeWait> home_wait_;
   std::unique_ptr<PendingOpen> pending_open_;  // only while it opens: an idle session is small
   base::PollBudget poll_budget_;
   std::optional<std::uint64_t> close_request_id_;

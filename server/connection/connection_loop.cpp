@@ -166,6 +166,10 @@ struct ConnectionLoop {
       if (!self->stream_.is_broken()) return Until::woken;
       return {};
     }
+    if (self->is_home_late()) {
+      self->answer_home_late();
+      return {};
+    }
     if (self->kick_ && self->deadline_.kind() == Deadline::Kind::none)
       self->set_deadline(Deadline::Kind::kick, KickUnderWay::wait);
     if (self->deadline_.passed(Deadline::Kind::kick)) {

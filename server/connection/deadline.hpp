@@ -11,7 +11,7 @@ namespace pageserver::server {
 /// Threads: one at a time.
 class Deadline {
 public:
-  enum class Kind : std::uint8_t { none, hello, input, output, lease_wait, peer_close, kick, fault, linger };
+  enum class Kind : std::uint8_t { none, hello, input, output, lease_wait, peer_close, kick, fault, linger, home };
   using Clock = std::chrono::steady_clock;
 
   Kind kind() const noexcept { return kind_; }

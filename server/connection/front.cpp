@@ -331,6 +331,40 @@ void Connection::refuse_admin(const FrameHeader& header) {
                       ": too many requests about the directory's stores wait already; try again later");
 }
 
+void Connection::bound_by_home(const FrameHeader& header, std::chrono::milliseconds time) {
+  home_wait_ = std::make_unique<HomeWait>(HomeWait{header, time, std::chrono::steady_clock::now() + time});
+}
+
+bool Connection::is_home_late() {
+  if (home_wait_ == nullptr) return false;
+  const auto left = [&] { return home_wait_->until - std::chrono::steady_clock::now(); };
+  // A log that is replayed takes its time: only what does not go on is late.
+  if (left().count() <= 0 && pending_open_ != nullptr && hold_.use != nullptr)
+    home_wait_->until = std::max(home_wait_->until, hold_.use->host().recovery_went_on() + home_wait_->time);
+  if (left().count() <= 0) return true;
+  if (deadline_.kind() == Deadline::Kind::none)
+    set_deadline(Deadline::Kind::home, std::chrono::ceil<std::chrono::milliseconds>(left()));
+  return false;
+}
+
+void Connection::answer_home_late() {
+  const std::unique_ptr<HomeWait> wait = std::move(home_wait_);
+  pending_.clear();
+  clear_deadline();
+  const auto error = std::make_exception_ptr(
+      MemoryError{Errc::timed_out, proto::to_string(wait->header.operation) + ": the cluster has not answered within " +
+                                       std::to_string(wait->time.count()) +
+                                       " ms (home_timeout); what was asked for may still be done, once it does: see to "
+                                       "its OSDs, and ask again"});
+  if (pending_open_ != nullptr) {
+    open_failed(error);
+  } else {
+    answers().error(wait->header, error);
+    waited();
+  }
+  recheck_input_ = true;
+}
+
 void Connection::refuse_stopping() { say_goodbye(Status::stopping, "the server is stopping"); }
 
 void Connection::go_to_store(std::shared_ptr<HostUse> use) {

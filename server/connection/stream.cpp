@@ -73,6 +73,7 @@ void Connection::advance() {
                           pending_.what() != Pending::What::acknowledgement;
     const std::function<void()> task = pending_.take();
     clear_deadline();
+    home_wait_.reset();
     record_->in_flight.set(std::uint64_t{0});
     if (task) task();
     if (is_taken && !pending_.is_any() && !move_to_ && !pending_open_) waited();
@@ -507,6 +508,7 @@ void Connection::deadline_missed() {
     case Deadline::Kind::kick:
     case Deadline::Kind::fault:
     case Deadline::Kind::linger:
+    case Deadline::Kind::home:
     case Deadline::Kind::peer_close: return;
   }
 }

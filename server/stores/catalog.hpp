@@ -47,6 +47,8 @@ public:
 
   /// Where stores are found, made and removed, one after the other.
   Strand& changes() noexcept { return changes_; }
+  /// The served directory lies in a pool, which may not answer.
+  bool is_beyond() const noexcept { return config_.directory && storage::is_home_path(config_.directory->path); }
   Strand& lists() noexcept { return lists_; }
   Loops& loops() noexcept { return threads_.loops; }
   /// For who submits to one of these on behalf of a peer: a place among those that may wait, for as long as it is kept,

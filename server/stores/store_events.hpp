@@ -31,12 +31,20 @@ public:
   }
   void checkpoint_failed() noexcept override { count(&Figures::checkpoint_failures); }
   void version_given_up() noexcept override { count(&Figures::snapshots_given_up); }
-  void recovery_read(std::uint64_t bytes) noexcept override { recovery_read_ = bytes; }
+  void recovery_read(std::uint64_t bytes) noexcept override {
+    recovery_read_ = bytes;
+    begin(recovery_);
+  }
   void recovery_copied(std::uint64_t page, std::uint64_t pages) noexcept override {
+    begin(recovery_);
     recovery_pages_ = pages;
     recovery_page_ = page;
   }
 
+  /// Any thread: when a recovery last came further, by the clock of base::monotonic_ns().
+  std::chrono::steady_clock::time_point recovery_went_on() const noexcept {
+    return std::chrono::steady_clock::time_point{std::chrono::nanoseconds{recovery_.load(std::memory_order_relaxed)}};
+  }
   /// Any thread: what an opening does, for people.
   std::string opening() const {
     if (const std::uint64_t pages = recovery_pages_; pages != 0)
@@ -60,6 +68,7 @@ private:
   Moment log_sync_{0};
   Moment commit_{0};
   Moment checkpoint_{0};
+  Moment recovery_{0};
   std::atomic<std::uint64_t> recovery_read_{0};
   std::atomic<std::uint64_t> recovery_page_{0};
   std::atomic<std::uint64_t> recovery_pages_{0};

@@ -94,6 +94,10 @@ public:
   bool is_open() const { return store_.current() != nullptr; }
   /// From any thread: when it was last tried to be opened, another daemon had it.
   bool is_elsewhere() const noexcept { return home_.is_elsewhere(); }
+  /// Its image lies in a pool.
+  bool is_beyond() const noexcept { return home_.is_beyond(); }
+  /// When a recovery of it was last seen to come further.
+  std::chrono::steady_clock::time_point recovery_went_on() const noexcept { return events_.recovery_went_on(); }
   /// From any thread, and never fails: of a store that others can reach: whether somebody asks for it, or it has come
   /// free, is looked at soon, in a job.
   void look_at_home() noexcept;

@@ -380,6 +380,47 @@ TEST_CASE("faults: a daemon whose OSDs stand still ends at a second signal") {
   CHECK(next.stop() == 0);
 }
 
+TEST_CASE(
+    "faults: while all OSDs stand still, what is asked of a directory in the pool and openings end with timed_out") {
+  TempDir folder;
+  const std::string keys = new_home_keys();
+  std::ofstream{folder.file("d.json")} << R"({"home_timeout": "1s", "directory": {"path": "ceph:pages)" << keys
+                                       << R"(", "create": true, "remove": true}})";
+  Daemon daemon{{"--config", folder.file("d.json"), "--store", "here=" + folder.file("here.img")}};
+  const auto tool = [&](const std::string& word, const std::string& uri) { return run({pagectl_path(), word, uri}); };
+  for (const char* const store : {"one", "two"}) REQUIRE(tool("create", daemon.tcp_uri(store)).status == 0);
+  open(daemon.tcp_uri("here"))->grow(1);
+  auto still = still_osds();
+  std::vector<std::future<void>> asked;
+  std::atomic<int> late{0};
+  const auto ask = [&](std::string word, std::string uri) {
+    asked.push_back(std::async(std::launch::async, [&, word = std::move(word), uri = std::move(uri)] {
+      const auto began = Clock::now();
+      const auto said = tool(word, uri);
+      if (said.status == 75 && said.err.find("home_timeout") != std::string::npos && Clock::now() - began < seconds{15})
+        ++late;
+    }));
+  };
+  ask("list", daemon.server_uri());
+  ask("create", daemon.tcp_uri("three"));
+  ask("remove", daemon.tcp_uri("two"));
+  ask("info", daemon.tcp_uri("one"));  // an opening
+  for (auto& one : asked) one.get();
+  CHECK(late == 4);
+  CHECK(open(daemon.tcp_uri("here"))->pages() == 1);  // waits for none of them
+  still.clear();
+  wait_for_osds(osds);
+  // What was on its way is done, or nobody waited for it any more; whoever asks now is answered.
+  wait_until([&] {
+    const auto listed = tool("list", daemon.server_uri());
+    return listed.status == 0 && listed.out.find("one") != std::string::npos;
+  });
+  wait_until([&] { return tool("info", daemon.tcp_uri("one")).status == 0; });
+  wait_until([&] { return tool("create", daemon.tcp_uri("four")).status == 0; });
+  CHECK(tool("remove", daemon.tcp_uri("four")).status == 0);
+  CHECK(daemon.stop() == 0);
+}
+
 /// A cluster beside that of the other cases.
 struct OwnCluster {
   OwnCluster(const std::string& at, std::vector<std::string> settings) : folder{at} {
