@@ -351,11 +351,13 @@ private:
         self->lose();
       }
     });
-    const bool is_of_directory = header.operation != proto::Operation::takeover;  // which has a time of its own
-    if (is_of_directory && server_.catalog.is_beyond()) bound_by_home(header, server_.config.home_timeout);
+    if (server_.catalog.is_beyond()) bound_by_home(header, server_.config.home_timeout);
   }
-  /// What is pending is answered with timed_out where it has not ended after `time`, and goes on.
-  void bound_by_home(const proto::FrameHeader& header, std::chrono::milliseconds time);
+  /// What is pending is answered with timed_out where it has not ended after `time`, and goes on. A replay that comes
+  /// further is not late: that of `store`, or of the store that is being opened.
+  void bound_by_home(const proto::FrameHeader& header, std::chrono::milliseconds time, std::string store = {});
+  /// How long a store may take to open. One that another had is waited for as long as its lease lasts.
+  std::chrono::milliseconds opening_time() const;
   bool is_home_late();
   void answer_home_late();
   void refuse_admin(const proto::FrameHeader& header);
@@ -551,6 +553,7 @@ private:
     proto::FrameHeader header;
     std::chrono::milliseconds time;
     std::chrono::steady_clock::time_point until;
+    std::string store;
   };
   std::unique_ptr<HomeWait> home_wait_;
   std::unique_ptr<PendingOpen> pending_open_;  // only while it opens: an idle session is small

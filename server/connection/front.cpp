@@ -331,16 +331,26 @@ void Connection::refuse_admin(const FrameHeader& header) {
                       ": too many requests about the directory's stores wait already; try again later");
 }
 
-void Connection::bound_by_home(const FrameHeader& header, std::chrono::milliseconds time) {
-  home_wait_ = std::make_unique<HomeWait>(HomeWait{header, time, std::chrono::steady_clock::now() + time});
+void Connection::bound_by_home(const FrameHeader& header, std::chrono::milliseconds time, std::string store) {
+  home_wait_ =
+      std::make_unique<HomeWait>(HomeWait{header, time, std::chrono::steady_clock::now() + time, std::move(store)});
+}
+
+std::chrono::milliseconds Connection::opening_time() const {
+  constexpr std::chrono::milliseconds lease_patience{4000};
+  return std::max(server_.config.home_timeout, lease_patience);
 }
 
 bool Connection::is_home_late() {
   if (home_wait_ == nullptr) return false;
   const auto left = [&] { return home_wait_->until - std::chrono::steady_clock::now(); };
-  // A log that is replayed takes its time: only what does not go on is late.
-  if (left().count() <= 0 && pending_open_ != nullptr && hold_.use != nullptr)
-    home_wait_->until = std::max(home_wait_->until, hold_.use->host().recovery_went_on() + home_wait_->time);
+  if (left().count() <= 0) {
+    const auto use = pending_open_ != nullptr    ? hold_.use
+                     : home_wait_->store.empty() ? nullptr
+                                                 : server_.catalog.look(home_wait_->store);
+    if (use != nullptr)
+      home_wait_->until = std::max(home_wait_->until, use->host().recovery_went_on() + home_wait_->time);
+  }
   if (left().count() <= 0) return true;
   if (deadline_.kind() == Deadline::Kind::none)
     set_deadline(Deadline::Kind::home, std::chrono::ceil<std::chrono::milliseconds>(left()));
@@ -351,11 +361,11 @@ void Connection::answer_home_late() {
   const std::unique_ptr<HomeWait> wait = std::move(home_wait_);
   pending_.clear();
   clear_deadline();
-  const auto error = std::make_exception_ptr(
-      MemoryError{Errc::timed_out, proto::to_string(wait->header.operation) + ": the cluster has not answered within " +
-                                       std::to_string(wait->time.count()) +
-                                       " ms (home_timeout); what was asked for may still be done, once it does: see to "
-                                       "its OSDs, and ask again"});
+  const auto error = std::make_exception_ptr(MemoryError{
+      Errc::timed_out, proto::to_string(wait->header.operation) + ": the cluster has not answered within " +
+                           std::to_string(wait->time.count()) +
+                           " ms (see home_timeout); what was asked for may still be done, once it does: see to "
+                           "its OSDs, and ask again"});
   if (pending_open_ != nullptr) {
     open_failed(error);
   } else {

@@ -155,6 +155,9 @@ void Connection::take_takeover(const FrameHeader& header, Payload payload) {
                done({}, std::current_exception());
              }
            });
+  // First its holder is asked, and then it is opened.
+  if (pending_.what() == Pending::What::admin)
+    bound_by_home(header, HomeKeeper::ask_patience + opening_time(), std::string(request.store));
 }
 
 void Connection::answer_takeover(const FrameHeader& header, const std::string& store, const StoreHost::TakeOver& taken,

@@ -115,9 +115,7 @@ void Connection::begin_open() {
         connection->open_session();
       });
     });
-    // One that another had is waited for as long as its lease lasts.
-    constexpr std::chrono::milliseconds lease_patience{4000};
-    if (host.is_beyond()) bound_by_home(pending_open_->header, std::max(server_.config.home_timeout, lease_patience));
+    if (host.is_beyond()) bound_by_home(pending_open_->header, opening_time());
   } catch (const std::exception&) {
     pending_.clear();
     open_failed(std::current_exception());

@@ -14,8 +14,6 @@ namespace pageserver::server {
 
 namespace {
 
-// Whoever asks waits for so long: a lease, and what a holder copies before it lets go.
-constexpr std::chrono::milliseconds ask_patience{10'000};
 constexpr std::chrono::milliseconds ask_again{500};
 constexpr std::chrono::milliseconds holder_look{20};
 

@@ -36,6 +36,8 @@ public:
 /// For the host's jobs and who opens or closes the store, but for the calls that say otherwise.
 class HomeKeeper {
 public:
+  /// So long the holder of a store may take to give it up, once it is asked: a lease, and what it copies before.
+  static constexpr std::chrono::milliseconds ask_patience{10'000};
   struct TakeOver {
     bool was_here = false;
     std::string holder;  ///< who had it; empty: nobody
