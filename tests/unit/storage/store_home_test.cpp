@@ -1,7 +1,9 @@
 #include "storage/engine/store_home.hpp"
 
 #include <cerrno>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -29,12 +31,16 @@ public:
     return error;
   }
   void keep_in_memory(base::MemoryShare& share) override { memory = &share; }
+  void will_read(std::span<const storage::FileRange> ranges) noexcept override {
+    wanted_bytes += ranges.front().length;
+  }
   std::shared_ptr<void> watch(std::function<void()> /*changed*/) override { return nullptr; }
   std::string health(std::chrono::milliseconds /*time*/) override { return "HEALTH_OK"; }
 
   int error = 0;
   std::string given_up_for;
   base::MemoryShare* memory = nullptr;
+  std::uint64_t wanted_bytes = 0;
 };
 
 struct FarHome {
@@ -119,6 +125,9 @@ TEST_CASE("store home: what the home is told and says of itself goes through") {
   base::MemoryShare share{1000, "limits.memory_bytes=4000"};
   home.keep_in_memory(share);
   CHECK(far.control->memory == &share);
+  const storage::FileRange wanted{65536, 300};
+  home.will_read(std::span{&wanted, 1});
+  CHECK(far.control->wanted_bytes == 300);
   const HomeStat stat = home.report();
   CHECK(stat.name == "ceph:pool/a.img");
   CHECK(stat.holder == "daemon a");
