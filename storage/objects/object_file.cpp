@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <new>
 #include <utility>
 
 namespace pageserver::storage {
@@ -15,6 +16,8 @@ constexpr std::uint64_t under_way_bytes_max = 64ull << 20;
 // processor's caches before it is looked at, and holds up whoever comes next: a flush, and the lease.
 constexpr std::uint64_t file_under_way_bytes_min = 1ull << 20;
 constexpr std::uint64_t file_under_way_bytes_max = 8ull << 20;
+// So much of what comes meanwhile is one operation.
+constexpr std::uint64_t gathered_bytes_max = 1ull << 20;
 // Operations of one call under way: so many removals, looks or touches.
 constexpr std::size_t at_once_max = 64;
 // An extent grows by at least so much, so that a file which grows does not change its entry each time.
@@ -124,6 +127,13 @@ struct Removal : std::enable_shared_from_this<Removal> {
 }  // namespace
 
 void ObjectFolder::remove_runs(std::uint64_t file, const RemovedEntry& removed) {
+  std::shared_ptr<ObjectFile> written;
+  {
+    const Lock lock{mutex};
+    if (const auto known = files.find(file); known != files.end()) written = known->second.lock();
+  }
+  // Nothing of it may come behind its removal.
+  if (written) written->hand_over_all();
   const auto removal = std::make_shared<Removal>();
   removal->pool = pool;
   removal->file = file;
@@ -187,6 +197,7 @@ void ObjectFile::note_removed() {
 
 /// Sizes of the runs from `first` to the extent's end; 0 for one that is not there.
 int ObjectFile::look_at_runs(std::uint64_t first, std::vector<std::uint64_t>& sizes) {
+  hand_over_all();
   const std::uint64_t end = rounded_up(extent_, run_bytes_) / run_bytes_;
   sizes.assign(end > first ? end - first : 0, 0);
   const auto waits = std::make_shared<ObjectWaits>();
@@ -283,51 +294,133 @@ void ObjectFile::note_run(std::uint64_t number, Run what) {
 
 void ObjectFile::change_run(std::uint64_t number, ObjectChange change, const ObjectOwnerRef& owner,
                             std::uint64_t bytes) {
-  const std::string object = run_object(number_, number);
-  const bool guarded = owner && owner->guarded();
-  if (guarded) change.compares.push_back(owner->run_guard());
-  const std::uint64_t turn = queue_.begin();
+  AllTaken taken(1);
+  taken.front() = {queue_.begin(), bytes};
   // One after the other on the same object: under the mutex, so that no other write comes between them.
   Lock lock{mutex_};
-  // Whoever gives the lock up waits for what was handed over before: see settle().
-  if (owner && owner->lease->lost()) {
-    lock.unlock();
-    return landed(turn, taken_over_error, owner, bytes);
-  }
-  const Run known = run(number);
-  if (known != Run::there && known != Run::ours) {
-    ObjectChange make;
-    make.create = true;
-    if (!fenced_) folder_->pool->change(object, make, [](int) {});
-    set_run(number, Run::there);
-  }
-  const bool sets_epoch = guarded && known != Run::ours;
-  if (sets_epoch) change.set.emplace_back(run_epoch_key, encode_epoch(owner->epoch));
-  folder_->pool->change(object, change, [self = shared_from_this(), turn, owner, bytes, number, sets_epoch](int error) {
-    if (sets_epoch && error == 0) self->note_epoch(number, owner);
-    self->landed(turn, error, owner, bytes);
-  });
+  if (gather(number, change, owner, taken.front())) return;
+  hand_over_gathered(number);
+  hand_over(number, std::move(change), owner, std::move(taken));
 }
 
-// Only an operation that was carried out says so: where one was refused, for want of room maybe, the next sets it.
-void ObjectFile::note_epoch(std::uint64_t number, const ObjectOwnerRef& owner) {
+bool ObjectFile::gather(std::uint64_t number, const ObjectChange& change, const ObjectOwnerRef& owner, Taken taken) {
+  const auto found = gathered_.find(number);
+  if (found == gathered_.end() || change.bytes.empty() || !owner || !owner->guarded()) return false;
+  Gathered& gathered = found->second;
+  const bool adjoins =
+      gathered.taken.empty() || (gathered.owner == owner && change.offset == gathered.offset + gathered.bytes.size());
+  if (!adjoins || gathered.bytes.size() + taken.bytes > gathered_bytes_max) return false;
+  try {
+    const std::size_t bytes = gathered.bytes.size() + static_cast<std::size_t>(taken.bytes);
+    if (gathered.bytes.capacity() < bytes) gathered.bytes.reserve(std::max(bytes, 2 * gathered.bytes.capacity()));
+    gathered.taken.push_back(taken);
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  if (gathered.taken.size() == 1) {
+    gathered.offset = change.offset;
+    gathered.owner = owner;
+  }
+  for (const auto& part : change.bytes) gathered.bytes.insert(gathered.bytes.end(), part.begin(), part.end());
+  return true;
+}
+
+void ObjectFile::hand_over_gathered(std::uint64_t number) noexcept {
+  const auto found = gathered_.find(number);
+  if (found == gathered_.end() || found->second.taken.empty()) return;
+  const std::vector<std::byte> bytes = std::exchange(found->second.bytes, {});
+  AllTaken taken = std::exchange(found->second.taken, {});
+  const ObjectOwnerRef owner = std::exchange(found->second.owner, nullptr);
+  try {
+    ObjectChange change;
+    change.offset = found->second.offset;
+    change.bytes.emplace_back(bytes);
+    hand_over(number, std::move(change), owner, std::move(taken));
+  } catch (const std::bad_alloc&) {
+    landed(taken, ENOMEM, owner);
+  }
+}
+
+void ObjectFile::hand_over_all() {
   const Lock lock{mutex_};
-  if (owner_ == owner) set_run(number, Run::ours);
+  // Where it fails at once, a run may leave the map.
+  std::vector<std::uint64_t> runs;
+  for (const auto& [number, gathered] : gathered_) runs.push_back(number);
+  for (const std::uint64_t number : runs) hand_over_gathered(number);
 }
 
-void ObjectFile::landed(std::uint64_t turn, int error, const ObjectOwnerRef& owner, std::uint64_t bytes) {
+void ObjectFile::hand_over(std::uint64_t number, ObjectChange change, const ObjectOwnerRef& owner,
+                           AllTaken taken) noexcept {
+  // Whoever gives the lock up waits for what was handed over before: see settle().
+  if (owner && owner->lease->lost()) return landed(taken, taken_over_error, owner);
+  const bool guarded = owner && owner->guarded();
+  const std::thread::id outer = hands_over_.exchange(std::this_thread::get_id());
+  bool counted = false;
+  try {
+    const std::string object = run_object(number_, number);
+    const Run known = run(number);
+    const bool sets_epoch = guarded && known != Run::ours;
+    if (guarded) change.compares.push_back(owner->run_guard());
+    if (sets_epoch) change.set.emplace_back(run_epoch_key, encode_epoch(owner->epoch));
+    ObjectPool::Done done = [self = shared_from_this(), taken, owner, number, guarded, sets_epoch](int error) {
+      if (guarded) self->ended(number, error, owner, sets_epoch);
+      self->landed(taken, error, owner);
+    };
+    if (known != Run::there && known != Run::ours) {
+      ObjectChange make;
+      make.create = true;
+      if (!fenced_) folder_->pool->change(object, make, [](int) {});
+      set_run(number, Run::there);
+    }
+    if (guarded) ++gathered_[number].under_way;
+    counted = guarded;
+    folder_->pool->change(object, change, std::move(done));
+  } catch (const std::bad_alloc&) {
+    if (counted) go_on(number, owner, false);
+    landed(taken, ENOMEM, owner);
+  }
+  hands_over_ = outer;
+}
+
+// Within a call of the pool by hand_over() the mutex is held already.
+void ObjectFile::ended(std::uint64_t number, int error, const ObjectOwnerRef& owner, bool sets_epoch) noexcept {
+  // Only an operation that was carried out says so: where one was refused, for want of room maybe, the next sets it.
+  const bool epoch_set = sets_epoch && error == 0;
+  if (hands_over_ == std::this_thread::get_id()) return go_on(number, owner, epoch_set);
+  const Lock lock{mutex_};
+  go_on(number, owner, epoch_set);
+}
+
+void ObjectFile::go_on(std::uint64_t number, const ObjectOwnerRef& owner, bool epoch_set) noexcept {
+  if (epoch_set && owner_ == owner) set_run(number, Run::ours);
+  const auto found = gathered_.find(number);
+  --found->second.under_way;
+  if (!found->second.taken.empty())
+    hand_over_gathered(number);
+  else if (found->second.under_way == 0)
+    gathered_.erase(found);
+}
+
+void ObjectFile::landed(const AllTaken& taken, int error, const ObjectOwnerRef& owner) noexcept {
   if (error != 0) {
     const bool gone = error == ENOENT && fenced_;
-    if (owner && owner->guarded() && (error == ECANCELED || gone))
-      owner->lease->lose("another with a later epoch than " + std::to_string(owner->epoch) +
-                         (gone ? " has removed the log that it wrote to" : " has taken what it wrote to"));
-    else if (owner && error == ESHUTDOWN)
-      owner->lease->lose("the cluster shut this client out (blocklist)");
+    const bool deposed = owner && owner->guarded() && (error == ECANCELED || gone);
+    try {
+      if (deposed)
+        owner->lease->lose("another with a later epoch than " + std::to_string(owner->epoch) +
+                           (gone ? " has removed the log that it wrote to" : " has taken what it wrote to"));
+      else if (owner && error == ESHUTDOWN)
+        owner->lease->lose("the cluster shut this client out (blocklist)");
+    } catch (const std::bad_alloc&) {
+      owner->lease->lose("it was deposed");  // few enough letters to take none
+    }
     int none = 0;
     error_.compare_exchange_strong(none, lost_error(owner) != 0 ? taken_over_error : error);
   }
-  if (bytes != 0) folder_->room.give_back(under_way_, bytes);
-  queue_.end(turn);
+  for (const Taken& one : taken) {
+    if (one.bytes != 0) folder_->room.give_back(under_way_, one.bytes);
+    queue_.end(one.turn);
+  }
 }
 
 // The runs of a fenced file are made before its entry tells of them, and the entry is changed under the guard. So
@@ -486,6 +579,7 @@ IoResult ObjectFile::seek(std::uint64_t offset, bool data) {
       {
         const Lock lock{mutex_};
         if (run(number) == Run::absent) continue;
+        hand_over_gathered(number);
       }
       folder_->pool->look(run_object(number_, number),
                           [self = shared_from_this(), number, has_data, at = number - first, done = waits->one(ENOENT)](

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -123,6 +125,8 @@ public:
   void settle();
   /// Of what was written nothing is under way any more.
   bool is_quiet() { return queue_.empty(); }
+  /// What was gathered goes to the pool now, before whatever the caller hands over next.
+  void hand_over_all();
 
   /// How many descriptors lead to it.
   std::atomic<int> opens{0};
@@ -132,16 +136,40 @@ private:
   enum class Run : std::uint8_t { unknown, absent, there, ours };
   struct Ahead;
   struct Cached;
+  /// A write that was taken: its place in the queue, and its bytes of the room.
+  struct Taken {
+    std::uint64_t turn = 0;
+    std::uint64_t bytes = 0;
+  };
+  using AllTaken = std::vector<Taken>;
+  /// Of one run, while an operation that compares is under way there. An OSD would begin others only after that, each
+  /// by itself: so the writes that come meanwhile, where they adjoin, become one operation, which follows it.
+  struct Gathered {
+    std::size_t under_way = 0;
+    ObjectOwnerRef owner;
+    std::uint64_t offset = 0;
+    std::vector<std::byte> bytes;
+    AllTaken taken;
+  };
 
   int lost_error(const ObjectOwnerRef& owner) const noexcept;
   int usable(const ObjectOwnerRef& owner);
   Run run(std::uint64_t number) PAGESERVER_REQUIRES(mutex_);
   void set_run(std::uint64_t number, Run what) PAGESERVER_REQUIRES(mutex_);
   void note_run(std::uint64_t number, Run what);
-  void note_epoch(std::uint64_t number, const ObjectOwnerRef& owner);
   /// Changes a run under the guard; an absent one is made before, in the same order.
   void change_run(std::uint64_t run, ObjectChange change, const ObjectOwnerRef& owner, std::uint64_t bytes);
-  void landed(std::uint64_t number, int error, const ObjectOwnerRef& owner, std::uint64_t bytes);
+  /// False: it has to go by itself, and what was gathered before it.
+  bool gather(std::uint64_t run, const ObjectChange& change, const ObjectOwnerRef& owner, Taken taken)
+      PAGESERVER_REQUIRES(mutex_);
+  void hand_over_gathered(std::uint64_t run) noexcept PAGESERVER_REQUIRES(mutex_);
+  /// What fails here is told at the next sync.
+  void hand_over(std::uint64_t run, ObjectChange change, const ObjectOwnerRef& owner, AllTaken taken) noexcept
+      PAGESERVER_REQUIRES(mutex_);
+  void ended(std::uint64_t run, int error, const ObjectOwnerRef& owner,
+             bool sets_epoch) noexcept PAGESERVER_NO_THREAD_SAFETY_ANALYSIS;
+  void go_on(std::uint64_t run, const ObjectOwnerRef& owner, bool epoch_set) noexcept PAGESERVER_REQUIRES(mutex_);
+  void landed(const AllTaken& taken, int error, const ObjectOwnerRef& owner) noexcept;
   int ensure_extent(std::uint64_t end);
   int make_runs(std::uint64_t from_bytes, std::uint64_t until_bytes);
   int change_entry(ObjectEntry entry) PAGESERVER_REQUIRES(entry_mutex_);
@@ -191,6 +219,9 @@ private:
   ObjectOwnerRef owner_ PAGESERVER_GUARDED_BY(mutex_);
   const bool made_;
   std::vector<Run> runs_ PAGESERVER_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, Gathered> gathered_ PAGESERVER_GUARDED_BY(mutex_);
+  /// The thread that is in a call of the pool with the mutex: what fails at once ends within that call.
+  std::atomic<std::thread::id> hands_over_{};
 
   Mutex ahead_mutex_;
   std::uint64_t next_read_ PAGESERVER_GUARDED_BY(ahead_mutex_) = ~0ull;

@@ -46,6 +46,7 @@ void ObjectFile::begin_read(std::uint64_t offset, std::span<std::byte> buffer,
         std::memset(part.data(), 0, part.size());
         continue;
       }
+      hand_over_gathered(number);
     }
     folder_->pool->read(
         run_object(number_, number), within, {part},
@@ -168,6 +169,7 @@ void ObjectFile::begin_adjacent(const Pages& pages) {
   {
     const Lock lock{mutex_};
     if (run(number) == Run::absent) return;  // their bytes are zeros
+    hand_over_gathered(number);
   }
   std::vector<std::span<std::byte>> buffers;
   std::vector<ObjectPool::Done> done;

@@ -448,19 +448,26 @@ IoResult ObjectFileSystem::lock(int file, LockKind kind) {
   });
 }
 
-/// Those that `owner` changes; from here on nobody finds it as theirs.
 std::vector<ObjectFileSystem::FileRef> ObjectFileSystem::files_of(const FolderRef& folder,
                                                                   const ObjectOwnerRef& owner) {
   std::vector<FileRef> files;
   {
     const Lock lock{folder->mutex};
-    const auto found = folder->owners.find(owner->image_name);
-    if (found != folder->owners.end() && found->second == owner) folder->owners.erase(found);
     for (const auto& [number, file] : folder->files)
       if (FileRef open = file.lock()) files.push_back(std::move(open));
   }
   std::erase_if(files, [&](const FileRef& file) { return file->owner() != owner; });
   return files;
+}
+
+std::vector<ObjectFileSystem::FileRef> ObjectFileSystem::last_files_of(const FolderRef& folder,
+                                                                       const ObjectOwnerRef& owner) {
+  {
+    const Lock lock{folder->mutex};
+    const auto found = folder->owners.find(owner->image_name);
+    if (found != folder->owners.end() && found->second == owner) folder->owners.erase(found);
+  }
+  return files_of(folder, owner);
 }
 
 // A lock that is given back in order takes its epoch along: so whoever comes next knows that nothing of this owner can
@@ -482,9 +489,10 @@ void ObjectFileSystem::release(const FolderRef& folder, const ObjectOwnerRef& ow
 
 int ObjectFileSystem::give_up(const FolderRef& folder, const ObjectOwnerRef& owner, const std::string& why) {
   if (owner->lease->lost()) return taken_over_error;
+  for (const FileRef& file : files_of(folder, owner)) file->hand_over_all();
   owner->lease->lose(why);
   keeper_->forget(owner);
-  for (const FileRef& file : files_of(folder, owner)) file->settle();
+  for (const FileRef& file : last_files_of(folder, owner)) file->settle();
   release(folder, owner, true);
   return 0;
 }
@@ -495,7 +503,8 @@ void ObjectFileSystem::give_back(const std::shared_ptr<Opened>& one) noexcept {
     one->owner = nullptr;
     if (!owner) return {};
     keeper_->forget(owner);
-    const std::vector<FileRef> files = files_of(one->folder, owner);
+    const std::vector<FileRef> files = last_files_of(one->folder, owner);
+    for (const FileRef& file : files) file->hand_over_all();
     const bool quiet = std::all_of(files.begin(), files.end(), [](const FileRef& file) { return file->is_quiet(); });
     if (owner->lease->lost()) return {};
     for (const FileRef& file : files) file->set_owner(nullptr);

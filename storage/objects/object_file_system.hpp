@@ -103,7 +103,10 @@ private:
   class Control;
   void give_back(const std::shared_ptr<Opened>& opened) noexcept;
   int give_up(const FolderRef& folder, const ObjectOwnerRef& owner, const std::string& why);
+  /// Those that `owner` changes.
   static std::vector<FileRef> files_of(const FolderRef& folder, const ObjectOwnerRef& owner);
+  /// The same; from here on nobody finds a file as theirs.
+  static std::vector<FileRef> last_files_of(const FolderRef& folder, const ObjectOwnerRef& owner);
   static void release(const FolderRef& folder, const ObjectOwnerRef& owner, bool quiet);
   static void note_change(ObjectFolder& folder) noexcept;
   static void end_file(const FolderRef& folder, const FileRef& file);

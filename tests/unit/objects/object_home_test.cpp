@@ -160,6 +160,141 @@ TEST_CASE("home: a lock that is given up waits for what is under way, and lets n
   CHECK(cluster.picture() == before);
 }
 
+/// A log of which 1,000 bytes are written, with the owner's epoch, and then so many more: the first of those is under
+/// way, and held.
+struct Writing {
+  explicit Writing(int writes = 16) : image{machine.locked("db.img")} {
+    log = machine.folder().create_file(name, 0640, "make");
+    log.reserve(0, 4 << 20);
+    append();
+    log.sync_data();
+    hold_runs();
+    for (int i = 0; i < writes; ++i) append();
+  }
+  void hold_runs() {
+    machine.client.hold([](const std::string& object) { return object.size() == storage::run_object(0, 0).size(); });
+  }
+  void append() {
+    const auto bytes = pattern(1000, static_cast<unsigned>(expected.size()));
+    log.write(expected.size(), bytes);
+    expected.insert(expected.end(), bytes.begin(), bytes.end());
+  }
+  std::vector<std::byte> found(Machine& by) {
+    return content(by.folder().open_file(name, O_RDONLY, 0, "open"), 0, expected.size());
+  }
+
+  static constexpr const char* name = "db.img.log.0000000001";
+  ObjectCluster cluster;
+  Machine machine{cluster};
+  File image, log;
+  std::vector<std::byte> expected;
+};
+
+TEST_CASE("home: writes that adjoin and come while one is under way become one operation") {
+  Writing writing;
+  CHECK(writing.machine.client.waiting() == 1);
+  const std::uint64_t before = writing.cluster.count(&ObjectCluster::changes);
+  writing.machine.client.let_go();
+  writing.log.sync_data();
+  CHECK(writing.cluster.count(&ObjectCluster::changes) == before + 2);
+  CHECK(content(writing.log, 0, 20'000) == writing.expected);
+  // One that does not adjoin goes by itself, behind what was gathered before it; and so does one over the bound.
+  writing.hold_runs();
+  for (int i = 0; i < 3; ++i) writing.append();
+  const auto other = pattern(500, 7);
+  writing.log.write(0, other);
+  std::copy(other.begin(), other.end(), writing.expected.begin());
+  writing.append();
+  CHECK(writing.machine.client.waiting() == 3);
+  writing.machine.client.let_go();
+  writing.log.sync_data();
+  CHECK(content(writing.log, 0, 30'000) == writing.expected);
+  CHECK(writing.found(writing.machine) == writing.expected);
+}
+
+TEST_CASE("home: a read finds what was gathered, and so do a look at a file's data and its next owner") {
+  Writing writing;
+  SECTION("a read") {
+    // Behind the ends of the last writes, which are kept.
+    std::vector<std::byte> bytes(5000);
+    std::thread reads{[&] { bytes.resize(writing.log.read_up_to(3000, bytes)); }};
+    wait_until([&] { return writing.machine.client.waiting() >= 3; });
+    writing.machine.client.let_go();
+    reads.join();
+    CHECK(std::equal(bytes.begin(), bytes.end(), writing.expected.begin() + 3000));
+  }
+  SECTION("a look") {
+    std::uint64_t end = 0;
+    std::thread looks{[&] { end = writing.log.next_data(0, 1 << 20); }};
+    wait_until([&] { return writing.machine.client.waiting() >= 3; });
+    writing.machine.client.let_go();
+    looks.join();
+    CHECK(end == 0);
+  }
+  SECTION("the next owner, after the lock was given up") {
+    storage::FileHome mine;
+    REQUIRE(writing.machine.files.home_of(writing.image.descriptor(), mine).ok());
+    std::thread giver{[&] { CHECK(mine.control->give_up("the test") == 0); }};
+    wait_until([&] { return mine.lease->lost(); });
+    writing.machine.client.let_go();
+    giver.join();
+    Machine next{writing.cluster};
+    const File taken = next.locked("db.img");
+    CHECK(writing.found(next) == writing.expected);
+  }
+  SECTION("the next owner, after a close without a sync") {
+    writing.log = File{};
+    std::thread closes{[&] { writing.image = File{}; }};
+    wait_until([&] { return writing.machine.client.waiting() >= 2; });
+    writing.machine.client.let_go();
+    closes.join();
+    Machine next{writing.cluster};
+    const File taken = next.locked("db.img");
+    CHECK(writing.found(next) == writing.expected);
+  }
+}
+
+TEST_CASE("home: what was gathered fails with what it was gathered for, and is told at the sync") {
+  Writing writing;
+  int expected = ENOSPC;
+  SECTION("a full pool") {
+    {
+      const std::lock_guard lock{writing.cluster.mutex};
+      writing.cluster.full = true;
+    }
+    writing.machine.client.let_go();
+  }
+  SECTION("changes that fail as they are handed over") {
+    expected = EIO;
+    writing.machine.client.fail_at_once(EIO);
+    writing.machine.client.let_go();
+  }
+  SECTION("and all of those that follow") {
+    expected = EIO;
+    writing.machine.client.fail_at_once(EIO);
+    const auto bytes = pattern(100);
+    writing.log.write(500'000, bytes);  // what was gathered goes before it
+    CHECK(writing.machine.files.write_at(writing.log.descriptor(), 500'100, bytes).error == EIO);
+    writing.machine.client.let_go();
+  }
+  CHECK(writing.machine.files.sync_data(writing.log.descriptor()).error == expected);
+}
+
+TEST_CASE("home: a log that is removed takes what was gathered along, and its owner goes on") {
+  Writing writing;
+  storage::FileHome home;
+  REQUIRE(writing.machine.files.home_of(writing.image.descriptor(), home).ok());
+  const bool closes_first = GENERATE(false, true);
+  if (closes_first) writing.log = File{};
+  CHECK(writing.machine.folder().remove(Writing::name));
+  writing.machine.client.let_go();
+  if (!closes_first) writing.log = File{};
+  wait_until([&] { return writing.machine.client.waiting() == 0; });
+  writing.image.write(0, pattern(100));
+  writing.image.sync_data();
+  CHECK_FALSE(home.lease->lost());
+}
+
 TEST_CASE("home: a lock that is broken is free at once, and its holder changes nothing any more") {
   ObjectCluster cluster;
   Machine first{cluster}, second{cluster};

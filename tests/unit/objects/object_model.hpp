@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -149,6 +150,8 @@ public:
     const std::lock_guard lock{mutex_};
     return waiting_most_;
   }
+  /// From now on each change fails within the call that hands it over; 0: none does.
+  void fail_at_once(int error) { fails_at_once_ = error; }
   /// The process is killed: what it handed over and did not arrive never will.
   void kill() {
     const std::lock_guard lock{mutex_};
@@ -161,6 +164,7 @@ private:
     explicit Pool(ObjectClient& client) : client_{client} {}
 
     void change(const std::string& object, const storage::ObjectChange& change, Done done) override {
+      if (const int error = client_.fails_at_once_) return done(error);
       std::vector<std::byte> bytes;
       for (const auto& part : change.bytes) bytes.insert(bytes.end(), part.begin(), part.end());
       client_.submit(object, [&client = client_, object, change, bytes = std::move(bytes), done = std::move(done)](
@@ -339,6 +343,7 @@ private:
   std::deque<std::pair<std::string, Operation>> queue_;
   std::function<bool(const std::string&)> held_;  ///< null: nothing is
   std::size_t waiting_most_ = 0;
+  std::atomic<int> fails_at_once_{0};
   bool killed_ = false;
   bool ended_ = false;
   std::thread thread_;
