@@ -170,7 +170,7 @@ TEST_CASE("a client that reads no answers is given up and its lease is free") {
 
 TEST_CASE(
     "a peer that reads nothing is dropped by the stall rule alone, and only when more is asked for than announced") {
-  Limited limited(R"("stall_timeout": "3s", "keepalive": "1s")");
+  Limited limited(R"("stall_timeout": "3s", "keepalive": "2s")");
   Daemon& daemon = *limited.daemon;
   const auto connected = [&](bool tcp) {
     RawClient client = tcp ? RawClient::tcp(daemon.port(), 4096) : RawClient::local(daemon.socket_path());

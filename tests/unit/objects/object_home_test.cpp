@@ -397,13 +397,13 @@ TEST_CASE("home: reads that are announced are under way at the same time, and ne
   REQUIRE(machine.files.home_of(held.descriptor(), home).ok());
   const std::vector<storage::FileRange> wanted{{40 * page + 5, 10}, {3 * page, page},        {9 * page, 2 * page},
                                                {20 * page, page},   {64 * page - 10, 1'000}, {1'000 * page, page}};
+  machine.client.hold([](const std::string& object) {
+    return object != storage::names_object && !object.starts_with("pageserver.lock.");
+  });
   home.control->will_read(wanted);  // it has no memory yet
   CHECK(machine.client.waiting() == 0);
   home.control->keep_in_memory(share);
   const std::uint64_t before = cluster.count(&ObjectCluster::reads);
-  machine.client.hold([](const std::string& object) {
-    return object != storage::names_object && !object.starts_with("pageserver.lock.");
-  });
   home.control->will_read(wanted);
   home.control->will_read(wanted);
   CHECK(machine.client.waiting() == 5);  // two pages that adjoin are one operation; and one is behind the end

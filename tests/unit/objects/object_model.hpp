@@ -141,9 +141,12 @@ public:
     }
     changed_.notify_all();
   }
+  /// Operations that are held; where none are, all that have not been carried out.
   std::size_t waiting() {
     const std::lock_guard lock{mutex_};
-    return queue_.size();
+    if (!held_) return queue_.size();
+    return static_cast<std::size_t>(
+        std::count_if(queue_.begin(), queue_.end(), [&](const auto& one) { return held_(one.first); }));
   }
   /// The most that ever were.
   std::size_t waiting_most() {
