@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct FakeControl final : storage::HomeControl {
   }
   int give_up(const std::string&) override { return 0; }
   void keep_in_memory(base::MemoryShare&) override {}
+  void will_read(std::span<const storage::FileRange> /*ranges*/) noexcept override {}
   std::shared_ptr<void> watch(std::function<void()> changed) override {
     ++watches;
     news = std::move(changed);
