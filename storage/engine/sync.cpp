@@ -184,8 +184,10 @@ void Engine::finish_sync(const LogPoint& target, const std::string& misplaced, s
   DeferredCalls deferred{*this};
   const Lock lock{mutex_};
   try {
-    if (!misplaced.empty()) failure = std::make_exception_ptr(faults_.misplaced_error("flush of", misplaced));
-    if (!failure) note_placement(misplaced);
+    if (!failure) {
+      if (!misplaced.empty()) failure = std::make_exception_ptr(faults_.misplaced_error("flush of", misplaced));
+      note_placement(misplaced);
+    }
   } catch (const std::bad_alloc&) {
     failure = std::current_exception();
   }
