@@ -220,7 +220,7 @@ private:
   const bool made_;
   std::vector<Run> runs_ PAGESERVER_GUARDED_BY(mutex_);
   std::map<std::uint64_t, Gathered> gathered_ PAGESERVER_GUARDED_BY(mutex_);
-  /// The thread that is in a call of the pool with the mutex: what fails at once ends within that call.
+  /// The thread that is in a call of the pool with the mutex: what the pool refuses at once ends within that call.
   std::atomic<std::thread::id> hands_over_{};
 
   Mutex ahead_mutex_;

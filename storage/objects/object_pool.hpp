@@ -60,7 +60,8 @@ public:
 ///
 /// Changes and reads of one pool object on one object take effect in the order in which they were handed over.
 ///
-/// Threads: any. `done` runs once, on a thread of the pool, and must not wait for anything.
+/// Threads: any. `done` runs once, and must not wait for anything: on a thread of the pool or, where the pool refuses a
+/// call at once, within that call.
 class ObjectPool {
 public:
   using Done = std::function<void(int error)>;

@@ -29,6 +29,11 @@ using storage::ObjectFileSystem;
 // Short leases, so that a test of an owner that is gone does not take seconds.
 inline constexpr ObjectFileSystem::Times quick{300, 50, true};
 
+/// Runs of files: names and locks are other objects.
+inline bool is_run(const std::string& object) {
+  return object != storage::names_object && !object.starts_with("pageserver.lock.");
+}
+
 /// One machine.
 struct Machine {
   explicit Machine(ObjectCluster& cluster, const ObjectFileSystem::Times& times = quick)

@@ -24,11 +24,6 @@ namespace {
 
 using storage::File;
 
-/// Runs of files: names and locks are other objects.
-bool is_run(const std::string& object) {
-  return object != storage::names_object && !object.starts_with("pageserver.lock.");
-}
-
 constexpr std::chrono::milliseconds soon{100};
 
 /// A store that does not wait long for its home, which answers what keeps the lease and nothing else.
