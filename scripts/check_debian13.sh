@@ -5,7 +5,6 @@
 # are read-only in it, and what is built lies beside it. Needs root's rights, and skips where it can't have what it needs.
 #   JOBS=N       so many compilers at a time
 #   UNITY=no     sources of a folder are compiled one by one, which takes twice as long
-#   BRIEF=yes    the quick tests alone, without the Python package
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=build/debian13
@@ -29,13 +28,12 @@ fi
 inside /src/docker/install-packages.sh build test || die "Debian 13 does not have all of docker/packages.txt"
 echo "debian13: a root with all packages ($((SECONDS - began)) s)"
 
-# Not for a debugger. What the quick tests run is built with them; the Python package wants the library, to be installed.
-libraries=()
-[ -n "${BRIEF:-}" ] || libraries=(pageserverd pagectl pageserver_c pageserver_static pageserver_shared)
+# Not for a debugger.
 {
   inside cmake --preset dev -S /src -B /build -D CMAKE_CXX_FLAGS_DEBUG= -D PAGESERVER_CCACHE=OFF \
     -D CMAKE_UNITY_BUILD="$([ "${UNITY:-yes}" = yes ] && echo ON || echo OFF)" &&
-    inside cmake --build /build -j "${JOBS:-$(nproc)}" --target tests_quick "${libraries[@]}"
+    inside cmake --build /build -j "${JOBS:-$(nproc)}" --target pageserverd pagectl pageserver_c pageserver_static \
+      pageserver_shared tests_quick
 } >"$work/build.log" 2>&1 || {
   grep -E -A 12 'error|FAILED|Error' "$work/build.log" | head -n 60
   die "does not build (all of it: $work/build.log)"
@@ -67,9 +65,7 @@ python_works() {
     PAGESERVERD=/build/bin/pageserverd ../../venv/bin/pytest -q -p no:cacheprovider -c ../pyproject.toml --rootdir . \
       test_plugin.py test_examples.py test_session.py test_aio.py test_cut.py'
 }
-if [ -n "${BRIEF:-}" ]; then
-  :
-elif python_works >"$work/python.log" 2>&1; then
+if python_works >"$work/python.log" 2>&1; then
   run=$((run + 1))
   echo "debian13: $(inside python3 --version), $(tail -n 1 "$work/python.log")"
 else
